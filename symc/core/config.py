@@ -1,0 +1,58 @@
+"""Every SYMC_* environment variable in one table, read in one place.
+
+>>> setting("SYMC_DEBUG")
+0
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: how its text is read, what holds when it is unset, what it does."""
+
+    parse: Callable[[str], Any]
+    default: Any
+    doc: str
+
+
+def _flag(text: str) -> bool:
+    return text.strip().lower() not in ("", "0", "false", "no", "off")
+
+
+SETTINGS: dict[str, Setting] = {
+    "SYMC_DEBUG": Setting(
+        int,
+        0,
+        "0 quiet; 1 a line per compile (and tracebacks in the CLI); 2 time per pass and kernel; 3 fusion and schedule "
+        "reasons; 4 kernel source; 5 the graph after each pass",
+    ),
+    "SYMC_DUMP": Setting(str, None, "directory that receives every compile step as text and an index.html"),
+    "SYMC_NUM_THREADS": Setting(int, None, "threads of the native runner; default: the CPUs this process may use"),
+    "SYMC_VECTOR_BITS": Setting(int, None, "SIMD width of generated kernels: 128, 256 or 512; default: the CPU's"),
+    "SYMC_CACHE": Setting(_flag, True, "0 switches the kernel cache on disk off"),
+    "SYMC_CACHE_DIR": Setting(str, None, "directory of the kernel cache; default: $XDG_CACHE_HOME/symc"),
+    "SYMC_VERIFY": Setting(_flag, True, "0 skips the verifier between passes"),
+}
+
+
+def setting(name: str) -> Any:
+    """The value of one SYMC_* variable, parsed; its default when unset.
+
+    Raises ArgumentError when the variable's text cannot be read.
+    """
+    entry = SETTINGS[name]
+    text = os.environ.get(name)
+    if text is None or text == "":
+        return entry.default
+    try:
+        return entry.parse(text)
+    except ValueError as e:
+        raise ArgumentError(f"environment variable {name}={text!r}: expected {entry.parse.__name__}; {entry.doc}") from e

@@ -1,0 +1,71 @@
+"""Element types: MXNet's numeric codes, their NumPy dtypes and the promotion symc's kernels use.
+
+A dtype travels through the compiler as its canonical NumPy name ("float32"): hashable, printable, comparable.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import DTypeError
+
+# MXNet's codes (mshadow/base.h); 12 is bfloat16, which NumPy lacks: files holding it are read as float32.
+CODES = {
+    "float32": 0,
+    "float64": 1,
+    "float16": 2,
+    "uint8": 3,
+    "int32": 4,
+    "int8": 5,
+    "int64": 6,
+    "bool": 7,
+    "int16": 8,
+    "uint16": 9,
+    "uint32": 10,
+    "uint64": 11,
+}
+NAMES = {code: name for name, code in CODES.items()}
+BFLOAT16_CODE = 12
+
+FLOATS = ("float16", "float32", "float64")
+ITEM_SIZE = {name: np.dtype(name).itemsize for name in CODES}
+
+
+def dtype_name(dtype: object) -> str:
+    """The canonical name of a dtype given as name, NumPy type, `np.dtype` or MXNet code.
+
+    Raises DTypeError when symc has no such dtype.
+    """
+    if isinstance(dtype, str) and dtype in CODES:
+        return dtype
+    if isinstance(dtype, int) and not isinstance(dtype, bool) and dtype in NAMES:
+        return NAMES[dtype]
+    try:
+        name = np.dtype(dtype).name  # type: ignore[call-overload]
+    except TypeError:
+        name = str(dtype)
+    if name not in CODES:
+        raise DTypeError(f"unknown dtype {dtype!r}; expected one of {', '.join(CODES)}")
+    return name
+
+
+def code_of(dtype: object) -> int:
+    """MXNet's numeric code of a dtype."""
+    return CODES[dtype_name(dtype)]
+
+
+def dtype_of(code: int) -> np.dtype:
+    """The NumPy dtype of MXNet's numeric code; raises DTypeError for a code NumPy cannot hold."""
+    if code not in NAMES:
+        raise DTypeError(f"unknown dtype code {code}; expected 0 to {max(NAMES)}")
+    return np.dtype(NAMES[code])
+
+
+def is_float(dtype: str) -> bool:
+    """Whether a canonical dtype name is a floating-point type."""
+    return dtype in FLOATS
+
+
+def compute_dtype(dtype: str) -> str:
+    """The dtype arithmetic runs in: 16-bit floats are widened to float32 at the load and rounded at the store."""
+    return "float32" if dtype == "float16" else dtype

@@ -1,0 +1,62 @@
+"""The one error hierarchy: every error symc raises on purpose is a SymcError.
+
+Each message says what was being done, to which node (name, operator, origin), what was seen, what was expected and
+what to do.  `MXNetError` is the root so that scripts written against MXNet (`except mx.base.MXNetError`) keep working;
+the mixed-in builtins are those MXNet's Python front end raises in the same place.
+"""
+
+
+class MXNetError(RuntimeError):
+    """What MXNet 1.9 raises for errors of its engine; the root of symc's hierarchy."""
+
+
+class SymcError(MXNetError):
+    """Base of every error raised by symc."""
+
+
+class ParameterError(SymcError):
+    """An operator parameter is missing, unknown, of the wrong type or out of range."""
+
+
+class ArgumentError(SymcError, ValueError):
+    """A Python argument (array, name, shape) does not fit what the call needs."""
+
+
+class ArgumentTypeError(SymcError, TypeError):
+    """A Python argument has the wrong type."""
+
+
+class UnknownOperatorError(SymcError):
+    """A model uses operators symc does not have; the message lists all of them with their nodes."""
+
+
+class ShapeError(SymcError):
+    """Shapes contradict each other or cannot be decided."""
+
+
+class DTypeError(SymcError):
+    """Element types contradict each other or are not supported by an operator."""
+
+
+class GradientError(SymcError):
+    """A gradient was asked for where none exists or a head gradient is missing."""
+
+
+class FormatError(SymcError):
+    """A file is truncated, damaged or lies about its contents; the message names the file and the byte offset."""
+
+
+class TrustError(SymcError):
+    """An artifact carries code whose origin cannot be proved."""
+
+
+class GraphError(SymcError):
+    """A graph breaks an invariant: an internal error, reported with the pass that caused it."""
+
+
+class CodegenError(SymcError):
+    """A kernel could not be generated or compiled: an internal error, reported with the kernel's source."""
+
+
+class NotSupportedForSymbol(SymcError, NotImplementedError):
+    """An NDArray-only method was called on a Symbol."""
