@@ -1,0 +1,125 @@
+"""Makes every workload's model with the real MXNet.   usage: python -m peers.make_models DIR   (Python 3.8, mxnet 1.9.1)
+
+Writes for each workload NAME-symbol.json and NAME-0000.params (a checkpoint with seeded weights), NAME-reference.npz
+(`input:data` ..., `output:0`, and for training `gradient:PARAMETER`), and for inference NAME.onnx. MXNet runs unfused here
+(setup.sh sets MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants are checked as well.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon.model_zoo import vision
+
+from workloads import WORKLOADS, Workload
+
+Arrays = "dict[str, np.ndarray]"
+
+
+def mlp() -> mx.sym.Symbol:
+    """The perceptron 512-256-128-2 of MXNet's tutorial."""
+    net = mx.sym.var("data")
+    for i, n_hidden in enumerate((256, 128)):
+        net = mx.sym.FullyConnected(net, num_hidden=n_hidden, name="fc%d" % i)
+        net = mx.sym.Activation(net, act_type="relu", name="relu%d" % i)
+    return mx.sym.FullyConnected(net, num_hidden=2, name="fc2")
+
+
+def symbol_of(workload: Workload) -> mx.sym.Symbol:
+    if workload.gluon_name is None:
+        net = mlp()
+    else:
+        net = vision.get_model(workload.gluon_name, classes=1000, prefix="net_")(mx.sym.var("data"))
+    if workload.is_training:
+        net = mx.sym.SoftmaxOutput(net, mx.sym.var("softmax_label"), normalization="batch", name="softmax")
+    return net
+
+
+def seeded_parameter(name: str, shape: tuple, rng: np.random.RandomState) -> np.ndarray:
+    """He-scaled weights; BatchNorm near, but not at, the identity, so that activations neither vanish nor overflow."""
+    if name.endswith("weight"):
+        values = rng.randn(*shape) * np.sqrt(2 / np.prod(shape[1:]))
+    elif name.endswith("gamma"):
+        values = rng.uniform(0.4, 0.8, shape)
+    elif name.endswith("var"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif name.endswith(("beta", "bias", "mean")):
+        values = rng.randn(*shape) * 0.1
+    else:
+        raise KeyError("no seeded value for parameter %s %s" % (name, shape))
+    return values.astype(np.float32)
+
+
+def seeded_input(name: str, shape: tuple, rng: np.random.RandomState) -> np.ndarray:
+    values = rng.randint(0, 1000, shape) if name.endswith("label") else rng.randn(*shape)
+    return values.astype(np.float32)
+
+
+def checked_gradients(parameters: list) -> list:
+    """Three of the gradients: of the first weight (the end of the backward pass), a middle gamma, the last weight."""
+    weights = [name for name in parameters if name.endswith("weight")]
+    gammas = [name for name in parameters if name.endswith("gamma")]
+    return [weights[0], gammas[len(gammas) // 2], weights[-1]]
+
+
+def reference(symbol: mx.sym.Symbol, workload: Workload, args: Arrays, auxs: Arrays, inputs: Arrays) -> Arrays:
+    """One run through MXNet: {`output:0`: array, `gradient:NAME`: array}."""
+    gradients = checked_gradients(list(args)) if workload.is_training else []
+    executor = symbol.bind(
+        mx.cpu(),
+        {name: mx.nd.array(value) for name, value in {**args, **inputs}.items()},
+        args_grad={name: mx.nd.zeros(args[name].shape) for name in gradients},
+        grad_req={name: "write" if name in gradients else "null" for name in symbol.list_arguments()},
+        aux_states={name: mx.nd.array(value) for name, value in auxs.items()},
+    )
+    outputs = executor.forward(is_train=workload.is_training)
+    if gradients:
+        executor.backward()
+    return {
+        **{"output:%d" % i: output.asnumpy() for i, output in enumerate(outputs)},
+        **{"gradient:" + name: executor.grad_dict[name].asnumpy() for name in gradients},
+    }
+
+
+def make(workload: Workload, directory: Path) -> None:
+    symbol = symbol_of(workload)
+    # mx.onnx exports a BatchNorm with fix_gamma as if it were free, so such a model would not be the same for all peers.
+    for node in json.loads(symbol.tojson())["nodes"]:
+        if node["op"] == "BatchNorm" and node["attrs"].get("fix_gamma", "True") != "False":
+            raise ValueError("%s: node %s has fix_gamma=True" % (workload.name, node["name"]))
+
+    rng = np.random.RandomState(0)
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**workload.inputs)
+    args = {
+        name: seeded_parameter(name, shape, rng)
+        for name, shape in zip(symbol.list_arguments(), arg_shapes)
+        if name not in workload.inputs
+    }
+    auxs = {name: seeded_parameter(name, shape, rng) for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)}
+    inputs = {name: seeded_input(name, shape, rng) for name, shape in workload.inputs.items()}
+    expected = reference(symbol, workload, args, auxs, inputs)
+
+    prefix = str(directory / workload.name)
+    mx_args, mx_auxs = ({name: mx.nd.array(value) for name, value in group.items()} for group in (args, auxs))
+    mx.model.save_checkpoint(prefix, 0, symbol, mx_args, mx_auxs)
+    np.savez(prefix + "-reference.npz", **{"input:" + name: value for name, value in inputs.items()}, **expected)
+    if not workload.is_training:
+        shapes = list(workload.inputs.values())
+        mx.onnx.export_model(symbol, {**mx_args, **mx_auxs}, shapes, [np.float32] * len(shapes), prefix + ".onnx")
+    largest = {name: "%.3g" % np.abs(value).max() for name, value in expected.items()}
+    print("%s: max |value| %s" % (workload.name, largest), flush=True)
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    for workload in WORKLOADS.values():
+        make(workload, directory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What code generation hands to the runtime: kernel code, and one call of it with its descriptor.
+
+Kernel ABI (CPU):  void kernel(int64 chunk, int64 n_chunks, const int64 *desc, const int64 *bufs)
+
+`desc` holds everything that differs between two calls of the same code (extents, strides, table positions, scalar
+parameters).  It contains no address: a buffer is a pair of words (slot, byte offset) and its address is
+`bufs[slot] + offset`, so a descriptor can be shared by threads, stored in an artifact and used at any place.
+A kernel does the part of its work that belongs to `chunk` of `n_chunks`; parts are independent and their split
+never depends on the number of threads, which is why results are bit-equal for any of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A buffer argument: two descriptor words, slot and byte offset, filled in when memory is planned."""
+
+    buffer: str
+    offset_bytes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A constant array (offset tables): two descriptor words, slot and byte offset inside the tables' memory."""
+
+    data: np.ndarray = field(repr=False)
+
+    def content(self) -> tuple[str, bytes]:
+        """What makes two tables the same."""
+        return self.data.dtype.str, self.data.tobytes()
+
+
+Word = Union[int, float, Ref, Table]  # int and float are one word each; a float is its float64 bit pattern
+
+
+@dataclass(frozen=True, eq=False)
+class KernelCode:
+    """Code that can be compiled: `structure` is everything the machine code depends on besides the target.
+
+    name    symbol of the compiled function: family and hash of the structure
+    source  the readable text of the kernel with its header
+    build   makes the Python function that numba compiles (called only on a cache miss)
+    """
+
+    family: str
+    structure: str
+    source: str = field(repr=False)
+    build: Callable[[], Callable[..., Any]] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"symc_{self.family}_{hashlib.sha256(self.structure.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, eq=False)
+class KernelCall:
+    """One call of a kernel: its descriptor, into how many chunks it is cut, and why it looks as it does."""
+
+    code: KernelCode
+    words: tuple[Word, ...]
+    n_chunks: int
+    schedule: str = ""  # the decision and its reason, shown by Executor.explain()
+
+
+def word_count(words: Sequence[Word]) -> int:
+    """Length of a descriptor in int64 words."""
+    return sum(2 if isinstance(w, (Ref, Table)) else 1 for w in words)
+
+
+def float_bits(value: float) -> int:
+    """The float64 bit pattern of a number as a signed 64-bit integer."""
+    return struct.unpack("<q", struct.pack("<d", value))[0]

@@ -1,0 +1,297 @@
+"""What one element of a tensor is: index arithmetic and scalar expressions, both immutable.
+
+Expressions are interned: structurally equal expressions are the same object, so a shared sub-expression is computed
+once by every walker that memoises on identity.
+
+>>> i = Axis("i", 4)
+>>> str(load("x", (i * 2 + 1,), "float32") + 1.0)
+'add(x[2*i + 1], 1.0)'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Union
+from weakref import WeakValueDictionary
+
+from ..core.errors import DTypeError
+from .prims import COMBINERS, PRIMS
+
+INDEX_DTYPE = "int64"
+
+
+@dataclass(frozen=True)
+class Affine:
+    """sum(coefficient * axis) + constant, in elements; terms are sorted by axis name and have no zero coefficient."""
+
+    terms: tuple[tuple[Axis, int], ...] = ()
+    constant: int = 0
+
+    @staticmethod
+    def of(value: IndexLike) -> Affine:
+        """An Affine from an axis, an integer or an Affine."""
+        if isinstance(value, Affine):
+            return value
+        if isinstance(value, Axis):
+            return Affine(((value, 1),))
+        return Affine((), int(value))
+
+    def __add__(self, other: IndexLike) -> Affine:
+        other = Affine.of(other)
+        sums = dict(self.terms)
+        for axis, coefficient in other.terms:
+            sums[axis] = sums.get(axis, 0) + coefficient
+        terms = sorted(((a, c) for a, c in sums.items() if c), key=lambda t: t[0].name)
+        return Affine(tuple(terms), self.constant + other.constant)
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: int) -> Affine:
+        if factor == 0:
+            return Affine()
+        return Affine(tuple((a, c * factor) for a, c in self.terms), self.constant * factor)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Affine:
+        return self * -1
+
+    def __sub__(self, other: IndexLike) -> Affine:
+        return self + Affine.of(other) * -1
+
+    def __rsub__(self, other: IndexLike) -> Affine:
+        return Affine.of(other) - self
+
+    def coefficient(self, axis: Axis) -> int:
+        """The factor of one axis; 0 when it does not occur."""
+        return dict(self.terms).get(axis, 0)
+
+    def axes(self) -> Iterator[Axis]:
+        return (axis for axis, _ in self.terms)
+
+    def __str__(self) -> str:
+        parts = [axis.name if c == 1 else f"{c}*{axis.name}" for axis, c in self.terms]
+        if self.constant or not parts:
+            parts.append(str(self.constant))
+        return " + ".join(parts)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A loop variable running over range(extent)."""
+
+    name: str
+    extent: int
+
+    def __add__(self, other: IndexLike) -> Affine:
+        return Affine.of(self) + other
+
+    __radd__ = __add__
+
+    def __sub__(self, other: IndexLike) -> Affine:
+        return Affine.of(self) - other
+
+    def __rsub__(self, other: IndexLike) -> Affine:
+        return Affine.of(other) - Affine.of(self)
+
+    def __mul__(self, factor: int) -> Affine:
+        return Affine.of(self) * factor
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Affine:
+        return Affine.of(self) * -1
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Expr:
+    """One scalar value: `op` names a primitive, or is one of
+
+    const   `data` is the number, printed into the kernel
+    param   `data` is the number, read by the kernel at run time, so that kernels differing in it are the same
+    load    `data` is (buffer, index); an index component is an Affine or an integer Expr
+    index   `data` is the Affine whose value it is
+    cast    `args[0]` converted to `dtype`
+    reduce  `data` is (combiner, axes); `args[0]` is combined over the axes
+    """
+
+    __slots__ = ("__weakref__", "args", "data", "dtype", "op")
+
+    op: str
+    args: tuple[Expr, ...]
+    data: Any
+    dtype: str
+
+    def __new__(cls, op: str, args: tuple[Expr, ...], data: Any, dtype: str) -> Expr:
+        key = (op, tuple(id(a) for a in args), type(data), repr(data) if isinstance(data, float) else data, dtype)
+        found = _interned.get(key)
+        if found is None:
+            found = super().__new__(cls)
+            found.op, found.args, found.data, found.dtype = op, args, data, dtype
+            _interned[key] = found
+        return found
+
+    def __add__(self, other: ExprLike) -> Expr:
+        return prim("add", self, other)
+
+    def __radd__(self, other: ExprLike) -> Expr:
+        return prim("add", other, self)
+
+    def __sub__(self, other: ExprLike) -> Expr:
+        return prim("sub", self, other)
+
+    def __rsub__(self, other: ExprLike) -> Expr:
+        return prim("sub", other, self)
+
+    def __mul__(self, other: ExprLike) -> Expr:
+        return prim("mul", self, other)
+
+    def __rmul__(self, other: ExprLike) -> Expr:
+        return prim("mul", other, self)
+
+    def __truediv__(self, other: ExprLike) -> Expr:
+        return prim("div", self, other)
+
+    def __rtruediv__(self, other: ExprLike) -> Expr:
+        return prim("div", other, self)
+
+    def __neg__(self) -> Expr:
+        return prim("neg", self)
+
+    def __gt__(self, other: ExprLike) -> Expr:
+        return prim("gt", self, other)
+
+    def __ge__(self, other: ExprLike) -> Expr:
+        return prim("ge", self, other)
+
+    def __lt__(self, other: ExprLike) -> Expr:
+        return prim("lt", self, other)
+
+    def __le__(self, other: ExprLike) -> Expr:
+        return prim("le", self, other)
+
+    def __bool__(self) -> bool:
+        raise TypeError("an Expr has no truth value: use prim('select', ...)")
+
+    def __str__(self) -> str:
+        if self.op == "const":
+            return repr(self.data)
+        if self.op == "param":
+            return f"${self.data!r}"
+        if self.op == "load":
+            buffer, index = self.data
+            return f"{buffer}[{', '.join(str(i) for i in index)}]"
+        if self.op == "index":
+            return f"({self.data})"
+        if self.op == "cast":
+            return f"{self.dtype}({self.args[0]})"
+        if self.op == "reduce":
+            combiner, axes = self.data
+            ranges = ", ".join(f"{a.name}<{a.extent}" for a in axes)
+            return f"{combiner}[{ranges}]({self.args[0]})"
+        return f"{self.op}({', '.join(str(a) for a in self.args)})"
+
+    __repr__ = __str__
+
+
+_interned: WeakValueDictionary[tuple, Expr] = WeakValueDictionary()
+
+IndexLike = Union[Affine, Axis, int]
+ExprLike = Union[Expr, float, int]
+
+
+def const(value: float | int | bool, dtype: str) -> Expr:
+    """A number that is part of the formula (0, 1, 2): it is printed into the kernel."""
+    number: Any = float(value) if dtype.startswith("float") else bool(value) if dtype == "bool" else int(value)
+    return Expr("const", (), number, dtype)
+
+
+def param(value: float | int, dtype: str) -> Expr:
+    """A number that belongs to one node (eps, a scalar operand, 1/n): the kernel reads it at run time."""
+    return Expr("param", (), float(value) if dtype.startswith("float") else int(value), dtype)
+
+
+def load(buffer: str, index: tuple[IndexLike | Expr, ...], dtype: str) -> Expr:
+    """One element of a buffer; `dtype` is the type arithmetic sees (16-bit floats are widened by the load)."""
+    parts = tuple(i if isinstance(i, Expr) else Affine.of(i) for i in index)
+    return Expr("load", (), (buffer, parts), dtype)
+
+
+def index_value(index: IndexLike) -> Expr:
+    """The value of an index expression as an int64."""
+    return Expr("index", (), Affine.of(index), INDEX_DTYPE)
+
+
+def cast(x: Expr, dtype: str) -> Expr:
+    """`x` converted to `dtype` as C does: floats truncate toward zero, integers wrap modulo 2**bits."""
+    return x if x.dtype == dtype else Expr("cast", (x,), None, dtype)
+
+
+def reduce(combiner: str, axes: tuple[Axis, ...], body: Expr) -> Expr:
+    """`body` combined ("sum", "prod", "max", "min") over all values of `axes`."""
+    if combiner not in COMBINERS:
+        raise ValueError(f"unknown combiner {combiner!r}")
+    return Expr("reduce", (body,), (combiner, axes), body.dtype)
+
+
+def prim(name: str, *operands: ExprLike) -> Expr:
+    """A primitive applied to expressions; Python numbers take the dtype of the other operands.
+
+    Raises DTypeError when operand types differ: symc never converts silently.
+    """
+    spec = PRIMS[name]
+    if len(operands) != spec.arity:
+        raise TypeError(f"{name} takes {spec.arity} operands, got {len(operands)}")
+    value_operands = operands[1:] if spec.result == "choice" else operands
+    dtypes = {o.dtype for o in value_operands if isinstance(o, Expr)}
+    if len(dtypes) != 1:
+        raise DTypeError(f"{name}: operand types {sorted(dtypes)} differ")
+    (dtype,) = dtypes
+    args = tuple(o if isinstance(o, Expr) else const(o, dtype) for o in operands)
+    return Expr(name, args, None, "bool" if spec.result == "bool" else dtype)
+
+
+def select(condition: Expr, then: ExprLike, otherwise: ExprLike) -> Expr:
+    """`then` where the condition holds, else `otherwise`."""
+    return prim("select", condition, then, otherwise)
+
+
+def walk(root: Expr) -> Iterator[Expr]:
+    """Every distinct sub-expression, operands (and index expressions of loads) before users."""
+    seen: set[Expr] = set()
+    stack: list[tuple[Expr, bool]] = [(root, False)]
+    while stack:
+        expr, done = stack.pop()
+        if done:
+            yield expr
+            continue
+        if expr in seen:
+            continue
+        seen.add(expr)
+        stack.append((expr, True))
+        stack.extend((a, False) for a in reversed(operands_of(expr)) if a not in seen)
+
+
+def operands_of(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions an expression reads: its arguments, and for a load its computed index components."""
+    if expr.op == "load":
+        return tuple(i for i in expr.data[1] if isinstance(i, Expr))
+    return expr.args
+
+
+def free_axes(expr: Expr) -> frozenset[Axis]:
+    """The axes whose value the expression depends on and does not bind itself."""
+    free: dict[Expr, frozenset[Axis]] = {}
+    for e in walk(expr):
+        found: frozenset[Axis] = frozenset().union(*(free[a] for a in operands_of(e)))
+        if e.op == "load":
+            found |= {axis for i in e.data[1] if isinstance(i, Affine) for axis in i.axes()}
+        elif e.op == "index":
+            found |= set(e.data.axes())
+        elif e.op == "reduce":
+            found -= set(e.data[1])
+        free[e] = found
+    return free[expr]

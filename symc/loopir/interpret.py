@@ -1,0 +1,151 @@
+"""The slow and obvious interpreter that defines what a kernel means.
+
+It evaluates whole index grids with NumPy, ignores every scheduling decision and uses no table of any emitter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from ..core.dtypes import compute_dtype
+from .expr import Affine, Axis, Expr, walk
+from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store
+from .prims import COMBINERS, PRIMS
+
+Arrays = dict[str, np.ndarray]
+
+
+def interpret(kernel: LoopKernel, arrays: Arrays) -> None:
+    """Runs a kernel on logical (unstrided) arrays, one per buffer name; outputs are written in place."""
+    accumulated = contract(kernel, arrays) if isinstance(kernel, Contraction) else None
+    for store in kernel.stores:
+        run_store(store, arrays, accumulated)
+
+
+def run_store(store: Store, arrays: Arrays, accumulated: np.ndarray | None = None) -> None:
+    """One store over its whole index grid; `accumulated` is what a contraction's stores read as @acc[]."""
+    if any(a.extent == 0 for a in store.axes):
+        return
+    grid = _Grid(store.axes, arrays, accumulated)
+    value = np.broadcast_to(grid.value(store.value), grid.shape)
+    index = tuple(np.broadcast_to(grid.component(i), grid.shape) for i in store.index)
+    target = arrays[store.buffer]
+    with np.errstate(all="ignore"):
+        value = convert(value, target.dtype)
+    if store.mode == "add":
+        np.add.at(target, index, value)
+    else:
+        target[index] = value
+
+
+def convert(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A C conversion: floats truncate toward zero, then wrap modulo 2**bits."""
+    if value.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
+        return np.trunc(np.nan_to_num(value, nan=0.0)).astype("int64").astype(dtype)
+    return value.astype(dtype)
+
+
+class _Grid:
+    """Evaluates expressions on the grid of some axes; each value is an array that broadcasts against the grid."""
+
+    def __init__(self, axes: tuple[Axis, ...], arrays: Arrays, accumulated: np.ndarray | None) -> None:
+        self.axes, self.arrays, self.accumulated = axes, arrays, accumulated
+        self.shape = tuple(a.extent for a in axes)
+        self.position = {axis: k for k, axis in enumerate(axes)}
+        self.known: dict[Expr, Any] = {}
+
+    def component(self, index: Affine | Expr) -> Any:
+        if isinstance(index, Expr):
+            return self.value(index)
+        total: Any = np.int64(index.constant)
+        for axis, coefficient in index.terms:
+            line = [1] * len(self.axes)
+            line[self.position[axis]] = axis.extent
+            total = total + coefficient * np.arange(axis.extent).reshape(line)
+        return total
+
+    def value(self, root: Expr) -> Any:
+        with np.errstate(all="ignore"):
+            for expr in walk(root):
+                # The body of a reduction lives on a larger grid and is evaluated there.
+                if expr not in self.known and self._is_bound(expr):
+                    self.known[expr] = self._evaluate(expr)
+        return self.known[root]
+
+    def _is_bound(self, expr: Expr) -> bool:
+        from .expr import free_axes
+
+        return free_axes(expr) <= set(self.position)
+
+    def _evaluate(self, expr: Expr) -> Any:
+        if expr.op in ("const", "param"):
+            return np.dtype(expr.dtype).type(expr.data)
+        if expr.op == "index":
+            return self.component(expr.data)
+        if expr.op == "load":
+            return self._load(expr)
+        if expr.op == "cast":
+            return convert(np.asarray(self.known[expr.args[0]]), np.dtype(expr.dtype))
+        if expr.op == "reduce":
+            return self._reduce(expr)
+        return PRIMS[expr.op].meaning(*(self.known[a] for a in expr.args))
+
+    def _load(self, expr: Expr) -> Any:
+        name, index = expr.data
+        if name == ACCUMULATOR:
+            return self.accumulated
+        array = self.arrays[name]
+        found = array[tuple(np.asarray(self.component(i)) for i in index)] if index else array[()]
+        return np.asarray(found).astype(expr.dtype)
+
+    def _reduce(self, expr: Expr) -> Any:
+        combiner, axes = expr.data
+        inner = _Grid(self.axes + axes, self.arrays, None)
+        body = np.broadcast_to(inner.value(expr.args[0]), inner.shape)
+        name, neutral = COMBINERS[combiner]
+        start = np.dtype(expr.dtype).type(neutral(np.dtype(expr.dtype)))
+        ufunc = {"add": np.add, "mul": np.multiply, "maximum": np.maximum, "minimum": np.minimum}[name]
+        last = tuple(range(len(self.axes), len(inner.shape)))
+        return ufunc.reduce(body, axis=last, initial=start, dtype=expr.dtype)
+
+
+def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
+    """The finished sums of a contraction in float64, shaped as the computed tensor."""
+    w = c.window
+    in_group, out_group = c.in_channels // c.groups, c.out_channels // c.groups
+    x_shape = (c.batch, c.in_channels, *w.in_extents)
+    y_shape = (c.batch, c.out_channels, *w.out_extents)
+    w_shape = (c.out_channels, in_group, *w.kernel)
+    lhs, rhs = arrays[c.lhs].astype("float64"), arrays[c.rhs].astype("float64")
+    x = np.zeros(x_shape) if c.kind == "data_gradient" else lhs.reshape(x_shape)
+    y = {"forward": np.zeros(y_shape), "data_gradient": lhs, "weight_gradient": rhs}[c.kind].reshape(y_shape)
+    weight = np.zeros(w_shape) if c.kind == "weight_gradient" else rhs.reshape(w_shape)
+    for tap in itertools.product(*(range(k) for k in w.kernel)):
+        spans = [_span(*g) for g in zip(tap, w.in_extents, w.out_extents, w.stride, w.dilate, w.pad)]
+        source = tuple(s for s, _ in spans)
+        target = tuple(t for _, t in spans)
+        for g in range(c.groups):
+            xs = x[(slice(None), slice(g * in_group, (g + 1) * in_group), *source)]
+            ys = y[(slice(None), slice(g * out_group, (g + 1) * out_group), *target)]
+            ws = weight[(slice(g * out_group, (g + 1) * out_group), slice(None), *tap)]
+            if c.kind == "forward":
+                ys += np.einsum("nc...,oc->no...", xs, ws)
+            elif c.kind == "data_gradient":
+                xs += np.einsum("no...,oc->nc...", ys, ws)
+            else:
+                ws += np.einsum("nc...,no...->oc", xs, ys)
+    dtype = compute_dtype(next(b.dtype for b in c.buffers if b.name == c.lhs))
+    return {"forward": y, "data_gradient": x, "weight_gradient": weight}[c.kind].astype(dtype)
+
+
+def _span(tap: int, n_in: int, n_out: int, stride: int, dilate: int, pad: int) -> tuple[slice, slice]:
+    """The input and output positions that one tap joins along one axis: p = q * stride + tap * dilate - pad."""
+    shift = tap * dilate - pad
+    first = max(0, -(shift // stride))  # smallest q with q * stride + shift >= 0
+    last = min(n_out - 1, (n_in - 1 - shift) // stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    return slice(first * stride + shift, last * stride + shift + 1, stride), slice(first, last + 1)

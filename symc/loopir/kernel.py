@@ -1,0 +1,205 @@
+"""What a kernel is: buffers in memory, and what is stored into them.
+
+A `Nest` is a list of stores over loop axes; a `Contraction` is a sum of products over sliding windows whose result is
+stored the same way.  Neither says in which order, with which vectors or threads it runs: that is the schedule's job.
+
+>>> x = Buffer.dense("x", (2, 3), "float32"); y = Buffer.dense("y", (3, 2), "float32")
+>>> i, j = Axis("i", 3), Axis("j", 2)
+>>> print(Nest((x, y), (Store("y", (i, j), load("x", (j, i), "float32"), (i, j)),)).text())
+nest
+  x: float32[2, 3] strides (3, 1)
+  y: float32[3, 2] strides (2, 1)
+  for i<3, j<2: y[i, j] = x[j, i]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Union
+
+from ..core.dtypes import ITEM_SIZE
+from ..core.errors import GraphError
+from ..core.shapes import FullShape, row_major_strides, size_of
+from .expr import Affine, Axis, Expr, free_axes, load, walk
+
+ACCUMULATOR = "@acc"  # the buffer name under which a contraction's stores read the finished sum
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A strided view of memory: `strides` and `offset` in elements."""
+
+    name: str
+    shape: FullShape
+    dtype: str
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @staticmethod
+    def dense(name: str, shape: FullShape, dtype: str) -> Buffer:
+        """A row-major buffer that owns its memory."""
+        return Buffer(name, shape, dtype, row_major_strides(shape))
+
+    @property
+    def size_bytes(self) -> int:
+        return size_of(self.shape) * ITEM_SIZE[self.dtype]
+
+    def __str__(self) -> str:
+        at = f" at {self.offset}" if self.offset else ""
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}] strides {self.strides}{at}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """for axes: buffer[index] = value   (or += value, in the order of the axes, when mode is "add")."""
+
+    buffer: str
+    index: tuple[Affine | Expr, ...]
+    value: Expr
+    axes: tuple[Axis, ...]
+    mode: Literal["set", "add"] = "set"
+
+    def __post_init__(self) -> None:
+        parts = tuple(i if isinstance(i, Expr) else Affine.of(i) for i in self.index)
+        object.__setattr__(self, "index", parts)
+
+    def __str__(self) -> str:
+        sign = "=" if self.mode == "set" else "+="
+        ranges = ", ".join(f"{a.name}<{a.extent}" for a in self.axes)
+        head = f"for {ranges}: " if ranges else ""
+        return f"{head}{self.buffer}[{', '.join(map(str, self.index))}] {sign} {self.value}"
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Loop nests run one after the other; stores over equal axes may share their loops."""
+
+    buffers: tuple[Buffer, ...]
+    stores: tuple[Store, ...]
+
+    def text(self) -> str:
+        """The printed form, one line a buffer and one a store."""
+        return "\n".join(["nest", *(f"  {b}" for b in self.buffers), *(f"  {s}" for s in self.stores)])
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sliding windows over the spatial axes: input position = output position * stride + tap * dilate - pad."""
+
+    in_extents: tuple[int, ...]
+    out_extents: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilate: tuple[int, ...]
+    pad: tuple[int, ...]
+
+    @staticmethod
+    def none() -> Window:
+        """No spatial axes: a plain matrix product."""
+        return Window((), (), (), (), (), ())
+
+    @property
+    def n_taps(self) -> int:
+        return size_of(self.kernel)
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """A sum of products over windows; the geometry of an (often trivial) convolution.
+
+    With data x (N, C, *in), weight w (O, C / groups, *kernel) and result y (N, O, *out), `kind` says which of the
+    three is computed from the other two:
+
+    forward          y[n, o, q] = sum over c, tap of  x[n, c, q * stride + tap * dilate - pad] * w[o, c, tap]
+    data_gradient    x[n, c, p] = sum over o, tap of  y[n, o, q] * w[o, c, tap]     (p = q * stride + tap * dilate - pad)
+    weight_gradient  w[o, c, tap] = sum over n, q of  x[n, c, p] * y[n, o, q]
+
+    `lhs` and `rhs` name the two operands (forward: x, w; data_gradient: y, w; weight_gradient: x, y).  `stores` run
+    over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.
+    """
+
+    kind: Literal["forward", "data_gradient", "weight_gradient"]
+    batch: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    window: Window
+    lhs: str
+    rhs: str
+    buffers: tuple[Buffer, ...]
+    stores: tuple[Store, ...]
+
+    @property
+    def work_flops(self) -> int:
+        """Multiplications and additions, padding taps counted."""
+        w = self.window
+        outputs = self.batch * self.out_channels * size_of(w.out_extents)
+        return 2 * outputs * (self.in_channels // self.groups) * w.n_taps
+
+    def text(self) -> str:
+        """The printed form."""
+        w = self.window
+        head = (
+            f"contraction {self.kind} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
+            f"groups={self.groups} in={w.in_extents} out={w.out_extents} kernel={w.kernel} stride={w.stride} "
+            f"dilate={w.dilate} pad={w.pad} lhs={self.lhs} rhs={self.rhs}"
+        )
+        return "\n".join([head, *(f"  {b}" for b in self.buffers), *(f"  {s}" for s in self.stores)])
+
+
+LoopKernel = Union[Nest, Contraction]
+
+
+def accumulator(dtype: str) -> Expr:
+    """The finished sum, as the stores of a contraction read it."""
+    return load(ACCUMULATOR, (), dtype)
+
+
+def buffer_of(kernel: LoopKernel, name: str) -> Buffer:
+    """The buffer of that name."""
+    return next(b for b in kernel.buffers if b.name == name)
+
+
+def loads_of(expr: Expr) -> list[Expr]:
+    """Every distinct load inside an expression, in evaluation order."""
+    return [e for e in walk(expr) if e.op == "load"]
+
+
+def rename_buffers(kernel: LoopKernel, names: dict[str, str]) -> LoopKernel:
+    """The kernel with the declarations of its buffers renamed (text and keys only; loads keep their names)."""
+    return replace(kernel, buffers=tuple(replace(b, name=names.get(b.name, b.name)) for b in kernel.buffers))
+
+
+def verify(kernel: LoopKernel) -> None:
+    """Raises GraphError when a kernel names an unknown buffer, leaves an axis unbound, or can step outside a buffer."""
+    declared = {b.name: b for b in kernel.buffers}
+    if len(declared) != len(kernel.buffers):
+        raise GraphError(f"a buffer is declared twice\n{kernel.text()}")
+    for store in kernel.stores:
+        unbound = free_axes(store.value) - set(store.axes)
+        if unbound:
+            raise GraphError(f"axes {sorted(a.name for a in unbound)} are not bound by a loop in: {store}")
+        if store.buffer not in declared:
+            raise GraphError(f"unknown buffer {store.buffer!r} in: {store}")
+        _check_range(declared[store.buffer], store.index, str(store))
+        for read in loads_of(store.value):
+            name, index = read.data
+            if name == ACCUMULATOR and isinstance(kernel, Contraction):
+                continue
+            if name not in declared:
+                raise GraphError(f"unknown buffer {name!r} in: {store}")
+            _check_range(declared[name], index, str(store))
+
+
+def _check_range(buffer: Buffer, index: tuple[Affine | Expr, ...], where: str) -> None:
+    """Affine components must stay inside the buffer; computed ones are the operator's promise (it clamps them)."""
+    if len(index) != len(buffer.shape):
+        raise GraphError(f"{buffer.name} has {len(buffer.shape)} axes, indexed with {len(index)} in: {where}")
+    for component, extent in zip(index, buffer.shape):
+        if isinstance(component, Expr) or any(a.extent == 0 for a in component.axes()):
+            continue
+        reach = [(a.extent - 1) * c for a, c in component.terms]
+        low = component.constant + sum(r for r in reach if r < 0)
+        high = component.constant + sum(r for r in reach if r > 0)
+        if low < 0 or high >= extent:
+            raise GraphError(f"{buffer.name}: index {component} spans {low}..{high} of extent {extent} in: {where}")
