@@ -17,15 +17,13 @@ from mxnet.gluon.model_zoo import vision
 
 from workloads import WORKLOADS, Workload
 
-Arrays = "dict[str, np.ndarray]"
-
 
 def mlp() -> mx.sym.Symbol:
     """The perceptron 512-256-128-2 of MXNet's tutorial."""
     net = mx.sym.var("data")
     for i, n_hidden in enumerate((256, 128)):
-        net = mx.sym.FullyConnected(net, num_hidden=n_hidden, name="fc%d" % i)
-        net = mx.sym.Activation(net, act_type="relu", name="relu%d" % i)
+        net = mx.sym.FullyConnected(net, num_hidden=n_hidden, name=f"fc{i}")
+        net = mx.sym.Activation(net, act_type="relu", name=f"relu{i}")
     return mx.sym.FullyConnected(net, num_hidden=2, name="fc2")
 
 
@@ -50,7 +48,7 @@ def seeded_parameter(name: str, shape: tuple, rng: np.random.RandomState) -> np.
     elif name.endswith(("beta", "bias", "mean")):
         values = rng.randn(*shape) * 0.1
     else:
-        raise KeyError("no seeded value for parameter %s %s" % (name, shape))
+        raise KeyError(f"no seeded value for parameter {name} {shape}")
     return values.astype(np.float32)
 
 
@@ -66,7 +64,7 @@ def checked_gradients(parameters: list) -> list:
     return [weights[0], gammas[len(gammas) // 2], weights[-1]]
 
 
-def reference(symbol: mx.sym.Symbol, workload: Workload, args: Arrays, auxs: Arrays, inputs: Arrays) -> Arrays:
+def reference(symbol: mx.sym.Symbol, workload: Workload, args: dict[str, np.ndarray], auxs: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """One run through MXNet: {`output:0`: array, `gradient:NAME`: array}."""
     gradients = checked_gradients(list(args)) if workload.is_training else []
     executor = symbol.bind(
@@ -80,7 +78,7 @@ def reference(symbol: mx.sym.Symbol, workload: Workload, args: Arrays, auxs: Arr
     if gradients:
         executor.backward()
     return {
-        **{"output:%d" % i: output.asnumpy() for i, output in enumerate(outputs)},
+        **{f"output:{i}": output.asnumpy() for i, output in enumerate(outputs)},
         **{"gradient:" + name: executor.grad_dict[name].asnumpy() for name in gradients},
     }
 
@@ -90,7 +88,7 @@ def make(workload: Workload, directory: Path) -> None:
     # mx.onnx exports a BatchNorm with fix_gamma as if it were free, so such a model would not be the same for all peers.
     for node in json.loads(symbol.tojson())["nodes"]:
         if node["op"] == "BatchNorm" and node["attrs"].get("fix_gamma", "True") != "False":
-            raise ValueError("%s: node %s has fix_gamma=True" % (workload.name, node["name"]))
+            raise ValueError(f"{workload.name}: node {node['name']} has fix_gamma=True")
 
     rng = np.random.RandomState(0)
     arg_shapes, _, aux_shapes = symbol.infer_shape(**workload.inputs)
@@ -110,8 +108,8 @@ def make(workload: Workload, directory: Path) -> None:
     if not workload.is_training:
         shapes = list(workload.inputs.values())
         mx.onnx.export_model(symbol, {**mx_args, **mx_auxs}, shapes, [np.float32] * len(shapes), prefix + ".onnx")
-    largest = {name: "%.3g" % np.abs(value).max() for name, value in expected.items()}
-    print("%s: max |value| %s" % (workload.name, largest), flush=True)
+    largest = {name: f"{np.abs(value).max():.3g}" for name, value in expected.items()}
+    print(f"{workload.name}: max |value| {largest}", flush=True)
 
 
 def main() -> None:

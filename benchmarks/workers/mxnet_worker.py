@@ -14,7 +14,7 @@ from workers.protocol import Prepared, Task, serve
 def prepare(task: Task) -> Prepared:
     if task.workload.is_training:
         return training(task)
-    if task.variant == "gluon":
+    if task.variant.startswith("gluon"):
         return gluon(task)
     return executor(task)
 
@@ -70,7 +70,7 @@ def training(task: Task) -> Prepared:
 
 
 def named_outputs(outputs):
-    return {"output:%d" % i: output.asnumpy() for i, output in enumerate(outputs)}
+    return {f"output:{i}": output.asnumpy() for i, output in enumerate(outputs)}
 
 
 if __name__ == "__main__":

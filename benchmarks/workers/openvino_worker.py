@@ -16,7 +16,7 @@ def prepare(task: Task) -> Prepared:
     core = openvino.Core()
     request = core.compile_model(core.read_model(task.prefix + ".onnx"), "CPU", options).create_infer_request()
     return Prepared(
-        openvino.__version__,
+        openvino.__version__.split("-")[0],
         lambda: request.infer(task.inputs, share_inputs=True, share_outputs=True),
         lambda outputs: {f"output:{i}": output for i, output in enumerate(outputs.values())},
     )

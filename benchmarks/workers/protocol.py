@@ -18,15 +18,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from workloads import WORKLOADS, Workload
-
-Arrays = "dict[str, np.ndarray]"
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Task:
     variant: str
     n_threads: int
     prefix: str
-    inputs: Arrays
-    expected: Arrays
+    inputs: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
 
     def gradients(self) -> list[str]:
         """Names of the parameters whose gradients are checked (every parameter's gradient is computed)."""
@@ -51,7 +50,7 @@ class Prepared:
 
     version: str
     call: Callable[[], Any]
-    results: Callable[[Any], Arrays]
+    results: Callable[[Any], dict[str, np.ndarray]]
 
 
 def serve(prepare: Callable[[Task], Prepared]) -> None:
@@ -81,7 +80,7 @@ def timed_calls(call: Callable[[], Any], n_calls: int) -> list[float]:
     return times_s
 
 
-def relative_error(results: Arrays, expected: Arrays) -> float:
+def relative_error(results: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
     """max |result - expected| / max |expected|, the largest over all expected arrays; infinity for a NaN or a wrong shape."""
     errors = []
     for key, wanted in expected.items():

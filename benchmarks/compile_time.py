@@ -1,0 +1,121 @@
+"""Compile time with an empty and with a filled kernel cache, each in a fresh process.   See benchmarks/README.md
+
+    python benchmarks/compile_time.py [--models resnet-18,resnet-50] [--threads 2] [--repeats 3] [--json FILE]
+
+Every repeat starts with an empty SYMC_CACHE_DIR, compiles the models one after another into it (each may use what those
+before it left there), then compiles all of them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES = {"mlp": (1, 512), "lenet": (1, 1, 28, 28)}
+IMAGE = (1, 3, 224, 224)
+PHASES = ("import", "model", "compile", "second call")
+
+
+def child(name: str, started: float) -> None:
+    """One process of the measurement; prints the seconds of each phase as JSON. `started`: time.monotonic() before it."""
+    marks = [started]
+    import symc  # here, because its time is a result
+
+    marks.append(time.monotonic())
+    import numpy as np
+
+    symbol, args, auxs = zoo_model(name)
+    data = np.random.default_rng(0).standard_normal(SHAPES.get(name, IMAGE), dtype=np.float32)
+    args["data"] = symc.nd.array(data)
+    marks.append(time.monotonic())
+    executor = symbol.bind(symc.cpu(), args=args, aux_states=auxs, grad_req="null")
+    executor(data=data)
+    marks.append(time.monotonic())
+    executor(data=data)
+    marks.append(time.monotonic())
+    print(json.dumps(dict(zip(PHASES, (end - start for start, end in pairwise(marks)), strict=True))))
+
+
+def zoo_model(name: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """(symbol, arguments, auxiliary states) of a network of symc's own zoo with its seeded weights."""
+    import symc
+
+    symbol, params = symc.models.get(name)
+    aux_names = set(symbol.list_auxiliary_states())
+    args = {key: value for key, value in params.items() if key not in aux_names}
+    return symbol, args, {key: params[key] for key in aux_names}
+
+
+def measure(name: str, cache: Path, n_threads: int) -> dict[str, float]:
+    """Seconds of each phase in a fresh process, and how many files it added to the cache (a file holds one kernel)."""
+    environment = os.environ | {
+        "SYMC_CACHE_DIR": str(cache),
+        "SYMC_NUM_THREADS": str(n_threads),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
+    n_before = n_files(cache)
+    command = [sys.executable, __file__, "--child", name, repr(time.monotonic())]
+    finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(finished.stdout.splitlines()[-1]) | {"kernels": n_files(cache) - n_before}
+
+
+def n_files(directory: Path) -> int:
+    return sum(path.is_file() for path in directory.rglob("*"))
+
+
+def repeat(models: list[str], n_threads: int) -> dict[str, dict[str, float]]:
+    """{line of the table: measurement} from an empty cache on."""
+    rows = {}
+    with tempfile.TemporaryDirectory(prefix="symc-compile-time-") as directory:
+        cache = Path(directory)
+        for i, name in enumerate(models):
+            state = f"after {models[i - 1]}" if i else "empty cache"
+            rows[f"{name}, {state}"] = measure(name, cache, n_threads)
+        for name in models:
+            rows[f"{name}, warm cache"] = measure(name, cache, n_threads)
+    return rows
+
+
+def medians(repeats: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    return {
+        row: {key: statistics.median(rows[row][key] for rows in repeats) for key in repeats[0][row]} for row in repeats[0]
+    }
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2], float(sys.argv[3]))
+        return
+    parser = argparse.ArgumentParser(description="compile times of symc; see benchmarks/README.md")
+    parser.add_argument("--models", default="resnet-18,resnet-50", help="names of symc's zoo (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="medians of so many (default 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+
+    # One untimed import, so that neither byte-compiling nor a cold disk is measured.
+    subprocess.run([sys.executable, "-c", "import symc, numba"], cwd=ROOT, check=True)
+    models = arguments.models.split(",")
+    rows = medians([repeat(models, arguments.threads) for _ in range(arguments.repeats)])
+    print(f"seconds, medians of {arguments.repeats}, {arguments.threads} threads; compile = bind and first call")
+    print(f"{'':28}{'import':>8}{'compile':>9}{'sum':>8}{'kernels':>9}{'second call':>13}")
+    for row, seen in rows.items():
+        total = seen["import"] + seen["compile"]
+        times = f"{seen['import']:8.3f}{seen['compile']:9.3f}{total:8.3f}"
+        print(f"{row:28}{times}{seen['kernels']:9.0f}{seen['second call']:13.4f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The ways to run a workload, and the process of each: compare.py's side of the conversation in workers/protocol.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workloads import Workload
+
+BENCHMARKS = Path(__file__).resolve().parent
+SETTLE_S_MAX = 2.0
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way of running a workload: a peer in one of its variants."""
+
+    peer: str
+    variant: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def is_for(self, workload: Workload) -> bool:
+        if self.peer in ("onnxruntime", "openvino"):
+            return not workload.is_training
+        if self.peer == "symc":
+            return True
+        # Fusion is for inference. The engine's queue and gluon's call path matter only where a call takes microseconds.
+        is_small = workload.name == "mlp"
+        return {
+            "executor": True,
+            "executor+fusion": not workload.is_training,
+            "executor+fusion, naive engine": is_small,
+            "gluon": is_small,
+            "gluon, naive engine": is_small,
+        }[self.variant]
+
+
+FUSION = {"MXNET_SUBGRAPH_BACKEND": "MKLDNN"}
+NO_FUSION = {"MXNET_SUBGRAPH_BACKEND": "NONE"}
+NAIVE_ENGINE = {"MXNET_ENGINE_TYPE": "NaiveEngine"}
+CONTESTANTS = (
+    Contestant("symc", "call"),
+    Contestant("mxnet", "executor", NO_FUSION),
+    Contestant("mxnet", "executor+fusion", FUSION),
+    Contestant("mxnet", "executor+fusion, naive engine", {**FUSION, **NAIVE_ENGINE}),
+    Contestant("mxnet", "gluon", NO_FUSION),
+    Contestant("mxnet", "gluon, naive engine", {**NO_FUSION, **NAIVE_ENGINE}),
+    Contestant("onnxruntime", "session"),
+    Contestant("openvino", "latency hint"),
+)
+
+
+class WorkerError(Exception):
+    """A worker ended before it replied."""
+
+
+class Worker:
+    """The process of one contestant for one workload and thread count."""
+
+    def __init__(self, contestant: Contestant, workload: Workload, n_threads: int, peers_dir: Path) -> None:
+        self.contestant = contestant
+        self.log = tempfile.TemporaryFile("w+")
+        module = f"workers.{contestant.peer}_worker"
+        arguments = [workload.name, contestant.variant, str(n_threads), str(peers_dir / "models")]
+        self.process = subprocess.Popen(
+            [interpreter(contestant.peer, peers_dir), "-m", module, *arguments],
+            cwd=BENCHMARKS,
+            env=worker_environment(contestant, n_threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+
+    def receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.log.seek(0)
+            raise WorkerError(self.log.read().strip() or f"exit status {self.process.returncode}")
+        return json.loads(line)
+
+    def run(self, n_untimed: int, n_calls: int) -> list[float]:
+        """Seconds of each of `n_calls` calls, after `n_untimed` that bring the caches back; ends with an idle process."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"n_untimed": n_untimed, "n_calls": n_calls}) + "\n")
+        self.process.stdin.flush()
+        times_s = self.receive()["times_s"]
+        self.settle()
+        return times_s
+
+    def settle(self) -> None:
+        """Returns once the process's CPU clock stands still: thread pools spin for a while after their last work."""
+        deadline = time.monotonic() + SETTLE_S_MAX
+        used_s = self.cpu_s()
+        while time.monotonic() < deadline:
+            time.sleep(0.01)
+            before_s, used_s = used_s, self.cpu_s()
+            if used_s - before_s < 0.0005:
+                return
+        print(f"! {self.contestant.peer} is still busy {SETTLE_S_MAX} s after its turn", file=sys.stderr)
+
+    def cpu_s(self) -> float:
+        """CPU time of the whole process, by the clock id that Linux derives from a process id (clock_getcpuclockid)."""
+        return time.clock_gettime((~self.process.pid << 3) | 2)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.log.close()
+
+
+def interpreter(peer: str, peers_dir: Path) -> str:
+    if peer == "symc":
+        return sys.executable
+    return str(peers_dir / ("mxnet" if peer == "mxnet" else "onnx") / "bin" / "python")
+
+
+def worker_environment(contestant: Contestant, n_threads: int) -> dict[str, str]:
+    """The caller's environment without anything that steers a peer's threads, then the thread count and the variant."""
+    steering = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MXNET_", "DNNL_", "SYMC_", "NUMBA_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(steering) or name == "SYMC_CACHE_DIR"}
+    count = str(n_threads)
+    threads = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "SYMC_NUM_THREADS": count}
+    path = {"PYTHONPATH": str(BENCHMARKS.parent)} if contestant.peer == "symc" else {}
+    return {**kept, **threads, **path, **contestant.environment}

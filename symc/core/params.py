@@ -1,0 +1,212 @@
+"""Typed operator parameters: one declaration feeds parsing, the Python signature, documentation and error texts.
+
+>>> @dataclass(frozen=True, kw_only=True)
+... class Pool:
+...     kernel: tuple[int, ...] = param((), doc="window extents")
+...     pool_type: str = param("max", choices=("max", "avg"), doc="how a window is reduced")
+>>> parse_params(Pool, {"kernel": "(2, 2L)"}, "Pooling")
+{'kernel': (2, 2)}
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .dtypes import dtype_name
+from .errors import DTypeError, ParameterError
+
+REQUIRED = dataclasses.MISSING
+
+
+@dataclass(frozen=True)
+class Param:
+    """What one parameter accepts; bounds are inclusive."""
+
+    name: str
+    kind: Any
+    default: Any
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...] | None
+    is_dtype: bool
+    doc: str
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is REQUIRED
+
+    @property
+    def type_text(self) -> str:
+        """The type as MXNet's documentation writes it."""
+        if self.choices:
+            listed = ", ".join(f"'{c}'" for c in self.choices)
+            text = "{None, " + listed + "}" if _is_optional(self.kind) else "{" + listed + "}"
+        else:
+            text = _KIND_TEXT.get(self.kind, str(self.kind))
+            if self.kind is int and self.low is not None and self.low >= 0:
+                text = "int (non-negative)"
+        if self.is_required:
+            return f"{text}, required"
+        return f"{text}, optional, default={self.default!r}"
+
+
+def param(
+    default: Any = REQUIRED,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    dtype: bool = False,
+    doc: str = "",
+) -> Any:
+    """Declares a parameter of an operator class; without a default it is required."""
+    info = {"low": low, "high": high, "choices": choices, "is_dtype": dtype, "doc": doc}
+    return dataclasses.field(default=default, metadata={"param": info})
+
+
+@functools.cache
+def params_of(cls: type) -> dict[str, Param]:
+    """The declared parameters of an operator class, in order."""
+    hints = typing.get_type_hints(cls)
+    return {
+        f.name: Param(f.name, hints[f.name], f.default, **f.metadata["param"])
+        for f in dataclasses.fields(cls)
+        if "param" in f.metadata
+    }
+
+
+def parse_params(cls: type, given: Mapping[str, Any], operator: str) -> dict[str, Any]:
+    """Checked values of the parameters given (as MXNet strings or Python objects).
+
+    Raises ParameterError, worded as MXNet words it, for unknown, missing, malformed and out-of-range parameters.
+    """
+    known = params_of(cls)
+    values = {}
+    for name, raw in given.items():
+        if name not in known:
+            options = "".join(f"\n{p.name} : {p.type_text}\n    {p.doc}" for p in known.values())
+            raise ParameterError(f"Cannot find argument '{name}', Possible Arguments:\n----------------{options}, "
+                                 f"in operator {operator}")
+        values[name] = _parse_one(known[name], raw, operator)
+    for p in known.values():
+        if p.is_required and p.name not in values:
+            raise ParameterError(
+                f"Required parameter {p.name} of {p.type_text.removesuffix(', required')} is not presented, "
+                f"in operator {operator}(name=\"\")"
+            )
+    return values
+
+
+def _parse_one(p: Param, raw: Any, operator: str) -> Any:
+    try:
+        value = _parse(p.kind, raw.strip() if isinstance(raw, str) else raw)
+        if p.is_dtype and value is not None:
+            value = dtype_name(value)
+    except (ValueError, TypeError, SyntaxError, DTypeError, RecursionError, MemoryError):
+        raise ParameterError(
+            f"Invalid Parameter format for {p.name} expect {p.type_text} but value='{raw}', in operator {operator}"
+        ) from None
+    if p.choices and value is not None and value not in p.choices:
+        options = ", ".join(f"'{c}'" for c in p.choices)
+        raise ParameterError(
+            f"Invalid Input: '{raw}', valid values are: {{{options}}}, in operator {operator}(name=\"\", {p.name}=\"{raw}\")"
+        )
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and (
+            (p.low is not None and number < p.low) or (p.high is not None and number > p.high)
+        ):
+            bound = f"at least {p.low}" if p.low is not None and number < p.low else f"at most {p.high}"
+            raise ParameterError(f"value {raw} for Parameter {p.name} exceed bound: expected {bound}, in operator {operator}")
+    return value
+
+
+@functools.lru_cache(maxsize=4096)
+def _literal(text: str) -> Any:
+    """A Python literal from MXNet's text: '(2L, 2L)', '[2, 2]', '2.5', 'None'; nothing is executed."""
+    if len(text) > 100_000:
+        raise ValueError("parameter text too long")
+    return ast.literal_eval(re.sub(r"(?<=\d)[lL]\b", "", text))
+
+
+def _integer(raw: Any) -> int:
+    if isinstance(raw, str):
+        return int(re.sub(r"[lL]$", "", raw)) if raw not in ("True", "False") else int(raw == "True")
+    if isinstance(raw, (bool, np.bool_, int, np.integer)):
+        return int(raw)
+    if isinstance(raw, (float, np.floating)) and float(raw).is_integer():
+        return int(raw)
+    raise ValueError(raw)
+
+
+def _real(raw: Any) -> float:
+    if isinstance(raw, (str, bool, int, float, np.number, np.bool_)):
+        return float(raw.rstrip("fF") if isinstance(raw, str) and raw[:1] in "0123456789.-+" else raw)
+    raise ValueError(raw)
+
+
+def _boolean(raw: Any) -> bool:
+    if isinstance(raw, str):
+        table = {"true": True, "1": True, "false": False, "0": False}
+        if raw.lower() not in table:
+            raise ValueError(raw)
+        return table[raw.lower()]
+    if isinstance(raw, (bool, np.bool_, int, np.integer)):
+        return bool(raw)
+    raise ValueError(raw)
+
+
+def _sequence(raw: Any, element: Callable[[Any], Any]) -> tuple:
+    value = _literal(raw) if isinstance(raw, str) else raw
+    if isinstance(value, (int, float, np.number)):
+        value = (value,)
+    return tuple(element(v) for v in value)
+
+
+def _maybe(element: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda raw: None if raw is None or (isinstance(raw, str) and raw in ("None", "")) else element(raw)
+
+
+def _text(raw: Any) -> Any:
+    return raw if isinstance(raw, str) else raw if isinstance(raw, type) or isinstance(raw, np.dtype) else str(raw)
+
+
+_BASE: dict[Any, Callable[[Any], Any]] = {
+    int: _integer,
+    float: _real,
+    bool: _boolean,
+    str: _text,
+    tuple[int, ...]: lambda raw: _sequence(raw, _integer),
+    tuple[float, ...]: lambda raw: _sequence(raw, _real),
+    tuple[int | None, ...]: lambda raw: _sequence(raw, _maybe(_integer)),
+}
+_PARSERS = {**_BASE, **{kind | None: _maybe(parse) for kind, parse in _BASE.items()}}
+_KIND_TEXT = {
+    int: "int",
+    float: "float",
+    bool: "boolean",
+    str: "string",
+    tuple[int, ...]: "Shape(tuple)",
+    tuple[int | None, ...]: "Shape(tuple)",
+    tuple[float, ...]: "tuple of <float>",
+    int | None: "int or None",
+    float | None: "double or None",
+    bool | None: "boolean or None",
+    tuple[int, ...] | None: "Shape or None",
+}
+
+
+def _parse(kind: Any, raw: Any) -> Any:
+    return _PARSERS[kind](raw)
+
+
+def _is_optional(kind: Any) -> bool:
+    return type(None) in typing.get_args(kind)

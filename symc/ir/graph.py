@@ -1,0 +1,192 @@
+"""The graph: nodes in topological order, a networkx view of them, and typed facts about their values.
+
+Graphs are values: a pass returns a new one.  Nodes are immutable and shared between the graphs of a pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from ..core.op import Op
+from ..core.shapes import FullShape, Shape
+
+if TYPE_CHECKING:
+    import networkx
+
+Role = Literal["argument", "aux", "head_gradient", "accumulator"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Node:
+    """One operation, or an input of the graph when `op` is None (then `role` says which kind).
+
+    name    the user's name; nodes made by passes derive theirs from the node they serve
+    origin  where the user made it: "file:line", or the model file it was read from
+    """
+
+    op: Op | None
+    name: str
+    inputs: tuple[Value, ...] = ()
+    role: Role = "argument"
+    origin: str = ""
+
+    @property
+    def is_input(self) -> bool:
+        return self.op is None
+
+    @property
+    def n_outputs(self) -> int:
+        return 1 if self.op is None else len(self.op.result_names())
+
+    def __getitem__(self, index: int) -> Value:
+        return Value(self, index)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name if self.op else self.role} {self.name}>"
+
+
+class Value(NamedTuple):
+    """One output of a node."""
+
+    node: Node
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"%{self.node.name}" + (f":{self.index}" if self.index else "")
+
+    def __hash__(self) -> int:
+        return hash((id(self.node), self.index))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Value) and self.node is other.node and self.index == other.index
+
+
+class Output(NamedTuple):
+    """What the graph computes: a head of the symbol, the gradient of an argument, or the update of a state."""
+
+    kind: Literal["head", "gradient", "update"]
+    name: str  # the head's output name, the argument or the auxiliary state
+    value: Value
+
+
+@dataclass(frozen=True)
+class Layout:
+    """In which order the axes of a value lie in memory, outermost first; channels-last is (0, 2, 3, 1)."""
+
+    order: tuple[int, ...]
+
+    @property
+    def is_row_major(self) -> bool:
+        return self.order == tuple(range(len(self.order)))
+
+    def strides(self, shape: FullShape) -> tuple[int, ...]:
+        """Strides in elements, by logical axis."""
+        strides = [0] * len(shape)
+        step = 1
+        for axis in reversed(self.order):
+            strides[axis] = step
+            step *= max(shape[axis], 1)
+        return tuple(strides)
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.order)) if self.order else "scalar"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What passes have found out; each table is keyed by value (group: by node)."""
+
+    shape: Mapping[Value, Shape] = field(default_factory=dict)
+    dtype: Mapping[Value, str] = field(default_factory=dict)
+    layout: Mapping[Value, Layout] = field(default_factory=dict)
+    group: Mapping[Node, int] = field(default_factory=dict)
+
+
+FACTS = ("shape", "dtype", "layout", "group")
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order and what is asked of them.
+
+    training   whether operators behave as in training (BatchNorm's batch statistics, Dropout's mask)
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[Output, ...]
+    training: bool = False
+    facts: Facts = field(default_factory=Facts)
+
+    @staticmethod
+    def of(outputs: Iterable[Output], training: bool = False, facts: Facts | None = None) -> Graph:
+        """The graph of everything the outputs need, in depth-first post-order (MXNet's order)."""
+        outputs = tuple(outputs)
+        return Graph(tuple(post_order(o.value.node for o in outputs)), outputs, training, facts or Facts())
+
+    @cached_property
+    def nx(self) -> networkx.MultiDiGraph:
+        """The same graph for networkx: an edge per use (`x * x` has two), keyed by the input's position."""
+        import networkx
+
+        g = networkx.MultiDiGraph()
+        g.add_nodes_from(self.nodes)
+        g.add_edges_from((v.node, n, k, {"output": v.index}) for n in self.nodes for k, v in enumerate(n.inputs))
+        return g
+
+    @cached_property
+    def users(self) -> Mapping[Value, tuple[tuple[Node, int], ...]]:
+        """Who reads a value: (node, input position) pairs in topological order."""
+        found: dict[Value, list[tuple[Node, int]]] = {}
+        for node in self.nodes:
+            for k, v in enumerate(node.inputs):
+                found.setdefault(v, []).append((node, k))
+        return {v: tuple(u) for v, u in found.items()}
+
+    @cached_property
+    def output_values(self) -> frozenset[Value]:
+        return frozenset(o.value for o in self.outputs)
+
+    @property
+    def inputs(self) -> Iterator[Node]:
+        """Input nodes in order."""
+        return (n for n in self.nodes if n.is_input)
+
+    def n_uses(self, value: Value) -> int:
+        """How often a value is read, being an output counted as one reading."""
+        return len(self.users.get(value, ())) + sum(o.value == value for o in self.outputs)
+
+    def shape(self, value: Value) -> FullShape:
+        """The shape of a value, fully known."""
+        return self.facts.shape[value]  # type: ignore[return-value]
+
+    def dtype(self, value: Value) -> str:
+        """The dtype of a value."""
+        return self.facts.dtype[value]
+
+    def layout(self, value: Value) -> Layout:
+        """The layout of a value; row-major unless a pass decided otherwise."""
+        return self.facts.layout.get(value) or Layout(tuple(range(len(self.shape(value)))))
+
+    def with_facts(self, **tables: Mapping) -> Graph:
+        """The same graph with some fact tables replaced."""
+        return replace(self, facts=replace(self.facts, **tables))
+
+
+def post_order(roots: Iterable[Node]) -> Iterator[Node]:
+    """Every node the roots need, inputs before users, left to right; without recursion."""
+    done: set[Node] = set()
+    for root in roots:
+        stack: list[tuple[Node, int]] = [] if root in done else [(root, 0)]
+        while stack:
+            node, position = stack.pop()
+            if position < len(node.inputs):
+                stack.append((node, position + 1))
+                child = node.inputs[position].node
+                if child not in done:
+                    stack.append((child, 0))
+            elif node not in done:
+                done.add(node)
+                yield node

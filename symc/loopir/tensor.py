@@ -1,0 +1,129 @@
+"""How an operator states its meaning: tensors as functions from index to expression.
+
+An operator's `lower` receives a Lowering, reads its inputs by calling them with an index, and defines its outputs:
+
+    def lower(self, t):
+        x = t.ins[0]
+        t.map(lambda *i: x(*i) * 2.0)                          # elementwise
+        t.map(lambda i, j: x(j, i))                            # transpose
+        t.map(lambda i: t.reduce("sum", (n,), lambda k: x(i, k)))   # reduction
+
+Calling an input whose producer lies in the same kernel inlines the producer's expression: fusion is composition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..core.dtypes import compute_dtype
+from ..core.shapes import FullShape
+from .expr import Affine, Axis, Expr, IndexLike, load, reduce
+from .kernel import Window
+
+Function = Callable[..., Expr]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input as an operator sees it; `dtype` is the type its elements have in expressions."""
+
+    name: str
+    shape: FullShape
+    dtype: str
+    function: Function | None = None
+
+    def __call__(self, *index: IndexLike | Expr) -> Expr:
+        """The element at an index."""
+        if self.function is not None:
+            return self.function(*index)
+        return load(self.name, index, self.dtype)
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def broadcast(self, *index: IndexLike | Expr) -> Expr:
+        """The element that NumPy broadcasting puts at an index of the (larger) result."""
+        tail = index[len(index) - self.rank :]
+        return self(*(Affine() if n == 1 else i for n, i in zip(self.shape, tail)))
+
+
+@dataclass(frozen=True)
+class Region:
+    """Part of an output: for axes, output[index] = value (or += in order)."""
+
+    axes: tuple[Axis, ...]
+    index: tuple[IndexLike | Expr, ...]
+    value: Expr
+    mode: str = "set"
+
+
+@dataclass(frozen=True)
+class Product:
+    """An output that is a contraction of two inputs (see loopir.kernel.Contraction), then `finish` of the sum."""
+
+    kind: str
+    window: Window
+    groups: int
+    lhs: int  # positions among the node's inputs
+    rhs: int
+    sizes: tuple[int, int, int]  # batch, in_channels, out_channels
+    finish: Callable[..., Expr]  # (sum, *output index) -> Expr
+
+
+@dataclass
+class Lowering:
+    """Collects the definitions of a node's outputs: a function, regions written one after the other, or a product."""
+
+    ins: Sequence[Tensor]
+    out_shapes: Sequence[FullShape]
+    out_dtypes: Sequence[str]
+    prefix: str = ""
+    functions: dict[int, Function] = field(default_factory=dict)
+    regions: dict[int, list[Region]] = field(default_factory=dict)
+    products: dict[int, Product] = field(default_factory=dict)
+    _n_axes: int = 0
+
+    def axis(self, extent: int) -> Axis:
+        """A fresh loop variable."""
+        self._n_axes += 1
+        return Axis(f"{self.prefix}r{self._n_axes - 1}", extent)
+
+    def map(self, function: Function, output: int = 0) -> None:
+        """output[i...] = function(i...), over the whole output."""
+        self.functions[output] = function
+
+    def reduce(self, combiner: str, extents: Sequence[int], function: Function) -> Expr:
+        """function(k...) combined over range(extents): "sum", "prod", "max" or "min"."""
+        axes = tuple(self.axis(n) for n in extents)
+        return reduce(combiner, axes, function(*axes))
+
+    def region(
+        self,
+        extents: Sequence[int],
+        index: Callable[..., Sequence[IndexLike | Expr]],
+        value: Function,
+        output: int = 0,
+        mode: str = "set",
+    ) -> None:
+        """for i in range(extents): output[index(i...)] = value(i...); regions run in the order they are stated."""
+        axes = tuple(self.axis(n) for n in extents)
+        self.regions.setdefault(output, []).append(Region(axes, tuple(index(*axes)), value(*axes), mode))
+
+    def product(
+        self,
+        kind: str,
+        window: Window,
+        sizes: tuple[int, int, int],
+        groups: int = 1,
+        lhs: int = 0,
+        rhs: int = 1,
+        finish: Function | None = None,
+    ) -> None:
+        """output 0 = finish(contraction of inputs lhs and rhs, *index); finish defaults to the sum itself."""
+        self.products[0] = Product(kind, window, groups, lhs, rhs, sizes, finish or (lambda total, *i: total))
+
+    def out_dtype(self, output: int = 0) -> str:
+        """The type the output's elements have in expressions."""
+        return compute_dtype(self.out_dtypes[output])

@@ -1,0 +1,50 @@
+"""The memory behind NDArrays: aligned allocation, and counters that say when something was written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import ClassVar
+
+import numpy as np
+
+# A cache line, and the width of the widest vector load.
+ALIGNMENT = 64
+
+_ticks = itertools.count(1)
+
+
+class Storage:
+    """The write counter of one piece of memory, shared by every NDArray that views it.
+
+    `version` changes with each write to this memory, `Storage.write_epoch` with each write to any: whoever remembers the
+    epoch learns from one integer comparison that nothing has changed. Both take numbers that are never given twice, so
+    two threads that write at once cannot hide a write from a reader that compares for equality.
+    """
+
+    __slots__ = ("version",)
+    write_epoch: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def touch(self) -> None:
+        """Records a write; called after the memory has changed."""
+        self.version = Storage.write_epoch = next(_ticks)
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A C-contiguous array at a 64-byte boundary, contents undefined."""
+    return _aligned(np.empty, shape, dtype)
+
+
+def zeros_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A C-contiguous array of zeros at a 64-byte boundary; its pages are taken when first touched."""
+    return _aligned(np.zeros, shape, dtype)
+
+
+def _aligned(allocate, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[no-untyped-def]
+    size_bytes = math.prod(shape) * dtype.itemsize
+    room = allocate(size_bytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size_bytes].view(dtype).reshape(shape)
