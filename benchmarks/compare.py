@@ -26,7 +26,7 @@ PEERS = tuple(dict.fromkeys(contestant.peer for contestant in CONTESTANTS))
 
 WARM_UP_S = 0.5
 TURN_S = 0.15  # a turn's timed calls, at the pace of the fastest contestant ...
-N_CALLS_MIN, N_CALLS_MAX = 3, 2000  # ... within these bounds
+N_CALLS_MIN, N_CALLS_MAX = 3, 5000  # ... within these bounds
 BUSY_CORES_MAX = 0.1  # other work on the machine, in cores, above which a run is called disturbed
 
 
@@ -124,7 +124,7 @@ def turns(workers: Sequence[tuple[Worker, Result]], n_rounds: int) -> float:
 def warm_up(worker: Worker) -> float:
     """Runs for WARM_UP_S; returns the seconds of the fastest call."""
     fastest_s = min(worker.run(0, 2))
-    n_calls = int(min(max(WARM_UP_S / fastest_s, 2), 10 * N_CALLS_MAX))
+    n_calls = int(min(max(WARM_UP_S / fastest_s, 2), 5 * N_CALLS_MAX))
     return min(worker.run(0, n_calls))
 
 

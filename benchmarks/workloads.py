@@ -23,7 +23,7 @@ class Workload:
     tolerance: float = 1e-4
 
 
-IMAGE = {"data": (1, 3, 224, 224)}
+IMAGE: dict[str, tuple[int, ...]] = {"data": (1, 3, 224, 224)}
 
 WORKLOADS = {
     workload.name: workload

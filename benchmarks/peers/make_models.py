@@ -57,14 +57,20 @@ def seeded_input(name: str, shape: tuple, rng: np.random.RandomState) -> np.ndar
     return values.astype(np.float32)
 
 
-def checked_gradients(parameters: list) -> list:
+def checked_gradients(parameters: list[str]) -> list[str]:
     """Three of the gradients: of the first weight (the end of the backward pass), a middle gamma, the last weight."""
     weights = [name for name in parameters if name.endswith("weight")]
     gammas = [name for name in parameters if name.endswith("gamma")]
     return [weights[0], gammas[len(gammas) // 2], weights[-1]]
 
 
-def reference(symbol: mx.sym.Symbol, workload: Workload, args: dict[str, np.ndarray], auxs: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def reference(
+    symbol: mx.sym.Symbol,
+    workload: Workload,
+    args: dict[str, np.ndarray],
+    auxs: dict[str, np.ndarray],
+    inputs: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
     """One run through MXNet: {`output:0`: array, `gradient:NAME`: array}."""
     gradients = checked_gradients(list(args)) if workload.is_training else []
     executor = symbol.bind(
@@ -104,7 +110,8 @@ def make(workload: Workload, directory: Path) -> None:
     prefix = str(directory / workload.name)
     mx_args, mx_auxs = ({name: mx.nd.array(value) for name, value in group.items()} for group in (args, auxs))
     mx.model.save_checkpoint(prefix, 0, symbol, mx_args, mx_auxs)
-    np.savez(prefix + "-reference.npz", **{"input:" + name: value for name, value in inputs.items()}, **expected)
+    stored = {**{"input:" + name: value for name, value in inputs.items()}, **expected}
+    np.savez(prefix + "-reference.npz", **stored)  # type: ignore[arg-type]
     if not workload.is_training:
         shapes = list(workload.inputs.values())
         mx.onnx.export_model(symbol, {**mx_args, **mx_auxs}, shapes, [np.float32] * len(shapes), prefix + ".onnx")

@@ -251,7 +251,7 @@ def prim(name: str, *operands: ExprLike) -> Expr:
         raise DTypeError(f"{name}: operand types {sorted(dtypes)} differ")
     (dtype,) = dtypes
     args = tuple(o if isinstance(o, Expr) else const(o, dtype) for o in operands)
-    return Expr(name, args, None, "bool" if spec.result == "bool" else dtype)
+    return Expr(name, args, None, spec.result if spec.result in ("bool", "float32") else dtype)
 
 
 def select(condition: Expr, then: ExprLike, otherwise: ExprLike) -> Expr:

@@ -22,6 +22,7 @@ from ..core.errors import GraphError
 from ..core.shapes import FullShape, row_major_strides, size_of
 from .expr import Affine, Axis, Expr, free_axes, load, walk
 
+SEED = "@seed"  # an int64[1] the runtime changes before every run: the key of random numbers
 ACCUMULATOR = "@acc"  # the buffer name under which a contraction's stores read the finished sum
 
 

@@ -15,11 +15,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Prim:
-    """One primitive: `result` is 'same' (as its operands), 'bool', or 'choice' (select: as its last two operands)."""
+    """One primitive; its result type is 'same' (as its operands), 'choice' (as its last two operands) or fixed."""
 
     arity: int
     meaning: Callable[..., Any]
-    result: Literal["same", "bool", "choice"] = "same"
+    result: Literal["same", "bool", "choice", "float32"] = "same"
 
 
 def _divide(a: Any, b: Any) -> Any:
@@ -145,6 +145,8 @@ PRIMS: dict[str, Prim] = {
     "erf": Prim(1, _per_element(math.erf)),
     "gamma": Prim(1, _per_element(math.gamma)),
     "gammaln": Prim(1, _per_element(math.lgamma)),
+    # random numbers: (counter, key), both int64
+    "hash_uniform": Prim(2, _hash_uniform, "float32"),
 }
 
 # combiner -> (primitive, neutral element by kind of dtype)

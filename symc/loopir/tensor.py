@@ -13,13 +13,14 @@ Calling an input whose producer lies in the same kernel inlines the producer's e
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..core.dtypes import compute_dtype
-from ..core.shapes import FullShape
-from .expr import Affine, Axis, Expr, IndexLike, load, reduce
-from .kernel import Window
+from ..core.shapes import FullShape, row_major_strides
+from .expr import INDEX_DTYPE, Affine, Axis, Expr, IndexLike, index_value, load, prim, reduce
+from .kernel import SEED, Window
 
 Function = Callable[..., Expr]
 
@@ -123,6 +124,13 @@ class Lowering:
     ) -> None:
         """output 0 = finish(contraction of inputs lhs and rhs, *index); finish defaults to the sum itself."""
         self.products[0] = Product(kind, window, groups, lhs, rhs, sizes, finish or (lambda total, *i: total))
+
+    def uniform(self, *index: IndexLike) -> Expr:
+        """A random float32 in [0, 1) for an index of output 0; it changes with every run and with the node."""
+        strides = row_major_strides(self.out_shapes[0])
+        counter = index_value(sum((Affine.of(i) * s for i, s in zip(index, strides)), Affine()))
+        key = load(SEED, (0,), INDEX_DTYPE) + zlib.crc32(self.prefix.encode()) * 2**20
+        return prim("hash_uniform", counter, key)
 
     def out_dtype(self, output: int = 0) -> str:
         """The type the output's elements have in expressions."""

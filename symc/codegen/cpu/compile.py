@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,11 +44,17 @@ _RAISED = "symc_kernel_raised"  # never defined anywhere
 
 @cache
 def toolchain() -> str:
-    """Names everything but source and target that decides an object's bytes; a part of every cache key."""
-    from importlib.metadata import version
+    """Names everything but source and target that decides an object's bytes; a part of every cache key.
 
-    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    return f"numba {version('numba')}, llvmlite {version('llvmlite')}, compile.py {own}"
+    Made from files, because a warm start must not import numba (0.3 s) nor importlib.metadata (56 ms).
+    """
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for package in ("numba", "llvmlite"):
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise CodegenError(f"naming the compiler: package {package} is not installed")
+        digest.update(Path(spec.origin).with_name("_version.py").read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def compile_function(pyfunc: Callable[..., None], name: str, target: Target,
@@ -64,9 +71,9 @@ def compile_function(pyfunc: Callable[..., None], name: str, target: Target,
     """
     try:
         text, libraries = _lower(pyfunc, name, tuple(argtypes), fastmath)
-    except Exception as error:  # numba lets its own and builtin exceptions out; all mean the same to our caller
+        module, machine = _link(text, libraries, name, target)
+    except Exception as error:  # numba and llvmlite let exceptions of any class out; all mean the same to our caller
         raise CodegenError(f"compiling {name}: numba rejected the generated function: {error}") from error
-    module, machine = _link(text, libraries, name, target)
     _optimize(module, machine, optimize)
     data = machine.emit_object(module)
     _check_symbols(data, name)
