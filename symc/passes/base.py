@@ -1,0 +1,72 @@
+"""What a pass is: a named pure function from graph to graph that declares the facts it needs and leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..ir.graph import FACTS, Graph
+from ..loopir.kernel import Contraction, Nest
+
+
+class Packing(Protocol):
+    """How a backend wants the right operand of a contraction arranged."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents of the dense packed array."""
+
+    def nest(self, source, packed) -> Nest:
+        """The copy from the logical operand into the packed array, padding included."""
+
+
+class Backend(Protocol):
+    """What passes must know of the machine they compile for."""
+
+    def packing(self, contraction: Contraction) -> Packing | None:
+        """The arrangement of the right operand; None when it is read as it lies."""
+
+    def store_is_fusible(self, contraction: Contraction) -> bool:
+        """Whether the contraction's stores can run on its register tile."""
+
+
+@dataclass(frozen=True)
+class PassContext:
+    """What a compilation asks for besides the graph.
+
+    backend    the machine
+    grad_req   "write", "add" or "null" for each argument; empty for inference
+    """
+
+    backend: Backend
+    grad_req: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass with its contract; facts that it neither keeps nor provides are dropped after it."""
+
+    name: str
+    run: Callable[[Graph, PassContext], Graph]
+    requires: frozenset[str]
+    provides: frozenset[str]
+    keeps: frozenset[str]
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        result = self.run(graph, context)
+        dropped = {f: {} for f in FACTS if f not in self.keeps | self.provides}
+        return result.with_facts(**dropped)
+
+
+def graph_pass(
+    requires: tuple[str, ...] = ("shape", "dtype"),
+    provides: tuple[str, ...] = (),
+    keeps: tuple[str, ...] = ("shape", "dtype"),
+) -> Callable[[Callable[[Graph, PassContext], Graph]], Pass]:
+    """Makes a Pass of a function; it is named after the function."""
+
+    def make(run: Callable[[Graph, PassContext], Graph]) -> Pass:
+        return Pass(run.__name__, run, frozenset(requires), frozenset(provides), frozenset(keeps))
+
+    return make

@@ -1,0 +1,93 @@
+"""Reverse-mode differentiation: adds the gradients of the arguments asked for, and the updates of auxiliary states.
+
+Griewank and Walther, Evaluating Derivatives (2008), chapter 3; NNVM's gradient pass is the ancestor of this one.
+"""
+
+from __future__ import annotations
+
+from ..core.errors import GradientError
+from ..core.shapes import mx_text
+from ..ir.builder import GraphBuilder, finish
+from ..ir.graph import Graph, Node, Output, Value
+from .base import PassContext, graph_pass
+
+
+def head_gradient_name(k: int) -> str:
+    """Name of the input that receives the gradient of head `k`."""
+    return f"head_gradient{k}"
+
+
+@graph_pass()
+def gradient(graph: Graph, context: PassContext) -> Graph:
+    """Builds only what `grad_req` asks for; a request of "add" adds to an input of role "accumulator".
+
+    before:  %y = mul(%a, %b); head %y                                    grad_req a: write, b: null
+    after:   %y = mul(%a, %b); %da = mul(%head_gradient0, %b); head %y; gradient a %da
+
+    Raises GradientError when an operator on the way has no gradient.
+    """
+    wanted = {n: n.name for n in graph.inputs if context.grad_req.get(n.name, "null") != "null"}
+    if not wanted:
+        return graph
+    g = GraphBuilder(graph.facts, graph.training)
+    leads_to_wanted = _reaching(graph, wanted)
+    flowing: dict[Value, list[Value]] = {}
+    for k, output in enumerate(graph.outputs):
+        node = output.value.node
+        if node in leads_to_wanted and (node.is_input or not node.op.is_loss):
+            head = g.input(
+                head_gradient_name(k), g.shape(output.value), g.dtype(output.value), role="head_gradient"
+            )
+            flowing.setdefault(output.value, []).append(head)
+    seeds = {o.value.node for o in graph.outputs}
+    for node in reversed(graph.nodes):
+        if node.is_input or node not in leads_to_wanted:
+            continue
+        dy = [g.add(flowing[node[k]]) if node[k] in flowing else None for k in range(node.n_outputs)]
+        if all(d is None for d in dy) and not (node.op.is_loss and node in seeds):
+            continue
+        g.serving = node
+        y = [node[k] for k in range(node.n_outputs)]
+        for v, dx in zip(node.inputs, node.op.gradient(g, node.inputs, y, dy)):
+            if dx is None or v.node not in leads_to_wanted:
+                continue
+            if g.shape(dx) != g.shape(v):
+                raise GradientError(
+                    f"gradient of {node.op.name} {node.name} for {v}: shape {mx_text(g.shape(dx))}, "
+                    f"expected {mx_text(g.shape(v))}"
+                )
+            flowing.setdefault(v, []).append(dx)
+    outputs = [*graph.outputs, *_updates(graph, g)]
+    done = set()
+    for node, name in wanted.items():
+        if name in done:
+            continue
+        done.add(name)
+        values = [v for n, other in wanted.items() if other == name for v in flowing.get(n[0], ())]
+        total = g.add(values) if values else g.like(node[0], 0.0)
+        if context.grad_req[name] == "add":
+            total = g("elemwise_add", g.input(name, g.shape(node[0]), g.dtype(node[0]), "accumulator"), total)
+        outputs.append(Output("gradient", name, total))
+    return finish(g, outputs)
+
+
+def _reaching(graph: Graph, wanted: dict[Node, str]) -> set[Node]:
+    """Nodes from which a wanted argument can be reached against the edges."""
+    found: set[Node] = set(wanted)
+    for node in graph.nodes:
+        if any(v.node in found for v in node.inputs):
+            found.add(node)
+    return found
+
+
+def _updates(graph: Graph, g: GraphBuilder) -> list[Output]:
+    """The new value of every auxiliary state that training changes."""
+    found = []
+    for node in graph.nodes:
+        if node.is_input or not graph.training or not node.op.aux:
+            continue
+        g.serving = node
+        states = dict(zip(node.op.input_names(), node.inputs))
+        updates = node.op.update_aux(g, node.inputs, [node[k] for k in range(node.n_outputs)])
+        found += [Output("update", states[name].node.name, value) for name, value in updates.items()]
+    return found
