@@ -47,6 +47,11 @@ class Op:
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
 
+    @property
+    def scale_shift_axis(self) -> int | None:
+        """The axis c when the operator is data * scale[c] + shift[c] (inputs in that order), else None."""
+        return None
+
     # -- how it looks from outside -------------------------------------------------------------------------------
 
     @classmethod
@@ -112,6 +117,16 @@ class Op:
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
         """The same outputs from simpler operators, or None when the operator lowers directly."""
+        return None
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        """Equal outputs for less work (x * 1 -> x), or None; must keep shapes and dtypes."""
+        return None
+
+    def absorb_scale_shift(
+        self, g: GraphBuilder, x: Sequence[Value], scale: Value, shift: Value, axis: int
+    ) -> Sequence[Value] | None:
+        """This operator followed by `* scale[c] + shift[c]` along `axis`, folded into its parameters; None = cannot."""
         return None
 
     def gradient(

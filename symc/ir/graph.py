@@ -16,7 +16,9 @@ from ..core.shapes import FullShape, Shape
 if TYPE_CHECKING:
     import networkx
 
-Role = Literal["argument", "aux", "head_gradient", "accumulator"]
+# A "parameter" is an argument that only feeds slots holding trained values; an "accumulator" is the present content of
+# a gradient array that the new gradient is added to.
+Role = Literal["argument", "parameter", "aux", "head_gradient", "accumulator"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
