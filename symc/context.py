@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from .core.errors import ArgumentError
 
@@ -63,7 +63,7 @@ class Context(metaclass=_DefaultContext):
     def __repr__(self) -> str:
         return f"{self.device_type}({self.device_id})"
 
-    def __enter__(self) -> Context:
+    def __enter__(self) -> Self:
         self._outer.append(current_context())
         _current.context = self
         return self

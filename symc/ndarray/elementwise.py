@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,29 @@ NUMBERS = (int, float, np.number, np.bool_)
 
 
 def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """`array` with another dtype, as C does it: toward zero, and integers wrap around.
-
-    Narrow integers are reached through int32, since C leaves float to uint8 undefined beyond 255 (300.0 gives 44).
-    """
+    """`array` with another dtype, as C does it: toward zero, and integers wrap around."""
     if array.dtype == dtype:
         return array
     with np.errstate(all="ignore"):
-        if array.dtype.kind == "f" and dtype.kind in "iu":
-            array = array.astype(np.int32 if dtype.itemsize < 4 else np.int64 if dtype.kind == "u" else dtype)
-        return array.astype(dtype)
+        return _castable(array, dtype).astype(dtype)
+
+
+def store(target: np.ndarray, index: Any, value: np.ndarray) -> None:
+    """`target[index] = value`, cast as `cast` does."""
+    with np.errstate(all="ignore"):
+        target[index] = _castable(value, target.dtype)
+
+
+def _castable(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array, or its way station to a narrow or unsigned integer.
+
+    C leaves float to uint8 undefined beyond 255; by way of int32 it wraps around on every machine (300.0 gives 44).
+    """
+    if array.dtype.kind != "f" or dtype.kind not in "iu":
+        return array
+    if dtype.itemsize < 4:
+        return array.astype(np.int32)
+    return array.astype(np.int64) if dtype.kind == "u" else array
 
 
 @dataclass(frozen=True)

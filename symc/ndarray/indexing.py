@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.errors import ArgumentError
+
 if TYPE_CHECKING:
     from .ndarray import NDArray
 
@@ -20,7 +22,7 @@ def is_whole(key: Any) -> bool:
 def numpy_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:
     """The key as a tuple for NumPy, index arrays as int64 and an Ellipsis always in it, so that NumPy gives an array.
 
-    Fractional index arrays are truncated, as MXNet does. Raises ValueError for boolean masks and for anything that is no
+    Fractional index arrays are truncated, as MXNet does. Raises ArgumentError for boolean masks and for anything that is no
     index.
     """
     parts = key if isinstance(key, tuple) else (key,)
@@ -41,8 +43,8 @@ def _part(part: Any, array_type: type[NDArray]) -> Any:
     if isinstance(part, array_type):
         part = part._data
     if not isinstance(part, (np.ndarray, list, tuple, range)):
-        raise ValueError(f"NDArray does not support slicing with key {part} of type {type(part)}.")
+        raise ArgumentError(f"NDArray does not support slicing with key {part} of type {type(part)}.")
     array = np.asarray(part)
     if array.dtype == np.bool_:
-        raise ValueError("NDArray does not support boolean indexing; select rows by their numbers")
+        raise ArgumentError("NDArray does not support boolean indexing; select rows by their numbers")
     return array.astype(np.int64) if array.ndim else int(array)

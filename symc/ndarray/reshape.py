@@ -20,11 +20,14 @@ def infer_reshape(shape: Sequence[int], target: Sequence[int], reverse: bool = F
 
     Raises ArgumentError when the codes do not fit the shape or the number of elements would change.
     """
-    if reverse:
-        return infer_reshape(shape[::-1], target[::-1])[::-1]
     fail = f"cannot reshape array of size {math.prod(shape)} and shape {tuple(shape)} into shape {tuple(target)}: "
-    sizes = list(shape)
-    codes = list(target)
+    order = -1 if reverse else 1
+    decoded = _decode(list(shape)[::order], list(target)[::order], fail)
+    return _fill_inferred(math.prod(shape), decoded, fail)[::order]
+
+
+def _decode(sizes: list[int], codes: list[int], fail: str) -> list[int]:
+    """The target with every code but -1 replaced by sizes."""
     result: list[int] = []
     at = 0
 
@@ -47,13 +50,11 @@ def infer_reshape(shape: Sequence[int], target: Sequence[int], reverse: bool = F
             at = len(sizes)
         elif code == -3:
             result.append(math.prod(take(2)))
-        elif code == -4:
-            if len(codes) < 2:
-                raise ArgumentError(f"{fail}-4 needs two numbers after it")
+        elif code == -4 and len(codes) >= 2:
             result += _split(take(1)[0], codes.pop(0), codes.pop(0), fail)
         else:
-            raise ArgumentError(f"{fail}unknown code {code}")
-    return _fill_inferred(math.prod(shape), result, fail)
+            raise ArgumentError(f"{fail}-4 needs two numbers after it" if code == -4 else f"{fail}unknown code {code}")
+    return result
 
 
 def _split(size: int, first: int, second: int, fail: str) -> tuple[int, int]:

@@ -31,13 +31,13 @@ KERNEL_ARGS: tuple[ArgType, ...] = ("i64", "i64", "ptr", "ptr")
 # The reassociations reductions need (sum of 1e5: 107 -> 4.9 us); never nnan/ninf, which would break NaN and infinity.
 REDUCTION_MATH = frozenset({"contract", "reassoc", "nsz"})
 
-# What an object may expect from the process that loads it: libc, libm, pthreads and compiler-rt's integer division.
+# What an object may expect from any process that loads it: libc, libm and pthreads. Not libgcc, whose __divti3 or
+# __truncsfhf2 (float16 without F16C) are only there by luck.
 _ALLOWED_SYMBOLS = re.compile(
     r"mem(cpy|move|set|cmp)"
     r"|(exp|exp2|expm1|log|log2|log10|log1p|pow|sin|cos|tan|asin|acos|atan|atan2|sinh|cosh|tanh|asinh|acosh|atanh|erf"
     r"|erfc|tgamma|lgamma|fmod|fma|floor|ceil|trunc|rint|round|roundeven|nearbyint|ldexp|frexp|hypot|cbrt)f?"
-    r"|pthread_(mutex|cond)_\w+|sched_yield|clock_gettime"
-    r"|__u?(div|mod)ti3|__(extendhfsf2|truncsfhf2|truncdfhf2|truncsfbf2|truncdfbf2)")
+    r"|pthread_(mutex|cond)_\w+|sched_yield|clock_gettime")
 
 _RAISED = "symc_kernel_raised"  # never defined anywhere
 
@@ -154,6 +154,9 @@ def _add_entry_point(module: Any, implementation: str, name: str) -> None:
     with builder.if_then(has_raised):
         builder.call(ir.Function(module, ir.FunctionType(ir.VoidType(), ()), _RAISED), ())
     builder.ret_void()
+    # Calls that LLVM itself makes into libm go through the GOT, too: for calls through a PLT the JIT linker needs
+    # memory that it does not reserve in advance, and llvmlite's memory manager aborts.
+    module.add_named_metadata("llvm.module.flags", (ir.IntType(32)(7), "RtLibUseGOT", ir.IntType(32)(1)))
 
 
 def _link(text: str, libraries: list[llvm.ModuleRef], name: str,
@@ -173,6 +176,8 @@ def _link(text: str, libraries: list[llvm.ModuleRef], name: str,
     for function in module.functions:
         if not function.is_declaration and function.name not in generated:
             function.add_function_attribute("alwaysinline")  # called in loops; its status must be seen to be constant
+        if function.is_declaration and not function.name.startswith("llvm."):
+            function.add_function_attribute("nonlazybind")  # call through the GOT, see _add_entry_point
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != name:
             value.linkage = llvm.Linkage.internal

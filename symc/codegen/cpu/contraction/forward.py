@@ -1,0 +1,164 @@
+"""The matrix kernel of forward and data gradient: tiles of pixels x panels of channels.
+
+The work is a grid of units, each a block of tiles x a group of panels.  Units of one panel group follow each other, so
+that its packed weights stay in cache while the pixels stream by; inside a unit the pixels stay while panels change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
+from symc.core.dtypes import ITEM_SIZE
+
+from .descriptor import Descriptor
+from .epilogue import Epilogue, Place, emit_stores
+from .micro import Tile, emit_tile
+from .simd import Simd
+from .tables import TileTables
+
+SOURCE = '''
+def {name}(chunk, n_chunks, desc, bufs):
+    """Sums of products over windows, {tile}, {dtype}.
+
+    {epilogue}
+    """
+    {words}
+    for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
+        panel_group = unit // n_blocks
+        block = unit - panel_group * n_blocks
+        first_tile = block * block_tiles
+        last_tile = first_tile + block_tiles
+        if last_tile > n_tiles:
+            last_tile = n_tiles
+        first_panel = panel_group * group_panels
+        last_panel = first_panel + group_panels
+        if last_panel > n_panels:
+            last_panel = n_panels
+        for panel in range(first_panel, last_panel):
+            group = panel // panels_per_group
+            column = (panel - group * panels_per_group) * {columns}
+            repeat = first_tile // table_tiles
+            tile = first_tile - repeat * table_tiles
+            for _ in range(first_tile, last_tile):
+                register_tile(desc, bufs, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes,
+                              weight + panel * panel_bytes, tiles + tile * {tile_bytes}, segments, zero_page,
+                              repeat * table_rows, group * group_columns + column, group_columns - column)
+                tile += 1
+                if tile == table_tiles:
+                    tile = 0
+                    repeat += 1
+'''
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How the grid of tiles x panels is cut: unit = `block_tiles` x `group_panels`, and units into chunks."""
+
+    block_tiles: int
+    group_panels: int
+    n_chunks: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A forward-like contraction in terms of its matrix: `groups` independent products of one table."""
+
+    dtype: str
+    lhs: Ref
+    weight: Ref
+    tables: TileTables
+    n_repeats: int  # how often the table is walked, each time for the next images
+    rows_per_table: int
+    lhs_repeat_stride: int  # elements between two repeats
+    lhs_group_stride: int
+    groups: int
+    columns: int  # output channels of one group
+    depth: int  # length of the whole reduction: taps * channels of one group
+    epilogue: Epilogue
+
+
+def emit(problem: Problem, tile: Tile, blocking: Blocking, has_masks: bool, reason: str) -> KernelCall:
+    """The kernel and its call; `has_masks`: the target stores part of a vector as fast as a whole one."""
+    item = ITEM_SIZE[problem.dtype]
+    tables = problem.tables
+    panels_per_group = -(-problem.columns // tile.columns)
+    n_panels = problem.groups * panels_per_group
+    n_tiles = len(tables.tiles) * problem.n_repeats
+    n_blocks = -(-n_tiles // blocking.block_tiles)
+    d = Descriptor()
+    d.add("lhs", problem.lhs)
+    d.add("weight", problem.weight)
+    d.add("tiles", Table(tables.tiles))
+    d.add("segments", Table(tables.segments))
+    d.add("zero_page", Table(np.zeros(max(1, tables.longest), problem.dtype)))
+    d.add("n_units", n_blocks * -(-n_panels // blocking.group_panels))
+    d.add("n_blocks", n_blocks)
+    d.add("block_tiles", blocking.block_tiles)
+    d.add("n_tiles", n_tiles)
+    d.add("table_tiles", len(tables.tiles))
+    d.add("table_rows", problem.rows_per_table)
+    d.add("lhs_repeat_bytes", problem.lhs_repeat_stride * item)
+    d.add("group_panels", blocking.group_panels)
+    d.add("n_panels", n_panels)
+    d.add("panels_per_group", panels_per_group)
+    d.add("panel_bytes", problem.depth * tile.columns * item)
+    d.add("lhs_group_bytes", problem.lhs_group_stride * item)
+    d.add("group_columns", problem.columns)
+    code = _code(problem.dtype, tile, problem.epilogue, d, has_masks)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, reason)
+
+
+def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool) -> KernelCode:
+    stores = epilogue.structure()
+    structure = f"matrix {dtype} {tile} masks={has_masks}: {stores}"
+    source = SOURCE.format(
+        name="kernel", tile=f"register tile of {tile}", dtype=dtype, epilogue=stores, columns=tile.columns,
+        tile_bytes=4 * (2 + tile.rows), words="\n    ".join(d.lines())).lstrip()
+
+    def build() -> Callable[..., Any]:
+        scope = {"register_tile": _register_tile(dtype, tile, epilogue, d.length, has_masks)}
+        exec(source, scope)
+        return scope["kernel"]
+
+    return KernelCode("matrix", structure, source, build)
+
+
+def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool) -> Any:
+    """The intrinsic `register_tile(desc, bufs, source, weight, record, segments, zero page, row, column, columns)`."""
+    from numba import types
+    from numba.extending import intrinsic
+
+    def emit_body(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        desc, bufs, source, weight, record, segments, zero_page, row, column, n_columns = arguments
+        simd = Simd(builder, dtype, tile.lanes)
+        header = simd.pointer(record)
+        begin = builder.mul(simd.load_int32(header, 0), row.type(4 * (2 + tile.rows)))
+        sums = emit_tile(simd, tile, simd.pointer(source), simd.pointer(zero_page), simd.pointer(weight),
+                         simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1))
+        rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
+
+        def finish(masks: list[Any]) -> None:
+            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, masks))
+
+        masks = [simd.first_lanes(builder.sub(n_columns, row.type(v * tile.lanes))) for v in range(tile.vectors)]
+        if has_masks:
+            finish(masks)
+        else:
+            is_whole = builder.icmp_signed(">=", n_columns, row.type(tile.columns))
+            with builder.if_else(is_whole, likely=True) as (whole, partial):
+                with whole:
+                    finish([None] * tile.vectors)
+                with partial:
+                    finish(masks)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def register_tile(typing, desc, bufs, source, weight, record, segments, zero_page, row, column, n_columns):
+        return types.void(desc, bufs, *[types.int64] * 8), emit_body
+
+    return register_tile

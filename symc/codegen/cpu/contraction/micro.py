@@ -1,0 +1,81 @@
+"""The register tile: rows x vectors of sums that stay in registers over the whole reduction.
+
+For a tile of 2 rows x 2 vectors the emitted loop is
+
+    for each segment (weight position, length, one source offset a row):
+        a0, a1 = source + offset0, source + offset1          (an offset of -1 selects the zero page)
+        for k in range(length):
+            b0, b1 = weight[k][0:lanes], weight[k][lanes:2 * lanes]
+            acc00 += a0[k] * b0;  acc01 += a0[k] * b1
+            acc10 += a1[k] * b0;  acc11 += a1[k] * b1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .simd import Simd, counted_loop, i64
+
+# Bytes of packed weight asked for ahead of their use: 2 to 10 % where the weights stream from L2 or L3
+# (14x14 and 7x7 layers), nothing lost elsewhere (prototypes/cpu/NOTES.md).
+PREFETCH_BYTES = 1024
+CACHE_LINE_BYTES = 64
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one call of the micro-kernel computes: `rows` x (`vectors` x `lanes`) sums."""
+
+    rows: int
+    vectors: int
+    lanes: int
+
+    @property
+    def columns(self) -> int:
+        return self.vectors * self.lanes
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns} ({self.vectors} vectors of {self.lanes})"
+
+
+def emit_tile(simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, segments: Any,
+              n_segments: Any) -> list[list[Any]]:
+    """The finished sums [row][vector].
+
+    `source`, `zero_page`, `weight` and `segments` are addresses; `segments` points to int32 records
+    (weight position, length, offset of each row) as `tables.py` makes them.
+    """
+    b = simd.builder
+    record_bytes = 4 * (2 + tile.rows)
+    step_bytes = tile.vectors * simd.vector_bytes
+
+    def segment(index: Any, sums: list[Any]) -> list[Any]:
+        record = simd.at(segments, b.mul(index, i64(record_bytes)))
+        first = simd.at(weight, b.mul(simd.load_int32(record, 0), i64(step_bytes)))
+        rows = [_row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
+
+        def step(k: Any, sums: list[Any]) -> list[Any]:
+            position = simd.at(first, b.mul(k, i64(step_bytes)))
+            for line in range(0, step_bytes, CACHE_LINE_BYTES):
+                simd.prefetch(simd.at(position, PREFETCH_BYTES + line))
+            columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
+            advance = b.mul(k, i64(simd.item_bytes))
+            result = list(sums)
+            for r, pointer in enumerate(rows):
+                element = simd.broadcast(simd.at(pointer, advance))
+                for v, column in enumerate(columns):
+                    result[r * tile.vectors + v] = simd.multiply_add(element, column, sums[r * tile.vectors + v])
+            return result
+
+        return counted_loop(b, simd.load_int32(record, 1), sums, step, at_least_once=True)
+
+    sums = counted_loop(b, n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
+    return [sums[r * tile.vectors:(r + 1) * tile.vectors] for r in range(tile.rows)]
+
+
+def _row_pointer(simd: Simd, source: Any, zero_page: Any, offset: Any) -> Any:
+    """Where a row's run starts; taps outside the input (-1) read zeros."""
+    b = simd.builder
+    inside = simd.at(source, b.mul(offset, i64(simd.item_bytes)))
+    return b.select(b.icmp_signed("<", offset, i64(0)), zero_page, inside)

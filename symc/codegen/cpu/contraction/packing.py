@@ -1,0 +1,87 @@
+"""Weights in the order the register tile reads them: [group][panel][tap][channel][column], zero padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from symc.core.errors import CodegenError
+from symc.core.shapes import FullShape
+from symc.loopir.expr import Affine, Axis, Expr, const, load
+from symc.loopir.kernel import Buffer, Contraction, Nest, Store
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the weight of a contraction must be laid out before the kernel runs.
+
+    `shape` is dense: (groups, panels, *kernel, channels, columns of a panel).  For a forward contraction channels are
+    the input channels of a group and columns its output channels; for a data gradient the roles are exchanged and
+    the taps are mirrored.
+    """
+
+    kind: str
+    dtype: str
+    groups: int
+    kernel: tuple[int, ...]
+    channels: int
+    columns: int
+    panel_columns: int
+
+    @property
+    def n_panels(self) -> int:
+        return -(-self.columns // self.panel_columns)
+
+    @property
+    def shape(self) -> FullShape:
+        return (self.groups, self.n_panels, *self.kernel, self.channels, self.panel_columns)
+
+    def buffer(self, name: str) -> Buffer:
+        """The packed weight as a buffer that owns its memory."""
+        return Buffer.dense(name, self.shape, self.dtype)
+
+    def nest(self, source: Buffer, packed: Buffer) -> Nest:
+        """Copies the logical weight `source` (O, C / groups, *kernel), with any strides, into `packed`.
+
+        The last panel's missing columns are filled with zeros.
+        """
+        expected = self._source_shape()
+        if source.shape != expected or packed.shape != self.shape:
+            raise CodegenError(f"packing a weight: {source} and {packed}; expected shapes {expected} and {self.shape}")
+        n_full, n_rest = divmod(self.columns, self.panel_columns)
+        stores = []
+        if n_full:
+            stores.append(self._copy(source, packed, Axis("panel", n_full), 0, self.panel_columns, 0))
+        if n_rest:
+            last = Axis("panel", 1)
+            stores.append(self._copy(source, packed, last, n_full, n_rest, 0))
+            stores.append(self._copy(source, packed, last, n_full, self.panel_columns - n_rest, n_rest, is_zero=True))
+        return Nest((source, packed), tuple(stores))
+
+    def _source_shape(self) -> FullShape:
+        if self.kind == "forward":
+            return (self.groups * self.columns, self.channels, *self.kernel)
+        return (self.groups * self.channels, self.columns, *self.kernel)
+
+    def _copy(self, source: Buffer, packed: Buffer, panel: Axis, first_panel: int, n_columns: int,
+              first_column: int, is_zero: bool = False) -> Store:
+        group, channel = Axis("group", self.groups), Axis("channel", self.channels)
+        column = Axis("column", n_columns)
+        taps = tuple(Axis(f"tap{d}", extent) for d, extent in enumerate(self.kernel))
+        at = (Affine.of(group), panel + first_panel, *map(Affine.of, taps), Affine.of(channel), column + first_column)
+        inner = (panel + first_panel) * self.panel_columns + column
+        value: Expr
+        if is_zero:
+            value = const(0, source.dtype)
+        elif self.kind == "forward":
+            value = load(source.name, (group * self.columns + inner, channel, *taps), source.dtype)
+        else:
+            mirrored = tuple(tap.extent - 1 - tap for tap in taps)
+            value = load(source.name, (group * self.channels + channel, inner, *mirrored), source.dtype)
+        return Store(packed.name, at, value, (group, panel, *taps, channel, column))
+
+
+def packing_of(c: Contraction, dtype: str, panel_columns: int) -> Packing:
+    """The packing of a forward contraction or data gradient for panels of `panel_columns` columns."""
+    inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
+    channels, columns = (inner, outer) if c.kind == "forward" else (outer, inner)
+    return Packing(c.kind, dtype, c.groups, c.window.kernel, channels, columns, panel_columns)

@@ -1,0 +1,191 @@
+"""Offset tables: every question of padding, stride, dilation and batch, answered once in integers.
+
+A row of the computed matrix is one pixel; it reads the source at the positions of its taps.  Rows are cut into tiles,
+and a tile visits only the taps that at least one of its rows can see, so pixels at the border do less work.  Taps that
+lie side by side in memory for all rows of a tile are merged into one segment, a contiguous run of the reduction.
+
+>>> g = Geometry(1, (3,), (3,), 12, (4,), (1,), (3,), (1,), (-1,), channels=4, is_merged=True)
+>>> t = tile_tables(g, n_rows=3)
+>>> t.tiles.tolist(), t.segments.tolist()     # [first segment, count, rows], [weight position, length, offsets]
+([[0, 3, 0, 1, 2]], [[0, 4, -1, 0, 4], [4, 4, 0, 4, 8], [8, 4, 4, 8, -1]])
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from symc.core.errors import CodegenError
+from symc.core.shapes import size_of
+from symc.loopir.kernel import Buffer, Contraction
+
+OUTSIDE = -1  # the offset of a tap that lies outside the source
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Which source position each (row, tap) reads.
+
+    Along axis d:  position * divide = row * scale + tap * step + shift;  it exists when it is whole and inside.
+    Rows run over (images, *row_extents), taps over *taps.  Strides are in elements of the source.
+    """
+
+    images: int
+    row_extents: tuple[int, ...]
+    source_extents: tuple[int, ...]
+    image_stride: int
+    source_strides: tuple[int, ...]
+    scale: tuple[int, ...]
+    taps: tuple[int, ...]
+    step: tuple[int, ...]
+    shift: tuple[int, ...]
+    divide: tuple[int, ...] = ()
+    channels: int = 1
+    is_merged: bool = False  # consecutive taps of the last axis may be one segment
+
+    @property
+    def n_rows(self) -> int:
+        return self.images * size_of(self.row_extents)
+
+    @property
+    def n_taps(self) -> int:
+        return size_of(self.taps)
+
+
+@dataclass(frozen=True, eq=False)
+class TileTables:
+    """tiles: (n_tiles, 2 + n_rows) int32;  segments: (n_segments, 2 + n_rows) int32; see the module's example.
+
+    steps       reduction length summed over the tiles
+    longest     elements that the zero page must hold (0: every tap is inside)
+    """
+
+    tiles: np.ndarray
+    segments: np.ndarray
+    steps: int
+    longest: int
+
+
+def window_geometry(c: Contraction, source: Buffer, images: int, channels: int, merge: bool) -> Geometry:
+    """Rows and taps of a forward contraction (rows = output pixels) or a data gradient (rows = input pixels).
+
+    A data gradient visits the taps in reverse, so that its positions ascend: q * stride = p + pad - tap * dilate.
+    """
+    w = c.window
+    is_forward = c.kind != "data_gradient"
+    ones = tuple(1 for _ in w.kernel)
+    last = [(k - 1) * d for k, d in zip(w.kernel, w.dilate)]
+    rows, extents = (w.out_extents, w.in_extents) if is_forward else (w.in_extents, w.out_extents)
+    if not w.kernel or w.dilate[-1] != 1 or (not is_forward and w.stride[-1] != 1):
+        merge = False
+    return Geometry(
+        images, rows, extents, source.strides[0], source.strides[2:],
+        scale=w.stride if is_forward else ones, taps=w.kernel, step=w.dilate,
+        shift=tuple(-p for p in w.pad) if is_forward else tuple(p - s for p, s in zip(w.pad, last)),
+        divide=ones if is_forward else w.stride, channels=channels,
+        is_merged=merge and source.strides[-1] == channels)
+
+
+@functools.lru_cache(maxsize=256)
+def source_offsets(g: Geometry) -> np.ndarray:
+    """(n_rows, n_taps) int64: element offset of each tap in the source, or OUTSIDE."""
+    n_axes = len(g.taps)
+    offsets = (np.arange(g.images) * g.image_stride).reshape(-1, *[1] * (2 * n_axes))
+    inside = np.ones_like(offsets, bool)
+    for d in range(n_axes):
+        scaled = (np.arange(g.row_extents[d])[:, None] * g.scale[d] + np.arange(g.taps[d]) * g.step[d] + g.shift[d])
+        divide = g.divide[d] if g.divide else 1
+        position = scaled // divide
+        exists = (scaled % divide == 0) & (position >= 0) & (position < g.source_extents[d])
+        line = [1] * (1 + 2 * n_axes)
+        line[1 + d], line[1 + n_axes + d] = g.row_extents[d], g.taps[d]
+        offsets = offsets + position.reshape(line) * g.source_strides[d]
+        inside = inside & exists.reshape(line)
+    table = np.where(inside, offsets, OUTSIDE).reshape(g.n_rows, g.n_taps)
+    if table.size and table.max() * 1 >= 2**31:
+        raise CodegenError(f"offset table: an offset of {table.max()} elements does not fit 32 bits; "
+                           f"cut the batch into smaller parts")
+    return table
+
+
+def n_tiles_of(g: Geometry, n_rows: int) -> int:
+    return -(-g.n_rows // n_rows)
+
+
+@functools.lru_cache(maxsize=256)
+def row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
+    """The rows of each tile (n_tiles, n_rows), the last row repeated, and the taps visited by all tiles together.
+
+    Rows stay in natural order unless grouping those that see the same taps saves work.
+    """
+    inside = source_offsets(g) >= 0
+    natural = np.arange(g.n_rows)
+    signature = np.packbits(inside, axis=1)
+    _, group = np.unique(signature, axis=0, return_inverse=True)
+    candidates = [natural, np.argsort(group.reshape(-1), kind="stable")]
+    best: tuple[np.ndarray, int] | None = None
+    for order in candidates:
+        padded = np.pad(order, (0, -len(order) % n_rows), mode="edge").reshape(-1, n_rows)
+        visited = int(inside[padded].any(axis=1).sum())
+        if best is None or visited < best[1]:
+            best = padded, visited
+    assert best is not None
+    return best
+
+
+@functools.lru_cache(maxsize=256)
+def tile_tables(g: Geometry, n_rows: int) -> TileTables:
+    """Tables for tiles of `n_rows` rows."""
+    rows, visited = row_order(g, n_rows) if g.n_rows else (np.zeros((0, n_rows), int), 0)
+    n_tiles = len(rows)
+    offsets = source_offsets(g)[rows]  # (n_tiles, n_rows, n_taps)
+    inside = offsets >= 0
+    packed = np.packbits(inside.reshape(n_tiles, -1), axis=1)
+    _, examples, pattern = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    pattern = pattern.reshape(-1)
+    runs = [_runs(inside[i], g.taps[-1] if g.taps else 1, g.is_merged) for i in examples]
+    counts = np.array([len(r) for r in runs], int)[pattern] if n_tiles else np.zeros(0, int)
+    begins = np.concatenate([[0], np.cumsum(counts)])
+    segments = np.zeros((int(begins[-1]), 2 + n_rows), np.int32)
+    for p, pattern_runs in enumerate(runs):
+        members = np.flatnonzero(pattern == p)
+        for j, (tap, n_merged) in enumerate(pattern_runs):
+            at = begins[members] + j
+            segments[at, 0] = tap * g.channels
+            segments[at, 1] = n_merged * g.channels
+            segments[at, 2:] = offsets[members, :, tap]
+    tiles = np.concatenate([begins[:-1, None], counts[:, None], rows], axis=1).astype(np.int32)
+    touches_outside = len(segments) > 0 and bool((segments[:, 2:] < 0).any())
+    longest = int(segments[:, 1].max()) if touches_outside else 0
+    return TileTables(tiles, segments, visited * g.channels, longest)
+
+
+def _runs(inside: np.ndarray, taps_per_line: int, is_merged: bool) -> list[tuple[int, int]]:
+    """(first tap, number of taps) of each segment of a tile, from its (n_rows, n_taps) visibility."""
+    runs: list[tuple[int, int]] = []
+    for tap in np.flatnonzero(inside.any(axis=0)).tolist():
+        if runs and is_merged and tap % taps_per_line:
+            first, length = runs[-1]
+            if first + length == tap and (inside[:, tap] == inside[:, tap - 1]).all():
+                runs[-1] = first, length + 1
+                continue
+        runs.append((tap, 1))
+    return runs
+
+
+def images_per_table(batch: int, pixels: int, n_rows: int) -> int:
+    """How many images one table covers: few, as long as their pixels fill whole tiles to 2 %.
+
+    The kernel repeats the table for the next images, so that tables stay small for large batches.
+    """
+    for images in (d for d in range(1, batch + 1) if batch % d == 0):
+        total = images * pixels
+        padded = -(-total // n_rows) * n_rows
+        if total >= _MIN_ROWS and padded <= total * 1.02:
+            return images
+    return batch
+
+
+_MIN_ROWS = 1024

@@ -1,0 +1,249 @@
+"""Loop IR expression -> LLVM values of n lanes.
+
+Every operation is the same for all lanes and for any number of lanes, so the result of an element does not depend on
+its place in a vector, nor on whether the main loop or the tail computed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from symc.codegen.cpu import maths
+from symc.codegen.cpu.lanes import F16, F32, I32, I64, Lanes, is_signed, scalar_type
+from symc.core.dtypes import is_float
+from symc.core.errors import CodegenError
+from symc.loopir.expr import Expr, walk
+
+Leaf = Callable[[Expr], ir.Value]
+
+LEAVES = frozenset({"load", "param", "index", "reduce"})
+_COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "sqrt": "sqrt"}
+# Arithmetic modulo 2 is not what NumPy does with booleans: + is or, * is and.
+_BOOL_ARITHMETIC = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}
+
+
+class VectorEmitter:
+    """Values of expressions with `lanes` lanes (scalars when `lanes` is 1), emitted at the end of `builder`'s block.
+
+    `leaf(expr)` supplies the value of load, param, index and reduce nodes, already in the register type of
+    `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, lanes: int, leaf: Leaf) -> None:
+        self.lanes = Lanes(builder, lanes)
+        self.leaf = leaf
+        self.known: dict[Expr, ir.Value] = {}
+
+    def value(self, root: Expr) -> ir.Value:
+        """The value of an expression; only what is not known yet is emitted."""
+        if root in self.known:
+            return self.known[root]
+        for expr in _unknown(root, self.known):
+            self.known[expr] = self._emit(expr)
+        return self.known[root]
+
+    def _emit(self, expr: Expr) -> ir.Value:
+        if expr.op in LEAVES:
+            return self.leaf(expr)
+        if expr.op == "const":
+            return self.lanes.const(expr.data, expr.dtype)
+        args = [self.known[a] for a in expr.args]
+        source = expr.args[-1].dtype  # of the operands; select's condition comes first
+        if expr.op == "cast":
+            return cast(self.lanes, args[0], source, expr.dtype)
+        return primitive(self.lanes, expr.op, source, args, [a.dtype for a in expr.args])
+
+
+def _unknown(root: Expr, known: dict[Expr, ir.Value]) -> list[Expr]:
+    """What must be emitted for `root`, operands first; nothing below a leaf (the leaf's supplier sees to that)."""
+    order: list[Expr] = []
+    seen = set(known)
+    stack = [(root, False)]
+    while stack:
+        expr, is_done = stack.pop()
+        if is_done:
+            order.append(expr)
+        elif expr not in seen:
+            seen.add(expr)
+            stack.append((expr, True))
+            if expr.op not in LEAVES:
+                stack.extend((a, False) for a in reversed(expr.args))
+    return order
+
+
+def primitive(v: Lanes, name: str, dtype: str, args: list[ir.Value], dtypes: list[str]) -> ir.Value:
+    """One primitive of loopir.prims on operands of `dtype` (`dtypes`: of each operand)."""
+    b = v.b
+    if name == "select":
+        return b.select(truth(v, args[0], dtypes[0]), args[1], args[2])
+    if name in ("and", "or", "not"):
+        truths = [truth(v, a, d) for a, d in zip(args, dtypes)]
+        if name == "not":
+            return b.not_(truths[0])
+        return b.and_(*truths) if name == "and" else b.or_(*truths)
+    if name in _COMPARE:
+        return compare(v, _COMPARE[name], dtype, *args)
+    if is_float(dtype):
+        return _float(v, name, dtype, args)
+    if dtype == "bool":
+        if name in _BOOL_ARITHMETIC:
+            return getattr(b, _BOOL_ARITHMETIC[name] + "_")(*args)
+        raise CodegenError(f"emitting {name}: no such operation on bool; cast the operands first")
+    return _integer(v, name, dtype, args)
+
+
+def compare(v: Lanes, sign: str, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    """IEEE comparison: everything with NaN is false, except !=."""
+    if is_float(dtype):
+        return v.b.fcmp_unordered(sign, x, y) if sign == "!=" else v.b.fcmp_ordered(sign, x, y)
+    return v.b.icmp_signed(sign, x, y) if is_signed(dtype) else v.b.icmp_unsigned(sign, x, y)
+
+
+def truth(v: Lanes, x: ir.Value, dtype: str) -> ir.Value:
+    """x != 0 as NumPy's logical functions take it."""
+    return x if dtype == "bool" else compare(v, "!=", dtype, x, v.like(x, 0))
+
+
+def _float(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
+    b, x = v.b, args[0]
+    if name in ("add", "sub", "mul", "div"):
+        return getattr(b, "f" + name)(*args)
+    if name in ("maximum", "minimum"):
+        # A comparison and a choice keep a NaN of y; a NaN of x is kept by the second choice.
+        wins = b.fcmp_ordered(">" if name == "maximum" else "<", *args)
+        return b.select(b.or_(wins, v.is_nan(x)), x, args[1])
+    if name in _ROUNDING:
+        return v.intrinsic(_ROUNDING[name], x)
+    if name == "neg":
+        return b.fneg(x)
+    if name == "abs":
+        return v.fabs(x)
+    if name == "sign":
+        zero = v.like(x, 0)
+        unit = b.select(b.fcmp_ordered(">", x, zero), v.like(x, 1), v.like(x, -1))
+        return b.select(b.fcmp_ordered("==", x, zero), zero, b.select(v.is_nan(x), x, unit))
+    if name == "round":
+        whole = v.intrinsic("trunc", x)
+        is_up = b.fcmp_ordered(">=", v.fabs(b.fsub(x, whole)), v.like(x, 0.5))
+        return b.select(is_up, b.fadd(whole, v.copysign(v.like(x, 1), x)), whole)
+    if name in ("mod", "floordiv"):
+        return _float_division(v, name, dtype, *args)
+    return maths.call(v, name, dtype, args)
+
+
+def _float_division(v: Lanes, name: str, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Python's % and //, as NumPy computes them (npy_divmod); x mod 0 is 0 (loopir.prims)."""
+    b, zero, one = v.b, v.like(x, 0), v.like(x, 1)
+    remainder = v.library("fmod" if dtype == "float64" else "fmodf", x, y)
+    is_off = b.and_(b.fcmp_unordered("!=", remainder, zero),
+                    b.xor(b.fcmp_ordered("<", y, zero), b.fcmp_ordered("<", remainder, zero)))
+    if name == "mod":
+        result = b.select(is_off, b.fadd(remainder, y), remainder)
+        result = b.select(b.fcmp_ordered("==", result, zero), v.copysign(zero, y), result)
+        return b.select(b.fcmp_ordered("==", y, zero), zero, result)
+    quotient = b.fdiv(b.fsub(x, remainder), y)
+    quotient = b.select(is_off, b.fsub(quotient, one), quotient)
+    floor = v.intrinsic("floor", quotient)
+    floor = b.select(b.fcmp_ordered(">", b.fsub(quotient, floor), v.like(x, 0.5)), b.fadd(floor, one), floor)
+    floor = b.select(b.fcmp_ordered("==", quotient, zero), v.copysign(zero, b.fdiv(x, y)), floor)
+    return b.select(b.fcmp_ordered("==", y, zero), b.fdiv(x, y), floor)
+
+
+def _integer(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
+    b, x = v.b, args[0]
+    zero = v.like(x, 0)
+    if name in ("add", "sub", "mul"):
+        return getattr(b, name)(*args)
+    if name in ("floor", "ceil", "trunc", "round"):
+        return x
+    if name == "neg":
+        return b.sub(zero, x)
+    if name == "abs":
+        return b.select(b.icmp_signed("<", x, zero), b.sub(zero, x), x) if is_signed(dtype) else x
+    if name == "sign":
+        positive = b.zext(b.icmp_unsigned("!=", x, zero), x.type)
+        return b.select(b.icmp_signed("<", x, zero), v.like(x, -1), positive) if is_signed(dtype) else positive
+    if name in ("maximum", "minimum"):
+        return b.select(compare(v, ">" if name == "maximum" else "<", dtype, *args), x, args[1])
+    if name in ("div", "mod", "floordiv"):
+        return _integer_division(v, name, dtype, *args)
+    raise CodegenError(f"emitting {name}: no such operation on {dtype}; cast the operand to a float type first")
+
+
+def _integer_division(v: Lanes, name: str, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    """div truncates, floordiv and mod go with the divisor's sign; a zero divisor gives 0, INT_MIN / -1 wraps."""
+    b, zero, one = v.b, v.like(x, 0), v.like(x, 1)
+    by_zero = b.icmp_unsigned("==", y, zero)
+    safe = b.select(by_zero, one, y)
+    if not is_signed(dtype):
+        result = b.urem(x, safe) if name == "mod" else b.udiv(x, safe)
+        return b.select(by_zero, zero, result)
+    # x / -1 is computed as -x: the one quotient that overflows would trap.
+    is_minus_one = b.icmp_signed("==", y, v.like(x, -1))
+    safe = b.select(is_minus_one, one, safe)
+    quotient, remainder = b.sdiv(x, safe), b.srem(x, safe)
+    quotient = b.select(is_minus_one, b.sub(zero, x), quotient)
+    is_off = b.and_(b.icmp_unsigned("!=", remainder, zero), b.icmp_signed("<", b.xor(remainder, y), zero))
+    if name == "mod":
+        return b.select(by_zero, zero, b.select(is_off, b.add(remainder, y), remainder))
+    if name == "floordiv":
+        quotient = b.select(is_off, b.sub(quotient, one), quotient)
+    return b.select(by_zero, zero, quotient)
+
+
+def cast(v: Lanes, x: ir.Value, source: str, target: str) -> ir.Value:
+    """A C conversion without undefined cases: floats truncate and saturate at int64 (NaN gives 0), integers wrap."""
+    b = v.b
+    if target == "bool":
+        return truth(v, x, source)
+    type_ = v.type(target)
+    if is_float(target):
+        if is_float(source):
+            return _between_floats(v, x, source, target)
+        x = b.sitofp(x, type_) if is_signed(source) else b.uitofp(x, type_)
+        return _between_floats(v, x, "float32", "float16") if target == "float16" else x
+    if is_float(source):
+        return _to_integer(v, x, target)
+    bits, wanted = scalar_type(source).width, scalar_type(target).width
+    if bits == wanted:
+        return x
+    if bits > wanted:
+        return b.trunc(x, type_)
+    return b.sext(x, type_) if is_signed(source) else b.zext(x, type_)
+
+
+def _between_floats(v: Lanes, x: ir.Value, source: str, target: str) -> ir.Value:
+    """float16 is a float32 register that holds a float16 value."""
+    if target == "float16":
+        return v.b.fpext(v.b.fptrunc(x, v.of(F16)), v.of(F32))
+    if v.type(target) == x.type:
+        return x
+    return v.b.fpext(x, v.type(target)) if target == "float64" else v.b.fptrunc(x, v.type(target))
+
+
+def _to_integer(v: Lanes, x: ir.Value, target: str) -> ir.Value:
+    """Through int32 (8 and 16 bits, int32) or int64 (the wider rest), then modulo 2**bits."""
+    b = v.b
+    wide = I32 if target in ("int8", "uint8", "int16", "uint16", "int32") else I64
+    result = _saturate(v, x, wide, is_unsigned=False)
+    if target == "uint64":
+        is_large = b.fcmp_ordered(">=", x, v.like(x, 2.0**63))
+        result = b.select(is_large, _saturate(v, x, wide, is_unsigned=True), result)
+    n_bits = scalar_type(target).width
+    return result if n_bits == wide.width else b.trunc(result, v.type(target))
+
+
+def _saturate(v: Lanes, x: ir.Value, wide: ir.IntType, *, is_unsigned: bool) -> ir.Value:
+    """Float -> integer where every input has a result: the conversion sees only numbers in range."""
+    b, width = v.b, wide.width
+    low, high = (0.0, 2.0**width) if is_unsigned else (-(2.0 ** (width - 1)), 2.0 ** (width - 1))
+    is_inside = b.and_(b.fcmp_ordered(">=", x, v.like(x, low)), b.fcmp_ordered("<", x, v.like(x, high)))
+    inside = b.select(is_inside, x, v.like(x, 0))
+    result = b.fptoui(inside, v.of(wide)) if is_unsigned else b.fptosi(inside, v.of(wide))
+    top = -1 if is_unsigned else 2 ** (width - 1) - 1
+    bottom = 0 if is_unsigned else -(2 ** (width - 1))
+    result = b.select(b.fcmp_ordered(">=", x, v.like(x, high)), v.bits(top, width), result)
+    return b.select(b.fcmp_ordered("<", x, v.like(x, low)), v.bits(bottom, width), result)

@@ -1,0 +1,147 @@
+"""A toolbox for values of n lanes: typed constants, conversions and the few LLVM intrinsics generated code needs.
+
+With one lane values are plain scalars, so the same formula serves vector and scalar code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
+
+_SCALARS: dict[str, ir.Type] = {"bool": I1, "float16": F32, "float32": F32, "float64": F64}
+_SUFFIX = {"half": "f16", "float": "f32", "double": "f64"}
+
+
+def scalar_type(dtype: str) -> ir.Type:
+    """The register type of one element: bool is i1, float16 is computed in float."""
+    if dtype in _SCALARS:
+        return _SCALARS[dtype]
+    return ir.IntType(int(dtype.lstrip("uint")))
+
+
+def is_signed(dtype: str) -> bool:
+    """Whether an integer dtype has a sign."""
+    return dtype.startswith("int")
+
+
+def declare(module: ir.Module, name: str, result: ir.Type, args: Sequence[ir.Type]) -> ir.Function:
+    """The function of that name, declared at its first use (llvmlite's declare_intrinsic knows one-argument forms)."""
+    found = module.globals.get(name)
+    return found if found is not None else ir.Function(module, ir.FunctionType(result, list(args)), name)
+
+
+def suffix_of(type_: ir.Type) -> str:
+    """How LLVM spells a type in the name of an overloaded intrinsic: v8f32, i64."""
+    if isinstance(type_, ir.VectorType):
+        return f"v{type_.count}{suffix_of(type_.element)}"
+    return _SUFFIX.get(str(type_), str(type_))
+
+
+class Lanes:
+    """Emits operations on values of `n` lanes at the end of a builder's block."""
+
+    def __init__(self, builder: ir.IRBuilder, n: int) -> None:
+        self.b, self.n = builder, n
+
+    # types and constants
+
+    def of(self, element: ir.Type) -> ir.Type:
+        """The type of n elements."""
+        return element if self.n == 1 else ir.VectorType(element, self.n)
+
+    def type(self, dtype: str) -> ir.Type:
+        return self.of(scalar_type(dtype))
+
+    def const(self, value: float, dtype: str) -> ir.Constant:
+        """The number in every lane, rounded to the dtype."""
+        return self.splat_const(ir.Constant(scalar_type(dtype), value))
+
+    def splat_const(self, scalar: ir.Constant) -> ir.Constant:
+        if self.n == 1:
+            return scalar
+        # `splat (float 1.0)` keeps the text ten times shorter than a list of 16; llvmlite has no class for it.
+        text = f"splat ({scalar.type} {scalar.get_reference()})"
+        constant = ir.values.FormattedConstant(scalar.type, text)
+        constant.type = self.of(scalar.type)
+        return constant
+
+    def bits(self, value: int, n_bits: int = 32) -> ir.Constant:
+        """An integer constant that is only a bit pattern."""
+        return self.splat_const(ir.Constant(ir.IntType(n_bits), value))
+
+    def like(self, x: ir.Value, value: float) -> ir.Constant:
+        """The number in every lane, in the type of `x`."""
+        return self.splat_const(ir.Constant(x.type.element if self.n > 1 else x.type, value))
+
+    # lanes
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        """A scalar in every lane."""
+        if self.n == 1:
+            return scalar
+        blank = ir.Constant(self.of(scalar.type), ir.Undefined)
+        first = self.b.insert_element(blank, scalar, I32(0))
+        zeros = ir.values.FormattedConstant(I32, "zeroinitializer")
+        zeros.type = ir.VectorType(I32, self.n)
+        return self.b.shuffle_vector(first, blank, zeros)
+
+    def extract(self, x: ir.Value, lane: int) -> ir.Value:
+        return x if self.n == 1 else self.b.extract_element(x, I32(lane))
+
+    def pack(self, scalars: Sequence[ir.Value]) -> ir.Value:
+        """One value from n scalars."""
+        if self.n == 1:
+            return scalars[0]
+        value: Any = ir.Constant(self.of(scalars[0].type), ir.Undefined)
+        for lane, scalar in enumerate(scalars):
+            value = self.b.insert_element(value, scalar, I32(lane))
+        return value
+
+    def iota(self, element: ir.IntType = I64) -> ir.Constant:
+        """0, 1, 2, ..."""
+        if self.n == 1:
+            return ir.Constant(element, 0)
+        return ir.Constant(self.of(element), [ir.Constant(element, lane) for lane in range(self.n)])
+
+    # arithmetic that LLVM spells as intrinsics
+
+    def intrinsic(self, name: str, *args: ir.Value) -> ir.Value:
+        """llvm.<name> with all operands and the result of one type."""
+        type_ = args[0].type
+        function = declare(self.b.module, f"llvm.{name}.{suffix_of(type_)}", type_, [type_] * len(args))
+        return self.b.call(function, args)
+
+    def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+        """x * y + z: one rounding where the target has FMA, two elsewhere (never a call of fmaf)."""
+        return self.intrinsic("fmuladd", x, y, z)
+
+    def fabs(self, x: ir.Value) -> ir.Value:
+        return self.intrinsic("fabs", x)
+
+    def copysign(self, magnitude: ir.Value, sign: ir.Value) -> ir.Value:
+        return self.intrinsic("copysign", magnitude, sign)
+
+    def select(self, condition: ir.Value, then: ir.Value, otherwise: ir.Value) -> ir.Value:
+        return self.b.select(condition, then, otherwise)
+
+    def is_nan(self, x: ir.Value) -> ir.Value:
+        return self.b.fcmp_unordered("uno", x, x)
+
+    def polynomial(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+        """Horner's scheme, highest power first."""
+        total = self.like(x, coefficients[0])
+        for c in coefficients[1:]:
+            total = self.fma(total, x, self.like(x, c))
+        return total
+
+    def library(self, name: str, *args: ir.Value) -> ir.Value:
+        """A C library function called lane by lane (`name` already says the type: expf, exp)."""
+        element = args[0].type.element if self.n > 1 else args[0].type
+        function = declare(self.b.module, name, element, [element] * len(args))
+        results = [self.b.call(function, [self.extract(a, lane) for a in args]) for lane in range(self.n)]
+        return self.pack(results)

@@ -1,0 +1,42 @@
+"""The int64 words that Python and the native runner share: step rows, call records, the pool.
+
+Free of numba, so that a process whose objects come from the cache never imports it.
+"""
+
+from __future__ import annotations
+
+WORD = 8
+
+# A step: one kernel cut into chunks. Rows lie one after another; the table is the program.
+KERNEL, DESC, N_CHUNKS = 0, 1, 2  # address of the code, address of its descriptor, how many chunks
+STEP_WORDS = 4  # the fourth word is reserved
+STEP_BYTES = STEP_WORDS * WORD
+
+# A call record: the one argument of `run`.
+CALL_STEPS, CALL_END, CALL_BUFS, CALL_THREADS, CALL_TIMES, CALL_POOL = range(6)
+CALL_WORDS = 6
+
+# A member record: the one argument of `participate`. Member 0 is whoever called `run`, the others are workers.
+MEMBER_POOL, MEMBER_INDEX = 0, 1
+MEMBER_WORDS = 2
+
+# The pool, in cache lines of 64 bytes so that threads that poll do not slow down threads that write elsewhere.
+LINE = 8
+CURSOR = 0 * LINE  # serial number of the open step << CHUNK_BITS | chunks nobody has claimed yet
+FINISHED = CURSOR + 1  # 1 when the run is complete
+PENDING = 1 * LINE  # chunks of the open step that are not done
+STEP = 2 * LINE  # address of the open step; this line changes only while no step is open
+NEXT, END, BUFS, TIMES, FIRST = range(STEP + 1, STEP + 6)
+BUSY = 3 * LINE  # 1 while a caller owns the pool
+SLEEPERS = BUSY + 1  # workers below LIMIT that are asleep
+LIMIT = BUSY + 2  # members with a smaller index take part
+PARTICIPATE = BUSY + 3  # address of the native `participate`
+CALLER = BUSY + 4  # member record of the caller
+MUTEX = 4 * LINE  # pthread_mutex_t, 64 bytes at most (glibc 40, musl 40, macOS 64)
+CONDITION = 5 * LINE  # pthread_cond_t, 64 bytes at most (48 everywhere)
+MEMBERS = 6 * LINE  # member records of the workers
+MAX_THREADS = 256
+POOL_WORDS = MEMBERS + MAX_THREADS * MEMBER_WORDS
+
+CHUNK_BITS = 24
+MAX_CHUNKS = (1 << CHUNK_BITS) - 1

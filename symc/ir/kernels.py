@@ -1,0 +1,102 @@
+"""The graph after lowering: kernels in execution order over named storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..core.dtypes import ITEM_SIZE
+from ..core.shapes import FullShape
+from ..loopir.kernel import LoopKernel
+
+# Where storage lives: `arena` is reused by liveness; `prepared` holds what parameters alone decide; the others are
+# arrays that the caller owns, one slot each.
+Place = Literal[
+    "arena", "prepared", "argument", "parameter", "aux", "head", "gradient", "update", "head_gradient", "accumulator",
+    "seed",
+]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A piece of memory: `key` names the caller's array (argument name, head index) where it is not ours."""
+
+    name: str
+    size: int  # elements
+    dtype: str
+    place: Place
+    key: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size * ITEM_SIZE[self.dtype]
+
+
+@dataclass(frozen=True)
+class View:
+    """A kernel's buffer: a place inside a storage."""
+
+    storage: str
+    offset: int = 0  # elements
+
+
+@dataclass(frozen=True)
+class KernelNode:
+    """One kernel of the program: what it computes, when, and for which nodes of the user's graph."""
+
+    kernel: LoopKernel
+    phase: str
+    nodes: tuple[str, ...]  # names of the fused nodes
+    operators: tuple[str, ...]
+    reason: str  # why these nodes form one kernel
+    reads: tuple[str, ...]  # buffer names
+    writes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HeadInfo:
+    """A head as callers see it."""
+
+    name: str
+    shape: FullShape
+    dtype: str
+
+
+@dataclass(frozen=True)
+class KernelGraph:
+    """Kernels in order, the storage they use, and the views through which they see it."""
+
+    kernels: tuple[KernelNode, ...]
+    storages: dict[str, Storage]
+    views: dict[str, View]  # buffer name -> storage
+    heads: tuple[HeadInfo, ...]
+    training: bool = False
+    arena: ArenaPlan | None = None
+
+    def storage_of(self, buffer: str) -> Storage:
+        """The storage behind a kernel's buffer."""
+        return self.storages[self.views[buffer].storage]
+
+    def text(self) -> str:
+        """The printed form: storage, then kernels."""
+        lines = []
+        for s in self.storages.values():
+            at = f" at {self.arena.offsets[s.name]}" if self.arena and s.name in self.arena.offsets else ""
+            lines.append(f"{s.place:>13} {s.name}: {s.dtype} x {s.size}{at}{'  ' + s.key if s.key else ''}")
+        for k in self.kernels:
+            lines.append(f"\n{k.phase}: {' + '.join(k.nodes)}   ({k.reason})")
+            lines += ["  " + line for line in k.kernel.text().splitlines()]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class ArenaPlan:
+    """Where arena storage lies, and how good the plan is; all sizes in bytes."""
+
+    offsets: dict[str, int]
+    size_bytes: int
+    naive_bytes: int  # every storage on its own
+    lower_bound_bytes: int  # the largest sum of simultaneously live storage
+    in_place: dict[str, str] = field(default_factory=dict)  # storage -> the storage whose memory it takes over
+
+

@@ -1,0 +1,190 @@
+"""Making NDArrays: filled, evenly spaced, from Python and NumPy data, and over memory shared through DLPack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..context import Context
+from ..core.dtypes import dtype_name
+from ..core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from .elementwise import cast
+from .ndarray import NDArray, as_numpy
+from .storage import empty_aligned, zeros_aligned
+
+Shape = int | Sequence[int]
+
+
+def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+    """A new array with the contents of an NDArray, NumPy array, DLPack exporter or (nested) sequence.
+
+    The dtype is float32 unless given, whatever the source's, except that an NDArray's is kept. A number gives shape ().
+    Raises ArgumentTypeError where the source is no array.
+    """
+    if dtype is None:
+        dtype = source_array.dtype if isinstance(source_array, NDArray) else np.float32
+    if hasattr(source_array, "__dlpack__") and not hasattr(source_array, "__array__"):
+        source_array = np.from_dlpack(source_array)
+    try:
+        data = as_numpy(source_array)
+    except TypeError:
+        raise ArgumentTypeError("source_array must be array like object") from None
+    return NDArray._copy_of(data, ctx, as_dtype(dtype))
+
+
+def empty(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: str | None = None) -> NDArray:
+    """A new array, contents undefined; float32 unless `dtype` is given."""
+    _require_dense(stype)
+    return NDArray(empty_aligned(as_shape(shape), as_dtype(dtype)), ctx)
+
+
+def zeros(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: str | None = None) -> NDArray:
+    """A new array of zeros; float32 unless `dtype` is given."""
+    _require_dense(stype)
+    return NDArray(zeros_aligned(as_shape(shape), as_dtype(dtype)), ctx)
+
+
+def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+    """A new array of ones; float32 unless `dtype` is given."""
+    return full(shape, 1, ctx, dtype)
+
+
+def full(shape: Shape, val: Any, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None) -> NDArray:
+    """A new array (or `out`) filled with `val`, cast; float32 unless `dtype` is given."""
+    result = empty(shape, ctx, dtype) if out is None else out
+    result[:] = val
+    return result
+
+
+def zeros_like(data: NDArray) -> NDArray:
+    """Zeros with the shape, dtype and device of `data`."""
+    return zeros(data.shape, data.context, data.dtype)
+
+
+def ones_like(data: NDArray) -> NDArray:
+    """Ones with the shape, dtype and device of `data`."""
+    return ones(data.shape, data.context, data.dtype)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1.0,
+    repeat: int = 1,
+    infer_range: bool | None = None,
+    ctx: Context | None = None,
+    dtype: Any = np.float32,
+) -> NDArray:
+    """start, start + step, ... below `stop` (0 to `start` when only that is given), each `repeat` times.
+
+    Start and step are cast to the dtype first, and the steps are taken in it. Raises ArgumentError for an empty range.
+    `infer_range` is accepted and ignored, as in MXNet.
+    """
+    if stop is None:
+        start, stop = 0, start
+    n_steps = math.ceil((stop - start) / step) if step else 0
+    if n_steps <= 0 or repeat < 1:
+        raise ArgumentError(f"arange: invalid range (start, stop, step) = ({start}, {stop}, {step}), repeat {repeat}")
+    target = as_dtype(dtype)
+    first, stride = (cast(np.asarray(float(x)), target) for x in (start, step))
+    return NDArray._copy_of(np.repeat(first + np.arange(n_steps).astype(target) * stride, repeat), ctx, target)
+
+
+def linspace(
+    start: float, stop: float, num: int, endpoint: bool = True, ctx: Context | None = None, dtype: Any = np.float32
+) -> NDArray:
+    """`num` evenly spaced numbers from `start` to `stop`, which is the last of them if `endpoint`."""
+    return NDArray._copy_of(np.linspace(start, stop, num, endpoint), ctx, as_dtype(dtype))
+
+
+def eye(N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+    """Zeros of shape (N, M or N) with ones on the diagonal `k` above the main one."""
+    return NDArray._copy_of(np.eye(N, M or N, k), ctx, as_dtype(dtype))
+
+
+def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:
+    """The arrays one after the other along `axis`, in the first one's dtype; a single one itself if not `always_copy`.
+
+    Raises ShapeError where the shapes do not fit.
+    """
+    if len(arrays) == 1 and not always_copy:
+        return arrays[0]
+    try:
+        joined = np.concatenate([a._data for a in arrays], axis)
+    except ValueError as error:
+        raise ShapeError(f"concatenate along axis {axis}: {error}") from None
+    return NDArray._copy_of(joined, arrays[0].context, np.dtype(arrays[0].dtype))
+
+
+def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
+    """An array over the memory of a C-contiguous NumPy array, which becomes read-only; a copy without `zero_copy`.
+
+    Raises ArgumentError where the memory is not contiguous.
+    """
+    if not zero_copy:
+        return array(ndarray, dtype=ndarray.dtype)
+    if not ndarray.flags.c_contiguous:
+        raise ArgumentError("Only c-contiguous arrays are supported for zero-copy")
+    as_dtype(ndarray.dtype)
+    data = ndarray.view()
+    ndarray.flags.writeable = False
+    return NDArray(data)
+
+
+def from_dlpack(dlpack: Any) -> NDArray:
+    """An array over memory shared through DLPack: an object with `__dlpack__` or a capsule.
+
+    Memory that is not contiguous, or that its owner marks read-only (every capsule of the first DLPack version), is
+    copied.
+    """
+    exporter = dlpack if hasattr(dlpack, "__dlpack__") else _Capsule(dlpack)
+    data = np.from_dlpack(exporter)
+    if data.flags.c_contiguous and data.flags.writeable:
+        as_dtype(data.dtype)
+        return NDArray(data)
+    return NDArray._copy_of(data, dtype=as_dtype(data.dtype))
+
+
+def to_dlpack_for_read(data: NDArray) -> Any:
+    """A DLPack capsule of the array's memory, to be consumed once."""
+    return data.__dlpack__()
+
+
+def waitall() -> None:
+    """Returns at once: every operation is finished when the call that started it returns."""
+
+
+class _Capsule:
+    """A bare DLPack capsule as the object `np.from_dlpack` wants; host memory only."""
+
+    def __init__(self, capsule: Any) -> None:
+        if type(capsule).__name__ != "PyCapsule":
+            raise ArgumentError(f"from_dlpack: expected a DLPack capsule or exporter, got {type(capsule)}")
+        self._capsule = capsule
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+def as_dtype(dtype: Any) -> np.dtype:
+    """The NumPy dtype meant, float32 for None; raises DTypeError for one MXNet does not have."""
+    return np.dtype(np.float32 if dtype is None else dtype_name(dtype))
+
+
+def as_shape(shape: Shape) -> tuple[int, ...]:
+    """The sizes meant by a number or a sequence; raises ArgumentError for a negative one."""
+    sizes = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(size) for size in shape)
+    if any(size < 0 for size in sizes):
+        raise ArgumentError(f"cannot allocate an NDArray of shape {sizes}: sizes must not be negative")
+    return sizes
+
+
+def _require_dense(stype: str | None) -> None:
+    if stype not in (None, "default"):
+        raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")

@@ -1,0 +1,231 @@
+"""Decides which nodes form one kernel: convex groups around an anchor, with prologue and epilogue.
+
+The rules are those of every tensor compiler (TVM's fuse_ops, XLA's instruction fusion), reduced to two moves:
+
+join    an elementwise node runs on the index space of a group that computes one of its operands (epilogue, siblings)
+absorb  a cheap or once-read producer is recomputed inside its only reader (prologue), and is never stored
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..core.shapes import FullShape
+from ..ir.graph import Graph, Layout, Node, Value
+from .base import PassContext, graph_pass
+from .meaning import Kind, Meaning, meanings, same_order
+from .phases import Phase, phases
+
+MAX_OPERATIONS = 60  # per kernel: beyond it compile time grows faster than memory traffic shrinks
+MAX_OPERANDS = 24
+
+
+@dataclass
+class Group:
+    """A kernel in the making."""
+
+    number: int
+    kind: Kind
+    domain: FullShape
+    layout: Layout
+    phase: Phase
+    nodes: list[Node]
+    n_operations: int
+    needs: int = 0  # bit set of the groups that must run before this one
+    followers: list[Group] = field(default_factory=list)  # groups that (may) need this one
+    is_dead: bool = False
+
+    @property
+    def bit(self) -> int:
+        return 1 << self.number
+
+
+@graph_pass(requires=("shape", "dtype", "layout"), provides=("group",), keeps=("shape", "dtype", "layout"))
+def fuse(graph: Graph, context: PassContext) -> Graph:
+    """Gives every operation that needs code the number of its group; memory views have none.
+
+    before:  %a = Convolution(%x, %w, %b); %c = elemwise_add(%a, %r); %y = Activation(%c)
+    after:   the same graph; group 0 = {%a, %c, %y}
+    """
+    return graph.with_facts(group=Fusion(graph).run())
+
+
+class Fusion:
+    """One greedy walk over the nodes in topological order."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.meanings = meanings(graph)
+        self.phases = phases(graph)
+        self.groups: list[Group] = []
+        self.group_of: dict[Node, Group] = {}
+        self.written = graph.output_values
+        self.updates = {o.value for o in graph.outputs if o.kind == "update"}
+
+    def run(self) -> dict[Node, int]:
+        for node in self.graph.nodes:
+            if node.is_input or self.meanings[node].kind == "view":
+                continue
+            group = self._joined(node)
+            if group is None:
+                group = self._opened(node)
+            self._absorb(node, group)
+        return {node: g.number for node, g in self.group_of.items()}
+
+    def _sources(self, node: Node) -> list[Group]:
+        """Groups that compute the inputs of a node, seen through memory views."""
+        found = []
+        for v in node.inputs:
+            source = self._through_views(v).node
+            if source in self.group_of and self.group_of[source] not in found:
+                found.append(self.group_of[source])
+        return found
+
+    def _through_views(self, v: Value) -> Value:
+        while not v.node.is_input and self.meanings[v.node].kind == "view":
+            v = v.node.inputs[0]
+        return v
+
+    def _opened(self, node: Node) -> Group:
+        meaning = self.meanings[node]
+        group = Group(
+            len(self.groups),
+            meaning.kind,
+            self.graph.shape(node[0]),
+            self.graph.layout(node[0]),
+            self.phases[node],
+            [],
+            0,
+        )
+        self.groups.append(group)
+        self._add(node, group)
+        return group
+
+    def _add(self, node: Node, group: Group) -> None:
+        group.nodes.append(node)
+        group.n_operations += self.meanings[node].n_operations
+        self.group_of[node] = group
+        self._depend(group, [s for s in self._sources(node) if s is not group])
+
+    def _depend(self, group: Group, sources: list[Group]) -> None:
+        gained = 0
+        for s in sources:
+            gained |= s.needs | s.bit
+            s.followers.append(group)
+        stack = [group]
+        while stack:
+            g = stack.pop()
+            if gained & ~g.needs & ~g.bit:
+                g.needs |= gained & ~g.bit
+                stack.extend(f for f in g.followers if f is not g)
+
+    # -- join ---------------------------------------------------------------------------------------------------------
+
+    def _joined(self, node: Node) -> Group | None:
+        """The group a node was added to, latest producer first; None when no join is legal and useful."""
+        meaning = self.meanings[node]
+        if meaning.kind != "map" or any(node[k] in self.updates for k in range(node.n_outputs)):
+            return None
+        if any(self.graph.shape(node[k]) != self.graph.shape(node[0]) for k in range(node.n_outputs)):
+            return None
+        for group in sorted(self._sources(node), key=lambda g: -g.number):
+            if self._may_join(node, meaning, group):
+                self._add(node, group)
+                return group
+        return None
+
+    def _may_join(self, node: Node, meaning: Meaning, group: Group) -> bool:
+        graph = self.graph
+        shape = graph.shape(node[0])
+        if group.kind == "regions" or group.domain != shape or group.phase != self.phases[node]:
+            return False
+        if any(v in self.updates for n in group.nodes for v in (n[0],)):
+            return False
+        if not same_order(group.layout.order, graph.layout(node[0]).order, shape):
+            return False
+        if group.n_operations + meaning.n_operations > MAX_OPERATIONS or len(group.nodes) >= MAX_OPERANDS:
+            return False
+        for k, v in enumerate(node.inputs):
+            source = self._through_views(v)
+            if self.group_of.get(source.node) is group:
+                if source != v or not meaning.is_pointwise(k):
+                    return False  # reads elements of the group other than its own
+            elif source.node in self.group_of and self.group_of[source.node].needs & group.bit:
+                return False  # not convex: an operand of the node itself waits for the group
+        return group.kind != "product" or self._fits_tile(node, meaning, group)
+
+    def _fits_tile(self, node: Node, meaning: Meaning, group: Group) -> bool:
+        """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone."""
+        anchor = next(m for m in map(self.meanings.get, group.nodes) if m.kind == "product")
+        if anchor.product.kind == "weight_gradient":
+            return False  # its tile lies across output channels and taps, not rows and channels
+        for k, v in enumerate(node.inputs):
+            shape = self.graph.shape(v)
+            if meaning.is_pointwise(k):
+                if not same_order(self.graph.layout(v).order, group.layout.order, shape):
+                    return False
+            elif not meaning.is_broadcast(k) or sum(n > 1 for n in shape) > 1 or not self._is_channel(meaning, k):
+                return False
+        return True
+
+    def _is_channel(self, meaning: Meaning, position: int) -> bool:
+        axes = {a for index in meaning.loads(position) for i in index for a in i.axes() if a.extent > 1}
+        return axes <= {meaning.axes[1]} if len(meaning.axes) > 1 else not axes
+
+    # -- absorb -------------------------------------------------------------------------------------------------------
+
+    def _absorb(self, node: Node, group: Group) -> None:
+        """Merges producers of `node` that only it reads into its group, so that they are never stored."""
+        meaning = self.meanings[node]
+        for k, v in enumerate(node.inputs):
+            producer = self.group_of.get(v.node)
+            if producer is None or producer is group or producer.kind != "map" or producer.phase != group.phase:
+                continue
+            if not self._is_private(producer, v, node):
+                continue
+            if producer.n_operations + group.n_operations > MAX_OPERATIONS:
+                continue
+            if not self._reads_once(meaning, k, producer):
+                continue
+            self._merge(producer, group)
+
+    def _is_private(self, producer: Group, v: Value, node: Node) -> bool:
+        """Whether the producer's only visible result is `v` and only `node` reads it."""
+        members = set(producer.nodes)
+        for n in producer.nodes:
+            for k in range(n.n_outputs):
+                value = n[k]
+                if value in self.written:
+                    return False
+                for user, _ in self.graph.users.get(value, ()):
+                    if user not in members and (user is not node or value != v):
+                        return False
+        return True
+
+    def _reads_once(self, meaning: Meaning, position: int, producer: Group) -> bool:
+        """Whether inlining costs no more than storing: no element is computed often, unless it is nearly free."""
+        if meaning.kind == "product":
+            return False  # operands of a contraction are streams of memory
+        cheap = all(self.meanings[n].is_cheap for n in producer.nodes)
+        n_loads = meaning.n_loads(position)
+        if meaning.kind == "reduction":
+            return cheap and n_loads <= 3 and producer.n_operations <= 8
+        out_size, in_size = _size(self.graph.shape(meaning.node[0])), _size(producer.domain)
+        repeats = n_loads * max(1, out_size // max(in_size, 1))
+        return repeats <= 1 or (cheap and repeats <= 4)
+
+    def _merge(self, producer: Group, group: Group) -> None:
+        for n in producer.nodes:
+            self.group_of[n] = group
+        group.nodes = producer.nodes + group.nodes
+        group.n_operations += producer.n_operations
+        producer.is_dead = True
+        sources = [g for g in self.groups if g is not group and producer.needs & g.bit and not g.is_dead]
+        self._depend(group, sources)
+
+
+def _size(shape: FullShape) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size

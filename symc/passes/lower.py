@@ -1,0 +1,311 @@
+"""Turns groups into kernels: composes the definitions of their nodes into stores and contractions over buffers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ..core.dtypes import compute_dtype
+from ..core.shapes import size_of
+from ..ir.graph import Graph, Node, Value
+from ..ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
+from ..loopir.expr import Axis, Expr
+from ..loopir.kernel import (
+    ACCUMULATOR,
+    SEED,
+    Buffer,
+    Contraction,
+    LoopKernel,
+    Nest,
+    Store,
+    accumulator,
+    loads_of,
+    verify,
+)
+from ..loopir.tensor import Function, Lowering, Tensor
+from .base import Backend, PassContext
+from .meaning import define, memoised
+from .phases import Phase, phases
+
+STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update"}
+
+
+def lower(graph: Graph, context: PassContext) -> KernelGraph:
+    """The kernels of a fused graph in execution order, over named storage.
+
+    before:  group 0 = {%a = Convolution(%x, %w), %y = Activation(%a)}
+    after:   contraction forward ... lhs=x rhs=w.packed;  for n, c, h, w: y[n, c, h, w] = maximum(@acc[], 0.0)
+    """
+    return Lowerer(graph, context.backend).run()
+
+
+class Lowerer:
+    """One lowering: assigns storage to values, then emits the kernels group by group."""
+
+    def __init__(self, graph: Graph, backend: Backend) -> None:
+        self.graph = graph
+        self.backend = backend
+        self.phases = phases(graph)
+        self.storages: dict[str, Storage] = {}
+        self.views: dict[str, View] = {}
+        self.buffers: dict[Value, Buffer] = {}
+        self.packed: dict[tuple[str, str], Buffer] = {}
+        self.kernels: list[KernelNode] = []
+        self.names: dict[str, int] = {}
+
+    def run(self) -> KernelGraph:
+        heads = tuple(
+            HeadInfo(o.name, self.graph.shape(o.value), self.graph.dtype(o.value))
+            for o in self.graph.outputs
+            if o.kind == "head"
+        )
+        self._place_inputs()
+        copies = self._place_outputs()
+        for nodes in self._ordered_groups():
+            self._lower_group(nodes)
+        for source, target in copies:
+            self._copy(source, target)
+        return KernelGraph(tuple(self.kernels), self.storages, self.views, heads, self.graph.training)
+
+    # -- storage ------------------------------------------------------------------------------------------------------
+
+    def _unique(self, base: str) -> str:
+        count = self.names.get(base, 0)
+        self.names[base] = count + 1
+        return f"{base}~{count}" if count else base
+
+    def _new_storage(self, base: str, size: int, dtype: str, place: Place, key: str = "") -> Storage:
+        storage = Storage(self._unique(base), size, dtype, place, key)
+        self.storages[storage.name] = storage
+        return storage
+
+    def _bind(self, v: Value, storage: str, offset: int = 0, strides: tuple[int, ...] | None = None) -> Buffer:
+        """Makes a value live in a storage, by default densely in its own layout."""
+        shape = self.graph.shape(v)
+        name = self._unique(str(v)[1:] + ".buf")
+        buffer = Buffer(name, shape, self.graph.dtype(v), strides or self.graph.layout(v).strides(shape))
+        self.views[name] = View(storage, offset)
+        self.buffers[v] = buffer
+        return buffer
+
+    def _place_inputs(self) -> None:
+        for node in self.graph.inputs:
+            v = node[0]
+            place: Place = node.role
+            s = self._new_storage(node.name, size_of(self.graph.shape(v)), self.graph.dtype(v), place, node.name)
+            self._bind(v, s.name)
+
+    def _place_outputs(self) -> list[tuple[Value, Buffer]]:
+        """Outputs are stored straight into the callers' arrays; what cannot be is copied at the end."""
+        copies = []
+        n_heads = 0
+        for o in self.graph.outputs:
+            key = o.name
+            if o.kind == "head":
+                key, n_heads = str(n_heads), n_heads + 1
+            v = o.value
+            shape, dtype = self.graph.shape(v), self.graph.dtype(v)
+            storage = self._new_storage(f"{o.kind}:{o.name}", size_of(shape), dtype, STORED_AT[o.kind], key)
+            if v in self.buffers or self._is_view(v.node):
+                name = self._unique(f"{o.name}.out")
+                self.views[name] = View(storage.name)
+                copies.append((v, Buffer.dense(name, shape, dtype)))
+            else:
+                self._bind(v, storage.name)
+        return copies
+
+    def _is_view(self, node: Node) -> bool:
+        return not node.is_input and node not in self.graph.facts.group
+
+    def _buffer(self, v: Value, phase: Phase = "forward") -> Buffer:
+        """The buffer of a value, created on first use; a view shares its input's storage."""
+        if v in self.buffers:
+            return self.buffers[v]
+        if self._is_view(v.node):
+            source = self._buffer(v.node.inputs[0], phase)
+            view = self.views[source.name]
+            return self._bind(v, view.storage, view.offset)
+        place: Place = "prepared" if phase == "prepare" else "arena"
+        storage = self._new_storage(str(v)[1:], size_of(self.graph.shape(v)), self.graph.dtype(v), place)
+        return self._bind(v, storage.name)
+
+    # -- order --------------------------------------------------------------------------------------------------------
+
+    def _ordered_groups(self) -> Iterator[list[Node]]:
+        """Groups in an order their dependences allow: by phase, then as the user's graph lists them."""
+        members: dict[int, list[Node]] = {}
+        position = {node: k for k, node in enumerate(self.graph.nodes)}
+        for node in self.graph.nodes:
+            if node in self.graph.facts.group:
+                members.setdefault(self.graph.facts.group[node], []).append(node)
+        rank = {"prepare": 0, "forward": 1, "backward": 2}
+        users: dict[int, set[int]] = {g: set() for g in members}
+        waiting = {g: 0 for g in members}
+        for g, nodes in members.items():
+            for source in {s for n in nodes for v in n.inputs if (s := self._group_behind(v)) not in (None, g)}:
+                users[source].add(g)
+                waiting[g] += 1
+        updates = {o.value.node for o in self.graph.outputs if o.kind == "update"}
+
+        def key(g: int) -> tuple[int, bool, int, int]:
+            nodes = members[g]
+            return rank[self.phases[nodes[0]]], any(n in updates for n in nodes), position[nodes[-1]], g
+
+        ready = [key(g) for g, n in waiting.items() if n == 0]
+        heapq.heapify(ready)
+        while ready:
+            g = heapq.heappop(ready)[-1]
+            yield members[g]
+            for user in users[g]:
+                waiting[user] -= 1
+                if waiting[user] == 0:
+                    heapq.heappush(ready, key(user))
+
+    def _group_behind(self, v: Value) -> int | None:
+        while self._is_view(v.node):
+            v = v.node.inputs[0]
+        return self.graph.facts.group.get(v.node)
+
+    # -- kernels ------------------------------------------------------------------------------------------------------
+
+    def _lower_group(self, nodes: Sequence[Node]) -> None:
+        phase = self.phases[nodes[0]]
+        inside = set(nodes)
+        functions: dict[Value, Function] = {}
+        reads: dict[str, Buffer] = {}
+
+        def read(v: Value) -> Tensor:
+            dtype = compute_dtype(self.graph.dtype(v))
+            if v in functions:
+                return Tensor(str(v), self.graph.shape(v), dtype, functions[v])
+            buffer = self._buffer(v, phase)
+            reads[buffer.name] = buffer
+            return Tensor(buffer.name, buffer.shape, dtype)
+
+        product: tuple[Node, Lowering] | None = None
+        stores: list[tuple[Value, Store]] = []
+        for node in nodes:
+            t = define(self.graph, node, read)
+            for k, function in t.functions.items():
+                functions[node[k]] = memoised(function)
+            if t.products:
+                product = (node, t)
+                total = accumulator(compute_dtype(self.graph.dtype(node[0])))
+                finish = t.products[0].finish
+                functions[node[0]] = memoised(lambda *i, total=total, finish=finish: finish(total, *i))
+            for k, regions in t.regions.items():
+                buffer = self._buffer(node[k], phase)
+                stores += [(node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode)) for r in regions]  # type: ignore[arg-type]
+        for node in nodes:
+            for k in range(node.n_outputs):
+                v = node[k]
+                if v in functions and self._is_needed_outside(v, inside):
+                    stores.append((v, self._store(v, functions[v], phase)))
+        writes = {s.buffer: self.buffers[v] for v, s in stores}
+        used = {e.data[0] for _, s in stores for e in loads_of_store(s)}
+        buffers = [b for name, b in reads.items() if name in used]
+        if SEED in used:
+            buffers.append(self._seed())
+        if product is None:
+            kernel: LoopKernel = Nest((*buffers, *writes.values()), tuple(s for _, s in stores))
+        else:
+            kernel = self._contraction(*product, buffers, list(writes.values()), [s for _, s in stores], phase)
+        self._emit(kernel, phase, nodes)
+
+    def _is_needed_outside(self, v: Value, inside: set[Node]) -> bool:
+        return v in self.graph.output_values or any(user not in inside for user, _ in self.graph.users.get(v, ()))
+
+    def _store(self, v: Value, function: Function, phase: Phase) -> Store:
+        buffer = self._buffer(v, phase)
+        axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(buffer.shape))
+        return Store(buffer.name, axes, function(*axes), axes)  # type: ignore[arg-type]
+
+    def _contraction(
+        self,
+        node: Node,
+        t: Lowering,
+        buffers: list[Buffer],
+        written: list[Buffer],
+        stores: list[Store],
+        phase: Phase,
+    ) -> Contraction:
+        p = t.products[0]
+        batch, in_channels, out_channels = p.sizes
+        lhs, rhs = self._buffer(node.inputs[p.lhs], phase), self._buffer(node.inputs[p.rhs], phase)
+        epilogue = [b for b in buffers if b.name not in (lhs.name, rhs.name)]
+        again = {e.data[0] for s in stores for e in loads_of_store(s)}
+        operands = [lhs, rhs] if lhs.name != rhs.name else [lhs]
+        made = Contraction(
+            p.kind, batch, in_channels, out_channels, p.groups, p.window, lhs.name, rhs.name,  # type: ignore[arg-type]
+            (*operands, *(b for b in epilogue if b.name in again), *written), tuple(stores),
+        )  # fmt: skip
+        packing = self.backend.packing(made)
+        if packing is None:
+            return made
+        packed = self._pack(made, rhs, packing, self._phase_of(node.inputs[p.rhs], phase), node)
+        kept = tuple(b for b in made.buffers if b.name != rhs.name or rhs.name in again or rhs.name == lhs.name)
+        return replace(made, rhs=packed.name, buffers=(packed, *kept))
+
+    def _phase_of(self, v: Value, phase: Phase) -> Phase:
+        while self._is_view(v.node):
+            v = v.node.inputs[0]
+        if v.node.is_input:
+            return "prepare" if v.node.role in ("parameter", "aux") else phase
+        return self.phases[v.node]
+
+    def _pack(self, c: Contraction, rhs: Buffer, packing, phase: Phase, node: Node) -> Buffer:
+        """The packed right operand; parameters are packed once, activations before every use."""
+        key = (rhs.name, f"{packing}")
+        if key not in self.packed:
+            place: Place = "prepared" if phase == "prepare" else "arena"
+            storage = self._new_storage(f"{node.name}.packed", size_of(packing.shape), rhs.dtype, place)
+            name = self._unique(f"{node.name}.packed.buf")
+            self.views[name] = View(storage.name)
+            packed = Buffer.dense(name, packing.shape, rhs.dtype)
+            self.packed[key] = packed
+            self._emit(packing.nest(rhs, packed), phase, [node], "pack for the register tile")
+        return self.packed[key]
+
+    def _seed(self) -> Buffer:
+        if SEED not in self.views:
+            self.views[SEED] = View(self._new_storage(SEED, 1, "int64", "seed").name)
+        return Buffer.dense(SEED, (1,), "int64")
+
+    def _copy(self, v: Value, target: Buffer) -> None:
+        """A head that is an input, a view, or a head already: an explicit copy."""
+        source = self._buffer(v)
+        axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(source.shape))
+        value = Tensor(source.name, source.shape, compute_dtype(source.dtype))(*axes)
+        nest = Nest((source, target), (Store(target.name, axes, value, axes),))  # type: ignore[arg-type]
+        storage = self.storages[self.views[target.name].storage]
+        phase: Phase = "forward" if storage.place == "head" else "backward"
+        self._emit(nest, phase, [v.node], "copy out")
+
+    def _emit(self, kernel: LoopKernel, phase: Phase, nodes: Sequence[Node], reason: str = "") -> None:
+        verify(kernel)
+        read = {e.data[0] for s in kernel.stores for e in loads_of_store(s)} - {ACCUMULATOR}
+        if isinstance(kernel, Contraction):
+            read |= {kernel.lhs, kernel.rhs}
+        written = {s.buffer for s in kernel.stores}
+        self.kernels.append(
+            KernelNode(
+                kernel,
+                phase,
+                tuple(n.name for n in nodes),
+                tuple(n.op.name if n.op else "copy" for n in nodes),
+                reason or ("fused" if len(nodes) > 1 else "alone"),
+                tuple(sorted(read)),
+                tuple(sorted(written)),
+            )
+        )
+
+
+def loads_of_store(store: Store) -> list[Expr]:
+    """Every load a store performs, those that compute its index included."""
+    found = loads_of(store.value)
+    for component in store.index:
+        if isinstance(component, Expr):
+            found += loads_of(component)
+    return found
+

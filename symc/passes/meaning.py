@@ -1,0 +1,148 @@
+"""What fusion must know of one node: its definitions as index functions, and how it reads its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from ..core.dtypes import compute_dtype
+from ..core.shapes import FullShape
+from ..ir.graph import Graph, Node, Value
+from ..loopir.expr import Affine, Axis, Expr, IndexLike, walk
+from ..loopir.tensor import Function, Lowering, Product, Tensor
+
+Kind = Literal["view", "map", "reduction", "regions", "product"]
+# Primitives that cost about one instruction: recomputing them is cheaper than a trip through memory.
+CHEAP = frozenset(
+    "const param load index cast add sub mul neg abs maximum minimum lt le gt ge eq ne and or not select".split()
+)
+
+
+def memoised(function: Function) -> Function:
+    """The function remembering each index, so that shared definitions are expanded once (and stay one Expr)."""
+    known: dict[tuple, Expr] = {}
+
+    def call(*index: IndexLike | Expr) -> Expr:
+        key = tuple(i if isinstance(i, Expr) else Affine.of(i) for i in index)
+        if key not in known:
+            known[key] = function(*key)
+        return known[key]
+
+    return call
+
+
+def define(graph: Graph, node: Node, read: Callable[[Value], Tensor]) -> Lowering:
+    """The node's definitions over tensors supplied by `read`."""
+    outs = [node[k] for k in range(node.n_outputs)]
+    t = Lowering(
+        ins=[read(v) for v in node.inputs],
+        out_shapes=[graph.shape(v) for v in outs],
+        out_dtypes=[graph.dtype(v) for v in outs],
+        prefix=f"{node.name}.",
+    )
+    node.op.lower(t)  # type: ignore[union-attr]
+    return t
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """How a node computes, found by looking at its definitions over plain loads."""
+
+    node: Node
+    kind: Kind
+    axes: tuple[Axis, ...]  # loop variables of output 0
+    bodies: tuple[Expr, ...]  # values at `axes`, of every output that has output 0's shape
+    in_shapes: tuple[FullShape, ...]
+    product: Product | None = None
+
+    @cached_property
+    def _loads(self) -> dict[str, list[tuple[Affine | Expr, ...]]]:
+        found: dict[str, list[tuple[Affine | Expr, ...]]] = {}
+        for body in self.bodies:
+            for e in walk(body):
+                if e.op == "load":
+                    found.setdefault(e.data[0], []).append(e.data[1])
+        return found
+
+    def loads(self, position: int) -> list[tuple[Affine | Expr, ...]]:
+        """The indices at which an input is read."""
+        return self._loads.get(f"in{position}", [])
+
+    def n_loads(self, position: int) -> int:
+        """How many different elements of an input one output element reads (a reduction counts its body once)."""
+        return len(set(self._loads.get(f"in{position}", ())))
+
+    def is_pointwise(self, position: int) -> bool:
+        """Whether an input of the output's shape is read only at the output's own index."""
+        loads = self._loads.get(f"in{position}", ())
+        shape = tuple(a.extent for a in self.axes)
+        return self.in_shapes[position] == shape and all(self._is_own_index(i) for i in loads)
+
+    def _is_own_index(self, index: tuple[Affine | Expr, ...]) -> bool:
+        return all(
+            isinstance(i, Affine) and (i == Affine.of(a) or (a.extent == 1 and not i.terms and i.constant == 0))
+            for i, a in zip(index, self.axes)
+        )
+
+    def is_broadcast(self, position: int) -> bool:
+        """Whether an input is read at the output's index with some axes held at 0 or left out."""
+        own = {Affine.of(a) for a in self.axes} | {Affine()}
+        return all(
+            all(isinstance(i, Affine) and i in own for i in index) for index in self._loads.get(f"in{position}", ())
+        )
+
+    def follows_axes(self, position: int) -> bool:
+        """Whether each axis of an input of equal rank belongs to the same axis of the output."""
+        if len(self.in_shapes[position]) != len(self.axes):
+            return False
+        for index in self._loads.get(f"in{position}", ()):
+            for k, component in enumerate(index):
+                if isinstance(component, Affine) and any(a in self.axes and a != self.axes[k] for a in component.axes()):
+                    return False
+        return True
+
+    @cached_property
+    def is_cheap(self) -> bool:
+        """Whether recomputing an element costs less than storing and loading it."""
+        ops = [e.op for body in self.bodies for e in walk(body)]
+        return len(ops) <= 24 and all(op in CHEAP for op in ops)
+
+    @cached_property
+    def n_operations(self) -> int:
+        return sum(1 for body in self.bodies for e in walk(body) if e.op not in ("const", "param", "load", "index"))
+
+
+def meaning_of(graph: Graph, node: Node) -> Meaning:
+    """Classifies a node by lowering it alone."""
+    shapes = tuple(graph.shape(v) for v in node.inputs)
+    out_shape = graph.shape(node[0])
+    axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(out_shape))
+    if node.op.is_view:  # type: ignore[union-attr]
+        return Meaning(node, "view", axes, (), shapes)
+    positions = {v: k for k, v in reversed(list(enumerate(node.inputs)))}
+
+    def read(v: Value) -> Tensor:
+        return Tensor(f"in{positions[v]}", graph.shape(v), compute_dtype(graph.dtype(v)))
+
+    t = define(graph, node, read)
+    if t.products:
+        return Meaning(node, "product", axes, (), shapes, t.products[0])
+    if t.regions:
+        bodies = tuple(r.value for regions in t.regions.values() for r in regions)
+        return Meaning(node, "regions", axes, bodies, shapes)
+    same = [k for k in sorted(t.functions) if t.out_shapes[k] == out_shape]
+    bodies = tuple(t.functions[k](*axes) for k in same)
+    has_reduce = any(e.op == "reduce" for body in bodies for e in walk(body))
+    return Meaning(node, "reduction" if has_reduce else "map", axes, bodies, shapes)
+
+
+def meanings(graph: Graph) -> dict[Node, Meaning]:
+    """The meaning of every operation of a graph."""
+    return {node: meaning_of(graph, node) for node in graph.nodes if not node.is_input}
+
+
+def same_order(a: Sequence[int], b: Sequence[int], shape: FullShape) -> bool:
+    """Whether two axis orders put a tensor's elements in the same places: axes of extent 1 do not matter."""
+    return [k for k in a if shape[k] != 1] == [k for k in b if shape[k] != 1]

@@ -1,0 +1,5 @@
+"""`mx.random`: `seed` and the samplers of `mx.nd.random`."""
+
+from .ndarray.random import generator, normal, randint, seed, uniform
+
+__all__ = ["generator", "normal", "randint", "seed", "uniform"]

@@ -1,0 +1,197 @@
+"""Runs programs: one native call each, GIL released, on a pool of native threads that lives as long as the process.
+
+    program = NativeProgram(steps, bufs, n_threads=4)
+    program.run()
+
+The threads are plain pthreads that never touch Python: they hold no interpreter state, so interpreter exit needs no
+farewell, and they block signals, so Ctrl-C always reaches Python's main thread. Their memory and code are never
+freed for the same reason. After a fork the child, which has no threads, starts new ones when it first needs them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from symc.codegen.cache import kernel_cache
+from symc.codegen.cpu import runner_abi as abi
+from symc.codegen.cpu.compile import ArgType, compile_function, toolchain
+from symc.codegen.cpu.load import load_objects
+from symc.codegen.cpu.target import host_target
+from symc.core.config import setting
+from symc.core.errors import ArgumentError
+
+_POINTER_ARG: tuple[ArgType, ...] = ("ptr",)
+_ENTRY_POINTS = ("run", "participate")  # functions of runner.py
+
+# What workers leave to Python's threads: all but the signals by which a thread reports its own crash.
+_FOREIGN_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+
+
+def thread_count(requested: int | None = None) -> int:
+    """`requested`, else SYMC_NUM_THREADS, else the CPUs this process may use. Raises ArgumentError outside 1..256."""
+    wanted = requested if requested is not None else setting("SYMC_NUM_THREADS")
+    if wanted is None:
+        has_affinity = hasattr(os, "sched_getaffinity")
+        available = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        return min(available, abi.MAX_THREADS)
+    if not 1 <= wanted <= abi.MAX_THREADS:
+        raise ArgumentError(f"choosing the number of threads: got {wanted}, expected 1 to {abi.MAX_THREADS}; "
+                            f"see SYMC_NUM_THREADS")
+    return int(wanted)
+
+
+def step_table(rows: Iterable[tuple[int, int, int]]) -> np.ndarray:
+    """The program made of (kernel address, descriptor address, n_chunks) rows, as int64 (n_steps, 4).
+
+    Raises ArgumentError for a null kernel or a chunk count outside 0..2**24-1 (0: the step has nothing to do).
+    """
+    listed = list(rows)
+    table = np.zeros((len(listed), abi.STEP_WORDS), np.int64)
+    for number, (kernel, desc, n_chunks) in enumerate(listed):
+        if kernel == 0 or not 0 <= n_chunks <= abi.MAX_CHUNKS:
+            raise ArgumentError(f"building a program: step {number} has kernel address {kernel:#x} and {n_chunks} "
+                                f"chunks; expected an address and 0 to {abi.MAX_CHUNKS} chunks")
+        table[number, :3] = kernel, desc, n_chunks
+    return table
+
+
+class NativeProgram:
+    """Steps bound to the buffers they work on, ready to run at the cost of a function call.
+
+    steps      int64 (n_steps, 4), see `step_table`; the descriptors it points to must outlive the program
+    bufs       int64 (n_buffers,), addresses; may be changed between runs
+    n_threads  how many threads may work on it, see `thread_count`
+
+    Several Python threads may run different programs at once: one has the pool, the others work alone, with equal
+    results because chunks never depend on the number of threads. The same program must not run twice at once: its
+    two runs would write the same buffers.
+    """
+
+    __slots__ = ("n_threads", "_steps", "_bufs", "_record", "_address", "_entry", "_pool")
+
+    def __init__(self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None = None) -> None:
+        self._steps = _checked("steps", steps, (None, abi.STEP_WORDS))
+        self._bufs = _checked("bufs", bufs, (None,))
+        self.n_threads = thread_count(n_threads)
+        self._entry = _native_functions()[0]
+        self._record = np.zeros(abi.CALL_WORDS, np.int64)
+        self._record[abi.CALL_STEPS] = steps.ctypes.data
+        self._record[abi.CALL_END] = steps.ctypes.data + steps.nbytes
+        self._record[abi.CALL_BUFS] = bufs.ctypes.data
+        self._record[abi.CALL_THREADS] = self.n_threads
+        self._pool = _pool()
+        self._record[abi.CALL_POOL] = self._pool.address
+        self._address = ctypes.c_void_p(self._record.ctypes.data)
+
+    def run(self) -> None:
+        """Executes all steps in order; returns when the last one is complete."""
+        if self.n_threads > self._pool.n_threads:  # the first time, and the first time after a fork
+            self._pool.grow(self.n_threads)
+        self._entry(self._address)
+
+    def run_profiled(self) -> np.ndarray:
+        """Runs and returns int64 (n_steps, 2): when each step began and ended, nanoseconds of a monotonic clock."""
+        times_ns = np.zeros((len(self._steps), 2), np.int64)
+        self._record[abi.CALL_TIMES] = times_ns.ctypes.data
+        try:
+            self.run()
+        finally:
+            self._record[abi.CALL_TIMES] = 0
+        return times_ns
+
+
+class _Pool:
+    """The process's worker threads and the memory they share; both are there until the process ends."""
+
+    def __init__(self) -> None:
+        # Not NumPy memory: that would be freed when the interpreter ends, under the feet of the workers.
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        address = ctypes.c_void_p()
+        if self._libc.posix_memalign(ctypes.byref(address), abi.LINE * abi.WORD, abi.POOL_WORDS * abi.WORD):
+            raise MemoryError("allocating the thread pool's memory")
+        assert address.value is not None
+        self.address: int = address.value
+        self.reset()
+
+    def reset(self) -> None:
+        """A pool of no workers: the state of a fresh process, and of a forked child, which inherits memory only."""
+        self.n_threads = 1  # the caller
+        self._growing = threading.Lock()
+        ctypes.memset(self.address, 0, abi.POOL_WORDS * abi.WORD)
+        self._libc.pthread_mutex_init(self._at(abi.MUTEX), None)
+        self._libc.pthread_cond_init(self._at(abi.CONDITION), None)
+        self._words()[abi.LIMIT] = 1
+        self._words()[abi.CALLER + abi.MEMBER_POOL] = self.address
+
+    def grow(self, n_threads: int) -> None:
+        """Starts workers until `n_threads` can work on a program, the caller included."""
+        with self._growing:
+            words = self._words()
+            participate = words[abi.PARTICIPATE] = ctypes.cast(_native_functions()[1], ctypes.c_void_p).value
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOREIGN_SIGNALS)  # inherited by the new threads
+            try:
+                for index in range(self.n_threads, n_threads):
+                    member = abi.MEMBERS + index * abi.MEMBER_WORDS
+                    words[member + abi.MEMBER_POOL] = self.address
+                    words[member + abi.MEMBER_INDEX] = index
+                    thread = ctypes.c_void_p()
+                    if self._libc.pthread_create(ctypes.byref(thread), None, ctypes.c_void_p(participate),
+                                                 self._at(member)):
+                        warnings.warn(f"symc: the system allows only {index} of {n_threads} threads", RuntimeWarning,
+                                      stacklevel=3)
+                        break
+                    self._libc.pthread_detach(thread)
+                self.n_threads = n_threads  # also when some are missing: fewer threads claim the same chunks
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _at(self, word: int) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.address + word * abi.WORD)
+
+    def _words(self) -> ctypes.Array[ctypes.c_int64]:
+        return (ctypes.c_int64 * abi.POOL_WORDS).from_address(self.address)
+
+
+@cache
+def _pool() -> _Pool:
+    pool = _Pool()
+    os.register_at_fork(after_in_child=pool.reset)
+    return pool
+
+
+@cache
+def _native_functions() -> tuple[Callable[[ctypes.c_void_p], None], ...]:
+    """`run` and `participate` of codegen/cpu/runner.py as foreign functions that release the GIL."""
+    target = host_target()
+    folder = Path(abi.__file__).parent
+    source = b"".join((folder / name).read_bytes() for name in ("runner.py", "runner_abi.py", "atomics.py"))
+    identity = f"{hashlib.sha256(source).hexdigest()} {target.fingerprint()} {toolchain()}"
+
+    def compiled(function: str) -> bytes:
+        from symc.codegen.cpu import runner  # imports numba
+
+        return compile_function(getattr(runner, function), f"symc_{function}", target, _POINTER_ARG)
+
+    objects = {f"symc_{function}": kernel_cache().obtain(
+        f"{function} {identity}", lambda: compiled(function), {"symbol": f"symc_{function}"})
+        for function in _ENTRY_POINTS}
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    return tuple(prototype(address) for address in load_objects(objects).values())
+
+
+def _checked(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    fits = len(array.shape) == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape))
+    if array.dtype != np.int64 or not array.flags.c_contiguous or not fits:
+        raise ArgumentError(f"binding a program: {name} must be a contiguous int64 array of shape {shape}, "
+                            f"got {array.dtype} {array.shape}")
+    return array
