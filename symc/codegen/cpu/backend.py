@@ -1,0 +1,96 @@
+"""The CPU backend: what passes ask of it, and kernels -> calls -> object code -> addresses."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from symc.codegen.cache import kernel_cache
+from symc.codegen.cpu.compile import compile_function, toolchain
+from symc.codegen.cpu.contraction import Packing, can_store, packing, schedule_contraction
+from symc.codegen.cpu.load import load_objects
+from symc.codegen.cpu.nest import schedule_nest
+from symc.codegen.cpu.target import Target, host_target
+from symc.codegen.kernel import KernelCall, KernelCode
+from symc.core.config import setting
+from symc.loopir.kernel import Contraction, LoopKernel
+
+_loaded: dict[tuple[str, str], int] = {}  # (target fingerprint, kernel name) -> address; code is never unloaded
+
+
+@dataclass(frozen=True)
+class CpuBackend:
+    """Schedules, compiles and loads kernels for one CPU target."""
+
+    target: Target
+
+    @staticmethod
+    def host() -> CpuBackend:
+        """The backend of this machine; SYMC_VECTOR_BITS narrows its vectors."""
+        return CpuBackend(host_target(setting("SYMC_VECTOR_BITS")))
+
+    def packing(self, contraction: Contraction) -> Packing | None:
+        """How the right operand must be arranged; None when it is read as it lies."""
+        return None if contraction.kind == "weight_gradient" else packing(contraction, self.target)
+
+    def store_is_fusible(self, contraction: Contraction) -> bool:
+        """Whether the contraction's stores can run on its register tile."""
+        return can_store(contraction)
+
+    def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
+        """The calls that compute a kernel, in order."""
+        if isinstance(kernel, Contraction):
+            return [schedule_contraction(kernel, self.target)]
+        return list(schedule_nest(kernel, self.target))
+
+    def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
+        """Object code of kernels, taken from the cache or compiled."""
+        result = CompiledKernels()
+        cache = kernel_cache()
+        identity = f"{self.target.fingerprint()} {toolchain()} {generator_version()}"
+        for code in codes:
+            if code.name in result.objects:
+                continue
+            key = f"{code.name} {identity}"
+            data = cache.get(key)
+            if data is None:
+                start = time.perf_counter()
+                data = compile_function(code.build(), code.name, self.target)
+                spent = time.perf_counter() - start
+                cache.put(key, data, {"kernel": code.name, "structure": code.structure})
+                result.compiled[code.name] = spent
+                if setting("SYMC_DEBUG") >= 2:
+                    print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
+            result.objects[code.name] = data
+        return result
+
+    def load(self, objects: dict[str, bytes]) -> dict[str, int]:
+        """Addresses of kernels; each kernel is loaded once in a process."""
+        mark = self.target.fingerprint()
+        missing = {name: data for name, data in objects.items() if (mark, name) not in _loaded}
+        _loaded.update({(mark, name): address for name, address in load_objects(missing).items()})
+        return {name: _loaded[mark, name] for name in objects}
+
+
+@dataclass
+class CompiledKernels:
+    """Object code by kernel name, and the seconds spent on each kernel that was not cached."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    compiled: dict[str, float] = field(default_factory=dict)
+
+
+@functools.cache
+def generator_version() -> str:
+    """A digest of the code generator itself: kernels of another version are never taken from a cache."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[2]
+    for folder in ("loopir", "codegen"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,122 @@
+"""THE ordered list of passes, and the runner that verifies, times and dumps every step.
+
+    graph of a Symbol -> PASSES -> lower -> plan_memory -> code generation (codegen) -> Program (runtime)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..core.config import setting
+from ..core.errors import GraphError
+from ..ir.graph import Graph
+from ..ir.kernels import KernelGraph
+from ..ir.text import graph_text
+from .assign_layout import assign_layout
+from .base import Pass, PassContext
+from .eliminate_dead import eliminate_dead
+from .expand import expand
+from .fold_constants import fold_constants
+from .fuse import fuse
+from .gradient import gradient
+from .infer import infer_dtype, infer_shape
+from .insert_casts import insert_casts
+from .lower import lower
+from .mark_parameters import mark_parameters
+from .merge_equal import merge_equal
+from .plan_memory import plan_memory
+from .simplify import simplify
+from .verify import verify
+
+# Inference and training run the same list: without gradients asked for, `gradient` returns the graph as it is, and
+# `fold_constants` finds frozen parameters only where nothing trains them.
+PASSES: tuple[Pass, ...] = (
+    eliminate_dead,
+    mark_parameters,
+    infer_shape,
+    infer_dtype,
+    insert_casts,
+    gradient,
+    expand,
+    simplify,
+    fold_constants,
+    simplify,
+    merge_equal,
+    assign_layout,
+    fuse,
+)
+
+_USER_PASSES: list[tuple[str, Pass]] = []
+
+
+@dataclass
+class Step:
+    """What one pass did: its time and the result's text (only when it is being dumped)."""
+
+    name: str
+    time_s: float
+    n_nodes: int
+    text: str = ""
+
+
+@dataclass
+class Trace:
+    """Every step of one compilation."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    def run(self, name: str, work: Callable, show: Callable[..., str] | None, count: Callable[..., int]):
+        """Times `work()`, keeps its printed result when SYMC_DUMP or SYMC_DEBUG=5 asks for it."""
+        start = time.perf_counter()
+        result = work()
+        spent = time.perf_counter() - start
+        debug = setting("SYMC_DEBUG")
+        text = show(result) if show and (debug >= 5 or setting("SYMC_DUMP")) else ""
+        self.steps.append(Step(name, spent, count(result), text))
+        if debug >= 2:
+            print(f"symc: {name:<16} {spent * 1e3:8.2f} ms  {count(result)} nodes", file=sys.stderr)
+        if debug >= 5 and text:
+            print(text, file=sys.stderr)
+        return result
+
+
+def run_passes(graph: Graph, context: PassContext, trace: Trace) -> Graph:
+    """Runs PASSES (and passes users registered) in order, verifying after each.
+
+    Raises GraphError when a pass lacks a fact it requires or leaves a graph that breaks an invariant.
+    """
+    known: set[str] = set()
+    for p in _pass_list():
+        if not p.requires <= known:
+            missing = ", ".join(sorted(p.requires - known))
+            raise GraphError(f"pass {p.name} needs {missing}; run the pass that provides it first")
+        graph = trace.run(p.name, lambda p=p, g=graph: p(g, context), graph_text, lambda g: len(g.nodes))
+        known = (known & p.keeps) | p.provides
+        if setting("SYMC_VERIFY"):
+            verify(graph, p.name, complete={"shape", "dtype"} <= known)
+    return graph
+
+
+def lower_graph(graph: Graph, context: PassContext, trace: Trace) -> KernelGraph:
+    """Passes, then kernels, then the memory plan."""
+    graph = run_passes(graph, context, trace)
+    kernels = trace.run("lower", lambda: lower(graph, context), KernelGraph.text, lambda k: len(k.kernels))
+    return trace.run("plan_memory", lambda: plan_memory(kernels), KernelGraph.text, lambda k: len(k.kernels))
+
+
+def register_pass(p: Pass, before: str = "assign_layout") -> None:
+    """Adds a pass of one's own in front of a named one; raises GraphError when there is no such pass."""
+    if before not in {q.name for q in PASSES}:
+        raise GraphError(f"no pass {before!r}; there are {', '.join(dict.fromkeys(q.name for q in PASSES))}")
+    _USER_PASSES.append((before, p))
+
+
+def _pass_list() -> list[Pass]:
+    found = []
+    for p in PASSES:
+        found += [own for before, own in _USER_PASSES if before == p.name]
+        found.append(p)
+    return found
