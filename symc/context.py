@@ -21,7 +21,7 @@ class _DefaultContext(type):
     @default_ctx.setter
     def default_ctx(cls, context: Context) -> None:
         _warn_default_ctx()
-        _current.context = context
+        _current.contexts[-1] = context
 
 
 class Context(metaclass=_DefaultContext):
@@ -35,15 +35,18 @@ class Context(metaclass=_DefaultContext):
     devtype2str: ClassVar[dict[int, str]] = {1: "cpu", 2: "gpu", 3: "cpu_pinned", 5: "cpu_shared"}
     devstr2type: ClassVar[dict[str, int]] = {name: code for code, name in devtype2str.items()}
 
+    device_typeid: int
+    device_id: int
+
     def __init__(self, device_type: str | Context, device_id: int = 0) -> None:
         if isinstance(device_type, Context):
-            device_type, device_id = device_type.device_type, device_type.device_id
+            device_id = device_type.device_id
+            device_type = device_type.device_type
         if device_type not in self.devstr2type:
             known = ", ".join(self.devstr2type)
             raise ArgumentError(f"unknown device type {device_type!r}; expected one of {known}")
         self.device_typeid = self.devstr2type[device_type]
         self.device_id = device_id
-        self._outer: list[Context] = []
 
     @property
     def device_type(self) -> str:
@@ -64,23 +67,23 @@ class Context(metaclass=_DefaultContext):
         return f"{self.device_type}({self.device_id})"
 
     def __enter__(self) -> Self:
-        self._outer.append(current_context())
-        _current.context = self
+        _current.contexts.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _current.context = self._outer.pop()
+        _current.contexts.pop()
 
     def empty_cache(self) -> None:
         """Does nothing: symc keeps no pool of freed memory."""
 
 
 class _Current(threading.local):
-    """The default context of the running thread."""
+    """The default contexts of the running thread, the innermost `with` last."""
 
-    context = Context("cpu", 0)
+    def __init__(self) -> None:
+        self.contexts = [Context("cpu", 0)]
 
 
 _current = _Current()
@@ -112,4 +115,4 @@ def num_gpus() -> int:
 
 def current_context() -> Context:
     """The thread's default context: `cpu(0)` unless a `with` block says otherwise."""
-    return _current.context
+    return _current.contexts[-1]

@@ -46,13 +46,13 @@ class Binary:
     """A binary operator: what it writes for two arrays of one dtype, and what it gives for two Python numbers."""
 
     name: str
-    compute: Callable[[np.ndarray, np.ndarray, np.ndarray], object]
+    compute: Callable[..., object]  # (lhs, rhs, out=): a ufunc, or a function as one
     on_numbers: Callable[[Number, Number], Number]
 
     def __call__(self, lhs: np.ndarray, rhs: np.ndarray, out: np.ndarray) -> None:
         """Writes the result for `lhs` and `rhs`, broadcast to `out`'s shape; `out` may be one of them."""
         with np.errstate(all="ignore"):
-            self.compute(lhs, rhs, out)
+            self.compute(lhs, rhs, out=out)
 
     def result_shape(self, lhs: np.ndarray, rhs: np.ndarray) -> tuple[int, ...]:
         """The shape both operands broadcast to; raises ShapeError where there is none, DTypeError for mixed dtypes."""

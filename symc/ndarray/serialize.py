@@ -35,7 +35,9 @@ V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 DENSE, ROW_SPARSE, CSR = 0, 1, 2
 
 N_DIMS_LIMIT = 32
-# A sparse array may grow to this many times the file it comes from, or to the second number of bytes if that is more.
+# A size of 0 lets the other sizes say anything, and NumPy refuses what it could not address.
+N_ELEMENTS_LIMIT = 1 << 59
+# The sparse arrays of a file may grow to this many times its size, or to the second number of bytes if that is more.
 DENSE_GROWTH_LIMIT = 1024
 DENSE_SIZE_FLOOR_BYTES = 1 << 20
 
@@ -60,8 +62,7 @@ def load_frombuffer(buf: bytes | bytearray | memoryview) -> Arrays:
     """The arrays of a file's contents in memory, as `load`."""
     if not isinstance(buf, (bytes, bytearray, memoryview)):
         raise ArgumentTypeError("buf required to be a string or bytes")
-    file = io.BytesIO(buf)
-    return _Reader(file, file.getbuffer().nbytes, "<buffer>").arrays()
+    return _Reader(io.BytesIO(buf), memoryview(buf).nbytes, "<buffer>").arrays()
 
 
 def save(fname: str | os.PathLike[str], data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> None:
@@ -92,7 +93,7 @@ def _write(file: BinaryIO, names: Sequence[str], arrays: Sequence[NDArray]) -> N
         shape = struct.pack(f"<i{a.ndim}q", a.ndim, *a.shape)
         device = struct.pack("<3i", a.context.device_typeid, a.context.device_id, code_of(a.dtype))
         file.write(version + shape + device)
-        file.write(a._data.reshape(-1).view(np.uint8))
+        file.write(a._data.reshape(-1).view(np.uint8).data)
     file.write(struct.pack("<Q", len(names)))
     for name in names:
         encoded = name.encode()
@@ -107,6 +108,7 @@ class _Reader:
         self.size_bytes = size_bytes
         self.name = name
         self.offset = 0
+        self.growth_left_bytes = max(DENSE_SIZE_FLOOR_BYTES, DENSE_GROWTH_LIMIT * size_bytes)
 
     def arrays(self) -> Arrays:
         magic, _, n_arrays = self.numbers("3Q", "the file header")
@@ -116,7 +118,7 @@ class _Reader:
         arrays = [self.record() for _ in range(n_arrays)]
         (n_names,) = self.numbers("Q", "the number of names")
         if n_names not in (0, n_arrays):
-            self.fail(f"{n_names} names for {n_arrays} arrays")
+            self.fail(f"{n_names} names for {n_arrays} arrays", at=self.offset - 8)
         return dict(zip([self.array_name() for _ in range(n_names)], arrays)) if n_names else arrays
 
     def record(self) -> NDArray:
@@ -150,9 +152,10 @@ class _Reader:
         indices = [self.values(index_shape, index_code) for index_code, index_shape in heads]
         if not all(index.dtype.kind in "iu" and index.ndim == 1 for index in indices):
             self.fail("an index array of a sparse array is not a vector of integers", at=start)
-        limit = max(DENSE_SIZE_FLOOR_BYTES, DENSE_GROWTH_LIMIT * self.size_bytes)
-        if _size_bytes(shape, values.dtype) > limit:
-            self.fail(f"a sparse array of shape {shape} would take more than {limit} bytes when dense", at=start)
+        dense_bytes = math.prod(shape) * values.dtype.itemsize
+        if dense_bytes > self.growth_left_bytes:
+            self.fail(f"a sparse array of shape {shape} would take {dense_bytes} bytes when dense", at=start)
+        self.growth_left_bytes -= dense_bytes
         result = zeros_aligned(shape, values.dtype)
         problem = (_fill_rows if stype == ROW_SPARSE else _fill_csr)(result, values, indices)
         if problem:
@@ -163,12 +166,9 @@ class _Reader:
         """The next array of raw values, in memory of its own."""
         dtype = np.dtype(np.uint16) if code == BFLOAT16_CODE else dtype_of(code)
         self.require(math.prod(shape) * dtype.itemsize, f"the values of a {dtype} array of shape {shape}")
-        # A size of 0 lets the others say anything; NumPy takes no more than this.
-        if _size_bytes(tuple(size or 1 for size in shape), dtype) > np.iinfo(np.intp).max:
-            self.fail(f"shape {shape} is too large")
         result = empty_aligned(shape, dtype)
         flat = result.reshape(-1).view(np.uint8)
-        if self.file.readinto(flat) != flat.size:
+        if self.file.readinto(flat.data) != flat.size:
             self.fail("the file ended while it was read")
         self.offset += flat.size
         if code == BFLOAT16_CODE:
@@ -202,6 +202,8 @@ class _Reader:
         dims = self.numbers(f"{n_dims}{kind}", "a shape")
         if any(size < 0 for size in dims):
             self.fail(f"shape {dims} has a negative size", at=start)
+        if math.prod(size or 1 for size in dims) > N_ELEMENTS_LIMIT:
+            self.fail(f"shape {dims} is too large", at=start)
         return dims
 
     def array_name(self) -> str:
@@ -254,15 +256,12 @@ def _fill_csr(dense: np.ndarray, values: np.ndarray, indices: list[np.ndarray]) 
         return "a column number is out of range"
     if not columns.size and not starts.any():
         return None  # MXNet may store a single start for an empty array
-    lengths = np.diff(starts.astype(np.int64))
+    starts = starts.astype(np.int64)
+    lengths = starts[1:] - starts[:-1]
     if len(lengths) != len(dense) or starts[0] != 0 or lengths.min() < 0 or starts[-1] != columns.size:
         return "the row starts do not ascend from 0 to the number of elements"
     dense[np.repeat(np.arange(len(dense)), lengths), columns] = values
     return None
-
-
-def _size_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    return math.prod(shape) * dtype.itemsize
 
 
 def _wrap(data: np.ndarray) -> NDArray:
