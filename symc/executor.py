@@ -1,0 +1,412 @@
+"""The Executor: a symbol bound to arrays.  MXNet's contract (forward, backward, outputs, the dictionaries), and a call.
+
+    ex = sym.simple_bind(mx.cpu(), data=(1, 3, 224, 224))
+    ex.forward(is_train=False, data=x)      # MXNet: outputs are overwritten by the next forward
+    y, = ex(data=x)                         # fresh arrays, safe from several threads at once
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .context import Context
+from .core.dtypes import dtype_name
+from .core.errors import ArgumentError, ArgumentTypeError, GradientError
+from .core.shapes import FullShape
+from .ndarray.ndarray import NDArray
+from .ndarray.random import generator
+from .ndarray.storage import Storage, empty_aligned, zeros_aligned
+
+if TYPE_CHECKING:
+    from .runtime.compiler import Compiled
+    from .runtime.instance import Instance
+    from .runtime.session import Session
+    from .symbol.symbol import Symbol
+
+MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
+COPY_BELOW_BYTES = 1 << 16  # a small input is copied; taking the address of a NumPy array costs as much (1.2 us)
+
+
+class Executor:
+    """A symbol with its arrays; compiles itself when it first runs, once for predicting and once for training.
+
+    arg_dict, grad_dict, aux_dict   the bound arrays by name (gradients not asked for are None)
+    outputs                         what the last `forward` computed
+    """
+
+    def __init__(
+        self,
+        symbol: Symbol,
+        ctx: Context,
+        arg_arrays: Mapping[str, NDArray],
+        grad_arrays: Mapping[str, NDArray | None],
+        grad_req: Mapping[str, str],
+        aux_arrays: Mapping[str, NDArray],
+    ) -> None:
+        self._symbol = symbol
+        self._ctx = ctx
+        self.arg_dict = dict(arg_arrays)
+        self.grad_dict = {name: grad_arrays.get(name) for name in self.arg_dict}
+        self.aux_dict = dict(aux_arrays)
+        self._grad_req = {n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict}
+        self._outputs: list[NDArray] | None = None
+        self._head_gradients: dict[str, NDArray] = {}
+        self._n_threads: int | None = None
+        self._sessions: dict[tuple[bool, tuple[tuple[str, FullShape], ...]], _Bound] = {}
+        self._compiling = threading.Lock()
+        self._last: _Bound | None = None
+        self._predict: _Bound | None = None
+        self._epoch = -1
+
+    # -- the arrays ---------------------------------------------------------------------------------------------------
+
+    @property
+    def arg_arrays(self) -> list[NDArray]:
+        """Arguments in the order of `symbol.list_arguments()`."""
+        return [self.arg_dict[n] for n in self._symbol.list_arguments()]
+
+    @property
+    def grad_arrays(self) -> list[NDArray | None]:
+        """Gradients in the order of the arguments; None where none was asked for."""
+        return [self.grad_dict[n] for n in self._symbol.list_arguments()]
+
+    @property
+    def aux_arrays(self) -> list[NDArray]:
+        """Auxiliary states in the order of `symbol.list_auxiliary_states()`."""
+        return [self.aux_dict[n] for n in self._symbol.list_auxiliary_states()]
+
+    @property
+    def outputs(self) -> list[NDArray]:
+        """The outputs; the next `forward` overwrites them."""
+        if self._outputs is None:
+            self._outputs = [
+                NDArray(zeros_aligned(h.shape, np.dtype(h.dtype)), self._ctx) for h in self._bound(False).session.program.heads
+            ]
+        return list(self._outputs)
+
+    @property
+    def output_dict(self) -> dict[str, NDArray]:
+        """Outputs by name."""
+        names = self._symbol.list_outputs()
+        if len(set(names)) != len(names):
+            raise ArgumentError(f'There are multiple outputs with name "{_first_double(names)}"')
+        return dict(zip(names, self.outputs))
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def forward(self, is_train: bool = False, **kwargs: Any) -> list[NDArray]:
+        """Computes the outputs; keyword arguments are copied into the arguments of that name first.
+
+        Raises ArgumentTypeError for an unknown name, ArgumentError for a shape other than the bound one.
+        """
+        for name, value in kwargs.items():
+            self._assign(name, value)
+        wants_gradient = is_train and any(r != "null" for r in self._grad_req.values())
+        bound = self._bound(bool(is_train), with_gradient=wants_gradient)
+        self._run_forward(bound)
+        self._last = bound if wants_gradient else None
+        for array in self.outputs:
+            array._touch()
+        return self.outputs
+
+    def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
+        """Adds up or writes the gradients that `grad_req` asks for, and updates auxiliary states.
+
+        out_grads   gradient of each output: an NDArray, a list or a dict by output name; loss outputs need none
+        Raises GradientError when a head gradient is needed and missing.
+        """
+        bound = self._last
+        if bound is None:
+            # MXNet allows backward after a predicting forward: the training forward is made up for.
+            bound = self._bound(True, with_gradient=True)
+            kept = [o.asnumpy() for o in self.outputs]
+            self._run_forward(bound)
+            for array, value in zip(self.outputs, kept):
+                array._data[...] = value
+        self._feed_head_gradients(bound, out_grads)
+        bound.instance.run("backward")
+        for slot in bound.session.program.slots:
+            if slot.place in ("gradient", "update"):
+                bound.session.bound[slot.place, slot.key]._touch()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[NDArray]:
+        """The outputs for the given arguments as fresh arrays, predicting; safe from several threads at once.
+
+        Arguments are arrays (NDArray, NumPy, anything with DLPack or `__array__`), by name or in the order of
+        `list_arguments()`; those left out keep their bound values.  Other shapes than the bound ones are allowed:
+        the program for them is made once (its kernels are shared).
+        """
+        if args:
+            names = self._symbol.list_arguments()
+            if len(args) > len(names):
+                raise ArgumentTypeError(f"expected at most {len(names)} arguments, got {len(args)}")
+            kwargs = {**dict(zip(names, args)), **kwargs}
+        bound = self._predict
+        if bound is None:
+            bound = self._predict = self._bound(False)
+        arrays = []
+        for name, value in kwargs.items():
+            slot = bound.inputs.get(name)
+            array = value._data if type(value) is NDArray else value if type(value) is np.ndarray else _as_numpy(value, name)
+            if slot is None:
+                if name not in self.arg_dict:
+                    raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
+                continue  # an argument that no output depends on
+            if array.shape != slot[1]:
+                return self._call_reshaped({k: _as_numpy(v, k) for k, v in kwargs.items()})
+            arrays.append((slot, array))
+        if Storage.write_epoch != self._epoch:
+            epoch = Storage.write_epoch
+            bound.session.refresh()
+            self._epoch = epoch
+        return bound.call(arrays, self._ctx)
+
+    def _call_reshaped(self, arrays: dict[str, np.ndarray]) -> list[NDArray]:
+        shapes = tuple(sorted((n, a.shape) for n, a in arrays.items()))
+        bound = self._bound(False, shapes)
+        bound.session.refresh()
+        return bound.call([(bound.inputs[n], a) for n, a in arrays.items() if n in bound.inputs], self._ctx)
+
+    def _assign(self, name: str, value: Any) -> None:
+        if name not in self.arg_dict:
+            raise ArgumentTypeError(f"Unknown argument {name}")
+        array = self.arg_dict[name]
+        given = value._data if isinstance(value, NDArray) else _as_numpy(value, name)
+        if given.shape != array.shape:
+            raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
+        array[:] = value if isinstance(value, NDArray) else given
+
+    def _run_forward(self, bound: _Bound) -> None:
+        bound.session.refresh()
+        bound.session.reseed(bound.instance, generator())
+        bound.point_heads(self.outputs)
+        bound.instance.run("forward")
+
+    def _feed_head_gradients(self, bound: _Bound, out_grads: Any) -> None:
+        needed = bound.session.program.needs("head_gradient")
+        given = self._listed_gradients(out_grads)
+        for key in needed:
+            k = int(key.removeprefix("head_gradient"))
+            value = given[k] if k < len(given) else None
+            target = self._head_gradients[key]
+            if value is None:
+                name = self._symbol.list_outputs()[k]
+                raise GradientError(
+                    f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
+                    f"head_gradient is required in calling backward; pass out_grads of shape {target.shape}"
+                )
+            array = value._data if isinstance(value, NDArray) else _as_numpy(value, key)
+            if array.shape != target.shape:
+                raise ArgumentError(f"backward: head gradient {k} has shape {array.shape}, expected {target.shape}")
+            target[:] = value if isinstance(value, NDArray) else array
+
+    def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
+        if out_grads is None:
+            return []
+        if isinstance(out_grads, Mapping):
+            return [out_grads.get(name) for name in self._symbol.list_outputs()]
+        return out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
+
+    # -- changing what is bound -----------------------------------------------------------------------------------------
+
+    def copy_params_from(
+        self, arg_params: Mapping[str, NDArray], aux_params: Mapping[str, NDArray] | None = None, allow_extra_params: bool = False
+    ) -> None:
+        """Copies parameters into the bound arrays; raises ArgumentError for names that are not bound."""
+        for kind, given, known in (("arguments", arg_params, self.arg_dict), ("auxiliary states", aux_params or {}, self.aux_dict)):
+            for name, value in given.items():
+                if name in known:
+                    known[name][:] = value.astype(known[name].dtype)
+                elif not allow_extra_params:
+                    raise ArgumentError(f'Find name "{name}" that is not in the {kind}')
+
+    def set_num_threads(self, n_threads: int | None) -> None:
+        """Threads of the native runner for this executor; None = the process's default.  Results do not change."""
+        self._n_threads = n_threads
+        self._sessions.clear()
+        self._predict = self._last = None
+
+    # -- looking inside -------------------------------------------------------------------------------------------------
+
+    def explain(self, is_train: bool = False) -> str:
+        """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
+        from .runtime.report import explain
+
+        return explain(self._compiled(is_train).program)
+
+    def source(self, is_train: bool = False) -> str:
+        """The generated source of every kernel."""
+        from .runtime.report import source
+
+        return source(self._compiled(is_train).program)
+
+    def memory_plan(self, is_train: bool = False) -> Any:
+        """Where every intermediate lies; planned, naive and lower-bound bytes."""
+        from .runtime.report import MemoryReport
+
+        return MemoryReport.of(self._compiled(is_train).program)
+
+    def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
+        """Time per step over some runs: prints as a table, exports a Chrome trace."""
+        from .runtime.report import profile
+
+        bound = self._bound(is_train, with_gradient=is_train and any(r != "null" for r in self._grad_req.values()))
+        self._run_forward(bound)
+        return profile(bound.session.program, bound.instance, n_runs)
+
+    def debug_str(self) -> str:
+        """The compiled program as text."""
+        return self.explain()
+
+    def _compiled(self, is_train: bool) -> Compiled:
+        return self._bound(is_train, with_gradient=is_train).session.compiled
+
+    # -- compiling ------------------------------------------------------------------------------------------------------
+
+    def _bound(
+        self, is_train: bool, shapes: tuple[tuple[str, FullShape], ...] = (), with_gradient: bool = False
+    ) -> _Bound:
+        key = (is_train, shapes) if with_gradient or not is_train else (is_train, (("", ()), *shapes))
+        found = self._sessions.get(key)
+        if found is not None:
+            return found
+        with self._compiling:
+            if key not in self._sessions:
+                while len(self._sessions) >= MAX_SHAPES + 3:
+                    self._sessions.pop(next(k for k in self._sessions if k[1]))
+                self._sessions[key] = self._bind(is_train, dict(shapes), with_gradient)
+        return self._sessions[key]
+
+    def _bind(self, is_train: bool, shapes: dict[str, FullShape], with_gradient: bool) -> _Bound:
+        from .runtime.compiler import compile_graph
+        from .runtime.session import Session
+        from .symbol.lower import to_graph
+
+        arrays = {**self.arg_dict, **self.aux_dict}
+        graph = to_graph(
+            self._symbol,
+            training=is_train,
+            arg_shapes={n: shapes.get(n, a.shape) for n, a in arrays.items()},
+            arg_dtypes={n: dtype_name(a.dtype) for n, a in arrays.items()},
+        )
+        compiled = compile_graph(graph, self._grad_req if with_gradient else None)
+        program = compiled.program
+        bound: dict[tuple[str, str], NDArray] = {}
+        for slot in program.slots:
+            place, name = slot.place, slot.key
+            if place in ("argument", "parameter") and name not in shapes:
+                bound[place, name] = self.arg_dict[name]
+            elif place in ("aux", "update"):
+                bound[place, name] = self.aux_dict[name]
+            elif place in ("gradient", "accumulator"):
+                gradient = self.grad_dict[name]
+                assert gradient is not None
+                bound[place, name] = gradient
+            elif place == "head_gradient":
+                head = program.heads[int(name.removeprefix("head_gradient"))]
+                if name not in self._head_gradients:
+                    self._head_gradients[name] = NDArray(zeros_aligned(head.shape, np.dtype(head.dtype)), self._ctx)
+                bound[place, name] = self._head_gradients[name]
+        inputs = {
+            s.key: (k + 4, shapes.get(s.key, self.arg_dict[s.key].shape), np.dtype(s.dtype))
+            for k, s in enumerate(program.slots)
+            if s.place in ("argument", "parameter")
+        }
+        return _Bound(Session(compiled, bound, self._n_threads), inputs)
+
+
+class _Bound:
+    """A session with what calls need to find at once: where inputs and heads go.
+
+    inputs   name -> (slot, shape, dtype)
+    """
+
+    def __init__(self, session: Session, inputs: dict[str, tuple[int, FullShape, np.dtype]]) -> None:
+        self.session = session
+        self.inputs = inputs
+        self.heads = [
+            (session.program.slot_number("head", str(k)), h.shape, np.dtype(h.dtype))
+            for k, h in enumerate(session.program.heads)
+        ]
+        self.instance: Instance = session.new_instance()
+        self._calls: list[_CallBuffers] = []
+
+    def point_heads(self, outputs: Sequence[NDArray]) -> None:
+        """Makes the next run of the own instance write its heads into these arrays."""
+        for (slot, _, _), array in zip(self.heads, outputs):
+            if slot is not None:
+                self.instance.bufs[slot] = array._address
+
+    def call(self, arrays: Sequence[tuple[tuple[int, FullShape, np.dtype], np.ndarray]], ctx: Context) -> list[NDArray]:
+        """One predicting run with memory of its own."""
+        try:
+            buffers = self._calls.pop()
+        except IndexError:
+            buffers = _CallBuffers(self)
+        bufs = buffers.instance.bufs
+        kept = []  # arrays whose memory the run reads directly
+        changed = []
+        for (slot, shape, dtype), array in arrays:
+            if array.nbytes <= COPY_BELOW_BYTES:
+                staged = buffers.staged.get(slot)
+                if staged is None:
+                    staged = buffers.staged[slot] = _Staged(shape, dtype)
+                staged.array[...] = array
+                address = staged.address
+            else:
+                ready = np.ascontiguousarray(array, dtype)
+                kept.append(ready)
+                address = ready.ctypes.data
+            if bufs[slot] != address:
+                changed.append((slot, bufs[slot]))
+                bufs[slot] = address
+        results = []
+        for slot, shape, dtype in self.heads:
+            result = NDArray(empty_aligned(shape, dtype), ctx)
+            if slot is not None:
+                bufs[slot] = result._address
+            results.append(result)
+        self.session.reseed(buffers.instance, generator())
+        buffers.instance.run("forward")
+        for slot, address in changed:
+            bufs[slot] = address
+        self._calls.append(buffers)
+        return results
+
+
+class _CallBuffers:
+    """An instance and the small inputs staged for it."""
+
+    def __init__(self, bound: _Bound) -> None:
+        self.instance = bound.session.new_instance()
+        self.staged: dict[int, _Staged] = {}
+
+
+class _Staged:
+    """An aligned array with its address taken once."""
+
+    def __init__(self, shape: FullShape, dtype: np.dtype) -> None:
+        self.array = empty_aligned(shape, dtype)
+        self.address = self.array.ctypes.data
+
+
+def _as_numpy(value: Any, name: str) -> np.ndarray:
+    """A NumPy view of anything array-like, without a copy where the protocol allows it."""
+    if isinstance(value, NDArray):
+        return value._data
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "__dlpack__"):
+        return np.from_dlpack(value)
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise ArgumentTypeError(f"argument {name}: expected an array, got {type(value).__name__}")
+    return array
+
+
+def _first_double(names: Sequence[str]) -> str:
+    return next(n for k, n in enumerate(names) if n in names[:k])

@@ -1,0 +1,91 @@
+"""One compiled program over bound arrays: keeps prepared parameters fresh and lends out instances."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from symc.runtime.compiler import Compiled
+from symc.runtime.instance import Instance, aligned_bytes
+
+
+class Array(Protocol):
+    """What a session needs of an NDArray: where it lies, and a number that changes with every write."""
+
+    _address: int
+    _data: np.ndarray
+
+    @property
+    def _version(self) -> int: ...
+
+
+Bound = Mapping[tuple[str, str], Array]  # (place, key) -> the caller's array
+
+
+class Session:
+    """A program and the arrays it works on.
+
+    Parameters that the program has prepared (packed, folded) are prepared again when their arrays were written:
+    `refresh` compares version numbers, which every write through the NDArray interface changes.
+    """
+
+    def __init__(self, compiled: Compiled, bound: Bound, n_threads: int | None = None) -> None:
+        self.compiled = compiled
+        self.program = compiled.program
+        self.bound = bound
+        self.n_threads = n_threads
+        self.prepared = aligned_bytes(self.program.prepared_bytes)
+        self._watched = [bound[s.place, s.key] for s in self.program.slots if s.place in ("parameter", "aux")]
+        self._versions: list[int] | None = None
+        self._lock = threading.Lock()
+        self._free: list[Instance] = []
+        self._n_seeds = 0
+
+    def new_instance(self) -> Instance:
+        """An instance whose buffers are the bound arrays."""
+        instance = Instance(self.compiled.loaded, self.prepared, self.n_threads)
+        for k, slot in enumerate(self.program.slots):
+            array = self.bound.get((slot.place, slot.key))
+            if array is not None:
+                instance.bufs[k + 4] = array._address
+        return instance
+
+    def borrow(self) -> Instance:
+        """An instance that nobody else uses until it is given back."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self.new_instance()
+
+    def give_back(self, instance: Instance) -> None:
+        """Makes an instance available again."""
+        self._free.append(instance)
+
+    def refresh(self) -> None:
+        """Prepares the parameters when they have changed since the last time."""
+        versions = [a._version for a in self._watched]
+        if versions == self._versions:
+            return
+        with self._lock:
+            if versions != self._versions:
+                instance = self.borrow()
+                instance.run("prepare")
+                self.give_back(instance)
+                self._versions = versions
+
+    def reseed(self, instance: Instance, seeds: np.random.Generator) -> None:
+        """A new key for the random operators of the next run."""
+        if self.program.is_random:
+            instance.seed[0] = int(seeds.integers(0, 2**62))
+
+
+def staging(shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]) -> list[np.ndarray]:
+    """Aligned arrays for inputs or outputs."""
+    found = []
+    for shape, dtype in zip(shapes, dtypes):
+        size = int(np.prod(shape, dtype=np.int64))
+        found.append(aligned_bytes(size * np.dtype(dtype).itemsize)[: size * np.dtype(dtype).itemsize].view(dtype).reshape(shape))
+    return found
