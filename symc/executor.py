@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Executor:
         self._outputs: list[NDArray] | None = None
         self._head_gradients: dict[str, NDArray] = {}
         self._n_threads: int | None = None
-        self._sessions: dict[tuple[bool, tuple[tuple[str, FullShape], ...]], _Bound] = {}
+        self._sessions: dict[_Mode, _Bound] = {}
         self._compiling = threading.Lock()
         self._last: _Bound | None = None
         self._predict: _Bound | None = None
@@ -270,30 +270,32 @@ class Executor:
     def _bound(
         self, is_train: bool, shapes: tuple[tuple[str, FullShape], ...] = (), with_gradient: bool = False
     ) -> _Bound:
-        key = (is_train, shapes) if with_gradient or not is_train else (is_train, (("", ()), *shapes))
-        found = self._sessions.get(key)
+        mode = _Mode(is_train, with_gradient, shapes)
+        found = self._sessions.get(mode)
         if found is not None:
             return found
         with self._compiling:
-            if key not in self._sessions:
-                while len(self._sessions) >= MAX_SHAPES + 3:
-                    self._sessions.pop(next(k for k in self._sessions if k[1]))
-                self._sessions[key] = self._bind(is_train, dict(shapes), with_gradient)
-        return self._sessions[key]
+            if mode not in self._sessions:
+                reshaped = [m for m in self._sessions if m.shapes]
+                if shapes and len(reshaped) >= MAX_SHAPES:
+                    self._sessions.pop(reshaped[0])
+                self._sessions[mode] = self._bind(mode)
+        return self._sessions[mode]
 
-    def _bind(self, is_train: bool, shapes: dict[str, FullShape], with_gradient: bool) -> _Bound:
+    def _bind(self, mode: _Mode) -> _Bound:
         from .runtime.compiler import compile_graph
         from .runtime.session import Session
         from .symbol.lower import to_graph
 
+        shapes = dict(mode.shapes)
         arrays = {**self.arg_dict, **self.aux_dict}
         graph = to_graph(
             self._symbol,
-            training=is_train,
+            training=mode.is_train,
             arg_shapes={n: shapes.get(n, a.shape) for n, a in arrays.items()},
             arg_dtypes={n: dtype_name(a.dtype) for n, a in arrays.items()},
         )
-        compiled = compile_graph(graph, self._grad_req if with_gradient else None)
+        compiled = compile_graph(graph, self._grad_req if mode.with_gradient else None)
         program = compiled.program
         bound: dict[tuple[str, str], NDArray] = {}
         for slot in program.slots:
@@ -317,6 +319,14 @@ class Executor:
             if s.place in ("argument", "parameter")
         }
         return _Bound(Session(compiled, bound, self._n_threads), inputs)
+
+
+class _Mode(NamedTuple):
+    """What a program of this executor was compiled for; `shapes` are those that differ from the bound ones."""
+
+    is_train: bool
+    with_gradient: bool
+    shapes: tuple[tuple[str, FullShape], ...]
 
 
 class _Bound:

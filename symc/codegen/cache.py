@@ -92,10 +92,11 @@ class KernelCache:
         return data
 
     def clear(self) -> None:
-        """Removes all entries."""
+        """Removes all entries (not what other processes are writing at this moment)."""
         for path, _ in self._files():
-            with contextlib.suppress(OSError):
-                path.unlink()
+            if path.suffix == _SUFFIX:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def info(self) -> CacheInfo:
         """Where the cache is and how full."""
@@ -114,9 +115,11 @@ class KernelCache:
             self._warn(f"cannot use {self._wanted} ({error}); kernels are compiled again in every process")
             return None
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            self._warn(f"{self._wanted} has owner {status.st_uid} and mode {status.st_mode & 0o777:o}, so others could "
-                       f"plant code in it; expected owner {os.geteuid()} and no write permission for group and others. "
-                       f"Continuing without it; fix the permissions or set SYMC_CACHE_DIR")
+            self._warn(
+                f"{self._wanted} has owner {status.st_uid} and mode {status.st_mode & 0o777:o}, so others could "
+                f"plant code in it; expected owner {os.geteuid()} and no write permission for group and others. "
+                f"Continuing without it; fix the permissions or set SYMC_CACHE_DIR"
+            )
             return None
         return self._wanted
 
@@ -179,12 +182,12 @@ def _pack(key: str, data: bytes, header: Mapping[str, Any]) -> bytes:
 
 def _unpack(entry: bytes, key: str) -> bytes | None:
     """The object in `entry`; None unless every byte is as it was written, for this key."""
-    body = entry[_DIGEST.stop:]
-    if entry[:_DIGEST.start] != _MAGIC or entry[_DIGEST] != hashlib.sha256(body).digest():
+    body = entry[_DIGEST.stop :]
+    if entry[: _DIGEST.start] != _MAGIC or entry[_DIGEST] != hashlib.sha256(body).digest():
         return None
-    n_manifest, = _MANIFEST_LENGTH.unpack_from(body)  # whole from here on: the digest covers it
+    (n_manifest,) = _MANIFEST_LENGTH.unpack_from(body)  # whole from here on: the digest covers it
     start = _MANIFEST_LENGTH.size + n_manifest
-    manifest = json.loads(body[_MANIFEST_LENGTH.size:start])
+    manifest = json.loads(body[_MANIFEST_LENGTH.size : start])
     return body[start:] if manifest["key"] == key else None
 
 

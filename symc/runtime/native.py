@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,6 @@ from symc.core.config import setting
 from symc.core.errors import ArgumentError
 
 _POINTER_ARG: tuple[ArgType, ...] = ("ptr",)
-_ENTRY_POINTS = ("run", "participate")  # functions of runner.py
 
 # What workers leave to Python's threads: all but the signals by which a thread reports its own crash.
 _FOREIGN_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
@@ -45,8 +45,9 @@ def thread_count(requested: int | None = None) -> int:
         available = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
         return min(available, abi.MAX_THREADS)
     if not 1 <= wanted <= abi.MAX_THREADS:
-        raise ArgumentError(f"choosing the number of threads: got {wanted}, expected 1 to {abi.MAX_THREADS}; "
-                            f"see SYMC_NUM_THREADS")
+        raise ArgumentError(
+            f"choosing the number of threads: got {wanted}, expected 1 to {abi.MAX_THREADS}; see SYMC_NUM_THREADS"
+        )
     return int(wanted)
 
 
@@ -59,8 +60,10 @@ def step_table(rows: Iterable[tuple[int, int, int]]) -> np.ndarray:
     table = np.zeros((len(listed), abi.STEP_WORDS), np.int64)
     for number, (kernel, desc, n_chunks) in enumerate(listed):
         if kernel == 0 or not 0 <= n_chunks <= abi.MAX_CHUNKS:
-            raise ArgumentError(f"building a program: step {number} has kernel address {kernel:#x} and {n_chunks} "
-                                f"chunks; expected an address and 0 to {abi.MAX_CHUNKS} chunks")
+            raise ArgumentError(
+                f"building a program: step {number} has kernel address {kernel:#x} and {n_chunks} "
+                f"chunks; expected an address and 0 to {abi.MAX_CHUNKS} chunks"
+            )
         table[number, :3] = kernel, desc, n_chunks
     return table
 
@@ -77,26 +80,25 @@ class NativeProgram:
     two runs would write the same buffers.
     """
 
-    __slots__ = ("n_threads", "_steps", "_bufs", "_record", "_address", "_entry", "_pool")
+    __slots__ = ("_address", "_bufs", "_entry", "_record", "_steps", "n_threads")
 
     def __init__(self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None = None) -> None:
-        self._steps = _checked("steps", steps, (None, abi.STEP_WORDS))
-        self._bufs = _checked("bufs", bufs, (None,))
+        self._steps = _checked("steps", steps, (abi.STEP_WORDS,))
+        self._bufs = _checked("bufs", bufs, ())
         self.n_threads = thread_count(n_threads)
-        self._entry = _native_functions()[0]
+        self._entry = _runner().run
         self._record = np.zeros(abi.CALL_WORDS, np.int64)
         self._record[abi.CALL_STEPS] = steps.ctypes.data
         self._record[abi.CALL_END] = steps.ctypes.data + steps.nbytes
         self._record[abi.CALL_BUFS] = bufs.ctypes.data
         self._record[abi.CALL_THREADS] = self.n_threads
-        self._pool = _pool()
-        self._record[abi.CALL_POOL] = self._pool.address
+        self._record[abi.CALL_POOL] = _POOL.address
         self._address = ctypes.c_void_p(self._record.ctypes.data)
 
     def run(self) -> None:
         """Executes all steps in order; returns when the last one is complete."""
-        if self.n_threads > self._pool.n_threads:  # the first time, and the first time after a fork
-            self._pool.grow(self.n_threads)
+        if self.n_threads > _POOL.n_threads:  # the first time, and the first time after a fork
+            _POOL.grow(self.n_threads)
         self._entry(self._address)
 
     def run_profiled(self) -> np.ndarray:
@@ -115,7 +117,7 @@ class _Pool:
 
     def __init__(self) -> None:
         # Not NumPy memory: that would be freed when the interpreter ends, under the feet of the workers.
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc = ctypes.CDLL(None)
         address = ctypes.c_void_p()
         if self._libc.posix_memalign(ctypes.byref(address), abi.LINE * abi.WORD, abi.POOL_WORDS * abi.WORD):
             raise MemoryError("allocating the thread pool's memory")
@@ -137,7 +139,12 @@ class _Pool:
         """Starts workers until `n_threads` can work on a program, the caller included."""
         with self._growing:
             words = self._words()
-            participate = words[abi.PARTICIPATE] = ctypes.cast(_native_functions()[1], ctypes.c_void_p).value
+            runner = _runner()
+            words[abi.OPEN_NEXT], words[abi.SLEEP], words[abi.PARTICIPATE] = (
+                runner.open_next,
+                runner.sleep,
+                runner.participate,
+            )
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOREIGN_SIGNALS)  # inherited by the new threads
             try:
                 for index in range(self.n_threads, n_threads):
@@ -145,13 +152,16 @@ class _Pool:
                     words[member + abi.MEMBER_POOL] = self.address
                     words[member + abi.MEMBER_INDEX] = index
                     thread = ctypes.c_void_p()
-                    if self._libc.pthread_create(ctypes.byref(thread), None, ctypes.c_void_p(participate),
-                                                 self._at(member)):
-                        warnings.warn(f"symc: the system allows only {index} of {n_threads} threads", RuntimeWarning,
-                                      stacklevel=3)
+                    if self._libc.pthread_create(
+                        ctypes.byref(thread), None, ctypes.c_void_p(runner.participate), self._at(member)
+                    ):
+                        warnings.warn(
+                            f"symc: the system allows only {index} of {n_threads} threads", RuntimeWarning, stacklevel=3
+                        )
                         break
                     self._libc.pthread_detach(thread)
-                self.n_threads = n_threads  # also when some are missing: fewer threads claim the same chunks
+                # Also when some are missing: fewer threads claim the same chunks.
+                self.n_threads = max(self.n_threads, n_threads)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -162,16 +172,22 @@ class _Pool:
         return (ctypes.c_int64 * abi.POOL_WORDS).from_address(self.address)
 
 
-@cache
-def _pool() -> _Pool:
-    pool = _Pool()
-    os.register_at_fork(after_in_child=pool.reset)
-    return pool
+_POOL = _Pool()
+os.register_at_fork(after_in_child=_POOL.reset)
+
+
+class _Runner(NamedTuple):
+    """The functions of codegen/cpu/runner.py: one to call, which releases the GIL, and addresses for the pool."""
+
+    run: Callable[[ctypes.c_void_p], None]
+    participate: int
+    open_next: int
+    sleep: int
 
 
 @cache
-def _native_functions() -> tuple[Callable[[ctypes.c_void_p], None], ...]:
-    """`run` and `participate` of codegen/cpu/runner.py as foreign functions that release the GIL."""
+def _runner() -> _Runner:
+    """Compiled, or taken from the kernel cache: a warm start does not import numba."""
     target = host_target()
     folder = Path(abi.__file__).parent
     source = b"".join((folder / name).read_bytes() for name in ("runner.py", "runner_abi.py", "atomics.py"))
@@ -182,16 +198,21 @@ def _native_functions() -> tuple[Callable[[ctypes.c_void_p], None], ...]:
 
         return compile_function(getattr(runner, function), f"symc_{function}", target, _POINTER_ARG)
 
-    objects = {f"symc_{function}": kernel_cache().obtain(
-        f"{function} {identity}", lambda: compiled(function), {"symbol": f"symc_{function}"})
-        for function in _ENTRY_POINTS}
-    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    return tuple(prototype(address) for address in load_objects(objects).values())
+    def obtained(function: str) -> bytes:
+        return kernel_cache().obtain(
+            f"{function} {identity}", lambda: compiled(function), {"symbol": f"symc_{function}"}
+        )
+
+    addresses = load_objects({f"symc_{function}": obtained(function) for function in _Runner._fields})
+    run, *others = addresses.values()
+    return _Runner(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(run), *others)
 
 
-def _checked(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
-    fits = len(array.shape) == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape))
-    if array.dtype != np.int64 or not array.flags.c_contiguous or not fits:
-        raise ArgumentError(f"binding a program: {name} must be a contiguous int64 array of shape {shape}, "
-                            f"got {array.dtype} {array.shape}")
+def _checked(name: str, array: np.ndarray, row_shape: tuple[int, ...]) -> np.ndarray:
+    """`array`, if native code can read it as rows of `row_shape` words."""
+    if array.dtype != np.int64 or not array.flags.c_contiguous or array.ndim == 0 or array.shape[1:] != row_shape:
+        raise ArgumentError(
+            f"binding a program: {name} must be a contiguous int64 array of shape (n, *{row_shape}), "
+            f"got {array.dtype} {array.shape}"
+        )
     return array

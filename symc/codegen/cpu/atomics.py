@@ -21,6 +21,10 @@ def _pointer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.inttoptr(address, _I64.as_pointer())
 
 
+def _word(builder: ir.IRBuilder, address: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.gep(_pointer(builder, address), (index,))
+
+
 @intrinsic
 def words(typing: Any, address: Any) -> Any:
     """The int64 words at an address, to be indexed: `words(address)[i]`."""
@@ -28,97 +32,121 @@ def words(typing: Any, address: Any) -> Any:
 
 
 @intrinsic
-def load(typing: Any, address: Any) -> Any:
-    """Atomic load, sequentially consistent (an ordinary load on x86, LDAR on ARM)."""
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        return builder.load_atomic(_pointer(builder, args[0]), "seq_cst", _ALIGN_BYTES)
-    return types.int64(types.int64), emit
+def address_of(typing: Any, pointer: Any) -> Any:
+    """The address of int64 words: the inverse of `words`."""
+    return types.int64(_WORDS), lambda context, builder, signature, args: builder.ptrtoint(args[0], _I64)
 
 
 @intrinsic
-def store(typing: Any, address: Any, value: Any) -> Any:
-    """Atomic store, release: whoever sees the value sees all that was written before it."""
+def load(typing: Any, address: Any, index: Any) -> Any:
+    """Atomic `words(address)[index]`, sequentially consistent (an ordinary load on x86, LDAR on ARM)."""
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        builder.store_atomic(args[1], _pointer(builder, args[0]), "release", _ALIGN_BYTES)
+        return builder.load_atomic(_word(builder, *args), "seq_cst", _ALIGN_BYTES)
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def store(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Atomic `words(address)[index] = value`, release: whoever sees it sees all that was written before it."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        address, index, value = args
+        builder.store_atomic(value, _word(builder, address, index), "release", _ALIGN_BYTES)
         return context.get_dummy_value()
-    return types.void(types.int64, types.int64), emit
+
+    return types.void(types.int64, types.int64, types.int64), emit
 
 
 @intrinsic
-def exchange(typing: Any, address: Any, value: Any) -> Any:
-    """Atomic store that returns the old value; sequentially consistent."""
-    return types.int64(types.int64, types.int64), _read_modify_write("xchg")
+def exchange(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Atomic store that returns the old value, sequentially consistent."""
+    return types.int64(types.int64, types.int64, types.int64), _read_modify_write("xchg")
 
 
 @intrinsic
-def fetch_add(typing: Any, address: Any, value: Any) -> Any:
-    """Atomic `+=` that returns the old value; sequentially consistent."""
-    return types.int64(types.int64, types.int64), _read_modify_write("add")
+def fetch_add(typing: Any, address: Any, index: Any, value: Any) -> Any:
+    """Atomic `+=` that returns the old value, sequentially consistent."""
+    return types.int64(types.int64, types.int64, types.int64), _read_modify_write("add")
 
 
 @intrinsic
-def compare_exchange(typing: Any, address: Any, expected: Any, value: Any) -> Any:
+def compare_exchange(typing: Any, address: Any, index: Any, expected: Any, value: Any) -> Any:
     """Stores `value` if the word is `expected`; whether it did. Sequentially consistent."""
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        outcome = builder.cmpxchg(_pointer(builder, args[0]), args[1], args[2], "seq_cst", "seq_cst")
+        address, index, expected, value = args
+        outcome = builder.cmpxchg(_word(builder, address, index), expected, value, "seq_cst", "seq_cst")
         return builder.extract_value(outcome, 1)
-    return types.boolean(types.int64, types.int64, types.int64), emit
+
+    return types.boolean(types.int64, types.int64, types.int64, types.int64), emit
 
 
 @intrinsic
 def pause(typing: Any) -> Any:
     """Tells the core that this is a spin loop (Zen 4: 32 ns)."""
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        if platform.machine() in ("x86_64", "AMD64"):
-            hint, hint_args = _declare(builder, "llvm.x86.sse2.pause", ir.VoidType(), ()), ()
-        else:
-            hint = _declare(builder, "llvm.aarch64.isb", ir.VoidType(), (_I32,))
-            hint_args = (_I32(15),)  # SY: waits about as long as x86's pause, which `yield` does not
-        builder.call(hint, hint_args)
+        if platform.machine() == "x86_64":
+            builder.call(_declare(builder, "llvm.x86.sse2.pause", ir.VoidType(), ()), ())
+        else:  # ARM: `isb sy` takes about as long as x86's pause, `yield` no time at all
+            builder.call(_declare(builder, "llvm.aarch64.isb", ir.VoidType(), (_I32,)), (_I32(15),))
         return context.get_dummy_value()
+
     return types.void(), emit
 
 
 @intrinsic
 def call_kernel(typing: Any, kernel: Any, chunk: Any, n_chunks: Any, desc: Any, bufs: Any) -> Any:
     """Calls the kernel at an address for one chunk."""
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         kernel, chunk, n_chunks, desc, bufs = args
         word_pointer = _I64.as_pointer()
         kernel_type = ir.FunctionType(ir.VoidType(), (_I64, _I64, word_pointer, word_pointer))
-        builder.call(builder.inttoptr(kernel, kernel_type.as_pointer()),
-                     (chunk, n_chunks, _pointer(builder, desc), _pointer(builder, bufs)))
+        builder.call(
+            builder.inttoptr(kernel, kernel_type.as_pointer()),
+            (chunk, n_chunks, _pointer(builder, desc), _pointer(builder, bufs)),
+        )
         return context.get_dummy_value()
+
     return types.void(*[types.int64] * 5), emit
 
 
 @intrinsic
-def call_member(typing: Any, function: Any, argument: Any) -> Any:
+def call_function(typing: Any, function: Any, argument: Any) -> Any:
     """Calls `void function(ptr)` at an address."""
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         function_type = ir.FunctionType(ir.VoidType(), (_I64.as_pointer(),))
         builder.call(builder.inttoptr(args[0], function_type.as_pointer()), (_pointer(builder, args[1]),))
         return context.get_dummy_value()
+
     return types.void(types.int64, types.int64), emit
 
 
 def libc(name: str, n_pointers: int) -> Any:
     """An intrinsic that calls `int name(void *, ...)` of libc with addresses and drops the result."""
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         function = _declare(builder, name, _I32, (_I64.as_pointer(),) * n_pointers)
         builder.call(function, [_pointer(builder, address) for address in args])
         return context.get_dummy_value()
 
     signature = types.void(*[types.int64] * n_pointers)
-    takes = {0: lambda typing: (signature, emit),
-             1: lambda typing, first: (signature, emit),
-             2: lambda typing, first, second: (signature, emit)}
+    takes = {
+        0: lambda typing: (signature, emit),
+        1: lambda typing, first: (signature, emit),
+        2: lambda typing, first, second: (signature, emit),
+    }
     return intrinsic(takes[n_pointers])
 
 
 @intrinsic
 def now_ns(typing: Any) -> Any:
     """Nanoseconds of CLOCK_MONOTONIC."""
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         clock_gettime = _declare(builder, "clock_gettime", _I32, (_I32, _I64.as_pointer()))
         with builder.goto_entry_block():
@@ -126,12 +154,15 @@ def now_ns(typing: Any) -> Any:
         builder.call(clock_gettime, (_I32(6 if platform.system() == "Darwin" else 1), timespec))
         seconds, nanoseconds = (builder.load(builder.gep(timespec, (_I64(i),))) for i in range(2))
         return builder.add(builder.mul(seconds, _I64(10**9)), nanoseconds)
+
     return types.int64(), emit
 
 
 def _read_modify_write(operation: str) -> Any:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        return builder.atomic_rmw(operation, _pointer(builder, args[0]), args[1], "seq_cst")
+        address, index, value = args
+        return builder.atomic_rmw(operation, _word(builder, address, index), value, "seq_cst")
+
     return emit
 
 

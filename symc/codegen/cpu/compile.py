@@ -37,7 +37,8 @@ _ALLOWED_SYMBOLS = re.compile(
     r"mem(cpy|move|set|cmp)"
     r"|(exp|exp2|expm1|log|log2|log10|log1p|pow|sin|cos|tan|asin|acos|atan|atan2|sinh|cosh|tanh|asinh|acosh|atanh|erf"
     r"|erfc|tgamma|lgamma|fmod|fma|floor|ceil|trunc|rint|round|roundeven|nearbyint|ldexp|frexp|hypot|cbrt)f?"
-    r"|pthread_(mutex|cond)_\w+|sched_yield|clock_gettime")
+    r"|pthread_(mutex|cond)_\w+|sched_yield|clock_gettime"
+)
 
 _RAISED = "symc_kernel_raised"  # never defined anywhere
 
@@ -57,9 +58,15 @@ def toolchain() -> str:
     return digest.hexdigest()[:16]
 
 
-def compile_function(pyfunc: Callable[..., None], name: str, target: Target,
-                     argtypes: Sequence[ArgType] = KERNEL_ARGS, *,
-                     fastmath: frozenset[str] = frozenset(), optimize: bool = False) -> bytes:
+def compile_function(
+    pyfunc: Callable[..., None],
+    name: str,
+    target: Target,
+    argtypes: Sequence[ArgType] = KERNEL_ARGS,
+    *,
+    fastmath: frozenset[str] = frozenset(),
+    optimize: bool = False,
+) -> bytes:
     """A relocatable, position independent object that exports `void name(argtypes...)` with the C ABI.
 
     `pyfunc` returns nothing, cannot raise, and sees int64 and `int64*` (indexable) arguments. `fastmath` names the
@@ -75,13 +82,14 @@ def compile_function(pyfunc: Callable[..., None], name: str, target: Target,
     except Exception as error:  # numba and llvmlite let exceptions of any class out; all mean the same to our caller
         raise CodegenError(f"compiling {name}: numba rejected the generated function: {error}") from error
     _optimize(module, machine, optimize)
-    data = machine.emit_object(module)
+    data: bytes = machine.emit_object(module)
     _check_symbols(data, name)
     return data
 
 
-def _lower(pyfunc: Callable[..., None], name: str, argtypes: tuple[ArgType, ...],
-           fastmath: frozenset[str]) -> tuple[str, list[llvm.ModuleRef]]:
+def _lower(
+    pyfunc: Callable[..., None], name: str, argtypes: tuple[ArgType, ...], fastmath: frozenset[str]
+) -> tuple[str, list[llvm.ModuleRef]]:
     """LLVM text of `pyfunc` with its C entry point `name`, and the modules of the numba functions it calls."""
     from numba.core import cgutils, codegen, compiler, compiler_lock, cpu, registry, types
 
@@ -93,7 +101,7 @@ def _lower(pyfunc: Callable[..., None], name: str, argtypes: tuple[ArgType, ...]
         def add_ir_module(self, module: Any) -> None:
             self.module = module
 
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.nrt = False
     flags.error_model = "numpy"  # integer division by zero gives 0 instead of raising
@@ -105,8 +113,16 @@ def _lower(pyfunc: Callable[..., None], name: str, argtypes: tuple[ArgType, ...]
         context.refresh()
         library = ModuleKeeper(context.codegen(), name)
         result = compiler.compile_extra(
-            typing, context, pyfunc, tuple(numba_types[kind] for kind in argtypes), types.void, flags, {},
-            library=library, pipeline_class=_pipeline())
+            typing,
+            context,
+            pyfunc,
+            tuple(numba_types[kind] for kind in argtypes),
+            types.void,
+            flags,
+            {},
+            library=library,
+            pipeline_class=_pipeline(),
+        )
         _add_entry_point(library.module, result.fndesc.llvm_func_name, name)
         libraries = [dependency._get_module_for_linking() for dependency in library._linking_libraries]
     return cgutils.normalize_ir_text(str(library.module)), libraries
@@ -121,10 +137,17 @@ def _pipeline() -> type:
     class GeneratedCodePipeline(compiler.CompilerBase):
         def define_pipelines(self) -> list[Any]:
             passes = compiler_machinery.PassManager("symc")
-            for stage in (untyped_passes.TranslateByteCode, untyped_passes.FixupArgs, untyped_passes.IRProcessing,
-                          untyped_passes.ReconstructSSA, typed_passes.NopythonTypeInference,
-                          typed_passes.PreLowerStripPhis, typed_passes.IRLegalization, typed_passes.NativeLowering,
-                          typed_passes.NoPythonBackend):
+            for stage in (
+                untyped_passes.TranslateByteCode,
+                untyped_passes.FixupArgs,
+                untyped_passes.IRProcessing,
+                untyped_passes.ReconstructSSA,
+                typed_passes.NopythonTypeInference,
+                typed_passes.PreLowerStripPhis,
+                typed_passes.IRLegalization,
+                typed_passes.NativeLowering,
+                typed_passes.NoPythonBackend,
+            ):
                 passes.add_pass(stage, stage.__name__)
             passes.finalize()
             return [passes]
@@ -149,8 +172,9 @@ def _add_entry_point(module: Any, implementation: str, name: str) -> None:
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     unused = [builder.alloca(pointer.pointee) for pointer in (result_type, exception_type)]
     status = builder.call(inner, [*unused, *entry.args])
-    has_raised = builder.and_(builder.icmp_signed("!=", status, callconv.RETCODE_OK),
-                              builder.icmp_signed("!=", status, callconv.RETCODE_NONE))
+    has_raised = builder.and_(
+        builder.icmp_signed("!=", status, callconv.RETCODE_OK), builder.icmp_signed("!=", status, callconv.RETCODE_NONE)
+    )
     with builder.if_then(has_raised):
         builder.call(ir.Function(module, ir.FunctionType(ir.VoidType(), ()), _RAISED), ())
     builder.ret_void()
@@ -159,8 +183,9 @@ def _add_entry_point(module: Any, implementation: str, name: str) -> None:
     module.add_named_metadata("llvm.module.flags", (ir.IntType(32)(7), "RtLibUseGOT", ir.IntType(32)(1)))
 
 
-def _link(text: str, libraries: list[llvm.ModuleRef], name: str,
-          target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+def _link(
+    text: str, libraries: list[llvm.ModuleRef], name: str, target: Target
+) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     """One verified module in which only `name` is visible, and a machine to emit it."""
     import llvmlite.binding as llvm
 
@@ -168,7 +193,8 @@ def _link(text: str, libraries: list[llvm.ModuleRef], name: str,
     llvm.initialize_native_asmprinter()
     # Small code model and PIC: the same object can be linked by `cc -shared` and loaded by the JIT.
     machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small")
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
+    )
     module = llvm.parse_assembly(text)
     generated = {function.name for function in module.functions if not function.is_declaration}
     for library in libraries:
@@ -197,7 +223,7 @@ def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine, optimize: boo
         passes.add_always_inliner_pass()
         passes.add_sroa_pass()
         passes.add_instruction_combine_pass()  # range() keeps its counter behind a pointer in a struct: this uncovers
-        passes.add_sroa_pass()                 # the pointer, and the second sroa turns the counter into a register
+        passes.add_sroa_pass()  # the pointer, and the second sroa turns the counter into a register
         passes.add_simplify_cfg_pass()
         passes.add_dead_code_elimination_pass()
         passes.add_global_dead_code_eliminate_pass()
@@ -210,14 +236,23 @@ def _check_symbols(data: bytes, name: str) -> None:
     A missing symbol must be found here: MCJIT answers one with abort().
     """
     found = symbols(data)
-    missing = [symbol for symbol in found.undefined
-               if symbol not in (_RAISED, "_GLOBAL_OFFSET_TABLE_") and not _ALLOWED_SYMBOLS.fullmatch(symbol)]
+    missing = [
+        symbol
+        for symbol in found.undefined
+        if symbol not in (_RAISED, "_GLOBAL_OFFSET_TABLE_") and not _ALLOWED_SYMBOLS.fullmatch(symbol)
+    ]
     if missing:
-        raise CodegenError(f"compiling {name}: the object needs symbols that only a Python process could provide: "
-                           f"{', '.join(missing)}; the function must not allocate, print or touch Python objects")
+        raise CodegenError(
+            f"compiling {name}: the object needs symbols that only a Python process could provide: "
+            f"{', '.join(missing)}; the function must not allocate, print or touch Python objects"
+        )
     if _RAISED in found.undefined:
-        raise CodegenError(f"compiling {name}: the function may raise, and a kernel has no way to report that; "
-                           f"usual causes are `raise`, `assert` and range() with a step that is not a constant")
+        raise CodegenError(
+            f"compiling {name}: the function may raise, and a kernel has no way to report that; "
+            f"usual causes are `raise`, `assert` and range() with a step that is not a constant"
+        )
     if found.defined != (name,):
-        raise CodegenError(f"compiling {name}: expected the object to export only {name}, "
-                           f"it exports {', '.join(found.defined) or 'nothing'}")
+        raise CodegenError(
+            f"compiling {name}: expected the object to export only {name}, "
+            f"it exports {', '.join(found.defined) or 'nothing'}"
+        )

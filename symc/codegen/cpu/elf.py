@@ -25,19 +25,20 @@ def symbols(data: bytes) -> Symbols:
     """
     if data[:6] != b"\x7fELF\x02\x01":
         raise ValueError("not a little-endian ELF64 object")
-    section_table, = struct.unpack_from("<Q", data, 0x28)
+    (section_table,) = struct.unpack_from("<Q", data, 0x28)
     section_size, n_sections = struct.unpack_from("<HH", data, 0x3A)
     # (name, type, flags, address, offset, size, link, info, alignment, entry size) of every section
     sections = [struct.unpack_from("<IIQQQQIIQQ", data, section_table + i * section_size) for i in range(n_sections)]
-    defined, undefined = [], []
+    defined: list[str] = []
+    undefined: list[str] = []
     for section in sections:
         if section[1] != _SHT_SYMTAB:
             continue
         offset, size, strings = section[4], section[5], sections[section[6]][4]
-        for name_offset, info, _, home, _, _ in struct.iter_unpack("<IBBHQQ", data[offset:offset + size]):
+        for name_offset, info, _, home, _, _ in struct.iter_unpack("<IBBHQQ", data[offset : offset + size]):
             if name_offset == 0 or info >> 4 == _STB_LOCAL:
                 continue
             start = strings + name_offset
-            name = data[start:data.index(b"\0", start)].decode()
+            name = data[start : data.index(b"\0", start)].decode()
             (undefined if home == _SHN_UNDEF else defined).append(name)
     return Symbols(tuple(sorted(defined)), tuple(sorted(undefined)))

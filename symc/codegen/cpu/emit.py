@@ -84,6 +84,8 @@ def primitive(v: Lanes, name: str, dtype: str, args: list[ir.Value], dtypes: lis
         if name == "not":
             return b.not_(truths[0])
         return b.and_(*truths) if name == "and" else b.or_(*truths)
+    if name == "hash_uniform":
+        return hash_uniform(v, *args)
     if name in _COMPARE:
         return compare(v, _COMPARE[name], dtype, *args)
     if is_float(dtype):
@@ -192,6 +194,17 @@ def _integer_division(v: Lanes, name: str, dtype: str, x: ir.Value, y: ir.Value)
     if name == "floordiv":
         quotient = b.select(is_off, b.sub(quotient, one), quotient)
     return b.select(by_zero, zero, quotient)
+
+
+def hash_uniform(v: Lanes, counter: ir.Value, key: ir.Value) -> ir.Value:
+    """splitmix64 of (counter, key), top 24 bits as a float32 in [0, 1) (loopir.prims)."""
+    b = v.b
+    z = b.add(b.mul(counter, v.bits(0x9E3779B97F4A7C15, 64)), key)
+    z = b.mul(b.xor(z, b.lshr(z, v.bits(30, 64))), v.bits(0xBF58476D1CE4E5B9, 64))
+    z = b.mul(b.xor(z, b.lshr(z, v.bits(27, 64))), v.bits(0x94D049BB133111EB, 64))
+    z = b.xor(z, b.lshr(z, v.bits(31, 64)))
+    top = b.trunc(b.lshr(z, v.bits(40, 64)), v.of(I32))  # below 2**24, so a signed conversion is exact
+    return b.fmul(b.sitofp(top, v.of(F32)), v.const(2.0**-24, "float32"))
 
 
 def cast(v: Lanes, x: ir.Value, source: str, target: str) -> ir.Value:

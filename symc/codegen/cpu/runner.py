@@ -1,4 +1,4 @@
-"""The native runner: source of the two functions that execute a program. Compiled by numba, never run as Python.
+"""The native runner: source of the functions that execute a program. Compiled by numba, never run as Python.
 
 One step is open at a time. Its chunks are claimed by compare-and-swap on CURSOR; whoever finishes the last of them
 opens the next step, after running single-chunk steps on the way without any synchronisation. CURSOR carries a
@@ -6,16 +6,27 @@ serial number, so a thread that slept through steps or whole runs cannot claim b
 for it: before a claim succeeds it has read nothing but CURSOR, and afterwards the step cannot end without it.
 """
 
+# mypy: ignore-errors
+# (what follows is typed by numba: the functions' arguments point to int64, addresses in words are int64)
 from __future__ import annotations
 
 from typing import Any
 
+from symc.codegen.cpu import runner_abi as abi
 from symc.codegen.cpu.atomics import (
-    call_kernel, call_member, compare_exchange, exchange, fetch_add, libc, load, now_ns, pause, store, words)
-from symc.codegen.cpu.runner_abi import (
-    BUFS, BUSY, CALL_BUFS, CALL_END, CALL_POOL, CALL_STEPS, CALL_THREADS, CALL_TIMES, CALLER, CHUNK_BITS, CONDITION,
-    CURSOR, DESC, END, FINISHED, FIRST, KERNEL, LIMIT, MAX_CHUNKS, MEMBER_INDEX, MEMBER_POOL, MUTEX, N_CHUNKS, NEXT,
-    PARTICIPATE, PENDING, SLEEPERS, STEP, STEP_BYTES, TIMES, WORD)
+    address_of,
+    call_function,
+    call_kernel,
+    compare_exchange,
+    exchange,
+    fetch_add,
+    libc,
+    load,
+    now_ns,
+    pause,
+    store,
+    words,
+)
 
 _lock = libc("pthread_mutex_lock", 1)
 _unlock = libc("pthread_mutex_unlock", 1)
@@ -31,96 +42,62 @@ YIELDS = 2000
 
 def run(call: Any) -> None:
     """Executes a call record: with the pool's threads when it is free, else alone (the results are the same)."""
-    step = call[CALL_STEPS]
-    end = call[CALL_END]
-    bufs = call[CALL_BUFS]
-    n_threads = call[CALL_THREADS]
-    times = call[CALL_TIMES]
-    pool = call[CALL_POOL]
-    if n_threads > 1 and compare_exchange(pool + BUSY * WORD, 0, 1):
+    step = call[abi.CALL_STEPS]
+    end = call[abi.CALL_END]
+    bufs = call[abi.CALL_BUFS]
+    n_threads = call[abi.CALL_THREADS]
+    times = call[abi.CALL_TIMES]
+    pool = call[abi.CALL_POOL]
+    if n_threads > 1 and compare_exchange(pool, abi.BUSY, 0, 1):
         shared = words(pool)
-        if shared[LIMIT] != n_threads:
-            _lock(pool + MUTEX * WORD)
-            store(pool + LIMIT * WORD, n_threads)
-            _wake_all(pool + CONDITION * WORD)
-            _unlock(pool + MUTEX * WORD)
-        shared[FIRST] = step
-        shared[NEXT] = step
-        shared[END] = end
-        shared[BUFS] = bufs
-        shared[TIMES] = times
-        shared[FINISHED] = 0
-        call_member(shared[PARTICIPATE], pool + CALLER * WORD)
-        store(pool + BUSY * WORD, 0)
+        if shared[abi.LIMIT] != n_threads:
+            _lock(pool + abi.MUTEX * abi.WORD)
+            store(pool, abi.LIMIT, n_threads)
+            _wake_all(pool + abi.CONDITION * abi.WORD)
+            _unlock(pool + abi.MUTEX * abi.WORD)
+        shared[abi.NEXT] = step
+        shared[abi.END] = end
+        shared[abi.BUFS] = bufs
+        shared[abi.NEXT_TIMES] = times
+        shared[abi.FINISHED] = 0
+        call_function(shared[abi.OPEN_NEXT], pool)
+        call_function(shared[abi.PARTICIPATE], pool + abi.CALLER * abi.WORD)
+        store(pool, abi.BUSY, 0)
         return
     while step != end:
         row = words(step)
-        n_chunks = row[N_CHUNKS]
+        n_chunks = row[abi.N_CHUNKS]
         if times != 0:
             words(times)[0] = now_ns()
         for chunk in range(n_chunks):
-            call_kernel(row[KERNEL], chunk, n_chunks, row[DESC], bufs)
+            call_kernel(row[abi.KERNEL], chunk, n_chunks, row[abi.DESC], bufs)
         if times != 0:
             words(times)[1] = now_ns()
-            times += 2 * WORD
-        step += STEP_BYTES
+            times += abi.TIMES_BYTES
+        step += abi.STEP_BYTES
 
 
 def participate(member: Any) -> None:
-    """One thread's part: the caller (member 0) opens the first step and returns when the run is complete; a worker
-    serves one run after another until the process ends."""
-    pool = member[MEMBER_POOL]
-    index = member[MEMBER_INDEX]
+    """One thread's part: the caller (member 0) returns when the run is complete; a worker serves one run after
+    another until the process ends."""
+    pool = member[abi.MEMBER_POOL]
+    index = member[abi.MEMBER_INDEX]
     shared = words(pool)
-    is_opener = index == 0
     n_idle = 0
-    while True:
-        if is_opener:  # all steps before NEXT are complete and no other thread looks beyond CURSOR
-            is_opener = False
-            step = shared[NEXT]
-            end = shared[END]
-            n_chunks = 0
-            while step != end:
-                row = words(step)
-                n_chunks = row[N_CHUNKS]
-                times = shared[TIMES]
-                if times != 0:
-                    times += (step - shared[FIRST]) * (2 * WORD) // STEP_BYTES
-                    words(times)[0] = now_ns()
-                if n_chunks > 1:
-                    break
-                if n_chunks == 1:
-                    call_kernel(row[KERNEL], 0, 1, row[DESC], shared[BUFS])
-                if times != 0:
-                    words(times)[1] = now_ns()
-                step += STEP_BYTES
-            if step == end:
-                store(pool + FINISHED * WORD, 1)
-            else:
-                shared[STEP] = step
-                shared[NEXT] = step + STEP_BYTES
-                store(pool + PENDING * WORD, n_chunks)
-                serial = (load(pool + CURSOR * WORD) >> CHUNK_BITS) + 1
-                exchange(pool + CURSOR * WORD, (serial << CHUNK_BITS) | n_chunks)
-                # Either this sees the sleeper or the sleeper, which counts itself first, sees the new cursor.
-                if load(pool + SLEEPERS * WORD) != 0:
-                    _lock(pool + MUTEX * WORD)
-                    _wake_all(pool + CONDITION * WORD)
-                    _unlock(pool + MUTEX * WORD)
-        if index == 0 and load(pool + FINISHED * WORD) != 0:
-            return
-        cursor = load(pool + CURSOR * WORD)
-        n_unclaimed = cursor & MAX_CHUNKS
+    while index != 0 or load(pool, abi.FINISHED) == 0:
+        cursor = load(pool, abi.CURSOR)
+        n_unclaimed = cursor & abi.MAX_CHUNKS
         # LIMIT was written before the cursor: if it is newer than the cursor we saw, the claim fails.
-        if n_unclaimed != 0 and index < load(pool + LIMIT * WORD):
-            if compare_exchange(pool + CURSOR * WORD, cursor, cursor - 1):
-                row = words(shared[STEP])
-                n_chunks = row[N_CHUNKS]
-                call_kernel(row[KERNEL], n_chunks - n_unclaimed, n_chunks, row[DESC], shared[BUFS])
-                is_opener = fetch_add(pool + PENDING * WORD, -1) == 1
-                if is_opener and shared[TIMES] != 0:
-                    words(shared[TIMES] + (shared[STEP] - shared[FIRST]) * (2 * WORD) // STEP_BYTES)[1] = now_ns()
+        if n_unclaimed != 0 and index < load(pool, abi.LIMIT):
             n_idle = 0
+            if compare_exchange(pool, abi.CURSOR, cursor, cursor - 1):
+                row = words(shared[abi.STEP])
+                n_chunks = row[abi.N_CHUNKS]
+                call_kernel(row[abi.KERNEL], n_chunks - n_unclaimed, n_chunks, row[abi.DESC], shared[abi.BUFS])
+                if fetch_add(pool, abi.PENDING, -1) == 1:
+                    if shared[abi.STEP_TIMES] != 0:
+                        words(shared[abi.STEP_TIMES])[1] = now_ns()
+                    call_function(shared[abi.OPEN_NEXT], pool)
         elif n_idle < SPINS:
             n_idle += 1
             pause()
@@ -128,13 +105,55 @@ def participate(member: Any) -> None:
             n_idle += 1
             _yield()
         else:
-            _lock(pool + MUTEX * WORD)
-            is_counted = index < load(pool + LIMIT * WORD)  # the others are woken only when LIMIT changes
-            if is_counted:
-                fetch_add(pool + SLEEPERS * WORD, 1)
-            if not is_counted or load(pool + CURSOR * WORD) & MAX_CHUNKS == 0:
-                _wait(pool + CONDITION * WORD, pool + MUTEX * WORD)
-            if is_counted:
-                fetch_add(pool + SLEEPERS * WORD, -1)
-            _unlock(pool + MUTEX * WORD)
             n_idle = 0
+            call_function(shared[abi.SLEEP], address_of(member))
+
+
+def open_next(pool: Any) -> None:
+    """Opens the next step that several threads can share, running those before it; at the end, finishes the run.
+
+    Called when all steps before NEXT are complete, by one thread; the others do not look beyond CURSOR.
+    """
+    address = address_of(pool)
+    step = pool[abi.NEXT]
+    times = pool[abi.NEXT_TIMES]
+    while step != pool[abi.END]:
+        row = words(step)
+        n_chunks = row[abi.N_CHUNKS]
+        pool[abi.STEP] = step
+        pool[abi.STEP_TIMES] = times
+        step += abi.STEP_BYTES
+        if times != 0:
+            words(times)[0] = now_ns()
+            times += abi.TIMES_BYTES
+        if n_chunks > 1:
+            pool[abi.NEXT] = step
+            pool[abi.NEXT_TIMES] = times
+            store(address, abi.PENDING, n_chunks)
+            serial = (load(address, abi.CURSOR) >> abi.CHUNK_BITS) + 1
+            exchange(address, abi.CURSOR, (serial << abi.CHUNK_BITS) | n_chunks)
+            # Either this sees the sleeper or the sleeper, which counts itself first, sees the new cursor.
+            if load(address, abi.SLEEPERS) != 0:
+                _lock(address + abi.MUTEX * abi.WORD)
+                _wake_all(address + abi.CONDITION * abi.WORD)
+                _unlock(address + abi.MUTEX * abi.WORD)
+            return
+        if n_chunks == 1:
+            call_kernel(row[abi.KERNEL], 0, 1, row[abi.DESC], pool[abi.BUFS])
+        if pool[abi.STEP_TIMES] != 0:
+            words(pool[abi.STEP_TIMES])[1] = now_ns()
+    store(address, abi.FINISHED, 1)
+
+
+def sleep(member: Any) -> None:
+    """Lets a worker sleep until a step is opened or LIMIT changes; returns at once if there is work already."""
+    pool = member[abi.MEMBER_POOL]
+    _lock(pool + abi.MUTEX * abi.WORD)
+    is_counted = member[abi.MEMBER_INDEX] < load(pool, abi.LIMIT)  # the others are woken only when LIMIT changes
+    if is_counted:
+        fetch_add(pool, abi.SLEEPERS, 1)
+    if not is_counted or load(pool, abi.CURSOR) & abi.MAX_CHUNKS == 0:
+        _wait(pool + abi.CONDITION * abi.WORD, pool + abi.MUTEX * abi.WORD)
+    if is_counted:
+        fetch_add(pool, abi.SLEEPERS, -1)
+    _unlock(pool + abi.MUTEX * abi.WORD)

@@ -11,12 +11,13 @@ WORD = 8
 KERNEL, DESC, N_CHUNKS = 0, 1, 2  # address of the code, address of its descriptor, how many chunks
 STEP_WORDS = 4  # the fourth word is reserved
 STEP_BYTES = STEP_WORDS * WORD
+TIMES_BYTES = 2 * WORD  # a profiled step's begin and end
 
 # A call record: the one argument of `run`.
 CALL_STEPS, CALL_END, CALL_BUFS, CALL_THREADS, CALL_TIMES, CALL_POOL = range(6)
 CALL_WORDS = 6
 
-# A member record: the one argument of `participate`. Member 0 is whoever called `run`, the others are workers.
+# A member record: the argument of `participate` and `sleep`. Member 0 is whoever called `run`, the others are workers.
 MEMBER_POOL, MEMBER_INDEX = 0, 1
 MEMBER_WORDS = 2
 
@@ -26,12 +27,12 @@ CURSOR = 0 * LINE  # serial number of the open step << CHUNK_BITS | chunks nobod
 FINISHED = CURSOR + 1  # 1 when the run is complete
 PENDING = 1 * LINE  # chunks of the open step that are not done
 STEP = 2 * LINE  # address of the open step; this line changes only while no step is open
-NEXT, END, BUFS, TIMES, FIRST = range(STEP + 1, STEP + 6)
+STEP_TIMES, NEXT, NEXT_TIMES, END, BUFS = range(STEP + 1, STEP + 6)  # times: addresses, 0 when not profiling
 BUSY = 3 * LINE  # 1 while a caller owns the pool
 SLEEPERS = BUSY + 1  # workers below LIMIT that are asleep
 LIMIT = BUSY + 2  # members with a smaller index take part
-PARTICIPATE = BUSY + 3  # address of the native `participate`
-CALLER = BUSY + 4  # member record of the caller
+OPEN_NEXT, SLEEP, PARTICIPATE = range(BUSY + 3, BUSY + 6)  # addresses of the native functions of these names
+CALLER = BUSY + 6  # member record of the caller
 MUTEX = 4 * LINE  # pthread_mutex_t, 64 bytes at most (glibc 40, musl 40, macOS 64)
 CONDITION = 5 * LINE  # pthread_cond_t, 64 bytes at most (48 everywhere)
 MEMBERS = 6 * LINE  # member records of the workers

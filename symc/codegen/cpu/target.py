@@ -58,8 +58,10 @@ def host_target(vector_bits: int | None = None) -> Target:
     widest = widest_vector_bits(features)
     bits = widest if vector_bits is None else vector_bits
     if bits not in _NARROWING or bits > widest:
-        raise ArgumentError(f"choosing the vector width: this CPU offers {_offered(widest)} bits, got {bits}; "
-                            f"unset SYMC_VECTOR_BITS or set it to one of these")
+        raise ArgumentError(
+            f"choosing the vector width: this CPU offers {_offered(widest)} bits, got {bits}; "
+            f"unset SYMC_VECTOR_BITS or set it to one of these"
+        )
     narrowing = _NARROWING[bits] if bits < widest else ""
     return Target(llvm.get_process_triple(), llvm.get_host_cpu_name(), features + narrowing, bits)
 
@@ -68,9 +70,9 @@ def widest_vector_bits(features: str) -> int:
     """The widest vectors worth generating for: 512 needs AVX-512 F+VL+DQ+BW, 256 needs AVX2+FMA, else 128
     (SSE2, NEON)."""
     present = frozenset(features.split(","))
-    if _AVX512 <= present:
+    if present >= _AVX512:
         return 512
-    if _AVX2 <= present:
+    if present >= _AVX2:
         return 256
     return 128
 

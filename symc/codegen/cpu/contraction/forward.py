@@ -17,7 +17,7 @@ from symc.core.dtypes import ITEM_SIZE
 
 from .descriptor import Descriptor
 from .epilogue import Epilogue, Place, emit_stores
-from .micro import Tile, emit_tile
+from .micro import Tile, emit_tile, with_masks
 from .simd import Simd
 from .tables import TileTables
 
@@ -145,16 +145,7 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
         def finish(masks: list[Any]) -> None:
             emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, masks))
 
-        masks = [simd.first_lanes(builder.sub(n_columns, row.type(v * tile.lanes))) for v in range(tile.vectors)]
-        if has_masks:
-            finish(masks)
-        else:
-            is_whole = builder.icmp_signed(">=", n_columns, row.type(tile.columns))
-            with builder.if_else(is_whole, likely=True) as (whole, partial):
-                with whole:
-                    finish([None] * tile.vectors)
-                with partial:
-                    finish(masks)
+        with_masks(simd, tile, n_columns, has_masks, finish)
         return context.get_dummy_value()
 
     @intrinsic

@@ -12,6 +12,7 @@ For a tile of 2 rows x 2 vectors the emitted loop is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ def emit_tile(simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
         record = simd.at(segments, b.mul(index, i64(record_bytes)))
         first = simd.at(weight, b.mul(simd.load_int32(record, 0), i64(step_bytes)))
-        rows = [_row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
+        rows = [row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
 
         def step(k: Any, sums: list[Any]) -> list[Any]:
             position = simd.at(first, b.mul(k, i64(step_bytes)))
@@ -74,8 +75,25 @@ def emit_tile(simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, 
     return [sums[r * tile.vectors:(r + 1) * tile.vectors] for r in range(tile.rows)]
 
 
-def _row_pointer(simd: Simd, source: Any, zero_page: Any, offset: Any) -> Any:
+def row_pointer(simd: Simd, source: Any, zero_page: Any, offset: Any) -> Any:
     """Where a row's run starts; taps outside the input (-1) read zeros."""
     b = simd.builder
     inside = simd.at(source, b.mul(offset, i64(simd.item_bytes)))
     return b.select(b.icmp_signed("<", offset, i64(0)), zero_page, inside)
+
+
+def with_masks(simd: Simd, tile: Tile, n_columns: Any, has_masks: bool, emit_for: Callable[[list[Any]], None]) -> None:
+    """Emits code for the columns that exist: masked when masks are free, else in two variants, whole and partial."""
+    b = simd.builder
+
+    def masks() -> list[Any]:
+        return [simd.first_lanes(b.sub(n_columns, i64(v * tile.lanes))) for v in range(tile.vectors)]
+
+    if has_masks:
+        emit_for(masks())
+        return
+    with b.if_else(b.icmp_signed(">=", n_columns, i64(tile.columns)), likely=True) as (whole, partial):
+        with whole:
+            emit_for([None] * tile.vectors)
+        with partial:
+            emit_for(masks())

@@ -13,7 +13,7 @@ lie side by side in memory for all rows of a tile are merged into one segment, a
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,10 @@ class Geometry:
     def n_taps(self) -> int:
         return size_of(self.taps)
 
+    def of_images(self, images: int) -> Geometry:
+        """The same windows over another number of images."""
+        return replace(self, images=images)
+
 
 @dataclass(frozen=True, eq=False)
 class TileTables:
@@ -68,8 +72,8 @@ class TileTables:
     longest: int
 
 
-def window_geometry(c: Contraction, source: Buffer, images: int, channels: int, merge: bool) -> Geometry:
-    """Rows and taps of a forward contraction (rows = output pixels) or a data gradient (rows = input pixels).
+def window_geometry(c: Contraction, source: Buffer, channels: int, merge: bool) -> Geometry:
+    """Rows and taps of one image: output pixels of a forward contraction, input pixels of a data gradient.
 
     A data gradient visits the taps in reverse, so that its positions ascend: q * stride = p + pad - tap * dilate.
     """
@@ -81,7 +85,7 @@ def window_geometry(c: Contraction, source: Buffer, images: int, channels: int, 
     if not w.kernel or w.dilate[-1] != 1 or (not is_forward and w.stride[-1] != 1):
         merge = False
     return Geometry(
-        images, rows, extents, source.strides[0], source.strides[2:],
+        1, rows, extents, source.strides[0], source.strides[2:],
         scale=w.stride if is_forward else ones, taps=w.kernel, step=w.dilate,
         shift=tuple(-p for p in w.pad) if is_forward else tuple(p - s for p, s in zip(w.pad, last)),
         divide=ones if is_forward else w.stride, channels=channels,
@@ -104,14 +108,10 @@ def source_offsets(g: Geometry) -> np.ndarray:
         offsets = offsets + position.reshape(line) * g.source_strides[d]
         inside = inside & exists.reshape(line)
     table = np.where(inside, offsets, OUTSIDE).reshape(g.n_rows, g.n_taps)
-    if table.size and table.max() * 1 >= 2**31:
+    if table.size and table.max() >= 2**31:
         raise CodegenError(f"offset table: an offset of {table.max()} elements does not fit 32 bits; "
                            f"cut the batch into smaller parts")
     return table
-
-
-def n_tiles_of(g: Geometry, n_rows: int) -> int:
-    return -(-g.n_rows // n_rows)
 
 
 @functools.lru_cache(maxsize=256)
@@ -120,6 +120,8 @@ def row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
 
     Rows stay in natural order unless grouping those that see the same taps saves work.
     """
+    if not g.n_rows:
+        return np.zeros((0, n_rows), int), 0
     inside = source_offsets(g) >= 0
     natural = np.arange(g.n_rows)
     signature = np.packbits(inside, axis=1)
@@ -138,7 +140,7 @@ def row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
 @functools.lru_cache(maxsize=256)
 def tile_tables(g: Geometry, n_rows: int) -> TileTables:
     """Tables for tiles of `n_rows` rows."""
-    rows, visited = row_order(g, n_rows) if g.n_rows else (np.zeros((0, n_rows), int), 0)
+    rows, visited = row_order(g, n_rows)
     n_tiles = len(rows)
     offsets = source_offsets(g)[rows]  # (n_tiles, n_rows, n_taps)
     inside = offsets >= 0

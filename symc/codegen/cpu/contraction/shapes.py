@@ -1,0 +1,62 @@
+"""Which register tile a problem gets: measured efficiencies against what each shape would waste."""
+
+from __future__ import annotations
+
+from symc.codegen.cpu.target import Target
+from symc.core.dtypes import ITEM_SIZE
+
+from .micro import Tile
+from .tables import Geometry, images_per_table, row_order
+
+# (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
+# 7x7x512 3x3 layers and a 512 -> 128 pointwise layer.  28 accumulators hide the latency of two 512-bit FMA units too.
+WIDE_SHAPES = {(14, 2): 1.0, (7, 2): 0.97, (14, 1): 0.97, (7, 1): 0.95, (4, 4): 0.97, (4, 1): 0.7, (2, 8): 0.9,
+               (2, 2): 0.7, (1, 8): 0.5, (1, 4): 0.5, (1, 1): 0.2}  # 32 registers: AVX-512, NEON
+NARROW_SHAPES = {(6, 2): 1.0, (4, 2): 0.96, (6, 1): 0.77, (4, 1): 0.54, (2, 4): 0.93, (2, 1): 0.4, (1, 8): 0.5,
+                 (1, 4): 0.5, (1, 1): 0.2}  # 16 registers: AVX2, SSE
+PART_OF_VECTOR = {1: 1.0, 2: 0.75, 4: 0.4}  # speed per element of vectors of lanes / n
+
+# More rows than L1 has ways (8) at multiples of a way's size (4 KB) evict each other: 1024 channels, 14 rows ran at
+# 80 % where 6 rows ran at 100 %.
+L1_WAYS, L1_WAY_BYTES, CONFLICT = 8, 4096, 0.6
+
+TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
+ROW_CYCLES = 6  # a row's address, epilogue and store
+SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
+
+
+def candidates(target: Target, dtype: str) -> list[tuple[Tile, float]]:
+    """Every tile the target can hold, with its efficiency relative to the FMA peak."""
+    has_32_registers = target.vector_bits == 512 or target.triple.startswith("aarch64")
+    shapes = WIDE_SHAPES if has_32_registers else NARROW_SHAPES
+    lanes = target.lanes(dtype)
+    return [(Tile(rows, vectors, lanes // part), share * speed)
+            for part, speed in PART_OF_VECTOR.items() if lanes % part == 0 and lanes // part >= 2
+            for (rows, vectors), share in shapes.items()]
+
+
+def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, target: Target) -> Tile:
+    """The tile with the lowest estimated time; `g` covers one image, `columns` are the output channels of a group."""
+    full_lanes = target.lanes(dtype)
+    row_bytes = (g.source_strides[-1] * g.scale[-1] if g.taps else g.image_stride) * ITEM_SIZE[dtype]
+
+    def cycles(tile: Tile, share: float) -> float:
+        if tile.rows > L1_WAYS and row_bytes and row_bytes % L1_WAY_BYTES == 0:
+            share *= CONFLICT
+        n_tiles, steps, n_segments = tile_counts(g, batch, tile.rows)
+        multiply = steps * tile.rows * tile.vectors * tile.lanes / full_lanes / share
+        fixed = n_tiles * (TILE_CYCLES + ROW_CYCLES * tile.rows * tile.vectors)
+        panels = groups * -(-columns // tile.columns)
+        return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES)
+
+    return min(candidates(target, dtype), key=lambda candidate: cycles(*candidate))[0]
+
+
+def tile_counts(g: Geometry, batch: int, n_rows: int) -> tuple[float, float, float]:
+    """Tiles, reduction steps summed over tiles, and segments for the whole batch."""
+    images = images_per_table(batch, g.n_rows // max(1, g.images), n_rows)
+    whole = g.of_images(images)
+    repeats = batch / max(1, images)
+    rows, visited = row_order(whole, n_rows)
+    per_segment = g.taps[-1] if g.is_merged else 1
+    return len(rows) * repeats, visited * g.channels * repeats, visited / per_segment * repeats

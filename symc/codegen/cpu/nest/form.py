@@ -1,0 +1,265 @@
+"""Stores that share loops, in a canonical form: every access is a table of byte strides per loop axis.
+
+Loop axes are renamed by position, so equal reductions become the same expression. Axes of extent 1 disappear, and
+two axes that every access walks like one become one: a sum over a dense (2, 3, 4) tensor is a loop over 24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from symc.core.dtypes import ITEM_SIZE
+from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
+from symc.loopir.kernel import Buffer, Store
+
+
+@dataclass(frozen=True)
+class Linear:
+    """constant + sum(coefficients[axis] * axis); no coefficient is zero."""
+
+    coefficients: Mapping[str, int]
+    constant: int
+
+
+@dataclass(frozen=True)
+class Access:
+    """The byte position of one element: `linear` from the buffer's start plus stride * value of computed components."""
+
+    buffer: str
+    dtype: str  # as stored
+    linear: Linear
+    computed: tuple[tuple[int, Expr], ...] = ()
+
+    @property
+    def item_size(self) -> int:
+        return ITEM_SIZE[self.dtype]
+
+    def stride(self, axis: str) -> int:
+        return self.linear.coefficients.get(axis, 0)
+
+
+@dataclass(frozen=True)
+class StoreForm:
+    """One store: where to, what, over which axes; `private` axes alone decide which element is written."""
+
+    access: Access
+    value: Expr
+    axes: tuple[str, ...]
+    is_add: bool
+    private: frozenset[str]
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether two iterations may write one element, so that their order matters."""
+        return not set(self.axes) <= self.private
+
+    @property
+    def roots(self) -> tuple[Expr, ...]:
+        """Everything the store evaluates: the value and the computed parts of its target."""
+        return (self.value, *(e for _, e in self.access.computed))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A group of stores with the tables of everything in their expressions that depends on axes."""
+
+    stores: tuple[StoreForm, ...]
+    extents: Mapping[str, int]
+    loads: Mapping[Expr, Access]
+    indices: Mapping[Expr, Linear]
+    reduce_axes: Mapping[Expr, tuple[str, ...]]
+    _free: dict[Expr, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+
+    def free(self, root: Expr) -> frozenset[str]:
+        """The axes an expression depends on and does not bind itself."""
+        if root not in self._free:
+            for e in walk(root):
+                if e not in self._free:
+                    self._free[e] = self._free_of(e)
+        return self._free[root]
+
+    def _free_of(self, e: Expr) -> frozenset[str]:
+        found: frozenset[str] = frozenset().union(*(self._free[a] for a in operands_of(e)))
+        if e.op == "load":
+            return found | set(self.loads[e].linear.coefficients)
+        if e.op == "index":
+            return frozenset(self.indices[e].coefficients)
+        return found - set(self.reduce_axes[e]) if e.op == "reduce" else found
+
+    @property
+    def roots(self) -> tuple[Expr, ...]:
+        return tuple(r for s in self.stores for r in s.roots)
+
+    def every(self) -> list[Expr]:
+        """All distinct expressions, operands first."""
+        return list(dict.fromkeys(e for r in self.roots for e in walk(r)))
+
+    def linears(self) -> list[Linear]:
+        """Every access and index value."""
+        return [*(a.linear for a in self.loads.values()), *(s.access.linear for s in self.stores), *self.indices.values()]
+
+
+def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
+    """The canonical form of stores that will share a kernel."""
+    names: dict[Axis, Axis] = {}
+    for store in stores:
+        for axis in store.axes:
+            names.setdefault(axis, Axis(f"i{len(names)}", axis.extent))
+    rename = _Renamer(names)
+    renamed = [Store(s.buffer, tuple(rename.component(i, names) for i in s.index), rename.expr(s.value, names),
+                     tuple(names[a] for a in s.axes), s.mode) for s in stores]
+    forms = tuple(
+        StoreForm(_access(buffers[s.buffer], s.index), s.value, tuple(a.name for a in s.axes), s.mode == "add",
+                  _private_axes(s)) for s in renamed)
+    every = dict.fromkeys(e for f in forms for r in f.roots for e in walk(r))
+    extents = {a.name: a.extent for s in renamed for a in s.axes}
+    for e in every:
+        if e.op == "reduce":
+            extents.update({a.name: a.extent for a in e.data[1]})
+    form = Form(
+        forms, extents,
+        {e: _access(buffers[e.data[0]], e.data[1]) for e in every if e.op == "load"},
+        {e: _linear(e.data, 1) for e in every if e.op == "index"},
+        {e: tuple(a.name for a in e.data[1]) for e in every if e.op == "reduce"},
+    )  # fmt: skip
+    return _merge_axes(_drop_axes(form, {name for name, extent in extents.items() if extent == 1}))
+
+
+class _Renamer:
+    """Renames loop axes: store axes as given, those of a reduction r<height>_<position>_<extent>.
+
+    The height (how many reductions are nested inside) keeps an inner axis from capturing an outer one.
+    """
+
+    def __init__(self, names: Mapping[Axis, Axis]) -> None:
+        self.done: dict[tuple, Expr] = {}
+        self.heights: dict[Expr, int] = {}
+
+    def component(self, index: Affine | Expr, names: Mapping[Axis, Axis]) -> Affine | Expr:
+        if isinstance(index, Expr):
+            return self.expr(index, names)
+        return sum((names[a] * c for a, c in index.terms), Affine((), index.constant))
+
+    def expr(self, e: Expr, names: Mapping[Axis, Axis]) -> Expr:
+        key = (e, tuple(names.items()))
+        if key not in self.done:
+            self.done[key] = self._rebuild(e, names)
+        return self.done[key]
+
+    def _rebuild(self, e: Expr, names: Mapping[Axis, Axis]) -> Expr:
+        if e.op == "load":
+            buffer, index = e.data
+            return Expr("load", (), (buffer, tuple(self.component(i, names) for i in index)), e.dtype)
+        if e.op == "index":
+            return Expr("index", (), self.component(e.data, names), e.dtype)
+        if e.op == "reduce":
+            combiner, axes = e.data
+            height = self._height(e)
+            inner = {**names, **{a: Axis(f"r{height}_{k}_{a.extent}", a.extent) for k, a in enumerate(axes)}}
+            return Expr("reduce", (self.expr(e.args[0], inner),), (combiner, tuple(inner[a] for a in axes)), e.dtype)
+        return Expr(e.op, tuple(self.expr(a, names) for a in e.args), e.data, e.dtype) if e.args else e
+
+    def _height(self, root: Expr) -> int:
+        for e in walk(root):
+            inside = max((self.heights[a] for a in operands_of(e)), default=0)
+            self.heights[e] = inside + (e.op == "reduce")
+        return self.heights[root]
+
+
+def _linear(index: Affine, scale: int) -> Linear:
+    return Linear({a.name: c * scale for a, c in index.terms}, index.constant * scale)
+
+
+def _access(buffer: Buffer, index: Sequence[Affine | Expr]) -> Access:
+    size = ITEM_SIZE[buffer.dtype]
+    total = Affine((), buffer.offset)
+    computed = []
+    for component, stride in zip(index, buffer.strides):
+        if isinstance(component, Expr):
+            computed.append((stride * size, component))
+        else:
+            total = total + component * stride
+    return Access(buffer.name, buffer.dtype, _linear(total, size), tuple(computed))
+
+
+def _private_axes(store: Store) -> frozenset[str]:
+    """Axes whose different values never write the same element, whatever the other axes do.
+
+    True of all axes of an index component that is a mixed radix number (2 * i + j with j < 2, but not i + j).
+    """
+    private: set[str] = set()
+    for component in store.index:
+        if isinstance(component, Expr):
+            continue
+        reach = 0
+        for axis, coefficient in sorted(component.terms, key=lambda t: abs(t[1])):
+            if axis.extent > 1 and abs(coefficient) <= reach:
+                break
+            reach += abs(coefficient) * (axis.extent - 1)
+        else:
+            private |= {a.name for a in component.axes()}
+    return frozenset(private)
+
+
+def _drop_axes(form: Form, gone: set[str]) -> Form:
+    """Without axes that are always 0."""
+    return _map_form(form, lambda c: {a: s for a, s in c.items() if a not in gone}, gone, {})
+
+
+def _merge_axes(form: Form) -> Form:
+    """before: for i<2, j<3: y[3*i + j] = x[3*i + j]      after: for j<6: y[j] = x[j]"""
+    merged = True
+    while merged:
+        merged = False
+        for outer, inner in _neighbours(form):
+            if all(c.coefficients.get(outer, 0) == c.coefficients.get(inner, 0) * form.extents[inner]
+                   for c in form.linears()):
+                product = form.extents[outer] * form.extents[inner]
+                form = _map_form(form, lambda c: {a: s for a, s in c.items() if a != outer}, {outer}, {inner: product})
+                merged = True
+                break
+    return form
+
+
+def _neighbours(form: Form) -> list[tuple[str, str]]:
+    """Pairs of axes that the same stores and reductions loop over; ordered stores keep the order of their axes."""
+    pairs = []
+    groups = [s.axes for s in form.stores] + list(form.reduce_axes.values())
+    ordered = [s for s in form.stores if s.is_ordered]
+    for outer in form.extents:
+        for inner in form.extents:
+            if outer == inner or any((outer in g) != (inner in g) for g in groups):
+                continue
+            if all(_are_adjacent(s, outer, inner) for s in ordered):
+                pairs.append((outer, inner))
+    return pairs
+
+
+def _are_adjacent(store: StoreForm, outer: str, inner: str) -> bool:
+    axes, private = store.axes, store.private
+    if outer not in axes:
+        return True
+    return axes.index(inner) == axes.index(outer) + 1 and (outer in private) == (inner in private)
+
+
+def _map_form(form: Form, coefficients: Callable[[Mapping[str, int]], dict[str, int]], gone: set[str],
+              extents: Mapping[str, int]) -> Form:
+    """The form with the axes `gone` removed, tables rewritten and some extents replaced."""
+
+    def linear(old: Linear) -> Linear:
+        return Linear(coefficients(old.coefficients), old.constant)
+
+    def access(old: Access) -> Access:
+        return Access(old.buffer, old.dtype, linear(old.linear), old.computed)
+
+    def left(axes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(a for a in axes if a not in gone)
+
+    return Form(
+        tuple(StoreForm(access(s.access), s.value, left(s.axes), s.is_add, s.private) for s in form.stores),
+        {a: extents.get(a, e) for a, e in form.extents.items() if a not in gone},
+        {e: access(a) for e, a in form.loads.items()},
+        {e: linear(i) for e, i in form.indices.items()},
+        {e: left(axes) for e, axes in form.reduce_axes.items()},
+    )

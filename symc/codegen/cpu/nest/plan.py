@@ -1,0 +1,279 @@
+"""Decides how a form runs: which axes become Python loops, which one the vector lanes, how much is unrolled.
+
+    lane   the vector runs along an outer axis and everything happens inside its body; reductions accumulate lane by
+           lane (column sums, softmax over channels of (N, C, H, W), plain elementwise work)
+    row    reductions run along their own axes with the vector on one of them, then the stores (row softmax)
+    tile   no reductions; loads contiguous along one axis meet stores contiguous along another: square tiles are
+           transposed in registers (layout changes)
+    scalar one element at a time
+
+The costs are relative and only rank the choices; extents influence them, but are not part of the code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from symc.codegen.cpu import maths
+from symc.codegen.cpu.nest.form import Access, Form, StoreForm
+from symc.codegen.cpu.target import Target
+from symc.core.dtypes import ITEM_SIZE, compute_dtype
+from symc.core.shapes import size_of
+from symc.loopir.expr import Expr, walk
+
+Kind = Literal["lane", "row", "tile", "scalar"]
+
+MAX_LANES = 32  # of small integers: what is done lane by lane (libm, gather) must not explode
+MIN_CHUNK_WORK = 32_768  # elements of simple work; about 10 us, so that handing out a chunk (0.1 us) does not show
+MAX_CHUNKS = 64
+
+# Work per element relative to an addition with its loads and store; measured 0.3, 0.5 to 1 and 3 to 15 ns.
+_SIMPLE, _DIVISION, _POLYNOMIAL, _LIBRARY = 0.25, 1.0, 2.5, 20.0
+_GATHER = 1.2  # of one element against one vector
+_REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vectors
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it)."""
+
+    stores: tuple[StoreForm, ...]
+    serial: tuple[str, ...]
+    vector: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The schedule of one form."""
+
+    form: Form
+    kind: Kind
+    lanes: int
+    unroll: int
+    outer: tuple[str, ...]
+    vector: str | None  # lane and tile: the axis of the lanes
+    cross: str | None  # tile: the axis the strided loads are contiguous along
+    row_vectors: dict[Expr, str | None]  # reductions in scalar surroundings: the axis of their lanes
+    stores: tuple[StorePlan, ...]
+    reason: str
+    cost: float = field(compare=False)
+
+
+def plan_form(form: Form, target: Target) -> Plan:
+    """The cheapest way to run a form."""
+    lanes = lanes_of(form, target)
+    if any(s.is_ordered for s in form.stores):
+        return _plan_ordered(form, lanes)
+    axes = _outer_axes(form)
+    plans = [_lane_plan(form, lanes, axes, v) for v in axes]
+    if any(set(s.axes) - set(axes) for s in form.stores) or form.reduce_axes:
+        plans.append(_row_plan(form, lanes, axes))
+    if not plans:
+        return _row_plan(form, 1, axes)
+    best = min(plans, key=lambda p: p.cost)
+    return _tile_plan(form, lanes, axes, best) or best
+
+
+def lanes_of(form: Form, target: Target) -> int:
+    """As many lanes as the widest stored or computed value allows; index arithmetic does not count."""
+    dtypes = {s.access.dtype for s in form.stores}
+    seen: set[Expr] = set()
+    for store in form.stores:
+        stack = [store.value]
+        while stack:
+            e = stack.pop()
+            if e not in seen and e.op != "index":
+                seen.add(e)
+                dtypes.add(form.loads[e].dtype if e.op == "load" else e.dtype)
+                stack.extend(e.args)
+    # int64 that is never stored or loaded is index arithmetic (masks, clamps).
+    kept = {s.access.dtype for s in form.stores} | {a.dtype for e, a in form.loads.items() if e in seen}
+    widest = max(ITEM_SIZE[compute_dtype(d)] for d in dtypes if d != "int64" or d in kept)
+    return min(MAX_LANES, max(1, target.vector_bits // (8 * widest)))
+
+
+def _outer_axes(form: Form) -> tuple[str, ...]:
+    """The store axes all loops share: those reductions depend on, or all where there is no reduction."""
+    axes = form.stores[0].axes
+    if form.reduce_axes:
+        free = frozenset().union(*(form.free(r) for r in form.reduce_axes))
+        axes = tuple(a for a in axes if a in free)
+    return _by_stride(axes, form.stores[0].access)
+
+
+def _by_stride(axes: Iterable[str], access: Access) -> tuple[str, ...]:
+    """Widest steps first."""
+    return tuple(sorted(axes, key=lambda a: -abs(access.stride(a))))
+
+
+def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Plan:
+    cost = _cost(form, lanes, {vector})
+    outer = tuple(a for a in axes if a != vector)
+    stores = _group(form, {s: (_by_stride((a for a in s.axes if a not in axes), s.access), None) for s in form.stores})
+    inner = "reductions lane by lane, " if form.reduce_axes else ""
+    unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
+    reason = f"{inner}lanes along {vector}: {_walks(form, vector)}"
+    return Plan(form, "lane", lanes, unroll, outer, vector, None, _row_vectors(form, lanes), stores, reason, cost)
+
+
+def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
+    vectors = _row_vectors(form, lanes)
+    loops: dict[StoreForm, tuple[tuple[str, ...], str | None]] = {}
+    for s in form.stores:
+        rest = tuple(a for a in s.axes if a not in axes)
+        best = min(rest, key=lambda a: _cost(form, lanes, {a}), default=None)
+        loops[s] = (_by_stride((a for a in rest if a != best), s.access), best)
+    used = {v for v in vectors.values() if v} | {v for _, v in loops.values() if v}
+    cost = _cost(form, lanes, used)
+    for e, v in vectors.items():
+        lines = _trips(form, form.free(e)) * _trips(form, (a for a in form.reduce_axes[e] if a != v))
+        cost += lines * _REDUCE_OVERHEAD / lanes
+    kind: Kind = "row" if used else "scalar"
+    reason = "each reduction along its own axes, then the stores" if form.reduce_axes else "no axis to vectorise"
+    unroll = 4 if _weight(form) <= 3 else 2
+    return Plan(form, kind, lanes if used else 1, unroll, axes, None, None, vectors, _group(form, loops), reason, cost)
+
+
+def _plan_ordered(form: Form, lanes: int) -> Plan:
+    """Iterations may write one element: only axes that tell elements apart leave the order the store asks for."""
+    (store,) = form.stores
+    free = [a for a in store.axes if a in store.private]
+    vector = min(free, key=lambda a: _cost(form, lanes, {a}), default=None)
+    outer = tuple(a for a in free if a != vector)
+    serial = tuple(a for a in store.axes if a not in store.private)
+    stores = (StorePlan(form.stores, serial, None),)
+    reason = f"elements may be written twice: {', '.join(serial)} in order"
+    unroll = 4 if _weight(form) <= 3 else 1
+    kind: Kind = "lane" if vector else "scalar"
+    return Plan(form, kind, lanes if vector else 1, unroll, outer, vector, None, {}, stores, reason, 0.0)
+
+
+def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: Plan) -> Plan | None:
+    """A transposing plan where loads and stores disagree about the contiguous axis."""
+    if form.reduce_axes or lanes < 2 or any(a.computed for a in form.loads.values()):
+        return None
+    for v in axes:
+        if not all(_is_contiguous(s.access, v) and not s.access.computed for s in form.stores):
+            continue
+        strided = [a for a in form.loads.values() if a.stride(v) and not _is_contiguous(a, v)]
+        for w in axes:
+            if w == v or not strided or not all(_is_contiguous(a, w) for a in strided):
+                continue
+            if 2 * form.extents[v] < lanes or 2 * form.extents[w] < lanes:
+                continue
+            outer = tuple(a for a in axes if a not in (v, w))
+            stores = (StorePlan(form.stores, (), None),)
+            reason = f"{lanes} x {lanes} tiles: loads contiguous along {w}, stores along {v}"
+            return Plan(form, "tile", lanes, 1, outer, v, w, {}, stores, reason, best.cost)
+    return None
+
+
+def _row_vectors(form: Form, lanes: int) -> dict[Expr, str | None]:
+    """For every reduction the axis of its own along which its body is cheapest."""
+    found: dict[Expr, str | None] = {}
+    for e, axes in form.reduce_axes.items():
+        found[e] = min(axes, key=lambda a: _cost(form, lanes, {a}, walk(e.args[0])), default=None)
+    return found
+
+
+def _group(form: Form, loops: dict[StoreForm, tuple[tuple[str, ...], str | None]]) -> tuple[StorePlan, ...]:
+    """Stores with equal loops together, in their order."""
+    groups: dict[tuple, list[StoreForm]] = {}
+    for store, key in loops.items():
+        groups.setdefault(key, []).append(store)
+    return tuple(StorePlan(tuple(stores), *key) for key, stores in groups.items())
+
+
+def _cost(form: Form, lanes: int, vectors: set[str], exprs: Iterable[Expr] | None = None) -> float:
+    """Vector operations when the lanes run along `vectors` wherever an expression depends on one of them."""
+    total = 0.0
+    for e in form.every() if exprs is None else exprs:
+        if e.op in ("const", "param"):
+            continue
+        free = form.free(e) | (set(form.reduce_axes[e]) if e.op == "reduce" else frozenset())
+        weight = operation_cost(e)
+        if e.op == "load":
+            total += _access_cost(form, form.loads[e], free, lanes, vectors)
+        else:
+            total += weight * _vectors(form, free, lanes, vectors)
+    if exprs is None:
+        for s in form.stores:
+            total += _access_cost(form, s.access, frozenset(s.axes), lanes, vectors)
+    return total
+
+
+def _access_cost(form: Form, access: Access, free: frozenset[str], lanes: int, vectors: set[str]) -> float:
+    lane = next((v for v in vectors if v in free), None)
+    is_gather = lane is not None and (
+        any(lane in form.free(e) for _, e in access.computed)
+        or (access.stride(lane) != 0 and not _is_contiguous(access, lane)))
+    if is_gather:
+        return _GATHER * _trips(form, free)
+    return _vectors(form, free, lanes, vectors) * 0.5
+
+
+def _vectors(form: Form, free: frozenset[str], lanes: int, vectors: set[str]) -> float:
+    """How many vectors (or scalars) cover the iterations over `free`."""
+    lane = next((v for v in vectors if v in free), None)
+    if lane is None:
+        return float(_trips(form, free))
+    extent = max(1, form.extents[lane])
+    return _trips(form, free) / extent * math.ceil(extent / lanes)
+
+
+def _trips(form: Form, axes: Iterable[str]) -> int:
+    return size_of(tuple(max(1, form.extents[a]) for a in axes))
+
+
+def _is_contiguous(access: Access, axis: str) -> bool:
+    return access.stride(axis) == access.item_size
+
+
+def _walks(form: Form, axis: str) -> str:
+    """How the accesses step along an axis, in words."""
+    accesses = [*form.loads.values(), *(s.access for s in form.stores)]
+    near = sum(_is_contiguous(a, axis) for a in accesses)
+    same = sum(a.stride(axis) == 0 for a in accesses)
+    return f"{near} accesses contiguous, {same} broadcast, {len(accesses) - near - same} strided"
+
+
+def operation_cost(e: Expr) -> float:
+    """Work of one element, in units of a simple operation with its share of memory traffic."""
+    if e.op in maths.FLOAT32 and e.dtype == "float32":
+        return _POLYNOMIAL
+    if e.op in maths.LIBRARY or e.op in ("mod", "floordiv"):
+        return _LIBRARY
+    if e.op in ("div", "sqrt", "round"):
+        return _DIVISION
+    return 0.0 if e.op in ("const", "param") else _SIMPLE
+
+
+def _weight(form: Form) -> float:
+    """Operations in one copy of the body, which is what unrolling multiplies."""
+    return sum(operation_cost(e) for e in form.every() if e.op not in ("load", "index"))
+
+
+def total_work(form: Form) -> float:
+    """Elements of simple work in the whole form."""
+    total = sum(_SIMPLE * _trips(form, s.axes) for s in form.stores)
+    for e in form.every():
+        free = form.free(e) | (set(form.reduce_axes[e]) if e.op == "reduce" else frozenset())
+        total += operation_cost(e) * _trips(form, free)
+    return total
+
+
+def split(plan: Plan, step: int) -> tuple[int, int, int]:
+    """(elements of the vector axis in a block, number of blocks, number of chunks), from the amount of work only."""
+    form = plan.form
+    n_outer = _trips(form, plan.outer)
+    wanted = max(1, min(MAX_CHUNKS, int(total_work(form) // MIN_CHUNK_WORK)))
+    if plan.vector is None:
+        return 1, 1, min(wanted, n_outer)
+    extent = form.extents[plan.vector]
+    n_blocks = 1 if n_outer >= wanted else math.ceil(wanted / n_outer)
+    block = max(step, math.ceil(extent / n_blocks / step) * step)
+    n_blocks = math.ceil(extent / block)
+    return block, n_blocks, min(wanted, n_outer * n_blocks)

@@ -1,0 +1,225 @@
+"""Operators of one operand, element by element: shape and dtype stay, integers are computed in float32 unless noted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.dtypes import is_float
+from ..core.op import DTypes, op, param
+from ..loopir.expr import Expr, cast, const, prim, select
+from ..loopir.tensor import Lowering
+from .rules import Elementwise, Formula, Unary, flows, number, unary, values
+from .special import digamma, erfinv
+from .terms import Term
+
+if TYPE_CHECKING:
+    from ..ir.builder import GraphBuilder
+    from ..ir.graph import Value
+
+# -- arithmetic -----------------------------------------------------------------------------------------------------
+
+unary("abs _sparse_abs", lambda x: prim("abs", x), lambda d, x, y: d * x("sign"), "Absolute value; its slope at 0 is 0.",
+      keeps_integers=True)
+unary("sign _sparse_sign", lambda x: select(x > 0, 1, select(x < 0, -1, 0)), None, "-1, 0 or 1; 0 for NaN.",
+      keeps_integers=True)
+unary("negative _sparse_negative", lambda x: -x, lambda d, x, y: -d, "-x.", keeps_integers=True)
+unary("square _sparse_square", lambda x: x * x, lambda d, x, y: d * (2 * x), "x squared.", keeps_integers=True)
+unary("reciprocal", lambda x: 1 / x, lambda d, x, y: d * (-1 / (x * x)), "1 / x.")
+unary("sqrt _sparse_sqrt", lambda x: prim("sqrt", x), lambda d, x, y: d * (0.5 / y),
+      "Square root; its slope at 0 is infinite.")
+unary("rsqrt _sparse_rsqrt", lambda x: 1 / prim("sqrt", x), lambda d, x, y: d * (-0.5 / (x("sqrt") * x)),
+      "1 / sqrt(x).")
+unary("cbrt _sparse_cbrt", lambda x: prim("cbrt", x), lambda d, x, y: d / (3 * (y * y)), "Cube root.")
+unary("rcbrt", lambda x: 1 / prim("cbrt", x), lambda d, x, y: d / (-3 * (x("cbrt") * x)), "1 / cbrt(x).")
+
+# -- exponentials and logarithms ------------------------------------------------------------------------------------
+
+unary("exp _sparse_exp", lambda x: prim("exp", x), lambda d, x, y: d * y, "e to the power x.")
+unary("expm1 _sparse_expm1", lambda x: prim("expm1", x), lambda d, x, y: d * x("exp"), "exp(x) - 1, exact near 0.")
+unary("log _sparse_log", lambda x: prim("log", x), lambda d, x, y: d / x, "Natural logarithm.")
+unary("log1p _sparse_log1p", lambda x: prim("log1p", x), lambda d, x, y: d / (1 + x), "log(1 + x), exact near 0.")
+unary("log2 _sparse_log2", lambda x: prim("log2", x), lambda d, x, y: d * (1 / math.log(2) / x), "Base-2 logarithm.")
+unary("log10 _sparse_log10", lambda x: prim("log10", x), lambda d, x, y: d * (1 / math.log(10) / x),
+      "Base-10 logarithm.")
+
+# -- trigonometry ---------------------------------------------------------------------------------------------------
+
+unary("sin _sparse_sin", lambda x: prim("sin", x), lambda d, x, y: d * x("cos"), "Sine of an angle in radians.")
+unary("cos _sparse_cos", lambda x: prim("cos", x), lambda d, x, y: d * -x("sin"), "Cosine of an angle in radians.")
+unary("tan _sparse_tan", lambda x: prim("tan", x), lambda d, x, y: d * (y * y + 1), "Tangent of an angle in radians.")
+unary("arcsin _sparse_arcsin", lambda x: prim("arcsin", x), lambda d, x, y: d / (1 - x * x)("sqrt"), "Inverse sine.")
+unary("arccos _sparse_arccos", lambda x: prim("arccos", x), lambda d, x, y: -d / (1 - x * x)("sqrt"), "Inverse cosine.")
+unary("arctan _sparse_arctan", lambda x: prim("arctan", x), lambda d, x, y: d / (x * x + 1), "Inverse tangent.")
+unary("sinh _sparse_sinh", lambda x: prim("sinh", x), lambda d, x, y: d * x("cosh"), "Hyperbolic sine.")
+unary("cosh _sparse_cosh", lambda x: prim("cosh", x), lambda d, x, y: d * x("sinh"), "Hyperbolic cosine.")
+unary("tanh _sparse_tanh", lambda x: prim("tanh", x), lambda d, x, y: d * (1 - y * y), "Hyperbolic tangent.")
+unary("arcsinh _sparse_arcsinh", lambda x: prim("arcsinh", x), lambda d, x, y: d / x("_hypot_scalar", scalar=1.0),
+      "Inverse hyperbolic sine.")
+unary("arccosh _sparse_arccosh", lambda x: prim("arccosh", x), lambda d, x, y: d / (x * x - 1)("sqrt"),
+      "Inverse hyperbolic cosine.")
+unary("arctanh _sparse_arctanh", lambda x: prim("arctanh", x), lambda d, x, y: d / (1 - x * x),
+      "Inverse hyperbolic tangent.")
+unary("degrees _sparse_degrees", lambda x: x * (180 / math.pi), lambda d, x, y: d * (180 / math.pi),
+      "Radians to degrees.")
+unary("radians _sparse_radians", lambda x: x * (math.pi / 180), lambda d, x, y: d * (math.pi / 180),
+      "Degrees to radians.")
+
+# -- activations and special functions ------------------------------------------------------------------------------
+
+unary("sigmoid _sparse_sigmoid", lambda x: prim("sigmoid", x), lambda d, x, y: d * (y * (1 - y)), "1 / (1 + exp(-x)).")
+unary("softsign", lambda x: x / (1 + prim("abs", x)), lambda d, x, y: d / (1 + x("abs"))("square"), "x / (1 + |x|).")
+# Where y is not positive it is 0 or NaN, so d * y is the 0 or NaN that MXNet gives.
+unary("relu _sparse_relu", lambda x: prim("maximum", x, 0), lambda d, x, y: (y > 0).choose(d, d * y),
+      "max(x, 0); NaN stays; its slope at 0 is 0.", keeps_integers=True)
+unary("erf _npx_erf", lambda x: prim("erf", x), lambda d, x, y: d * (2 / math.sqrt(math.pi) * (-(x * x))("exp")),
+      "Gauss error function.")
+unary("erfinv _npx_erfinv", erfinv, lambda d, x, y: d * (0.5 * math.sqrt(math.pi) * (y * y)("exp")),
+      "Inverse of the error function on [-1, 1].")
+unary("gamma _npx_gamma _sparse_gamma", lambda x: prim("gamma", x), lambda d, x, y: d * (y * x("_digamma")),
+      "Gamma function.")
+unary("gammaln _npx_gammaln _sparse_gammaln", lambda x: prim("gammaln", x), lambda d, x, y: d * x("_digamma"),
+      "Logarithm of the absolute value of the gamma function.")
+unary("_digamma", digamma, None, "Derivative of gammaln; part of its gradient.", internal=True)
+
+# -- rounding and logic ---------------------------------------------------------------------------------------------
+
+
+
+def rounding(names: str, formula: Formula, doc: str) -> None:
+    """Registers a rounding operator: without slope, and the identity on integers."""
+    unary(names, lambda x: formula(x) if is_float(x.dtype) else x, None, doc, keeps_integers=True)
+
+
+def to_nearest(x: Expr) -> Expr:
+    """The nearest integer, halves going down."""
+    below, above = prim("floor", x), prim("ceil", x)
+    return select(x - below <= above - x, below, above)
+
+
+rounding("floor _sparse_floor", lambda x: prim("floor", x), "Largest integer not above x.")
+rounding("ceil _sparse_ceil", lambda x: prim("ceil", x), "Smallest integer not below x.")
+rounding("trunc _sparse_trunc", lambda x: prim("trunc", x), "x rounded toward 0.")
+rounding("fix _sparse_fix", lambda x: prim("trunc", x), "x rounded toward 0.")
+rounding("round _sparse_round", lambda x: prim("round", x), "Nearest integer; halves go away from 0.")
+rounding("rint _sparse_rint", to_nearest, "Nearest integer; halves go down.")
+unary("logical_not", lambda x: cast(prim("eq", x, 0), x.dtype), None, "1 where x is 0, else 0.", keeps_integers=True)
+
+# -- copies and constants -------------------------------------------------------------------------------------------
+
+unary("_copy identity", lambda x: x, lambda d, x, y: d, "x itself.", keeps_integers=True)
+unary("zeros_like _sparse_zeros_like", lambda x: const(0, x.dtype), None, "Zeros of x's shape and dtype.",
+      keeps_integers=True)
+unary("ones_like", lambda x: const(1, x.dtype), None, "Ones of x's shape and dtype.", keeps_integers=True)
+
+
+CAST_DTYPES = ("bool", "float16", "float32", "float64", "int32", "int64", "int8", "uint8")
+
+
+@op("BlockGrad", aliases=("stop_gradient", "_sparse_stop_gradient"))
+class BlockGrad(Unary):
+    """x itself; no gradient passes, and none is needed from above.  MXNet operator BlockGrad."""
+
+    keeps_integers = True
+    is_loss = True
+
+    def formula(self, x: Expr) -> Expr:
+        return x
+
+
+@op("make_loss", aliases=("_sparse_make_loss",))
+class MakeLoss(BlockGrad):
+    """x itself as a loss: its gradient is 1 whatever comes from above.  MXNet operator make_loss."""
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [g.like(x[0], 1)]
+
+
+@op("Cast", aliases=("cast", "_npi_cast", "_npx_cast"))
+class Cast(Elementwise):
+    """x converted to another dtype: floats truncate toward 0, integers wrap.  MXNet operator Cast."""
+
+    dtype: str = param(choices=CAST_DTYPES, dtype=True, doc="dtype of the output")
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, [self.dtype]
+
+    def lower(self, t: Lowering) -> None:
+        t.map(lambda *i: cast(t.ins[0](*i), t.out_dtype()))
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return values([Term(g, flows(dy)).cast(g.dtype(x[0]))])
+
+
+@op("amp_cast")
+class AmpCast(Cast):
+    """A Cast inserted by mixed precision; only floats are converted.  MXNet operator amp_cast."""
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        (x,) = ins
+        return ins, [x if x is not None and not is_float(x) else self.dtype]
+
+
+@op("clip", aliases=("_npi_clip", "_sparse_clip"))
+class Clip(Unary):
+    """x limited to [a_min, a_max]; the gradient passes inside and at both bounds.  MXNet operator clip."""
+
+    keeps_integers = True
+    a_min: float = param(doc="lower bound")
+    a_max: float = param(doc="upper bound")
+
+    def formula(self, x: Expr) -> Expr:
+        low, high = self.bounds(x.dtype)
+        return select(x > high, high, select(x < low, low, x))
+
+    def bounds(self, dtype: str) -> tuple[Expr, Expr]:
+        """Both bounds as numbers of a dtype; for integers, cut to its range instead of wrapping."""
+        if is_float(dtype):
+            return number(self.a_min, dtype), number(self.a_max, dtype)
+        least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        low, high = (max(least, min(most, bound)) for bound in (self.a_min, self.a_max))
+        return number(low, dtype), number(high, dtype)
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term:
+        return ((x <= self.a_max) * (x >= self.a_min)).choose(d, d.zeros())
+
+
+@op("hard_sigmoid")
+class HardSigmoid(Unary):
+    """alpha * x + beta limited to [0, 1]; the gradient passes strictly inside.  MXNet operator hard_sigmoid."""
+
+    alpha: float = param(0.2, doc="slope")
+    beta: float = param(0.5, doc="offset")
+
+    def formula(self, x: Expr) -> Expr:
+        line = x * number(self.alpha, x.dtype) + number(self.beta, x.dtype)
+        return prim("maximum", 0, prim("minimum", line, 1))
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term:
+        return ((y > 0) * (y < 1)).choose(d * self.alpha, d.zeros())
+
+
+@op("smooth_l1", aliases=("_npx_smooth_l1",))
+class SmoothL1(Unary):
+    """(s x)^2 / 2 where |x| < 1 / s^2, else |x| - 1 / (2 s^2), s being `scalar`.  MXNet operator smooth_l1."""
+
+    scalar: float = param(1.0, doc="s: the square part ends at 1 / s^2")
+
+    def formula(self, x: Expr) -> Expr:
+        s2 = self.scalar * self.scalar
+        end, square = number(1 / s2 if s2 else math.inf, x.dtype), number(s2, x.dtype)
+        size = prim("abs", x)
+        return select(size > end, size - 0.5 * end, 0.5 * x * x * square)
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term:
+        s2 = self.scalar * self.scalar
+        outside = x("abs") > (1 / s2 if s2 else math.inf)
+        return d * outside.choose(x("sign"), x * s2)
+
