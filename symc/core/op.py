@@ -43,6 +43,7 @@ class Op:
     # Traits that passes ask for.
     is_elementwise: ClassVar[bool] = False  # every output element depends on one element of each (broadcast) input
     is_view: ClassVar[bool] = False  # the output is the first input's memory under another shape
+    is_assembly: ClassVar[bool] = False  # the output is put together from boxes copied from inputs
     is_random: ClassVar[bool] = False  # two equal nodes give different values
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users

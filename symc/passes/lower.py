@@ -26,6 +26,7 @@ from ..loopir.kernel import (
 from ..loopir.tensor import Function, Lowering, Tensor
 from .base import Backend, PassContext
 from .meaning import define, memoised
+from .placement import placements
 from .phases import Phase, phases
 
 STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update"}
@@ -51,6 +52,7 @@ class Lowerer:
         self.views: dict[str, View] = {}
         self.buffers: dict[Value, Buffer] = {}
         self.packed: dict[tuple[str, str], Buffer] = {}
+        self.placed = placements(graph, self.phases)
         self.kernels: list[KernelNode] = []
         self.names: dict[str, int] = {}
 
@@ -126,6 +128,11 @@ class Lowerer:
             source = self._buffer(v.node.inputs[0], phase)
             view = self.views[source.name]
             return self._bind(v, view.storage, view.offset)
+        if v in self.placed:
+            whole, offset = self.placed[v]
+            target = self._buffer(whole, phase)
+            view = self.views[target.name]
+            return self._bind(v, view.storage, view.offset + offset(target), target.strides)
         place: Place = "prepared" if phase == "prepare" else "arena"
         storage = self._new_storage(str(v)[1:], size_of(self.graph.shape(v)), self.graph.dtype(v), place)
         return self._bind(v, storage.name)
@@ -196,12 +203,19 @@ class Lowerer:
                 functions[node[0]] = memoised(lambda *i, total=total, finish=finish: finish(total, *i))
             for k, regions in t.regions.items():
                 buffer = self._buffer(node[k], phase)
-                stores += [(node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode)) for r in regions]  # type: ignore[arg-type]
+                in_place = {read(v).name for v in node.inputs if self.placed.get(v, (None,))[0] == node[k]}
+                stores += [
+                    (node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode))  # type: ignore[arg-type]
+                    for r in regions
+                    if not (r.value.op == "load" and r.value.data[0] in in_place)
+                ]
         for node in nodes:
             for k in range(node.n_outputs):
                 v = node[k]
                 if v in functions and self._is_needed_outside(v, inside):
                     stores.append((v, self._store(v, functions[v], phase)))
+        if not stores:
+            return  # every part was written in place
         writes = {s.buffer: self.buffers[v] for v, s in stores}
         used = {e.data[0] for _, s in stores for e in loads_of_store(s)}
         buffers = [b for name, b in reads.items() if name in used]
