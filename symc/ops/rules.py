@@ -20,7 +20,7 @@ from ..core.dtypes import is_float
 from ..core.errors import ShapeError
 from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
 from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, unify, unify_extent
-from ..loopir.expr import Affine, Axis, Expr, IndexLike, cast
+from ..loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value
 from ..loopir.expr import param as node_number
 from ..loopir.tensor import Lowering, Tensor
 from .terms import Operand, Term
@@ -326,6 +326,11 @@ class Movement(Op):
         t.map(lambda *i: x(*self.source(i, x.shape)))
 
 
+def index_number(index: IndexLike | Expr) -> Expr:
+    """The int64 value of an index component."""
+    return index if isinstance(index, Expr) else index_value(index)
+
+
 def repeated(index: Index, shape: FullShape) -> Index:
     """The source of broadcasting to a shape of equal rank: axes of extent 1 are read at 0."""
     return [Affine() if n == 1 else i for n, i in zip(shape, index)]
@@ -333,6 +338,6 @@ def repeated(index: Index, shape: FullShape) -> Index:
 
 __all__ = [
     "Binary", "Broadcast", "Elementwise", "Index", "Movement", "Pullback", "Reduction", "Scalar", "Tensor", "Term",
-    "Unary", "binary", "broadcast_shape", "flows", "kept_shape", "number", "repeated", "unary", "unify_all",
+    "Unary", "binary", "broadcast_shape", "flows", "index_number", "kept_shape", "number", "repeated", "unary", "unify_all",
     "unify_extent", "values",
 ]

@@ -1,0 +1,39 @@
+"""`mx.sym`: variables, groups, loading, and a function for every operator, each made when first asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import functions, random
+from .creation import Group, Variable, arange, eye, full, histogram, linspace, ones, split_v2, var, zeros
+from .functions import OperatorModule
+from .json import load, load_json
+from .operators import hypot, maximum, minimum, pow, power
+from .symbol import Symbol
+
+_HELPERS = [
+    "Symbol", "var", "Variable", "Group", "load", "load_json", "pow", "power", "maximum", "minimum", "hypot", "eye",
+    "zeros", "ones", "full", "arange", "linspace", "histogram", "split_v2",
+    "contrib", "linalg", "random", "sparse", "image", "op",
+]  # fmt: skip
+
+op = OperatorModule("op")
+_internal = OperatorModule("_internal")
+contrib = OperatorModule("contrib")
+linalg = OperatorModule("linalg")
+sparse = OperatorModule("sparse")
+image = OperatorModule("image")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return __dir__()
+    if name.startswith("__"):
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    function = functions.resolve("op", name)
+    globals()[name] = function
+    return function
+
+
+def __dir__() -> list[str]:
+    return sorted({*_HELPERS, *functions.names()["op"]})

@@ -19,7 +19,8 @@ class Packing:
     the taps are mirrored.
     """
 
-    kind: str
+    is_mirrored: bool
+    is_transposed: bool
     dtype: str
     groups: int
     kernel: tuple[int, ...]
@@ -58,7 +59,7 @@ class Packing:
         return Nest((source, packed), tuple(stores))
 
     def _source_shape(self) -> FullShape:
-        if self.kind == "forward":
+        if not self.is_transposed:
             return (self.groups * self.columns, self.channels, *self.kernel)
         return (self.groups * self.channels, self.columns, *self.kernel)
 
@@ -72,16 +73,23 @@ class Packing:
         value: Expr
         if is_zero:
             value = const(0, source.dtype)
-        elif self.kind == "forward":
-            value = load(source.name, (group * self.columns + inner, channel, *taps), source.dtype)
         else:
-            mirrored = tuple(tap.extent - 1 - tap for tap in taps)
-            value = load(source.name, (group * self.channels + channel, inner, *mirrored), source.dtype)
+            outer, inner_channel = group * self.columns + inner, Affine.of(channel)
+            if self.is_transposed:
+                outer, inner_channel = group * self.channels + channel, inner
+            read = tuple(tap.extent - 1 - tap if self.is_mirrored else Affine.of(tap) for tap in taps)
+            value = load(source.name, (outer, inner_channel, *read), source.dtype)
         return Store(packed.name, at, value, (group, panel, *taps, channel, column))
 
 
 def packing_of(c: Contraction, dtype: str, panel_columns: int) -> Packing:
-    """The packing of a forward contraction or data gradient for panels of `panel_columns` columns."""
+    """The packing of a forward contraction or data gradient for panels of `panel_columns` columns.
+
+    Depthwise weights are one group whose columns are all channels, each with a single input channel.
+    """
+    is_gradient = c.kind == "data_gradient"
+    if c.groups == c.in_channels == c.out_channels:
+        return Packing(is_gradient, False, dtype, 1, c.window.kernel, 1, c.groups, panel_columns)
     inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
-    channels, columns = (inner, outer) if c.kind == "forward" else (outer, inner)
-    return Packing(c.kind, dtype, c.groups, c.window.kernel, channels, columns, panel_columns)
+    channels, columns = (outer, inner) if is_gradient else (inner, outer)
+    return Packing(is_gradient, is_gradient, dtype, c.groups, c.window.kernel, channels, columns, panel_columns)

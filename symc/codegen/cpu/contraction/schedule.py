@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall, Ref
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.core.shapes import size_of
 from symc.loopir.expr import Axis
-from symc.loopir.kernel import Buffer, Contraction, Nest, Store, buffer_of, load_all
+from symc.loopir.kernel import Buffer, Contraction, Store, buffer_of
 
 from . import depthwise, forward, weight_gradient
 from .epilogue import Epilogue, channel_stride, epilogue_of, even_stride
+from .forward import Blocking
 from .micro import Tile
 from .packing import Packing, packing_of
 from .shapes import choose_depthwise_tile, choose_gradient_tile, choose_tile
@@ -26,3 +25,233 @@ PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 1_600_000  # about 20 us of one core
 CHUNK_BYTES = 400_000  # about 20 us of memory traffic
 MAX_CHUNKS = 32
+
+
+def schedule_contraction(c: Contraction, target: Target) -> KernelCall:
+    """The kernel call that computes `c`; for forward and data gradient `c.rhs` names the packed weight.
+
+    Raises CodegenError when an operand is not channels-last or a store cannot be fused (`can_store`).
+    """
+    source = _source(c, c.lhs)
+    if c.kind == "weight_gradient":
+        other = _source(c, c.rhs)
+        return (_depthwise_gradient if is_depthwise(c) else _weight_gradient)(c, source, other, target)
+    return (_depthwise if is_depthwise(c) else _matrix)(c, source, target)
+
+
+def packing(c: Contraction, target: Target) -> Packing:
+    """The layout that `schedule_contraction` expects of the weight `c.rhs` of a forward or data gradient."""
+    source = _source(c, c.lhs)
+    tile = _depthwise_tile(c, source, target) if is_depthwise(c) else _tile(c, source, target)
+    return packing_of(c, source.dtype, tile.columns)
+
+
+def is_depthwise(c: Contraction) -> bool:
+    """Whether every channel is convolved alone (one channel of one group is a matrix product)."""
+    return c.groups == c.in_channels == c.out_channels and c.groups > 1
+
+
+def can_store(c: Contraction) -> bool:
+    """Whether the stores of `c` can run on the finished sums; `why_not_store` gives the reason."""
+    return why_not_store(c) is None
+
+
+def why_not_store(c: Contraction) -> str | None:
+    """Why the stores of `c` cannot run on the finished sums, or None."""
+    try:
+        _epilogue(c)
+    except CodegenError as error:
+        return str(error)
+    return None
+
+
+# forward and data gradient
+
+
+def _matrix(c: Contraction, source: Buffer, target: Target) -> KernelCall:
+    item = ITEM_SIZE[source.dtype]
+    tile, g = _tile(c, source, target), _geometry(c, source)
+    packed = packing_of(c, source.dtype, tile.columns)
+    images = images_per_table(c.batch, g.n_rows, tile.rows)
+    problem = forward.Problem(
+        dtype=source.dtype, lhs=_ref(source), weight=_ref(buffer_of(c, c.rhs)),
+        tables=tile_tables(g.of_images(images), tile.rows), n_repeats=c.batch // max(1, images),
+        rows_per_table=images * g.n_rows, lhs_repeat_stride=images * g.image_stride, lhs_group_stride=g.channels,
+        groups=c.groups, columns=packed.columns, depth=packed.channels * g.n_taps, epilogue=_epilogue(c))
+    n_tiles = len(problem.tables.tiles) * problem.n_repeats
+    n_panels = c.groups * packed.n_panels
+    panel_bytes = problem.depth * tile.columns * item
+    source_bytes = c.batch * size_of(g.source_extents) * g.channels * c.groups * item
+    wanted = _chunks(c.work_flops, n_panels * panel_bytes + source_bytes)
+    blocking = _blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted)
+    steps = problem.tables.steps * problem.n_repeats / max(1, n_tiles * problem.depth)
+    skipped = f" ({1 - steps:.0%} of the taps are padding and skipped)" if steps < 0.995 else ""
+    reason = (f"{tile} tile, {n_tiles} row tiles x {n_panels} panels{skipped}; unit = {blocking.block_tiles} row tiles "
+              f"x {blocking.group_panels} panels ({blocking.group_panels * panel_bytes // 1024} KB of weights stay in "
+              f"cache), {blocking.n_chunks} chunks")
+    return forward.emit(problem, tile, blocking, _has_masks(target), reason)
+
+
+def _depthwise(c: Contraction, source: Buffer, target: Target) -> KernelCall:
+    tile, g = _depthwise_tile(c, source, target), _geometry(c, source)
+    images = images_per_table(c.batch, g.n_rows, tile.rows)
+    problem = depthwise.Problem(
+        dtype=source.dtype, x=_ref(source), factor=_ref(buffer_of(c, c.rhs)),
+        # A segment's weight position counts vectors groups of the tile's columns, one for each tap.
+        tables=tile_tables(g.of_images(images).with_channels(tile.columns), tile.rows), channels=c.groups,
+        panel_stride=g.n_taps * tile.columns, epilogue=_epilogue(c), n_repeats=c.batch // max(1, images),
+        rows_per_table=images * g.n_rows, x_repeat_stride=images * g.image_stride)
+    n_tiles = len(problem.tables.tiles) * problem.n_repeats
+    return depthwise.emit(problem, tile, *_depthwise_plan(c, tile, n_tiles), _has_masks(target))
+
+
+def _depthwise_gradient(c: Contraction, x: Buffer, dy: Buffer, target: Target) -> KernelCall:
+    g = _geometry(c, x)
+    tile = choose_depthwise_tile(c.window.n_taps, 1, c.groups, x.dtype, target)
+    images = images_per_table(c.batch, g.n_rows, 1)
+    tables = depthwise.gradient_tables(g.of_images(images), dy.strides[0], _pixel_stride(c, dy), tile.rows)
+    problem = depthwise.Problem(
+        dtype=x.dtype, x=_ref(x), factor=_ref(dy), tables=tables, channels=c.groups, panel_stride=tile.columns,
+        epilogue=_epilogue(c), n_sums=c.batch // max(1, images), x_sum_stride=images * x.strides[0],
+        factor_sum_stride=images * dy.strides[0])
+    return depthwise.emit(problem, tile, *_depthwise_plan(c, tile, len(tables.tiles)), _has_masks(target))
+
+
+def _depthwise_plan(c: Contraction, tile: Tile, n_tiles: int) -> tuple[Blocking, str]:
+    n_panels = -(-c.groups // tile.columns)
+    # Depthwise work is bound by loads: two vector loads a multiplication.
+    wanted = min(_chunks(2 * c.work_flops, 0), max(1, n_tiles * n_panels))
+    block_tiles = max(1, n_tiles // wanted)
+    reason = (f"depthwise, {tile} tile, {n_tiles} row tiles x {n_panels} panels; unit = {block_tiles} row tiles x "
+              f"1 panel, {wanted} chunks")
+    return Blocking(block_tiles, 1, wanted), reason
+
+
+def _blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, wanted: int) -> Blocking:
+    """Panels that share L2 and tiles whose pixels do; smaller blocks where they would not make `wanted` units."""
+    group_panels = min(n_panels, max(1, WEIGHTS_IN_L2_BYTES // max(1, panel_bytes)))
+    block_tiles = max(1, min(n_tiles, PIXELS_IN_L2_BYTES * n_tiles // max(1, source_bytes)))
+    n_groups = -(-n_panels // group_panels)
+    if -(-n_tiles // block_tiles) * n_groups < wanted:
+        block_tiles = max(1, n_tiles * n_groups // wanted)
+    n_blocks = -(-n_tiles // block_tiles)
+    if n_blocks * n_groups < wanted:
+        group_panels = max(1, n_panels * n_blocks // wanted)
+    n_units = n_blocks * -(-n_panels // group_panels)
+    return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)))
+
+
+# weight gradient
+
+
+def _weight_gradient(c: Contraction, x: Buffer, dy: Buffer, target: Target) -> KernelCall:
+    g = _geometry(c, x)
+    rows = c.out_channels // c.groups
+    tile, is_merged = choose_gradient_tile(g, rows, x.dtype, target)
+    images = images_per_table(c.batch, g.n_rows, 1)
+    width = g.taps[-1] if is_merged else 1
+    problem = weight_gradient.Problem(
+        dtype=x.dtype, x=_ref(x), dy=_ref(dy),
+        tables=weight_gradient.pixel_tables(g.of_images(images), dy.strides[0], _pixel_stride(c, dy), is_merged),
+        n_repeats=c.batch // max(1, images), x_repeat_stride=images * x.strides[0],
+        dy_repeat_stride=images * dy.strides[0], groups=c.groups, rows=rows, channels=g.channels,
+        n_runs=g.n_taps // width, run_columns=width * g.channels, epilogue=_epilogue(c))
+    n_panels = c.groups * problem.n_runs * -(-problem.run_columns // tile.columns)
+    n_row_tiles = -(-rows // tile.rows)
+    wanted = _chunks(c.work_flops, 0)
+    block_tiles = min(n_row_tiles, weight_gradient.STACK_TILES, max(1, n_row_tiles * n_panels // wanted))
+    n_units = n_panels * -(-n_row_tiles // block_tiles)
+    n_chunks = max(1, min(wanted, n_units))
+    reason = (f"{tile} tile, {n_row_tiles} tiles of output channels x {n_panels} panels of (tap, channel), pixels in "
+              f"blocks of {weight_gradient.BLOCK_PIXELS}; unit = {block_tiles} tiles x 1 panel, {n_chunks} chunks")
+    return weight_gradient.emit(problem, tile, block_tiles * tile.rows, n_chunks, _has_masks(target), reason)
+
+
+def gradient_buffer(c: Contraction, name: str) -> Buffer:
+    """The buffer that a weight gradient can store into: logical (O, C / groups, *kernel), channels fastest in memory.
+
+    Kernels of one tap need no other: (O, C) is stored as it is.
+    """
+    per_group = c.in_channels // c.groups
+    shape = (c.out_channels, per_group, *c.window.kernel)
+    step = c.out_channels if is_depthwise(c) else per_group
+    strides = [0] * len(shape)
+    for d in reversed(range(2, len(shape))):
+        strides[d], step = step, step * shape[d]
+    strides[0], strides[1] = (1, 1) if is_depthwise(c) else (step, 1)
+    return Buffer(name, shape, buffer_of(c, c.lhs).dtype, tuple(strides))
+
+
+# shared
+
+
+def _source(c: Contraction, name: str) -> Buffer:
+    buffer = buffer_of(c, name)
+    if buffer.dtype not in DTYPES:
+        raise CodegenError(f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of "
+                           f"{', '.join(DTYPES)}\n{c.text()}")
+    if buffer.shape[1] > 1 and buffer.strides[1] != 1:
+        raise CodegenError(f"{c.kind} contraction: operand {name!r} has channel stride {buffer.strides[1]}; "
+                           f"expected channels-last (stride 1)\n{c.text()}")
+    return buffer
+
+
+def _ref(buffer: Buffer) -> Ref:
+    return Ref(buffer.name, buffer.offset * ITEM_SIZE[buffer.dtype])
+
+
+def _geometry(c: Contraction, source: Buffer) -> Geometry:
+    channels = (c.out_channels if c.kind == "data_gradient" else c.in_channels) // c.groups
+    return window_geometry(c, source, channels, merge=c.groups == 1)
+
+
+def _pixel_stride(c: Contraction, dy: Buffer) -> int:
+    """The distance of two pixels of dy; raises CodegenError unless the pixels of an image are evenly spaced."""
+    axes = [Axis(f"q{d}", n) for d, n in enumerate(c.window.out_extents)]
+    try:
+        return even_stride(axes, dict(zip(axes, dy.strides[2:])))
+    except ValueError as error:
+        raise CodegenError(f"{c.kind} contraction: operand {dy.name!r}: {error}\n{c.text()}") from error
+
+
+def _tile(c: Contraction, source: Buffer, target: Target) -> Tile:
+    columns = (c.in_channels if c.kind == "data_gradient" else c.out_channels) // c.groups
+    return choose_tile(_geometry(c, source), c.batch, c.groups, columns, source.dtype, target)
+
+
+def _depthwise_tile(c: Contraction, source: Buffer, target: Target) -> Tile:
+    return choose_depthwise_tile(_geometry(c, source).n_rows, c.batch, c.groups, source.dtype, target)
+
+
+def _chunks(flops: int, n_bytes: int) -> int:
+    return max(1, min(MAX_CHUNKS, max(flops // CHUNK_FLOPS, n_bytes // CHUNK_BYTES)))
+
+
+def _has_masks(target: Target) -> bool:
+    """Whether part of a vector is loaded and stored as fast as a whole one (AVX-512's mask registers)."""
+    return target.vector_bits == 512
+
+
+def _epilogue(c: Contraction) -> Epilogue:
+    if c.kind != "weight_gradient":
+        return epilogue_of(c, _pixels_and_channels)
+    return epilogue_of(c, _taps_and_channels if is_depthwise(c) else _outputs_and_taps)
+
+
+def _pixels_and_channels(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
+    image, channel, *positions = store.axes
+    return even_stride([image, *positions], strides), channel_stride(channel, strides)
+
+
+def _outputs_and_taps(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
+    output, channel, *taps = store.axes
+    columns = [axis for axis in (*taps, channel) if axis.extent > 1]
+    step = even_stride(columns, strides)
+    if columns and step not in (0, 1):
+        raise ValueError(f"its channels have stride {step}")
+    return even_stride([output], strides), step if columns else 1
+
+
+def _taps_and_channels(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
+    output, _, *taps = store.axes
+    return even_stride(taps, strides), channel_stride(output, strides)

@@ -14,6 +14,14 @@ WIDE_SHAPES = {(14, 2): 1.0, (7, 2): 0.97, (14, 1): 0.97, (7, 1): 0.95, (4, 4): 
                (2, 2): 0.7, (1, 8): 0.5, (1, 4): 0.5, (1, 1): 0.2}  # 32 registers: AVX-512, NEON
 NARROW_SHAPES = {(6, 2): 1.0, (4, 2): 0.96, (6, 1): 0.77, (4, 1): 0.54, (2, 4): 0.93, (2, 1): 0.4, (1, 8): 0.5,
                  (1, 4): 0.5, (1, 1): 0.2}  # 16 registers: AVX2, SSE
+# Weight gradient: one pointer to dy serves all rows, so 8 rows x 3 vectors need few address registers.
+WIDE_GRADIENT_SHAPES = {(8, 3): 1.0, (8, 2): 0.97, (8, 1): 0.9, (4, 4): 0.95, (4, 2): 0.9, (4, 1): 0.6, (2, 4): 0.8,
+                        (1, 8): 0.5, (1, 4): 0.45, (1, 1): 0.2}
+NARROW_GRADIENT_SHAPES = {(6, 2): 1.0, (4, 3): 0.97, (4, 2): 0.93, (4, 1): 0.54, (2, 4): 0.8, (1, 8): 0.5, (1, 4): 0.45,
+                          (1, 1): 0.2}
+# Depthwise: the address of a row is used by all vectors, so more vectors cost less.
+WIDE_DEPTHWISE_SHAPES = {(7, 4): 1.0, (7, 2): 0.8, (7, 1): 0.5, (3, 4): 0.9, (1, 4): 0.5, (1, 1): 0.2}
+NARROW_DEPTHWISE_SHAPES = {(6, 2): 0.8, (3, 4): 0.9, (6, 1): 0.5, (3, 2): 0.7, (1, 4): 0.5, (1, 1): 0.2}
 PART_OF_VECTOR = {1: 1.0, 2: 0.75, 4: 0.4}  # speed per element of vectors of lanes / n
 
 # More rows than L1 has ways (8) at multiples of a way's size (4 KB) evict each other: 1024 channels, 14 rows ran at
@@ -25,14 +33,16 @@ ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
 
 
-def candidates(target: Target, dtype: str) -> list[tuple[Tile, float]]:
+Shapes = dict[tuple[int, int], float]
+
+
+def candidates(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list[tuple[Tile, float]]:
     """Every tile the target can hold, with its efficiency relative to the FMA peak."""
     has_32_registers = target.vector_bits == 512 or target.triple.startswith("aarch64")
-    shapes = WIDE_SHAPES if has_32_registers else NARROW_SHAPES
     lanes = target.lanes(dtype)
     return [(Tile(rows, vectors, lanes // part), share * speed)
             for part, speed in PART_OF_VECTOR.items() if lanes % part == 0 and lanes // part >= 2
-            for (rows, vectors), share in shapes.items()]
+            for (rows, vectors), share in (wide if has_32_registers else narrow).items()]
 
 
 def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, target: Target) -> Tile:
@@ -49,7 +59,37 @@ def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, 
         panels = groups * -(-columns // tile.columns)
         return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES)
 
-    return min(candidates(target, dtype), key=lambda candidate: cycles(*candidate))[0]
+    shapes = candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
+    return min(shapes, key=lambda candidate: cycles(*candidate))[0]
+
+
+def choose_gradient_tile(g: Geometry, rows: int, dtype: str, target: Target) -> tuple[Tile, bool]:
+    """The tile of a weight gradient with `rows` output channels a group, and whether a line of taps is one run."""
+    full_lanes = target.lanes(dtype)
+
+    def work(tile: Tile, share: float, is_merged: bool) -> float:
+        width = g.taps[-1] if is_merged else 1
+        panels = g.n_taps // width * -(-width * g.channels // tile.columns)
+        border_pixels = 1.1 if is_merged else 1.0  # gathered element by element
+        return panels * -(-rows // tile.rows) * tile.rows * tile.vectors * tile.lanes / full_lanes / share * border_pixels
+
+    choices = [(tile, share, is_merged)
+               for tile, share in candidates(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
+               for is_merged in ((False, True) if g.is_merged else (False,))]
+    tile, _, is_merged = min(choices, key=lambda choice: work(*choice))
+    return tile, is_merged
+
+
+def choose_depthwise_tile(rows: int, batch: int, channels: int, dtype: str, target: Target) -> Tile:
+    """The tile of a depthwise kernel over `rows` rows (pixels of an image, or taps of a weight gradient)."""
+    full_lanes = target.lanes(dtype)
+
+    def work(tile: Tile, share: float) -> float:
+        slots = -(-rows * batch // tile.rows) * tile.rows * -(-channels // tile.columns) * tile.columns
+        return slots / full_lanes / share
+
+    shapes = candidates(target, dtype, WIDE_DEPTHWISE_SHAPES, NARROW_DEPTHWISE_SHAPES)
+    return min(shapes, key=lambda candidate: work(*candidate))[0]
 
 
 def tile_counts(g: Geometry, batch: int, n_rows: int) -> tuple[float, float, float]:

@@ -57,6 +57,10 @@ class Geometry:
         """The same windows over another number of images."""
         return replace(self, images=images)
 
+    def with_channels(self, channels: int) -> Geometry:
+        """The same windows with another length of a tap's run."""
+        return replace(self, channels=channels)
+
 
 @dataclass(frozen=True, eq=False)
 class TileTables:
@@ -78,7 +82,7 @@ def window_geometry(c: Contraction, source: Buffer, channels: int, merge: bool) 
     A data gradient visits the taps in reverse, so that its positions ascend: q * stride = p + pad - tap * dilate.
     """
     w = c.window
-    is_forward = c.kind != "data_gradient"
+    is_forward = c.kind != "data_gradient"  # a weight gradient sees the windows of the forward pass
     ones = tuple(1 for _ in w.kernel)
     last = [(k - 1) * d for k, d in zip(w.kernel, w.dilate)]
     rows, extents = (w.out_extents, w.in_extents) if is_forward else (w.in_extents, w.out_extents)
