@@ -1,0 +1,83 @@
+"""symc compiles MXNet Symbol graphs; `import symc as mx` gives the names MXNet 1.9 gives.
+
+Importing is light: a submodule is loaded when it is first used (`mx.nd`, `mx.gluon`, ...).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import attribute, base, context, name
+from .attribute import AttrScope
+from .base import MXNetError
+from .context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
+from .core.errors import SymcError
+
+__version__ = "1.9.1"  # the MXNet whose behaviour symc has; scripts compare against it
+
+__all__ = [
+    "AttrScope", "Context", "MXNetError", "SymcError", "attribute", "base", "context", "cpu", "cpu_pinned",
+    "current_context", "gpu", "name", "num_gpus",
+]  # fmt: skip
+
+_MODULES = {
+    "autograd": "autograd",
+    "callback": "callback",
+    "contrib": "contrib",
+    "executor": "executor",
+    "gluon": "gluon",
+    "image": "image",
+    "init": "initializer",
+    "initializer": "initializer",
+    "io": "io",
+    "kv": "kvstore",
+    "kvstore": "kvstore",
+    "lr_scheduler": "lr_scheduler",
+    "metric": "metric",
+    "mod": "module",
+    "model": "model",
+    "module": "module",
+    "mon": "monitor",
+    "monitor": "monitor",
+    "nd": "ndarray",
+    "ndarray": "ndarray",
+    "operator": "operator",
+    "opt": "optimizer",
+    "optimizer": "optimizer",
+    "profiler": "profiler",
+    "random": "random",
+    "rnd": "random",
+    "rnn": "rnn",
+    "sym": "symbol",
+    "symbol": "symbol",
+    "test_utils": "test_utils",
+    "util": "util",
+    "visualization": "visualization",
+    "viz": "visualization",
+}
+_FUNCTIONS = {"compile": "api", "Executor": "executor"}
+
+
+def __getattr__(attribute_name: str) -> Any:
+    if attribute_name in _FUNCTIONS:
+        value = getattr(importlib.import_module(f"symc.{_FUNCTIONS[attribute_name]}"), attribute_name)
+    else:
+        value = _submodule(attribute_name)
+    globals()[attribute_name] = value
+    return value
+
+
+def _submodule(alias: str) -> Any:
+    path = f"symc.{_MODULES[alias]}" if alias in _MODULES else ""
+    try:
+        if path:
+            return importlib.import_module(path)
+    except ModuleNotFoundError as e:
+        if e.name != path:
+            raise
+    raise AttributeError(f"module 'symc' has no attribute '{alias}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_FUNCTIONS})

@@ -136,7 +136,7 @@ def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
             elif c.kind == "data_gradient":
                 xs += np.einsum("no...,oc->nc...", ys, ws)
             else:
-                ws += np.einsum("nc...,no...->oc", xs, ys)
+                ws += np.einsum("ncp,nop->oc", xs.reshape(*xs.shape[:2], -1), ys.reshape(*ys.shape[:2], -1))
     dtype = compute_dtype(next(b.dtype for b in c.buffers if b.name == c.lhs))
     return {"forward": y, "data_gradient": x, "weight_gradient": weight}[c.kind].astype(dtype)
 

@@ -54,21 +54,30 @@ def _minimum(a: Any, b: Any) -> Any:
     return np.minimum(a, b)
 
 
-def _per_element(function: Callable[..., float], n: int = 1) -> Callable[..., Any]:
-    """A C library function applied element by element (slow and obvious)."""
+def _per_element(
+    function: Callable[[float], float], outside: Callable[[float], float] = lambda x: math.nan
+) -> Callable[..., Any]:
+    """A C library function applied element by element (slow and obvious); `outside` is its value off the domain."""
 
-    def safe(*args: float) -> float:
+    def safe(x: float) -> float:
         try:
-            return function(*args)
-        except (ValueError, OverflowError):
-            return math.nan if function is not math.gamma else math.inf
+            return function(x)
+        except OverflowError:
+            return math.inf
+        except ValueError:
+            return outside(x)
 
-    ufunc = np.frompyfunc(safe, n, 1)
+    ufunc = np.frompyfunc(safe, 1, 1)
 
-    def apply(*args: Any) -> Any:
-        return np.asarray(ufunc(*(np.asarray(a, "float64") for a in args)), "float64").astype(np.asarray(args[0]).dtype)
+    def apply(x: Any) -> Any:
+        return np.asarray(ufunc(np.asarray(x, "float64")), "float64").astype(np.asarray(x).dtype)
 
     return apply
+
+
+def _gamma_outside(x: float) -> float:
+    """C tgamma: infinite at the two zeros, NaN at negative integers."""
+    return math.copysign(math.inf, x) if x == 0 else math.nan
 
 
 def _sigmoid(a: Any) -> Any:
@@ -143,8 +152,8 @@ PRIMS: dict[str, Prim] = {
     "arccosh": Prim(1, np.arccosh),
     "arctanh": Prim(1, np.arctanh),
     "erf": Prim(1, _per_element(math.erf)),
-    "gamma": Prim(1, _per_element(math.gamma)),
-    "gammaln": Prim(1, _per_element(math.lgamma)),
+    "gamma": Prim(1, _per_element(math.gamma, _gamma_outside)),
+    "gammaln": Prim(1, _per_element(math.lgamma, lambda x: math.inf)),
     # random numbers: (counter, key), both int64
     "hash_uniform": Prim(2, _hash_uniform, "float32"),
 }

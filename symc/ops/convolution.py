@@ -1,4 +1,4 @@
-"""Convolutions: Convolution and Deconvolution in one, two and three dimensions, and the products they differentiate to."""
+"""Convolution and Deconvolution in one, two and three dimensions, and the products they differentiate to."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ class _ConvolutionLike(_Sliding):
     def check_groups(self, in_channels: int | None) -> None:
         """Raises ShapeError when channels cannot be split into the groups."""
         if in_channels is not None and in_channels % self.num_group:
-            raise ShapeError(f"input num_filter must divide group size: {in_channels} channels, {self.num_group} groups")
+            raise ShapeError(f"input num_filter must divide group size: {in_channels} channels, "
+                             f"{self.num_group} groups")
         if self.num_filter % self.num_group:
             raise ShapeError(f"output num_filter must divide group size: {self.num_filter} filters, "
                              f"{self.num_group} groups")
@@ -269,7 +270,7 @@ class Deconvolution(_ConvolutionLike):
 
 @op("_convolution_data_gradient")
 class ConvolutionDataGradient(_Sliding):
-    """The gradient of a convolution's data (N, C, *in_extents) from dy (N, O, *out) and weight (O, C / groups, *kernel)."""
+    """The gradient of a convolution's data: dy (N, O, *out), weight (O, C / groups, *kernel) -> (N, C, *in_extents)."""
 
     arguments = ("dy", "weight")
     is_internal = True
@@ -290,7 +291,7 @@ class ConvolutionDataGradient(_Sliding):
 
 @op("_convolution_weight_gradient")
 class ConvolutionWeightGradient(_Sliding):
-    """The gradient of a convolution's weight (O, C / groups, *kernel) from data (N, C, *in) and dy (N, O, *out)."""
+    """The gradient of a convolution's weight: data (N, C, *in), dy (N, O, *out) -> (O, C / groups, *kernel)."""
 
     arguments = ("data", "dy")
     is_internal = True

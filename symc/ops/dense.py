@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import ShapeError
 from ..core.op import Op, Shapes, op, param
-from ..core.shapes import FullShape, Shape, mx_text, unify
+from ..core.shapes import FullShape, Shape, mx_text, unify, unify_extent
 from ..loopir.kernel import Window
 
 if TYPE_CHECKING:
@@ -45,10 +45,12 @@ class FullyConnected(Op):
         summed = data[1:] if self.flatten else data[-1:]
         n_in = None if None in summed else prod(summed)  # type: ignore[arg-type]
         weight = unify(ins[1], (self.num_hidden, n_in))
-        bias = [unify(b, (self.num_hidden, 1) if b is not None and len(b) == 2 else (self.num_hidden,)) for b in ins[2:]]
+        ones = (1,) if len(ins) == 3 and ins[2] is not None and len(ins[2]) == 2 else ()  # MXNet also takes (n, 1)
+        bias = [unify(b, (self.num_hidden, *ones)) for b in ins[2:]]
+        if outs[0] is not None and len(data) > 1:  # the batch size also comes from the output
+            data = (unify_extent(data[0], outs[0][0]), *data[1:])
         lead = data[:1] if self.flatten else data[:-1]
-        out = unify(outs[0], (*lead, self.num_hidden))
-        return [unify(data, (out[0], *data[1:])), weight, *bias], [out]  # type: ignore[index]
+        return [data, weight, *bias], [unify(outs[0], (*lead, self.num_hidden))]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
         """Data of other ranks is viewed as a matrix."""

@@ -12,7 +12,7 @@ from ..core.dtypes import is_float
 from ..core.op import DTypes, op, param
 from ..loopir.expr import Expr, cast, const, prim, select
 from ..loopir.tensor import Lowering
-from .rules import Elementwise, Formula, Unary, flows, number, unary, values
+from .rules import Elementwise, Formula, Unary, flows, number, single, unary, values
 from .special import digamma, erfinv
 from .terms import Term
 
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from ..ir.builder import GraphBuilder
     from ..ir.graph import Value
 
+# MXNet's pi is a float32, also for float64 data.
+PI = np.float32(math.pi)
+DEGREES, RADIANS, SQRT_PI = float(180 / PI), float(PI / 180), float(np.sqrt(PI))
+CAST_DTYPES = ("bool", "float16", "float32", "float64", "int32", "int64", "int8", "uint8")
+
 # -- arithmetic -----------------------------------------------------------------------------------------------------
 
 unary("abs _sparse_abs", lambda x: prim("abs", x), lambda d, x, y: d * x("sign"), "Absolute value; its slope at 0 is 0.",
       keeps_integers=True)
-unary("sign _sparse_sign", lambda x: select(x > 0, 1, select(x < 0, -1, 0)), None, "-1, 0 or 1; 0 for NaN.",
+unary("sign _sparse_sign", lambda x: cast(x > 0, x.dtype) - cast(x < 0, x.dtype), None, "-1, 0 or 1; 0 for NaN.",
       keeps_integers=True)
 unary("negative _sparse_negative", lambda x: -x, lambda d, x, y: -d, "-x.", keeps_integers=True)
 unary("square _sparse_square", lambda x: x * x, lambda d, x, y: d * (2 * x), "x squared.", keeps_integers=True)
@@ -33,15 +38,15 @@ unary("sqrt _sparse_sqrt", lambda x: prim("sqrt", x), lambda d, x, y: d * (0.5 /
       "Square root; its slope at 0 is infinite.")
 unary("rsqrt _sparse_rsqrt", lambda x: 1 / prim("sqrt", x), lambda d, x, y: d * (-0.5 / (x("sqrt") * x)),
       "1 / sqrt(x).")
-unary("cbrt _sparse_cbrt", lambda x: prim("cbrt", x), lambda d, x, y: d / (3 * (y * y)), "Cube root.")
-unary("rcbrt", lambda x: 1 / prim("cbrt", x), lambda d, x, y: d / (-3 * (x("cbrt") * x)), "1 / cbrt(x).")
+unary("cbrt _sparse_cbrt", lambda x: prim("cbrt", x), lambda d, x, y: d * (1 / (3 * (y * y))), "Cube root.")
+unary("rcbrt", lambda x: 1 / prim("cbrt", x), lambda d, x, y: d * (-1 / (3 * (x("cbrt") * x))), "1 / cbrt(x).")
 
 # -- exponentials and logarithms ------------------------------------------------------------------------------------
 
 unary("exp _sparse_exp", lambda x: prim("exp", x), lambda d, x, y: d * y, "e to the power x.")
 unary("expm1 _sparse_expm1", lambda x: prim("expm1", x), lambda d, x, y: d * x("exp"), "exp(x) - 1, exact near 0.")
-unary("log _sparse_log", lambda x: prim("log", x), lambda d, x, y: d / x, "Natural logarithm.")
-unary("log1p _sparse_log1p", lambda x: prim("log1p", x), lambda d, x, y: d / (1 + x), "log(1 + x), exact near 0.")
+unary("log _sparse_log", lambda x: prim("log", x), lambda d, x, y: d * (1 / x), "Natural logarithm.")
+unary("log1p _sparse_log1p", lambda x: prim("log1p", x), lambda d, x, y: d * (1 / (1 + x)), "log(1 + x), exact near 0.")
 unary("log2 _sparse_log2", lambda x: prim("log2", x), lambda d, x, y: d * (1 / math.log(2) / x), "Base-2 logarithm.")
 unary("log10 _sparse_log10", lambda x: prim("log10", x), lambda d, x, y: d * (1 / math.log(10) / x),
       "Base-10 logarithm.")
@@ -51,33 +56,33 @@ unary("log10 _sparse_log10", lambda x: prim("log10", x), lambda d, x, y: d * (1 
 unary("sin _sparse_sin", lambda x: prim("sin", x), lambda d, x, y: d * x("cos"), "Sine of an angle in radians.")
 unary("cos _sparse_cos", lambda x: prim("cos", x), lambda d, x, y: d * -x("sin"), "Cosine of an angle in radians.")
 unary("tan _sparse_tan", lambda x: prim("tan", x), lambda d, x, y: d * (y * y + 1), "Tangent of an angle in radians.")
-unary("arcsin _sparse_arcsin", lambda x: prim("arcsin", x), lambda d, x, y: d / (1 - x * x)("sqrt"), "Inverse sine.")
-unary("arccos _sparse_arccos", lambda x: prim("arccos", x), lambda d, x, y: -d / (1 - x * x)("sqrt"), "Inverse cosine.")
-unary("arctan _sparse_arctan", lambda x: prim("arctan", x), lambda d, x, y: d / (x * x + 1), "Inverse tangent.")
+unary("arcsin _sparse_arcsin", lambda x: prim("arcsin", x), lambda d, x, y: d * (1 / (1 - x * x)("sqrt")), "Inverse sine.")
+unary("arccos _sparse_arccos", lambda x: prim("arccos", x), lambda d, x, y: d * (-1 / (1 - x * x)("sqrt")), "Inverse cosine.")
+unary("arctan _sparse_arctan", lambda x: prim("arctan", x), lambda d, x, y: d * (1 / (x * x + 1)), "Inverse tangent.")
 unary("sinh _sparse_sinh", lambda x: prim("sinh", x), lambda d, x, y: d * x("cosh"), "Hyperbolic sine.")
 unary("cosh _sparse_cosh", lambda x: prim("cosh", x), lambda d, x, y: d * x("sinh"), "Hyperbolic cosine.")
 unary("tanh _sparse_tanh", lambda x: prim("tanh", x), lambda d, x, y: d * (1 - y * y), "Hyperbolic tangent.")
-unary("arcsinh _sparse_arcsinh", lambda x: prim("arcsinh", x), lambda d, x, y: d / x("_hypot_scalar", scalar=1.0),
+unary("arcsinh _sparse_arcsinh", lambda x: prim("arcsinh", x), lambda d, x, y: d * (1 / x("_hypot_scalar", scalar=1.0)),
       "Inverse hyperbolic sine.")
-unary("arccosh _sparse_arccosh", lambda x: prim("arccosh", x), lambda d, x, y: d / (x * x - 1)("sqrt"),
+unary("arccosh _sparse_arccosh", lambda x: prim("arccosh", x), lambda d, x, y: d * (1 / (x * x - 1)("sqrt")),
       "Inverse hyperbolic cosine.")
-unary("arctanh _sparse_arctanh", lambda x: prim("arctanh", x), lambda d, x, y: d / (1 - x * x),
+unary("arctanh _sparse_arctanh", lambda x: prim("arctanh", x), lambda d, x, y: d * (1 / (1 - x * x)),
       "Inverse hyperbolic tangent.")
-unary("degrees _sparse_degrees", lambda x: x * (180 / math.pi), lambda d, x, y: d * (180 / math.pi),
+unary("degrees _sparse_degrees", lambda x: x * DEGREES, lambda d, x, y: d * DEGREES,
       "Radians to degrees.")
-unary("radians _sparse_radians", lambda x: x * (math.pi / 180), lambda d, x, y: d * (math.pi / 180),
+unary("radians _sparse_radians", lambda x: x * RADIANS, lambda d, x, y: d * RADIANS,
       "Degrees to radians.")
 
 # -- activations and special functions ------------------------------------------------------------------------------
 
 unary("sigmoid _sparse_sigmoid", lambda x: prim("sigmoid", x), lambda d, x, y: d * (y * (1 - y)), "1 / (1 + exp(-x)).")
-unary("softsign", lambda x: x / (1 + prim("abs", x)), lambda d, x, y: d / (1 + x("abs"))("square"), "x / (1 + |x|).")
+unary("softsign", lambda x: x / (1 + prim("abs", x)), lambda d, x, y: d * (1 / (1 + x("abs"))("square")), "x / (1 + |x|).")
 # Where y is not positive it is 0 or NaN, so d * y is the 0 or NaN that MXNet gives.
 unary("relu _sparse_relu", lambda x: prim("maximum", x, 0), lambda d, x, y: (y > 0).choose(d, d * y),
       "max(x, 0); NaN stays; its slope at 0 is 0.", keeps_integers=True)
-unary("erf _npx_erf", lambda x: prim("erf", x), lambda d, x, y: d * (2 / math.sqrt(math.pi) * (-(x * x))("exp")),
+unary("erf _npx_erf", lambda x: prim("erf", x), lambda d, x, y: d * (2 / SQRT_PI * (-(x * x))("exp")),
       "Gauss error function.")
-unary("erfinv _npx_erfinv", erfinv, lambda d, x, y: d * (0.5 * math.sqrt(math.pi) * (y * y)("exp")),
+unary("erfinv _npx_erfinv", erfinv, lambda d, x, y: d * (0.5 * SQRT_PI * (y * y)("exp")),
       "Inverse of the error function on [-1, 1].")
 unary("gamma _npx_gamma _sparse_gamma", lambda x: prim("gamma", x), lambda d, x, y: d * (y * x("_digamma")),
       "Gamma function.")
@@ -116,9 +121,6 @@ unary("zeros_like _sparse_zeros_like", lambda x: const(0, x.dtype), None, "Zeros
 unary("ones_like", lambda x: const(1, x.dtype), None, "Ones of x's shape and dtype.", keeps_integers=True)
 
 
-CAST_DTYPES = ("bool", "float16", "float32", "float64", "int32", "int64", "int8", "uint8")
-
-
 @op("BlockGrad", aliases=("stop_gradient", "_sparse_stop_gradient"))
 class BlockGrad(Unary):
     """x itself; no gradient passes, and none is needed from above.  MXNet operator BlockGrad."""
@@ -128,6 +130,11 @@ class BlockGrad(Unary):
 
     def formula(self, x: Expr) -> Expr:
         return x
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [None]
 
 
 @op("make_loss", aliases=("_sparse_make_loss",))
@@ -181,14 +188,14 @@ class Clip(Unary):
 
     def bounds(self, dtype: str) -> tuple[Expr, Expr]:
         """Both bounds as numbers of a dtype; for integers, cut to its range instead of wrapping."""
-        if is_float(dtype):
-            return number(self.a_min, dtype), number(self.a_max, dtype)
-        least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-        low, high = (max(least, min(most, bound)) for bound in (self.a_min, self.a_max))
+        low, high = single(self.a_min), single(self.a_max)
+        if not is_float(dtype):
+            least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            low, high = (max(least, min(most, bound)) for bound in (low, high))
         return number(low, dtype), number(high, dtype)
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
-        return ((x <= self.a_max) * (x >= self.a_min)).choose(d, d.zeros())
+        return ((x <= single(self.a_max)) * (x >= single(self.a_min))).choose(d, d.zeros())
 
 
 @op("hard_sigmoid")
@@ -199,11 +206,11 @@ class HardSigmoid(Unary):
     beta: float = param(0.5, doc="offset")
 
     def formula(self, x: Expr) -> Expr:
-        line = x * number(self.alpha, x.dtype) + number(self.beta, x.dtype)
+        line = x * number(single(self.alpha), x.dtype) + number(single(self.beta), x.dtype)
         return prim("maximum", 0, prim("minimum", line, 1))
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
-        return ((y > 0) * (y < 1)).choose(d * self.alpha, d.zeros())
+        return ((y > 0) * (y < 1)).choose(d * single(self.alpha), d.zeros())
 
 
 @op("smooth_l1", aliases=("_npx_smooth_l1",))

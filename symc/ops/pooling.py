@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
-from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -13,19 +12,17 @@ import numpy as np
 from ..core.errors import ShapeError
 from ..core.op import DTypes, Op, Shapes, check_rank, op, param
 from ..core.shapes import FullShape, Shape, unify
-from ..loopir.expr import Affine, Axis, Expr, IndexLike, cast, const, index_value, prim, select
-from ..loopir.expr import param as runtime_number
+from ..loopir.expr import Axis, Expr, cast, const, prim, select
 from ..loopir.kernel import Window
+from .windows import Position, divisor, flattened, powered, reaching, read, root
 
 if TYPE_CHECKING:
     from ..ir.builder import GraphBuilder
     from ..ir.graph import Value
-    from ..loopir.tensor import Lowering, Tensor
+    from ..loopir.tensor import Lowering
 
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
 NO_TAP = 2**31 - 1  # what `_pooling_argmax` stores for a window that holds no maximum (all NaN or empty)
-
-Position = IndexLike | Expr
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -58,7 +55,7 @@ class _Pooling(_Pooled):
     """What Pooling and Pooling_v1 share."""
 
     full_divisor: ClassVar[bool] = False  # averages divide by the whole window, wherever it lies
-    pads_zeros: ClassVar[bool] = False  # the padding takes part in a maximum, as zeros; ties share the gradient
+    is_tied: ClassVar[bool] = False  # every maximum of a window gets the whole gradient, not only the first
 
     if TYPE_CHECKING:
         pool_type: str
@@ -107,7 +104,7 @@ class _Pooling(_Pooled):
             raise ShapeError("Pooling: convention 'same' takes 3D input data in (batch, channel, x) without padding")
 
     def _out_extent(self, extent: int, k: int) -> int:
-        stride, pad = (self.stride or self.kernel and (1,) * len(self.kernel))[k], self.pad[k] if self.pad else 0
+        stride, pad = self.stride[k] if self.stride else 1, self.pad[k] if self.pad else 0
         padded = extent + 2 * pad
         if self.kernel[k] > padded:
             raise ShapeError(f"kernel size ({self.kernel[k]}) exceeds input ({extent} padded to {padded})")
@@ -120,7 +117,7 @@ class _Pooling(_Pooled):
         x = t.ins[0]
         axes = self.spatial_axes(x.rank)
         w = self.window(x.shape, t.out_shapes[0])
-        lowest = 0.0 if self.pads_zeros else float(np.finfo(x.dtype).min)
+        lowest = float(np.finfo(x.dtype).min)
 
         def element(*i: Position) -> Expr:
             if self.pool_type == "max":
@@ -141,7 +138,7 @@ class _Pooling(_Pooled):
         w = self.window(shape, g.shape(y[0]))
         window = {"kernel": w.kernel, "stride": w.stride, "pad": w.pad, "channels_last": self.is_channels_last}
         kind, seen = self.pool_type, [dy[0]]
-        if kind == "max" and not self.pads_zeros:
+        if kind == "max" and not self.is_tied:
             seen.append(g("_pooling_argmax", x[0], y[0], **window))
         elif kind in ("max", "lp"):
             kind = "ties" if kind == "max" else kind
@@ -195,7 +192,7 @@ class PoolingV1(_Pooling):
     """
 
     full_divisor = True
-    pads_zeros = True
+    is_tied = True
 
     kernel: tuple[int, ...] = param((), doc="extents of the window: (h, w)")
     pool_type: str = param("max", choices=("avg", "max", "sum"), doc="how a window is reduced")
@@ -207,6 +204,33 @@ class PoolingV1(_Pooling):
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         check_rank(ins[0], 4, 4, "Pooling_v1: Input data in (batch, channel, y, x)")
         return super().infer_shape(ins, outs)
+
+    @property
+    def is_padded(self) -> bool:
+        return any(self.pad) and not self.global_pool
+
+    def _padded(self, g: GraphBuilder, data: Value) -> tuple[Op, Value]:
+        """The operator without padding, and the padded data it works on."""
+        widths = (0, 0, 0, 0, *(p for p in self.pad for _ in range(2)))
+        return replace(self, pad=()), g("Pad", data, mode="constant", pad_width=widths)
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
+        if not self.is_padded:
+            return None
+        inner, padded = self._padded(g, x[0])
+        return [g.apply(inner, (padded,))[0]]
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        if not self.is_padded or dy[0] is None:
+            return super().gradient(g, x, y, dy)
+        inner, padded = self._padded(g, x[0])
+        (d,) = inner.gradient(g, (padded,), y, dy)
+        assert d is not None
+        shape = g.shape(x[0])
+        begin = (0, 0, *self.pad)
+        return [g("slice", d, begin=begin, end=tuple(b + n for b, n in zip(begin, shape)))]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -252,7 +276,7 @@ class PoolingArgmax(_Resolved):
                 is_maximum = prim("eq", value, y(*i))
                 if inside is not None:
                     is_maximum = prim("and", inside, is_maximum)
-                return select(is_maximum, cast(index_value(flattened(tap, w.kernel)), "int32"), none)
+                return select(is_maximum, cast(flattened(tap, w.kernel), "int32"), none)
 
             return t.reduce("min", w.kernel, candidate)
 
@@ -287,7 +311,7 @@ class PoolingGradient(_Resolved):
 
         def element(*p: Position) -> Expr:
             def passed_back(*j: Axis) -> Expr:
-                reached = [_reaching(p[a], j[k], k, w) for k, a in enumerate(axes)]
+                reached = [reaching(p[a], j[k], k, w) for k, a in enumerate(axes)]
                 q = list(p)
                 for a, (window, _, _) in zip(axes, reached):
                     q[a] = window
@@ -312,93 +336,3 @@ class PoolingGradient(_Resolved):
         if self.kind == "ties":
             return select(prim("eq", x, y), dy, 0.0)
         return dy if self.power == 1 else select(prim("eq", y, 0.0), 0.0, dy * powered(x / y, self.power - 1))
-
-
-def _reaching(p: Position, j: Axis, k: int, w: Window) -> tuple[Position, Expr, list[Expr]]:
-    """The j-th window that may cover element p along spatial axis k: its position, which of its taps p is, and the
-    conditions under which it really does."""
-    n_taps, stride, n_out = w.kernel[k], w.stride[k], w.out_extents[k]
-    shifted = as_expr(p) + w.pad[k]
-    if n_out <= -(-n_taps // stride):  # few windows: try them all
-        tap = shifted - as_expr(j) * stride
-        return j, tap, _outside_checks(tap, 0 - (n_out - 1) * stride, w.in_extents[k] - 1 + w.pad[k], n_taps)
-    last = shifted if stride == 1 else prim("floordiv", shifted, stride)
-    q = last - as_expr(j)
-    tap = shifted - q * stride
-    valid = [q >= 0, prim("lt", q, n_out)]
-    return prim("minimum", prim("maximum", q, 0), n_out - 1), tap, valid if stride == 1 else [*valid, tap < n_taps]
-
-
-def _outside_checks(value: Expr, low: int, high: int, extent: int) -> list[Expr]:
-    """The conditions for 0 <= value < extent that low <= value <= high leaves open."""
-    return [value >= 0] * (low < 0) + [value < extent] * (high >= extent)
-
-
-def as_expr(index: Position) -> Expr:
-    """An index as an int64 expression."""
-    return index if isinstance(index, Expr) else index_value(index)
-
-
-def read(
-    x: Tensor, axes: Sequence[int], w: Window, index: Sequence[Position], taps: Sequence[Axis], outside: float
-) -> tuple[Expr, Expr | None]:
-    """The element under a tap of the window at an output index, `outside` in the padding; and whether it is inside
-    (None: always)."""
-    source, checks = list(index), []
-    for k, a in enumerate(axes):
-        q, stride, pad, extent = index[a], w.stride[k], w.pad[k], w.in_extents[k]
-        position: Position
-        if isinstance(q, Expr):
-            position = q * stride + index_value(taps[k] - pad)
-        else:
-            position = Affine.of(q) * stride + taps[k] - pad
-        high = (w.out_extents[k] - 1) * stride + w.kernel[k] - 1 - pad
-        found = _outside_checks(as_expr(position), -pad, high, extent)
-        if found:
-            checks += found
-            position = prim("minimum", prim("maximum", as_expr(position), 0), extent - 1)
-        source[a] = position
-    value = x(*source)
-    if not checks:
-        return value, None
-    inside = reduce(lambda a, b: prim("and", a, b), checks)
-    return select(inside, value, outside), inside
-
-
-def flattened(taps: Sequence, kernel: FullShape) -> IndexLike | Expr:
-    """The row-major number of a tap."""
-    number = taps[0]
-    for tap, extent in zip(taps[1:], kernel[1:]):
-        number = number * extent + tap
-    return number
-
-
-def divisor(windows: Sequence[Position], w: Window, counts_padding: bool, full: bool, dtype: str) -> Expr:
-    """How many elements an average counts in the window at the given spatial position.
-
-    A window never reaches further than the padded data; without its padding only the data itself counts.
-    """
-    fixed, varying = [], []
-    for k, q in enumerate(windows):
-        kernel, stride, pad, extent = w.kernel[k], w.stride[k], w.pad[k], w.in_extents[k]
-        low, high = (-pad, extent + pad) if counts_padding else (0, extent)
-        reach = (w.out_extents[k] - 1) * stride + kernel - pad
-        if full or (-pad >= low and reach <= high):
-            fixed.append(kernel)
-            continue
-        start = as_expr(q) * stride - pad
-        stop = prim("minimum", start + kernel, high)
-        varying.append(stop - prim("maximum", start, low))
-    if not varying:
-        return runtime_number(float(prod(fixed)), dtype)
-    return cast(reduce(lambda a, b: a * b, varying) * prod(fixed), dtype)
-
-
-def powered(x: Expr, power: int) -> Expr:
-    """x ** power for a power of 1 to 3, without absolute value, as MXNet computes it."""
-    return reduce(lambda a, b: a * b, [x] * power)
-
-
-def root(x: Expr, power: int) -> Expr:
-    """The power-th root for a power of 1 to 3."""
-    return x if power == 1 else prim("sqrt" if power == 2 else "cbrt", x)

@@ -45,6 +45,11 @@ def number(value: float, dtype: str) -> Expr:
     return node_number((whole - limits.min) % 2**limits.bits + limits.min, dtype)
 
 
+def single(value: float) -> float:
+    """The float32 nearest to a number: what MXNet keeps of a parameter it declares as float."""
+    return float(np.float32(value))
+
+
 def flows(dy: Sequence[Value | None]) -> Value:
     """The head gradient of an operator with one output."""
     (head,) = dy
@@ -197,10 +202,11 @@ class Scalar(Elementwise):
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
-        data = Term(g, x[0])
+        data = Term(g, x[0]).cast(g.dtype(y[0]))
         operands: tuple[Operand, Operand] = (self.scalar, data) if self.is_reversed else (data, self.scalar)
         pull = self.pullbacks[1 if self.is_reversed else 0]
-        return values([pull and pull(Term(g, flows(dy)), *operands, Term(g, y[0]))])
+        found = pull and pull(Term(g, flows(dy)), *operands, Term(g, y[0]))
+        return values([found and found.cast(g.dtype(x[0]))])
 
 
 def binary(
@@ -338,6 +344,6 @@ def repeated(index: Index, shape: FullShape) -> Index:
 
 __all__ = [
     "Binary", "Broadcast", "Elementwise", "Index", "Movement", "Pullback", "Reduction", "Scalar", "Tensor", "Term",
-    "Unary", "binary", "broadcast_shape", "flows", "index_number", "kept_shape", "number", "repeated", "unary", "unify_all",
+    "Unary", "binary", "broadcast_shape", "flows", "index_number", "kept_shape", "number", "repeated", "single", "unary", "unify_all",
     "unify_extent", "values",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 
-from ..loopir.expr import Expr, prim, select
+from ..loopir.expr import Expr, cast, const, prim, select
 
-# Asymptotic series of digamma: ln z - 1/(2z) - sum of B(2k) / (2k z^2k)  (Abramowitz & Stegun 6.3.18).
-_DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760)
-_DIGAMMA_SHIFT = 8  # the series is good to 1e-13 beyond 8
+# Asymptotic series of digamma: ln z - 1/(2z) - sum of B(2k) / (2k z^2k)  (Abramowitz & Stegun 6.3.18), highest power
+# first; good to 1e-15 from 10 on.
+_DIGAMMA_SERIES = (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12)
+_DIGAMMA_FROM = 10
 
 # Inverse error function, central (w < 5) and tail polynomials in w = -ln((1 - x) (1 + x)), highest power first
 # (M. Giles, "Approximating the erfinv function", GPU Computing Gems, 2011).
@@ -19,19 +21,28 @@ _ERFINV_TAIL = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 
 
 
 def digamma(x: Expr) -> Expr:
-    """The derivative of ln(gamma(x)): recurrence up to 8, then the asymptotic series; reflected below 0.
+    """The derivative of ln(gamma(x)): recurrence up to 10, then the asymptotic series; reflected below 0.
 
-    At 0 and at negative integers it is infinite or NaN.
+    As in MXNet (special_functions-inl.h, after cephes), the logarithm of float64 data has float32 accuracy except at
+    positive integers up to 10, and 0 and negative integers give the largest float64.
     """
-    a = select(x < 0, 1 - x, x)
-    z = a + float(_DIGAMMA_SHIFT)
-    below = 1 / a
-    for k in range(1, _DIGAMMA_SHIFT):
-        below = below + 1 / (a + float(k))
-    inverse = 1 / z
-    value = prim("log", z) - 0.5 * inverse - inverse * inverse * _polynomial(_DIGAMMA_SERIES[::-1], inverse * inverse)
-    value = value - below
-    return select(x < 0, value - math.pi / prim("tan", math.pi * x), value)
+    is_integer = prim("eq", x, prim("floor", x))
+    is_reflected = x <= 0
+    z = start = select(is_reflected, 1 - x, x)
+    below: Expr | float = 0.0
+    for _ in range(_DIGAMMA_FROM):
+        is_small = z < float(_DIGAMMA_FROM)
+        below = below + select(is_small, 1 / z, const(0, x.dtype))
+        z = select(is_small, z + 1, z)
+    exact = prim("log", z)
+    rough = cast(cast(prim("log", cast(cast(z, "float32"), x.dtype)), "float32"), x.dtype)
+    logarithm = select(prim("and", is_integer, start <= float(_DIGAMMA_FROM)), exact, rough)
+    inverse = 1 / (z * z)
+    value = logarithm - 0.5 / z - inverse * _polynomial(_DIGAMMA_SERIES, inverse) - below
+    fraction = x - prim("floor", x + 0.5)
+    cotangent = select(prim("eq", prim("abs", fraction), 0.5), const(0, x.dtype), math.pi / prim("tan", math.pi * fraction))
+    largest = const(math.inf if x.dtype == "float32" else sys.float_info.max, x.dtype)
+    return select(is_reflected, select(is_integer, largest, value - cotangent), value)
 
 
 def erfinv(x: Expr) -> Expr:

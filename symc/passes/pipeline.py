@@ -15,14 +15,14 @@ from ..core.errors import GraphError
 from ..ir.graph import Graph
 from ..ir.kernels import KernelGraph
 from ..ir.text import graph_text
+from . import infer
 from .assign_layout import assign_layout
-from .base import Pass, PassContext
+from .base import Pass, PassContext, graph_pass
 from .eliminate_dead import eliminate_dead
 from .expand import expand
 from .fold_constants import fold_constants
 from .fuse import fuse
 from .gradient import gradient
-from .infer import infer_dtype, infer_shape
 from .insert_casts import insert_casts
 from .lower import lower
 from .mark_parameters import mark_parameters
@@ -30,6 +30,19 @@ from .merge_equal import merge_equal
 from .plan_memory import plan_memory
 from .simplify import simplify
 from .verify import verify
+
+
+@graph_pass(requires=(), provides=("shape",), keeps=("dtype",))
+def infer_shape(graph: Graph, context: PassContext) -> Graph:
+    """Every shape, from those of the inputs, in both directions (see passes.infer)."""
+    return infer.infer_shape(graph)
+
+
+@graph_pass(requires=("shape",), provides=("dtype",), keeps=("shape",))
+def infer_dtype(graph: Graph, context: PassContext) -> Graph:
+    """Every dtype, from those of the inputs, in both directions (see passes.infer)."""
+    return infer.infer_dtype(graph)
+
 
 # Inference and training run the same list: without gradients asked for, `gradient` returns the graph as it is, and
 # `fold_constants` finds frozen parameters only where nothing trains them.

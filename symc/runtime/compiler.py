@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from symc.codegen.cpu.backend import CpuBackend
 from symc.core.config import setting
@@ -63,4 +64,8 @@ def compile_graph(
             f"({len(built.compiled)} new), arena {arena.size_bytes if arena else 0} bytes, {spent * 1e3:.0f} ms",
             file=sys.stderr,
         )
+    if setting("SYMC_DUMP"):
+        from symc.runtime.dump import dump
+
+        dump(Path(setting("SYMC_DUMP")), trace, program)
     return Compiled(loaded, built.objects, trace, built.compiled, spent)

@@ -10,8 +10,7 @@ import numpy as np
 from .. import attribute, name
 from ..core.errors import ArgumentError, ArgumentTypeError, ParameterError, SymcError
 from ..core.op import Op
-from ..ir.graph import post_order
-from .node import HIDDEN_KEYS, Entry, SymbolNode, parse_op, user_origin
+from .node import HIDDEN_KEYS, Entry, SymbolNode, nodes_of, parse_op, user_origin
 
 if TYPE_CHECKING:
     from .symbol import Symbol
@@ -25,16 +24,17 @@ def apply(
     params: Mapping[str, Any],
     name_given: str | None = None,
     attr: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Symbol:
     """The symbol of operator `cls` applied to symbols, with parameters as Python objects or strings.
 
-    hint is what an automatic name is made of. Raises ParameterError for parameters, SymcError for inputs that the
-    operator does not take.
+    hint is what an automatic name is made of; extra are attributes that are no parameters (`lr_mult`). Raises
+    ParameterError for parameters, SymcError for inputs that the operator does not take.
     """
     from .symbol import Symbol
 
     node_name = name.current().get(name_given, hint)
-    attrs = param_attrs({**params, **attribute.current().get(attr)})
+    attrs = param_attrs({**(extra or {}), **attribute.current().get(attr), **params})
     if positional and keyword and cls.variadic:
         raise ArgumentTypeError(
             "Operators with variable length input can only accept input"
@@ -44,8 +44,11 @@ def apply(
         attrs[cls.variadic] = str(len(positional) + len(keyword))
     op = parse_op(cls, attrs)
     node = SymbolNode(op, node_name, attrs, origin=user_origin())
-    node.inputs = connect(node, [_single(s, f"Argument {i}") for i, s in enumerate(positional)],
-                          {k: _single(s, f"Keyword Argument {k}") for k, s in keyword.items()})
+    node.inputs = connect(
+        node,
+        [_single(s, f"Argument {i}") for i, s in enumerate(positional)],
+        {k: _single(s, f"Keyword Argument {k}") for k, s in keyword.items()},
+    )
     read_versions(node)
     set_input_attrs(node)
     return Symbol(node.visible())
@@ -105,7 +108,7 @@ def connect(node: SymbolNode, positional: Sequence[Entry], keyword: Mapping[str,
     if len(positional) > len(wanted):
         raise SymcError(
             f"Incorrect number of arguments, requires {len(wanted)}, provided {len(positional)}, "
-            f"in operator {node.op.name}(name=\"{node.name}\")"
+            f'in operator {node.op.name}(name="{node.name}")'
         )
     rest = wanted[len(positional) :]
     check_keywords("Symbol.Compose", keyword, rest)
@@ -151,12 +154,16 @@ def set_input_attrs(node: SymbolNode) -> None:
 def substitute(symbol: Symbol, replacements: Mapping[str, Symbol], new_name: str | None) -> None:
     """Replaces variables of a symbol (in place) by the single output of other symbols, by name."""
     entries = {k: _single(s, f"Keyword Argument {k}") for k, s in replacements.items()}
-    nodes = list(post_order(h.node for h in symbol.heads))
+    nodes = nodes_of(symbol.heads)
     check_keywords("Symbol.Compose", entries, [n.name for n in nodes if n.is_variable])
     if new_name:
         symbol.heads[0].node.name = new_name
+
+    def replaced(found: Sequence[Entry]) -> list[Entry]:
+        return [entries.get(e.node.name, e) if e.node.is_variable else e for e in found]
+
     for node in nodes:
         if any(n.is_variable and n.name in entries for n, _ in node.inputs):
-            node.inputs = [entries[n.name] if n.is_variable and n.name in entries else Entry(n, k) for n, k in node.inputs]
+            node.inputs = replaced(node.inputs)
             read_versions(node)
-    symbol.heads = [entries[n.name] if n.is_variable and n.name in entries else Entry(n, k) for n, k in symbol.heads]
+    symbol.heads = replaced(symbol.heads)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .symbol import Symbol
 
 # Attributes users set without underscores; MXNet keeps them as `__key__`, out of the operator's parameters.
-HIDDEN_KEYS = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage", "profiler_scope")
+HIDDEN_KEYS = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage")
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -94,11 +94,16 @@ class SymbolNode:
         return f"<SymbolNode {self.op_name} {self.name}>"
 
 
+def nodes_of(heads: Iterable[Entry]) -> list[SymbolNode]:
+    """Every node the heads need, inputs before users, in MXNet's depth-first order."""
+    return list(post_order(node for node, _ in heads))  # type: ignore[misc, arg-type]
+
+
 def copy_graph(heads: Iterable[Entry]) -> list[Entry]:
     """The heads of a copy of the graph: new nodes, shared operator instances."""
     heads = list(heads)
     new: dict[SymbolNode, SymbolNode] = {}
-    for node in post_order(h.node for h in heads):  # type: ignore[attr-defined]
+    for node in nodes_of(heads):
         inputs = [Entry(new[n], k) for n, k in node.inputs]
         copy = SymbolNode(node.op, node.name, dict(node.attrs), inputs, node.origin)
         copy.versions, copy.version, copy.subgraphs = node.versions, node.version, node.subgraphs

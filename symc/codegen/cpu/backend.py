@@ -6,7 +6,7 @@ import functools
 import hashlib
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from symc.core.config import setting
 from symc.loopir.kernel import Contraction, LoopKernel
 
 _loaded: dict[tuple[str, str], int] = {}  # (target fingerprint, kernel name) -> address; code is never unloaded
+_preloaded: dict[str, bytes] = {}  # cache key -> object code the user trusts, from artifacts
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,24 @@ class CpuBackend:
             return [schedule_contraction(kernel, self.target)]
         return list(schedule_nest(kernel, self.target))
 
+    def identity(self) -> str:
+        """Target, compiler and generator: object code of equal names and equal identities is interchangeable."""
+        return f"{self.target.fingerprint()} {toolchain()} {generator_version()}"
+
+    def preload(self, objects: Mapping[str, bytes]) -> None:
+        """Object code by kernel name that `compile` shall use; trusted, and made by a backend of the same identity."""
+        _preloaded.update({f"{name} {self.identity()}": data for name, data in objects.items()})
+
     def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
-        """Object code of kernels, taken from the cache or compiled."""
+        """Object code of kernels: preloaded, taken from the cache, or compiled."""
         result = CompiledKernels()
         cache = kernel_cache()
-        identity = f"{self.target.fingerprint()} {toolchain()} {generator_version()}"
+        identity = self.identity()
         for code in codes:
             if code.name in result.objects:
                 continue
             key = f"{code.name} {identity}"
-            data = cache.get(key)
+            data = _preloaded.get(key) or cache.get(key)
             if data is None:
                 start = time.perf_counter()
                 data = compile_function(code.build(), code.name, self.target)

@@ -86,9 +86,7 @@ class Lanes:
             return scalar
         blank = ir.Constant(self.of(scalar.type), ir.Undefined)
         first = self.b.insert_element(blank, scalar, I32(0))
-        zeros = ir.values.FormattedConstant(I32, "zeroinitializer")
-        zeros.type = ir.VectorType(I32, self.n)
-        return self.b.shuffle_vector(first, blank, zeros)
+        return self.b.shuffle_vector(first, blank, ir.Constant(ir.VectorType(I32, self.n), [I32(0)] * self.n))
 
     def extract(self, x: ir.Value, lane: int) -> ir.Value:
         return x if self.n == 1 else self.b.extract_element(x, I32(lane))

@@ -85,16 +85,12 @@ def _text(root: Expr, names: dict[Expr, str]) -> str:
     return "{" + ", ".join([*lines, known[root]]) + "}"
 
 
-Placement = Callable[[Affine, Sequence[Axis]], "tuple[int, int, int]"]
+# (store, stride of each of its axes) -> (row stride, column stride); ValueError: not evenly spaced
+Flatten = Callable[[Store, dict[Axis, int]], "tuple[int, int]"]
 
 
-def epilogue_of(c: Contraction, flatten: Callable[[Store, dict[Axis, int]], tuple[int, int]]) -> Epilogue:
-    """The epilogue of a contraction.
-
-    `flatten(store, strides)` turns the stride of each of a store's axes into (row stride, column stride), or raises
-    ValueError with the reason why rows or columns are not evenly spaced.
-    Raises CodegenError naming the buffer that the kernel cannot walk.
-    """
+def epilogue_of(c: Contraction, flatten: Flatten) -> Epilogue:
+    """The epilogue of a contraction; raises CodegenError naming the buffer that the kernel cannot walk."""
     stores: list[tuple[Operand, Expr]] = []
     loads: dict[Expr, Operand] = {}
     params: dict[Expr, None] = {}
@@ -123,11 +119,15 @@ def epilogue_of(c: Contraction, flatten: Callable[[Store, dict[Axis, int]], tupl
             value = old + value
         stores.append((target, value))
         written.add(store.buffer)
+    places = {target.buffer: target for target, _ in stores}
+    for operand in loads.values():
+        if places.get(operand.buffer, operand) != operand:
+            raise _refusal(c, operand.buffer, "it is read at another place than it is written")
     return Epilogue(tuple(stores), loads, tuple(params))
 
 
 def _operand(c: Contraction, store: Store, name: str, index: tuple[Affine | Expr, ...],
-             flatten: Callable[[Store, dict[Axis, int]], tuple[int, int]]) -> Operand:
+             flatten: Flatten) -> Operand:
     buffer = buffer_of(c, name)
     if any(isinstance(component, Expr) for component in index):
         raise _refusal(c, name, "its index is computed")
@@ -187,16 +187,38 @@ def emit_stores(simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word
 
     b = simd.builder
     walker = _Operands(simd, epilogue, desc, bufs, first_word, place)
+    columns = []  # one emitter for each vector that knows what all rows share
+    for v in range(len(place.masks)):
+        columns.append(VectorEmitter(b, simd.lanes, lambda e, v=v: walker.leaf(e, 0, v, None)))
+        for e in _shared_by_rows(epilogue):
+            columns[-1].value(e)
     results: list[list[list[Any]]] = []
     for r, row in enumerate(sums):
         results.append([])
         for v, total in enumerate(row):
             emitter = VectorEmitter(b, simd.lanes, lambda e, r=r, v=v, total=total: walker.leaf(e, r, v, total))
+            emitter.known.update(columns[v].known)
             results[-1].append([emitter.value(value) for _, value in epilogue.stores])
     for r, row in enumerate(results):
         for v, values in enumerate(row):
             for (operand, _), value in zip(epilogue.stores, values):
                 simd.store(value, walker.address(operand, r, v), place.masks[v])
+
+
+def _shared_by_rows(epilogue: Epilogue) -> list[Expr]:
+    """The largest sub-expressions that have the same value in every row (scale / sqrt(variance + eps))."""
+    shared: dict[Expr, None] = {}
+    differs: dict[Expr, bool] = {}
+    for _, root in epilogue.stores:
+        for e in walk(root):
+            operand = epilogue.loads.get(e)
+            if e.op == "load":
+                differs[e] = operand is None or operand.row_stride != 0
+            else:
+                differs[e] = any(differs[a] for a in e.args)
+            if differs[e]:
+                shared.update(dict.fromkeys(a for a in e.args if not differs[a]))
+    return list(shared)
 
 
 class _Operands:

@@ -25,6 +25,7 @@ PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 1_600_000  # about 20 us of one core
 CHUNK_BYTES = 400_000  # about 20 us of memory traffic
 MAX_CHUNKS = 32
+GRADIENT_TILES_FROM_MEMORY = 16  # 3 bytes a cycle instead of 12 for one 8 x 2 tile at a time
 
 
 def schedule_contraction(c: Contraction, target: Target) -> KernelCall:
@@ -97,7 +98,7 @@ def _depthwise(c: Contraction, source: Buffer, target: Target) -> KernelCall:
     images = images_per_table(c.batch, g.n_rows, tile.rows)
     problem = depthwise.Problem(
         dtype=source.dtype, x=_ref(source), factor=_ref(buffer_of(c, c.rhs)),
-        # A segment's weight position counts vectors groups of the tile's columns, one for each tap.
+        # The packed weight has one vector group for each tap, so that is the length of a segment.
         tables=tile_tables(g.of_images(images).with_channels(tile.columns), tile.rows), channels=c.groups,
         panel_stride=g.n_taps * tile.columns, epilogue=_epilogue(c), n_repeats=c.batch // max(1, images),
         rows_per_table=images * g.n_rows, x_repeat_stride=images * g.image_stride)
@@ -158,13 +159,24 @@ def _weight_gradient(c: Contraction, x: Buffer, dy: Buffer, target: Target) -> K
         n_runs=g.n_taps // width, run_columns=width * g.channels, epilogue=_epilogue(c))
     n_panels = c.groups * problem.n_runs * -(-problem.run_columns // tile.columns)
     n_row_tiles = -(-rows // tile.rows)
-    wanted = _chunks(c.work_flops, 0)
-    block_tiles = min(n_row_tiles, weight_gradient.STACK_TILES, max(1, n_row_tiles * n_panels // wanted))
-    n_units = n_panels * -(-n_row_tiles // block_tiles)
-    n_chunks = max(1, min(wanted, n_units))
+    operand_bytes = (size_of(x.shape) + size_of(dy.shape)) * ITEM_SIZE[x.dtype]
+    block_tiles, block_panels, n_chunks = _gradient_units(c, n_row_tiles, n_panels, operand_bytes)
     reason = (f"{tile} tile, {n_row_tiles} tiles of output channels x {n_panels} panels of (tap, channel), pixels in "
-              f"blocks of {weight_gradient.BLOCK_PIXELS}; unit = {block_tiles} tiles x 1 panel, {n_chunks} chunks")
-    return weight_gradient.emit(problem, tile, block_tiles * tile.rows, n_chunks, _has_masks(target), reason)
+              f"blocks of {weight_gradient.BLOCK_PIXELS}; unit = {block_tiles} tiles x {block_panels} panels, "
+              f"{n_chunks} chunks")
+    return weight_gradient.emit(problem, tile, block_tiles * tile.rows, block_panels, n_chunks, _has_masks(target),
+                                reason)
+
+
+def _gradient_units(c: Contraction, n_row_tiles: int, n_panels: int, operand_bytes: int) -> tuple[int, int, int]:
+    """(row tiles, panels, chunks): every unit streams all pixels, so from memory it must have tiles that share them."""
+    wanted = _chunks(c.work_flops, 0)
+    least = GRADIENT_TILES_FROM_MEMORY if operand_bytes > WEIGHTS_IN_L2_BYTES else 1
+    tiles = min(weight_gradient.STACK_TILES, max(least, n_row_tiles * n_panels // wanted))
+    block_tiles = min(n_row_tiles, tiles)
+    block_panels = max(1, min(n_panels, tiles // block_tiles))
+    n_units = -(-n_row_tiles // block_tiles) * -(-n_panels // block_panels)
+    return block_tiles, block_panels, max(1, min(wanted, n_units))
 
 
 def gradient_buffer(c: Contraction, name: str) -> Buffer:

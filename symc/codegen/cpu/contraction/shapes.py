@@ -20,8 +20,8 @@ WIDE_GRADIENT_SHAPES = {(8, 3): 1.0, (8, 2): 0.97, (8, 1): 0.9, (4, 4): 0.95, (4
 NARROW_GRADIENT_SHAPES = {(6, 2): 1.0, (4, 3): 0.97, (4, 2): 0.93, (4, 1): 0.54, (2, 4): 0.8, (1, 8): 0.5, (1, 4): 0.45,
                           (1, 1): 0.2}
 # Depthwise: the address of a row is used by all vectors, so more vectors cost less.
-WIDE_DEPTHWISE_SHAPES = {(7, 4): 1.0, (7, 2): 0.8, (7, 1): 0.5, (3, 4): 0.9, (1, 4): 0.5, (1, 1): 0.2}
-NARROW_DEPTHWISE_SHAPES = {(6, 2): 0.8, (3, 4): 0.9, (6, 1): 0.5, (3, 2): 0.7, (1, 4): 0.5, (1, 1): 0.2}
+WIDE_DEPTHWISE_SHAPES = {(7, 4): 1.0, (7, 3): 0.95, (7, 2): 0.9, (7, 1): 0.5, (3, 4): 0.9, (1, 4): 0.5, (1, 1): 0.2}
+NARROW_DEPTHWISE_SHAPES = {(3, 4): 0.9, (6, 2): 0.7, (3, 2): 0.65, (6, 1): 0.5, (1, 4): 0.5, (1, 1): 0.2}
 PART_OF_VECTOR = {1: 1.0, 2: 0.75, 4: 0.4}  # speed per element of vectors of lanes / n
 
 # More rows than L1 has ways (8) at multiples of a way's size (4 KB) evict each other: 1024 channels, 14 rows ran at

@@ -130,9 +130,9 @@ def row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
     natural = np.arange(g.n_rows)
     signature = np.packbits(inside, axis=1)
     _, group = np.unique(signature, axis=0, return_inverse=True)
-    candidates = [natural, np.argsort(group.reshape(-1), kind="stable")]
+    grouped = np.argsort(group.reshape(-1), kind="stable")
     best: tuple[np.ndarray, int] | None = None
-    for order in candidates:
+    for order in (natural, grouped):
         padded = np.pad(order, (0, -len(order) % n_rows), mode="edge").reshape(-1, n_rows)
         visited = int(inside[padded].any(axis=1).sum())
         if best is None or visited < best[1]:

@@ -14,7 +14,7 @@ from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
 from symc.loopir.kernel import Buffer, Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Linear:
     """constant + sum(coefficients[axis] * axis); no coefficient is zero."""
 
@@ -22,7 +22,7 @@ class Linear:
     constant: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Access:
     """The byte position of one element: `linear` from the buffer's start plus stride * value of computed components."""
 
@@ -39,7 +39,7 @@ class Access:
         return self.linear.coefficients.get(axis, 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoreForm:
     """One store: where to, what, over which axes; `private` axes alone decide which element is written."""
 
@@ -60,7 +60,7 @@ class StoreForm:
         return (self.value, *(e for _, e in self.access.computed))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Form:
     """A group of stores with the tables of everything in their expressions that depends on axes."""
 

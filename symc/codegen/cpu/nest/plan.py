@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from symc.codegen.cpu import maths
@@ -29,6 +29,8 @@ Kind = Literal["lane", "row", "tile", "scalar"]
 MAX_LANES = 32  # of small integers: what is done lane by lane (libm, gather) must not explode
 MIN_CHUNK_WORK = 32_768  # elements of simple work; about 10 us, so that handing out a chunk (0.1 us) does not show
 MAX_CHUNKS = 64
+SHORT_ROW = 256  # elements: rows of up to 1 KB are walked column block by column block without loss
+LONG_ROW = 8192  # elements: beside 2 us of work the start of a body (20 to 50 ns) does not show
 
 # Work per element relative to an addition with its loads and store; measured 0.3, 0.5 to 1 and 3 to 15 ns.
 _SIMPLE, _DIVISION, _POLYNOMIAL, _LIBRARY = 0.25, 1.0, 2.5, 20.0
@@ -36,7 +38,7 @@ _GATHER = 1.2  # of one element against one vector
 _REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StorePlan:
     """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it)."""
 
@@ -45,7 +47,7 @@ class StorePlan:
     vector: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The schedule of one form."""
 
@@ -55,11 +57,12 @@ class Plan:
     unroll: int
     outer: tuple[str, ...]
     vector: str | None  # lane and tile: the axis of the lanes
+    blocked: str | None  # the axis whose range is cut into blocks, one per unit of work
     cross: str | None  # tile: the axis the strided loads are contiguous along
     row_vectors: dict[Expr, str | None]  # reductions in scalar surroundings: the axis of their lanes
     stores: tuple[StorePlan, ...]
     reason: str
-    cost: float = field(compare=False)
+    cost: float
 
 
 def plan_form(form: Form, target: Target) -> Plan:
@@ -112,11 +115,41 @@ def _by_stride(axes: Iterable[str], access: Access) -> tuple[str, ...]:
 def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Plan:
     cost = _cost(form, lanes, {vector})
     outer = tuple(a for a in axes if a != vector)
+    if not form.reduce_axes and outer and form.extents[vector] <= LONG_ROW:
+        return _swept_plan(form, lanes, outer, vector, cost)
     stores = _group(form, {s: (_by_stride((a for a in s.axes if a not in axes), s.access), None) for s in form.stores})
     inner = "reductions lane by lane, " if form.reduce_axes else ""
     unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
     reason = f"{inner}lanes along {vector}: {_walks(form, vector)}"
-    return Plan(form, "lane", lanes, unroll, outer, vector, None, _row_vectors(form, lanes), stores, reason, cost)
+    return Plan(form, "lane", lanes, unroll, outer, vector, vector, None, _row_vectors(form, lanes), stores, reason, cost)
+
+
+def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cost: float) -> Plan:
+    """Elementwise work on short rows: a loop over rows inside the body, so that its start is paid once a block.
+
+    Where something costly (a square root for BatchNorm) or a short row is the same in all rows, the lanes run
+    outside and the rows inside, else the rows are streamed one after the other.
+    """
+    def saved(sweep: str) -> float:
+        return sum(operation_cost(e) for e in form.every() if e.op not in ("load", "index") and sweep not in form.free(e))
+
+    sweep = max(reversed(outer), key=lambda a: min(saved(a), 1.0) if form.extents[a] >= 4 else -1.0)
+    outer = tuple(a for a in outer if a != sweep)
+    if form.extents[vector] <= SHORT_ROW or saved(sweep) - _saved_by_scalars(form, vector, sweep) >= _DIVISION:
+        stores = (StorePlan(form.stores, (sweep,), None),)
+        reason = f"lanes along {vector} ({_walks(form, vector)}), rows {sweep} inside"
+        unroll = 4 if _weight(form) <= 3 else 2
+        return Plan(form, "lane", lanes, unroll, outer, vector, sweep, None, {}, stores, reason, cost)
+    stores = (StorePlan(form.stores, (sweep,), vector),)
+    reason = f"rows {sweep}, lanes along {vector} inside: {_walks(form, vector)}"
+    unroll = 2 if _weight(form) <= 2 else 1
+    return Plan(form, "row", lanes, unroll, outer, None, sweep, None, {}, stores, reason, cost)
+
+
+def _saved_by_scalars(form: Form, vector: str, sweep: str) -> float:
+    """Work that is the same in all rows and all lanes: done once in any order of the loops."""
+    return sum(operation_cost(e) for e in form.every()
+               if e.op not in ("load", "index") and not form.free(e) & {vector, sweep})
 
 
 def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
@@ -134,7 +167,7 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
     kind: Kind = "row" if used else "scalar"
     reason = "each reduction along its own axes, then the stores" if form.reduce_axes else "no axis to vectorise"
     unroll = 4 if _weight(form) <= 3 else 2
-    return Plan(form, kind, lanes if used else 1, unroll, axes, None, None, vectors, _group(form, loops), reason, cost)
+    return Plan(form, kind, lanes if used else 1, unroll, axes, None, None, None, vectors, _group(form, loops), reason, cost)
 
 
 def _plan_ordered(form: Form, lanes: int) -> Plan:
@@ -148,7 +181,7 @@ def _plan_ordered(form: Form, lanes: int) -> Plan:
     reason = f"elements may be written twice: {', '.join(serial)} in order"
     unroll = 4 if _weight(form) <= 3 else 1
     kind: Kind = "lane" if vector else "scalar"
-    return Plan(form, kind, lanes if vector else 1, unroll, outer, vector, None, {}, stores, reason, 0.0)
+    return Plan(form, kind, lanes if vector else 1, unroll, outer, vector, vector, None, {}, stores, reason, 0.0)
 
 
 def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: Plan) -> Plan | None:
@@ -167,7 +200,7 @@ def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: Plan) -> Pla
             outer = tuple(a for a in axes if a not in (v, w))
             stores = (StorePlan(form.stores, (), None),)
             reason = f"{lanes} x {lanes} tiles: loads contiguous along {w}, stores along {v}"
-            return Plan(form, "tile", lanes, 1, outer, v, w, {}, stores, reason, best.cost)
+            return Plan(form, "tile", lanes, 1, outer, v, v, w, {}, stores, reason, best.cost)
     return None
 
 
@@ -270,9 +303,11 @@ def split(plan: Plan, step: int) -> tuple[int, int, int]:
     form = plan.form
     n_outer = _trips(form, plan.outer)
     wanted = max(1, min(MAX_CHUNKS, int(total_work(form) // MIN_CHUNK_WORK)))
-    if plan.vector is None:
+    if plan.blocked is None:
         return 1, 1, min(wanted, n_outer)
-    extent = form.extents[plan.vector]
+    extent = form.extents[plan.blocked]
+    if plan.blocked != plan.vector:
+        step = 1
     n_blocks = 1 if n_outer >= wanted else math.ceil(wanted / n_outer)
     block = max(step, math.ceil(extent / n_blocks / step) * step)
     n_blocks = math.ceil(extent / block)

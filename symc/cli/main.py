@@ -1,0 +1,127 @@
+"""`symc`: the console script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from symc.cli import bench, cache, compile, inspect, ops, run, verify
+from symc.cli.report import Report, UsageError
+from symc.core.config import setting
+from symc.core.errors import SymcError
+
+VERBS: tuple[ModuleType, ...] = (inspect, run, compile, verify, bench, ops, cache)
+
+FAULT, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+
+_DESCRIPTION = """\
+symc compiles MXNet Symbol graphs into a few fused kernels and runs them as one native call.
+
+MODEL is a .symc file, a -symbol.json file (with --params), a prefix (with --epoch), or one of the built-in networks:
+mlp, lenet, resnet-18, resnet-50, inception-bn, mobilenet, squeezenet, vgg-16."""
+
+_EPILOG = """\
+exit codes: 0 fine, 1 the model or the data is at fault, 2 the arguments are
+environment: SYMC_DEBUG=1..5 tells more (1 and up: tracebacks), SYMC_NUM_THREADS, SYMC_CACHE_DIR, SYMC_DUMP=dir
+
+example: symc run resnet-18"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; nothing but SystemExit of argparse leaves it."""
+    warnings.showwarning = _show_warning
+    args = _parser().parse_args(arguments)
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        report: Report = args.execute(args)
+    except UsageError as error:
+        return _failed(args, error, str(error), USAGE)
+    except SymcError as error:
+        return _failed(args, error, str(error), FAULT)
+    except MemoryError as error:
+        return _failed(args, error, f"out of memory: {error}", FAULT)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _failed(args, error, f"{error.filename or 'input or output'}: {error.strerror or error}", FAULT)
+    except Exception as error:  # the last resort: a defect of symc must not look like one of the user's program
+        return _failed(args, error, f"internal error, {type(error).__name__}: {error}; SYMC_DEBUG=1 shows where", FAULT)
+    print(json.dumps(_finite(report.data), indent=1) if args.json else report.text)
+    return report.exit_code
+
+
+def _failed(args: argparse.Namespace, error: BaseException, message: str, code: int) -> int:
+    if setting("SYMC_DEBUG"):
+        traceback.print_exception(error, file=sys.stderr)
+    print(f"symc {args.verb}: {message}", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"error": {"type": type(error).__name__, "message": message, "exit_code": code}}, indent=1))
+    return code
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"symc: warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "symc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action=_Version, help="print the versions of symc and of what it stands on")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for module in VERBS:
+        name = module.__name__.rsplit(".", 1)[-1]
+        verb = verbs.add_parser(
+            name,
+            help=module.HELP,
+            description=f"{(module.__doc__ or '').strip()}",
+            epilog="examples:\n" + "\n".join(f"  {e}" for e in module.EXAMPLES),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print the result as JSON")
+        execute: Callable[[argparse.Namespace], Report] = module.execute
+        verb.set_defaults(execute=execute)
+    return parser
+
+
+class _Version(argparse.Action):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, nargs=0)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from symc.artifact import versions
+
+        print(", ".join(f"{package} {version}" for package, version in versions().items()))
+        parser.exit()

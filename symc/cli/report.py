@@ -1,0 +1,37 @@
+"""What a verb hands back: the same facts as JSON and as text; and what it tells while it works."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from symc.core.errors import SymcError
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of a verb: `data` is printed with --json, `text` without."""
+
+    data: Mapping[str, Any]
+    text: str
+    exit_code: int = 0
+
+
+class UsageError(SymcError):
+    """The arguments of a command are at fault (exit code 2); everything else is the model's or the data's (1)."""
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Shows on a terminal what is being done, and nothing anywhere else."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"\r\x1b[K{what} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,208 @@
+"""Depthwise windows: one weight a channel and tap, vectors over channels, no reduction over channels.
+
+    forward, data gradient:  y[pixel, c] = sum over taps of    w[tap, c] * x[position(pixel, tap), c]
+    weight gradient:         w[tap, c]   = sum over pixels of  dy[pixel, c] * x[position(pixel, tap), c]
+
+Both are the same kernel: rows x vectors of sums, each segment loads one vector group of the *factor* (w or dy) and one
+of x for each row.  Only the tables differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
+from symc.core.dtypes import ITEM_SIZE
+
+from .descriptor import Descriptor
+from .epilogue import Epilogue, Place, emit_stores
+from .forward import Blocking
+from .micro import Tile, row_pointer, with_masks
+from .simd import I8, Simd, counted_loop, i64
+from .tables import Geometry, TileTables, source_offsets
+
+SOURCE = '''
+def kernel(chunk, n_chunks, desc, bufs):
+    """Depthwise sums over windows, register tile of {tile}, {dtype}.
+
+    {epilogue}
+    """
+    {words}
+    n_units = n_blocks * n_panels
+    for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
+        block = unit // n_panels
+        panel = unit - block * n_panels
+        column = panel * {columns}
+        first_tile = block * block_tiles
+        last_tile = first_tile + block_tiles
+        if last_tile > n_tiles:
+            last_tile = n_tiles
+        repeat = first_tile // table_tiles
+        tile = first_tile - repeat * table_tiles
+        for _ in range(first_tile, last_tile):
+            register_tile(desc, bufs, x + column * {item} + repeat * x_repeat_bytes, factor + panel * panel_bytes,
+                          tiles + tile * {tile_bytes}, segments, zero_page, repeat * table_rows, column,
+                          n_columns - column, n_sums, x_sum_bytes, factor_sum_bytes)
+            tile += 1
+            if tile == table_tiles:
+                tile = 0
+                repeat += 1
+'''
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Sums over windows of each channel alone; strides in elements.
+
+    n_repeats  the tables serve that many groups of rows (images of a forward pass)
+    n_sums     each sum continues over that many groups of segments (images of a weight gradient)
+    """
+
+    dtype: str
+    x: Ref
+    factor: Ref
+    tables: TileTables
+    channels: int
+    panel_stride: int
+    epilogue: Epilogue
+    n_repeats: int = 1
+    rows_per_table: int = 0
+    x_repeat_stride: int = 0
+    n_sums: int = 1
+    x_sum_stride: int = 0
+    factor_sum_stride: int = 0
+
+
+def gradient_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, n_rows: int) -> TileTables:
+    """Tables of a weight gradient: rows are taps (the last one repeated), segments the pixels that see one of them."""
+    taps = np.pad(np.arange(g.n_taps), (0, -g.n_taps % n_rows), mode="edge").reshape(-1, n_rows)
+    image, pixel = np.divmod(np.arange(g.n_rows), max(1, g.n_rows // max(1, g.images)))
+    dy_offsets = image * dy_image_stride + pixel * dy_pixel_stride
+    offsets = source_offsets(g)
+    segments, headers, begin = [], [], 0
+    for tile in taps:
+        seen = offsets[:, tile]
+        visible = np.flatnonzero((seen >= 0).any(axis=1))
+        ones = np.ones(len(visible), int)
+        segments.append(np.concatenate([dy_offsets[visible, None], ones[:, None], seen[visible]], axis=1))
+        headers.append([begin, len(visible), *tile])
+        begin += len(visible)
+    return TileTables(np.array(headers, np.int32), np.concatenate(segments).astype(np.int32), begin, 1)
+
+
+def emit(problem: Problem, tile: Tile, blocking: Blocking, reason: str, has_masks: bool) -> KernelCall:
+    """The kernel and its call; units are blocks of tiles x panels, panels of a block follow each other."""
+    item = ITEM_SIZE[problem.dtype]
+    tables = problem.tables
+    n_tiles = len(tables.tiles) * problem.n_repeats
+    d = Descriptor()
+    d.add("x", problem.x)
+    d.add("factor", problem.factor)
+    d.add("tiles", Table(tables.tiles))
+    d.add("segments", Table(tables.segments))
+    d.add("zero_page", Table(np.zeros(tile.columns, problem.dtype)))
+    d.add("n_blocks", -(-n_tiles // blocking.block_tiles))
+    d.add("n_panels", -(-problem.channels // tile.columns))
+    d.add("block_tiles", blocking.block_tiles)
+    d.add("n_tiles", n_tiles)
+    d.add("table_tiles", max(1, len(tables.tiles)))
+    d.add("table_rows", problem.rows_per_table)
+    d.add("x_repeat_bytes", problem.x_repeat_stride * item)
+    d.add("panel_bytes", problem.panel_stride * item)
+    d.add("n_columns", problem.channels)
+    d.add("n_sums", problem.n_sums)
+    d.add("x_sum_bytes", problem.x_sum_stride * item)
+    d.add("factor_sum_bytes", problem.factor_sum_stride * item)
+    code = _code(problem.dtype, tile, problem.epilogue, d, has_masks, problem.n_sums > 1)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, reason)
+
+
+def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> KernelCode:
+    stores = epilogue.structure()
+    structure = f"depthwise {dtype} {tile} masks={has_masks} sums={has_sums}: {stores}"
+    source = SOURCE.format(tile=tile, dtype=dtype, epilogue=stores, words="\n    ".join(d.lines()),
+                           columns=tile.columns, item=ITEM_SIZE[dtype], tile_bytes=4 * (2 + tile.rows)).lstrip()
+
+    def build() -> Callable[..., Any]:
+        scope = {"register_tile": _register_tile(dtype, tile, epilogue, d.length, has_masks, has_sums)}
+        exec(source, scope)
+        return scope["kernel"]
+
+    return KernelCode("depthwise", structure, source, build)
+
+
+def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool,
+                   has_sums: bool) -> Any:
+    from numba import types
+    from numba.extending import intrinsic
+
+    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        (desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns,
+         n_sums, x_sum_bytes, factor_sum_bytes) = arguments
+        simd = Simd(b, dtype, tile.lanes)
+        header = simd.pointer(record)
+        begin = b.mul(simd.load_int32(header, 0), i64(4 * (2 + tile.rows)))
+        listed, count = simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1)
+        rows = [b.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
+        def finish(masks: list[Any]) -> None:
+            def part(number: Any) -> list[Any]:
+                x_at = simd.at(simd.pointer(x), b.mul(number, x_sum_bytes))
+                factor_at = simd.at(simd.pointer(factor), b.mul(number, factor_sum_bytes))
+                return emit_windows(simd, tile, x_at, simd.pointer(zero_page), factor_at, listed, count, masks)
+
+            total = _totals(simd, tile, n_sums, part) if has_sums else part(i64(0))
+            sums = [total[r * tile.vectors:(r + 1) * tile.vectors] for r in range(tile.rows)]
+            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, masks))
+
+        with_masks(simd, tile, n_columns, has_masks, finish)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def register_tile(typing, desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns, n_sums,
+                      x_sum_bytes, factor_sum_bytes):
+        return types.void(desc, bufs, *[types.int64] * 11), emit_body
+
+    return register_tile
+
+
+def _totals(simd: Simd, tile: Tile, n_parts: Any, part: Callable[[Any], list[Any]]) -> list[Any]:
+    """The sums of all parts, added up in memory because the registers are taken."""
+    b = simd.builder
+    with b.goto_entry_block():
+        memory = b.alloca(I8, i64(tile.rows * tile.vectors * simd.vector_bytes))
+        memory.align = 64
+    places = [simd.at(memory, i * simd.vector_bytes) for i in range(tile.rows * tile.vectors)]
+
+    def add(number: Any, _: list[Any]) -> list[Any]:
+        is_first = b.icmp_signed("==", number, i64(0))
+        for at, total in zip(places, part(number)):
+            simd.store(b.fadd(total, b.select(is_first, simd.zero, simd.load(at))), at)
+        return []
+
+    counted_loop(b, n_parts, [], add, at_least_once=True)
+    return [simd.load(at) for at in places]
+
+
+def emit_windows(simd: Simd, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, n_segments: Any,
+                 masks: list[Any]) -> list[Any]:
+    """sums[row][vector] += factor[segment][vector] * x[offset of the row][vector] over the segments."""
+    b = simd.builder
+    record_bytes = 4 * (2 + tile.rows)
+
+    def segment(index: Any, sums: list[Any]) -> list[Any]:
+        record = simd.at(segments, b.mul(index, i64(record_bytes)))
+        at = simd.at(factor, b.mul(simd.load_int32(record, 0), i64(simd.item_bytes)))
+        factors = [simd.load(simd.at(at, v * simd.vector_bytes), masks[v]) for v in range(tile.vectors)]
+        result = []
+        for r in range(tile.rows):
+            pointer = row_pointer(simd, x, zero_page, simd.load_int32(record, 2 + r))
+            for v, f in enumerate(factors):
+                value = simd.load(simd.at(pointer, v * simd.vector_bytes), masks[v])
+                result.append(simd.multiply_add(value, f, sums[r * tile.vectors + v]))
+        return result
+
+    return counted_loop(b, n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)

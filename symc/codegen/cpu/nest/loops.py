@@ -1,0 +1,46 @@
+"""Counted loops in LLVM IR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from symc.codegen.cpu.lanes import I64
+
+Values = list[ir.Value]
+
+
+def loop(b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int, carried: Sequence[ir.Value],
+         body: Callable[[ir.Value, Values], Values]) -> Values:
+    """`for i in range(start, stop, step): carried = body(i, carried)`; the last `carried`.
+
+    Tested at the end, behind a guard, so that a pass needs one branch.
+    """
+    before = b.block
+    inside, after = b.append_basic_block("loop"), b.append_basic_block("done")
+    b.cbranch(b.icmp_signed("<", start, stop), inside, after)
+    b.position_at_end(inside)
+    index = b.phi(I64)
+    index.add_incoming(start, before)
+    phis = [b.phi(value.type) for value in carried]
+    for phi, value in zip(phis, carried):
+        phi.add_incoming(value, before)
+    results = body(index, list(phis))
+    following = b.add(index, I64(step))
+    index.add_incoming(following, b.block)
+    for phi, value in zip(phis, results):
+        phi.add_incoming(value, b.block)
+    last = b.block
+    b.cbranch(b.icmp_signed("<", following, stop), inside, after)
+    b.position_at_end(after)
+    finals = [b.phi(value.type) for value in carried]
+    for phi, first, value in zip(finals, carried, results):
+        phi.add_incoming(first, before)
+        phi.add_incoming(value, last)
+    return list(finals)
+
+
+def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """The smaller of two int64."""
+    return b.select(b.icmp_signed("<", x, y), x, y)

@@ -1,0 +1,95 @@
+"""The kernel as source text: a header that explains it, and the numba function that walks the outer loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from symc.codegen.cpu.nest.layout import Layout
+from symc.codegen.cpu.nest.plan import Plan
+
+
+def function_text(plan: Plan, layout: Layout) -> str:
+    """The Python function, for example
+
+        def kernel(chunk, n_chunks, desc, bufs):
+            n_a0 = desc[0]
+            n_units = n_a0 * n_blocks
+            ...
+            for unit in range(first, last):
+                body(desc, bufs, a0, low, high)
+                ...
+    """
+    outer = [layout.axes[a] for a in plan.outer]
+    counters = [*outer, *(["block"] if plan.blocked else [])]
+    limits = {name: f"n_{name}" for name in outer} | {"block": "n_blocks"}
+    lines = ["def kernel(chunk, n_chunks, desc, bufs):"]
+    lines += [f"    n_{layout.axes[a]} = desc[{layout.at['extent', a]}]" for a in plan.outer]
+    if plan.blocked:
+        lines += [f"    block_size = desc[{layout.at['block',]}]", f"    n_blocks = desc[{layout.at['n_blocks',]}]",
+                  f"    n_blocked = desc[{layout.at['extent', plan.blocked]}]"]
+    lines += [f"    n_units = {' * '.join(limits[c] for c in counters) or '1'}",
+              "    first = chunk * n_units // n_chunks", "    last = (chunk + 1) * n_units // n_chunks"]
+    if counters:
+        lines += ["    rest = first"]
+    for name in reversed(counters):
+        lines += [f"    {name} = rest % {limits[name]}", f"    rest = rest // {limits[name]}"]
+    arguments = ", ".join(["desc", "bufs", *outer])
+    lines += ["    for unit in range(first, last):"]
+    if plan.blocked:
+        lines += ["        low = block * block_size", "        high = low + block_size",
+                  "        if high > n_blocked:", "            high = n_blocked"]
+        arguments += ", low, high"
+    lines += [f"        body({arguments})"]
+    indent = "        "
+    for k, name in enumerate(reversed(counters)):
+        lines += [f"{indent}{name} += 1"]
+        if k + 1 < len(counters):
+            lines += [f"{indent}if {name} == {limits[name]}:", f"{indent}    {name} = 0"]
+            indent += "    "
+    return "\n".join(lines) + "\n"
+
+
+def source_text(plan: Plan, layout: Layout, nest_text: str) -> str:
+    """Header and function. Extents and strides are those of the first nest that had this structure."""
+    lines = ["What it computes (buffers and extents of one use; the code holds for all):", *nest_text.splitlines(), "",
+             f"Schedule: {plan.kind}, {plan.reason}", "",
+             "Structure: e* are values, a* axes; [a0:1 a1:s] steps by one element along a0, by a run-time stride along a1",
+             *layout.structure.splitlines()]
+    for key, place in layout.at.items():
+        if key[0] in ("extent", "block", "n_blocks"):
+            lines.append(f"desc[{place}]: {key[0]} {layout.axes[key[1]] if len(key) > 1 else ''}".rstrip())
+    header = "\n".join(f"# {line}".rstrip() for line in lines)
+    return f"{header}\n\n{function_text(plan, layout)}"
+
+
+def build_function(plan: Plan, layout: Layout, vector_bits: int, name: str, source: str) -> Callable[..., Any]:
+    """The function numba compiles, with `body` bound to the intrinsic that emits the vector loops."""
+    namespace: dict[str, Any] = {"body": _body_intrinsic(plan, layout, vector_bits), "range": range}
+    exec(compile(source, f"<{name}>", "exec"), namespace)
+    return namespace["kernel"]
+
+
+def _body_intrinsic(plan: Plan, layout: Layout, vector_bits: int) -> Any:
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    from symc.codegen.cpu.lanes import I64
+    from symc.codegen.cpu.nest.body import Body
+    from symc.codegen.cpu.nest.tile import TileBody
+
+    n_outer = len(plan.outer)
+    arguments = ["desc", "bufs", *(f"i{k}" for k in range(n_outer)), *(["low", "high"] if plan.blocked else [])]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = TileBody if plan.kind == "tile" else Body
+        body = kind(builder, plan, layout, vector_bits, args[0], args[1])
+        low, high = args[2 + n_outer :] if plan.blocked else (I64(0), I64(0))
+        body.run(args[2 : 2 + n_outer], low, high)
+        return context.get_dummy_value()
+
+    # numba looks at the parameter names of an intrinsic, so it needs one with exactly these.
+    text = f"def body(typing, {', '.join(arguments)}):\n    return types.void({', '.join(arguments)}), generate\n"
+    namespace: dict[str, Any] = {"types": types, "generate": generate}
+    exec(text, namespace)
+    return intrinsic(namespace["body"])

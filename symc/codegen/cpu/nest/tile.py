@@ -1,0 +1,105 @@
+"""Transposing nests: square tiles are read along one axis, transposed in registers, and stored along the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from symc.codegen.cpu.lanes import I32, I64, Lanes
+from symc.codegen.cpu.nest.body import Body, Scope
+from symc.codegen.cpu.nest.loops import Values, loop, minimum
+from symc.codegen.cpu.nest.memory import Memory, stored_type, widen
+from symc.core.dtypes import ITEM_SIZE
+from symc.loopir.expr import Expr
+
+
+class TileBody(Body):
+    """A body whose lanes run along plan.vector, while some loads are contiguous along plan.cross."""
+
+    def run(self, outer: Sequence[ir.Value], low: ir.Value, high: ir.Value) -> None:
+        """Tiles along the cross axis outside, along the vector axis inside: the stores fill whole rows."""
+        assert self.plan.vector is not None and self.plan.cross is not None
+        b, n = self.b, self.plan.lanes
+        scope = self.enter_kernel(outer)
+        self.prepare(scope, self.form.roots)
+        v = Lanes(b, n)
+        splats = self._splats(scope, v, self.form.roots)
+        crossing = [e for e, a in self.form.loads.items()
+                    if (e, self.plan.cross) in self.layout.contiguous and (e, self.plan.vector) in self.steps
+                    and (e, self.plan.vector) not in self.layout.contiguous]
+        tiles = {e: self._tile_memory(self.form.loads[e].dtype) for e in crossing}
+
+        def tile(cross: ir.Value, index: ir.Value) -> None:
+            n_cross = minimum(b, b.sub(self.extent[self.plan.cross], cross), I64(n))
+            n_along = minimum(b, b.sub(high, index), I64(n))
+            is_whole = b.icmp_signed("==", b.add(n_cross, n_along), I64(2 * n))
+            with b.if_else(is_whole) as (whole, partial):
+                with whole:
+                    self._one_tile(scope, splats, tiles, cross, index, None, None)
+                with partial:
+                    self._one_tile(scope, splats, tiles, cross, index, n_cross, n_along)
+
+        def column(cross: ir.Value, nothing: Values) -> Values:
+            def step(index: ir.Value, nothing: Values) -> Values:
+                tile(cross, index)
+                return nothing
+
+            return loop(b, low, high, n, nothing, step)
+
+        loop(b, I64(0), self.extent[self.plan.cross], n, [], column)
+
+    def _tile_memory(self, dtype: str) -> ir.Value:
+        """Stack space for one transposed tile."""
+        v = Lanes(self.b, self.plan.lanes)
+        with self.b.goto_entry_block():
+            memory = self.b.alloca(v.of(stored_type(dtype)), self.plan.lanes)
+        memory.align = 64
+        return self.b.ptrtoint(memory, I64)
+
+    def _one_tile(self, scope: Scope, splats: dict[Expr, ir.Value], tiles: dict[Expr, ir.Value], cross: ir.Value,
+                  index: ir.Value, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
+        b, n, plan = self.b, self.plan.lanes, self.plan
+        assert plan.vector is not None and plan.cross is not None
+        v = Lanes(b, n)
+        memory = Memory(v, self.vector_bits)
+        corner = self._bind(self._bind(scope, plan.cross, cross), plan.vector, index)
+        mask = None
+        if n_cross is not None:
+            mask = b.icmp_unsigned("<", v.iota(I32), v.splat(b.trunc(n_cross, I32)))
+        for e, tile in tiles.items():
+            dtype = self.form.loads[e].dtype
+            row_bytes = n * ITEM_SIZE[dtype]
+            rows = []
+            for k in range(n):
+                at: ir.Value = I64(k)
+                if n_along is not None and k:
+                    at = minimum(b, at, b.sub(n_along, I64(1)))
+                place = b.add(corner.address[e], b.mul(at, self.steps[e, plan.vector]))
+                rows.append(memory.load_row(place, dtype, n_cross, mask))
+            for k, column in enumerate(_transposed(v, rows)):
+                memory.store_row(column, b.add(tile, I64(k * row_bytes)), dtype, None, None)
+
+        def line(k: ir.Value, nothing: Values) -> Values:
+            around = self._bind(scope, plan.cross, b.add(cross, k))
+            inner = self._bind_lanes(around, plan.vector, index, 1, splats, n_along)
+            for e, tile in tiles.items():
+                dtype = self.form.loads[e].dtype
+                place = b.add(tile, b.mul(k, I64(n * ITEM_SIZE[dtype])))
+                inner.known[e] = widen(v, memory.load_row(place, dtype, None, None), dtype, e.dtype)
+            self.store(inner, self.form.stores)
+            return nothing
+
+        loop(b, I64(0), I64(n) if n_cross is None else n_cross, 1, [], line)
+
+
+def _transposed(v: Lanes, rows: Values) -> Values:
+    """An n x n transposition: log2(n) rounds of interleaving row i with row i + n / 2."""
+    n, b = v.n, v.b
+    masks = []
+    for start in (0, n // 2):
+        lanes = [I32(start + k // 2 + (n if k % 2 else 0)) for k in range(n)]
+        masks.append(ir.Constant(ir.VectorType(I32, n), lanes))
+    for _ in range(n.bit_length() - 1):
+        rows = [b.shuffle_vector(rows[i], rows[i + n // 2], mask) for i in range(n // 2) for mask in masks]
+    return rows

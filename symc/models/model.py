@@ -1,0 +1,134 @@
+"""A network ready to be bound: its symbol, the shapes of its inputs, and its parameters where they are known."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..context import cpu
+from ..core.errors import ArgumentError, ShapeError
+from ..core.shapes import FullShape
+
+if TYPE_CHECKING:
+    from ..executor import Executor
+    from ..ndarray import NDArray
+    from ..symbol import Symbol
+
+N_LISTED = 8  # names that an error message spells out
+
+
+@dataclass(frozen=True)
+class Model:
+    """A symbol with everything that predicting needs.
+
+    shapes                  of the inputs, by argument name
+    arg_params, aux_params  arrays by name; may be empty for a model whose weights are not known yet
+    """
+
+    name: str
+    symbol: Symbol
+    shapes: Mapping[str, FullShape]
+    arg_params: Mapping[str, NDArray] = field(default_factory=dict, repr=False)
+    aux_params: Mapping[str, NDArray] = field(default_factory=dict, repr=False)
+
+    def with_params(self, arg_params: Mapping[str, NDArray], aux_params: Mapping[str, NDArray]) -> Model:
+        """The same network with other weights."""
+        return replace(self, arg_params=arg_params, aux_params=aux_params)
+
+    def with_seed(self, seed: int = 0) -> Model:
+        """The same network with seeded random weights."""
+        from .weights import init_params
+
+        return self.with_params(*init_params(self.symbol, self.shapes, seed))
+
+    def with_batch(self, batch: int) -> Model:
+        """The same network for another batch size: the first extent of every input."""
+        return replace(self, shapes={n: (batch, *shape[1:]) for n, shape in self.shapes.items()})
+
+    def inferred_shapes(self) -> tuple[dict[str, FullShape], dict[str, FullShape], dict[str, FullShape]]:
+        """Shapes of arguments, outputs and auxiliary states, by name.
+
+        Raises ArgumentError for an input that does not exist, ShapeError when the shapes given do not decide the rest.
+        """
+        names = self.symbol.list_arguments()
+        for name in self.shapes:
+            if name not in names:
+                raise ArgumentError(f"model {self.name}: no input {name!r}; its arguments are {_listed(names)}")
+        args, outs, states = self.symbol.infer_shape_partial(**self.shapes)
+        unknown = [n for n, shape in zip(names, args) if not shape or 0 in shape]  # MXNet's spelling of unknown
+        if unknown:
+            raise ShapeError(
+                f"model {self.name}: the shapes of {_listed(unknown)} cannot be inferred from "
+                f"{_shapes_text(self.shapes) or 'nothing'}; give the shape of {unknown[0]}"
+            )
+        return (
+            dict(zip(names, args)),
+            dict(zip(self.symbol.list_outputs(), outs)),
+            dict(zip(self.symbol.list_auxiliary_states(), states)),
+        )
+
+    def labels(self) -> list[str]:
+        """Arguments that only loss operators read, beside their data: predictions do not depend on them."""
+        users: dict[str, list[bool]] = {}
+        for node in self.symbol.nodes():
+            for position, (source, _) in enumerate(node.inputs):
+                if source.is_variable:
+                    users.setdefault(source.name, []).append(node.op is not None and node.op.is_loss and position > 0)
+        return [n for n in self.symbol.list_arguments() if users.get(n) and all(users[n])]
+
+    def input_dtypes(self) -> dict[str, np.dtype]:
+        """Of the inputs, as the parameters' dtypes decide; float32 where they do not."""
+        given = {n: a.dtype for n, a in self.arg_params.items() if n in self.symbol.list_arguments()}
+        found = dict(zip(self.symbol.list_arguments(), self.symbol.infer_type_partial(**given)[0]))
+        return {n: np.dtype(found[n] or np.float32) for n in self.shapes}
+
+    def sample_inputs(self, seed: int = 0) -> dict[str, NDArray]:
+        """Random inputs: normal numbers, small integers for integer inputs."""
+        from ..ndarray import array
+
+        found = {}
+        for name, dtype in self.input_dtypes().items():
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            shape = self.shapes[name]
+            values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 2 if dtype.kind == "b" else 10, shape)
+            found[name] = array(values, dtype=dtype)
+        return found
+
+    def executor(self) -> Executor:
+        """An executor for predicting, bound to the parameters themselves (no copy).
+
+        Raises ArgumentError listing every parameter that is missing or has another shape than the symbol needs.
+        """
+        from ..ndarray import zeros
+
+        args, _, states = self.inferred_shapes()
+        dtypes = self.input_dtypes()
+        inputs = {*self.shapes, *(n for n in self.labels() if n not in self.arg_params)}
+        _check_params(self.name, {n: s for n, s in args.items() if n not in inputs}, self.arg_params, "parameter")
+        _check_params(self.name, states, self.aux_params, "auxiliary state")
+        arrays = {n: zeros(args[n], dtype=dtypes.get(n)) if n in inputs else self.arg_params[n] for n in args}
+        return self.symbol.bind(cpu(), arrays, grad_req="null", aux_states={n: self.aux_params[n] for n in states})
+
+
+def _check_params(model: str, wanted: Mapping[str, FullShape], given: Mapping[str, NDArray], kind: str) -> None:
+    missing = [n for n in wanted if n not in given]
+    if missing:
+        extra = [n for n in given if n not in wanted]
+        hint = f"; given but not used: {_listed(extra)}" if extra else ""
+        raise ArgumentError(f"model {model}: {len(missing)} {kind}s are missing: {_listed(missing)}{hint}")
+    wrong = [f"{n} has shape {given[n].shape}, expected {s}" for n, s in wanted.items() if given[n].shape != s]
+    if wrong:
+        raise ArgumentError(f"model {model}: {kind} {'; '.join(wrong[:N_LISTED])}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - N_LISTED} more" if len(names) > N_LISTED else ""
+    return ", ".join(names[:N_LISTED]) + more
+
+
+def _shapes_text(shapes: Mapping[str, FullShape]) -> str:
+    return ", ".join(f"{n} {s}" for n, s in shapes.items())

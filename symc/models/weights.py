@@ -1,0 +1,91 @@
+"""Seeded weights: random, and scaled so that activations neither vanish nor explode in a network of any depth."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from math import prod, sqrt
+
+import numpy as np
+
+from ..core.shapes import FullShape
+from ..ndarray import NDArray, array
+from ..symbol import Symbol
+from ..symbol.node import SymbolNode
+
+Params = dict[str, NDArray]
+
+_PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "dot", "batch_dot")
+_SUMS = ("elemwise_add", "broadcast_add", "add_n", "_plus", "elemwise_sub", "broadcast_sub")
+
+
+def init_params(symbol: Symbol, shapes: Mapping[str, FullShape], seed: int = 0) -> tuple[Params, Params]:
+    """Arguments that are not inputs, and auxiliary states, as float32 arrays.
+
+    Weights are normal with variance 2 / fan-in (He et al., Delving Deep into Rectifiers, 2015).  Moving variances are
+    what the network's own activations are expected to have for inputs of mean 0 and variance 1, and gamma, beta and the
+    moving mean scatter a little around 1, 0 and 0, so that a mistake in any of them shows.
+    A value depends on `seed` and the parameter's name only, not on the order of the graph.
+    """
+    from .model import Model
+
+    model = Model("", symbol, shapes)
+    arg_shapes, _, aux_shapes = model.inferred_shapes()
+    inputs = {*shapes, *model.labels()}
+    used_as = _argument_names(symbol)
+    moments = second_moments(symbol)
+    found: dict[str, NDArray] = {}
+    for name, shape in {**arg_shapes, **aux_shapes}.items():
+        if name not in inputs:
+            argument, user = used_as.get(name, ("", None))
+            energy = moments[user.inputs[0].node] if user is not None else 1.0
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            found[name] = array(_draw(rng, argument, shape, energy).astype(np.float32))
+    return {n: a for n, a in found.items() if n in arg_shapes}, {n: a for n, a in found.items() if n in aux_shapes}
+
+
+def _draw(rng: np.random.Generator, argument: str, shape: FullShape, energy: float) -> np.ndarray:
+    """Values of a parameter by the argument it is bound to; `energy` is the mean square of the operator's data."""
+    if argument == "gamma" and len(shape) == 1:
+        return rng.uniform(0.8, 1.2, shape)
+    if argument == "moving_var":
+        return energy * rng.uniform(0.8, 1.2, shape)
+    if argument == "moving_mean":
+        return 0.1 * sqrt(energy) * rng.standard_normal(shape)
+    if len(shape) < 2:
+        return 0.1 * rng.standard_normal(shape)
+    return sqrt(2 / max(1, prod(shape[1:]))) * rng.standard_normal(shape)
+
+
+def _argument_names(symbol: Symbol) -> dict[str, tuple[str, SymbolNode]]:
+    """For every variable the argument it is bound to and by which operator, where it is used first."""
+    found: dict[str, tuple[str, SymbolNode]] = {}
+    for node in symbol.nodes():
+        if node.op is not None:
+            for argument, (source, _) in zip(node.op.input_names(), node.inputs):
+                if source.is_variable:
+                    found.setdefault(source.name, (argument, node))
+    return found
+
+
+def second_moments(symbol: Symbol) -> dict[SymbolNode, float]:
+    """The expected mean square of every node's first output, with inputs of mean square 1 and weights as above."""
+    found: dict[SymbolNode, float] = {}
+    for node in symbol.nodes():
+        ins = [found[source] for source, _ in node.inputs]
+        found[node] = _second_moment(node, ins) if node.op is not None and ins else 1.0
+    return found
+
+
+def _second_moment(node: SymbolNode, ins: list[float]) -> float:
+    if node.op_name in _PRODUCTS:
+        return 2 * ins[0]
+    if node.op_name in _SUMS:
+        return sum(ins)
+    if node.op_name == "Concat":
+        return sum(ins) / len(ins)
+    if node.op_name == "BatchNorm":
+        return 1.0
+    if node.op_name == "Activation":
+        return ins[0] / 2 if node.attrs.get("act_type") == "relu" else min(ins[0], 1.0)
+    return ins[0]

@@ -1,0 +1,320 @@
+"""What a compiled program is and what it costs, for people: its steps, its kernels' source, its memory, its times."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
+from symc.loopir.kernel import buffer_of
+from symc.runtime.instance import Instance
+from symc.runtime.program import Program, Step
+from symc.runtime.table import scaled, shape_text, shortened, size_text, table, time_text
+from symc.runtime.work import NO_WORK, work_of
+
+NODES_WIDTH = 44
+
+
+def explain(program: Program) -> str:
+    """A table with a row for each step, and under it why the step is as it is.
+
+    step  phase    operators            nodes         output     chunks        work        moved  memory
+       0  prepare  Convolution          conv0         8x3x5x5         1      0 FLOP     2.34 KiB  conv0_weight -> prepared
+                   kernel symc_nest_1f0c5a7be2d49a63, pack for the register tile; ...
+    """
+    rows, notes = [], []
+    for k, step in enumerate(program.steps):
+        work = work_of(step.node.kernel)
+        rows.append(
+            (
+                k,
+                step.phase,
+                shortened(" + ".join(_counted(step.node.operators)), NODES_WIDTH),
+                shortened(" + ".join(step.node.nodes), NODES_WIDTH),
+                ", ".join(dict.fromkeys(_output_shapes(step.node))),
+                step.n_chunks,
+                scaled(work.flops, "FLOP"),
+                size_text(work.size_bytes),
+                f"{_places(program.kernels, step.node.reads)} -> {_places(program.kernels, step.node.writes)}",
+            )
+        )
+        reasons = "; ".join(r for r in (step.node.reason, step.schedule) if r)
+        notes.append(f"      kernel {step.kernel}: {reasons}")
+    header = ("step", "phase", "operators", "nodes", "output", "chunks", "work", "moved", "memory")
+    head, *lines = table(header, rows, right="step chunks work moved").splitlines()
+    total = sum((work_of(s.node.kernel) for s in program.steps), NO_WORK)
+    body = [line for pair in zip(lines, notes) for line in pair]
+    summary = (
+        f"{len(program.steps)} steps, {len(program.codes)} kernels, {scaled(total.flops, 'FLOP')}, "
+        f"{size_text(total.size_bytes)} moved, arena {size_text(program.arena_bytes)}, "
+        f"prepared {size_text(program.prepared_bytes)}"
+    )
+    return "\n".join([head, *body, summary])
+
+
+def source(program: Program) -> str:
+    """The source of every kernel, each under a line with its name and the steps that call it."""
+    parts = []
+    for name, code in program.codes.items():
+        steps = ", ".join(str(k) for k, s in enumerate(program.steps) if s.kernel == name)
+        parts.append(f"# ---- {name}: steps {steps}\n{code.source.rstrip()}\n")
+    return "\n".join(parts)
+
+
+def _counted(names: Sequence[str]) -> list[str]:
+    """Each name once, with how often it follows itself.
+
+    >>> _counted(["_copy", "exp", "exp"])
+    ['_copy', 'exp x 2']
+    """
+    runs: list[tuple[str, int]] = []
+    for name in names:
+        if runs and runs[-1][0] == name:
+            runs[-1] = (name, runs[-1][1] + 1)
+        else:
+            runs.append((name, 1))
+    return [name if n == 1 else f"{name} x {n}" for name, n in runs]
+
+
+def _output_shapes(node: KernelNode) -> list[str]:
+    return [shape_text(buffer_of(node.kernel, name).shape) for name in node.writes]
+
+
+def _places(kernels: KernelGraph, buffers: Sequence[str]) -> str:
+    """Where buffers lie: `arena+offset`, or the caller's array by kind and name."""
+    found = []
+    for name in buffers:
+        storage = kernels.storage_of(name)
+        offset = kernels.arena.offsets.get(storage.name) if kernels.arena else None
+        found.append(f"arena+{offset}" if offset is not None else storage.place if not storage.key else storage.key)
+    return shortened(", ".join(dict.fromkeys(found)) or "nothing", NODES_WIDTH)
+
+
+# -- memory -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A piece of arena: from the first step that writes it to the last that touches it."""
+
+    name: str
+    offset_bytes: int
+    size_bytes: int
+    first_step: int
+    last_step: int
+    in_place_of: str | None
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """The memory plan; all sizes in bytes. Prints as a table.
+
+    planned_bytes      the arena: every intermediate of one run
+    naive_bytes        what they take when each has memory of its own
+    lower_bound_bytes  the largest sum of intermediates that are needed at the same time: no plan can be smaller
+    prepared_bytes     parameters packed or folded once
+    parameter_bytes, state_bytes, input_bytes, output_bytes   the caller's arrays
+    """
+
+    planned_bytes: int
+    naive_bytes: int
+    lower_bound_bytes: int
+    prepared_bytes: int
+    parameter_bytes: int
+    state_bytes: int
+    input_bytes: int
+    output_bytes: int
+    storages: tuple[Placed, ...] = field(repr=False)
+
+    @staticmethod
+    def of(program: Program) -> MemoryReport:
+        """The report of a compiled program."""
+        return MemoryReport.of_kernels(program.kernels, [s.node for s in program.steps])
+
+    @staticmethod
+    def of_kernels(kernels: KernelGraph, steps: Sequence[KernelNode] = ()) -> MemoryReport:
+        """The report of a planned kernel graph, which needs no compiled code; `steps` are its kernels as they run."""
+        plan = kernels.arena or ArenaPlan({}, 0, 0, 0)
+        lives: dict[str, list[int]] = {}
+        for k, kernel in enumerate(steps or kernels.kernels):
+            for buffer in (*kernel.reads, *kernel.writes):
+                lives.setdefault(kernels.storage_of(buffer).name, []).append(k)
+        placed = [
+            Placed(name, offset, kernels.storages[name].size_bytes, lives[name][0], lives[name][-1], plan.in_place.get(name))
+            for name, offset in plan.offsets.items()
+        ]
+        used = {p: sum(s.size_bytes for s in kernels.storages.values() if s.place == p) for p in _PLACES}
+        return MemoryReport(
+            plan.size_bytes, plan.naive_bytes, plan.lower_bound_bytes, *used.values(), tuple(sorted(placed, key=_order))
+        )
+
+    @property
+    def in_place(self) -> list[tuple[str, str]]:
+        """Pairs (result, operand whose memory it takes over)."""
+        return [(p.name, p.in_place_of) for p in self.storages if p.in_place_of is not None]
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything one executor holds, the caller's arrays included."""
+        own = self.planned_bytes + self.prepared_bytes
+        return own + self.parameter_bytes + self.state_bytes + self.input_bytes + self.output_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "total_bytes": self.total_bytes}
+
+    def summary(self) -> str:
+        """The sizes, a line each."""
+        rows = [
+            ("parameters", size_text(self.parameter_bytes), ""),
+            ("states", size_text(self.state_bytes), ""),
+            ("inputs", size_text(self.input_bytes), ""),
+            ("outputs", size_text(self.output_bytes), ""),
+            ("prepared parameters", size_text(self.prepared_bytes), ""),
+            ("intermediates", size_text(self.planned_bytes), self._quality()),
+            ("total", size_text(self.total_bytes), ""),
+        ]
+        return table(("memory", "size", ""), rows, right="size")
+
+    def _quality(self) -> str:
+        in_place = f", {len(self.in_place)} results in place" if self.in_place else ""
+        return (
+            f"naive {size_text(self.naive_bytes)}, lower bound {size_text(self.lower_bound_bytes)}, "
+            f"{len(self.storages)} pieces{in_place}"
+        )
+
+    def __str__(self) -> str:
+        rows = [
+            (p.offset_bytes, p.size_bytes, f"{p.first_step}..{p.last_step}", shortened(p.name, NODES_WIDTH),
+             f"in place of {p.in_place_of}" if p.in_place_of else "")
+            for p in self.storages
+        ]  # fmt: skip
+        header = ("offset", "bytes", "steps", "intermediate", "")
+        return table(header, rows, right="offset bytes steps") + "\n\n" + self.summary()
+
+
+_PLACES = ("prepared", "parameter", "aux", "argument", "head")
+
+
+def _order(p: Placed) -> tuple[int, int]:
+    return p.first_step, p.offset_bytes
+
+
+# -- time ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The median time of one step, and what it achieves."""
+
+    step: int
+    phase: str
+    kernel: str
+    operators: tuple[str, ...]
+    nodes: tuple[str, ...]
+    time_s: float
+    share: float
+    gflops_per_s: float
+    gbytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of every step of some runs; prints as a table.
+
+    times_ns   int64 (n_runs, n_steps, 2): when each step began and ended, on a monotonic clock
+    """
+
+    steps: tuple[tuple[int, Step], ...] = field(repr=False)  # with their number in the program
+    times_ns: np.ndarray = field(repr=False)
+
+    @cached_property
+    def rows(self) -> list[StepTime]:
+        """Steps in order."""
+        medians_s = np.median(self.times_ns[:, :, 1] - self.times_ns[:, :, 0], axis=0) * 1e-9
+        total_s = max(float(medians_s.sum()), 1e-12)
+        found = []
+        for (number, step), time_s in zip(self.steps, medians_s.tolist()):
+            work, safe_s = work_of(step.node.kernel), max(time_s, 1e-12)
+            rates = (work.flops / safe_s * 1e-9, work.size_bytes / safe_s * 1e-9)
+            found.append(
+                StepTime(
+                    number, step.phase, step.kernel, step.node.operators, step.node.nodes, time_s, time_s / total_s, *rates
+                )
+            )
+        return found
+
+    @property
+    def total_s(self) -> float:
+        """The median time from the beginning of a run's first step to the end of its last."""
+        if not self.steps:
+            return 0.0
+        return float(np.median(self.times_ns[:, -1, 1] - self.times_ns[:, 0, 0])) * 1e-9
+
+    def text(self, n_rows: int | None = None) -> str:
+        """The table; with `n_rows` only the longest steps, longest first."""
+        rows = self.rows
+        if n_rows is not None:
+            rows = sorted(rows, key=lambda r: -r.time_s)[:n_rows]
+        cells = [
+            (
+                r.step,
+                r.phase,
+                time_text(r.time_s),
+                f"{r.share:.1%}",
+                f"{r.gflops_per_s:.1f}",
+                f"{r.gbytes_per_s:.1f}",
+                shortened(" + ".join(_counted(r.operators)), NODES_WIDTH),
+                shortened(" + ".join(r.nodes), NODES_WIDTH),
+            )
+            for r in rows
+        ]
+        header = ("step", "phase", "median", "share", "GFLOP/s", "GB/s", "operators", "nodes")
+        left_out = f", {len(self.rows) - len(rows)} shorter ones not shown" if len(rows) < len(self.rows) else ""
+        summary = f"{len(self.rows)} steps in {time_text(self.total_s)}, median of {len(self.times_ns)} runs{left_out}"
+        return table(header, cells, right="step median share GFLOP/s GB/s") + "\n" + summary
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"total_s": self.total_s, "n_runs": len(self.times_ns), "steps": [asdict(r) for r in self.rows]}
+
+    def chrome_trace(self, path: str | os.PathLike[str]) -> None:
+        """Writes every run as JSON for chrome://tracing or https://ui.perfetto.dev."""
+        start_ns = int(self.times_ns.min()) if self.times_ns.size else 0
+        events = []
+        for run, times in enumerate(self.times_ns.tolist()):
+            for row, (begin_ns, end_ns) in zip(self.rows, times):
+                events.append(
+                    {
+                        "name": " + ".join(_counted(row.operators)),
+                        "cat": row.phase,
+                        "ph": "X",
+                        "pid": 0,
+                        "tid": 0,
+                        "ts": (begin_ns - start_ns) / 1e3,
+                        "dur": (end_ns - begin_ns) / 1e3,
+                        "args": {"run": run, "step": row.step, "kernel": row.kernel, "nodes": list(row.nodes)},
+                    }
+                )
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"traceEvents": events, "displayTimeUnit": "ns"}, file)
+
+
+def profile(program: Program, instance: Instance, n_runs: int) -> Profile:
+    """Times each step over some runs of an instance that has run before.
+
+    Of a program with gradients both directions are run, so gradients and states change as by `backward`.
+    """
+    phases = [phase for phase in ("forward", "backward") if program.phase_steps(phase)]
+    runs = [np.concatenate([instance.run_profiled(p) for p in phases] or [np.zeros((0, 2))]) for _ in range(max(1, n_runs))]
+    numbered = [(k, s) for phase in phases for k, s in enumerate(program.steps) if s.phase == phase]
+    return Profile(tuple(numbered), np.stack(runs).astype(np.int64))

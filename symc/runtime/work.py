@@ -1,0 +1,72 @@
+"""How much a kernel does: arithmetic operations and bytes moved, from its loops; an estimate that reports divide by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from symc.core.dtypes import ITEM_SIZE
+from symc.core.shapes import size_of
+from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
+from symc.loopir.kernel import ACCUMULATOR, Contraction, LoopKernel, Store, buffer_of, loads_of
+from symc.loopir.prims import PRIMS
+
+
+@dataclass(frozen=True)
+class Work:
+    """flops counts every primitive as one; size_bytes counts every buffer read and every element written once."""
+
+    flops: int
+    size_bytes: int
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.flops + other.flops, self.size_bytes + other.size_bytes)
+
+
+NO_WORK = Work(0, 0)
+
+
+def work_of(kernel: LoopKernel) -> Work:
+    """The work of one call of a kernel."""
+    flops = operations(kernel.stores)
+    read = {e.data[0] for s in kernel.stores for e in loads_of(s.value)} - {ACCUMULATOR}
+    if isinstance(kernel, Contraction):
+        flops += kernel.work_flops
+        read |= {kernel.lhs, kernel.rhs}
+    size_bytes = sum(buffer_of(kernel, name).size_bytes for name in read)
+    size_bytes += sum(_iterations(s.axes) * ITEM_SIZE[buffer_of(kernel, s.buffer).dtype] for s in kernel.stores)
+    return Work(flops, size_bytes)
+
+
+def operations(stores: Sequence[Store]) -> int:
+    """Primitives evaluated: each distinct sub-expression once for all values of the axes it depends on.
+
+    The maximum inside a softmax of (N, C) thus counts N * C, although N * C elements use it.  The finished sum of a
+    contraction depends on all axes of its store.
+    """
+    n = 0
+    free: dict[Expr, frozenset[Axis]] = {}
+    for store in stores:
+        for e in walk(store.value):
+            if e in free:
+                continue
+            found = frozenset().union(*(free[o] for o in operands_of(e)), _own_axes(e, store))
+            if e.op == "reduce":
+                n += _iterations(found)
+                found -= set(e.data[1])
+            elif e.op in PRIMS:
+                n += _iterations(found)
+            free[e] = found
+    return n
+
+
+def _own_axes(e: Expr, store: Store) -> frozenset[Axis]:
+    """The axes that an expression names itself."""
+    if e.op == "load" and e.data[0] == ACCUMULATOR:
+        return frozenset(store.axes)
+    parts = e.data[1] if e.op == "load" else (e.data,) if e.op == "index" else ()
+    return frozenset(axis for part in parts if isinstance(part, Affine) for axis in part.axes())
+
+
+def _iterations(axes: Sequence[Axis] | frozenset[Axis]) -> int:
+    return size_of(tuple(a.extent for a in axes))

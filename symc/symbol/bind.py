@@ -1,0 +1,197 @@
+"""`Symbol.bind` and `simple_bind`: MXNet's arguments, checked and brought to the form the Executor takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..context import Context
+from ..core.dtypes import CODES
+from ..core.errors import ArgumentError, ArgumentTypeError, SymcError
+from ..core.shapes import from_mxnet
+from ..ir.graph import Graph
+from ..passes.infer import infer_dtype, infer_shape
+from .lower import to_graph
+
+if TYPE_CHECKING:
+    from ..executor import Executor
+    from ..ndarray import NDArray
+    from .symbol import Symbol
+
+GRAD_REQS = {"null": 0, "write": 1, "add": 3}
+
+Arrays = list[Any] | dict[str, Any]
+GradReq = str | list[str] | dict[str, str]
+
+
+def bind(
+    symbol: Symbol, ctx: Context, args: Arrays, args_grad: Arrays | None, grad_req: GradReq, aux_states: Arrays | None
+) -> Executor:
+    """An executor over the caller's arrays.
+
+    args, args_grad and aux_states are lists in the order of `list_arguments` and `list_auxiliary_states`, or dicts by
+    name (extra keys are ignored); a gradient may be None. grad_req is "write", "add" or "null", for all, as a list or
+    by name ("null" for those left out). Raises ArgumentError, ArgumentTypeError, ShapeError or DTypeError when
+    something is missing or does not fit.
+    """
+    from ..executor import Executor
+
+    if not isinstance(ctx, Context):
+        raise ArgumentTypeError("Context type error")
+    arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
+    arg_arrays = _arrays("args", args, arguments)
+    grad_arrays = dict.fromkeys(arguments) if args_grad is None else _arrays("args_grad", args_grad, arguments, True)
+    aux_arrays = _arrays("aux_states", [] if aux_states is None else aux_states, states)
+    reqs = _grad_reqs(grad_req, arguments)
+    given = {**arg_arrays, **aux_arrays}
+    _infer(symbol, {n: tuple(a.shape) for n, a in given.items()}, {n: np.dtype(a.dtype).name for n, a in given.items()})
+    for name, gradient in grad_arrays.items():
+        if gradient is not None and gradient.shape != arg_arrays[name].shape:
+            raise ArgumentError(
+                f"args_grad of {name} has shape {gradient.shape}, the argument has {arg_arrays[name].shape}"
+            )
+    effective = {n: "null" if grad_arrays[n] is None else reqs[n] for n in arguments}
+    return Executor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
+
+
+def simple_bind(
+    symbol: Symbol,
+    ctx: Context,
+    grad_req: GradReq | None,
+    type_dict: Mapping[str, Any] | None,
+    shared_arg_names: list[str] | None,
+    shared_exec: Executor | None,
+    shared_buffer: dict[str, NDArray] | None,
+    shapes: Mapping[str, Any],
+) -> Executor:
+    """An executor over new arrays of zeros, from the shapes of some arguments; unknown names are ignored.
+
+    Arrays of `shared_arg_names` are taken from `shared_exec`, those in `shared_buffer` from there, where shape and
+    dtype fit; new ones are added to `shared_buffer`. Raises ShapeError or DTypeError when inference fails.
+    """
+    from ..executor import Executor
+
+    if not isinstance(ctx, Context):
+        raise ArgumentTypeError("Context type error")
+    if shared_arg_names is not None and not isinstance(shared_arg_names, list):
+        raise ArgumentError("shared_arg_names in simple_bind must be a list or None")
+    if shared_buffer is not None and not isinstance(shared_buffer, dict):
+        raise ArgumentError("shared_buffer in simple_bind must be dict or None")
+    arguments = symbol.list_arguments()
+    try:
+        reqs = _simple_grad_reqs(grad_req, arguments)
+        types = {n: np.dtype(d).name for n, d in (type_dict or {}).items()}
+        graph = _infer(symbol, {n: s for n, s in shapes.items() if isinstance(s, tuple)}, types)
+        store = _Store(ctx, shared_arg_names or [], shared_exec, shared_buffer)
+        arg_arrays, grad_arrays, aux_arrays = {}, {}, {}
+        for node in graph.inputs:
+            shape, dtype = graph.shape(node[0]), graph.dtype(node[0])
+            if node.role == "aux":
+                aux_arrays[node.name] = store.array(node.name, shape, dtype)
+                continue
+            arg_arrays[node.name] = store.array(node.name, shape, dtype)
+            is_wanted = reqs[node.name] != "null"
+            grad_arrays[node.name] = store.array(f"grad of {node.name}", shape, dtype) if is_wanted else None
+        return Executor(symbol, ctx, arg_arrays, grad_arrays, reqs, aux_arrays)
+    except SymcError as e:
+        listed = "".join(f"{k}: {v}\n" for k, v in shapes.items())
+        raise type(e)(f"simple_bind error. Arguments:\n{listed}{e}") from e
+
+
+class _Store:
+    """Where the arrays of a simple_bind come from."""
+
+    def __init__(
+        self, ctx: Context, shared_names: list[str], shared: Executor | None, buffer: dict[str, NDArray] | None
+    ) -> None:
+        self.ctx = ctx
+        self.buffer = buffer
+        self.shared: dict[str, NDArray] = {}
+        if shared is not None:
+            self.shared = {n: a for n, a in shared.arg_dict.items() if n in shared_names}
+            self.shared.update(
+                (f"grad of {n}", a) for n, a in shared.grad_dict.items() if n in shared_names and a is not None
+            )
+            self.shared.update(shared.aux_dict)
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray:
+        """A shared array when it fits, else zeros."""
+        from ..ndarray import zeros
+
+        for found in (self.shared.get(name), (self.buffer or {}).get(name)):
+            if found is not None and found.shape == shape and np.dtype(found.dtype).name == dtype:
+                return found
+        made = zeros(shape, self.ctx, dtype)
+        if self.buffer is not None:
+            self.buffer[name] = made
+        return made
+
+
+def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[str, str]) -> Graph:
+    """The graph with all shapes and dtypes; what is given wins over the variables' own attributes."""
+    known = {n: from_mxnet(s) for n, s in shapes.items()}
+    graph = to_graph(symbol, arg_shapes=known, arg_dtypes={n: d for n, d in dtypes.items() if d in CODES})
+    return infer_dtype(infer_shape(graph))
+
+
+def _arrays(what: str, given: Any, names: Sequence[str], is_missing_allowed: bool = False) -> dict[str, Any]:
+    """Arrays by name, from a list in order or a dict."""
+    from ..ndarray import NDArray
+
+    if isinstance(given, list):
+        if len(given) != len(names):
+            raise ArgumentError(f"Length of {what} does not match the number of arguments")
+        found = list(zip(names, given))
+    elif isinstance(given, dict):
+        missing = [n for n in names if n not in given]
+        if missing and not is_missing_allowed:
+            raise ArgumentError(f"key `{missing[0]}` is missing in `{what}`")
+        found = [(n, given.get(n)) for n in names]
+    else:
+        raise ArgumentTypeError("Only accept list of NDArrays or dict of str to NDArray")
+    arrays: dict[str, Any] = {}
+    for name, array in found:
+        if not isinstance(array, NDArray) and not (array is None and is_missing_allowed):
+            raise ArgumentTypeError(
+                f"Only accept list of NDArrays or dict of str to NDArray; {what} has {type(array)} for {name}"
+            )
+        if arrays.setdefault(name, array) is not array:
+            raise ArgumentError(f"two arguments are called {name}, but {what} holds different arrays for them")
+    return arrays
+
+
+def _grad_reqs(grad_req: Any, names: Sequence[str]) -> dict[str, str]:
+    """What to do with the gradient of each argument: "write", "add" or "null"."""
+    if isinstance(grad_req, str):
+        reqs = dict.fromkeys(names, grad_req)
+    elif isinstance(grad_req, list):
+        if len(grad_req) != len(names):
+            raise ArgumentError(
+                f"The length of grad_req list does not match the number of input arguments, "
+                f"expected {len(names)}, provided {len(grad_req)}"
+            )
+        reqs = dict(zip(names, grad_req))
+    elif isinstance(grad_req, dict):
+        reqs = {n: grad_req.get(n, "null") for n in names}
+    else:
+        raise ArgumentTypeError(f"grad_req must be a string, a list or a dict, got {type(grad_req)}")
+    for req in reqs.values():
+        if req not in GRAD_REQS:
+            raise ArgumentError(f"grad_req must be in {GRAD_REQS}, got {req!r}")
+    return reqs
+
+
+def _simple_grad_reqs(grad_req: Any, names: Sequence[str]) -> dict[str, str]:
+    if grad_req is None:
+        return dict.fromkeys(names, "null")
+    if isinstance(grad_req, (list, dict)) and not grad_req:
+        raise ArgumentError(f"grad_req in simple_bind cannot be an empty {type(grad_req).__name__}")
+    values = [grad_req] if isinstance(grad_req, str) else grad_req.values() if isinstance(grad_req, dict) else grad_req
+    for req in values:
+        if req not in GRAD_REQS:
+            raise ArgumentError(
+                f"grad_req={req} is not a valid input in simple_bind; only 'null', 'write', and 'add' are supported"
+            )
+    return _grad_reqs(grad_req, names)

@@ -1,0 +1,242 @@
+"""The kernel cache returns what was stored or nothing, whatever happens to its files."""
+
+import os
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from symc.codegen import cache as cache_module
+from symc.codegen.cache import KernelCache, kernel_cache
+
+DATA = bytes(range(256)) * 3
+HEADER = {"symbol": "symc_nest_0"}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return KernelCache(tmp_path / "kernels")
+
+
+def entry_file(cache):
+    (path,) = cache.info().directory.glob("*.kernel")
+    return path
+
+
+def test_returns_what_was_stored(cache):
+    assert cache.get("a") is None
+    cache.put("a", DATA, HEADER)
+    cache.put("b", b"", HEADER)
+    assert cache.get("a") == DATA
+    assert cache.get("b") == b""
+    assert cache.info().n_entries == 2
+
+
+def test_overwrites(cache):
+    cache.put("a", b"old", HEADER)
+    cache.put("a", b"new", HEADER)
+    assert cache.get("a") == b"new"
+    assert cache.info().n_entries == 1
+
+
+def test_obtain_makes_once(cache):
+    made = []
+
+    def make():
+        made.append(1)
+        return DATA
+
+    assert [cache.obtain("a", make, HEADER) for _ in range(3)] == [DATA] * 3
+    assert len(made) == 1
+
+
+def test_clear(cache):
+    cache.put("a", DATA, HEADER)
+    cache.clear()
+    assert cache.get("a") is None
+    assert cache.info().n_entries == 0
+
+
+def test_every_truncation_is_a_miss(cache):
+    cache.put("a", DATA, HEADER)
+    path = entry_file(cache)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert cache.get("a") is None
+        assert not path.exists()
+    path.write_bytes(whole)
+    assert cache.get("a") == DATA
+
+
+def test_every_bit_flip_is_a_miss(cache):
+    cache.put("a", b"object code", HEADER)
+    path = entry_file(cache)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        assert cache.get("a") is None
+
+
+def test_additions_are_a_miss(cache):
+    cache.put("a", DATA, HEADER)
+    path = entry_file(cache)
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert cache.get("a") is None
+
+
+def test_an_entry_serves_only_its_own_key(cache):
+    cache.put("a", DATA, HEADER)
+    path = entry_file(cache)
+    other = KernelCache._path(path.parent, "b")
+    other.write_bytes(path.read_bytes())
+    assert cache.get("b") is None
+    assert cache.get("a") == DATA
+
+
+def test_a_directory_in_place_of_an_entry(cache):
+    cache.put("a", DATA, HEADER)
+    path = entry_file(cache)
+    path.unlink()
+    path.mkdir()
+    assert cache.get("a") is None
+    with pytest.warns(RuntimeWarning, match="cannot write"):
+        cache.put("a", DATA, HEADER)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_creates_a_private_directory(cache):
+    cache.put("a", DATA, HEADER)
+    assert cache.info().directory.stat().st_mode & 0o777 == 0o700
+    assert entry_file(cache).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_refuses_a_directory_others_can_write(tmp_path, mode):
+    KernelCache(tmp_path).put("a", DATA, HEADER)
+    tmp_path.chmod(mode)
+    cache = KernelCache(tmp_path)
+    with pytest.warns(RuntimeWarning, match="plant code"):
+        assert cache.get("a") is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # one warning is enough
+        cache.put("a", DATA, HEADER)
+        assert cache.info() == cache_module.CacheInfo(None, 0, 0, cache.info().limit_bytes)
+
+
+def test_refuses_a_directory_of_another_owner(tmp_path, monkeypatch):
+    KernelCache(tmp_path).put("a", DATA, HEADER)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.warns(RuntimeWarning, match="plant code"):
+        assert KernelCache(tmp_path).get("a") is None
+
+
+def test_works_without_a_usable_directory(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    cache = KernelCache(tmp_path / "file" / "kernels")
+    with pytest.warns(RuntimeWarning, match="cannot use"):
+        assert cache.obtain("a", lambda: DATA, HEADER) == DATA
+
+
+def test_works_on_a_full_disk(cache, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    cache.put("a", DATA, HEADER)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.warns(RuntimeWarning, match="No space left"):
+        assert cache.obtain("b", lambda: DATA, HEADER) == DATA
+    assert cache.get("a") == DATA
+    assert len(list(cache.info().directory.iterdir())) == 1  # nothing half-written stays
+
+
+def test_drops_the_least_recently_used(cache):
+    small = KernelCache(cache.info().directory, limit_bytes=3500)
+    for age_s, key in enumerate("cba"):
+        small.put(key, bytes(1000), HEADER)
+        os.utime(small._path(small.info().directory, key), (1e9 - age_s, 1e9 - age_s))
+    assert small.get("a") is not None  # the oldest, but now the last one used
+    small.put("d", bytes(1000), HEADER)
+    assert small.get("b") is None
+    assert all(small.get(key) is not None for key in "acd")
+    assert small.info().size_bytes <= 3500
+
+
+def test_removes_what_dead_processes_left(cache):
+    directory = cache.info().directory
+    abandoned, in_progress = directory / "x-1.tmp", directory / "y-2.tmp"
+    for path, age_s in ((abandoned, 7200), (in_progress, 5)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_s,) * 2)
+    cache.put("a", DATA, HEADER)
+    assert not abandoned.exists()
+    assert in_progress.exists()
+
+
+def test_leaves_other_files_alone(cache):
+    other = cache.info().directory / "README"
+    other.write_text("mine")
+    cache.put("a", DATA, HEADER)
+    cache.clear()
+    assert other.read_text() == "mine"
+
+
+def hammer(directory, seed):
+    """Writes, reads and removes the same few keys as other processes do; every hit must be whole."""
+    warnings.simplefilter("error")
+    cache = KernelCache(directory)
+    for turn in range(200):
+        key = str((turn * 7 + seed) % 5)
+        data = key.encode() * 5000
+        assert cache.obtain(key, lambda data=data: data, HEADER) == data
+        if turn % 17 == seed:
+            cache.clear()
+
+
+def test_processes_share_it(tmp_path):
+    context = get_context("spawn")
+    processes = [context.Process(target=hammer, args=(tmp_path / "kernels", seed)) for seed in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_threads_share_it(tmp_path):
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda seed: hammer(tmp_path / "kernels", seed), range(4)))
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in ("SYMC_CACHE", "SYMC_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    kernel_cache.cache_clear()
+    yield monkeypatch
+    kernel_cache.cache_clear()
+
+
+def test_place_by_environment(environment, tmp_path):
+    environment.setenv("HOME", str(tmp_path))
+    environment.setenv("XDG_CACHE_HOME", "relative/is/ignored")
+    assert kernel_cache().info().directory == tmp_path / ".cache" / "symc"
+    kernel_cache.cache_clear()
+    environment.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert kernel_cache().info().directory == tmp_path / "xdg" / "symc"
+    kernel_cache.cache_clear()
+    environment.setenv("SYMC_CACHE_DIR", str(tmp_path / "chosen"))
+    assert kernel_cache().info().directory == tmp_path / "chosen"
+
+
+def test_switched_off(environment, tmp_path):
+    environment.setenv("SYMC_CACHE", "0")
+    environment.setenv("SYMC_CACHE_DIR", str(tmp_path / "chosen"))
+    assert kernel_cache().obtain("a", lambda: DATA, HEADER) == DATA
+    assert kernel_cache().get("a") is None
+    assert not (tmp_path / "chosen").exists()

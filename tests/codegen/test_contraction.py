@@ -1,0 +1,378 @@
+"""Contractions on the CPU against the interpreter: odd sizes, every vector width, guard zones, any order of chunks."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from symc.codegen.cpu.compile import compile_function
+from symc.codegen.cpu.contraction import can_store, gradient_buffer, packing, schedule_contraction, why_not_store
+from symc.codegen.cpu.load import load_objects
+from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
+from symc.codegen.kernel import KernelCall, Ref, Table, float_bits
+from symc.core.errors import CodegenError
+from symc.loopir.expr import Axis, Expr, load, param, prim
+from symc.loopir.interpret import interpret
+from symc.loopir.kernel import Buffer, Contraction, Store, Window, accumulator
+
+# float32 sums of up to a few thousand products against float64 sums; cancellation makes the absolute part count.
+TOLERANCE = {"float32": dict(rtol=2e-4, atol=2e-4), "float64": dict(rtol=1e-11, atol=1e-11)}
+GUARD = 64  # elements before and after every buffer
+WIDTHS = [bits for bits in (128, 256, 512) if bits <= widest_vector_bits(host_target().features)]
+
+_addresses: dict[tuple[str, Target], int] = {}
+
+
+@dataclass
+class Memory:
+    """One buffer in strided memory between guard zones; inputs are guarded by NaN, so reading them shows."""
+
+    buffer: Buffer
+    raw: np.ndarray
+
+    @staticmethod
+    def of(buffer: Buffer, content: np.ndarray | None) -> Memory:
+        extent = 1 + buffer.offset + sum((n - 1) * s for n, s in zip(buffer.shape, buffer.strides))
+        memory = Memory(buffer, np.full(extent + 2 * GUARD, np.nan, buffer.dtype))
+        if content is not None:
+            memory.view()[...] = content
+        return memory
+
+    def view(self) -> np.ndarray:
+        strides = tuple(s * self.raw.itemsize for s in self.buffer.strides)
+        return np.lib.stride_tricks.as_strided(self.raw[GUARD + self.buffer.offset:], self.buffer.shape, strides)
+
+    @property
+    def address(self) -> int:
+        return self.raw.ctypes.data + GUARD * self.raw.itemsize
+
+    def outside_is_untouched(self) -> bool:
+        copy = self.raw.copy()
+        Memory(self.buffer, copy).view()[...] = np.nan
+        return bool(np.isnan(copy).all())
+
+
+def run(call: KernelCall, memory: dict[str, Memory], target: Target, chunks: list[int], n_chunks: int) -> None:
+    key = call.code.name, target
+    if key not in _addresses:
+        data = compile_function(call.code.build(), call.code.name, target)
+        _addresses[key] = load_objects({call.code.name: data})[call.code.name]
+    words, bufs, keep = [], [], []
+    for word in call.words:
+        if isinstance(word, (Ref, Table)):
+            if isinstance(word, Table):
+                keep.append(np.ascontiguousarray(word.data))
+            words += [len(bufs), word.offset_bytes if isinstance(word, Ref) else 0]
+            bufs.append(memory[word.buffer].address if isinstance(word, Ref) else keep[-1].ctypes.data)
+        else:
+            words.append(float_bits(word) if isinstance(word, float) else word)
+    desc, slots = np.array(words, np.int64), np.array(bufs, np.int64)
+    kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(_addresses[key])
+    for chunk in chunks:
+        kernel(chunk, n_chunks, desc.ctypes.data, slots.ctypes.data)
+
+
+def channels_last(name: str, shape: tuple[int, ...], dtype: str, slack: int = 0, offset: int = 0) -> Buffer:
+    """(N, C, *S) with channels contiguous; `slack` makes it a slice of a buffer with more channels."""
+    strides, step = [0] * len(shape), shape[1] + slack
+    for d in reversed(range(2, len(shape))):
+        strides[d], step = step, step * shape[d]
+    strides[0], strides[1] = step, 1
+    return Buffer(name, shape, dtype, tuple(strides), offset)
+
+
+def out_extents(inputs, kernel, stride, dilate, pad, extra=0):
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 + extra
+                 for n, k, s, d, p in zip(inputs, kernel, stride, dilate, pad))
+
+
+def contraction(kind="forward", batch=2, channels=(7, 33), inputs=(6, 9), kernel=(3, 3), stride=(1, 1), dilate=(1, 1),
+                pad=(1, 1), groups=1, dtype="float32", slack=0, offset=0, extra=0, epilogue=None) -> Contraction:
+    """A convolution whose epilogue is `epilogue(stores' axes, dtype) -> (values by output, extra buffers)`."""
+    c, o = channels
+    outs = out_extents(inputs, kernel, stride, dilate, pad, extra)
+    window = Window(inputs, outs, kernel, stride, dilate, pad)
+    x = channels_last("x", (batch, c, *inputs), dtype, slack, offset)
+    y = channels_last("y", (batch, o, *outs), dtype, slack, offset)
+    w = Buffer.dense("w", (o, c // groups, *kernel), dtype)
+    lhs, rhs, result = {"forward": (x, w, y), "data_gradient": (y, w, x), "weight_gradient": (x, y, w)}[kind]
+    axes = tuple(Axis(f"i{d}", n) for d, n in enumerate(result.shape))
+    if kind == "weight_gradient":
+        bare = Contraction(kind, batch, c, o, groups, window, lhs.name, rhs.name, (lhs, rhs), ())
+        result = gradient_buffer(bare, "w")
+    values, buffers = (epilogue or plain)(result, axes)
+    stores = tuple(Store(name, axes, value, axes, mode) for name, value, mode in values)
+    buffers = tuple({b.name: b for b in (lhs, rhs, result, *buffers)}.values())
+    return Contraction(kind, batch, c, o, groups, window, lhs.name, rhs.name, buffers, stores)
+
+
+def plain(result: Buffer, axes: tuple[Axis, ...]):
+    return [(result.name, accumulator(result.dtype), "set")], []
+
+
+def bias_residual_relu(result: Buffer, axes: tuple[Axis, ...]):
+    """In place: the residual is the output's old content."""
+    bias = Buffer.dense("bias", (result.shape[1],), result.dtype)
+    total = accumulator(result.dtype) + load("bias", (axes[1],), result.dtype) + load(result.name, axes, result.dtype)
+    return [(result.name, prim("maximum", total, 0.0), "set")], [bias]
+
+
+def scaled_twice(result: Buffer, axes: tuple[Axis, ...]):
+    """Two stores: a scaled sum, and its square plus a residual of another layout."""
+    second = channels_last("second", result.shape, result.dtype, slack=3)
+    residual = channels_last("residual", result.shape, result.dtype, slack=5, offset=2)
+    scaled = accumulator(result.dtype) * param(0.37, result.dtype) + param(-1.5, result.dtype)
+    other = scaled * scaled + load("residual", axes, result.dtype)
+    return [(result.name, scaled, "set"), ("second", other, "set")], [second, residual]
+
+
+def accumulate(result: Buffer, axes: tuple[Axis, ...]):
+    return [(result.name, accumulator(result.dtype) * 2.0, "add")], []
+
+
+def normalised(result: Buffer, axes: tuple[Axis, ...]):
+    """A BatchNorm: most of the expression is the same for all rows."""
+    names = ("gamma", "beta", "mean", "variance")
+    gamma, beta, mean, variance = (load(name, (axes[1],), result.dtype) for name in names)
+    scale = gamma * prim("exp", variance * param(0.1, result.dtype))
+    value = (accumulator(result.dtype) - mean) * scale + beta
+    return ([(result.name, value, "set")], [Buffer.dense(name, (result.shape[1],), result.dtype) for name in names])
+
+
+def sgd(result: Buffer, axes: tuple[Axis, ...]):
+    """A weight updated in place from its gradient."""
+    weight = load(result.name, axes, result.dtype)
+    return [(result.name, weight * param(0.9, result.dtype) - accumulator(result.dtype) * 0.1, "set")], []
+
+
+def check(c: Contraction, target: Target, seed: int = 0, splits=(None, 1, 3),
+          oracle: Contraction | None = None) -> KernelCall:
+    """Runs a contraction for several splits in random order and compares with the interpreter (of `oracle`)."""
+    rng = np.random.default_rng(seed)
+    dtype = c.buffers[0].dtype
+    logical = {b.name: rng.standard_normal(b.shape).astype(dtype) for b in c.buffers}
+    call_form = c
+    extra: dict[str, np.ndarray] = {}
+    if c.kind != "weight_gradient":
+        packed = packing(c, target)
+        buffer = packed.buffer(c.rhs)
+        call_form = replace(c, buffers=tuple(buffer if b.name == c.rhs else b for b in c.buffers))
+        source = replace(next(b for b in c.buffers if b.name == c.rhs), name="logical")
+        arrays = {"logical": logical[c.rhs], c.rhs: np.full(packed.shape, np.nan, dtype)}
+        interpret(packed.nest(source, buffer), arrays)
+        assert not np.isnan(arrays[c.rhs]).any()
+        extra[c.rhs] = arrays[c.rhs]
+    expected = {name: a.copy() for name, a in logical.items()}
+    interpret(oracle or c, expected)
+    read = {load.data[0] for s in c.stores for load in _loads(s.value)} | {c.lhs, c.rhs}
+    read |= {s.buffer for s in c.stores if s.mode == "add"}
+    call = schedule_contraction(call_form, target)
+    results = []
+    for split in splits:
+        n_chunks = split or call.n_chunks
+        memory = {b.name: Memory.of(b, {**logical, **extra}[b.name] if b.name in read else None)
+                  for b in call_form.buffers}
+        chunks = list(range(n_chunks))
+        random.Random(seed).shuffle(chunks)
+        run(call, memory, target, chunks, n_chunks)
+        for name, m in memory.items():
+            assert m.outside_is_untouched(), f"{name} was written outside its elements"
+        for store in c.stores:
+            np.testing.assert_allclose(memory[store.buffer].view(), expected[store.buffer], **TOLERANCE[dtype],
+                                       err_msg=call.schedule)
+        results.append([memory[s.buffer].view().copy() for s in c.stores])
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            assert np.array_equal(a, b), "the result depends on the split into chunks"
+    return call
+
+
+def _loads(expr: Expr):
+    from symc.loopir.kernel import loads_of
+
+    return [e for e in loads_of(expr) if e.data[0] != "@acc"]
+
+
+@pytest.fixture(params=WIDTHS)
+def target(request) -> Target:
+    return host_target(request.param)
+
+
+GEOMETRIES = {
+    "3x3": dict(),
+    "1x1": dict(kernel=(1, 1), pad=(0, 0)),
+    "5x1": dict(kernel=(5, 1), pad=(2, 0)),
+    "stride 2": dict(stride=(2, 2), inputs=(9, 11)),
+    "stride 3x2": dict(stride=(3, 2), inputs=(10, 11), kernel=(3, 5), pad=(0, 2)),
+    "dilate 2": dict(dilate=(2, 2), inputs=(8, 9), pad=(2, 1)),
+    "dilate 1x3": dict(dilate=(1, 3), inputs=(5, 12), pad=(1, 0)),
+    "no pad": dict(pad=(0, 0)),
+    "huge pad": dict(pad=(4, 5), inputs=(3, 4)),
+    "asymmetric": dict(stride=(2, 2), inputs=(8, 8), extra=1),
+    "1-d": dict(inputs=(17,), kernel=(3,), stride=(1,), dilate=(1,), pad=(1,)),
+    "3-d": dict(inputs=(4, 5, 6), kernel=(3, 2, 3), stride=(1, 2, 1), dilate=(1, 1, 1), pad=(1, 0, 1)),
+    "matrix": dict(inputs=(), kernel=(), stride=(), dilate=(), pad=(), batch=5),
+    "one row": dict(inputs=(), kernel=(), stride=(), dilate=(), pad=(), batch=1),
+    "three rows": dict(inputs=(), kernel=(), stride=(), dilate=(), pad=(), batch=3),
+    "many images": dict(inputs=(1, 1), kernel=(1, 1), pad=(0, 0), batch=31),
+}
+MATRIX_KINDS = ["forward", "data_gradient"]
+KINDS = [*MATRIX_KINDS, "weight_gradient"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_geometry(kind, geometry, target):
+    check(contraction(kind, **GEOMETRIES[geometry]), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [(1, 1), (1, 3), (3, 64), (33, 7), (64, 33)])
+def test_channels(kind, dtype, channels, target):
+    check(contraction(kind, channels=channels, dtype=dtype, inputs=(5, 7)), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups, channels", [(2, (6, 66)), (3, (9, 9)), (4, (64, 128))])
+def test_groups(kind, groups, channels, target):
+    check(contraction(kind, channels=channels, groups=groups), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [5, 33, 70])
+@pytest.mark.parametrize("geometry", ["3x3", "5x1", "stride 3x2", "dilate 2", "huge pad", "1-d", "3-d"])
+def test_depthwise(kind, channels, geometry, target):
+    check(contraction(kind, channels=(channels, channels), groups=channels, **GEOMETRIES[geometry]), target)
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("epilogue", [bias_residual_relu, scaled_twice, accumulate, normalised])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_epilogue(kind, epilogue, batch, target):
+    c = contraction(kind, batch=batch, epilogue=epilogue, inputs=(5, 5))
+    assert can_store(c)
+    check(c, target)
+
+
+@pytest.mark.parametrize("epilogue", [accumulate, sgd])
+@pytest.mark.parametrize("channels, groups", [((7, 33), 1), ((3, 10), 1), ((8, 12), 2), ((35, 35), 35)])
+def test_gradient_epilogue(epilogue, channels, groups, target):
+    c = contraction("weight_gradient", channels=channels, groups=groups, epilogue=epilogue)
+    assert can_store(c)
+    check(c, target)
+
+
+@pytest.mark.parametrize("channels, groups", [((3, 17), 1), ((33, 9), 1), ((6, 6), 6)])
+def test_long_gradient_sums(channels, groups, target):
+    """More pixels than a block, more images than a table; few channels also meet the gathered border pixels."""
+    c = contraction("weight_gradient", batch=3, channels=channels, groups=groups, inputs=(33, 35))
+    call = check(c, target)
+    if channels == (3, 17):
+        assert "borders=True" in call.code.structure
+
+
+def test_long_gradient_sums_round_little():
+    """Partial sums of blocks: 200,000 products summed one by one would be off by 2e-3."""
+    target = host_target()
+    c = contraction("weight_gradient", batch=20, channels=(16, 8), inputs=(100, 100), kernel=(1, 1), pad=(0, 0))
+    call = schedule_contraction(c, target)
+    memory = {b.name: Memory.of(b, np.full(b.shape, 0.1 if b.name == "x" else 1.0, b.dtype)) for b in c.buffers}
+    run(call, memory, target, list(range(call.n_chunks)), call.n_chunks)
+    np.testing.assert_allclose(memory["w"].view(), 20 * 100 * 100 * np.float32(0.1), rtol=2e-5)
+
+
+def test_in_place_rows_that_fill_no_tile(target):
+    """The last tile repeats its last row; an in-place sum must not be added twice."""
+    for rows in (1, 2, 3, 5, 13, 15):
+        check(contraction(inputs=(rows, 1), kernel=(1, 1), pad=(0, 0), batch=1, epilogue=bias_residual_relu), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_channel_slices_and_offsets(kind, target):
+    check(contraction(kind, slack=4, offset=3), target)
+
+
+def test_chunks_of_a_large_layer(target):
+    c = contraction(batch=1, channels=(64, 100), inputs=(28, 28), epilogue=bias_residual_relu)
+    call = check(c, target, splits=(None, 1, 7, 1000))
+    assert 8 <= call.n_chunks <= 32
+
+
+def test_tables_repeat_over_large_batches(target):
+    c = contraction(batch=6, channels=(3, 8), inputs=(24, 28), epilogue=bias_residual_relu)
+    call = check(c, target)
+    tables = sum(w.data.nbytes for w in call.words if isinstance(w, Table))
+    assert tables < 6 * 24 * 28 * 9 * 4 / 2
+
+
+def test_one_kernel_serves_every_geometry():
+    """Extents are run-time arguments: the same structure is the same machine code."""
+    target = host_target()
+    names = {schedule_contraction(_packed(contraction(batch=4, channels=(16, 64), inputs=(14 * n, 28), kernel=(k, k),
+                                                      pad=(k // 2, k // 2)), target), target).code.name
+             for n in (1, 2) for k in (1, 3, 5)}
+    assert len(names) == 1
+
+
+def test_parameters_are_read_at_run_time():
+    def scaled(factor):
+        return lambda result, axes: ([("y", accumulator("float32") * param(factor, "float32"), "set")], [])
+
+    a, b = (schedule_contraction(_packed(contraction(epilogue=scaled(f)), host_target()), host_target())
+            for f in (0.5, 3.0))
+    assert a.code.name == b.code.name and a.words[-1] == 0.5 and b.words[-1] == 3.0
+
+
+def _packed(c: Contraction, target: Target) -> Contraction:
+    buffer = packing(c, target).buffer(c.rhs)
+    return replace(c, buffers=tuple(buffer if b.name == c.rhs else b for b in c.buffers))
+
+
+def test_refuses_what_it_cannot_store():
+    def channels_first(result, axes):
+        other = Buffer.dense("nchw", result.shape, result.dtype)
+        return [("nchw", accumulator(result.dtype), "set")], [other]
+
+    c = contraction(epilogue=channels_first)
+    assert not can_store(c) and "'nchw'" in why_not_store(c)
+    with pytest.raises(CodegenError, match="'nchw' cannot be fused"):
+        schedule_contraction(c, host_target())
+
+
+def test_refuses_to_read_elsewhere_than_it_writes():
+    def shifted(result, axes):
+        flipped = (axes[0], axes[1], axes[2].extent - 1 - axes[2], axes[3])
+        return [("y", accumulator("float32") + load("y", flipped, "float32"), "set")], []
+
+    with pytest.raises(CodegenError, match="'y' cannot be fused"):
+        schedule_contraction(contraction(epilogue=shifted), host_target())
+
+
+def test_refuses_to_read_what_it_has_written():
+    def twice(result, axes):
+        other = channels_last("z", result.shape, result.dtype)
+        first = accumulator("float32")
+        return [("y", first, "set"), ("z", first + load("y", axes, "float32"), "set")], [other]
+
+    assert "'y' cannot be fused: it is read after an earlier store" in why_not_store(contraction(epilogue=twice))
+
+
+def test_refuses_channels_first_operands():
+    c = contraction()
+    first = Buffer.dense("x", c.buffers[0].shape, "float32")
+    with pytest.raises(CodegenError, match="'x' has channel stride 54; expected channels-last"):
+        schedule_contraction(replace(c, buffers=(first, *c.buffers[1:])), host_target())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_check_finds_a_wrong_sum(kind, target):
+    """The helper of these tests fails when a kernel computes something else."""
+    c = contraction(kind)
+    wrong = replace(c, stores=tuple(replace(s, value=s.value + 1e-2) for s in c.stores))
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        check(c, target, oracle=wrong)

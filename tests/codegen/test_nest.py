@@ -1,0 +1,503 @@
+"""Compiled nests against the interpreter: odd sizes, layouts, dtypes, every chunk split, guard zones."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from symc.codegen.cpu.compile import compile_function
+from symc.codegen.cpu.load import load_objects
+from symc.codegen.cpu.nest import schedule_nest
+from symc.codegen.cpu.target import Target, host_target
+from symc.codegen.kernel import KernelCall, Ref, float_bits, word_count
+from symc.core.errors import CodegenError
+from symc.loopir.expr import Axis, Expr, cast, const, index_value, load, param, prim, reduce, select
+from symc.loopir.interpret import interpret
+from symc.loopir.kernel import Buffer, Nest, Store, verify
+
+GUARD = 256  # bytes around every buffer that must stay as they are
+_addresses: dict[tuple[str, str], int] = {}
+
+
+def targets() -> list[Target]:
+    widest = host_target().vector_bits
+    return [host_target(bits) for bits in (512, 256, 128) if bits <= widest]
+
+
+all_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: str(t.vector_bits))
+
+
+def address_of(call: KernelCall, target: Target) -> int:
+    """Compiles a kernel once per structure."""
+    key = (call.code.name, target.fingerprint())
+    if key not in _addresses:
+        data = compile_function(call.code.build(), call.code.name, target)
+        _addresses[key] = load_objects({call.code.name: data})[call.code.name]
+    return _addresses[key]
+
+
+def run_call(call: KernelCall, target: Target, pointers: dict[str, int], n_chunks: int) -> None:
+    slots = {name: k for k, name in enumerate(pointers)}
+    words: list[int] = []
+    for word in call.words:
+        if isinstance(word, Ref):
+            words += [slots[word.buffer], word.offset_bytes]
+        else:
+            words.append(float_bits(word) if isinstance(word, float) else word)
+    assert len(words) == word_count(call.words)
+    desc, bufs = np.array(words, "int64"), np.array(list(pointers.values()), "int64")
+    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(
+        address_of(call, target))
+    for chunk in range(n_chunks):
+        function(chunk, n_chunks, desc.ctypes.data, bufs.ctypes.data)
+
+
+class Memory:
+    """One allocation per buffer with guard zones; views follow the buffers' strides."""
+
+    def __init__(self, nest: Nest, values: dict[str, np.ndarray], aliases: dict[str, str]) -> None:
+        written = {s.buffer for s in nest.stores if s.mode == "set"}
+        self.raw: dict[str, np.ndarray] = {}
+        self.views: dict[str, np.ndarray] = {}
+        self.items: dict[str, np.ndarray] = {}
+        for b in nest.buffers:
+            home = aliases.get(b.name, b.name)
+            dtype = np.dtype(b.dtype)
+            if home not in self.raw:
+                reach = b.offset + sum(max(0, (n - 1) * s) for n, s in zip(b.shape, b.strides))
+                self.raw[home] = np.full(2 * GUARD + (reach + 1) * dtype.itemsize, 0xA5, "uint8")
+            items = self.raw[home][GUARD : len(self.raw[home]) - GUARD].view(dtype)
+            byte_strides = [s * dtype.itemsize for s in b.strides]
+            self.views[b.name] = np.lib.stride_tricks.as_strided(items[b.offset :], b.shape, byte_strides)
+            if b.name in values:
+                self.views[b.name][...] = values[b.name]
+            elif b.name in written and home == b.name:
+                self.views[b.name][...] = np.nan if dtype.kind == "f" else 99 if dtype.kind != "b" else True
+
+    def pointers(self) -> dict[str, int]:
+        return {name: raw.ctypes.data + GUARD for name, raw in self.raw.items()}
+
+
+def check(nest: Nest, values: dict[str, np.ndarray], target: Target, *, rtol: float = 2e-6, atol: float = 2e-6,
+          chunks: tuple[int, ...] = (1, 3), aliases: dict[str, str] | None = None, kind: str | None = None,
+          n_calls: int | None = None) -> list[KernelCall]:
+    """Runs a nest in every chunk split and compares all of memory with the interpreter's."""
+    verify(nest)
+    aliases = aliases or {}
+    expected = Memory(nest, values, {})
+    interpret(nest, expected.views)
+    calls = schedule_nest(nest, target)
+    assert n_calls is None or len(calls) == n_calls
+    assert kind is None or [c.schedule.split(":")[0] for c in calls] == [kind] * len(calls), calls[0].schedule
+    for n_chunks in (*chunks, None):
+        memory = Memory(nest, values, aliases)
+        pointers = memory.pointers()
+        pointers |= {name: pointers[home] for name, home in aliases.items()}
+        for call in calls:
+            run_call(call, target, pointers, n_chunks or call.n_chunks)
+        for s in nest.stores:
+            np.testing.assert_allclose(memory.views[s.buffer].astype("float64"),
+                                       expected.views[s.buffer].astype("float64"), rtol, atol, err_msg=nest.text())
+        for name, raw in memory.raw.items():
+            # Between the strided elements, and in the guard zones, nothing may change.
+            for b in nest.buffers:
+                if aliases.get(b.name, b.name) == name:
+                    memory.views[b.name][...] = 0
+            zeroed = Memory(nest, values, aliases)
+            for b in nest.buffers:
+                zeroed.views[b.name][...] = 0
+            np.testing.assert_array_equal(raw, zeroed.raw[name], err_msg=f"outside {name}: {nest.text()}")
+    return calls
+
+
+def rand(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed + 17 * len(shape) + sum(shape))
+    if dtype == "bool":
+        return rng.random(shape) < 0.5
+    if np.dtype(dtype).kind in "iu":
+        return rng.integers(0, 100, shape).astype(dtype) if dtype[0] == "u" else rng.integers(-50, 50, shape).astype(dtype)
+    return rng.normal(0, 1, shape).astype(dtype)
+
+
+def axes(*extents: int) -> tuple[Axis, ...]:
+    return tuple(Axis("ijkl"[k], e) for k, e in enumerate(extents))
+
+
+def f32(name: str, *index: object) -> Expr:
+    return load(name, index, "float32")  # type: ignore[arg-type]
+
+
+SIZES = (1, 7, 16, 17, 33, 100, 1000)
+
+
+@all_targets
+@pytest.mark.parametrize("n", SIZES)
+def test_elementwise(target: Target, n: int) -> None:
+    (i,) = axes(n)
+    x, y, z = (Buffer.dense(b, (n,), "float32") for b in "xyz")
+    value = prim("sigmoid", f32("x", i) * param(1.5, "float32") + 0.25) * prim("tanh", f32("y", i))
+    nest = Nest((x, y, z), (Store("z", (i,), value, (i,)),))
+    check(nest, {"x": rand((n,)), "y": rand((n,), seed=1)}, target, kind="lane" if n > 1 else "scalar", chunks=(1, 2, 5))
+
+
+@all_targets
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (7, 3), (16, 33), (5, 100), (33, 16), (64, 64)])
+def test_broadcast_and_collapse(target: Target, shape: tuple[int, int]) -> None:
+    i, j = axes(*shape)
+    n, m = shape
+    buffers = (Buffer.dense("x", shape, "float32"), Buffer.dense("row", (m,), "float32"),
+               Buffer.dense("col", (n,), "float32"), Buffer.dense("s", (), "float32"), Buffer.dense("y", shape, "float32"))
+    value = f32("x", i, j) * f32("row", j) + f32("col", i) - f32("s")
+    check(Nest(buffers, (Store("y", (i, j), value, (i, j)),)),
+          {"x": rand(shape), "row": rand((m,)), "col": rand((n,)), "s": rand(())}, target)
+    dense = Nest((buffers[0], buffers[4]), (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)),))
+    calls = check(dense, {"x": rand(shape)}, target)
+    assert calls[0].code.structure.splitlines()[1].startswith(("outer  vector a0 ", "outer  vector None "))
+
+
+def test_one_kernel_serves_many_shapes() -> None:
+    names = set()
+    for shape in ((5, 7, 9), (100, 3, 11), (64, 2, 32)):
+        a = axes(*shape)
+        buffers = (Buffer.dense("x", shape, "float32"), Buffer.dense("y", shape, "float32"))
+        nest = Nest(buffers, (Store("y", a, f32("x", *a) * param(float(shape[0]), "float32"), a),))
+        names |= {c.code.name for c in schedule_nest(nest, host_target())}
+    assert len(names) == 1
+
+
+@all_targets
+@pytest.mark.parametrize("shape", [(1, 1), (7, 17), (17, 7), (16, 16), (33, 40), (100, 33), (64, 3), (3, 64)])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64", "float16", "bool"])
+def test_transpose(target: Target, shape: tuple[int, int], dtype: str) -> None:
+    if dtype == "float16" and target.vector_bits == 128:
+        pytest.skip("no half conversion")
+    i, j = axes(*shape)
+    computed = "float32" if dtype == "float16" else dtype
+    nest = Nest((Buffer.dense("x", shape, dtype), Buffer.dense("y", shape[::-1], dtype)),
+                (Store("y", (j, i), load("x", (i, j), computed), (j, i)),))
+    check(nest, {"x": rand(shape, dtype)}, target)
+
+
+@all_targets
+@pytest.mark.parametrize("shape", [(1, 3, 5, 5), (2, 17, 6, 7), (2, 64, 8, 8), (1, 3, 20, 20)])
+def test_layout_change_with_bias(target: Target, shape: tuple[int, ...]) -> None:
+    n, c, h, w = (Axis(k, e) for k, e in zip("nchw", shape))
+    channels_last = (shape[0], shape[2], shape[3], shape[1])
+    buffers = (Buffer.dense("x", shape, "float32"), Buffer.dense("b", (shape[1],), "float32"),
+               Buffer.dense("y", channels_last, "float32"))
+    there = Store("y", (n, h, w, c), prim("maximum", f32("x", n, c, h, w) + f32("b", c), const(0, "float32")), (n, h, w, c))
+    check(Nest(buffers, (there,)), {"x": rand(shape), "b": rand((shape[1],))}, target)
+    back = Nest((Buffer.dense("y", channels_last, "float32"), Buffer.dense("x", shape, "float32")),
+                (Store("x", (n, c, h, w), f32("y", n, h, w, c), (n, c, h, w)),))
+    check(back, {"y": rand(channels_last)}, target)
+
+
+@all_targets
+def test_strided_and_reversed_views(target: Target) -> None:
+    for n in SIZES[:-1]:
+        (i,) = axes(n)
+        x = Buffer("x", (n,), "float32", (-2,), 2 * (n - 1) + 1)
+        y = Buffer("y", (n,), "float32", (3,), 2)
+        nest = Nest((x, y), (Store("y", (i,), f32("x", i) + 1.0, (i,)),))
+        check(nest, {"x": rand((n,))}, target)
+        shifted = Nest((Buffer.dense("x", (2 * n + 1,), "float32"), Buffer.dense("y", (n,), "float32")),
+                       (Store("y", (i,), f32("x", i * 2 + 1) - f32("x", i * -1 + (n - 1)), (i,)),))
+        check(shifted, {"x": rand((2 * n + 1,))}, target)
+
+
+@all_targets
+@pytest.mark.parametrize("combiner", ["sum", "prod", "max", "min"])
+def test_reductions_over_every_axis_subset(target: Target, combiner: str) -> None:
+    for shape in ((3, 5, 37), (2, 33, 7), (1, 4, 100)):
+        a = axes(*shape)
+        x = Buffer.dense("x", shape, "float32")
+        for size in range(1, 4):
+            for subset in itertools.combinations(range(3), size):
+                kept = tuple(a[k] for k in range(3) if k not in subset)
+                y = Buffer.dense("y", tuple(k.extent for k in kept), "float32")
+                value = reduce(combiner, tuple(a[k] for k in subset), f32("x", *a))
+                nest = Nest((x, y), (Store("y", kept, value, kept),))
+                data = rand(shape) * (0.2 if combiner == "prod" else 1) + (1 if combiner == "prod" else 0)
+                check(nest, {"x": data}, target, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float64", "bool", "int16"])
+@pytest.mark.parametrize("combiner", ["sum", "max", "min", "prod"])
+def test_reductions_of_other_types(dtype: str, combiner: str) -> None:
+    if dtype == "bool" and combiner in ("max", "min"):
+        pytest.skip("the definition has no neutral element")
+    i, j = axes(5, 77)
+    for kept, gone in (((i,), (j,)), ((j,), (i,)), ((), (i, j))):
+        nest = Nest((Buffer.dense("x", (5, 77), dtype), Buffer.dense("y", tuple(k.extent for k in kept), dtype)),
+                    (Store("y", kept, reduce(combiner, gone, load("x", (i, j), dtype)), kept),))
+        check(nest, {"x": rand((5, 77), dtype)}, host_target(), rtol=1e-12)
+
+
+def softmax(x: Expr, inner: Callable[[Axis], Expr], k: Axis) -> Expr:
+    top = reduce("max", (k,), inner(k))
+    total = reduce("sum", (k,), prim("exp", inner(k) - top))
+    return prim("exp", x - top) / total
+
+
+@all_targets
+@pytest.mark.parametrize("shape", [(3, 7, 5), (2, 33, 40), (4, 100, 1), (2, 3, 1000)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("log", [False, True])
+def test_softmax_along_every_axis(target: Target, shape: tuple[int, ...], axis: int, log: bool) -> None:
+    a = axes(*shape)
+    k = Axis("r", shape[axis])
+
+    def at(r: Axis) -> Expr:
+        return f32("x", *(r if d == axis else a[d] for d in range(3)))
+
+    value = softmax(f32("x", *a), at, k)
+    if log:
+        top = reduce("max", (k,), at(k))
+        value = f32("x", *a) - top - prim("log", reduce("sum", (k,), prim("exp", at(k) - top)))
+    nest = Nest((Buffer.dense("x", shape, "float32"), Buffer.dense("y", shape, "float32")), (Store("y", a, value, a),))
+    check(nest, {"x": rand(shape) * 5}, target)
+
+
+def test_softmax_with_one_axis_object_and_twice_the_same_reduction() -> None:
+    i, k = axes(5, 37)
+    value = softmax(f32("x", i, k), lambda r: f32("x", i, r), k)
+    other = reduce("max", (Axis("other", 37),), f32("x", i, Axis("other", 37)))
+    nest = Nest((Buffer.dense("x", (5, 37), "float32"), Buffer.dense("y", (5, 37), "float32")),
+                (Store("y", (i, k), value + other, (i, k)),))
+    (call,) = check(nest, {"x": rand((5, 37))}, host_target())
+    assert call.code.structure.count("max over") == 1
+
+
+@all_targets
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_batch_norm_statistics_and_result_in_one_kernel(target: Target, layout: str) -> None:
+    sizes = {"N": 3, "C": 19, "H": 5, "W": 7}
+    a = {k: Axis(k, e) for k, e in sizes.items()}
+    r = {k: Axis("r" + k, e) for k, e in sizes.items()}
+    shape = tuple(sizes[k] for k in layout)
+    index = tuple(a[k] for k in layout)
+    inner = tuple(a[k] if k == "C" else r[k] for k in layout)
+    over = (r["N"], r["H"], r["W"])
+    mean = reduce("sum", over, f32("x", *inner)) * param(1 / 105, "float32")
+    centred = f32("x", *inner) - mean
+    var = reduce("sum", over, centred * centred) * param(1 / 105, "float32")
+    scale = f32("g", a["C"]) / prim("sqrt", var + param(1e-5, "float32"))
+    buffers = (Buffer.dense("x", shape, "float32"), *(Buffer.dense(b, (19,), "float32") for b in ("g", "b", "mean", "var")),
+               Buffer.dense("y", shape, "float32"))
+    stores = (Store("mean", (a["C"],), mean, (a["C"],)), Store("var", (a["C"],), var, (a["C"],)),
+              Store("y", index, (f32("x", *index) - mean) * scale + f32("b", a["C"]), index))
+    check(Nest(buffers, stores), {"x": rand(shape) + 3, "g": rand((19,)), "b": rand((19,))}, target, rtol=1e-5,
+          atol=1e-5, n_calls=1)
+
+
+@all_targets
+def test_nested_reduce_that_depends_on_the_outer_one(target: Target) -> None:
+    i, j, k = axes(4, 9, 21)
+    value = reduce("sum", (j,), prim("exp", reduce("max", (k,), f32("x", i, j, k))) * f32("w", j))
+    nest = Nest((Buffer.dense("x", (4, 9, 21), "float32"), Buffer.dense("w", (9,), "float32"),
+                 Buffer.dense("y", (4,), "float32")), (Store("y", (i,), value, (i,)),))
+    check(nest, {"x": rand((4, 9, 21)), "w": rand((9,))}, target, rtol=1e-5)
+
+
+@all_targets
+def test_matrix_product_as_a_nest(target: Target) -> None:
+    i, j, k = axes(7, 33, 21)
+    nest = Nest((Buffer.dense("a", (7, 21), "float32"), Buffer.dense("b", (21, 33), "float32"),
+                 Buffer.dense("y", (7, 33), "float32")),
+                (Store("y", (i, j), reduce("sum", (k,), f32("a", i, k) * f32("b", k, j)), (i, j)),))
+    check(nest, {"a": rand((7, 21)), "b": rand((21, 33))}, target, rtol=1e-5, atol=1e-5)
+
+
+def test_stores_of_different_axes_become_several_calls() -> None:
+    i, j = axes(5, 33)
+    buffers = (Buffer.dense("x", (5, 33), "float32"), Buffer.dense("y", (5, 33), "float32"),
+               Buffer.dense("z", (5,), "float32"))
+    stores = (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i,), f32("x", i, 0), (i,)))
+    check(Nest(buffers, stores), {"x": rand((5, 33))}, host_target(), n_calls=2)
+    chained = (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i,), f32("y", i, 32), (i,)))
+    check(Nest(buffers, chained), {"x": rand((5, 33))}, host_target(), n_calls=2)
+
+
+def test_stores_that_share_a_loop() -> None:
+    i, j = axes(5, 33)
+    buffers = tuple(Buffer.dense(b, (5, 33), "float32") for b in "xyz")
+    shared = prim("exp", f32("x", i, j))
+    stores = (Store("y", (i, j), shared, (i, j)), Store("z", (i, j), shared * 2.0, (i, j)))
+    (call,) = check(Nest(buffers, stores), {"x": rand((5, 33))}, host_target(), n_calls=1)
+    assert call.code.structure.count("exp") == 1
+
+
+@all_targets
+def test_in_place(target: Target) -> None:
+    i, j = axes(6, 35)
+    x, y = (Buffer.dense(b, (6, 35), "float32") for b in "xy")
+    same = Nest((x,), (Store("x", (i, j), f32("x", i, j) * 2.0 + 1.0, (i, j)),))
+    check(same, {"x": rand((6, 35))}, target)
+    aliased = Nest((x, y), (Store("y", (i, j), prim("tanh", f32("x", i, j)) + f32("x", i, j), (i, j)),))
+    check(aliased, {"x": rand((6, 35))}, target, aliases={"y": "x"})
+    z = Buffer.dense("z", (6, 35), "float32")
+    two = Nest((x, y, z), (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i, j), f32("x", i, j) * 3.0, (i, j))))
+    check(two, {"x": rand((6, 35))}, target, aliases={"y": "x"}, n_calls=1)
+
+
+def test_reading_what_is_overwritten_elsewhere_is_an_error() -> None:
+    (i,) = axes(5)
+    nest = Nest((Buffer.dense("x", (6,), "float32"),), (Store("x", (i,), f32("x", i + 1), (i,)),))
+    with pytest.raises(CodegenError, match="stored index only"):
+        schedule_nest(nest, host_target())
+
+
+@all_targets
+@pytest.mark.parametrize("width", [1, 7, 16, 33, 100])
+def test_embedding_gradient_adds_in_order(target: Target, width: int) -> None:
+    t, d = Axis("t", 50), Axis("d", width)
+    row = load("idx", (t,), "int64")
+    buffers = (Buffer.dense("idx", (50,), "int64"), Buffer.dense("dy", (50, width), "float32"),
+               Buffer.dense("out", (10, width), "float32"))
+    nest = Nest(buffers, (Store("out", (row, d), f32("dy", t, d), (t, d), "add"),))
+    ids = np.random.default_rng(0).integers(0, 10, 50)
+    check(nest, {"idx": ids, "dy": rand((50, width)), "out": rand((10, width))}, target, rtol=0, atol=0)
+
+
+@all_targets
+def test_embedding_forward_and_gather(target: Target) -> None:
+    t, d = Axis("t", 23), Axis("d", 37)
+    ids = np.random.default_rng(0).integers(0, 10, 23)
+    buffers = (Buffer.dense("idx", (23,), "int32"), Buffer.dense("w", (10, 37), "float32"),
+               Buffer.dense("y", (23, 37), "float32"))
+    row = cast(load("idx", (t,), "int32"), "int64")
+    check(Nest(buffers, (Store("y", (t, d), load("w", (row, d), "float32"), (t, d)),)),
+          {"idx": ids, "w": rand((10, 37))}, target, rtol=0, atol=0)
+    pick = Nest((Buffer.dense("idx", (23,), "int64"), Buffer.dense("x", (23, 10), "float32"), Buffer.dense("y", (23,), "float32")),
+                (Store("y", (t,), load("x", (t, load("idx", (t,), "int64")), "float32"), (t,)),))
+    check(pick, {"idx": ids, "x": rand((23, 10))}, target, rtol=0, atol=0)
+    clamped = prim("minimum", prim("maximum", index_value(t - 3), const(0, "int64")), const(9, "int64"))
+    shift = Nest((Buffer.dense("x", (10,), "float32"), Buffer.dense("y", (23,), "float32")),
+                 (Store("y", (t,), select(index_value(t) < const(13, "int64"), load("x", (clamped,), "float32"), 0.0), (t,)),))
+    check(shift, {"x": rand((10,))}, target, rtol=0, atol=0)
+
+
+@all_targets
+def test_scatter_and_overlapping_add(target: Target) -> None:
+    t = Axis("t", 40)
+    ids = np.random.default_rng(1).integers(0, 12, 40)
+    buffers = (Buffer.dense("idx", (40,), "int64"), Buffer.dense("x", (40,), "float32"), Buffer.dense("y", (12,), "float32"))
+    for mode in ("set", "add"):
+        nest = Nest(buffers, (Store("y", (load("idx", (t,), "int64"),), f32("x", t), (t,), mode),))
+        check(nest, {"idx": ids, "x": rand((40,)), "y": rand((12,))}, target, rtol=1e-6)
+    n, i, k = axes(3, 20, 4)
+    windows = Nest((Buffer.dense("x", (3, 20, 4), "float32"), Buffer.dense("y", (3, 23), "float32")),
+                   (Store("y", (n, i + k), f32("x", n, i, k), (n, i, k), "add"),))
+    check(windows, {"x": rand((3, 20, 4)), "y": rand((3, 23))}, target, rtol=1e-6)
+
+
+@all_targets
+def test_add_to_every_element(target: Target) -> None:
+    i, j = axes(5, 35)
+    nest = Nest((Buffer.dense("x", (5, 35), "float32"), Buffer.dense("y", (5, 35), "float32")),
+                (Store("y", (i, j), f32("x", i, j), (i, j), "add"),))
+    check(nest, {"x": rand((5, 35)), "y": rand((5, 35), seed=3)}, target, rtol=0, atol=0)
+
+
+@all_targets
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "uint64", "bool"])
+def test_dtypes_and_casts(target: Target, dtype: str) -> None:
+    if dtype == "float16" and target.vector_bits == 128:
+        pytest.skip("no half conversion")
+    for n in (1, 7, 33, 100):
+        (i,) = axes(n)
+        computed = "float32" if dtype == "float16" else dtype
+        x = load("x", (i,), computed)
+        buffers = [Buffer.dense("x", (n,), dtype)]
+        stores = []
+        for k, to in enumerate(("float32", "float16", "uint8", "int32", "bool", "float64")):
+            if to == "float16" and target.vector_bits == 128:
+                continue
+            buffers.append(Buffer.dense(f"y{k}", (n,), to))
+            stores.append(Store(f"y{k}", (i,), cast(x, "float32" if to == "float16" else to), (i,)))
+        check(Nest(tuple(buffers), tuple(stores)), {"x": rand((n,), dtype) * np.dtype(dtype).type(1)}, target, rtol=1e-7, atol=0)
+
+
+@all_targets
+def test_index_values(target: Target) -> None:
+    i, j = axes(9, 33)
+    value = cast(index_value(i * 100 + j * 3 - 5), "float32") + select(index_value(j) <= index_value(i), f32("x", i, j), -1.0)
+    nest = Nest((Buffer.dense("x", (9, 33), "float32"), Buffer.dense("y", (9, 33), "float32")),
+                (Store("y", (i, j), value, (i, j)),))
+    check(nest, {"x": rand((9, 33))}, target)
+
+
+def test_nan_and_infinity_survive() -> None:
+    x = np.array([[np.nan, 1, 2, -np.inf] * 9, [np.inf, -np.inf, 3, 4] * 9, [0, -0.0, 1, 2] * 9], "float32")
+    i, j = axes(3, 36)
+    for combiner in ("max", "min", "sum"):
+        nest = Nest((Buffer.dense("x", (3, 36), "float32"), Buffer.dense("y", (3,), "float32")),
+                    (Store("y", (i,), reduce(combiner, (j,), f32("x", i, j)), (i,)),))
+        check(nest, {"x": x}, host_target())
+    relu = Nest((Buffer.dense("x", (3, 36), "float32"), Buffer.dense("y", (3, 36), "float32")),
+                (Store("y", (i, j), prim("maximum", f32("x", i, j), const(0, "float32")), (i, j)),))
+    check(relu, {"x": x}, host_target())
+
+
+def test_empty_nests_and_empty_reductions() -> None:
+    i, j = axes(4, 0)
+    x = Buffer.dense("x", (4, 0), "float32")
+    assert schedule_nest(Nest((x, Buffer.dense("y", (4, 0), "float32")), (Store("y", (i, j), f32("x", i, j), (i, j)),)),
+                         host_target()) == []
+    nest = Nest((x, Buffer.dense("y", (4,), "float32")), (Store("y", (i,), reduce("sum", (j,), f32("x", i, j)) + 2.0, (i,)),))
+    check(nest, {"x": rand((4, 0))}, host_target())
+
+
+def test_scalars() -> None:
+    nest = Nest((Buffer.dense("x", (), "float32"), Buffer.dense("y", (), "float32")),
+                (Store("y", (), prim("exp", f32("x")) * param(2.0, "float32"), ()),))
+    check(nest, {"x": rand(())}, host_target(), kind="scalar")
+
+
+def test_long_sums_are_accurate() -> None:
+    n = 1_000_000
+    data = np.full(n, 0.1, "float32")
+    i, j = Axis("i", n), Axis("j", 3)
+    total = Nest((Buffer.dense("x", (n,), "float32"), Buffer.dense("y", (), "float32")),
+                 (Store("y", (), reduce("sum", (i,), f32("x", i)), ()),))
+    columns = Nest((Buffer.dense("x", (n, 3), "float32"), Buffer.dense("y", (3,), "float32")),
+                   (Store("y", (j,), reduce("sum", (i,), f32("x", i, j)), (j,)),))
+    rng = np.random.default_rng(0)
+    for nest, x in ((total, data), (total, rng.random(n).astype("float32")), (columns, rng.random((n, 3)).astype("float32"))):
+        memory = Memory(nest, {"x": x}, {})
+        for call in schedule_nest(nest, host_target()):
+            run_call(call, host_target(), memory.pointers(), call.n_chunks)
+        np.testing.assert_allclose(memory.views["y"], x.astype("float64").sum(0), rtol=1e-6 if x is not data else 3e-6)
+
+
+def test_chunks_follow_the_work_only() -> None:
+    for n, expected in ((10, 1), (1000, 1), (10**6, 30), (10**8, 64)):
+        i = Axis("i", n)
+        nest = Nest((Buffer.dense("x", (n,), "float32"), Buffer.dense("y", (n,), "float32")),
+                    (Store("y", (i,), f32("x", i) + 1.0, (i,)),))
+        (call,) = schedule_nest(nest, host_target())
+        assert expected / 2 <= call.n_chunks <= min(64, 2 * expected)
+
+
+def test_source_explains_itself() -> None:
+    i, k = axes(5, 37)
+    nest = Nest((Buffer.dense("x", (5, 37), "float32"), Buffer.dense("y", (5, 37), "float32")),
+                (Store("y", (i, k), softmax(f32("x", i, k), lambda r: f32("x", i, r), k), (i, k)),))
+    (call,) = schedule_nest(nest, host_target())
+    assert "max[j<37]" in call.code.source and "Schedule: row" in call.code.source
+    assert "def kernel(chunk, n_chunks, desc, bufs):" in call.code.source
+
+
+def test_the_checker_notices_writes_outside() -> None:
+    """`check` itself fails when a kernel writes beside the elements it should."""
+    (i,) = axes(8)
+    nest = Nest((Buffer.dense("x", (8,), "float32"), Buffer("y", (8,), "float32", (2,))), (Store("y", (i,), f32("x", i), (i,)),))
+    with pytest.raises(AssertionError):
+        memory = Memory(nest, {"x": rand((8,))}, {})
+        (call,) = schedule_nest(Nest((nest.buffers[0], Buffer.dense("y", (8,), "float32")), nest.stores), host_target())
+        run_call(call, host_target(), memory.pointers(), 1)
+        np.testing.assert_allclose(memory.views["y"], memory.views["x"])

@@ -1,0 +1,47 @@
+"""`import symc` stays light: compilers are loaded when something is compiled.
+
+`python tests/test_import.py` prints how long the import takes; a time never decides a test.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"numba", "llvmlite", "networkx", "pytest", "graphviz"}
+
+
+def run_fresh(code: str) -> str:
+    """What a fresh interpreter prints for `code`."""
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def loaded_by(module: str) -> set[str]:
+    """Which heavy packages a fresh process has loaded after importing a module."""
+    return set(run_fresh(f"import sys, {module}; print(*({HEAVY!r} & sys.modules.keys()))").split())
+
+
+@pytest.mark.parametrize("module", ["symc", "symc.passes.pipeline", "symc.cli.main"])
+def test_import_is_light(module):
+    assert loaded_by(module) == set()
+
+
+def test_the_compiler_loads_without_numba():
+    # A start from a filled kernel cache needs it for nothing; llvmlite links the objects.
+    assert loaded_by("symc.runtime.compiler") <= {"llvmlite"}
+
+
+def test_the_check_sees_what_is_loaded():
+    assert loaded_by("networkx") >= {"networkx"}
+
+
+def import_time_s(n_runs: int = 7) -> float:
+    """Seconds of `import symc`, the best of several fresh processes; the interpreter's own start is not counted."""
+    code = "import time; t = time.perf_counter(); import symc; print(time.perf_counter() - t)"
+    return min(float(run_fresh(code)) for _ in range(n_runs))
+
+
+if __name__ == "__main__":
+    print(f"import symc: {import_time_s():.3f} s (best of 7 fresh processes)")

@@ -1,0 +1,169 @@
+"""The house as docs/architecture.md draws it: imports point downwards, in no circle, and numba stays in codegen."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("core", "loopir", "ops", "ir", "passes", "codegen", "runtime", "face", "cli")  # lowest first
+# Modules that a start from a filled kernel cache needs; they may import numba inside functions only.
+LIGHT = (
+    "symc.codegen.cache",
+    "symc.codegen.kernel",
+    "symc.codegen.cpu.backend",
+    "symc.codegen.cpu.load",
+    "symc.codegen.cpu.target",
+)
+
+
+@dataclass(frozen=True)
+class Import:
+    """One module imported by another; is_late when it happens inside a function."""
+
+    source: str
+    target: str
+    line: int
+    is_late: bool
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line} imports {self.target}"
+
+
+def read_tree(root: Path, package: str = "symc") -> dict[str, Path]:
+    """Every module of a package by dotted name."""
+    found = {}
+    for path in sorted((root / package).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[Import]:
+    """What a module imports, relative names resolved; blocks under `if TYPE_CHECKING` do not count."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+
+    def visit(node: ast.AST, is_late: bool) -> Iterator[Import]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            children: list[ast.AST] = list(node.orelse)
+        else:
+            children = list(ast.iter_child_nodes(node))
+        for target in targets(node):
+            yield Import(module, target, node.lineno, is_late)  # type: ignore[attr-defined]
+        for child in children:
+            yield from visit(child, is_late or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+
+    def targets(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join(above + ([node.module] if node.module else []))
+            # `from package import name`: the name may be a module of the package, or defined in the package itself.
+            for a in node.names:
+                yield f"{base}.{a.name}" if f"{base}.{a.name}" in modules else base
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8"), str(path)), False)
+
+
+def layer_of(module: str) -> str:
+    """symc.core.op -> core; symc.symbol.json -> face."""
+    folder = [*module.split("."), ""][1]
+    return folder if folder in LAYERS else "face"
+
+
+def upward(imports: list[Import]) -> list[str]:
+    """Imports that point to a higher layer."""
+    rank = {name: k for k, name in enumerate(LAYERS)}
+    inside = (i for i in imports if i.target.partition(".")[0] == "symc")
+    return [
+        f"{i}: {layer_of(i.source)} is below {layer_of(i.target)}"
+        for i in inside
+        if rank[layer_of(i.target)] > rank[layer_of(i.source)]
+    ]
+
+
+def circles(imports: list[Import]) -> list[str]:
+    """Groups of modules that need each other while they are being imported."""
+    edges = [(i.source, i.target) for i in imports if not i.is_late and i.target.partition(".")[0] == "symc"]
+    graph = networkx.DiGraph(edges)
+    found = [sorted(c) for c in networkx.strongly_connected_components(graph) if len(c) > 1]
+    return [" -> ".join(c) for c in sorted(found)] + [f"{s} -> {s}" for s, t in edges if s == t]
+
+
+MODULES = read_tree(ROOT)
+IMPORTS = [i for module, path in MODULES.items() for i in imports_of(module, path, MODULES)]
+
+
+def importing(package: str) -> list[Import]:
+    """Imports of a package or of anything in it."""
+    return [i for i in IMPORTS if i.target == package or i.target.startswith(package + ".")]
+
+
+def test_imports_point_downwards():
+    assert not upward(IMPORTS), "\n".join(upward(IMPORTS))
+
+
+def test_no_import_circle():
+    assert not circles(IMPORTS), "\n".join(circles(IMPORTS))
+
+
+@pytest.mark.parametrize("package", ["numba", "llvmlite"])
+def test_compilers_stay_in_codegen(package):
+    outside = [str(i) for i in importing(package) if layer_of(i.source) != "codegen"]
+    assert not outside, "\n".join(outside)
+
+
+def test_a_start_from_the_cache_needs_no_numba():
+    early = [str(i) for i in importing("numba") + importing("llvmlite") if i.source in LIGHT and not i.is_late]
+    assert not early, "\n".join(early)
+    assert set(LIGHT) <= set(MODULES)
+
+
+def test_numba_cuda_stays_in_its_folder():
+    outside = [str(i) for i in importing("numba.cuda") if not i.source.startswith("symc.codegen.cuda")]
+    assert not outside, "\n".join(outside)
+
+
+def test_every_module_says_its_job():
+    silent = [m for m, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    assert not silent, "no docstring: " + ", ".join(silent)
+
+
+def test_the_reader_sees_every_kind_of_import(tmp_path):
+    files = {
+        "symc/__init__.py": "from . import face",
+        "symc/face.py": "import symc.core.low\nfrom .runtime import run",
+        "symc/core/__init__.py": "",
+        "symc/core/low.py": (
+            "from typing import TYPE_CHECKING\n"
+            "if TYPE_CHECKING:\n    from ..face import a\nelse:\n    from ..runtime import run\n"
+            "def f():\n    from symc import face\n    import numba.cuda\n"
+        ),
+        "symc/runtime/__init__.py": "",
+        "symc/runtime/run.py": "from ..core import low as lowest, low\nfrom ..core.low import f",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    modules = read_tree(tmp_path)
+    seen = [i for module, path in modules.items() for i in imports_of(module, path, modules)]
+    assert [(i.line, i.target, i.is_late) for i in seen if i.source == "symc.core.low"] == [
+        (1, "typing", False),
+        (5, "symc.runtime.run", False),
+        (7, "symc.face", True),
+        (8, "numba.cuda", True),
+    ]
+    assert [i.target for i in seen if i.source == "symc.runtime.run"] == ["symc.core.low"] * 3
+    assert upward(seen) == [
+        "symc.core.low:5 imports symc.runtime.run: core is below runtime",
+        "symc.core.low:7 imports symc.face: core is below face",
+    ]
+    assert circles(seen) == ["symc.core.low -> symc.runtime.run"]
