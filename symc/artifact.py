@@ -69,11 +69,15 @@ class Artifact:
 
     def executor(self) -> Executor:
         """An executor for predicting with the file's weights."""
+        self.use_objects()
+        return self.model.executor()
+
+    def use_objects(self) -> None:
+        """Makes the file's object code, as far as it may be used, take the place of compiling."""
         if self.objects:
             from .codegen.cpu.backend import CpuBackend
 
             CpuBackend.host().preload(self.objects)
-        return self.model.executor()
 
 
 def save(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from ..context import cpu
 from ..core.errors import ArgumentError, ShapeError
-from ..core.shapes import FullShape
+from ..core.op import Op
+from ..core.shapes import FullShape, is_known
 
 if TYPE_CHECKING:
     from ..executor import Executor
@@ -45,9 +46,30 @@ class Model:
 
         return self.with_params(*init_params(self.symbol, self.shapes, seed))
 
+    def with_shapes(self, shapes: Mapping[str, FullShape]) -> Model:
+        """The same network for other input shapes."""
+        return replace(self, shapes=dict(shapes))
+
     def with_batch(self, batch: int) -> Model:
         """The same network for another batch size: the first extent of every input."""
-        return replace(self, shapes={n: (batch, *shape[1:]) for n, shape in self.shapes.items()})
+        return self.with_shapes({n: (batch, *shape[1:]) for n, shape in self.shapes.items()})
+
+    def inputs(self) -> list[str]:
+        """Arguments that a prediction must be given: neither parameters nor labels.
+
+        Without parameters at hand, a parameter is what operators use as one (weight, bias, gamma ...).
+        """
+        known = self.arg_params or self._used_as_parameters()
+        labels = self.labels()
+        return [n for n in self.symbol.list_arguments() if n in self.shapes or (n not in known and n not in labels)]
+
+    def declared_shapes(self) -> dict[str, FullShape]:
+        """Shapes that input variables declare themselves (`__shape__`), where fully known."""
+        from ..symbol.lower import variable_shape
+
+        variables = {node.name: node for node in self.symbol.nodes() if node.is_variable}
+        found = {n: variable_shape(variables[n], None) for n in self.inputs()}
+        return {n: shape for n, shape in found.items() if is_known(shape)}
 
     def inferred_shapes(self) -> tuple[dict[str, FullShape], dict[str, FullShape], dict[str, FullShape]]:
         """Shapes of arguments, outputs and auxiliary states, by name.
@@ -73,12 +95,19 @@ class Model:
 
     def labels(self) -> list[str]:
         """Arguments that only loss operators read, beside their data: predictions do not depend on them."""
+        return self._always_used(lambda op, k: op.is_loss and k > 0)
+
+    def _used_as_parameters(self) -> list[str]:
+        return self._always_used(lambda op, k: op.input_names()[k] in op.trained)
+
+    def _always_used(self, is_so: Callable[[Op, int], bool]) -> list[str]:
+        """Arguments all of whose uses are so; a use is an operator and the position of its input."""
         users: dict[str, list[bool]] = {}
         for node in self.symbol.nodes():
-            for position, (source, _) in enumerate(node.inputs):
-                if source.is_variable:
-                    users.setdefault(source.name, []).append(node.op is not None and node.op.is_loss and position > 0)
-        return [n for n in self.symbol.list_arguments() if users.get(n) and all(users[n])]
+            for k, (source, _) in enumerate(node.inputs):
+                if source.is_variable and node.op is not None:
+                    users.setdefault(source.name, []).append(is_so(node.op, k))
+        return [n for n in self.symbol.list_arguments() if n in users and all(users[n])]
 
     def input_dtypes(self) -> dict[str, np.dtype]:
         """Of the inputs, as the parameters' dtypes decide; float32 where they do not."""

@@ -155,7 +155,8 @@ class Float16Softmax(Op):
             else:
                 total = rounded(t.reduce("sum", (extent,), lambda k: prim("exp", scaled(k))))
             here = scaled(i[self.axis])
-            return here - prim("log", total) if self.is_log else prim("exp", here) / total
+            # Rounded here as well as by a store: when fused into its user there is no store.
+            return rounded(here - prim("log", total) if self.is_log else prim("exp", here) / total)
 
         t.map(element)
 

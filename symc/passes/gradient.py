@@ -38,7 +38,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
             head = g.input(
                 head_gradient_name(k), g.shape(output.value), g.dtype(output.value), role="head_gradient"
             )
-            flowing.setdefault(output.value, []).append(head)
+            flowing[output.value] = [head]  # MXNet: of a value listed as head twice, the last gradient counts
     seeds = {o.value.node for o in graph.outputs}
     for node in reversed(graph.nodes):
         if node.is_input or node not in leads_to_wanted:

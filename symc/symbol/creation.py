@@ -136,4 +136,6 @@ def split_v2(ary: Symbol, indices_or_sections: Any, axis: int = 0, squeeze_axis:
         indices, sections = [0, *indices_or_sections], 0
     else:
         raise ArgumentError("indices_or_sections must either int or tuple of ints")
-    return resolve("_internal", "_split_v2")(ary, indices, axis, squeeze_axis, sections)
+    return resolve("_internal", "_split_v2")(
+        ary, indices=indices, axis=axis, squeeze_axis=squeeze_axis, sections=sections
+    )

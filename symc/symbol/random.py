@@ -77,7 +77,7 @@ def randint(low: Any, high: Any, shape: Any = _Null, dtype: Any = _Null, **kwarg
 
 def multinomial(data: Symbol, shape: Any = _Null, get_prob: bool = True, dtype: Any = "int32", **kwargs: Any) -> Symbol:
     """Indices drawn with the probabilities in the last axis of `data`."""
-    return resolve("_internal", "_sample_multinomial")(data, shape, get_prob, dtype=dtype, **kwargs)
+    return resolve("_internal", "_sample_multinomial")(data, shape=shape, get_prob=get_prob, dtype=dtype, **kwargs)
 
 
 def shuffle(data: Symbol, **kwargs: Any) -> Symbol:

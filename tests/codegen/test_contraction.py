@@ -333,13 +333,43 @@ def _packed(c: Contraction, target: Target) -> Contraction:
     return replace(c, buffers=tuple(buffer if b.name == c.rhs else b for b in c.buffers))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_channels_first_results(batch, target):
+    """A head in MXNet's order is written element by element, with an operand in the same order."""
+
+    def channels_first(result, axes):
+        head, other = (Buffer.dense(name, result.shape, result.dtype) for name in ("head", "other"))
+        return [("head", accumulator(result.dtype) - load("other", axes, result.dtype), "set")], [head, other]
+
+    # The pixels of one image are evenly spaced; those of several images are not.
+    c = contraction(epilogue=channels_first, batch=batch)
+    assert can_store(c) == (batch == 1)
+    if batch == 1:
+        check(c, target)
+
+
+def test_depthwise_gradient_in_the_order_of_a_product(target):
+    """The layout pass gives every product's result channels-last order, here (O, *tap, 1)."""
+    c = contraction("weight_gradient", channels=(35, 35), groups=35)
+    strides = dict(w=channels_last("w", (35, 1, 3, 3), "float32").strides)
+    c = replace(c, buffers=tuple(replace(b, strides=strides.get(b.name, b.strides)) for b in c.buffers))
+    check(c, target)
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("empty", [dict(batch=0), dict(channels=(0, 5)), dict(channels=(5, 0))])
+def test_empty_operands(kind, empty, target):
+    check(contraction(kind, **empty), target)
+
+
 def test_refuses_what_it_cannot_store():
     def channels_first(result, axes):
         other = Buffer.dense("nchw", result.shape, result.dtype)
         return [("nchw", accumulator(result.dtype), "set")], [other]
 
     c = contraction(epilogue=channels_first)
-    assert not can_store(c) and "'nchw'" in why_not_store(c)
+    assert not can_store(c)
+    assert "'nchw' cannot be fused: axis i0 has stride" in why_not_store(c)
     with pytest.raises(CodegenError, match="'nchw' cannot be fused"):
         schedule_contraction(c, host_target())
 

@@ -3,4 +3,5 @@
 from .packing import Packing
 from .schedule import can_store, gradient_buffer, is_depthwise, packing, schedule_contraction, why_not_store
 
-__all__ = ["Packing", "can_store", "gradient_buffer", "is_depthwise", "packing", "schedule_contraction", "why_not_store"]
+__all__ = ["Packing", "can_store", "gradient_buffer", "is_depthwise", "packing", "schedule_contraction",
+           "why_not_store"]

@@ -19,10 +19,11 @@ from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
 from .descriptor import Descriptor
-from .epilogue import Epilogue, Place, emit_stores
+from .epilogue import Epilogue
 from .forward import Blocking
 from .micro import Tile, row_pointer, with_masks
 from .simd import I8, Simd, counted_loop, i64
+from .stores import Place, emit_stores
 from .tables import Geometry, TileTables, source_offsets
 
 SOURCE = '''
@@ -156,14 +157,14 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
 
             total = _totals(simd, tile, n_sums, part) if has_sums else part(i64(0))
             sums = [total[r * tile.vectors:(r + 1) * tile.vectors] for r in range(tile.rows)]
-            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, masks))
+            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
         return context.get_dummy_value()
 
     @intrinsic
     def register_tile(typing, desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns, n_sums,
-                      x_sum_bytes, factor_sum_bytes):
+                      x_sum_bytes, factor_sum_bytes):  # type: ignore[no-untyped-def]
         return types.void(desc, bufs, *[types.int64] * 11), emit_body
 
     return register_tile

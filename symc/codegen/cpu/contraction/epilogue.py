@@ -1,22 +1,19 @@
 """What happens to the finished sums: the contraction's stores as operands that move with the row and the column.
 
-A store or load of an epilogue is reached as `address + row * row_stride + column`: rows are pixels (images and
-positions flattened) or, in a weight gradient, output channels; columns are the contiguous channels.
+A load or store of an epilogue is reached as `address + row * row_stride + column * column_stride`.  Rows are pixels
+(images and positions flattened) or, in a weight gradient, output channels; columns are channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from symc.codegen.kernel import Ref, Word
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Affine, Axis, Expr, walk
-from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, Store, buffer_of
-
-from ...kernel import Ref, Word
-from .simd import Simd
+from symc.loopir.kernel import ACCUMULATOR, Contraction, Store, buffer_of
 
 ADD_LOAD = "@old"  # the old content of a buffer that a store adds to
 
@@ -26,7 +23,8 @@ class Operand:
     """One buffer as the epilogue walks it; strides and offset in elements.
 
     row_stride     distance of two rows; 0 when all rows share the element
-    column_stride  1 when lanes are neighbours in memory, 0 when all columns share the element
+    column_stride  1 when lanes are neighbours in memory, 0 when all columns share the element; anything else is
+                   read and written element by element (a head in MXNet's channels-first order)
     """
 
     buffer: str
@@ -36,9 +34,14 @@ class Operand:
     column_stride: int
 
     @property
-    def shape(self) -> str:
+    def is_scattered(self) -> bool:
+        return self.column_stride not in (0, 1)
+
+    @property
+    def access(self) -> str:
         """How the kernel addresses it; part of the kernel's structure (the strides themselves are not)."""
-        return f"{self.dtype}[{'r' if self.row_stride else ''}{'c' if self.column_stride else ''}]"
+        column = "" if self.column_stride == 0 else "s" if self.is_scattered else "c"
+        return f"{self.dtype}[{'r' if self.row_stride else ''}{column}]"
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,18 @@ class Epilogue:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """Descriptor words: for each operand its address (2 words) and row stride in bytes, then the parameters."""
+        """Descriptor words: for each operand its address (2 words) and its strides in bytes, then the parameters."""
         words: list[Word] = []
         for o in self.operands:
-            words += [Ref(o.buffer, o.offset * ITEM_SIZE[o.dtype]), o.row_stride * ITEM_SIZE[o.dtype]]
+            item = ITEM_SIZE[o.dtype]
+            words += [Ref(o.buffer, o.offset * item), o.row_stride * item, o.column_stride * item]
         return (*words, *(p.data for p in self.params))
 
     def structure(self) -> str:
         """The stores with buffers numbered and parameters abstracted; equal text means equal machine code."""
-        names = {load: f"%{self.operands.index(o)}:{o.shape}" for load, o in self.loads.items()}
+        names = {load: f"%{self.operands.index(o)}:{o.access}" for load, o in self.loads.items()}
         names.update({param: f"${i}:{param.dtype}" for i, param in enumerate(self.params)})
-        return "; ".join(f"%{self.operands.index(o)}:{o.shape} = {_text(value, names)}" for o, value in self.stores)
+        return "; ".join(f"%{self.operands.index(o)}:{o.access} = {_text(value, names)}" for o, value in self.stores)
 
 
 def _text(root: Expr, names: dict[Expr, str]) -> str:
@@ -97,13 +101,14 @@ def epilogue_of(c: Contraction, flatten: Flatten) -> Epilogue:
     written: set[str] = set()
     for store in c.stores:
         target = _operand(c, store, store.buffer, store.index, flatten)
-        if target.column_stride != 1:
-            raise _refusal(c, store.buffer, "its channels are not contiguous")
+        if target.column_stride == 0 and any(axis.extent > 1 for axis in store.axes):
+            raise _refusal(c, store.buffer, "several sums are stored into one element")
         for e in walk(store.value):
             if e.op == "load" and e.data[0] != ACCUMULATOR:
                 if e.data[0] in written:
                     raise _refusal(c, e.data[0], "it is read after an earlier store of the same kernel wrote it")
-                loads[e] = _operand(c, store, *e.data, flatten)
+                name, index = e.data
+                loads[e] = _operand(c, store, name, index, flatten)
                 if loads[e].dtype != e.dtype:
                     raise _refusal(c, e.data[0], f"it is read as {e.dtype}")
             elif e.op == "param":
@@ -133,7 +138,7 @@ def _operand(c: Contraction, store: Store, name: str, index: tuple[Affine | Expr
         raise _refusal(c, name, "its index is computed")
     total = Affine((), buffer.offset)
     for component, stride in zip(index, buffer.strides):
-        total = total + Affine.of(component) * stride
+        total = total + Affine.of(component) * stride  # type: ignore[arg-type]  # refused above
     strides = {axis: total.coefficient(axis) for axis in store.axes}
     try:
         row_stride, column_stride = flatten(store, strides)
@@ -142,11 +147,14 @@ def _operand(c: Contraction, store: Store, name: str, index: tuple[Affine | Expr
     return Operand(name, buffer.dtype, total.constant, row_stride, column_stride)
 
 
-def even_stride(axes: Sequence[Axis], strides: dict[Axis, int]) -> int:
-    """The distance of neighbours when `axes` are flattened to one; raises ValueError when it is not constant."""
+def even_stride(axes: Sequence[Axis], strides: dict[Axis, int], single: int = 0) -> int:
+    """The distance of neighbours when `axes` are flattened to one, `single` when there is only one element.
+
+    Raises ValueError when the distance is not constant.
+    """
     moving = [axis for axis in axes if axis.extent > 1]
     if not moving:
-        return 0
+        return single
     step = strides[moving[-1]]
     expected = step
     for axis in reversed(moving):
@@ -156,124 +164,6 @@ def even_stride(axes: Sequence[Axis], strides: dict[Axis, int]) -> int:
     return step
 
 
-def channel_stride(axis: Axis, strides: dict[Axis, int]) -> int:
-    """0 or 1; a single channel counts as contiguous when it is not shared."""
-    stride = strides[axis]
-    if axis.extent == 1:
-        return 1
-    if stride not in (0, 1):
-        raise ValueError(f"its channels have stride {stride}")
-    return stride
-
-
 def _refusal(c: Contraction, buffer: str, reason: str) -> CodegenError:
     return CodegenError(f"epilogue of a {c.kind} contraction: buffer {buffer!r} cannot be fused: {reason}; "
                         f"store the plain sum and compute the rest in a kernel of its own\n{c.text()}")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tile stands: its row numbers, first column and column masks (None: all lanes exist)."""
-
-    rows: Sequence[Any]
-    column: Any
-    masks: Sequence[Any]
-
-
-def emit_stores(simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int,
-                sums: list[list[Any]], place: Place) -> None:
-    """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless."""
-    from ..emit import VectorEmitter
-
-    b = simd.builder
-    walker = _Operands(simd, epilogue, desc, bufs, first_word, place)
-    columns = []  # one emitter for each vector that knows what all rows share
-    for v in range(len(place.masks)):
-        columns.append(VectorEmitter(b, simd.lanes, lambda e, v=v: walker.leaf(e, 0, v, None)))
-        for e in _shared_by_rows(epilogue):
-            columns[-1].value(e)
-    results: list[list[list[Any]]] = []
-    for r, row in enumerate(sums):
-        results.append([])
-        for v, total in enumerate(row):
-            emitter = VectorEmitter(b, simd.lanes, lambda e, r=r, v=v, total=total: walker.leaf(e, r, v, total))
-            emitter.known.update(columns[v].known)
-            results[-1].append([emitter.value(value) for _, value in epilogue.stores])
-    for r, row in enumerate(results):
-        for v, values in enumerate(row):
-            for (operand, _), value in zip(epilogue.stores, values):
-                simd.store(value, walker.address(operand, r, v), place.masks[v])
-
-
-def _shared_by_rows(epilogue: Epilogue) -> list[Expr]:
-    """The largest sub-expressions that have the same value in every row (scale / sqrt(variance + eps))."""
-    shared: dict[Expr, None] = {}
-    differs: dict[Expr, bool] = {}
-    for _, root in epilogue.stores:
-        for e in walk(root):
-            operand = epilogue.loads.get(e)
-            if e.op == "load":
-                differs[e] = operand is None or operand.row_stride != 0
-            else:
-                differs[e] = any(differs[a] for a in e.args)
-            if differs[e]:
-                shared.update(dict.fromkeys(a for a in e.args if not differs[a]))
-    return list(shared)
-
-
-class _Operands:
-    """Addresses and loads of a tile's epilogue; what all rows share is loaded once."""
-
-    def __init__(self, simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, place: Place) -> None:
-        self.simd, self.epilogue, self.place = simd, epilogue, place
-        b, operands = simd.builder, epilogue.operands
-        self.desc = simd.pointer(desc)
-        bufs = simd.pointer(bufs)
-        self.base: dict[Operand, Any] = {}
-        self.row_stride: dict[Operand, Any] = {}
-        for i, operand in enumerate(operands):
-            slot, offset, stride = (simd.load_word(self.desc, first_word + 3 * i + k) for k in range(3))
-            start = simd.load_word(simd.at(bufs, b.mul(slot, slot.type(8))), 0)
-            at = b.add(start, offset)
-            if operand.column_stride:
-                at = b.add(at, b.mul(place.column, slot.type(ITEM_SIZE[operand.dtype])))
-            self.base[operand], self.row_stride[operand] = simd.pointer(at), stride
-        self.first_param = first_word + 3 * len(operands)
-        self.shared: dict[tuple[Expr, int], Any] = {}
-        self.row_at: dict[tuple[Operand, int], Any] = {}
-
-    def leaf(self, expr: Expr, r: int, v: int, total: Any) -> Any:
-        if expr.op == "param":
-            return self._once((expr, 0), lambda: self._param(expr))
-        operand = self.epilogue.loads.get(expr)
-        if operand is None:
-            return total
-        if operand.row_stride:
-            return self._load(operand, r, v)
-        return self._once((expr, v), lambda: self._load(operand, r, v))
-
-    def address(self, operand: Operand, r: int, v: int) -> Any:
-        if (operand, r) not in self.row_at:
-            at = self.base[operand]
-            if operand.row_stride:
-                at = self.simd.at(at, self.simd.builder.mul(self.place.rows[r], self.row_stride[operand]))
-            self.row_at[operand, r] = at
-        return self.simd.at(self.row_at[operand, r], v * self.simd.vector_bytes if operand.column_stride else 0)
-
-    def _load(self, operand: Operand, r: int, v: int) -> Any:
-        at = self.address(operand, r, v)
-        return self.simd.load(at, self.place.masks[v]) if operand.column_stride else self.simd.broadcast(at)
-
-    def _once(self, key: tuple[Expr, int], make: Callable[[], Any]) -> Any:
-        if key not in self.shared:
-            self.shared[key] = make()
-        return self.shared[key]
-
-    def _param(self, expr: Expr) -> Any:
-        b, word = self.simd.builder, self.simd.load_word(self.desc, self.first_param + self.epilogue.params.index(expr))
-        if not expr.dtype.startswith("float"):
-            return self.simd.splat(word)
-        from llvmlite import ir
-
-        number = b.bitcast(word, ir.DoubleType())
-        return self.simd.splat(number if expr.dtype == "float64" else b.fptrunc(number, self.simd.element))

@@ -16,9 +16,10 @@ from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
 from .descriptor import Descriptor
-from .epilogue import Epilogue, Place, emit_stores
+from .epilogue import Epilogue
 from .micro import Tile, emit_tile, with_masks
 from .simd import Simd
+from .stores import Place, emit_stores
 from .tables import TileTables
 
 SOURCE = '''
@@ -100,7 +101,7 @@ def emit(problem: Problem, tile: Tile, blocking: Blocking, has_masks: bool, reas
     d.add("n_blocks", n_blocks)
     d.add("block_tiles", blocking.block_tiles)
     d.add("n_tiles", n_tiles)
-    d.add("table_tiles", len(tables.tiles))
+    d.add("table_tiles", max(1, len(tables.tiles)))
     d.add("table_rows", problem.rows_per_table)
     d.add("lhs_repeat_bytes", problem.lhs_repeat_stride * item)
     d.add("group_panels", blocking.group_panels)
@@ -143,13 +144,13 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
         rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
 
         def finish(masks: list[Any]) -> None:
-            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, masks))
+            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
         return context.get_dummy_value()
 
     @intrinsic
-    def register_tile(typing, desc, bufs, source, weight, record, segments, zero_page, row, column, n_columns):
+    def register_tile(typing, desc, bufs, source, weight, record, segments, zero_page, row, column, n_columns):  # type: ignore[no-untyped-def]
         return types.void(desc, bufs, *[types.int64] * 8), emit_body
 
     return register_tile

@@ -11,7 +11,7 @@ from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, Store, buffer_of
 
 from . import depthwise, forward, weight_gradient
-from .epilogue import Epilogue, channel_stride, epilogue_of, even_stride
+from .epilogue import Epilogue, epilogue_of, even_stride
 from .forward import Blocking
 from .micro import Tile
 from .packing import Packing, packing_of
@@ -130,7 +130,7 @@ def _depthwise_plan(c: Contraction, tile: Tile, n_tiles: int) -> tuple[Blocking,
 
 def _blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, wanted: int) -> Blocking:
     """Panels that share L2 and tiles whose pixels do; smaller blocks where they would not make `wanted` units."""
-    group_panels = min(n_panels, max(1, WEIGHTS_IN_L2_BYTES // max(1, panel_bytes)))
+    group_panels = max(1, min(n_panels, WEIGHTS_IN_L2_BYTES // max(1, panel_bytes)))
     block_tiles = max(1, min(n_tiles, PIXELS_IN_L2_BYTES * n_tiles // max(1, source_bytes)))
     n_groups = -(-n_panels // group_panels)
     if -(-n_tiles // block_tiles) * n_groups < wanted:
@@ -250,20 +250,19 @@ def _epilogue(c: Contraction) -> Epilogue:
     return epilogue_of(c, _taps_and_channels if is_depthwise(c) else _outputs_and_taps)
 
 
+# Rows and columns of the stores.  A single column counts as contiguous, so that it may be loaded under a mask.
+
+
 def _pixels_and_channels(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
     image, channel, *positions = store.axes
-    return even_stride([image, *positions], strides), channel_stride(channel, strides)
+    return even_stride([image, *positions], strides), even_stride([channel], strides, single=1)
 
 
 def _outputs_and_taps(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
     output, channel, *taps = store.axes
-    columns = [axis for axis in (*taps, channel) if axis.extent > 1]
-    step = even_stride(columns, strides)
-    if columns and step not in (0, 1):
-        raise ValueError(f"its channels have stride {step}")
-    return even_stride([output], strides), step if columns else 1
+    return even_stride([output], strides), even_stride([*taps, channel], strides, single=1)
 
 
 def _taps_and_channels(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
     output, _, *taps = store.axes
-    return even_stride(taps, strides), channel_stride(output, strides)
+    return even_stride(taps, strides), even_stride([output], strides, single=1)

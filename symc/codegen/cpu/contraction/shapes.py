@@ -71,7 +71,8 @@ def choose_gradient_tile(g: Geometry, rows: int, dtype: str, target: Target) -> 
         width = g.taps[-1] if is_merged else 1
         panels = g.n_taps // width * -(-width * g.channels // tile.columns)
         border_pixels = 1.1 if is_merged else 1.0  # gathered element by element
-        return panels * -(-rows // tile.rows) * tile.rows * tile.vectors * tile.lanes / full_lanes / share * border_pixels
+        slots = panels * -(-rows // tile.rows) * tile.rows * tile.vectors * tile.lanes
+        return slots / full_lanes / share * border_pixels
 
     choices = [(tile, share, is_merged)
                for tile, share in candidates(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)

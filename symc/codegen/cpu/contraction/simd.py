@@ -157,3 +157,6 @@ def counted_loop(builder: Any, count: Any, carried: list[Any], body: Callable[[A
     return final
 
 
+def smaller(builder: Any, x: Any, y: Any) -> Any:
+    """The smaller of two signed integers."""
+    return builder.select(builder.icmp_signed("<", x, y), x, y)

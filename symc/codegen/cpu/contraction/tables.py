@@ -144,6 +144,8 @@ def row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
 @functools.lru_cache(maxsize=256)
 def tile_tables(g: Geometry, n_rows: int) -> TileTables:
     """Tables for tiles of `n_rows` rows."""
+    if not g.n_rows:
+        return TileTables(np.zeros((0, 2 + n_rows), np.int32), np.zeros((0, 2 + n_rows), np.int32), 0, 0)
     rows, visited = row_order(g, n_rows)
     n_tiles = len(rows)
     offsets = source_offsets(g)[rows]  # (n_tiles, n_rows, n_taps)
@@ -151,8 +153,8 @@ def tile_tables(g: Geometry, n_rows: int) -> TileTables:
     packed = np.packbits(inside.reshape(n_tiles, -1), axis=1)
     _, examples, pattern = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     pattern = pattern.reshape(-1)
-    runs = [_runs(inside[i], g.taps[-1] if g.taps else 1, g.is_merged) for i in examples]
-    counts = np.array([len(r) for r in runs], int)[pattern] if n_tiles else np.zeros(0, int)
+    runs = [_runs(inside[i], g.taps[-1] if g.taps else 1, g.is_merged) if g.channels else [] for i in examples]
+    counts = np.array([len(r) for r in runs], int)[pattern]
     begins = np.concatenate([[0], np.cumsum(counts)])
     segments = np.zeros((int(begins[-1]), 2 + n_rows), np.int32)
     for p, pattern_runs in enumerate(runs):

@@ -22,9 +22,10 @@ from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
 from .descriptor import Descriptor
-from .epilogue import Epilogue, Place, emit_stores
+from .epilogue import Epilogue
 from .micro import CACHE_LINE_BYTES, Tile, with_masks
-from .simd import I8, I32, Simd, counted_loop, i64
+from .simd import I8, I32, Simd, counted_loop, i64, smaller
+from .stores import Place, emit_stores
 from .tables import Geometry, source_offsets
 
 BLOCK_PIXELS = 256  # x and dy of a block stay in L2: 256 KB each for 256 channels
@@ -184,7 +185,8 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
         item=item, tile_bytes=tile.rows * tile.columns * item).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"stack_totals": _stack_totals(tile, item), "sum_block": _sum_block(dtype, tile, has_masks, has_borders),
+        scope = {"stack_totals": _stack_totals(tile, item),
+                 "sum_block": _sum_block(dtype, tile, has_masks, has_borders),
                  "store_tile": _store_tile(dtype, tile, epilogue, d.length, has_masks)}
         exec(source, scope)
         return scope["kernel"]
@@ -205,7 +207,7 @@ def _stack_totals(tile: Tile, item: int) -> Any:
         return builder.ptrtoint(memory, size.type)
 
     @intrinsic
-    def stack_totals(typing):
+    def stack_totals(typing):  # type: ignore[no-untyped-def]
         return types.int64(), emit_body
 
     return stack_totals
@@ -221,10 +223,10 @@ def _sum_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> An
         simd = Simd(b, dtype, tile.lanes)
         bounds = simd.at(simd.pointer(begins), b.mul(run, i64(4)))
         first = b.add(simd.load_int32(bounds, 0), b.mul(block, i64(BLOCK_PIXELS)))
-        count = _smaller(b, b.sub(simd.load_int32(bounds, 1), first), i64(BLOCK_PIXELS))
+        count = smaller(b, b.sub(simd.load_int32(bounds, 1), first), i64(BLOCK_PIXELS))
         listed = simd.at(simd.pointer(pixels), b.mul(first, i64(8)))
         last = b.sub(n_rows, i64(1))
-        rows = [b.mul(_smaller(b, i64(r), last), i64(simd.item_bytes)) for r in range(tile.rows)]
+        rows = [b.mul(smaller(b, i64(r), last), i64(simd.item_bytes)) for r in range(tile.rows)]
         n_columns = b.sub(run_columns, column)
         patch = _Patch(simd, tile, simd.pointer(borders), column, run_columns, n_columns) if has_borders else None
         x_at = simd.at(simd.pointer(x), b.mul(column, i64(simd.item_bytes)))
@@ -257,7 +259,7 @@ def _sum_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> An
         return context.get_dummy_value()
 
     @intrinsic
-    def sum_block(typing, pixels, borders, begins, run, block, x, dy, n_rows, column, run_columns, totals, number):
+    def sum_block(typing, pixels, borders, begins, run, block, x, dy, n_rows, column, run_columns, totals, number):  # type: ignore[no-untyped-def]
         return types.void(*[types.int64] * 12), emit_body
 
     return sum_block
@@ -272,20 +274,20 @@ def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has
         desc, bufs, totals, row, n_rows, column, n_columns = arguments
         simd = Simd(b, dtype, tile.lanes)
         last = b.sub(n_rows, i64(1))
-        rows = [b.add(row, _smaller(b, i64(r), last)) for r in range(tile.rows)]
+        rows = [b.add(row, smaller(b, i64(r), last)) for r in range(tile.rows)]
         at = simd.pointer(totals)
         # The totals of the rows beyond the last are those of the last row: their dy was read there.
         sums = [[simd.load(simd.at(at, (r * tile.vectors + v) * simd.vector_bytes)) for v in range(tile.vectors)]
                 for r in range(tile.rows)]
 
         def finish(masks: list[Any]) -> None:
-            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, masks))
+            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
         return context.get_dummy_value()
 
     @intrinsic
-    def store_tile(typing, desc, bufs, totals, row, n_rows, column, n_columns):
+    def store_tile(typing, desc, bufs, totals, row, n_rows, column, n_columns):  # type: ignore[no-untyped-def]
         return types.void(desc, bufs, *[types.int64] * 5), emit_body
 
     return store_tile
@@ -308,7 +310,7 @@ class _Patch:
         b = simd.builder
         self.simd, self.borders = simd, simd.at(borders, b.mul(column, i64(4)))
         self.record_bytes = b.mul(run_columns, i64(4))
-        self.count = _smaller(b, n_columns, i64(tile.columns))
+        self.count = smaller(b, n_columns, i64(tile.columns))
         with b.goto_entry_block():
             self.memory = b.alloca(I8, i64(tile.columns * simd.item_bytes))
             self.memory.align = 64
@@ -337,7 +339,3 @@ class _Patch:
         result.add_incoming(inside, before)
         result.add_incoming(self.memory, gathered)
         return result
-
-
-def _smaller(b: Any, x: Any, y: Any) -> Any:
-    return b.select(b.icmp_signed("<", x, y), x, y)

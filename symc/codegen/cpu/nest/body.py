@@ -26,7 +26,7 @@ from symc.core.dtypes import compute_dtype
 from symc.loopir.expr import Expr, walk
 from symc.loopir.prims import COMBINERS
 
-# Partial sums are restarted after this many additions: the error of a sum of 1e6 stays near 1e-6 instead of 1e-4.
+# Partial sums are restarted after this many additions, twice nested: the error of a sum of 1e6 stays near 1e-6.
 SUM_BLOCK = 128
 
 
@@ -248,13 +248,14 @@ class Body:
             values = [emitter.value(body) for body in bodies for emitter in inner.emitters]
             return self._combine_all(v, reduces, totals, values)
 
-        def add_line(around: Scope, totals: Values) -> Values:
-            def add_block(first: ir.Value, totals: Values) -> Values:
-                stop = minimum(self.b, self.b.add(first, I64(SUM_BLOCK)), self.extent[axes[-1]])
-                sums = self._serial(around, axes[-1], first, stop, bodies, list(neutral), add_element)
-                return self._combine_all(v, reduces, totals, sums)
+        def combine(x: Values, y: Values) -> Values:
+            return self._combine_all(v, reduces, x, y)
 
-            return loop(self.b, I64(0), self.extent[axes[-1]], SUM_BLOCK, totals, add_block)
+        def add_line(around: Scope, totals: Values) -> Values:
+            def add_block(first: ir.Value, stop: ir.Value) -> Values:
+                return self._serial(around, axes[-1], first, stop, bodies, neutral, add_element)
+
+            return combine(totals, self._cascade(self.extent[axes[-1]], 1, neutral, combine, add_block))
 
         if not axes:
             self.prepare(scope, bodies)
@@ -267,7 +268,9 @@ class Body:
         v, parts = Lanes(self.b, self.plan.lanes), self.plan.unroll
         neutral = [_neutral(v, e) for e in reduces]
         others = [a for a in self.form.reduce_axes[reduces[0]] if a != vector]
-        block = SUM_BLOCK * parts * v.n
+
+        def combine(x: Values, y: Values) -> Values:
+            return self._combine_all(v, reduces, x, y)
 
         def add_vectors(inner: Scope, sums: Values) -> Values:
             """`sums` holds `parts` accumulators per reduction; a scope of fewer parts uses the first ones."""
@@ -282,17 +285,31 @@ class Body:
             return sums
 
         def add_line(around: Scope, totals: Values) -> Values:
-            def add_block(first: ir.Value, totals: Values) -> Values:
-                stop = minimum(self.b, self.b.add(first, I64(block)), self.extent[vector])
+            def add_block(first: ir.Value, stop: ir.Value) -> Values:
                 start = [n for n in neutral for _ in range(parts)]
                 sums = self._lanes(around, vector, first, stop, parts, bodies, start, add_vectors)
-                return [_combine(v, e, totals[k], _tree(v, e, sums[k * parts : (k + 1) * parts]))
-                        for k, e in enumerate(reduces)]
+                return [_tree(v, e, sums[k * parts : (k + 1) * parts]) for k, e in enumerate(reduces)]
 
-            return loop(self.b, I64(0), self.extent[vector], block, totals, add_block)
+            return combine(totals, self._cascade(self.extent[vector], parts * v.n, neutral, combine, add_block))
 
         totals = self._serial_nest(scope, self._widest_first(others, bodies), bodies, neutral, add_line)
         return [_across_lanes(v, e, total) for e, total in zip(reduces, totals)]
+
+    def _cascade(self, extent: ir.Value, step: int, neutral: Values, combine: Callable[[Values, Values], Values],
+                 add_block: Callable[[ir.Value, ir.Value], Values]) -> Values:
+        """Blocks of SUM_BLOCK steps into groups of SUM_BLOCK blocks into the total."""
+
+        def level(first: ir.Value, stop: ir.Value, sizes: tuple[int, ...]) -> Values:
+            if not sizes:
+                return add_block(first, stop)
+
+            def once(at: ir.Value, totals: Values) -> Values:
+                end = minimum(self.b, self.b.add(at, I64(sizes[0])), stop)
+                return combine(totals, level(at, end, sizes[1:]))
+
+            return loop(self.b, first, stop, sizes[0], neutral, once)
+
+        return level(I64(0), extent, (SUM_BLOCK**2 * step, SUM_BLOCK * step))
 
     def _widest_first(self, axes: Sequence[str], bodies: Sequence[Expr]) -> list[str]:
         """Loop order: the axis of the smallest steps innermost."""

@@ -47,7 +47,17 @@ class TileBody(Body):
 
             return loop(b, low, high, n, nothing, step)
 
-        loop(b, I64(0), self.extent[self.plan.cross], n, [], column)
+        import os
+        mode = os.environ.get("TM", "0")
+        if mode == "0":
+            loop(b, I64(0), self.extent[self.plan.cross], n, [], column)
+        elif mode == "1":
+            loop(b, low, high, n, [], lambda i, _: loop(b, I64(0), self.extent[self.plan.cross], n, [], lambda c, _: (tile(c, i), [])[1]))
+        else:
+            cb = int(mode) * n
+            ext = self.extent[self.plan.cross]
+            loop(b, I64(0), ext, cb, [], lambda c0, _: loop(b, low, high, n, [], lambda i, _: loop(
+                b, c0, minimum(b, b.add(c0, I64(cb)), ext), n, [], lambda c, _: (tile(c, i), [])[1])))
 
     def _tile_memory(self, dtype: str) -> ir.Value:
         """Stack space for one transposed tile."""
