@@ -56,7 +56,7 @@ _MODULES = {
     "visualization": "visualization",
     "viz": "visualization",
 }
-_FUNCTIONS = {"compile": "api", "Executor": "executor"}
+_FUNCTIONS = {"Executor": "executor"}
 
 
 def __getattr__(attribute_name: str) -> Any:

@@ -28,15 +28,15 @@ def digamma(x: Expr) -> Expr:
     """
     is_integer = prim("eq", x, prim("floor", x))
     is_reflected = x <= 0
-    z = start = select(is_reflected, 1 - x, x)
+    start = select(is_reflected, 1 - x, x)
+    n_steps = prim("maximum", prim("ceil", _DIGAMMA_FROM - start), 0)
+    z = start + n_steps
     below: Expr | float = 0.0
-    for _ in range(_DIGAMMA_FROM):
-        is_small = z < float(_DIGAMMA_FROM)
-        below = below + select(is_small, 1 / z, const(0, x.dtype))
-        z = select(is_small, z + 1, z)
+    for k in range(_DIGAMMA_FROM):
+        below = below + select(n_steps > k, 1 / (start + k), const(0, x.dtype))
     exact = prim("log", z)
     rough = cast(cast(prim("log", cast(cast(z, "float32"), x.dtype)), "float32"), x.dtype)
-    logarithm = select(prim("and", is_integer, start <= float(_DIGAMMA_FROM)), exact, rough)
+    logarithm = select(prim("and", is_integer, start <= _DIGAMMA_FROM), exact, rough)
     inverse = 1 / (z * z)
     value = logarithm - 0.5 / z - inverse * _polynomial(_DIGAMMA_SERIES, inverse) - below
     fraction = x - prim("floor", x + 0.5)

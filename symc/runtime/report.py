@@ -24,9 +24,9 @@ NODES_WIDTH = 44
 def explain(program: Program) -> str:
     """A table with a row for each step, and under it why the step is as it is.
 
-    step  phase    operators            nodes         output     chunks        work        moved  memory
-       0  prepare  Convolution          conv0         8x3x5x5         1      0 FLOP     2.34 KiB  conv0_weight -> prepared
-                   kernel symc_nest_1f0c5a7be2d49a63, pack for the register tile; ...
+    step  phase    operators                    nodes        output  chunks      work     moved  memory
+       4  forward  FullyConnected + Activation  fc1 + relu1  1x128        1  201 KFLOP  396 KiB  prepared, fc1_bias, data -> arena+0
+          kernel symc_matrix_449e329e8e7a4637: fused; 1x128 (8 vectors of 16) tile, 1 row tiles x 1 panels; ...
     """
     rows, notes = [], []
     for k, step in enumerate(program.steps):
@@ -87,12 +87,14 @@ def _output_shapes(node: KernelNode) -> list[str]:
 
 
 def _places(kernels: KernelGraph, buffers: Sequence[str]) -> str:
-    """Where buffers lie: `arena+offset`, or the caller's array by kind and name."""
+    """Where buffers lie: `arena+offset`, the name of an argument, or another place and its key (`head 0`)."""
     found = []
     for name in buffers:
         storage = kernels.storage_of(name)
         offset = kernels.arena.offsets.get(storage.name) if kernels.arena else None
-        found.append(f"arena+{offset}" if offset is not None else storage.place if not storage.key else storage.key)
+        is_named = storage.place in ("argument", "parameter", "aux")
+        other = storage.key if is_named else f"{storage.place} {storage.key}".rstrip()
+        found.append(other if offset is None else f"arena+{offset}")
     return shortened(", ".join(dict.fromkeys(found)) or "nothing", NODES_WIDTH)
 
 

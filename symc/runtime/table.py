@@ -10,6 +10,7 @@ _UNITS = ("", "K", "M", "G", "T")
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = "", gap: str = "  ") -> str:
     """Columns as wide as their contents.
 
+    header  () for none
     right   names of the columns to align right, separated by spaces
 
     >>> print(table(("op", "calls"), [("Convolution", 21), ("Pooling", 2)], right="calls"))
@@ -17,9 +18,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], right: str = 
     Convolution     21
     Pooling          2
     """
-    cells = [[str(c) for c in row] for row in (header, *rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    is_right = [name in right.split() for name in header]
+    cells = [[str(c) for c in row] for row in ((header, *rows) if header else rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    is_right = [name in right.split() for name in header] or [False] * len(widths)
     return "\n".join(
         gap.join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, is_right)).rstrip() for row in cells
     )

@@ -163,8 +163,8 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
         return context.get_dummy_value()
 
     @intrinsic
-    def register_tile(typing, desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns, n_sums,
-                      x_sum_bytes, factor_sum_bytes):  # type: ignore[no-untyped-def]
+    def register_tile(typing, desc, bufs, x, factor, record, segments, zero_page, row, column,  # type: ignore[no-untyped-def]
+                      n_columns, n_sums, x_sum_bytes, factor_sum_bytes):
         return types.void(desc, bufs, *[types.int64] * 11), emit_body
 
     return register_tile

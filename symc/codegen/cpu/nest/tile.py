@@ -18,10 +18,11 @@ class TileBody(Body):
     """A body whose lanes run along plan.vector, while some loads are contiguous along plan.cross."""
 
     def run(self, outer: Sequence[ir.Value], low: ir.Value, high: ir.Value) -> None:
-        """Tiles along the cross axis outside, along the vector axis inside: the stores fill whole rows."""
+        """Tiles along the blocked axis outside, along the other one inside."""
         assert self.plan.vector is not None and self.plan.cross is not None
         b, n = self.b, self.plan.lanes
         scope = self.enter_kernel(outer)
+        self.block = low, high
         self.prepare(scope, self.form.roots)
         v = Lanes(b, n)
         splats = self._splats(scope, v, self.form.roots)
@@ -30,34 +31,25 @@ class TileBody(Body):
                     and (e, self.plan.vector) not in self.layout.contiguous]
         tiles = {e: self._tile_memory(self.form.loads[e].dtype) for e in crossing}
 
-        def tile(cross: ir.Value, index: ir.Value) -> None:
-            n_cross = minimum(b, b.sub(self.extent[self.plan.cross], cross), I64(n))
-            n_along = minimum(b, b.sub(high, index), I64(n))
+        along_outside = self.plan.blocked == self.plan.vector
+        inner_axis = self.plan.cross if along_outside else self.plan.vector
+
+        def tile(outside: ir.Value, inside: ir.Value, nothing: Values) -> Values:
+            index, cross = (outside, inside) if along_outside else (inside, outside)
+            n_cross = minimum(b, b.sub(self._range(self.plan.cross)[1], cross), I64(n))
+            n_along = minimum(b, b.sub(self._range(self.plan.vector)[1], index), I64(n))
             is_whole = b.icmp_signed("==", b.add(n_cross, n_along), I64(2 * n))
             with b.if_else(is_whole) as (whole, partial):
                 with whole:
                     self._one_tile(scope, splats, tiles, cross, index, None, None)
                 with partial:
                     self._one_tile(scope, splats, tiles, cross, index, n_cross, n_along)
+            return nothing
 
-        def column(cross: ir.Value, nothing: Values) -> Values:
-            def step(index: ir.Value, nothing: Values) -> Values:
-                tile(cross, index)
-                return nothing
+        def line_of_tiles(outside: ir.Value, nothing: Values) -> Values:
+            return loop(b, *self._range(inner_axis), n, nothing, lambda inside, none: tile(outside, inside, none))
 
-            return loop(b, low, high, n, nothing, step)
-
-        import os
-        mode = os.environ.get("TM", "0")
-        if mode == "0":
-            loop(b, I64(0), self.extent[self.plan.cross], n, [], column)
-        elif mode == "1":
-            loop(b, low, high, n, [], lambda i, _: loop(b, I64(0), self.extent[self.plan.cross], n, [], lambda c, _: (tile(c, i), [])[1]))
-        else:
-            cb = int(mode) * n
-            ext = self.extent[self.plan.cross]
-            loop(b, I64(0), ext, cb, [], lambda c0, _: loop(b, low, high, n, [], lambda i, _: loop(
-                b, c0, minimum(b, b.add(c0, I64(cb)), ext), n, [], lambda c, _: (tile(c, i), [])[1])))
+        loop(b, low, high, n, [], line_of_tiles)
 
     def _tile_memory(self, dtype: str) -> ir.Value:
         """Stack space for one transposed tile."""

@@ -1,0 +1,53 @@
+"""Compiles a model into one .symc file: graph, weights, object code, golden inputs and outputs."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from symc.cli.opening import add_model_arguments, open_model, ready
+from symc.cli.report import Report, progress
+
+HELP = "compile a model into one .symc file"
+EXAMPLES = (
+    "symc compile m-symbol.json --params m-0000.params --shape data=1,3,224,224 -o m.symc",
+    "symc compile resnet-18 --batch 8 -o resnet-18.symc",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL, where to and with which key."""
+    add_model_arguments(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", help="file to write (default: <model>.symc)")
+    parser.add_argument("--key", metavar="FILE", help="key file to sign with (default: your own key, made if need be)")
+
+
+def execute(args: argparse.Namespace) -> Report:
+    """Compiles, runs the golden inputs, writes the file, reads it back."""
+    from symc import artifact
+    from symc.runtime.table import size_text, time_text
+
+    start = time.perf_counter()
+    model = ready(open_model(args)).model
+    path = Path(args.output or f"{model.name}.symc")
+    with progress(f"compiling {model.name}"):
+        made = artifact.save(
+            path, model.symbol, model.arg_params, model.aux_params, model.shapes, args.key, name=model.name
+        )
+    time_s = time.perf_counter() - start
+    data = {
+        "file": str(path),
+        "size_bytes": path.stat().st_size,
+        "parts": made.manifest["parts"],
+        "inputs": made.manifest["inputs"],
+        "outputs": made.manifest["outputs"],
+        "n_kernels": sum(name.startswith("kernels/") for name in made.manifest["parts"]),
+        "target": made.manifest["made_for"]["target"],
+        "time_s": time_s,
+    }
+    text = (
+        f"{path}: {size_text(data['size_bytes'])}, {data['n_kernels']} kernels for {data['target']}, "
+        f"{time_text(time_s)}\nnext: symc verify {path}"
+    )
+    return Report(data, text)

@@ -1,0 +1,88 @@
+"""Lists the operators by family, or shows one: signature, inputs, outputs, parameters with types and defaults."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from symc.cli.report import Report, UsageError
+
+if TYPE_CHECKING:
+    from symc.core.op import Op
+
+HELP = "list the operators, or show one"
+EXAMPLES = ("symc ops", "symc ops Convolution", "symc ops pooling")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """An operator or a family, optionally."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="an operator, one of its aliases, or a family")
+
+
+def execute(args: argparse.Namespace) -> Report:
+    """All families, one family, or one operator."""
+    import symc.ops  # noqa: F401  (registers the operators)
+    from symc.core.op import operators, registered_names
+
+    families: dict[str, list[str]] = defaultdict(list)
+    for cls in operators():
+        families[cls.family].append(cls.name)
+    if args.name is None:
+        return _all(dict(sorted(families.items())))
+    if args.name in registered_names():
+        return _one(registered_names()[args.name])
+    if args.name in families:
+        members = families[args.name]
+        return Report({"family": args.name, "operators": members}, "\n".join(members))
+    close = difflib.get_close_matches(args.name, [*registered_names(), *families], n=3)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "; `symc ops` lists them"
+    raise UsageError(f"no operator or family {args.name!r}{hint}")
+
+
+def _all(families: dict[str, list[str]]) -> Report:
+    from symc.runtime.table import table
+
+    n_operators = sum(len(members) for members in families.values())
+    rows = [(family, len(members), _wrapped(members)) for family, members in families.items()]
+    text = f"{table(('family', 'count', 'operators'), rows, right='count')}\n{n_operators} operators"
+    return Report({"n_operators": n_operators, "families": families}, text)
+
+
+def _wrapped(members: list[str], width: int = 100) -> str:
+    text = ", ".join(members)
+    return text if len(text) <= width else text[: text.rindex(",", 0, width)] + ", ..."
+
+
+def _one(cls: type[Op]) -> Report:
+    from symc.symbol.functions import make_function, place_of
+
+    namespace, name = place_of(cls.name)
+    function = make_function(cls, name, namespace)
+    path = "mx.sym." + (name if namespace == "op" else f"{namespace}.{name}")
+    signature = f"{path}{getattr(function, '__signature__', '(...)')}"
+    params = [_param(p) for p in cls.params().values()]
+    data: dict[str, Any] = {
+        "name": cls.name,
+        "aliases": list(cls.aliases),
+        "family": cls.family,
+        "signature": signature,
+        "doc": cls.__doc__,
+        "inputs": list(cls.arguments) if not cls.variadic else [f"any number, counted by {cls.variadic}"],
+        "states": list(cls.aux),
+        "parameters": params,
+    }
+    lines = [signature, "", cls.__doc__ or "", "", f"family    {cls.family}"]
+    lines += [f"aliases   {', '.join(cls.aliases)}"] if cls.aliases else []
+    lines.append(f"inputs    {', '.join(data['inputs'])}")
+    lines += [f"states    {', '.join(cls.aux)}"] if cls.aux else []
+    lines += ["", "parameters"] if params else []
+    for p in params:
+        lines += [f"  {p['name']} : {p['type']}", f"      {p['doc']}"]
+    return Report(data, "\n".join(lines))
+
+
+def _param(p: Any) -> dict[str, Any]:
+    default = None if p.is_required else repr(p.default)
+    return {"name": p.name, "type": p.type_text, "is_required": p.is_required, "default": default, "doc": p.doc}

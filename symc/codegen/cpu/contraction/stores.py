@@ -1,0 +1,187 @@
+"""Emits an epilogue: the finished sums of a register tile become values, and the values are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from symc.codegen.cpu.emit import VectorEmitter
+from symc.core.dtypes import ITEM_SIZE
+from symc.loopir.expr import Expr, walk
+
+from .epilogue import Epilogue, Operand
+from .simd import I8, Simd, counted_loop, i64, smaller
+
+WORDS_PER_OPERAND = 4  # slot, offset, row stride, column stride
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tile stands.
+
+    rows       the number of each row
+    column     the first column
+    n_columns  columns from there to the end, perhaps more than the tile has
+    masks      the lanes of each vector that exist; None: all
+    """
+
+    rows: Sequence[Any]
+    column: Any
+    n_columns: Any
+    masks: Sequence[Any]
+
+
+def emit_stores(simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int,
+                sums: list[list[Any]], place: Place) -> None:
+    """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless."""
+    walker = _Operands(simd, epilogue, desc, bufs, first_word, place)
+    columns = []  # one emitter for each vector that knows what all rows share
+    for v in range(len(place.masks)):
+        columns.append(VectorEmitter(simd.builder, simd.lanes, walker.leaf_of(0, v, None)))
+        for e in _shared_by_rows(epilogue):
+            columns[-1].value(e)
+    values: list[list[list[Any]]] = [[] for _ in epilogue.stores]
+    for r, row in enumerate(sums):
+        for of_store in values:
+            of_store.append([])
+        for v, total in enumerate(row):
+            emitter = VectorEmitter(simd.builder, simd.lanes, walker.leaf_of(r, v, total))
+            emitter.known.update(columns[v].known)
+            for of_store, (_, value) in zip(values, epilogue.stores):
+                of_store[r].append(emitter.value(value))
+    for (operand, _), tile in zip(epilogue.stores, values):
+        walker.store(operand, tile)
+
+
+def _shared_by_rows(epilogue: Epilogue) -> list[Expr]:
+    """The largest sub-expressions that have the same value in every row (scale / sqrt(variance + eps))."""
+    shared: dict[Expr, None] = {}
+    differs: dict[Expr, bool] = {}
+    for _, root in epilogue.stores:
+        for e in walk(root):
+            operand = epilogue.loads.get(e)
+            if e.op == "load":
+                differs[e] = operand is None or operand.row_stride != 0
+            else:
+                differs[e] = any(differs[a] for a in e.args)
+            if differs[e]:
+                shared.update(dict.fromkeys(a for a in e.args if not differs[a]))
+    return list(shared)
+
+
+class _Operands:
+    """Addresses, loads and stores of a tile's epilogue; what all rows share is loaded once."""
+
+    def __init__(self, simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, place: Place) -> None:
+        self.simd, self.epilogue, self.place = simd, epilogue, place
+        b, operands = simd.builder, epilogue.operands
+        self.desc = simd.pointer(desc)
+        bufs = simd.pointer(bufs)
+        self.base: dict[Operand, Any] = {}
+        self.row_stride: dict[Operand, Any] = {}
+        self.column_stride: dict[Operand, Any] = {}
+        for i, operand in enumerate(operands):
+            at_word = first_word + WORDS_PER_OPERAND * i
+            slot, offset, row_stride, column_stride = (simd.load_word(self.desc, at_word + k) for k in range(4))
+            at = b.add(simd.load_word(simd.at(bufs, b.mul(slot, i64(8))), 0), offset)
+            if operand.column_stride:
+                step = column_stride if operand.is_scattered else i64(ITEM_SIZE[operand.dtype])
+                at = b.add(at, b.mul(place.column, step))
+            self.base[operand], self.row_stride[operand] = simd.pointer(at), row_stride
+            self.column_stride[operand] = column_stride
+        self.first_param = first_word + WORDS_PER_OPERAND * len(operands)
+        self.shared: dict[tuple[Expr, int], Any] = {}
+        self.row_at: dict[tuple[Operand, int], Any] = {}
+        self.gathered = {o: self._gather(o) for o in dict.fromkeys(epilogue.loads.values()) if o.is_scattered}
+
+    def leaf_of(self, r: int, v: int, total: Any) -> Callable[[Expr], Any]:
+        """What the emitter of row `r`, vector `v` asks for loads and parameters; `total` is its finished sum."""
+
+        def leaf(expr: Expr) -> Any:
+            if expr.op == "param":
+                return self._once((expr, 0), lambda: self._param(expr))
+            operand = self.epilogue.loads.get(expr)
+            if operand is None:
+                return total
+            if operand.row_stride:
+                return self._load(operand, r, v)
+            return self._once((expr, v), lambda: self._load(operand, 0, v))
+
+        return leaf
+
+    def store(self, operand: Operand, tile: list[list[Any]]) -> None:
+        """Writes the values of all rows and vectors."""
+        memory = self._tile_memory() if operand.is_scattered else None
+        for r, row in enumerate(tile):
+            for v, value in enumerate(row):
+                if memory is not None:
+                    self.simd.store(value, self._in_memory(memory, r, v))
+                else:
+                    self.simd.store(value, self._address(operand, r, v), self.place.masks[v])
+        if memory is not None:
+            self._each_element(operand, memory, len(tile), is_store=True)
+
+    def _load(self, operand: Operand, r: int, v: int) -> Any:
+        if operand.is_scattered:
+            return self.simd.load(self._in_memory(self.gathered[operand], r, v))
+        at = self._address(operand, r, v)
+        return self.simd.load(at, self.place.masks[v]) if operand.column_stride else self.simd.broadcast(at)
+
+    def _address(self, operand: Operand, r: int, v: int) -> Any:
+        return self.simd.at(self._row(operand, r), v * self.simd.vector_bytes if operand.column_stride else 0)
+
+    def _row(self, operand: Operand, r: int) -> Any:
+        if (operand, r) not in self.row_at:
+            at = self.base[operand]
+            if operand.row_stride:
+                at = self.simd.at(at, self.simd.builder.mul(self.place.rows[r], self.row_stride[operand]))
+            self.row_at[operand, r] = at
+        return self.row_at[operand, r]
+
+    def _gather(self, operand: Operand) -> Any:
+        memory = self._tile_memory()
+        self._each_element(operand, memory, len(self.place.rows) if operand.row_stride else 1, is_store=False)
+        return memory
+
+    def _each_element(self, operand: Operand, memory: Any, n_rows: int, is_store: bool) -> None:
+        """Copies a tile between its columns in memory order and a scattered operand, column by column."""
+        simd, b = self.simd, self.simd.builder
+        kind = simd.element.as_pointer()
+        rows = [self._row(operand, r) for r in range(n_rows)]
+        count = smaller(b, self.place.n_columns, i64(len(self.place.masks) * simd.lanes))
+
+        def column(index: Any, _: list[Any]) -> list[Any]:
+            far_offset, near_offset = b.mul(index, self.column_stride[operand]), b.mul(index, i64(simd.item_bytes))
+            for r, row in enumerate(rows):
+                far = b.bitcast(simd.at(row, far_offset), kind)
+                near = b.bitcast(simd.at(self._in_memory(memory, r, 0), near_offset), kind)
+                source, target = (near, far) if is_store else (far, near)
+                b.store(b.load(source, align=simd.item_bytes), target, align=simd.item_bytes)
+            return []
+
+        counted_loop(b, count, [], column, at_least_once=True)
+
+    def _tile_memory(self) -> Any:
+        b, n_vectors = self.simd.builder, len(self.place.rows) * len(self.place.masks)
+        with b.goto_entry_block():
+            memory = b.alloca(I8, i64(n_vectors * self.simd.vector_bytes))
+            memory.align = 64
+        return memory
+
+    def _in_memory(self, memory: Any, r: int, v: int) -> Any:
+        return self.simd.at(memory, (r * len(self.place.masks) + v) * self.simd.vector_bytes)
+
+    def _once(self, key: tuple[Expr, int], make: Callable[[], Any]) -> Any:
+        if key not in self.shared:
+            self.shared[key] = make()
+        return self.shared[key]
+
+    def _param(self, expr: Expr) -> Any:
+        b, word = self.simd.builder, self.simd.load_word(self.desc, self.first_param + self.epilogue.params.index(expr))
+        if not expr.dtype.startswith("float"):
+            return self.simd.splat(word)
+        number = b.bitcast(word, ir.DoubleType())
+        return self.simd.splat(number if expr.dtype == "float64" else b.fptrunc(number, self.simd.element))
