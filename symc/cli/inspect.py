@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symc.cli.opening import Opened, add_model_arguments, add_trust_arguments, open_model
 from symc.cli.report import Report, progress
+from symc.core.shapes import size_of
+from symc.runtime.table import scaled, shape_text, size_text, table
 
 if TYPE_CHECKING:
     from symc.ir.kernels import KernelGraph
@@ -26,23 +28,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Report:
     """The facts as JSON, or tables."""
+    from symc.runtime.report import MemoryReport
+
     opened = open_model(args)
     model = opened.model
+    found = layers(model)
+    counts = [layer["n_parameters"] for layer in found]
     data: dict[str, Any] = {
         "name": model.name,
         "weights": opened.weights,
-        "layers": layers(model),
+        "layers": found,
+        "n_parameters": None if None in counts else sum(counts),
         "operators": dict(Counter(n.op_name for n in model.symbol.nodes() if not n.is_variable).most_common()),
         "inputs": [{"name": n, "shape": model.shapes.get(n)} for n in model.inputs()],
         "labels": model.labels(),
     }
     unknown = [n for n in model.inputs() if n not in model.shapes]
     if unknown:
-        data["missing"] = f"give --shape {unknown[0]}=N,C,H,W to see shapes, work and memory"
-    else:
-        with progress("planning"):
-            data |= plan(model)
-    return Report(data, _text(opened, data))
+        return Report(data, f"{_text(opened, data)}\n\ngive --shape {unknown[0]}=N,C,H,W to see shapes, work and memory")
+    with progress("planning"):
+        kernels = plan(model)
+    memory = MemoryReport.of_kernels(kernels)
+    data |= costs(kernels) | {"memory": {k: v for k, v in memory.as_dict().items() if k != "storages"}}
+    return Report(data, f"{_text(opened, data)}\n\n{memory.summary()}")
 
 
 def layers(model: Model) -> list[dict[str, Any]]:
@@ -67,32 +75,28 @@ def layers(model: Model) -> list[dict[str, Any]]:
                 "name": node.name,
                 "operator": node.op_name,
                 "output_shape": shape if shape and 0 not in shape else None,
-                "n_parameters": sum(_size(model, n, sizes) for n in own),
+                "n_parameters": _n_parameters(model, own, sizes),
             }
         )
     return found
 
 
-def plan(model: Model) -> dict[str, Any]:
-    """Work and memory of one prediction, from the compiler's passes alone."""
-    from symc.runtime.report import MemoryReport
+def costs(kernels: KernelGraph) -> dict[str, Any]:
+    """The outputs and the work of one prediction."""
     from symc.runtime.work import NO_WORK, work_of
 
-    kernels = _kernels(model)
     forward = [k for k in kernels.kernels if k.phase == "forward"]
     work = sum((work_of(k.kernel) for k in forward), NO_WORK)
-    memory = MemoryReport.of_kernels(kernels)
     return {
         "outputs": [{"name": h.name, "shape": list(h.shape), "dtype": h.dtype} for h in kernels.heads],
         "n_steps": len(forward),
         "flops": work.flops,
         "bytes_moved": work.size_bytes,
-        "memory": {k: v for k, v in memory.as_dict().items() if k != "storages"},
-        "memory_text": memory.summary(),
     }
 
 
-def _kernels(model: Model) -> KernelGraph:
+def plan(model: Model) -> KernelGraph:
+    """The kernels of one prediction and their memory, from the compiler's passes alone."""
     from symc.codegen.cpu.backend import CpuBackend
     from symc.core.dtypes import dtype_name
     from symc.passes.base import PassContext
@@ -107,34 +111,32 @@ def _kernels(model: Model) -> KernelGraph:
     return lower_graph(graph, PassContext(CpuBackend.host()), Trace())
 
 
-def _size(model: Model, name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    from symc.core.shapes import size_of
-
-    array = model.arg_params.get(name)
-    shape = array.shape if array is not None else shapes.get(name, ())
-    return size_of(shape) if shape else 0
+def _n_parameters(model: Model, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """The number of parameters; None when the shape of one is not known."""
+    found = [model.arg_params[n].shape if n in model.arg_params else shapes[n] for n in names]
+    return sum(size_of(s) for s in found) if all(s and 0 not in s for s in found) else None
 
 
 def _text(opened: Opened, data: Mapping[str, Any]) -> str:
-    from symc.runtime.table import scaled, shape_text, size_text, table
-
     def shape_or_unknown(shape: tuple[int, ...] | None) -> str:
         return "?" if shape is None else shape_text(shape)
 
-    n_parameters = sum(layer["n_parameters"] for layer in data["layers"])
+    def count_or_unknown(n: int | None) -> str:
+        return "?" if n is None else f"{n:,}" if n else ""
+
     rows = [
-        (x["name"], x["operator"], shape_or_unknown(x["output_shape"]), f"{x['n_parameters']:,}" if x["n_parameters"] else "")
+        (x["name"], x["operator"], shape_or_unknown(x["output_shape"]), count_or_unknown(x["n_parameters"]))
         for x in data["layers"]
     ]
     parts = [table(("layer", "operator", "output", "parameters"), rows, right="parameters")]
     parts.append(table(("operator", "count"), list(data["operators"].items()), right="count"))
-    facts = [("model", data["name"]), ("weights", data["weights"] or "none"), ("parameters", f"{n_parameters:,}")]
+    facts = [("model", data["name"]), ("weights", data["weights"] or "none"), ("parameters", count_or_unknown(data["n_parameters"]) or "0")]
     facts += [("input", f"{i['name']} {shape_or_unknown(i['shape'])}") for i in data["inputs"]]
     facts += [("label", f"{n} (not needed to predict)") for n in data["labels"]]
     if opened.artifact is not None:
         facts.append(("kernels", opened.artifact.note))
-    if "missing" in data:
-        return "\n\n".join([*parts, table((), facts), data["missing"]])
-    facts += [("output", f"{o['name']} {shape_text(o['shape'])} {o['dtype']}") for o in data["outputs"]]
-    facts.append(("work", f"{scaled(data['flops'], 'FLOP')} and {size_text(data['bytes_moved'])} moved in {data['n_steps']} steps"))
-    return "\n\n".join([*parts, table((), facts), data["memory_text"]])
+    facts += [("output", f"{o['name']} {shape_text(o['shape'])} {o['dtype']}") for o in data.get("outputs", ())]
+    if "flops" in data:
+        moved = size_text(data["bytes_moved"])
+        facts.append(("work", f"{scaled(data['flops'], 'FLOP')} and {moved} moved in {data['n_steps']} steps"))
+    return "\n\n".join([*parts, table((), facts)])

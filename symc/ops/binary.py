@@ -180,6 +180,10 @@ class ScaleShift(Elementwise):
     arguments = ("data", "scale", "shift")
     axis: int = param(1, doc="the axis of the channels, not negative")
 
+    @property
+    def scale_shift_axis(self) -> int:
+        return self.axis
+
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         data = unify(ins[0], outs[0])
         channels = unify_all([ins[1], ins[2], None if data is None else (data[self.axis],)])

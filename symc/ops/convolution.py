@@ -10,6 +10,7 @@ from ..core.errors import ShapeError
 from ..core.op import Op, Shapes, op, param
 from ..core.shapes import FullShape, Shape, mx_text, unify
 from ..loopir.kernel import Window
+from .terms import scaled_parameters
 
 if TYPE_CHECKING:
     from ..ir.builder import GraphBuilder
@@ -185,6 +186,14 @@ class Convolution(_ConvolutionLike):
         x, out = t.ins[0].shape, t.out_shapes[0]
         finish = None if self.no_bias else lambda total, *i: total + t.ins[2](i[1])
         t.product("forward", self.window(x[2:], out[2:]), (x[0], x[1], out[1]), self.num_group, finish=finish)
+
+    def absorb_scale_shift(
+        self, g: GraphBuilder, x: Sequence[Value], scale: Value, shift: Value, axis: int
+    ) -> Sequence[Value] | None:
+        if axis != 1:
+            return None
+        weight, bias = scaled_parameters(g, x[1:], scale, shift)
+        return [g(self.name, x[0], weight, bias, **{**self.given_params(), "no_bias": False})]
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

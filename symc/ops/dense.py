@@ -10,6 +10,7 @@ from ..core.errors import ShapeError
 from ..core.op import Op, Shapes, op, param
 from ..core.shapes import FullShape, Shape, mx_text, unify, unify_extent
 from ..loopir.kernel import Window
+from .terms import scaled_parameters
 
 if TYPE_CHECKING:
     from ..ir.builder import GraphBuilder
@@ -73,6 +74,14 @@ class FullyConnected(Op):
             return total + t.ins[2](i[1], *(0,) * (t.ins[2].rank - 1))
 
         t.product("forward", Window.none(), (m, k, n), finish=None if self.no_bias else add_bias)
+
+    def absorb_scale_shift(
+        self, g: GraphBuilder, x: Sequence[Value], scale: Value, shift: Value, axis: int
+    ) -> Sequence[Value] | None:
+        if axis != 1 or len(g.shape(x[0])) != 2:
+            return None
+        weight, bias = scaled_parameters(g, x[1:], scale, shift)
+        return [g(self.name, x[0], weight, bias, num_hidden=self.num_hidden)]
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

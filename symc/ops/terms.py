@@ -129,3 +129,13 @@ def log(x: Operand) -> Operand:
         return x("log")
     with np.errstate(all="ignore"):
         return float(np.log(np.float64(x)))
+
+
+def scaled_parameters(
+    g: GraphBuilder, parameters: Sequence[Value], scale: Value, shift: Value
+) -> tuple[Value, Value]:
+    """Weight (O, ...) and bias (O,) of a layer followed by `* scale[o] + shift[o]`; `parameters` may lack the bias."""
+    weight, factor, offset = Term(g, parameters[0]), Term(g, scale), Term(g, shift)
+    spread = (weight.shape[0], *(1,) * (len(weight.shape) - 1))
+    bias = [Term(g, b).reshape(factor.shape) * factor for b in parameters[1:]]
+    return (weight * factor.reshape(spread)).value, sum(bias, offset).value

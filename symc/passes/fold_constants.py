@@ -31,6 +31,7 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
         if not all(v.node in constant for v in frozen):
             return None
         producer = inputs[0].node
+        g.serving = producer
         return producer.op.absorb_scale_shift(g, producer.inputs, inputs[1], inputs[2], axis)
 
     return rewrite(graph, rule)

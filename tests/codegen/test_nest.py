@@ -173,8 +173,6 @@ def test_one_kernel_serves_many_shapes() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (7, 17), (17, 7), (16, 16), (33, 40), (100, 33), (64, 3), (3, 64)])
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "float64", "float16", "bool"])
 def test_transpose(target: Target, shape: tuple[int, int], dtype: str) -> None:
-    if dtype == "float16" and target.vector_bits == 128:
-        pytest.skip("no half conversion")
     i, j = axes(*shape)
     computed = "float32" if dtype == "float16" else dtype
     nest = Nest((Buffer.dense("x", shape, dtype), Buffer.dense("y", shape[::-1], dtype)),
@@ -406,8 +404,6 @@ def test_add_to_every_element(target: Target) -> None:
 @all_targets
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "uint64", "bool"])
 def test_dtypes_and_casts(target: Target, dtype: str) -> None:
-    if dtype == "float16" and target.vector_bits == 128:
-        pytest.skip("no half conversion")
     for n in (1, 7, 33, 100):
         (i,) = axes(n)
         computed = "float32" if dtype == "float16" else dtype
@@ -415,8 +411,6 @@ def test_dtypes_and_casts(target: Target, dtype: str) -> None:
         buffers = [Buffer.dense("x", (n,), dtype)]
         stores = []
         for k, to in enumerate(("float32", "float16", "uint8", "int32", "bool", "float64")):
-            if to == "float16" and target.vector_bits == 128:
-                continue
             buffers.append(Buffer.dense(f"y{k}", (n,), to))
             stores.append(Store(f"y{k}", (i,), cast(x, "float32" if to == "float16" else to), (i,)))
         check(Nest(tuple(buffers), tuple(stores)), {"x": rand((n,), dtype) * np.dtype(dtype).type(1)}, target, rtol=1e-7, atol=0)

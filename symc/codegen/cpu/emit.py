@@ -11,7 +11,7 @@ from collections.abc import Callable
 from llvmlite import ir
 
 from symc.codegen.cpu import maths
-from symc.codegen.cpu.lanes import F16, F32, I32, I64, Lanes, is_signed, scalar_type
+from symc.codegen.cpu.lanes import F32, I32, I64, Lanes, is_signed, scalar_type
 from symc.core.dtypes import is_float
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr, walk
@@ -29,11 +29,12 @@ class VectorEmitter:
     """Values of expressions with `lanes` lanes (scalars when `lanes` is 1), emitted at the end of `builder`'s block.
 
     `leaf(expr)` supplies the value of load, param, index and reduce nodes, already in the register type of
-    `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand.
+    `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand. `has_half`: see
+    Lanes.
     """
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int, leaf: Leaf) -> None:
-        self.lanes = Lanes(builder, lanes)
+    def __init__(self, builder: ir.IRBuilder, lanes: int, leaf: Leaf, has_half: bool = True) -> None:
+        self.lanes = Lanes(builder, lanes, has_half)
         self.leaf = leaf
         self.known: dict[Expr, ir.Value] = {}
 
@@ -231,7 +232,7 @@ def cast(v: Lanes, x: ir.Value, source: str, target: str) -> ir.Value:
 def _between_floats(v: Lanes, x: ir.Value, source: str, target: str) -> ir.Value:
     """float16 is a float32 register that holds a float16 value."""
     if target == "float16":
-        return v.b.fpext(v.b.fptrunc(x, v.of(F16)), v.of(F32))
+        return v.half_to_float(v.float_to_half(x))
     if v.type(target) == x.type:
         return x
     return v.b.fpext(x, v.type(target)) if target == "float64" else v.b.fptrunc(x, v.type(target))

@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
-I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 
 _SCALARS: dict[str, ir.Type] = {"bool": I1, "float16": F32, "float32": F32, "float64": F64}
@@ -43,10 +43,14 @@ def suffix_of(type_: ir.Type) -> str:
 
 
 class Lanes:
-    """Emits operations on values of `n` lanes at the end of a builder's block."""
+    """Emits operations on values of `n` lanes at the end of a builder's block.
 
-    def __init__(self, builder: ir.IRBuilder, n: int) -> None:
-        self.b, self.n = builder, n
+    `has_half` tells whether the machine converts float16; without it (x86 below AVX) bits are shuffled instead of
+    calling library functions that not every process has.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, n: int, has_half: bool = True) -> None:
+        self.b, self.n, self.has_half = builder, n, has_half
 
     # types and constants
 
@@ -136,6 +140,47 @@ class Lanes:
         for c in coefficients[1:]:
             total = self.fma(total, x, self.like(x, c))
         return total
+
+    # float16
+
+    @property
+    def half_type(self) -> ir.Type:
+        """What one float16 is loaded and stored as."""
+        return F16 if self.has_half else I16
+
+    def half_to_float(self, h: ir.Value) -> ir.Value:
+        """float16 as stored -> float32."""
+        b = self.b
+        if self.has_half:
+            return b.fpext(h, self.of(F32))
+        wide = b.zext(h, self.of(I32))
+        magnitude = b.shl(b.and_(wide, self.bits(0x7FFF)), self.bits(13))
+        # 2**112 moves the exponent's bias from 15 to 127 and normalises denormals; infinity and NaN get all its bits.
+        scaled = b.bitcast(b.fmul(b.bitcast(magnitude, self.of(F32)), self.const(2.0**112, "float32")), self.of(I32))
+        is_special = b.icmp_unsigned(">=", magnitude, self.bits(0x7C00 << 13))
+        scaled = b.select(is_special, b.or_(scaled, self.bits(0x7F800000)), scaled)
+        sign = b.shl(b.and_(wide, self.bits(0x8000)), self.bits(16))
+        return b.bitcast(b.or_(scaled, sign), self.of(F32))
+
+    def float_to_half(self, x: ir.Value) -> ir.Value:
+        """float32 or float64 -> float16 as stored, to nearest even."""
+        b = self.b
+        if self.has_half:
+            return b.fptrunc(x, self.of(F16))
+        if x.type == self.of(F64):
+            x = b.fptrunc(x, self.of(F32))
+        raw = b.bitcast(x, self.of(I32))
+        a = b.and_(raw, self.bits(0x7FFFFFFF))
+        is_odd = b.and_(b.lshr(a, self.bits(13)), self.bits(1))
+        normal = b.lshr(b.add(b.add(a, self.bits(((15 - 127) << 23) + 0xFFF)), is_odd), self.bits(13))
+        # Adding 0.5 leaves the rounded denormal in the low bits.
+        shifted = b.fadd(b.bitcast(a, self.of(F32)), self.const(0.5, "float32"))
+        denormal = b.sub(b.bitcast(shifted, self.of(I32)), self.bits(126 << 23))
+        special = b.select(b.icmp_unsigned(">", a, self.bits(0x7F800000)), self.bits(0x7E00), self.bits(0x7C00))
+        result = b.select(b.icmp_unsigned("<", a, self.bits(113 << 23)), denormal, normal)
+        result = b.select(b.icmp_unsigned(">=", a, self.bits(143 << 23)), special, result)
+        sign = b.lshr(b.and_(raw, self.bits(0x80000000)), self.bits(16))
+        return b.trunc(b.or_(result, sign), self.of(I16))
 
     def library(self, name: str, *args: ir.Value) -> ir.Value:
         """A C library function called lane by lane (`name` already says the type: expf, exp)."""

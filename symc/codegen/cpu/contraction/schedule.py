@@ -24,7 +24,8 @@ WEIGHTS_IN_L2_BYTES = 384 * 1024  # packed weights of a panel group; L2 is 1 MB 
 PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 1_600_000  # about 20 us of one core
 CHUNK_BYTES = 400_000  # about 20 us of memory traffic
-MAX_CHUNKS = 32
+LARGE_CHUNK_FLOPS = 16_000_000
+ENOUGH_CHUNKS, MAX_CHUNKS = 16, 32  # 16 instead of 32 chunks: 1 to 3 % faster on ResNet-18's layers
 GRADIENT_TILES_FROM_MEMORY = 16  # 3 bytes a cycle instead of 12 for one 8 x 2 tile at a time
 
 
@@ -236,7 +237,9 @@ def _depthwise_tile(c: Contraction, source: Buffer, target: Target) -> Tile:
 
 
 def _chunks(flops: int, n_bytes: int) -> int:
-    return max(1, min(MAX_CHUNKS, max(flops // CHUNK_FLOPS, n_bytes // CHUNK_BYTES)))
+    """Parts worth claiming one by one; only large problems are cut into more than ENOUGH_CHUNKS."""
+    small = min(ENOUGH_CHUNKS, max(flops // CHUNK_FLOPS, n_bytes // CHUNK_BYTES))
+    return max(1, small, min(MAX_CHUNKS, flops // LARGE_CHUNK_FLOPS))
 
 
 def _has_masks(target: Target) -> bool:

@@ -61,6 +61,10 @@ class Body:
                  bufs: ir.Value) -> None:
         self.b, self.plan, self.form, self.layout = builder, plan, plan.form, layout
         self.vector_bits, self.desc, self.bufs = vector_bits, desc, bufs
+        # F16C came with AVX: a target of 128 bits is taken to lack it.
+        self.has_half = vector_bits > 128
+        self.scalar = Lanes(builder, 1, self.has_half)
+        self.vector = Lanes(builder, plan.lanes, self.has_half)
         self.steps: dict[tuple[Key, str], ir.Value] = {}
         self.targets = {k: s for k, s in enumerate(plan.form.stores)}
         self.block = I64(0), I64(0)
@@ -105,13 +109,13 @@ class Body:
             return self.b.bitcast(word, F64)
         if e.dtype in ("float32", "float16"):
             return self.b.fptrunc(self.b.bitcast(word, F64), F32)
-        type_ = Lanes(self.b, 1).type(e.dtype)
+        type_ = self.scalar.type(e.dtype)
         return word if type_ == I64 else self.b.trunc(word, type_)
 
     # ---- scopes
 
     def _emitter(self, scope: Scope, part: int, lanes: int, known: dict[Expr, ir.Value]) -> VectorEmitter:
-        emitter = VectorEmitter(self.b, lanes, lambda e: self._leaf(scope, part, e))
+        emitter = VectorEmitter(self.b, lanes, lambda e: self._leaf(scope, part, e), self.has_half)
         emitter.known = known
         return emitter
 
@@ -137,7 +141,7 @@ class Body:
         n = self.plan.lanes
         inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count, None, scope)
         if count is not None:
-            v = Lanes(self.b, n)
+            v = self.vector
             inner.mask = self.b.icmp_unsigned("<", v.iota(I32), v.splat(self.b.trunc(count, I32)))
         inner.emitters = [self._emitter(inner, part, n, dict(splats)) for part in range(parts)]
         return inner
@@ -193,7 +197,7 @@ class Body:
         access = self.form.loads[e]
         address, step, varying = self._place(scope, part, e, access)
         if step is None and not varying:
-            one, scalar = Lanes(self.b, 1), Memory(Lanes(self.b, 1), self.vector_bits)
+            one, scalar = self.scalar, Memory(self.scalar, self.vector_bits)
             return v.splat(widen(one, scalar.load_one(address, access.dtype), access.dtype, e.dtype))
         memory = Memory(v, self.vector_bits)
         if self._is_row(scope, e, varying):
@@ -265,7 +269,7 @@ class Body:
     def _reduce_along_row(self, scope: Scope, reduces: list[Expr], vector: str) -> Values:
         """Lanes along one reduced axis: independent vector accumulators, combined in a fixed order at the end."""
         bodies = [e.args[0] for e in reduces]
-        v, parts = Lanes(self.b, self.plan.lanes), self.plan.unroll
+        v, parts = self.vector, self.plan.unroll
         neutral = [_neutral(v, e) for e in reduces]
         others = [a for a in self.form.reduce_axes[reduces[0]] if a != vector]
 
@@ -347,7 +351,7 @@ class Body:
                carried: Values, body: Callable[[Scope, Values], Values]) -> Values:
         """A vector loop: `parts` vectors a pass, then single ones, the last one partial."""
         b, n = self.b, self.plan.lanes
-        v = Lanes(b, n)
+        v = self.vector
         splats = self._splats(scope, v, roots)
 
         def pass_of(parts: int, is_partial: bool) -> Callable[[ir.Value, Values], Values]:

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from symc.codegen.cpu.emit import cast
-from symc.codegen.cpu.lanes import F16, F32, I8, I32, I64, Lanes, declare, scalar_type, suffix_of
+from symc.codegen.cpu.lanes import I8, I32, I64, Lanes, declare, scalar_type, suffix_of
 from symc.codegen.cpu.nest.loops import loop, minimum
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 
 POINTER = ir.PointerType()
 
 
-def stored_type(dtype: str) -> ir.Type:
+def stored_type(v: Lanes, dtype: str) -> ir.Type:
     """How one element lies in memory: bool is a byte, float16 a half."""
-    return {"bool": I8, "float16": F16}.get(dtype) or scalar_type(dtype)
+    return {"bool": I8, "float16": v.half_type}.get(dtype) or scalar_type(dtype)
 
 
 def widen(v: Lanes, raw: ir.Value, dtype: str, wanted: str) -> ir.Value:
@@ -28,14 +28,14 @@ def widen(v: Lanes, raw: ir.Value, dtype: str, wanted: str) -> ir.Value:
     if dtype == "bool":
         raw = v.b.icmp_unsigned("!=", raw, v.bits(0, 8))
     elif dtype == "float16":
-        raw = v.b.fpext(raw, v.of(F32))
+        raw = v.half_to_float(raw)
     return cast(v, raw, compute_dtype(dtype), wanted)
 
 
 def narrow(v: Lanes, value: ir.Value, dtype: str, stored: str) -> ir.Value:
     """Values of type `dtype` as they are stored."""
     if stored == "float16":
-        return v.b.fptrunc(cast(v, value, dtype, "float32" if dtype != "float64" else dtype), v.of(F16))
+        return v.float_to_half(cast(v, value, dtype, "float32" if dtype != "float64" else dtype))
     value = cast(v, value, dtype, stored)
     return v.b.zext(value, v.of(I8)) if stored == "bool" else value
 
@@ -54,7 +54,7 @@ class Memory:
         return self.b.inttoptr(address, type_.as_pointer())
 
     def load_one(self, address: ir.Value, dtype: str) -> ir.Value:
-        type_ = stored_type(dtype)
+        type_ = stored_type(self.v, dtype)
         return self.b.load(self._pointer(address, type_), align=ITEM_SIZE[dtype])
 
     def store_one(self, value: ir.Value, address: ir.Value, dtype: str) -> None:
@@ -62,7 +62,7 @@ class Memory:
 
     def load_row(self, address: ir.Value, dtype: str, count: ir.Value | None, mask: ir.Value | None) -> ir.Value:
         """n neighbours; with `count`, the first ones (the rest is 0 or a repeated element)."""
-        type_ = self.v.of(stored_type(dtype))
+        type_ = self.v.of(stored_type(self.v, dtype))
         if count is None:
             return self.b.load(self._pointer(address, type_), align=ITEM_SIZE[dtype])
         if not self._can_mask(dtype):

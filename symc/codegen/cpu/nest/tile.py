@@ -24,7 +24,7 @@ class TileBody(Body):
         scope = self.enter_kernel(outer)
         self.block = low, high
         self.prepare(scope, self.form.roots)
-        v = Lanes(b, n)
+        v = self.vector
         splats = self._splats(scope, v, self.form.roots)
         crossing = [e for e, a in self.form.loads.items()
                     if (e, self.plan.cross) in self.layout.contiguous and (e, self.plan.vector) in self.steps
@@ -53,9 +53,9 @@ class TileBody(Body):
 
     def _tile_memory(self, dtype: str) -> ir.Value:
         """Stack space for one transposed tile."""
-        v = Lanes(self.b, self.plan.lanes)
+        v = self.vector
         with self.b.goto_entry_block():
-            memory = self.b.alloca(v.of(stored_type(dtype)), self.plan.lanes)
+            memory = self.b.alloca(v.of(stored_type(v, dtype)), self.plan.lanes)
         memory.align = 64
         return self.b.ptrtoint(memory, I64)
 
@@ -63,7 +63,7 @@ class TileBody(Body):
                   index: ir.Value, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
         b, n, plan = self.b, self.plan.lanes, self.plan
         assert plan.vector is not None and plan.cross is not None
-        v = Lanes(b, n)
+        v = self.vector
         memory = Memory(v, self.vector_bits)
         corner = self._bind(self._bind(scope, plan.cross, cross), plan.vector, index)
         mask = None
