@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 GOLDEN_SEED = 0
 
-# How far an output may be from the recorded one: |seen - recorded| <= relative * |recorded| + absolute * max |recorded|.
+# How far an output may be from its record: |seen - recorded| <= relative * |recorded| + absolute * max |recorded|.
 # Wider or narrower vectors than those of the recording machine add up in another order.
 TOLERANCES = {"float16": (1e-2, 1e-2), "float32": (1e-4, 1e-5), "float64": (1e-9, 1e-10)}
 EXACT = (0.0, 0.0)
@@ -137,8 +137,8 @@ def load(path: str | Path, trust: bool = False, key: str | Path | None = None) -
     _check_described(container, "inputs", golden["in"])
     _check_described(container, "outputs", golden["out"])
     shapes = {n: a.shape for n, a in golden["in"].items()}
-    name = container.manifest.get("name")
-    model = Model(name if isinstance(name, str) else container.path.stem, symbol, shapes, weights["arg"], weights["aux"])
+    name = str(container.manifest.get("name", container.path.stem))
+    model = Model(name, symbol, shapes, weights["arg"], weights["aux"])
     objects, note = _usable_objects(container, trust, key)
     return Artifact(container.path, model, golden["in"], golden["out"], objects, note, container.manifest)
 
@@ -182,8 +182,8 @@ class Verification:
                 f"output {c.name} {c.dtype} {c.shape}: {verdict}; largest error {c.largest_error:.2e}, "
                 f"{c.tolerance_used:.1%} of the tolerance ({bound})"
             )
-        proved = "gives the recorded outputs on this machine" if self.is_right else "does NOT give the recorded outputs here"
-        return "\n".join([*lines, f"the model {proved}"])
+        verb = "gives" if self.is_right else "does NOT give"
+        return "\n".join([*lines, f"the model {verb} the recorded outputs on this machine"])
 
 
 def verify(path: str | Path, trust: bool = False, key: str | Path | None = None) -> Verification:
@@ -197,10 +197,8 @@ def verify(path: str | Path, trust: bool = False, key: str | Path | None = None)
     for name, recorded in artifact.golden_outputs.items():
         seen = outputs.get(name)
         if seen is None or seen.shape != recorded.shape or seen.dtype != recorded.dtype:
-            got = "none" if seen is None else f"{np.dtype(seen.dtype).name} {seen.shape}"
-            raise FormatError(
-                f"{path}: {GOLDEN}: output {name} is {np.dtype(recorded.dtype).name} {recorded.shape}, the graph gives {got}"
-            )
+            got = "none" if seen is None else _describe(name, seen)
+            raise FormatError(f"{path}: {GOLDEN}: output {_describe(name, recorded)}, the graph gives {got}")
         checks.append(_compare(name, seen.asnumpy(), recorded.asnumpy()))
     return Verification(artifact, tuple(checks))
 
@@ -215,7 +213,8 @@ def _compare(name: str, seen: np.ndarray, recorded: np.ndarray) -> OutputCheck:
     finite = np.abs(b[np.isfinite(b)])
     allowed = relative * np.where(np.isfinite(b), np.abs(b), 0.0) + absolute * finite.max(initial=0.0)
     used = np.divide(error, allowed, out=np.where(error > 0, np.inf, 0.0), where=allowed > 0)
-    return OutputCheck(name, recorded.shape, recorded.dtype.name, error.max(initial=0.0), used.max(initial=0.0))
+    worst, most = float(error.max(initial=0.0)), float(used.max(initial=0.0))
+    return OutputCheck(name, recorded.shape, recorded.dtype.name, worst, most)
 
 
 def _run(executor: Executor, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:

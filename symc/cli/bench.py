@@ -26,9 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, how to measure and what to print."""
     add_model_arguments(parser)
     add_trust_arguments(parser)
-    parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with (default: all CPUs of this process)")
-    parser.add_argument("--runs", type=positive, metavar="N", help=f"timed runs (default: as many as take {MEASURE_S:g} s)")
-    parser.add_argument("--steps", type=count, default=10, metavar="N", help="how many of the longest steps to print (default 10)")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="threads to run with (default: all CPUs of this process)"
+    )
+    parser.add_argument(
+        "--runs", type=positive, metavar="N", help=f"timed runs (default: as many as take {MEASURE_S:g} s)"
+    )
+    parser.add_argument(
+        "--steps", type=count, default=10, metavar="N", help="how many of the longest steps to print (default 10)"
+    )
     parser.add_argument("--trace", metavar="FILE", help="write the profile for chrome://tracing")
 
 
@@ -66,9 +72,9 @@ def execute(args: argparse.Namespace) -> Report:
         "profile": profile.as_dict(),
     }
     shapes = ", ".join(f"{n} {s}" for n, s in opened.model.shapes.items())
+    threads = "1 thread" if n_threads == 1 else f"{n_threads} threads"
     text = (
-        f"{opened.model.name}, {shapes}, {n_threads} thread{'s' if n_threads > 1 else ''}: median {time_text(median_s)} "
-        f"(p10 {time_text(p10_s)}, p90 {time_text(p90_s)}, {len(times_s)} runs), {data['items_per_s']:,.1f} items/s; "
+        f"{opened.model.name}, {shapes}, {threads}: median {time_text(median_s)} (p10 {time_text(p10_s)}, p90 {time_text(p90_s)}, {len(times_s)} runs), {data['items_per_s']:,.1f} items/s; "
         f"first call {time_text(first_s)}\n\n{profile.text(args.steps)}"
     )
     return Report(data, text + (f"\ntrace: {args.trace}" if args.trace else ""))

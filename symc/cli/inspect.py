@@ -45,7 +45,8 @@ def execute(args: argparse.Namespace) -> Report:
     }
     unknown = [n for n in model.inputs() if n not in model.shapes]
     if unknown:
-        return Report(data, f"{_text(opened, data)}\n\ngive --shape {unknown[0]}=N,C,H,W to see shapes, work and memory")
+        hint = f"give --shape {unknown[0]}=N,C,H,W to see shapes, work and memory"
+        return Report(data, f"{_text(opened, data)}\n\n{hint}")
     with progress("planning"):
         kernels = plan(model)
     memory = MemoryReport.of_kernels(kernels)
@@ -130,7 +131,11 @@ def _text(opened: Opened, data: Mapping[str, Any]) -> str:
     ]
     parts = [table(("layer", "operator", "output", "parameters"), rows, right="parameters")]
     parts.append(table(("operator", "count"), list(data["operators"].items()), right="count"))
-    facts = [("model", data["name"]), ("weights", data["weights"] or "none"), ("parameters", count_or_unknown(data["n_parameters"]) or "0")]
+    facts = [
+        ("model", data["name"]),
+        ("weights", data["weights"] or "none"),
+        ("parameters", count_or_unknown(data["n_parameters"]) or "0"),
+    ]
     facts += [("input", f"{i['name']} {shape_or_unknown(i['shape'])}") for i in data["inputs"]]
     facts += [("label", f"{n} (not needed to predict)") for n in data["labels"]]
     if opened.artifact is not None:

@@ -38,7 +38,15 @@ example: symc run resnet-18"""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; nothing but SystemExit of argparse leaves it."""
     warnings.showwarning = _show_warning
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.version:
+        from symc.artifact import versions
+
+        print(", ".join(f"{package} {version}" for package, version in versions().items()))
+        return 0
+    if args.verb is None:
+        parser.error("which verb?")
     try:
         code = _run(args)
         sys.stdout.flush()
@@ -98,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "symc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action=_Version, help="print the versions of symc and of what it stands on")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    parser.add_argument("--version", action="store_true", help="print the versions of symc and of what it stands on")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for module in VERBS:
         name = module.__name__.rsplit(".", 1)[-1]
         verb = verbs.add_parser(
@@ -114,14 +122,3 @@ def _parser() -> argparse.ArgumentParser:
         execute: Callable[[argparse.Namespace], Report] = module.execute
         verb.set_defaults(execute=execute)
     return parser
-
-
-class _Version(argparse.Action):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, nargs=0)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from symc.artifact import versions
-
-        print(", ".join(f"{package} {version}" for package, version in versions().items()))
-        parser.exit()

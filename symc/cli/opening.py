@@ -47,19 +47,33 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--params", metavar="FILE", help="parameters of a -symbol.json file")
     group.add_argument("--epoch", type=count, metavar="N", help="which PREFIX-000N.params belongs to a prefix")
     group.add_argument(
-        "--shape", type=_shape, action="append", default=[], metavar="NAME=N,C,H,W", help="shape of an input; repeatable"
+        "--shape",
+        type=_shape,
+        action="append",
+        default=[],
+        metavar="NAME=N,C,H,W",
+        help="shape of an input; repeatable",
     )
-    group.add_argument("--batch", type=positive, metavar="N", help="first extent of every input, instead of the usual one")
     group.add_argument(
-        "--seed", type=count, metavar="N", help="seeded random weights instead of parameters; built-in networks have seed 0"
+        "--batch", type=positive, metavar="N", help="first extent of every input, instead of the usual one"
+    )
+    group.add_argument(
+        "--seed",
+        type=count,
+        metavar="N",
+        help="seeded random weights instead of parameters; built-in networks have seed 0",
     )
 
 
 def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     """Whether the object code of a .symc file may be run."""
     group = parser.add_argument_group("trust")
-    group.add_argument("--trust", action="store_true", help="run the object code of a .symc file without proof who made it")
-    group.add_argument("--key", metavar="FILE", help="key file the .symc file must be signed with, instead of your own key")
+    group.add_argument(
+        "--trust", action="store_true", help="run the object code of a .symc file without proof who made it"
+    )
+    group.add_argument(
+        "--key", metavar="FILE", help="key file the .symc file must be signed with, instead of your own key"
+    )
 
 
 def open_model(args: argparse.Namespace, array_shapes: Mapping[str, FullShape] | None = None) -> Opened:

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", action="append", default=[], metavar="NAME=X.npy", help="an input, or X.npz with several; repeatable"
     )
-    parser.add_argument("--input-seed", type=count, default=INPUT_SEED, metavar="N", help="seed of the inputs not given")
+    parser.add_argument(
+        "--input-seed", type=count, default=INPUT_SEED, metavar="N", help="seed of the inputs not given"
+    )
     parser.add_argument("--save", metavar="DIR", help="write every output to DIR/<name>.npy")
     parser.add_argument("--top", type=count, default=5, metavar="K", help="how many classes to print (default 5)")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
@@ -75,7 +77,9 @@ def read_inputs(options: list[str]) -> dict[str, np.ndarray]:
         if not path.exists():
             raise UsageError(f"--input {option}: {path} does not exist")
         if not equals and path.suffix != ".npz":
-            raise UsageError(f"--input {option}: expected NAME=FILE.npy, or FILE.npz whose arrays have the inputs' names")
+            raise UsageError(
+                f"--input {option}: expected NAME=FILE.npy, or FILE.npz whose arrays have the inputs' names"
+            )
         try:
             # A memory map believes no size that the file does not have; object arrays (pickles) are refused.
             loaded = np.load(path, mmap_mode="r", allow_pickle=False)

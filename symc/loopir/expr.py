@@ -10,7 +10,7 @@ once by every walker that memoises on identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Union
 from weakref import WeakValueDictionary
@@ -295,3 +295,14 @@ def free_axes(expr: Expr) -> frozenset[Axis]:
             found -= set(e.data[1])
         free[e] = found
     return free[expr]
+
+
+def substitute(root: Expr, buffer: str, function: Callable[..., Expr]) -> Expr:
+    """`root` with every load of a buffer replaced by `function(*index)`: how a producer is fused into a kernel."""
+    new: dict[Expr, Expr] = {}
+    for e in walk(root):
+        if e.op == "load" and e.data[0] == buffer:
+            new[e] = function(*(new.get(i, i) if isinstance(i, Expr) else i for i in e.data[1]))
+        elif any(a in new for a in e.args):
+            new[e] = Expr(e.op, tuple(new.get(a, a) for a in e.args), e.data, e.dtype)
+    return new.get(root, root)

@@ -1,4 +1,4 @@
-"""LeNet with tanh, as in MXNet's MNIST example (LeCun et al., Gradient-Based Learning Applied to Document Recognition)."""
+"""LeNet with tanh, as in MXNet's MNIST example (LeCun et al., Gradient-Based Learning, 1998)."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Model:
 
         variables = {node.name: node for node in self.symbol.nodes() if node.is_variable}
         found = {n: variable_shape(variables[n], None) for n in self.inputs()}
-        return {n: shape for n, shape in found.items() if is_known(shape)}
+        return {n: shape for n, shape in found.items() if is_known(shape)}  # type: ignore[misc]
 
     def inferred_shapes(self) -> tuple[dict[str, FullShape], dict[str, FullShape], dict[str, FullShape]]:
         """Shapes of arguments, outputs and auxiliary states, by name.
@@ -123,7 +123,8 @@ class Model:
         for name, dtype in self.input_dtypes().items():
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             shape = self.shapes[name]
-            values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, 2 if dtype.kind == "b" else 10, shape)
+            high = 2 if dtype.kind == "b" else 10
+            values = rng.standard_normal(shape) if dtype.kind == "f" else rng.integers(0, high, shape)
             found[name] = array(values, dtype=dtype)
         return found
 

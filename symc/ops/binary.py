@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
+from ..core.op import DTypes, Shapes, op, param, same_dtype
 from ..core.shapes import mx_text, unify
 from ..loopir.expr import Expr, IndexLike, cast, prim, select
 from ..loopir.tensor import Lowering
 from .rules import Elementwise, binary, flows, unify_all, values
-from .terms import Operand, Term, log
+from .terms import Term, log
 
 if TYPE_CHECKING:
     from ..ir.builder import GraphBuilder
@@ -24,25 +23,25 @@ binary(
     "a + b", lambda a, b: a + b, lambda d, a, b, y: d, lambda d, a, b, y: d,
     elementwise="elemwise_add _Plus _add _plus _sparse_elemwise_add",
     broadcast="broadcast_add broadcast_plus _sparse_broadcast_add _sparse_broadcast_plus",
-    scalar="_plus_scalar _PlusScalar",
+    scalar="_plus_scalar _PlusScalar", neutral=0,
 )
 binary(
     "a - b", lambda a, b: a - b, lambda d, a, b, y: d, lambda d, a, b, y: -d,
     elementwise="elemwise_sub _Minus _minus _sub _sparse_elemwise_sub",
     broadcast="broadcast_sub broadcast_minus _sparse_broadcast_sub _sparse_broadcast_minus",
-    scalar="_minus_scalar _MinusScalar", reverse="_rminus_scalar _RMinusScalar",
+    scalar="_minus_scalar _MinusScalar", reverse="_rminus_scalar _RMinusScalar", neutral=0,
 )
 binary(
     "a * b", lambda a, b: a * b, lambda d, a, b, y: d * b, lambda d, a, b, y: d * a,
     elementwise="elemwise_mul _Mul _mul _sparse_elemwise_mul",
-    broadcast="broadcast_mul _sparse_broadcast_mul", scalar="_mul_scalar _MulScalar",
+    broadcast="broadcast_mul _sparse_broadcast_mul", scalar="_mul_scalar _MulScalar", neutral=1,
 )
 binary(
     "a / b; integers truncate toward 0", lambda a, b: a / b,
     lambda d, a, b, y: d / b, lambda d, a, b, y: d * (-a / (b * b)),
     elementwise="elemwise_div _Div _div _sparse_elemwise_div",
     broadcast="broadcast_div _sparse_broadcast_div",
-    scalar="_div_scalar _DivScalar", reverse="_rdiv_scalar _RDivScalar",
+    scalar="_div_scalar _DivScalar", reverse="_rdiv_scalar _RDivScalar", neutral=1,
 )
 binary(
     "a mod b with the sign of b; a mod 0 is 0", lambda a, b: prim("mod", a, b),
@@ -54,7 +53,8 @@ binary(
     "a to the power b", lambda a, b: prim("pow", a, b),
     lambda d, a, b, y: d * (a ** (b - 1) * b), lambda d, a, b, y: d * (y * log(a)),
     elementwise="_power _Power", broadcast="broadcast_power",
-    scalar="_power_scalar _PowerScalar", reverse="_rpower_scalar _RPowerScalar", keeps_integers=False,
+    scalar="_power_scalar _PowerScalar", reverse="_rpower_scalar _RPowerScalar",
+    keeps_integers=False, neutral=1,
 )
 binary(
     "sqrt(a * a + b * b) without overflow", lambda a, b: prim("hypot", a, b),
@@ -118,6 +118,9 @@ class AddN(Elementwise):
     variadic = "num_args"
     num_args: int = param(low=1, doc="number of inputs")
 
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [x[0]] if len(x) == 1 else None
+
     def lower(self, t: Lowering) -> None:
         def element(*i: IndexLike) -> Expr:
             total = t.ins[0](*i)
@@ -149,7 +152,7 @@ class Where(Elementwise):
                 rows = unify(condition, shape[:1])
                 condition, shape = rows, unify(shape, (*(rows or ()), *shape[1:]))
             elif len(condition) != len(shape):
-                raise ShapeError(f"condition {mx_text(condition)} fits neither the shape nor the rows of {mx_text(shape)}")
+                raise ShapeError(f"condition {mx_text(condition)} is neither of the shape {mx_text(shape)} nor 1-d")
             else:
                 condition = shape = unify(condition, shape)
         return [condition, shape, shape], [shape]

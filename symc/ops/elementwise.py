@@ -27,8 +27,8 @@ CAST_DTYPES = ("bool", "float16", "float32", "float64", "int32", "int64", "int8"
 
 # -- arithmetic -----------------------------------------------------------------------------------------------------
 
-unary("abs _sparse_abs", lambda x: prim("abs", x), lambda d, x, y: d * x("sign"), "Absolute value; its slope at 0 is 0.",
-      keeps_integers=True)
+unary("abs _sparse_abs", lambda x: prim("abs", x), lambda d, x, y: d * x("sign"),
+      "Absolute value; its slope at 0 is 0.", keeps_integers=True)
 unary("sign _sparse_sign", lambda x: cast(x > 0, x.dtype) - cast(x < 0, x.dtype), None, "-1, 0 or 1; 0 for NaN.",
       keeps_integers=True)
 unary("negative _sparse_negative", lambda x: -x, lambda d, x, y: -d, "-x.", keeps_integers=True)
@@ -56,8 +56,10 @@ unary("log10 _sparse_log10", lambda x: prim("log10", x), lambda d, x, y: d * (1 
 unary("sin _sparse_sin", lambda x: prim("sin", x), lambda d, x, y: d * x("cos"), "Sine of an angle in radians.")
 unary("cos _sparse_cos", lambda x: prim("cos", x), lambda d, x, y: d * -x("sin"), "Cosine of an angle in radians.")
 unary("tan _sparse_tan", lambda x: prim("tan", x), lambda d, x, y: d * (y * y + 1), "Tangent of an angle in radians.")
-unary("arcsin _sparse_arcsin", lambda x: prim("arcsin", x), lambda d, x, y: d * (1 / (1 - x * x)("sqrt")), "Inverse sine.")
-unary("arccos _sparse_arccos", lambda x: prim("arccos", x), lambda d, x, y: d * (-1 / (1 - x * x)("sqrt")), "Inverse cosine.")
+unary("arcsin _sparse_arcsin", lambda x: prim("arcsin", x), lambda d, x, y: d * (1 / (1 - x * x)("sqrt")),
+      "Inverse sine.")
+unary("arccos _sparse_arccos", lambda x: prim("arccos", x), lambda d, x, y: d * (-1 / (1 - x * x)("sqrt")),
+      "Inverse cosine.")
 unary("arctan _sparse_arctan", lambda x: prim("arctan", x), lambda d, x, y: d * (1 / (x * x + 1)), "Inverse tangent.")
 unary("sinh _sparse_sinh", lambda x: prim("sinh", x), lambda d, x, y: d * x("cosh"), "Hyperbolic sine.")
 unary("cosh _sparse_cosh", lambda x: prim("cosh", x), lambda d, x, y: d * x("sinh"), "Hyperbolic cosine.")
@@ -76,7 +78,8 @@ unary("radians _sparse_radians", lambda x: x * RADIANS, lambda d, x, y: d * RADI
 # -- activations and special functions ------------------------------------------------------------------------------
 
 unary("sigmoid _sparse_sigmoid", lambda x: prim("sigmoid", x), lambda d, x, y: d * (y * (1 - y)), "1 / (1 + exp(-x)).")
-unary("softsign", lambda x: x / (1 + prim("abs", x)), lambda d, x, y: d * (1 / (1 + x("abs"))("square")), "x / (1 + |x|).")
+unary("softsign", lambda x: x / (1 + prim("abs", x)), lambda d, x, y: d * (1 / (1 + x("abs"))("square")),
+      "x / (1 + |x|).")
 # Where y is not positive it is 0 or NaN, so d * y is the 0 or NaN that MXNet gives.
 unary("relu _sparse_relu", lambda x: prim("maximum", x, 0), lambda d, x, y: (y > 0).choose(d, d * y),
       "max(x, 0); NaN stays; its slope at 0 is 0.", keeps_integers=True)
@@ -115,21 +118,32 @@ unary("logical_not", lambda x: cast(prim("eq", x, 0), x.dtype), None, "1 where x
 
 # -- copies and constants -------------------------------------------------------------------------------------------
 
-unary("_copy identity", lambda x: x, lambda d, x, y: d, "x itself.", keeps_integers=True)
 unary("zeros_like _sparse_zeros_like", lambda x: const(0, x.dtype), None, "Zeros of x's shape and dtype.",
       keeps_integers=True)
 unary("ones_like", lambda x: const(1, x.dtype), None, "Ones of x's shape and dtype.", keeps_integers=True)
 
 
-@op("BlockGrad", aliases=("stop_gradient", "_sparse_stop_gradient"))
-class BlockGrad(Unary):
-    """x itself; no gradient passes, and none is needed from above.  MXNet operator BlockGrad."""
+@op("_copy", aliases=("identity",))
+class Copy(Unary):
+    """x itself.  MXNet operator _copy."""
 
     keeps_integers = True
-    is_loss = True
 
     def formula(self, x: Expr) -> Expr:
         return x
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term | None:
+        return d
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [x[0]]
+
+
+@op("BlockGrad", aliases=("stop_gradient", "_sparse_stop_gradient"))
+class BlockGrad(Copy):
+    """x itself; no gradient passes, and none is needed from above.  MXNet operator BlockGrad."""
+
+    is_loss = True
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -138,8 +152,10 @@ class BlockGrad(Unary):
 
 
 @op("make_loss", aliases=("_sparse_make_loss",))
-class MakeLoss(BlockGrad):
+class MakeLoss(Copy):
     """x itself as a loss: its gradient is 1 whatever comes from above.  MXNet operator make_loss."""
+
+    is_loss = True
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -155,6 +171,9 @@ class Cast(Elementwise):
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return ins, [self.dtype]
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [x[0]] if self.infer_dtype([g.dtype(x[0])], [None])[1] == [g.dtype(x[0])] else None
 
     def lower(self, t: Lowering) -> None:
         t.map(lambda *i: cast(t.ins[0](*i), t.out_dtype()))

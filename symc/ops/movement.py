@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ShapeError
 from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
@@ -11,7 +11,7 @@ from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, size_of, un
 from ..loopir.expr import Expr, IndexLike
 from ..loopir.tensor import Lowering
 from .reshape import flat_index
-from .rules import Index, Movement, flows, repeated, unify_all, values
+from .rules import Index, Movement, flows, repeated, result_shape, unify_all, values
 from .terms import Term
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class Permutation(Movement):
     def source(self, index: Index, shape: FullShape) -> Index:
         order = self.order(len(shape))
         return [index[order.index(a)] for a in range(len(order))]
+
+    def keeps_order(self, shape: FullShape) -> bool:
+        moved = [a for a in self.order(len(shape)) if shape[a] != 1]
+        return moved == sorted(moved)
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -97,6 +101,9 @@ class Reverse(Movement):
 class Spread(Movement):
     """Axes of extent 1 repeated."""
 
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [x[0]] if result_shape(self, g, x) == g.shape(x[0]) else None
+
     def source(self, index: Index, shape: FullShape) -> Index:
         return repeated(index, shape)
 
@@ -111,7 +118,7 @@ def spread_shape(data: Shape, target: dict[int, int | None]) -> Shape:
     for a, n in target.items():
         if n is not None and data[a] not in (1, n, None):
             raise ShapeError(f"Broadcasting axis {a} of {mx_text(data)} to {n}: its size must be 1")
-    return tuple(target.get(a, n) for a, n in enumerate(data))
+    return tuple(target.get(a) or (n if a not in target or n != 1 else None) for a, n in enumerate(data))
 
 
 @op("broadcast_axis", aliases=("broadcast_axes",))
@@ -133,7 +140,7 @@ class BroadcastAxis(Spread):
 
 @op("broadcast_to")
 class BroadcastTo(Spread):
-    """Axes of extent 1 repeated up to a shape of equal rank, in which 0 keeps an extent.  MXNet operator broadcast_to."""
+    """Axes of extent 1 repeated up to a shape of equal rank; 0 keeps an extent.  MXNet operator broadcast_to."""
 
     shape: tuple[int, ...] = param((), doc="the shape of the output; 0 keeps")
 
@@ -186,6 +193,9 @@ class Concat(Op):
     num_args: int = param(low=1, doc="number of inputs")
     dim: int = param(1, doc="the axis along which they are joined")
 
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [x[0]] if len(x) == 1 else None
+
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         known = next((s for s in (*ins, *outs) if s is not None), None)
         if known is None:
@@ -220,7 +230,7 @@ class Concat(Op):
         at = normalize_axis(self.dim, len(g.shape(d)))
         for v in x:
             end = begin + g.shape(v)[at]
-            found.append(d if len(x) == 1 else g("slice_axis", d, axis=at, begin=begin, end=end))
+            found.append(g("slice_axis", d, axis=at, begin=begin, end=end))
             begin = end
         return found
 
@@ -232,6 +242,9 @@ class Stack(Op):
     variadic = "num_args"
     num_args: int = param(low=1, doc="number of inputs")
     axis: int = param(0, doc="where the new axis is in the result")
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [Term(g, x[0]).reshape(result_shape(self, g, x)).value] if len(x) == 1 else None
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         shape, (out,) = unify_all(ins), outs
@@ -253,8 +266,7 @@ class Stack(Op):
     ) -> Sequence[Value | None]:
         d = Term(g, flows(dy))
         at, shape = normalize_axis(self.axis, len(d.shape)), g.shape(x[0])
-        parts = [d if len(x) == 1 else d("slice_axis", axis=at, begin=k, end=k + 1) for k in range(len(x))]
-        return values([p.reshape(shape) for p in parts])
+        return values([d("slice_axis", axis=at, begin=k, end=k + 1).reshape(shape) for k in range(len(x))])
 
 
 # -- repeating ------------------------------------------------------------------------------------------------------
@@ -269,10 +281,13 @@ class Tile(Op):
 
     reps: tuple[int, ...] = param(doc="how often along each axis")
 
-    def aligned(self, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
+    def aligned(self, shape: Shape) -> tuple[Any, tuple[int, ...]]:
         """Shape and repetitions with equal lengths."""
         rank = max(len(shape), len(self.reps))
         return (1,) * (rank - len(shape)) + shape, (1,) * (rank - len(self.reps)) + self.reps
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [Term(g, x[0]).reshape(result_shape(self, g, x)).value] if set(self.reps) <= {1} else None
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         if ins[0] is None:
@@ -309,6 +324,9 @@ class Repeat(Op):
     repeats: int = param(low=1, doc="how often")
     axis: int | None = param(None, doc="the axis; None flattens first")
 
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [Term(g, x[0]).reshape(result_shape(self, g, x)).value] if self.repeats == 1 else None
+
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         (data,) = ins
         if data is None or (self.axis is None and None in data):
@@ -326,7 +344,7 @@ class Repeat(Op):
             if self.axis is None:
                 return [flat_index(index, x.shape) * times + k]  # type: ignore[operator]
             at = normalize_axis(self.axis, x.rank)
-            return [n * times + k if a == at else n for a, n in enumerate(index)]  # type: ignore[operator]
+            return [n * times + k if a == at else n for a, n in enumerate(index)]
 
         t.region((*x.shape, times), target, lambda *i: x(*i[:-1]))
 

@@ -69,6 +69,9 @@ class Pad(Padding):
 
     constant_value: float = param(0.0, doc="the constant")
 
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return None if any(self.pad_width) else [x[0]]
+
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         (data,) = ins
         if data is None:

@@ -11,7 +11,7 @@ from ..core.op import DTypes, Op, Shapes, op, param
 from ..core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis, row_major_strides, size_of, unify
 from ..loopir.expr import Affine, Expr, IndexLike, prim
 from ..loopir.tensor import Lowering
-from .rules import Index, flows, index_number
+from .rules import Index, flows, index_number, result_shape
 from .terms import Term
 
 if TYPE_CHECKING:
@@ -72,6 +72,14 @@ class View(Op):
     """The first input's memory under another shape."""
 
     is_view = True
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        source = x[0]
+        while source.node.op is not None and source.node.op.is_view:
+            source = source.node.inputs[0]
+        if g.shape(source) == result_shape(self, g, x):
+            return [source]
+        return None if source == x[0] else [Term(g, source).reshape(result_shape(self, g, x)).value]
 
     def lower(self, t: Lowering) -> None:
         x, shape = t.ins[0], t.out_shapes[0]
@@ -242,7 +250,7 @@ class Squeeze(View):
         else:
             dropped = [normalize_axis(a, len(data)) for a in self.axis]
         if any(data[a] not in (1, None) for a in dropped) or len(set(dropped)) != len(dropped):
-            raise ShapeError(f"cannot squeeze axes {dropped} of {mx_text(data)}: each must be of extent 1 and named once")
+            raise ShapeError(f"cannot squeeze axes {dropped} of {mx_text(data)}: each must be of extent 1, named once")
         return ins, [unify(tuple(n for a, n in enumerate(data) if a not in dropped) or (1,), outs[0])]
 
 

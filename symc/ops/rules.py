@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..ir.graph import Value
 
 Formula = Callable[..., Expr]
-Pullback = Optional[Callable[..., Optional[Term]]]
+Pullback = Optional[Callable[..., Term | None]]
 Index = Sequence["IndexLike | Expr"]
 
 
@@ -60,6 +60,12 @@ def flows(dy: Sequence[Value | None]) -> Value:
 def values(terms: Sequence[Term | None]) -> list[Value | None]:
     """The values of gradient terms."""
     return [None if t is None else t.value for t in terms]
+
+
+def result_shape(rule: Op, g: GraphBuilder, x: Sequence[Value]) -> FullShape:
+    """The shape of an operator's first output on given inputs."""
+    _, outs = rule.infer_shape([g.shape(v) for v in x], [None] * len(rule.result_names()))
+    return outs[0]  # type: ignore[return-value]
 
 
 def unify_all(shapes: Sequence[Shape | None]) -> Shape | None:
@@ -176,8 +182,13 @@ class Scalar(Elementwise):
     scalar: float = param(1.0, doc="the other operand")
     is_int: bool = param(True, doc="whether the scalar was given as an integer")
     is_reversed: ClassVar[bool] = False
+    neutral: ClassVar[float | None] = None  # the scalar that changes nothing
     formula: ClassVar[Formula]
     pullbacks: ClassVar[tuple[Pullback, Pullback]]
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        keeps_dtype = self.infer_dtype([g.dtype(x[0])], [None])[1] == [g.dtype(x[0])]
+        return [x[0]] if self.scalar == self.neutral and keeps_dtype else None
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         (x,) = ins
@@ -220,10 +231,12 @@ def binary(
     scalar: str = "",
     reverse: str = "",
     keeps_integers: bool = True,
+    neutral: float | None = None,
 ) -> None:
     """Registers every form of y = formula(a, b); each form is named "canonical alias alias".
 
     The pullbacks of both operands are called with (d, a, b, y); in the scalar forms one of a and b is a number.
+    `neutral` is the number b with formula(a, b) = a.
     """
     body = {"formula": staticmethod(formula), "pullbacks": (lhs, rhs), "keeps_integers": keeps_integers}
     forms: list[tuple[str, type[Op], str]] = [
@@ -234,8 +247,8 @@ def binary(
     ]
     for names, rule, doc in forms:
         if names:
-            turned = {"is_reversed": names == reverse} if rule is Scalar else {}
-            _register(names, rule, {**body, **turned}, f"{doc}  MXNet operator {names.split()[0]}.")
+            turned: dict[str, Any] = {"is_reversed": True} if names == reverse else {"neutral": neutral}
+            _register(names, rule, {**body, **(turned if rule is Scalar else {})}, f"{doc}  MXNet operator {names.split()[0]}.")
 
 
 def _register(names: str, rule: type[Op], body: dict[str, Any], doc: str) -> type[Op]:
@@ -327,6 +340,15 @@ class Movement(Op):
         """Where in an input of `shape` the element at an output index comes from."""
         raise NotImplementedError
 
+    def keeps_order(self, shape: FullShape) -> bool:
+        """Whether the elements of an input of `shape` all stay, in their row-major order."""
+        return False
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        if not self.keeps_order(g.shape(x[0])):
+            return None
+        return [Term(g, x[0]).reshape(result_shape(self, g, x)).value]
+
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]
         t.map(lambda *i: x(*self.source(i, x.shape)))
@@ -344,6 +366,6 @@ def repeated(index: Index, shape: FullShape) -> Index:
 
 __all__ = [
     "Binary", "Broadcast", "Elementwise", "Index", "Movement", "Pullback", "Reduction", "Scalar", "Tensor", "Term",
-    "Unary", "binary", "broadcast_shape", "flows", "index_number", "kept_shape", "number", "repeated", "single", "unary", "unify_all",
+    "Unary", "binary", "broadcast_shape", "flows", "index_number", "kept_shape", "number", "repeated", "result_shape", "single", "unary", "unify_all",
     "unify_extent", "values",
 ]

@@ -11,7 +11,7 @@ from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
 from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
 from ..loopir.expr import const
 from ..loopir.tensor import Lowering
-from .rules import Index, Movement, flows, values
+from .rules import Index, Movement, flows, result_shape, values
 from .terms import Term
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Range(NamedTuple):
 
     begin: int
     step: int
-    count: int | None
+    length: int | None
 
 
 class Ranges(Movement):
@@ -37,7 +37,10 @@ class Ranges(Movement):
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         if ins[0] is None:
             return ins, outs
-        return ins, [unify(tuple(r.count for r in self.ranges(ins[0])), outs[0])]
+        return ins, [unify(tuple(r.length for r in self.ranges(ins[0])), outs[0])]
+
+    def keeps_order(self, shape: FullShape) -> bool:
+        return all(r.length == n and r.step == 1 for r, n in zip(self.ranges(shape), shape))
 
     def source(self, index: Index, shape: FullShape) -> Index:
         return [i * r.step + r.begin for i, r in zip(index, self.ranges(shape))]
@@ -57,7 +60,7 @@ def place(d: Term, shape: FullShape, ranges: Sequence[Range]) -> Term:
 
 @op("_place")
 class Place(Op):
-    """Zeros of `shape` with data at begin, begin + step, ... of every axis: the adjoint of slice.  Made by gradients."""
+    """Zeros of `shape` with data at begin, begin + step, ... of every axis: the adjoint of slice, made by gradients."""
 
     is_internal = True
     shape: tuple[int, ...] = param(doc="shape of the output")
@@ -89,10 +92,10 @@ def span(begin: int | None, end: int | None, step: int | None, extent: int | Non
     if extent is None:
         return Range(begin or 0, step, None)
     first, stop, _ = slice(begin, end, step).indices(extent)
-    count = len(range(first, stop, step))
-    if count == 0:
+    length = len(range(first, stop, step))
+    if length == 0:
         raise ShapeError(f"slice {begin}:{end}:{step} of axis {axis} with extent {extent} is empty")
-    return Range(first, step, count)
+    return Range(first, step, length)
 
 
 @op("slice", aliases=("crop", "_npi_slice", "_npx_slice", "_sparse_slice"))
@@ -150,10 +153,10 @@ class SliceLike(Ranges):
             raise ShapeError(f"slice_like without axes needs equal ranks, got {mx_text(data)} and {mx_text(like)}")
         cut = list(data)
         for a in self.axes or range(len(data)):
-            mine, other = normalize_axis(a, len(data)), normalize_axis(a, len(data))
-            if other >= len(like):
+            mine = normalize_axis(a, len(data))
+            if mine >= len(like):
                 raise ShapeError(f"Slice axis: {a} exceeds second input: {len(like)}")
-            extent, limit = like[other], data[mine]
+            extent, limit = like[mine], data[mine]
             if extent is not None and limit is not None and extent > limit:
                 raise ShapeError(f"Slice axis {a} with size {extent} exceeds limit of input with size {limit}")
             cut[mine] = extent
@@ -161,6 +164,9 @@ class SliceLike(Ranges):
 
     def ranges(self, shape: Shape) -> list[Range]:
         return [Range(0, 1, n) for n in shape]
+
+    def keeps_order(self, shape: FullShape) -> bool:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +207,9 @@ class Pieces(Op):
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype([*ins, *outs])
         return [dtype], [dtype] * len(outs)
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [Term(g, x[0]).reshape(result_shape(self, g, x)).value] if self.n_pieces() == 1 else None
 
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]

@@ -179,7 +179,9 @@ class Fusion:
         meaning = self.meanings[node]
         for k, v in enumerate(node.inputs):
             producer = self.group_of.get(v.node)
-            if producer is None or producer is group or producer.kind != "map" or producer.phase != group.phase:
+            if producer is None or producer is group or producer.kind != "map":
+                continue
+            if producer.phase != group.phase and not self._is_packed(meaning, k):
                 continue
             if not self._is_private(producer, v, node):
                 continue
@@ -188,6 +190,11 @@ class Fusion:
             if not self._reads_once(meaning, k, producer):
                 continue
             self._merge(producer, group)
+
+    def _is_packed(self, meaning: Meaning, position: int) -> bool:
+        """Whether an operand is copied into the register tile's order anyway, so that its producer can run there."""
+        product = meaning.product
+        return product is not None and product.kind != "weight_gradient" and position == product.rhs != product.lhs
 
     def _is_private(self, producer: Group, v: Value, node: Node) -> bool:
         """Whether the producer's only visible result is `v` and only `node` reads it."""
@@ -205,7 +212,7 @@ class Fusion:
     def _reads_once(self, meaning: Meaning, position: int, producer: Group) -> bool:
         """Whether inlining costs no more than storing: no element is computed often, unless it is nearly free."""
         if meaning.kind == "product":
-            return False  # operands of a contraction are streams of memory
+            return self._is_packed(meaning, position)  # other operands of a contraction are streams of memory
         cheap = all(self.meanings[n].is_cheap for n in producer.nodes)
         n_loads = meaning.n_loads(position)
         if meaning.kind == "reduction":

@@ -10,7 +10,7 @@ from ..core.dtypes import compute_dtype
 from ..core.shapes import size_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
-from ..loopir.expr import Axis, Expr
+from ..loopir.expr import Axis, Expr, substitute
 from ..loopir.kernel import (
     ACCUMULATOR,
     SEED,
@@ -24,10 +24,10 @@ from ..loopir.kernel import (
     verify,
 )
 from ..loopir.tensor import Function, Lowering, Tensor
-from .base import Backend, PassContext
+from .base import Backend, Packing, PassContext
 from .meaning import define, memoised
 from .placement import placements
-from .phases import Phase, phases
+from .phases import PHASES, Phase, phases
 
 STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update"}
 
@@ -157,7 +157,7 @@ class Lowerer:
 
         def key(g: int) -> tuple[int, bool, int, int]:
             nodes = members[g]
-            return rank[self.phases[nodes[0]]], any(n in updates for n in nodes), position[nodes[-1]], g
+            return max(rank[self.phases[n]] for n in nodes), any(n in updates for n in nodes), position[nodes[-1]], g
 
         ready = [key(g) for g, n in waiting.items() if n == 0]
         heapq.heapify(ready)
@@ -177,7 +177,7 @@ class Lowerer:
     # -- kernels ------------------------------------------------------------------------------------------------------
 
     def _lower_group(self, nodes: Sequence[Node]) -> None:
-        phase = self.phases[nodes[0]]
+        phase = max((self.phases[n] for n in nodes), key=PHASES.index)
         inside = set(nodes)
         functions: dict[Value, Function] = {}
         reads: dict[str, Buffer] = {}
@@ -224,7 +224,8 @@ class Lowerer:
         if product is None:
             kernel: LoopKernel = Nest((*buffers, *writes.values()), tuple(s for _, s in stores))
         else:
-            kernel = self._contraction(*product, buffers, list(writes.values()), [s for _, s in stores], phase)
+            written = list(writes.values())
+            kernel = self._contraction(*product, functions, reads, written, [s for _, s in stores], phase)
         self._emit(kernel, phase, nodes)
 
     def _is_needed_outside(self, v: Value, inside: set[Node]) -> bool:
@@ -239,27 +240,34 @@ class Lowerer:
         self,
         node: Node,
         t: Lowering,
-        buffers: list[Buffer],
+        functions: dict[Value, Function],
+        reads: dict[str, Buffer],
         written: list[Buffer],
         stores: list[Store],
         phase: Phase,
     ) -> Contraction:
         p = t.products[0]
-        batch, in_channels, out_channels = p.sizes
-        lhs, rhs = self._buffer(node.inputs[p.lhs], phase), self._buffer(node.inputs[p.rhs], phase)
-        epilogue = [b for b in buffers if b.name not in (lhs.name, rhs.name)]
+        left, right = node.inputs[p.lhs], node.inputs[p.rhs]
+        lhs = self._buffer(left, phase)
+        rhs = self._operand(right, functions, phase)
         again = {e.data[0] for s in stores for e in loads_of_store(s)}
-        operands = [lhs, rhs] if lhs.name != rhs.name else [lhs]
+        operands = {b.name: b for b in (lhs, rhs, *(b for n, b in reads.items() if n in again), *written)}
         made = Contraction(
-            p.kind, batch, in_channels, out_channels, p.groups, p.window, lhs.name, rhs.name,  # type: ignore[arg-type]
-            (*operands, *(b for b in epilogue if b.name in again), *written), tuple(stores),
-        )  # fmt: skip
+            p.kind, *p.sizes, p.groups, p.window, lhs.name, rhs.name, tuple(operands.values()), tuple(stores)  # type: ignore[arg-type]
+        )
         packing = self.backend.packing(made)
         if packing is None:
             return made
-        packed = self._pack(made, rhs, packing, self._phase_of(node.inputs[p.rhs], phase), node)
-        kept = tuple(b for b in made.buffers if b.name != rhs.name or rhs.name in again or rhs.name == lhs.name)
-        return replace(made, rhs=packed.name, buffers=(packed, *kept))
+        packed = self._pack(rhs, packing, node, right, functions, reads, phase)
+        if rhs.name not in again and rhs.name != lhs.name:
+            operands.pop(rhs.name)
+        return replace(made, rhs=packed.name, buffers=(packed, *operands.values()))
+
+    def _operand(self, v: Value, functions: dict[Value, Function], phase: Phase) -> Buffer:
+        """The buffer of a contraction's right operand; a name without storage when its producer is fused."""
+        if v in functions:
+            return Buffer.dense(f"{v}.fused", self.graph.shape(v), self.graph.dtype(v))
+        return self._buffer(v, phase)
 
     def _phase_of(self, v: Value, phase: Phase) -> Phase:
         while self._is_view(v.node):
@@ -268,18 +276,33 @@ class Lowerer:
             return "prepare" if v.node.role in ("parameter", "aux") else phase
         return self.phases[v.node]
 
-    def _pack(self, c: Contraction, rhs: Buffer, packing, phase: Phase, node: Node) -> Buffer:
+    def _pack(
+        self,
+        rhs: Buffer,
+        packing: Packing,
+        node: Node,
+        v: Value,
+        functions: dict[Value, Function],
+        reads: dict[str, Buffer],
+        phase: Phase,
+    ) -> Buffer:
         """The packed right operand; parameters are packed once, activations before every use."""
+        phase = self._phase_of(v, phase)
         key = (rhs.name, f"{packing}")
-        if key not in self.packed:
-            place: Place = "prepared" if phase == "prepare" else "arena"
-            storage = self._new_storage(f"{node.name}.packed", size_of(packing.shape), rhs.dtype, place)
-            name = self._unique(f"{node.name}.packed.buf")
-            self.views[name] = View(storage.name)
-            packed = Buffer.dense(name, packing.shape, rhs.dtype)
-            self.packed[key] = packed
-            self._emit(packing.nest(rhs, packed), phase, [node], "pack for the register tile")
-        return self.packed[key]
+        if key in self.packed:
+            return self.packed[key]
+        place: Place = "prepared" if phase == "prepare" else "arena"
+        storage = self._new_storage(f"{node.name}.packed", size_of(packing.shape), rhs.dtype, place)
+        name = self._unique(f"{node.name}.packed.buf")
+        self.views[name] = View(storage.name)
+        packed = self.packed[key] = Buffer.dense(name, packing.shape, rhs.dtype)
+        nest = packing.nest(rhs, packed)
+        if v in functions:
+            stores = tuple(replace(s, value=substitute(s.value, rhs.name, functions[v])) for s in nest.stores)
+            used = {e.data[0] for s in stores for e in loads_of_store(s)}
+            nest = Nest((*(b for n, b in reads.items() if n in used), packed), stores)
+        self._emit(nest, phase, [node], "pack for the register tile")
+        return packed
 
     def _seed(self) -> Buffer:
         if SEED not in self.views:

@@ -38,7 +38,7 @@ SYMBOL, WEIGHTS, GOLDEN, KERNELS = "symbol.json", "weights.params", "golden.para
 MAX_PARTS = 4096
 MAX_FILE_BYTES = (1 << 32) - 1  # of a zip archive without the 64-bit extension
 MAX_MANIFEST_BYTES = 1 << 22
-_PART_NAME = re.compile(r"manifest\.json|mac|symbol\.json|weights\.params|golden\.params|kernels/symc_\w{1,120}\.o", re.ASCII)
+_PART_NAME = re.compile(r"manifest\.json|mac|symbol\.json|(weights|golden)\.params|kernels/symc_\w{1,120}\.o", re.ASCII)
 _KEY_BYTES = 32
 
 # PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16. Version 1.0, no flags, stored, 1980-01-01 00:00.
@@ -175,7 +175,7 @@ def _entries(file: BinaryIO, size_bytes: int, path: Path) -> list[_Entry]:
     end_offset = size_bytes - _END.size
     magic, _, _, _, n_entries, n_directory, start, _ = _END.unpack(_at(file, end_offset, _END.size))
     if magic != b"PK\5\6":
-        _fail(path, "end of archive", f"byte {end_offset}: {magic!r}, expected b'PK\\x05\\x06'; truncated or no .symc file")
+        _fail(path, "end of archive", f"byte {end_offset}: {magic!r}, expected b'PK\\5\\6'; truncated or no .symc file")
     if start + n_directory != end_offset or not 1 <= n_entries <= MAX_PARTS:
         _fail(
             path,
@@ -214,7 +214,8 @@ def _parse_directory(directory: bytes, n_entries: int, start: int, path: Path) -
         entries.append(_Entry(name, crc, size, offset))
         position += _CENTRAL.size + n_name
     if entries[0].name != MANIFEST or entries[0].size > MAX_MANIFEST_BYTES:
-        _fail(path, entries[0].name, f"{entries[0].size} bytes, expected {MANIFEST} of at most {MAX_MANIFEST_BYTES} first")
+        seen = f"{entries[0].size} bytes as the first part"
+        _fail(path, entries[0].name, f"{seen}, expected {MANIFEST} of at most {MAX_MANIFEST_BYTES}")
     return entries
 
 
@@ -249,7 +250,7 @@ def _fail(path: Path, part: str, problem: str) -> NoReturn:
     raise FormatError(f"{path}: {part}: {problem}")
 
 
-# -- keys -----------------------------------------------------------------------------------------------------------------
+# -- keys ----------------------------------------------------------------------------------------------------------
 
 
 def _mac(key: bytes, manifest: bytes) -> bytes:
@@ -268,8 +269,8 @@ def read_key(path: Path) -> bytes:
         status = path.stat()
         if status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise TrustError(
-                f"key {path}: owner {status.st_uid}, mode {status.st_mode & 0o777:o}; expected owner {os.geteuid()} and "
-                f"no access for others (chmod 600 {path})"
+                f"key {path}: owner {status.st_uid}, mode {status.st_mode & 0o777:o}; "
+                f"expected owner {os.geteuid()} and no access for others (chmod 600 {path})"
             )
         with open(path, "rb") as file:
             key = file.read(1 << 16)

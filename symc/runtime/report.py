@@ -24,8 +24,8 @@ NODES_WIDTH = 44
 def explain(program: Program) -> str:
     """A table with a row for each step, and under it why the step is as it is.
 
-    step  phase    operators                    nodes        output  chunks      work     moved  memory
-       4  forward  FullyConnected + Activation  fc1 + relu1  1x128        1  201 KFLOP  396 KiB  prepared, fc1_bias, data -> arena+0
+    step  phase    operators                    nodes        output  chunks      work    moved  memory
+       4  forward  FullyConnected + Activation  fc1 + relu1  1x128        1  201 KFLOP  396 KiB  data -> arena+0
           kernel symc_matrix_449e329e8e7a4637: fused; 1x128 (8 vectors of 16) tile, 1 row tiles x 1 panels; ...
     """
     rows, notes = [], []
@@ -98,7 +98,7 @@ def _places(kernels: KernelGraph, buffers: Sequence[str]) -> str:
     return shortened(", ".join(dict.fromkeys(found)) or "nothing", NODES_WIDTH)
 
 
-# -- memory -------------------------------------------------------------------------------------------------------------
+# -- memory --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,24 @@ class MemoryReport:
             for buffer in (*kernel.reads, *kernel.writes):
                 lives.setdefault(kernels.storage_of(buffer).name, []).append(k)
         placed = [
-            Placed(name, offset, kernels.storages[name].size_bytes, lives[name][0], lives[name][-1], plan.in_place.get(name))
+            Placed(name, offset, kernels.storages[name].size_bytes, life[0], life[-1], plan.in_place.get(name))
             for name, offset in plan.offsets.items()
+            for life in [lives[name]]
         ]
-        used = {p: sum(s.size_bytes for s in kernels.storages.values() if s.place == p) for p in _PLACES}
+
+        def used(place: str) -> int:
+            return sum(s.size_bytes for s in kernels.storages.values() if s.place == place)
+
         return MemoryReport(
-            plan.size_bytes, plan.naive_bytes, plan.lower_bound_bytes, *used.values(), tuple(sorted(placed, key=_order))
+            planned_bytes=plan.size_bytes,
+            naive_bytes=plan.naive_bytes,
+            lower_bound_bytes=plan.lower_bound_bytes,
+            prepared_bytes=used("prepared"),
+            parameter_bytes=used("parameter"),
+            state_bytes=used("aux"),
+            input_bytes=used("argument"),
+            output_bytes=used("head"),
+            storages=tuple(sorted(placed, key=lambda p: (p.first_step, p.offset_bytes))),
         )
 
     @property
@@ -201,14 +213,7 @@ class MemoryReport:
         return table(header, rows, right="offset bytes steps") + "\n\n" + self.summary()
 
 
-_PLACES = ("prepared", "parameter", "aux", "argument", "head")
-
-
-def _order(p: Placed) -> tuple[int, int]:
-    return p.first_step, p.offset_bytes
-
-
-# -- time ---------------------------------------------------------------------------------------------------------------
+# -- time ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -243,11 +248,18 @@ class Profile:
         total_s = max(float(medians_s.sum()), 1e-12)
         found = []
         for (number, step), time_s in zip(self.steps, medians_s.tolist()):
-            work, safe_s = work_of(step.node.kernel), max(time_s, 1e-12)
-            rates = (work.flops / safe_s * 1e-9, work.size_bytes / safe_s * 1e-9)
+            work, per_s = work_of(step.node.kernel), 1 / max(time_s, 1e-12)
             found.append(
                 StepTime(
-                    number, step.phase, step.kernel, step.node.operators, step.node.nodes, time_s, time_s / total_s, *rates
+                    number,
+                    step.phase,
+                    step.kernel,
+                    step.node.operators,
+                    step.node.nodes,
+                    time_s,
+                    share=time_s / total_s,
+                    gflops_per_s=work.flops * per_s * 1e-9,
+                    gbytes_per_s=work.size_bytes * per_s * 1e-9,
                 )
             )
         return found
@@ -317,6 +329,12 @@ def profile(program: Program, instance: Instance, n_runs: int) -> Profile:
     Of a program with gradients both directions are run, so gradients and states change as by `backward`.
     """
     phases = [phase for phase in ("forward", "backward") if program.phase_steps(phase)]
-    runs = [np.concatenate([instance.run_profiled(p) for p in phases] or [np.zeros((0, 2))]) for _ in range(max(1, n_runs))]
-    numbered = [(k, s) for phase in phases for k, s in enumerate(program.steps) if s.phase == phase]
-    return Profile(tuple(numbered), np.stack(runs).astype(np.int64))
+    numbered = tuple((k, s) for phase in phases for k, s in enumerate(program.steps) if s.phase == phase)
+    times_ns = np.zeros((max(1, n_runs), len(numbered), 2), np.int64)
+    for run in times_ns:
+        done = 0
+        for phase in phases:
+            measured = instance.run_profiled(phase)
+            run[done : done + len(measured)] = measured
+            done += len(measured)
+    return Profile(numbered, times_ns)

@@ -35,7 +35,8 @@ def scaled(value: float, unit: str, base: int = 1000) -> str:
     power = 0
     while abs(value) >= 999.5 and power < len(_UNITS) - 1:
         value, power = value / base, power + 1
-    digits = 0 if power == 0 and value == int(value) or value >= 100 else 1 if value >= 10 else 2
+    is_whole = power == 0 and value == int(value)
+    digits = 0 if is_whole or value >= 100 else 1 if value >= 10 else 2
     prefix = _UNITS[power] + ("i" if base == 1024 and power else "")
     return f"{value:.{digits}f} {prefix}{unit}"
 

@@ -66,7 +66,8 @@ class Case:
         elif dtype == "bool":
             values = random.randint(0, 2, shape)
         else:
-            values = random.randint(max(int(np.ceil(low)), 0) if dtype == "uint8" else int(np.ceil(low)), int(high) + 1, shape)
+            low = max(low, 0) if dtype == "uint8" else low
+            values = random.randint(int(np.ceil(low)), int(high) + 1, shape)
         return values.astype(dtype)
 
 

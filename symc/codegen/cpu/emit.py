@@ -21,6 +21,7 @@ Leaf = Callable[[Expr], ir.Value]
 LEAVES = frozenset({"load", "param", "index", "reduce"})
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "sqrt": "sqrt"}
+_POWERS = frozenset({-1.0, 1.0, 2.0, 3.0})  # constant exponents that need no library call
 # Arithmetic modulo 2 is not what NumPy does with booleans: + is or, * is and.
 _BOOL_ARITHMETIC = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}
 
@@ -53,6 +54,8 @@ class VectorEmitter:
             return self.lanes.const(expr.data, expr.dtype)
         args = [self.known[a] for a in expr.args]
         source = expr.args[-1].dtype  # of the operands; select's condition comes first
+        if expr.op == "pow" and is_float(expr.dtype) and expr.args[1].op == "const" and expr.args[1].data in _POWERS:
+            return _small_power(self.lanes, args[0], int(expr.args[1].data))
         if expr.op == "cast":
             return cast(self.lanes, args[0], source, expr.dtype)
         return primitive(self.lanes, expr.op, source, args, [a.dtype for a in expr.args])
@@ -96,6 +99,14 @@ def primitive(v: Lanes, name: str, dtype: str, args: list[ir.Value], dtypes: lis
             return getattr(b, _BOOL_ARITHMETIC[name] + "_")(*args)
         raise CodegenError(f"emitting {name}: no such operation on bool; cast the operands first")
     return _integer(v, name, dtype, args)
+
+
+def _small_power(v: Lanes, x: ir.Value, exponent: int) -> ir.Value:
+    """x ** exponent by multiplication; within 1 ulp, and right at zeros, infinities and NaN."""
+    power = x
+    for _ in range(abs(exponent) - 1):
+        power = v.b.fmul(power, x)
+    return power if exponent > 0 else v.b.fdiv(v.like(x, 1), power)
 
 
 def compare(v: Lanes, sign: str, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:

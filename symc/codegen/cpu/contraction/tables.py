@@ -96,65 +96,96 @@ def window_geometry(c: Contraction, source: Buffer, channels: int, merge: bool) 
         is_merged=merge and source.strides[-1] == channels)
 
 
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """Which taps each row sees: `group` (n_rows,) numbers the distinct sets, `taps` (n_groups, n_taps) holds them."""
+
+    group: np.ndarray
+    taps: np.ndarray
+
+
 @functools.lru_cache(maxsize=256)
 def source_offsets(g: Geometry) -> np.ndarray:
-    """(n_rows, n_taps) int64: element offset of each tap in the source, or OUTSIDE."""
+    """(n_rows, n_taps) int32: element offset of each tap in the source, or OUTSIDE."""
     n_axes = len(g.taps)
     offsets = (np.arange(g.images) * g.image_stride).reshape(-1, *[1] * (2 * n_axes))
     inside = np.ones_like(offsets, bool)
     for d in range(n_axes):
-        scaled = (np.arange(g.row_extents[d])[:, None] * g.scale[d] + np.arange(g.taps[d]) * g.step[d] + g.shift[d])
-        divide = g.divide[d] if g.divide else 1
-        position = scaled // divide
-        exists = (scaled % divide == 0) & (position >= 0) & (position < g.source_extents[d])
+        position, exists = _positions(g, d)
         line = [1] * (1 + 2 * n_axes)
         line[1 + d], line[1 + n_axes + d] = g.row_extents[d], g.taps[d]
-        offsets = offsets + position.reshape(line) * g.source_strides[d]
+        offsets = offsets + (position * g.source_strides[d]).reshape(line)
         inside = inside & exists.reshape(line)
-    table = np.where(inside, offsets, OUTSIDE).reshape(g.n_rows, g.n_taps)
-    if table.size and table.max() >= 2**31:
-        raise CodegenError(f"offset table: an offset of {table.max()} elements does not fit 32 bits; "
+    if offsets.size and offsets.max() >= 2**31:
+        raise CodegenError(f"offset table: an offset of {offsets.max()} elements does not fit 32 bits; "
                            f"cut the batch into smaller parts")
-    return table
+    return np.where(inside, offsets, OUTSIDE).astype(np.int32).reshape(g.n_rows, g.n_taps)
+
+
+def _positions(g: Geometry, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """(row extent, taps) of one axis: the source position, and whether it exists."""
+    rows, taps = np.arange(g.row_extents[axis])[:, None], np.arange(g.taps[axis])
+    divide = g.divide[axis] if g.divide else 1
+    scaled = rows * g.scale[axis] + taps * g.step[axis] + g.shift[axis]
+    position = scaled // divide
+    return position, (scaled % divide == 0) & (position >= 0) & (position < g.source_extents[axis])
+
+
+def sight(g: Geometry) -> Sight:
+    """The taps each row sees; computed axis by axis, because a tap exists when it does so along every axis."""
+    return _sight(replace(g, image_stride=0, source_strides=(), channels=0, is_merged=False))
 
 
 @functools.lru_cache(maxsize=256)
+def _sight(g: Geometry) -> Sight:
+    group, taps = np.zeros(1, int), np.ones((1, 1), bool)
+    for axis in range(len(g.taps)):
+        sets, of_position = np.unique(_positions(g, axis)[1], axis=0, return_inverse=True)
+        group = (group[:, None] * len(sets) + of_position.reshape(-1)).reshape(-1)
+        taps = (taps[:, None, :, None] & sets[None, :, None, :]).reshape(len(taps) * len(sets), -1)
+    return Sight(np.tile(group, g.images), taps)
+
+
 def row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
     """The rows of each tile (n_tiles, n_rows), the last row repeated, and the taps visited by all tiles together.
 
     Rows stay in natural order unless grouping those that see the same taps saves work.
     """
+    return _row_order(replace(g, image_stride=0, source_strides=(), channels=0, is_merged=False), n_rows)
+
+
+@functools.lru_cache(maxsize=256)
+def _row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
     if not g.n_rows:
         return np.zeros((0, n_rows), int), 0
-    inside = source_offsets(g) >= 0
-    natural = np.arange(g.n_rows)
-    signature = np.packbits(inside, axis=1)
-    _, group = np.unique(signature, axis=0, return_inverse=True)
-    grouped = np.argsort(group.reshape(-1), kind="stable")
-    best: tuple[np.ndarray, int] | None = None
-    for order in (natural, grouped):
-        padded = np.pad(order, (0, -len(order) % n_rows), mode="edge").reshape(-1, n_rows)
-        visited = int(inside[padded].any(axis=1).sum())
-        if best is None or visited < best[1]:
-            best = padded, visited
-    assert best is not None
-    return best
+    seen = sight(g)
+    orders = [np.arange(g.n_rows)]
+    if len(seen.taps) > 1:
+        orders.append(np.argsort(seen.group, kind="stable"))
+    tiles = [np.pad(order, (0, -len(order) % n_rows), mode="edge").reshape(-1, n_rows) for order in orders]
+    visited = [_visited(seen.group[rows], seen.taps) for rows in tiles]
+    best = int(np.argmin(visited))
+    return tiles[best], visited[best]
+
+
+def _visited(groups: np.ndarray, taps: np.ndarray) -> int:
+    """Taps that at least one row sees, summed over tiles; `groups` (n_tiles, n_rows)."""
+    is_uniform = (groups == groups[:, :1]).all(axis=1)
+    return int(taps.sum(axis=1)[groups[is_uniform, 0]].sum() + taps[groups[~is_uniform]].any(axis=1).sum())
 
 
 @functools.lru_cache(maxsize=256)
 def tile_tables(g: Geometry, n_rows: int) -> TileTables:
     """Tables for tiles of `n_rows` rows."""
-    if not g.n_rows:
-        return TileTables(np.zeros((0, 2 + n_rows), np.int32), np.zeros((0, 2 + n_rows), np.int32), 0, 0)
     rows, visited = row_order(g, n_rows)
-    n_tiles = len(rows)
-    offsets = source_offsets(g)[rows]  # (n_tiles, n_rows, n_taps)
-    inside = offsets >= 0
-    packed = np.packbits(inside.reshape(n_tiles, -1), axis=1)
-    _, examples, pattern = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    if not len(rows):
+        return TileTables(np.zeros((0, 2 + n_rows), np.int32), np.zeros((0, 2 + n_rows), np.int32), 0, 0)
+    offsets, seen = source_offsets(g), sight(g)
+    patterns, pattern = np.unique(seen.group[rows], axis=0, return_inverse=True)  # tiles alike in what their rows see
     pattern = pattern.reshape(-1)
-    runs = [_runs(inside[i], g.taps[-1] if g.taps else 1, g.is_merged) if g.channels else [] for i in examples]
-    counts = np.array([len(r) for r in runs], int)[pattern]
+    runs = [_runs(seen.taps[groups], g.taps[-1] if g.taps else 1, g.is_merged) if g.channels else []
+            for groups in patterns]
+    counts = np.array([len(r) for r in runs])[pattern]
     begins = np.concatenate([[0], np.cumsum(counts)])
     segments = np.zeros((int(begins[-1]), 2 + n_rows), np.int32)
     for p, pattern_runs in enumerate(runs):
@@ -163,7 +194,7 @@ def tile_tables(g: Geometry, n_rows: int) -> TileTables:
             at = begins[members] + j
             segments[at, 0] = tap * g.channels
             segments[at, 1] = n_merged * g.channels
-            segments[at, 2:] = offsets[members, :, tap]
+            segments[at, 2:] = offsets[rows[members], tap]
     tiles = np.concatenate([begins[:-1, None], counts[:, None], rows], axis=1).astype(np.int32)
     touches_outside = len(segments) > 0 and bool((segments[:, 2:] < 0).any())
     longest = int(segments[:, 1].max()) if touches_outside else 0
