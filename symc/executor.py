@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .context import Context
-from .core.dtypes import dtype_name
+from .core.dtypes import ITEM_SIZE, dtype_name
 from .core.errors import ArgumentError, ArgumentTypeError, GradientError
-from .core.shapes import FullShape
+from .core.shapes import FullShape, size_of
 from .ndarray.ndarray import NDArray
 from .ndarray.random import generator
 from .ndarray.storage import Storage, empty_aligned, zeros_aligned
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from .symbol.symbol import Symbol
 
 MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
-COPY_BELOW_BYTES = 1 << 16  # a small input is copied; taking the address of a NumPy array costs as much (1.2 us)
+COPY_BELOW_BYTES = 1 << 16  # small arrays are copied: asking NumPy for an address (1.2 us) would cost as much
+
+_Input = tuple[int, FullShape, np.dtype]  # slot, shape, dtype
 
 
 class Executor:
@@ -335,11 +337,11 @@ class _Bound:
     inputs   name -> (slot, shape, dtype)
     """
 
-    def __init__(self, session: Session, inputs: dict[str, tuple[int, FullShape, np.dtype]]) -> None:
+    def __init__(self, session: Session, inputs: dict[str, _Input]) -> None:
         self.session = session
         self.inputs = inputs
         self.heads = [
-            (session.program.slot_number("head", str(k)), h.shape, np.dtype(h.dtype))
+            (session.program.slot_number("head", str(k)), h.shape, np.dtype(h.dtype), size_of(h.shape) * ITEM_SIZE[h.dtype])
             for k, h in enumerate(session.program.heads)
         ]
         self.instance: Instance = session.new_instance()
@@ -347,61 +349,67 @@ class _Bound:
 
     def point_heads(self, outputs: Sequence[NDArray]) -> None:
         """Makes the next run of the own instance write its heads into these arrays."""
-        for (slot, _, _), array in zip(self.heads, outputs):
-            if slot is not None:
-                self.instance.bufs[slot] = array._address
+        for (slot, *_), array in zip(self.heads, outputs):
+            self.instance.bufs[slot] = array._address
 
-    def call(self, arrays: Sequence[tuple[tuple[int, FullShape, np.dtype], np.ndarray]], ctx: Context) -> list[NDArray]:
+    def call(self, arrays: Sequence[tuple[_Input, np.ndarray]], ctx: Context) -> list[NDArray]:
         """One predicting run with memory of its own."""
         try:
             buffers = self._calls.pop()
         except IndexError:
             buffers = _CallBuffers(self)
         bufs = buffers.instance.bufs
+        buffers.feed([slot for (slot, _, _), _ in arrays])
         kept = []  # arrays whose memory the run reads directly
-        changed = []
         for (slot, shape, dtype), array in arrays:
             if array.nbytes <= COPY_BELOW_BYTES:
-                staged = buffers.staged.get(slot)
-                if staged is None:
-                    staged = buffers.staged[slot] = _Staged(shape, dtype)
-                staged.array[...] = array
-                address = staged.address
+                buffers.stage(slot, shape, dtype)[...] = array
             else:
-                ready = np.ascontiguousarray(array, dtype)
-                kept.append(ready)
-                address = ready.ctypes.data
-            if bufs[slot] != address:
-                changed.append((slot, bufs[slot]))
-                bufs[slot] = address
+                kept.append(np.ascontiguousarray(array, dtype))
+                bufs[slot] = kept[-1].ctypes.data
         results = []
-        for slot, shape, dtype in self.heads:
-            result = NDArray(empty_aligned(shape, dtype), ctx)
-            if slot is not None:
-                bufs[slot] = result._address
-            results.append(result)
-        self.session.reseed(buffers.instance, generator())
+        for slot, shape, dtype, size_bytes in self.heads:
+            if size_bytes <= COPY_BELOW_BYTES:
+                results.append(buffers.stage(slot, shape, dtype))
+            else:
+                results.append(empty_aligned(shape, dtype))
+                bufs[slot] = results[-1].ctypes.data
+        if self.session.program.is_random:
+            self.session.reseed(buffers.instance, generator())
         buffers.instance.run("forward")
-        for slot, address in changed:
-            bufs[slot] = address
+        fresh = [NDArray(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]
         self._calls.append(buffers)
-        return results
+        return fresh
 
 
 class _CallBuffers:
-    """An instance and the small inputs staged for it."""
+    """An instance, and aligned memory for the small inputs and outputs of its calls."""
 
     def __init__(self, bound: _Bound) -> None:
         self.instance = bound.session.new_instance()
-        self.staged: dict[int, _Staged] = {}
+        self._bound_at = self.instance.bufs.copy()
+        self._staged: dict[int, tuple[np.ndarray, int]] = {}
+        self._fed: list[int] = []
 
+    def feed(self, slots: list[int]) -> None:
+        """Points inputs that were given last time but not now back at the bound arrays."""
+        if slots != self._fed:
+            bufs = self.instance.bufs
+            for slot in self._fed:
+                bufs[slot] = self._bound_at[slot]
+            for slot in slots:
+                if slot in self._staged:
+                    bufs[slot] = self._staged[slot][1]
+            self._fed = slots
 
-class _Staged:
-    """An aligned array with its address taken once."""
-
-    def __init__(self, shape: FullShape, dtype: np.dtype) -> None:
-        self.array = empty_aligned(shape, dtype)
-        self.address = self.array.ctypes.data
+    def stage(self, slot: int, shape: FullShape, dtype: np.dtype) -> np.ndarray:
+        """The array that a slot works on, made on first use."""
+        staged = self._staged.get(slot)
+        if staged is None:
+            array = empty_aligned(shape, dtype)
+            staged = self._staged[slot] = (array, array.ctypes.data)
+            self.instance.bufs[slot] = staged[1]
+        return staged[0]
 
 
 def _as_numpy(value: Any, name: str) -> np.ndarray:

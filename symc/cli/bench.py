@@ -74,7 +74,8 @@ def execute(args: argparse.Namespace) -> Report:
     shapes = ", ".join(f"{n} {s}" for n, s in opened.model.shapes.items())
     threads = "1 thread" if n_threads == 1 else f"{n_threads} threads"
     text = (
-        f"{opened.model.name}, {shapes}, {threads}: median {time_text(median_s)} (p10 {time_text(p10_s)}, p90 {time_text(p90_s)}, {len(times_s)} runs), {data['items_per_s']:,.1f} items/s; "
+        f"{opened.model.name}, {shapes}, {threads}: median {time_text(median_s)} (p10 {time_text(p10_s)}, "
+        f"p90 {time_text(p90_s)}, {len(times_s)} runs), {data['items_per_s']:,.1f} items/s; "
         f"first call {time_text(first_s)}\n\n{profile.text(args.steps)}"
     )
     return Report(data, text + (f"\ntrace: {args.trace}" if args.trace else ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -111,9 +111,13 @@ class Model:
 
     def input_dtypes(self) -> dict[str, np.dtype]:
         """Of the inputs, as the parameters' dtypes decide; float32 where they do not."""
-        given = {n: a.dtype for n, a in self.arg_params.items() if n in self.symbol.list_arguments()}
-        found = dict(zip(self.symbol.list_arguments(), self.symbol.infer_type_partial(**given)[0]))
-        return {n: np.dtype(found[n] or np.float32) for n in self.shapes}
+        return self._inferred_dtypes(self.shapes)
+
+    def _inferred_dtypes(self, arguments: Iterable[str]) -> dict[str, np.dtype]:
+        names = self.symbol.list_arguments()
+        given = {n: a.dtype for n, a in self.arg_params.items() if n in names}
+        found = dict(zip(names, self.symbol.infer_type_partial(**given)[0]))
+        return {n: np.dtype(found[n] or np.float32) for n in arguments}
 
     def sample_inputs(self, seed: int = 0) -> dict[str, NDArray]:
         """Random inputs: normal numbers, small integers for integer inputs."""
@@ -136,11 +140,11 @@ class Model:
         from ..ndarray import zeros
 
         args, _, states = self.inferred_shapes()
-        dtypes = self.input_dtypes()
-        inputs = {*self.shapes, *(n for n in self.labels() if n not in self.arg_params)}
+        inputs = [*self.shapes, *(n for n in self.labels() if n not in self.arg_params)]
+        dtypes = self._inferred_dtypes(inputs)
         _check_params(self.name, {n: s for n, s in args.items() if n not in inputs}, self.arg_params, "parameter")
         _check_params(self.name, states, self.aux_params, "auxiliary state")
-        arrays = {n: zeros(args[n], dtype=dtypes.get(n)) if n in inputs else self.arg_params[n] for n in args}
+        arrays = {n: zeros(args[n], dtype=dtypes[n]) if n in dtypes else self.arg_params[n] for n in args}
         return self.symbol.bind(cpu(), arrays, grad_req="null", aux_states={n: self.aux_params[n] for n in states})
 
 

@@ -29,7 +29,7 @@ class NDArray:
     class calls `_touch()` afterwards.
     """
 
-    __slots__ = ("__weakref__", "_address", "_context", "_data", "_grad", "_storage")
+    __slots__ = ("__weakref__", "_context", "_data", "_first_byte", "_grad", "_storage")
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
 
     def __init__(self, data: np.ndarray, context: Context | None = None, storage: Storage | None = None) -> None:
@@ -43,7 +43,7 @@ class NDArray:
         if self._context.device_type == "gpu":
             raise SymcError(f"cannot hold an NDArray on {self._context}: num_gpus() is 0; use cpu()")
         self._data = data
-        self._address: int = data.ctypes.data
+        self._first_byte: int | None = None
         self._storage = Storage() if storage is None else storage
         self._grad: NDArray | None = None
 
@@ -57,6 +57,13 @@ class NDArray:
     def _view(self, data: np.ndarray) -> NDArray:
         """An array over `data`, a contiguous part of this array's memory."""
         return NDArray(data, self._context, self._storage)
+
+    @property
+    def _address(self) -> int:
+        """The address of the first byte, asked of NumPy once (1.2 us) and only when somebody wants it."""
+        if self._first_byte is None:
+            self._first_byte = self._data.ctypes.data
+        return self._first_byte
 
     def _touch(self) -> None:
         """Records that the memory was written."""

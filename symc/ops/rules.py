@@ -12,17 +12,17 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..core.dtypes import is_float
 from ..core.errors import ShapeError
 from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
-from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, unify, unify_extent
+from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
 from ..loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value
 from ..loopir.expr import param as node_number
-from ..loopir.tensor import Lowering, Tensor
+from ..loopir.tensor import Lowering
 from .terms import Operand, Term
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..ir.graph import Value
 
 Formula = Callable[..., Expr]
-Pullback = Optional[Callable[..., Term | None]]
+Pullback = Callable[..., Term | None] | None
 Index = Sequence["IndexLike | Expr"]
 
 
@@ -248,7 +248,8 @@ def binary(
     for names, rule, doc in forms:
         if names:
             turned: dict[str, Any] = {"is_reversed": True} if names == reverse else {"neutral": neutral}
-            _register(names, rule, {**body, **(turned if rule is Scalar else {})}, f"{doc}  MXNet operator {names.split()[0]}.")
+            own = {**body, **turned} if rule is Scalar else body
+            _register(names, rule, own, f"{doc}  MXNet operator {names.split()[0]}.")
 
 
 def _register(names: str, rule: type[Op], body: dict[str, Any], doc: str) -> type[Op]:
@@ -362,10 +363,3 @@ def index_number(index: IndexLike | Expr) -> Expr:
 def repeated(index: Index, shape: FullShape) -> Index:
     """The source of broadcasting to a shape of equal rank: axes of extent 1 are read at 0."""
     return [Affine() if n == 1 else i for n, i in zip(shape, index)]
-
-
-__all__ = [
-    "Binary", "Broadcast", "Elementwise", "Index", "Movement", "Pullback", "Reduction", "Scalar", "Tensor", "Term",
-    "Unary", "binary", "broadcast_shape", "flows", "index_number", "kept_shape", "number", "repeated", "result_shape", "single", "unary", "unify_all",
-    "unify_extent", "values",
-]

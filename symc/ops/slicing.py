@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.errors import ShapeError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Range(NamedTuple):
-    """Positions begin, begin + step, ... of one axis; `count` of them, or None when the extent is not known."""
+    """Positions begin, begin + step, ... of one axis; `length` of them, or None when the extent is not known."""
 
     begin: int
     step: int
@@ -255,7 +256,7 @@ class SliceChannel(Pieces):
 
 @op("_split_v2", aliases=("_npi_split",))
 class SplitV2(Pieces):
-    """Pieces that begin at `indices`, the first at 0, or `sections` equal ones.  MXNet operator _split_v2 (Python: split_v2)."""
+    """Pieces that begin at `indices`, the first at 0, or `sections` equal ones.  MXNet operator _split_v2."""
 
     indices: tuple[int, ...] = param(doc="where pieces begin")
     sections: int = param(0, low=0, doc="number of equal pieces; 0: use indices")
@@ -269,6 +270,6 @@ class SplitV2(Pieces):
                 raise ShapeError(f"the axis of extent {extent} does not split into {self.sections} equal pieces")
             return [k * (extent // self.sections) for k in range(self.sections + 1)]
         edges = [*self.indices, extent]
-        if edges[0] != 0 or any(a >= b for a, b in zip(edges, edges[1:])):
+        if edges[0] != 0 or any(a >= b for a, b in pairwise(edges)):
             raise ShapeError(f"indices {self.indices} do not cut an axis of extent {extent} into pieces")
         return edges

@@ -40,7 +40,8 @@ def digamma(x: Expr) -> Expr:
     inverse = 1 / (z * z)
     value = logarithm - 0.5 / z - inverse * _polynomial(_DIGAMMA_SERIES, inverse) - below
     fraction = x - prim("floor", x + 0.5)
-    cotangent = select(prim("eq", prim("abs", fraction), 0.5), const(0, x.dtype), math.pi / prim("tan", math.pi * fraction))
+    is_half = prim("eq", prim("abs", fraction), 0.5)
+    cotangent = select(is_half, const(0, x.dtype), math.pi / prim("tan", math.pi * fraction))
     largest = const(math.inf if x.dtype == "float32" else sys.float_info.max, x.dtype)
     return select(is_reflected, select(is_integer, largest, value - cotangent), value)
 

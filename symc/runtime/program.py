@@ -58,12 +58,12 @@ class Program:
     kernels: KernelGraph
     codes: Mapping[str, KernelCode]
 
-    def slot_number(self, place: str, key: str) -> int | None:
-        """The number of a caller's array in `bufs`, None when the program does not touch it."""
+    def slot_number(self, place: str, key: str) -> int:
+        """The number of a caller's array in `bufs`; raises KeyError when the program does not touch it."""
         for k, slot in enumerate(self.slots):
             if (slot.place, slot.key) == (place, key):
                 return k + 4
-        return None
+        raise KeyError((place, key))
 
     def needs(self, place: str) -> list[str]:
         """Keys of the caller's arrays of one kind."""

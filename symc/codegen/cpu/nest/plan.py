@@ -58,7 +58,7 @@ class Plan:
     unroll: int
     outer: tuple[str, ...]
     vector: str | None  # lane and tile: the axis of the lanes
-    blocked: str | None  # the axis whose range is cut into blocks, one per unit of work
+    blocked: str | None  # the axis whose range is cut into blocks; if it is not that of the lanes, a serial loop inside
     cross: str | None  # tile: the axis the strided loads are contiguous along
     row_vectors: dict[Expr, str | None]  # reductions in scalar surroundings: the axis of their lanes
     stores: tuple[StorePlan, ...]
@@ -119,10 +119,14 @@ def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Pl
     if not form.reduce_axes and outer and form.extents[vector] <= LONG_ROW:
         return _swept_plan(form, lanes, outer, vector, cost)
     stores = _group(form, {s: (_by_stride((a for a in s.axes if a not in axes), s.access), None) for s in form.stores})
-    inner = "reductions lane by lane, " if form.reduce_axes else ""
+    reason = f"lanes along {vector}: {_walks(form, vector)}"
+    blocked = vector
+    if form.reduce_axes:
+        reason = f"reductions lane by lane, {reason}"
+        if outer and form.extents[vector] <= SHORT_ROW:
+            outer, blocked = outer[:-1], outer[-1]
     unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
-    reason = f"{inner}lanes along {vector}: {_walks(form, vector)}"
-    return Plan(form, "lane", lanes, unroll, outer, vector, vector, None, _row_vectors(form, lanes), stores, reason, cost)
+    return Plan(form, "lane", lanes, unroll, outer, vector, blocked, None, _row_vectors(form, lanes), stores, reason, cost)
 
 
 def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cost: float) -> Plan:
@@ -137,11 +141,11 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
     sweep = max(reversed(outer), key=lambda a: min(saved(a), 1.0) if form.extents[a] >= 4 else -1.0)
     outer = tuple(a for a in outer if a != sweep)
     if form.extents[vector] <= SHORT_ROW or saved(sweep) - _saved_by_scalars(form, vector, sweep) >= _DIVISION:
-        stores = (StorePlan(form.stores, (sweep,), None),)
+        stores = (StorePlan(form.stores, (), None),)
         reason = f"lanes along {vector} ({_walks(form, vector)}), rows {sweep} inside"
         unroll = 4 if _weight(form) <= 3 else 2
         return Plan(form, "lane", lanes, unroll, outer, vector, sweep, None, {}, stores, reason, cost)
-    stores = (StorePlan(form.stores, (sweep,), vector),)
+    stores = (StorePlan(form.stores, (), vector),)
     reason = f"rows {sweep}, lanes along {vector} inside: {_walks(form, vector)}"
     unroll = 2 if _weight(form) <= 2 else 1
     return Plan(form, "row", lanes, unroll, outer, None, sweep, None, {}, stores, reason, cost)
@@ -168,7 +172,8 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
     kind: Kind = "row" if used else "scalar"
     reason = "each reduction along its own axes, then the stores" if form.reduce_axes else "no axis to vectorise"
     unroll = 4 if _weight(form) <= 3 else 2
-    return Plan(form, kind, lanes if used else 1, unroll, axes, None, None, None, vectors, _group(form, loops), reason, cost)
+    outer, blocked = (axes[:-1], axes[-1]) if axes else (axes, None)
+    return Plan(form, kind, lanes if used else 1, unroll, outer, None, blocked, None, vectors, _group(form, loops), reason, cost)
 
 
 def _plan_ordered(form: Form, lanes: int) -> Plan:

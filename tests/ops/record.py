@@ -1,0 +1,91 @@
+"""Runs every case table in the real MXNet 1.9.1 and records what it gives, in the oracle's own environment:
+
+    oracle/bin/python tests/ops/record.py [family ...]
+
+Writes recorded/<family>.npz: `index`, JSON text of {case: {"outs": [...], "grads": {position: ...}}} where an array is
+[dtype, shape, offset in bytes], or {"error": ...} where MXNet refuses; and `blob`, the bytes of all arrays.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pathlib
+import sys
+import types
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).parent
+
+
+class Blob:
+    """Arrays packed one after the other."""
+
+    def __init__(self) -> None:
+        self.parts = []
+        self.size = 0
+
+    def add(self, array: np.ndarray) -> list:
+        """Packs an array; returns what finds it again."""
+        found = [str(array.dtype), list(array.shape), self.size]
+        self.parts.append(np.ascontiguousarray(array).tobytes())
+        self.size += len(self.parts[-1])
+        return found
+
+
+def find(mx, name: str):
+    """The function under mx.sym that composes an operator."""
+    places = ((mx.sym._internal, name), (mx.sym, name), (mx.sym.contrib, name.replace("_contrib_", "")))
+    return next(f for module, n in places if (f := getattr(module, n, None)) is not None)
+
+
+def run(mx, case, blob: Blob) -> dict:
+    """One case: outputs of forward, then gradients of the checked inputs."""
+    arrays = case.inputs()
+    names = [f"in{k}" for k in range(len(arrays))]
+    asked = case.gradient_positions()
+    try:
+        params = {k: v for k, v in case.params.items() if k != "num_args"}
+        symbol = find(mx, case.op)(*map(mx.sym.Variable, names), **params)
+        executor = symbol.bind(
+            mx.cpu(),
+            args={n: mx.nd.array(a, dtype=a.dtype) for n, a in zip(names, arrays)},
+            args_grad={names[k]: mx.nd.zeros(arrays[k].shape, dtype=arrays[k].dtype) for k in asked},
+            grad_req={n: "write" if k in asked else "null" for k, n in enumerate(names)},
+        )
+        outs = [o.asnumpy() for o in executor.forward(is_train=bool(asked))]
+        found = {"outs": [blob.add(o) for o in outs]}
+        if asked:
+            heads = [case.head(o.shape, str(o.dtype), k) for k, o in enumerate(outs)]
+            executor.backward([mx.nd.array(h, dtype=h.dtype) for h in heads])
+            found["grads"] = {k: blob.add(executor.grad_dict[names[k]].asnumpy()) for k in asked}
+    except mx.base.MXNetError as e:
+        return {"error": (str(e).strip().splitlines() or [""])[-1][:300]}
+    return found
+
+
+def main(families: list) -> None:
+    # Native kernels, and errors raised where they happen.
+    os.environ.update(MXNET_MKLDNN_ENABLED="0", MXNET_ENGINE_TYPE="NaiveEngine")
+    import mxnet as mx
+
+    package = types.ModuleType("case_tables")
+    package.__path__ = [str(HERE)]
+    sys.modules["case_tables"] = package
+    (HERE / "recorded").mkdir(exist_ok=True)
+    for family in families or sorted(p.stem[len("cases_") :] for p in HERE.glob("cases_*.py")):
+        blob = Blob()
+        cases = importlib.import_module(f"case_tables.cases_{family}").CASES
+        index = {str(case): run(mx, case, blob) for case in cases}
+        np.savez_compressed(
+            HERE / "recorded" / f"{family}.npz",
+            index=np.array(json.dumps(index)),
+            blob=np.frombuffer(b"".join(blob.parts), "uint8"),
+        )
+        print(family, len(index), sum("error" in r for r in index.values()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
