@@ -56,7 +56,12 @@ _MODULES = {
     "visualization": "visualization",
     "viz": "visualization",
 }
-_FUNCTIONS = {"Executor": "executor"}
+_FUNCTIONS = {
+    "Executor": "executor",
+    "compile": "api",
+    "register_pass": "passes.pipeline",
+    "set_num_threads": "runtime.native",
+}
 
 
 def __getattr__(attribute_name: str) -> Any:

@@ -5,4 +5,12 @@ from .core.errors import MXNetError, SymcError
 string_types = (str,)
 numeric_types = (float, int)
 
-__all__ = ["MXNetError", "SymcError", "numeric_types", "string_types"]
+__all__ = ["MXNetError", "NotImplementedForSymbol", "SymcError", "numeric_types", "string_types"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("NotImplementedForSymbol", "_Null"):
+        from .symbol import functions, operators
+
+        return getattr(operators if name == "NotImplementedForSymbol" else functions, name)
+    raise AttributeError(f"module 'symc.base' has no attribute '{name}'")

@@ -124,7 +124,9 @@ def test_a_wrong_page_fails_with_its_line(tmp_path, text, line, error):
 
 def test_accept_writes_what_is_printed(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("```python\nprint(6 * 7)\n```\n```output\n```\ntext\n```python\nprint('a')\n```\n```output\nb\n```\n")
+    page.write_text(
+        "```python\nprint(6 * 7)\n```\n```output\n```\ntext\n```python\nprint('a')\n```\n```output\nb\n```\n"
+    )
     accept(page)
     assert [b.text for b in blocks(page.read_text()) if b.kind == "output"] == ["42\n", "a\n"]
     check(page)

@@ -49,7 +49,7 @@ def unify(a: Shape | None, b: Shape | None) -> Shape | None:
     if len(a) != len(b):
         raise ShapeError(f"Shape inconsistent, {mx_text(a)} against {mx_text(b)}")
     if any(m is not None and n is not None and m != n for m, n in zip(a, b)):
-        raise ShapeError(f"Shape inconsistent, Provided = {mx_text(a)}, inferred shape={mx_text(b)}")
+        raise ShapeError(f"Shape inconsistent, Provided = {mx_text(a)}, inferred shape=({mx_text(b)[1:-1]})")
     return tuple(n if m is None else m for m, n in zip(a, b))
 
 

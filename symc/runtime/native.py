@@ -37,9 +37,21 @@ _POINTER_ARG: tuple[ArgType, ...] = ("ptr",)
 _FOREIGN_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 
 
+_chosen_threads: int | None = None
+
+
+def set_num_threads(n_threads: int | None) -> None:
+    """Threads of programs bound from now on; None goes back to SYMC_NUM_THREADS. Raises ArgumentError outside 1..256."""
+    global _chosen_threads
+    _chosen_threads = None if n_threads is None else thread_count(n_threads)
+
+
 def thread_count(requested: int | None = None) -> int:
-    """`requested`, else SYMC_NUM_THREADS, else the CPUs this process may use. Raises ArgumentError outside 1..256."""
-    wanted = requested if requested is not None else setting("SYMC_NUM_THREADS")
+    """`requested`, else what `set_num_threads` chose, else SYMC_NUM_THREADS, else the CPUs this process may use.
+
+    Raises ArgumentError outside 1..256.
+    """
+    wanted = next((n for n in (requested, _chosen_threads) if n is not None), setting("SYMC_NUM_THREADS"))
     if wanted is None:
         has_affinity = hasattr(os, "sched_getaffinity")
         available = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

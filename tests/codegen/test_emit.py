@@ -95,8 +95,40 @@ def ulp_distance(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where(same, 0, distance)
 
 
-SPECIAL = np.array([0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 1e-40, -1e-40, 1e-30, 88.7, 88.8, -87.5, -103, -105,
-                    17, 20, -30, 1e10, -1e10, 3e38, -3e38, np.inf, -np.inf, np.nan, 0.9277, 0.625], "float32")
+SPECIAL = np.array(
+    [
+        0.0,
+        -0.0,
+        1,
+        -1,
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        -2.5,
+        1e-40,
+        -1e-40,
+        1e-30,
+        88.7,
+        88.8,
+        -87.5,
+        -103,
+        -105,
+        17,
+        20,
+        -30,
+        1e10,
+        -1e10,
+        3e38,
+        -3e38,
+        np.inf,
+        -np.inf,
+        np.nan,
+        0.9277,
+        0.625,
+    ],
+    "float32",
+)
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda t: str(t.vector_bits))
@@ -119,8 +151,13 @@ def test_float_primitives(target: Target, dtype: str) -> None:
             tolerance = 5e-7 if dtype == "float32" else 1e-13
             # At the poles the definition says inf or NaN throughout, C libraries tell more apart: not compared.
             seen = (x > 0) | (x != np.trunc(x)) if "gamma" in expr.op else np.full(len(x), True)
-            np.testing.assert_allclose(result[seen], expected[seen], rtol=tolerance * (8 if "gamma" in expr.op else 1),
-                                       atol=1e-44, err_msg=f"{expr.op} {lanes}")
+            np.testing.assert_allclose(
+                result[seen],
+                expected[seen],
+                rtol=tolerance * (8 if "gamma" in expr.op else 1),
+                atol=1e-44,
+                err_msg=f"{expr.op} {lanes}",
+            )
 
 
 def test_small_constant_powers() -> None:
@@ -195,7 +232,23 @@ def test_integer_primitives(dtype: str) -> None:
         edge = np.concatenate([edge, np.array([-1, -2, -7], dtype)])
     x, y = (a.ravel() for a in np.meshgrid(edge, edge))
     vx, vy = variable("x", dtype), variable("y", dtype)
-    names = ["add", "sub", "mul", "floordiv", "mod", "maximum", "minimum", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"]
+    names = [
+        "add",
+        "sub",
+        "mul",
+        "floordiv",
+        "mod",
+        "maximum",
+        "minimum",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+        "and",
+        "or",
+    ]
     exprs = [prim(n, vx, vy) for n in names] + [prim(n, vx) for n in ("neg", "abs", "sign", "floor", "round", "not")]
     exprs += [select(vx < vy, vx, vy), prim("div", vx, vy)]
     expected = []
@@ -208,7 +261,10 @@ def test_integer_primitives(dtype: str) -> None:
             else:
                 expected.append(PRIMS[e.op].meaning(*((x, y)[: len(e.args)])))
     # The definition divides in float64; Python's integers say what 64 bits should give.
-    wrap = [0 if not q else abs(int(p)) // abs(int(q)) * (1 if (p < 0) == (q < 0) else -1) for p, q in zip(x.tolist(), y.tolist())]
+    wrap = [
+        0 if not q else abs(int(p)) // abs(int(q)) * (1 if (p < 0) == (q < 0) else -1)
+        for p, q in zip(x.tolist(), y.tolist())
+    ]
     expected.append(np.array([w & (2**info.bits - 1) for w in wrap], f"uint{info.bits}").astype(dtype))
     got = evaluate(exprs, {"x": x, "y": y}, min(16, target.lanes(dtype)), target)
     for expr, a, b in zip(exprs, got, expected):
@@ -255,7 +311,8 @@ def test_casts_out_of_range_are_defined() -> None:
     x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 2.0**63, 2.0**64 - 2.0**40, 2.0**31, -(2.0**31)], "float32")
     v = variable("x", "float32")
     as_int32, as_int64, as_uint64, as_uint8 = evaluate(
-        [cast(v, d) for d in ("int32", "int64", "uint64", "uint8")], {"x": x}, 4, host_target())
+        [cast(v, d) for d in ("int32", "int64", "uint64", "uint8")], {"x": x}, 4, host_target()
+    )
     low, high = -(2**31), 2**31 - 1
     assert as_int32.tolist() == [0, high, low, high, low, high, high, high, low]
     assert as_int64.tolist()[:6] == [0, 2**63 - 1, -(2**63), 2**63 - 1, -(2**63), 2**63 - 1]
@@ -266,8 +323,14 @@ def test_casts_out_of_range_are_defined() -> None:
 def test_float16_cast_rounds_to_nearest_even() -> None:
     every = np.arange(65536, dtype="uint16").view("float16").astype("float32")
     with np.errstate(all="ignore"):
-        x = np.concatenate([every, np.nextafter(every, np.float32(1)), (every[:-1] + every[1:]) / 2,
-                            np.array([1 + 2**-11, 1 + 3 * 2**-11, 65519.0, 65520.0, 1e-8, 1e30], "float32")])
+        x = np.concatenate(
+            [
+                every,
+                np.nextafter(every, np.float32(1)),
+                (every[:-1] + every[1:]) / 2,
+                np.array([1 + 2**-11, 1 + 3 * 2**-11, 65519.0, 65520.0, 1e-8, 1e30], "float32"),
+            ]
+        )
     v = variable("x", "float32")
     for target in targets():
         (got,) = evaluate([cast(cast(v, "float16"), "float32")], {"x": x}, 8, target)
@@ -297,4 +360,6 @@ def test_float_only_primitives_reject_integers() -> None:
     with pytest.raises(CodegenError, match="exp.*int32"):
         emitter.value(prim("exp", variable("x", "int32")))
     with pytest.raises(CodegenError, match="sub.*bool"):
-        VectorEmitter(builder, 1, lambda e: ir.Constant(I1, 1)).value(prim("sub", variable("b", "bool"), const(True, "bool")))
+        VectorEmitter(builder, 1, lambda e: ir.Constant(I1, 1)).value(
+            prim("sub", variable("b", "bool"), const(True, "bool"))
+        )

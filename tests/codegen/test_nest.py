@@ -51,7 +51,8 @@ def run_call(call: KernelCall, target: Target, pointers: dict[str, int], n_chunk
     assert len(words) == word_count(call.words)
     desc, bufs = np.array(words, "int64"), np.array(list(pointers.values()), "int64")
     function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(
-        address_of(call, target))
+        address_of(call, target)
+    )
     for chunk in range(n_chunks):
         function(chunk, n_chunks, desc.ctypes.data, bufs.ctypes.data)
 
@@ -82,9 +83,18 @@ class Memory:
         return {name: raw.ctypes.data + GUARD for name, raw in self.raw.items()}
 
 
-def check(nest: Nest, values: dict[str, np.ndarray], target: Target, *, rtol: float = 2e-6, atol: float = 2e-6,
-          chunks: tuple[int, ...] = (1, 3), aliases: dict[str, str] | None = None, kind: str | None = None,
-          n_calls: int | None = None) -> list[KernelCall]:
+def check(
+    nest: Nest,
+    values: dict[str, np.ndarray],
+    target: Target,
+    *,
+    rtol: float = 2e-6,
+    atol: float = 2e-6,
+    chunks: tuple[int, ...] = (1, 3),
+    aliases: dict[str, str] | None = None,
+    kind: str | None = None,
+    n_calls: int | None = None,
+) -> list[KernelCall]:
     """Runs a nest in every chunk split and compares all of memory with the interpreter's."""
     verify(nest)
     aliases = aliases or {}
@@ -100,8 +110,13 @@ def check(nest: Nest, values: dict[str, np.ndarray], target: Target, *, rtol: fl
         for call in calls:
             run_call(call, target, pointers, n_chunks or call.n_chunks)
         for s in nest.stores:
-            np.testing.assert_allclose(memory.views[s.buffer].astype("float64"),
-                                       expected.views[s.buffer].astype("float64"), rtol, atol, err_msg=nest.text())
+            np.testing.assert_allclose(
+                memory.views[s.buffer].astype("float64"),
+                expected.views[s.buffer].astype("float64"),
+                rtol,
+                atol,
+                err_msg=nest.text(),
+            )
         for name, raw in memory.raw.items():
             # Between the strided elements, and in the guard zones, nothing may change.
             for b in nest.buffers:
@@ -119,7 +134,9 @@ def rand(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> np.nd
     if dtype == "bool":
         return rng.random(shape) < 0.5
     if np.dtype(dtype).kind in "iu":
-        return rng.integers(0, 100, shape).astype(dtype) if dtype[0] == "u" else rng.integers(-50, 50, shape).astype(dtype)
+        return (
+            rng.integers(0, 100, shape).astype(dtype) if dtype[0] == "u" else rng.integers(-50, 50, shape).astype(dtype)
+        )
     return rng.normal(0, 1, shape).astype(dtype)
 
 
@@ -141,7 +158,9 @@ def test_elementwise(target: Target, n: int) -> None:
     x, y, z = (Buffer.dense(b, (n,), "float32") for b in "xyz")
     value = prim("sigmoid", f32("x", i) * param(1.5, "float32") + 0.25) * prim("tanh", f32("y", i))
     nest = Nest((x, y, z), (Store("z", (i,), value, (i,)),))
-    check(nest, {"x": rand((n,)), "y": rand((n,), seed=1)}, target, kind="lane" if n > 1 else "scalar", chunks=(1, 2, 5))
+    check(
+        nest, {"x": rand((n,)), "y": rand((n,), seed=1)}, target, kind="lane" if n > 1 else "scalar", chunks=(1, 2, 5)
+    )
 
 
 @all_targets
@@ -149,11 +168,19 @@ def test_elementwise(target: Target, n: int) -> None:
 def test_broadcast_and_collapse(target: Target, shape: tuple[int, int]) -> None:
     i, j = axes(*shape)
     n, m = shape
-    buffers = (Buffer.dense("x", shape, "float32"), Buffer.dense("row", (m,), "float32"),
-               Buffer.dense("col", (n,), "float32"), Buffer.dense("s", (), "float32"), Buffer.dense("y", shape, "float32"))
+    buffers = (
+        Buffer.dense("x", shape, "float32"),
+        Buffer.dense("row", (m,), "float32"),
+        Buffer.dense("col", (n,), "float32"),
+        Buffer.dense("s", (), "float32"),
+        Buffer.dense("y", shape, "float32"),
+    )
     value = f32("x", i, j) * f32("row", j) + f32("col", i) - f32("s")
-    check(Nest(buffers, (Store("y", (i, j), value, (i, j)),)),
-          {"x": rand(shape), "row": rand((m,)), "col": rand((n,)), "s": rand(())}, target)
+    check(
+        Nest(buffers, (Store("y", (i, j), value, (i, j)),)),
+        {"x": rand(shape), "row": rand((m,)), "col": rand((n,)), "s": rand(())},
+        target,
+    )
     dense = Nest((buffers[0], buffers[4]), (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)),))
     calls = check(dense, {"x": rand(shape)}, target)
     assert calls[0].code.structure.splitlines()[1].startswith(("outer  vector a0 ", "outer  vector None "))
@@ -175,8 +202,10 @@ def test_one_kernel_serves_many_shapes() -> None:
 def test_transpose(target: Target, shape: tuple[int, int], dtype: str) -> None:
     i, j = axes(*shape)
     computed = "float32" if dtype == "float16" else dtype
-    nest = Nest((Buffer.dense("x", shape, dtype), Buffer.dense("y", shape[::-1], dtype)),
-                (Store("y", (j, i), load("x", (i, j), computed), (j, i)),))
+    nest = Nest(
+        (Buffer.dense("x", shape, dtype), Buffer.dense("y", shape[::-1], dtype)),
+        (Store("y", (j, i), load("x", (i, j), computed), (j, i)),),
+    )
     check(nest, {"x": rand(shape, dtype)}, target)
 
 
@@ -185,12 +214,19 @@ def test_transpose(target: Target, shape: tuple[int, int], dtype: str) -> None:
 def test_layout_change_with_bias(target: Target, shape: tuple[int, ...]) -> None:
     n, c, h, w = (Axis(k, e) for k, e in zip("nchw", shape))
     channels_last = (shape[0], shape[2], shape[3], shape[1])
-    buffers = (Buffer.dense("x", shape, "float32"), Buffer.dense("b", (shape[1],), "float32"),
-               Buffer.dense("y", channels_last, "float32"))
-    there = Store("y", (n, h, w, c), prim("maximum", f32("x", n, c, h, w) + f32("b", c), const(0, "float32")), (n, h, w, c))
+    buffers = (
+        Buffer.dense("x", shape, "float32"),
+        Buffer.dense("b", (shape[1],), "float32"),
+        Buffer.dense("y", channels_last, "float32"),
+    )
+    there = Store(
+        "y", (n, h, w, c), prim("maximum", f32("x", n, c, h, w) + f32("b", c), const(0, "float32")), (n, h, w, c)
+    )
     check(Nest(buffers, (there,)), {"x": rand(shape), "b": rand((shape[1],))}, target)
-    back = Nest((Buffer.dense("y", channels_last, "float32"), Buffer.dense("x", shape, "float32")),
-                (Store("x", (n, c, h, w), f32("y", n, h, w, c), (n, c, h, w)),))
+    back = Nest(
+        (Buffer.dense("y", channels_last, "float32"), Buffer.dense("x", shape, "float32")),
+        (Store("x", (n, c, h, w), f32("y", n, h, w, c), (n, c, h, w)),),
+    )
     check(back, {"y": rand(channels_last)}, target)
 
 
@@ -202,8 +238,10 @@ def test_strided_and_reversed_views(target: Target) -> None:
         y = Buffer("y", (n,), "float32", (3,), 2)
         nest = Nest((x, y), (Store("y", (i,), f32("x", i) + 1.0, (i,)),))
         check(nest, {"x": rand((n,))}, target)
-        shifted = Nest((Buffer.dense("x", (2 * n + 1,), "float32"), Buffer.dense("y", (n,), "float32")),
-                       (Store("y", (i,), f32("x", i * 2 + 1) - f32("x", i * -1 + (n - 1)), (i,)),))
+        shifted = Nest(
+            (Buffer.dense("x", (2 * n + 1,), "float32"), Buffer.dense("y", (n,), "float32")),
+            (Store("y", (i,), f32("x", i * 2 + 1) - f32("x", i * -1 + (n - 1)), (i,)),),
+        )
         check(shifted, {"x": rand((2 * n + 1,))}, target)
 
 
@@ -230,8 +268,10 @@ def test_reductions_of_other_types(dtype: str, combiner: str) -> None:
         pytest.skip("the definition has no neutral element")
     i, j = axes(5, 77)
     for kept, gone in (((i,), (j,)), ((j,), (i,)), ((), (i, j))):
-        nest = Nest((Buffer.dense("x", (5, 77), dtype), Buffer.dense("y", tuple(k.extent for k in kept), dtype)),
-                    (Store("y", kept, reduce(combiner, gone, load("x", (i, j), dtype)), kept),))
+        nest = Nest(
+            (Buffer.dense("x", (5, 77), dtype), Buffer.dense("y", tuple(k.extent for k in kept), dtype)),
+            (Store("y", kept, reduce(combiner, gone, load("x", (i, j), dtype)), kept),),
+        )
         check(nest, {"x": rand((5, 77), dtype)}, host_target(), rtol=1e-12)
 
 
@@ -264,8 +304,10 @@ def test_softmax_with_one_axis_object_and_twice_the_same_reduction() -> None:
     i, k = axes(5, 37)
     value = softmax(f32("x", i, k), lambda r: f32("x", i, r), k)
     other = reduce("max", (Axis("other", 37),), f32("x", i, Axis("other", 37)))
-    nest = Nest((Buffer.dense("x", (5, 37), "float32"), Buffer.dense("y", (5, 37), "float32")),
-                (Store("y", (i, k), value + other, (i, k)),))
+    nest = Nest(
+        (Buffer.dense("x", (5, 37), "float32"), Buffer.dense("y", (5, 37), "float32")),
+        (Store("y", (i, k), value + other, (i, k)),),
+    )
     (call,) = check(nest, {"x": rand((5, 37))}, host_target())
     assert call.code.structure.count("max over") == 1
 
@@ -284,36 +326,62 @@ def test_batch_norm_statistics_and_result_in_one_kernel(target: Target, layout: 
     centred = f32("x", *inner) - mean
     var = reduce("sum", over, centred * centred) * param(1 / 105, "float32")
     scale = f32("g", a["C"]) / prim("sqrt", var + param(1e-5, "float32"))
-    buffers = (Buffer.dense("x", shape, "float32"), *(Buffer.dense(b, (19,), "float32") for b in ("g", "b", "mean", "var")),
-               Buffer.dense("y", shape, "float32"))
-    stores = (Store("mean", (a["C"],), mean, (a["C"],)), Store("var", (a["C"],), var, (a["C"],)),
-              Store("y", index, (f32("x", *index) - mean) * scale + f32("b", a["C"]), index))
-    check(Nest(buffers, stores), {"x": rand(shape) + 3, "g": rand((19,)), "b": rand((19,))}, target, rtol=1e-5,
-          atol=1e-5, n_calls=1)
+    buffers = (
+        Buffer.dense("x", shape, "float32"),
+        *(Buffer.dense(b, (19,), "float32") for b in ("g", "b", "mean", "var")),
+        Buffer.dense("y", shape, "float32"),
+    )
+    stores = (
+        Store("mean", (a["C"],), mean, (a["C"],)),
+        Store("var", (a["C"],), var, (a["C"],)),
+        Store("y", index, (f32("x", *index) - mean) * scale + f32("b", a["C"]), index),
+    )
+    check(
+        Nest(buffers, stores),
+        {"x": rand(shape) + 3, "g": rand((19,)), "b": rand((19,))},
+        target,
+        rtol=1e-5,
+        atol=1e-5,
+        n_calls=1,
+    )
 
 
 @all_targets
 def test_nested_reduce_that_depends_on_the_outer_one(target: Target) -> None:
     i, j, k = axes(4, 9, 21)
     value = reduce("sum", (j,), prim("exp", reduce("max", (k,), f32("x", i, j, k))) * f32("w", j))
-    nest = Nest((Buffer.dense("x", (4, 9, 21), "float32"), Buffer.dense("w", (9,), "float32"),
-                 Buffer.dense("y", (4,), "float32")), (Store("y", (i,), value, (i,)),))
+    nest = Nest(
+        (
+            Buffer.dense("x", (4, 9, 21), "float32"),
+            Buffer.dense("w", (9,), "float32"),
+            Buffer.dense("y", (4,), "float32"),
+        ),
+        (Store("y", (i,), value, (i,)),),
+    )
     check(nest, {"x": rand((4, 9, 21)), "w": rand((9,))}, target, rtol=1e-5)
 
 
 @all_targets
 def test_matrix_product_as_a_nest(target: Target) -> None:
     i, j, k = axes(7, 33, 21)
-    nest = Nest((Buffer.dense("a", (7, 21), "float32"), Buffer.dense("b", (21, 33), "float32"),
-                 Buffer.dense("y", (7, 33), "float32")),
-                (Store("y", (i, j), reduce("sum", (k,), f32("a", i, k) * f32("b", k, j)), (i, j)),))
+    nest = Nest(
+        (
+            Buffer.dense("a", (7, 21), "float32"),
+            Buffer.dense("b", (21, 33), "float32"),
+            Buffer.dense("y", (7, 33), "float32"),
+        ),
+        (Store("y", (i, j), reduce("sum", (k,), f32("a", i, k) * f32("b", k, j)), (i, j)),),
+    )
     check(nest, {"a": rand((7, 21)), "b": rand((21, 33))}, target, rtol=1e-5, atol=1e-5)
 
 
 def test_stores_of_different_axes_become_several_calls() -> None:
     i, j = axes(5, 33)
-    buffers = (Buffer.dense("x", (5, 33), "float32"), Buffer.dense("y", (5, 33), "float32"),
-               Buffer.dense("z", (5,), "float32"))
+    buffers = (
+        Buffer.dense("x", (5, 33), "float32"),
+        Buffer.dense("y", (5, 33), "float32"),
+        Buffer.dense("z", (5,), "float32"),
+    )
     stores = (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i,), f32("x", i, 0), (i,)))
     check(Nest(buffers, stores), {"x": rand((5, 33))}, host_target(), n_calls=2)
     chained = (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i,), f32("y", i, 32), (i,)))
@@ -338,7 +406,9 @@ def test_in_place(target: Target) -> None:
     aliased = Nest((x, y), (Store("y", (i, j), prim("tanh", f32("x", i, j)) + f32("x", i, j), (i, j)),))
     check(aliased, {"x": rand((6, 35))}, target, aliases={"y": "x"})
     z = Buffer.dense("z", (6, 35), "float32")
-    two = Nest((x, y, z), (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i, j), f32("x", i, j) * 3.0, (i, j))))
+    two = Nest(
+        (x, y, z), (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i, j), f32("x", i, j) * 3.0, (i, j)))
+    )
     check(two, {"x": rand((6, 35))}, target, aliases={"y": "x"}, n_calls=1)
 
 
@@ -354,8 +424,11 @@ def test_reading_what_is_overwritten_elsewhere_is_an_error() -> None:
 def test_embedding_gradient_adds_in_order(target: Target, width: int) -> None:
     t, d = Axis("t", 50), Axis("d", width)
     row = load("idx", (t,), "int64")
-    buffers = (Buffer.dense("idx", (50,), "int64"), Buffer.dense("dy", (50, width), "float32"),
-               Buffer.dense("out", (10, width), "float32"))
+    buffers = (
+        Buffer.dense("idx", (50,), "int64"),
+        Buffer.dense("dy", (50, width), "float32"),
+        Buffer.dense("out", (10, width), "float32"),
+    )
     nest = Nest(buffers, (Store("out", (row, d), f32("dy", t, d), (t, d), "add"),))
     ids = np.random.default_rng(0).integers(0, 10, 50)
     check(nest, {"idx": ids, "dy": rand((50, width)), "out": rand((10, width))}, target, rtol=0, atol=0)
@@ -365,17 +438,33 @@ def test_embedding_gradient_adds_in_order(target: Target, width: int) -> None:
 def test_embedding_forward_and_gather(target: Target) -> None:
     t, d = Axis("t", 23), Axis("d", 37)
     ids = np.random.default_rng(0).integers(0, 10, 23)
-    buffers = (Buffer.dense("idx", (23,), "int32"), Buffer.dense("w", (10, 37), "float32"),
-               Buffer.dense("y", (23, 37), "float32"))
+    buffers = (
+        Buffer.dense("idx", (23,), "int32"),
+        Buffer.dense("w", (10, 37), "float32"),
+        Buffer.dense("y", (23, 37), "float32"),
+    )
     row = cast(load("idx", (t,), "int32"), "int64")
-    check(Nest(buffers, (Store("y", (t, d), load("w", (row, d), "float32"), (t, d)),)),
-          {"idx": ids, "w": rand((10, 37))}, target, rtol=0, atol=0)
-    pick = Nest((Buffer.dense("idx", (23,), "int64"), Buffer.dense("x", (23, 10), "float32"), Buffer.dense("y", (23,), "float32")),
-                (Store("y", (t,), load("x", (t, load("idx", (t,), "int64")), "float32"), (t,)),))
+    check(
+        Nest(buffers, (Store("y", (t, d), load("w", (row, d), "float32"), (t, d)),)),
+        {"idx": ids, "w": rand((10, 37))},
+        target,
+        rtol=0,
+        atol=0,
+    )
+    pick = Nest(
+        (
+            Buffer.dense("idx", (23,), "int64"),
+            Buffer.dense("x", (23, 10), "float32"),
+            Buffer.dense("y", (23,), "float32"),
+        ),
+        (Store("y", (t,), load("x", (t, load("idx", (t,), "int64")), "float32"), (t,)),),
+    )
     check(pick, {"idx": ids, "x": rand((23, 10))}, target, rtol=0, atol=0)
     clamped = prim("minimum", prim("maximum", index_value(t - 3), const(0, "int64")), const(9, "int64"))
-    shift = Nest((Buffer.dense("x", (10,), "float32"), Buffer.dense("y", (23,), "float32")),
-                 (Store("y", (t,), select(index_value(t) < const(13, "int64"), load("x", (clamped,), "float32"), 0.0), (t,)),))
+    shift = Nest(
+        (Buffer.dense("x", (10,), "float32"), Buffer.dense("y", (23,), "float32")),
+        (Store("y", (t,), select(index_value(t) < const(13, "int64"), load("x", (clamped,), "float32"), 0.0), (t,)),),
+    )
     check(shift, {"x": rand((10,))}, target, rtol=0, atol=0)
 
 
@@ -383,26 +472,36 @@ def test_embedding_forward_and_gather(target: Target) -> None:
 def test_scatter_and_overlapping_add(target: Target) -> None:
     t = Axis("t", 40)
     ids = np.random.default_rng(1).integers(0, 12, 40)
-    buffers = (Buffer.dense("idx", (40,), "int64"), Buffer.dense("x", (40,), "float32"), Buffer.dense("y", (12,), "float32"))
+    buffers = (
+        Buffer.dense("idx", (40,), "int64"),
+        Buffer.dense("x", (40,), "float32"),
+        Buffer.dense("y", (12,), "float32"),
+    )
     for mode in ("set", "add"):
         nest = Nest(buffers, (Store("y", (load("idx", (t,), "int64"),), f32("x", t), (t,), mode),))
         check(nest, {"idx": ids, "x": rand((40,)), "y": rand((12,))}, target, rtol=1e-6)
     n, i, k = axes(3, 20, 4)
-    windows = Nest((Buffer.dense("x", (3, 20, 4), "float32"), Buffer.dense("y", (3, 23), "float32")),
-                   (Store("y", (n, i + k), f32("x", n, i, k), (n, i, k), "add"),))
+    windows = Nest(
+        (Buffer.dense("x", (3, 20, 4), "float32"), Buffer.dense("y", (3, 23), "float32")),
+        (Store("y", (n, i + k), f32("x", n, i, k), (n, i, k), "add"),),
+    )
     check(windows, {"x": rand((3, 20, 4)), "y": rand((3, 23))}, target, rtol=1e-6)
 
 
 @all_targets
 def test_add_to_every_element(target: Target) -> None:
     i, j = axes(5, 35)
-    nest = Nest((Buffer.dense("x", (5, 35), "float32"), Buffer.dense("y", (5, 35), "float32")),
-                (Store("y", (i, j), f32("x", i, j), (i, j), "add"),))
+    nest = Nest(
+        (Buffer.dense("x", (5, 35), "float32"), Buffer.dense("y", (5, 35), "float32")),
+        (Store("y", (i, j), f32("x", i, j), (i, j), "add"),),
+    )
     check(nest, {"x": rand((5, 35)), "y": rand((5, 35), seed=3)}, target, rtol=0, atol=0)
 
 
 @all_targets
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "uint64", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "uint64", "bool"]
+)
 def test_dtypes_and_casts(target: Target, dtype: str) -> None:
     for n in (1, 7, 33, 100):
         (i,) = axes(n)
@@ -413,15 +512,25 @@ def test_dtypes_and_casts(target: Target, dtype: str) -> None:
         for k, to in enumerate(("float32", "float16", "uint8", "int32", "bool", "float64")):
             buffers.append(Buffer.dense(f"y{k}", (n,), to))
             stores.append(Store(f"y{k}", (i,), cast(x, "float32" if to == "float16" else to), (i,)))
-        check(Nest(tuple(buffers), tuple(stores)), {"x": rand((n,), dtype) * np.dtype(dtype).type(1)}, target, rtol=1e-7, atol=0)
+        check(
+            Nest(tuple(buffers), tuple(stores)),
+            {"x": rand((n,), dtype) * np.dtype(dtype).type(1)},
+            target,
+            rtol=1e-7,
+            atol=0,
+        )
 
 
 @all_targets
 def test_index_values(target: Target) -> None:
     i, j = axes(9, 33)
-    value = cast(index_value(i * 100 + j * 3 - 5), "float32") + select(index_value(j) <= index_value(i), f32("x", i, j), -1.0)
-    nest = Nest((Buffer.dense("x", (9, 33), "float32"), Buffer.dense("y", (9, 33), "float32")),
-                (Store("y", (i, j), value, (i, j)),))
+    value = cast(index_value(i * 100 + j * 3 - 5), "float32") + select(
+        index_value(j) <= index_value(i), f32("x", i, j), -1.0
+    )
+    nest = Nest(
+        (Buffer.dense("x", (9, 33), "float32"), Buffer.dense("y", (9, 33), "float32")),
+        (Store("y", (i, j), value, (i, j)),),
+    )
     check(nest, {"x": rand((9, 33))}, target)
 
 
@@ -429,26 +538,39 @@ def test_nan_and_infinity_survive() -> None:
     x = np.array([[np.nan, 1, 2, -np.inf] * 9, [np.inf, -np.inf, 3, 4] * 9, [0, -0.0, 1, 2] * 9], "float32")
     i, j = axes(3, 36)
     for combiner in ("max", "min", "sum"):
-        nest = Nest((Buffer.dense("x", (3, 36), "float32"), Buffer.dense("y", (3,), "float32")),
-                    (Store("y", (i,), reduce(combiner, (j,), f32("x", i, j)), (i,)),))
+        nest = Nest(
+            (Buffer.dense("x", (3, 36), "float32"), Buffer.dense("y", (3,), "float32")),
+            (Store("y", (i,), reduce(combiner, (j,), f32("x", i, j)), (i,)),),
+        )
         check(nest, {"x": x}, host_target())
-    relu = Nest((Buffer.dense("x", (3, 36), "float32"), Buffer.dense("y", (3, 36), "float32")),
-                (Store("y", (i, j), prim("maximum", f32("x", i, j), const(0, "float32")), (i, j)),))
+    relu = Nest(
+        (Buffer.dense("x", (3, 36), "float32"), Buffer.dense("y", (3, 36), "float32")),
+        (Store("y", (i, j), prim("maximum", f32("x", i, j), const(0, "float32")), (i, j)),),
+    )
     check(relu, {"x": x}, host_target())
 
 
 def test_empty_nests_and_empty_reductions() -> None:
     i, j = axes(4, 0)
     x = Buffer.dense("x", (4, 0), "float32")
-    assert schedule_nest(Nest((x, Buffer.dense("y", (4, 0), "float32")), (Store("y", (i, j), f32("x", i, j), (i, j)),)),
-                         host_target()) == []
-    nest = Nest((x, Buffer.dense("y", (4,), "float32")), (Store("y", (i,), reduce("sum", (j,), f32("x", i, j)) + 2.0, (i,)),))
+    assert (
+        schedule_nest(
+            Nest((x, Buffer.dense("y", (4, 0), "float32")), (Store("y", (i, j), f32("x", i, j), (i, j)),)),
+            host_target(),
+        )
+        == []
+    )
+    nest = Nest(
+        (x, Buffer.dense("y", (4,), "float32")), (Store("y", (i,), reduce("sum", (j,), f32("x", i, j)) + 2.0, (i,)),)
+    )
     check(nest, {"x": rand((4, 0))}, host_target())
 
 
 def test_scalars() -> None:
-    nest = Nest((Buffer.dense("x", (), "float32"), Buffer.dense("y", (), "float32")),
-                (Store("y", (), prim("exp", f32("x")) * param(2.0, "float32"), ()),))
+    nest = Nest(
+        (Buffer.dense("x", (), "float32"), Buffer.dense("y", (), "float32")),
+        (Store("y", (), prim("exp", f32("x")) * param(2.0, "float32"), ()),),
+    )
     check(nest, {"x": rand(())}, host_target(), kind="scalar")
 
 
@@ -456,12 +578,20 @@ def test_long_sums_are_accurate() -> None:
     n = 1_000_000
     data = np.full(n, 0.1, "float32")
     i, j = Axis("i", n), Axis("j", 3)
-    total = Nest((Buffer.dense("x", (n,), "float32"), Buffer.dense("y", (), "float32")),
-                 (Store("y", (), reduce("sum", (i,), f32("x", i)), ()),))
-    columns = Nest((Buffer.dense("x", (n, 3), "float32"), Buffer.dense("y", (3,), "float32")),
-                   (Store("y", (j,), reduce("sum", (i,), f32("x", i, j)), (j,)),))
+    total = Nest(
+        (Buffer.dense("x", (n,), "float32"), Buffer.dense("y", (), "float32")),
+        (Store("y", (), reduce("sum", (i,), f32("x", i)), ()),),
+    )
+    columns = Nest(
+        (Buffer.dense("x", (n, 3), "float32"), Buffer.dense("y", (3,), "float32")),
+        (Store("y", (j,), reduce("sum", (i,), f32("x", i, j)), (j,)),),
+    )
     rng = np.random.default_rng(0)
-    for nest, x in ((total, data), (total, rng.random(n).astype("float32")), (columns, rng.random((n, 3)).astype("float32"))):
+    for nest, x in (
+        (total, data),
+        (total, rng.random(n).astype("float32")),
+        (columns, rng.random((n, 3)).astype("float32")),
+    ):
         memory = Memory(nest, {"x": x}, {})
         for call in schedule_nest(nest, host_target()):
             run_call(call, host_target(), memory.pointers(), call.n_chunks)
@@ -471,16 +601,20 @@ def test_long_sums_are_accurate() -> None:
 def test_chunks_follow_the_work_only() -> None:
     for n, expected in ((10, 1), (1000, 1), (10**6, 30), (10**8, 64)):
         i = Axis("i", n)
-        nest = Nest((Buffer.dense("x", (n,), "float32"), Buffer.dense("y", (n,), "float32")),
-                    (Store("y", (i,), f32("x", i) + 1.0, (i,)),))
+        nest = Nest(
+            (Buffer.dense("x", (n,), "float32"), Buffer.dense("y", (n,), "float32")),
+            (Store("y", (i,), f32("x", i) + 1.0, (i,)),),
+        )
         (call,) = schedule_nest(nest, host_target())
         assert expected / 2 <= call.n_chunks <= min(64, 2 * expected)
 
 
 def test_source_explains_itself() -> None:
     i, k = axes(5, 37)
-    nest = Nest((Buffer.dense("x", (5, 37), "float32"), Buffer.dense("y", (5, 37), "float32")),
-                (Store("y", (i, k), softmax(f32("x", i, k), lambda r: f32("x", i, r), k), (i, k)),))
+    nest = Nest(
+        (Buffer.dense("x", (5, 37), "float32"), Buffer.dense("y", (5, 37), "float32")),
+        (Store("y", (i, k), softmax(f32("x", i, k), lambda r: f32("x", i, r), k), (i, k)),),
+    )
     (call,) = schedule_nest(nest, host_target())
     assert "max[j<37]" in call.code.source and "Schedule: row" in call.code.source
     assert "def kernel(chunk, n_chunks, desc, bufs):" in call.code.source
@@ -489,7 +623,9 @@ def test_source_explains_itself() -> None:
 def test_the_checker_notices_writes_outside() -> None:
     """`check` itself fails when a kernel writes beside the elements it should."""
     (i,) = axes(8)
-    nest = Nest((Buffer.dense("x", (8,), "float32"), Buffer("y", (8,), "float32", (2,))), (Store("y", (i,), f32("x", i), (i,)),))
+    nest = Nest(
+        (Buffer.dense("x", (8,), "float32"), Buffer("y", (8,), "float32", (2,))), (Store("y", (i,), f32("x", i), (i,)),)
+    )
     with pytest.raises(AssertionError):
         memory = Memory(nest, {"x": rand((8,))}, {})
         (call,) = schedule_nest(Nest((nest.buffers[0], Buffer.dense("y", (8,), "float32")), nest.stores), host_target())

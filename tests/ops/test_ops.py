@@ -82,7 +82,11 @@ DEVIATIONS = {("norm", 0): ("int32", "int64", "int8", "uint8")}
 
 @pytest.mark.parametrize(
     "family, case",
-    chosen(lambda f, c: c.op in TABLES[f].ORACLE and all(d.startswith("float") for d in c.input_dtypes())),
+    chosen(
+        lambda f, c: c.points is None
+        and c.op in TABLES[f].ORACLE
+        and all(d.startswith("float") for d in c.input_dtypes())
+    ),
 )
 def test_equals_numpy_in_float64(family: str, case: Case) -> None:
     wide = [x.astype("float64") for x in case.inputs()]
@@ -90,15 +94,10 @@ def test_equals_numpy_in_float64(family: str, case: Case) -> None:
         want = TABLES[family].ORACLE[case.op](*wide, **case.params)
     outs, _ = run_case(case)
     for got, expected in zip(outs, want if isinstance(want, tuple) else (want,)):
-        mended = fixed(case, got, np.asarray(expected))
-        assert_close(got, mended.astype(got.dtype), case.op)
-
-
-def fixed(case: Case, got: np.ndarray, want: np.ndarray) -> np.ndarray:
-    """NumPy's answer with MXNet's rules where both differ by definition: x mod 0 is 0, sign(NaN) is 0."""
-    if "mod" in case.op:
-        return np.where(np.isnan(want) & (got == 0), 0, want)
-    return np.where(np.isnan(want), 0, want) if case.op == "sign" else want
+        if "mod" in case.op:  # MXNet: x mod 0 is 0
+            expected = np.where(np.isnan(expected), 0, expected)
+        with np.errstate(all="ignore"):
+            assert_close(got, np.asarray(expected).astype(got.dtype), case.op)
 
 
 @pytest.mark.parametrize(

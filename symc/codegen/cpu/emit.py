@@ -14,7 +14,7 @@ from symc.codegen.cpu import maths
 from symc.codegen.cpu.lanes import F32, I32, I64, Lanes, is_signed, scalar_type
 from symc.core.dtypes import is_float
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Expr, walk
+from symc.loopir.expr import Expr
 
 Leaf = Callable[[Expr], ir.Value]
 
@@ -152,8 +152,10 @@ def _float_division(v: Lanes, name: str, dtype: str, x: ir.Value, y: ir.Value) -
     """Python's % and //, as NumPy computes them (npy_divmod); x mod 0 is 0 (loopir.prims)."""
     b, zero, one = v.b, v.like(x, 0), v.like(x, 1)
     remainder = v.library("fmod" if dtype == "float64" else "fmodf", x, y)
-    is_off = b.and_(b.fcmp_unordered("!=", remainder, zero),
-                    b.xor(b.fcmp_ordered("<", y, zero), b.fcmp_ordered("<", remainder, zero)))
+    is_off = b.and_(
+        b.fcmp_unordered("!=", remainder, zero),
+        b.xor(b.fcmp_ordered("<", y, zero), b.fcmp_ordered("<", remainder, zero)),
+    )
     if name == "mod":
         result = b.select(is_off, b.fadd(remainder, y), remainder)
         result = b.select(b.fcmp_ordered("==", result, zero), v.copysign(zero, y), result)

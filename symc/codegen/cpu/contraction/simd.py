@@ -13,7 +13,7 @@ from symc.core.dtypes import ITEM_SIZE
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 SUFFIX = {"float32": "f32", "float64": "f64"}
-PREFETCH_READ_L1 = (0, 3, 1)  # llvm.prefetch: read, keep in all levels, data cache
+PREFETCH_L1, PREFETCH_L2 = 3, 2  # llvm.prefetch: the cache level to fill
 
 
 def i64(value: int) -> ir.Constant:
@@ -105,8 +105,9 @@ class Simd:
         name = f"llvm.fmuladd.v{self.lanes}{SUFFIX[self.dtype]}"
         return self.builder.call(self._function(name, self.vector, [self.vector] * 3), [a, b, c])
 
-    def prefetch(self, pointer: Any) -> None:
-        flags = [ir.Constant(I32, flag) for flag in PREFETCH_READ_L1]
+    def prefetch(self, pointer: Any, level: int = PREFETCH_L1) -> None:
+        """Asks for the cache line of an address that may not even exist."""
+        flags = [ir.Constant(I32, flag) for flag in (0, level, 1)]  # to read, level, data
         prefetch = self._function("llvm.prefetch.p0", ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
         self.builder.call(prefetch, [pointer, *flags])
 

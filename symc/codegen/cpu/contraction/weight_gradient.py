@@ -2,11 +2,12 @@
 
     w[o, tap, c] = sum over pixels of  dy[pixel, o] * x[position(pixel, tap), c]
 
-Nothing is packed: a pixel broadcasts `rows` neighbouring channels of dy and loads whole vectors of x.  Each run of
-columns (the channels of one tap) has the list of pixels at which its tap exists, so padding costs nothing.  When
-channels are few, the taps of one kernel line form one run; the pixels at its border are gathered element by element.
-Sums stay in registers for a block of pixels that fits the cache and are then added to totals on the stack, which also
-keeps the rounding error of long sums small.
+Each run of columns (the channels of one tap) has the list of pixels at which its tap exists, so padding costs nothing.
+When channels are few, the taps of one kernel line form one run; the pixels at its border are gathered element by
+element.  For a block of pixels a panel of x is copied to the stack, where all tiles of output channels read it from L1
+in order (rows of x lie a power of two apart and would evict each other); a pixel then loads whole vectors of it and
+broadcasts `rows` neighbouring channels of dy.  The sums of a block are added to totals on the stack, which also keeps
+the rounding error of long sums small.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ from symc.core.dtypes import ITEM_SIZE
 from .descriptor import Descriptor
 from .epilogue import Epilogue
 from .micro import CACHE_LINE_BYTES, Tile, with_masks
-from .simd import I8, I32, Simd, counted_loop, i64, smaller
+from .simd import I8, I32, PREFETCH_L2, Simd, counted_loop, i64, smaller
 from .stores import Place, emit_stores
 from .tables import Geometry, source_offsets
 
-BLOCK_PIXELS = 256  # x and dy of a block stay in L2: 256 KB each for 256 channels
-# The table leads to pixels that no hardware prefetcher expects: 56x56x64 74 -> 85 % of peak, 28x28x128 90 -> 112 %.
-# A step of fewer sums has no issue slots left for it (6 x 2 vectors of 256 bits: 50 -> 36 %).
-PREFETCH_PIXELS = 16
-PREFETCH_FROM_BYTES = 1024
+BLOCK_PIXELS = 128  # a panel of x fills half of L1: 16 KB for 2 vectors of 512 bits
 STACK_TILES = 32  # tiles whose totals are on the stack at once: 48 KB for 24 vectors of 512 bits
+
+# The table leads to pixels that no hardware prefetcher expects.  Into L2, because L1 has no room: 56x56x64 81 -> 94 %,
+# 28x28x128 89 -> 99 %, pointwise 64 -> 256 53 -> 81 % of peak.
+PREFETCH_PIXELS = 32
+PREFETCH_FROM_BYTES = 768  # fewer sums a pixel leave no issue slots for it
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -42,7 +44,8 @@ def kernel(chunk, n_chunks, desc, bufs):
     {epilogue}
     """
     {words}
-    totals = stack_totals()
+    totals = stack_memory()
+    panel_of_x = totals + {totals_bytes}
     for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
         panel_block = unit // row_blocks
         first_row = (unit - panel_block * row_blocks) * block_rows
@@ -60,11 +63,12 @@ def kernel(chunk, n_chunks, desc, bufs):
                 group = panel // panels_per_group
                 run = (panel - group * panels_per_group) // panels_per_run
                 column = (panel - group * panels_per_group - run * panels_per_run) * {columns}
+                pack_block(pixels, borders, run_begins, run, block - repeat * n_blocks,
+                           x + group * x_group_bytes + repeat * x_repeat_bytes, column, run_columns, panel_of_x)
                 for row in range(first_row, last_row, {rows}):
-                    sum_block(pixels, borders, run_begins, run, block - repeat * n_blocks,
-                              x + group * x_group_bytes + repeat * x_repeat_bytes,
+                    sum_block(pixels, run_begins, run, block - repeat * n_blocks, panel_of_x,
                               dy + group * dy_group_bytes + repeat * dy_repeat_bytes + row * {item}, group_rows - row,
-                              column, run_columns, total, block)
+                              total, block)
                     total += {tile_bytes}
         total = totals
         for panel in range(first_panel, last_panel):
@@ -182,11 +186,12 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
     structure = f"weight_gradient {dtype} {tile} masks={has_masks} borders={has_borders}: {stores}"
     source = SOURCE.format(
         tile=tile, dtype=dtype, epilogue=stores, words="\n    ".join(d.lines()), columns=tile.columns, rows=tile.rows,
-        item=item, tile_bytes=tile.rows * tile.columns * item).lstrip()
+        item=item, tile_bytes=tile.rows * tile.columns * item,
+        totals_bytes=STACK_TILES * tile.rows * tile.columns * item).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"stack_totals": _stack_totals(tile, item),
-                 "sum_block": _sum_block(dtype, tile, has_masks, has_borders),
+        scope = {"stack_memory": _stack_memory(tile, item), "sum_block": _sum_block(dtype, tile),
+                 "pack_block": _pack_block(dtype, tile, has_masks, has_borders),
                  "store_tile": _store_tile(dtype, tile, epilogue, d.length, has_masks)}
         exec(source, scope)
         return scope["kernel"]
@@ -194,73 +199,115 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
     return KernelCode("weight_gradient", structure, source, build)
 
 
-def _stack_totals(tile: Tile, item: int) -> Any:
-    """The intrinsic `stack_totals()`: address of memory for the sums of STACK_TILES tiles."""
+def _stack_memory(tile: Tile, item: int) -> Any:
+    """The intrinsic `stack_memory()`: address of memory for the sums of STACK_TILES tiles and a block of x."""
     from numba import types
     from numba.extending import intrinsic
 
     def emit_body(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size = i64(STACK_TILES * tile.rows * tile.columns * item)
+        size = i64((STACK_TILES * tile.rows + BLOCK_PIXELS) * tile.columns * item)
         with builder.goto_entry_block():
             memory = builder.alloca(I8, size)
             memory.align = 64
         return builder.ptrtoint(memory, size.type)
 
     @intrinsic
-    def stack_totals(typing):  # type: ignore[no-untyped-def]
+    def stack_memory(typing):  # type: ignore[no-untyped-def]
         return types.int64(), emit_body
 
-    return stack_totals
+    return stack_memory
 
 
-def _sum_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> Any:
+def _listed_pixels(simd: Simd, pixels: Any, begins: Any, run: Any, block: Any) -> tuple[Any, Any]:
+    """Address of the first table entry of a run's block, and the number of its pixels (may be negative)."""
+    b = simd.builder
+    bounds = simd.at(simd.pointer(begins), b.mul(run, i64(4)))
+    first = b.add(simd.load_int32(bounds, 0), b.mul(block, i64(BLOCK_PIXELS)))
+    count = smaller(b, b.sub(simd.load_int32(bounds, 1), first), i64(BLOCK_PIXELS))
+    return simd.at(simd.pointer(pixels), b.mul(first, i64(8))), count
+
+
+def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> Any:
+    """The intrinsic that copies one panel of x for a block of pixels; columns beyond the run become zeros."""
+    from numba import types
+    from numba.extending import intrinsic
+
+    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+        pixels, borders, begins, run, block, x, column, run_columns, packed = arguments
+        simd = Simd(b, dtype, tile.lanes)
+        entries, count = _listed_pixels(simd, pixels, begins, run, block)
+        n_columns = b.sub(run_columns, column)
+        patch = _Patch(simd, tile, simd.pointer(borders), column, run_columns, n_columns) if has_borders else None
+        x_at, target = simd.at(simd.pointer(x), b.mul(column, i64(simd.item_bytes))), simd.pointer(packed)
+
+        def copy(masks: list[Any]) -> None:
+            def pixel(index: Any, _: list[Any]) -> list[Any]:
+                entry = simd.at(entries, b.mul(index, i64(8)))
+                offset = simd.load_int32(entry, 0)
+                values = simd.at(x_at, b.mul(offset, i64(simd.item_bytes)))
+                if patch:
+                    values = patch.or_inside(values, offset, simd.pointer(x))
+                later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 0)
+                ahead = simd.at(x_at, b.mul(later, i64(simd.item_bytes)))
+                for line in range(0, tile.columns * simd.item_bytes, CACHE_LINE_BYTES):
+                    simd.prefetch(simd.at(ahead, line), PREFETCH_L2)
+                row = simd.at(target, b.mul(index, i64(tile.columns * simd.item_bytes)))
+                for v, mask in enumerate(masks):
+                    simd.store(simd.load(simd.at(values, v * simd.vector_bytes), mask),
+                               simd.at(row, v * simd.vector_bytes))
+                return []
+
+            counted_loop(b, count, [], pixel)
+
+        with_masks(simd, tile, n_columns, has_masks, copy)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def pack_block(typing, pixels, borders, begins, run, block, x, column,  # type: ignore[no-untyped-def]
+                   run_columns, packed):
+        return types.void(*[types.int64] * 9), emit_body
+
+    return pack_block
+
+
+def _sum_block(dtype: str, tile: Tile) -> Any:
     """The intrinsic that adds one block of a run's pixels to the totals of a tile (block 0 starts them)."""
     from numba import types
     from numba.extending import intrinsic
 
     def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        pixels, borders, begins, run, block, x, dy, n_rows, column, run_columns, totals, number = arguments
+        pixels, begins, run, block, packed, dy, n_rows, totals, number = arguments
         simd = Simd(b, dtype, tile.lanes)
-        bounds = simd.at(simd.pointer(begins), b.mul(run, i64(4)))
-        first = b.add(simd.load_int32(bounds, 0), b.mul(block, i64(BLOCK_PIXELS)))
-        count = smaller(b, b.sub(simd.load_int32(bounds, 1), first), i64(BLOCK_PIXELS))
-        listed = simd.at(simd.pointer(pixels), b.mul(first, i64(8)))
+        entries, count = _listed_pixels(simd, pixels, begins, run, block)
         last = b.sub(n_rows, i64(1))
         rows = [b.mul(smaller(b, i64(r), last), i64(simd.item_bytes)) for r in range(tile.rows)]
-        n_columns = b.sub(run_columns, column)
-        patch = _Patch(simd, tile, simd.pointer(borders), column, run_columns, n_columns) if has_borders else None
-        x_at = simd.at(simd.pointer(x), b.mul(column, i64(simd.item_bytes)))
-        dy_at, is_first = simd.pointer(dy), b.icmp_signed("==", number, i64(0))
+        dy_at, x_at = simd.pointer(dy), simd.pointer(packed)
 
-        def add(masks: list[Any]) -> None:
-            def pixel(index: Any, sums: list[Any]) -> list[Any]:
-                entry = simd.at(listed, b.mul(index, i64(8)))
-                offset = simd.load_int32(entry, 0)
-                values = simd.at(x_at, b.mul(offset, i64(simd.item_bytes)))
-                if patch:
-                    values = patch.or_inside(values, offset, simd.pointer(x))
-                factors = simd.at(dy_at, b.mul(simd.load_int32(entry, 1), i64(simd.item_bytes)))
-                if tile.rows * tile.vectors * simd.vector_bytes >= PREFETCH_FROM_BYTES:
-                    _prefetch_pixel(simd, tile, entry, x_at, dy_at)
-                columns = [simd.load(simd.at(values, v * simd.vector_bytes), masks[v]) for v in range(tile.vectors)]
-                result = []
-                for r, row in enumerate(rows):
-                    factor = simd.broadcast(simd.at(factors, row))
-                    result += [simd.multiply_add(factor, c, sums[r * tile.vectors + v]) for v, c in enumerate(columns)]
-                return result
+        def pixel(index: Any, sums: list[Any]) -> list[Any]:
+            entry = simd.at(entries, b.mul(index, i64(8)))
+            factors = simd.at(dy_at, b.mul(simd.load_int32(entry, 1), i64(simd.item_bytes)))
+            if tile.rows * tile.vectors * simd.vector_bytes >= PREFETCH_FROM_BYTES:
+                later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 1)
+                simd.prefetch(simd.at(dy_at, b.mul(later, i64(simd.item_bytes))), PREFETCH_L2)
+            values = simd.at(x_at, b.mul(index, i64(tile.columns * simd.item_bytes)))
+            columns = [simd.load(simd.at(values, v * simd.vector_bytes)) for v in range(tile.vectors)]
+            result = []
+            for r, row in enumerate(rows):
+                factor = simd.broadcast(simd.at(factors, row))
+                result += [simd.multiply_add(factor, c, sums[r * tile.vectors + v]) for v, c in enumerate(columns)]
+            return result
 
-            sums = counted_loop(b, count, [simd.zero] * (tile.rows * tile.vectors), pixel)
-            for i, total in enumerate(sums):
-                at = simd.at(simd.pointer(totals), i * simd.vector_bytes)
-                old = b.select(is_first, simd.zero, simd.load(at))
-                simd.store(b.fadd(old, total), at)
-
-        with_masks(simd, tile, n_columns, has_masks, add)
+        sums = counted_loop(b, count, [simd.zero] * (tile.rows * tile.vectors), pixel)
+        is_first = b.icmp_signed("==", number, i64(0))
+        for i, total in enumerate(sums):
+            at = simd.at(simd.pointer(totals), i * simd.vector_bytes)
+            simd.store(b.fadd(b.select(is_first, simd.zero, simd.load(at)), total), at)
         return context.get_dummy_value()
 
     @intrinsic
-    def sum_block(typing, pixels, borders, begins, run, block, x, dy, n_rows, column, run_columns, totals, number):  # type: ignore[no-untyped-def]
-        return types.void(*[types.int64] * 12), emit_body
+    def sum_block(typing, pixels, begins, run, block, packed, dy, n_rows,  # type: ignore[no-untyped-def]
+                  totals, number):
+        return types.void(*[types.int64] * 9), emit_body
 
     return sum_block
 
@@ -291,16 +338,6 @@ def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has
         return types.void(desc, bufs, *[types.int64] * 5), emit_body
 
     return store_tile
-
-
-def _prefetch_pixel(simd: Simd, tile: Tile, entry: Any, x: Any, dy: Any) -> None:
-    """Asks for a later pixel: its address comes from the table, where no hardware prefetcher can guess it."""
-    b = simd.builder
-    ahead = simd.at(entry, 8 * PREFETCH_PIXELS)
-    x_ahead = simd.at(x, b.mul(simd.load_int32(ahead, 0), i64(simd.item_bytes)))
-    for line in range(0, tile.columns * simd.item_bytes, CACHE_LINE_BYTES):
-        simd.prefetch(simd.at(x_ahead, line))
-    simd.prefetch(simd.at(dy, b.mul(simd.load_int32(ahead, 1), i64(simd.item_bytes))))
 
 
 class _Patch:

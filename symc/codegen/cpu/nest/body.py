@@ -78,9 +78,13 @@ class Body(Evaluator):
         address, step, varying = self._place(scope, part, key, s.access)
         is_row = self._is_row(scope, key, varying)
         if s.is_add:
-            raw = (memory.load_one(address, dtype) if v.n == 1 else
-                   memory.load_row(address, dtype, scope.count, scope.mask) if is_row else
-                   memory.gather(address, step, varying, dtype, scope.count))
+            raw = (
+                memory.load_one(address, dtype)
+                if v.n == 1
+                else memory.load_row(address, dtype, scope.count, scope.mask)
+                if is_row
+                else memory.gather(address, step, varying, dtype, scope.count)
+            )
             kind = compute_dtype(dtype)
             rounded = widen(v, narrow(v, value, s.value.dtype, dtype), dtype, kind)
             value = primitive(v, "add", kind, [widen(v, raw, dtype, kind), rounded], [kind, kind])

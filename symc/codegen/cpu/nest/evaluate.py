@@ -44,7 +44,9 @@ class Evaluator(Frame):
             if e.op != "reduce" or e in scope.known or not self.form.free(e) <= scope.bound:
                 continue
             needed = (x for x in walk(e.args[0]) if x.op == "reduce" and self.form.free(x) <= scope.bound)
-            if set(self.form.reduce_axes[e]) == set(self.form.reduce_axes[first]) and all(x in scope.known for x in needed):
+            if set(self.form.reduce_axes[e]) == set(self.form.reduce_axes[first]) and all(
+                x in scope.known for x in needed
+            ):
                 found.append(e)
         return found
 
@@ -116,8 +118,14 @@ class Evaluator(Frame):
         totals = self._serial_nest(scope, self._widest_first(others, bodies), bodies, neutral, add_line)
         return [_across_lanes(v, e, total) for e, total in zip(reduces, totals)]
 
-    def _cascade(self, extent: ir.Value, step: int, neutral: Values, combine: Callable[[Values, Values], Values],
-                 add_block: Callable[[ir.Value, ir.Value], Values]) -> Values:
+    def _cascade(
+        self,
+        extent: ir.Value,
+        step: int,
+        neutral: Values,
+        combine: Callable[[Values, Values], Values],
+        add_block: Callable[[ir.Value, ir.Value], Values],
+    ) -> Values:
         """Blocks of SUM_BLOCK steps into groups of SUM_BLOCK blocks into the total."""
 
         def level(first: ir.Value, stop: ir.Value, sizes: tuple[int, ...]) -> Values:
@@ -147,8 +155,16 @@ class Evaluator(Frame):
         """All of an axis, or this unit's block of it."""
         return self.block if axis == self.plan.blocked else (I64(0), self.extent[axis])
 
-    def _serial(self, scope: Scope, axis: str, start: ir.Value, stop: ir.Value, roots: Sequence[Expr], carried: Values,
-                body: Callable[[Scope, Values], Values]) -> Values:
+    def _serial(
+        self,
+        scope: Scope,
+        axis: str,
+        start: ir.Value,
+        stop: ir.Value,
+        roots: Sequence[Expr],
+        carried: Values,
+        body: Callable[[Scope, Values], Values],
+    ) -> Values:
         def once(index: ir.Value, values: Values) -> Values:
             inner = self._bind(scope, axis, index)
             self.prepare(inner, roots)
@@ -156,16 +172,37 @@ class Evaluator(Frame):
 
         return loop(self.b, start, stop, 1, carried, once)
 
-    def _serial_nest(self, scope: Scope, axes: Sequence[str], roots: Sequence[Expr], carried: Values,
-                     body: Callable[[Scope, Values], Values]) -> Values:
+    def _serial_nest(
+        self,
+        scope: Scope,
+        axes: Sequence[str],
+        roots: Sequence[Expr],
+        carried: Values,
+        body: Callable[[Scope, Values], Values],
+    ) -> Values:
         """Serial loops over whole axes, outermost first."""
         if not axes:
             return body(scope, carried)
-        return self._serial(scope, axes[0], *self._range(axes[0]), roots, carried,
-                            lambda inner, values: self._serial_nest(inner, axes[1:], roots, values, body))
+        return self._serial(
+            scope,
+            axes[0],
+            *self._range(axes[0]),
+            roots,
+            carried,
+            lambda inner, values: self._serial_nest(inner, axes[1:], roots, values, body),
+        )
 
-    def _lanes(self, scope: Scope, axis: str, start: ir.Value, stop: ir.Value, parts: int, roots: Sequence[Expr],
-               carried: Values, body: Callable[[Scope, Values], Values]) -> Values:
+    def _lanes(
+        self,
+        scope: Scope,
+        axis: str,
+        start: ir.Value,
+        stop: ir.Value,
+        parts: int,
+        roots: Sequence[Expr],
+        carried: Values,
+        body: Callable[[Scope, Values], Values],
+    ) -> Values:
         """A vector loop: `parts` vectors a pass, then single ones, the last one partial."""
         b, n = self.b, self.plan.lanes
         v = self.vector

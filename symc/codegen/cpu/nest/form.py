@@ -97,7 +97,11 @@ class Form:
 
     def linears(self) -> list[Linear]:
         """Every access and index value."""
-        return [*(a.linear for a in self.loads.values()), *(s.access.linear for s in self.stores), *self.indices.values()]
+        return [
+            *(a.linear for a in self.loads.values()),
+            *(s.access.linear for s in self.stores),
+            *self.indices.values(),
+        ]
 
 
 def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
@@ -107,11 +111,26 @@ def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
         for axis in store.axes:
             names.setdefault(axis, Axis(f"i{len(names)}", axis.extent))
     rename = _Renamer(names)
-    renamed = [Store(s.buffer, tuple(rename.component(i, names) for i in s.index), rename.expr(s.value, names),
-                     tuple(names[a] for a in s.axes), s.mode) for s in stores]
+    renamed = [
+        Store(
+            s.buffer,
+            tuple(rename.component(i, names) for i in s.index),
+            rename.expr(s.value, names),
+            tuple(names[a] for a in s.axes),
+            s.mode,
+        )
+        for s in stores
+    ]
     forms = tuple(
-        StoreForm(_access(buffers[s.buffer], s.index), s.value, tuple(a.name for a in s.axes), s.mode == "add",
-                  _private_axes(s)) for s in renamed)
+        StoreForm(
+            _access(buffers[s.buffer], s.index),
+            s.value,
+            tuple(a.name for a in s.axes),
+            s.mode == "add",
+            _private_axes(s),
+        )
+        for s in renamed
+    )
     every = dict.fromkeys(e for f in forms for r in f.roots for e in walk(r))
     extents = {a.name: a.extent for s in renamed for a in s.axes}
     for e in every:
@@ -213,8 +232,10 @@ def _merge_axes(form: Form) -> Form:
     while merged:
         merged = False
         for outer, inner in _neighbours(form):
-            if all(c.coefficients.get(outer, 0) == c.coefficients.get(inner, 0) * form.extents[inner]
-                   for c in form.linears()):
+            if all(
+                c.coefficients.get(outer, 0) == c.coefficients.get(inner, 0) * form.extents[inner]
+                for c in form.linears()
+            ):
                 product = form.extents[outer] * form.extents[inner]
                 form = _map_form(form, lambda c: {a: s for a, s in c.items() if a != outer}, {outer}, {inner: product})
                 merged = True
@@ -243,8 +264,9 @@ def _are_adjacent(store: StoreForm, outer: str, inner: str) -> bool:
     return axes.index(inner) == axes.index(outer) + 1 and (outer in private) == (inner in private)
 
 
-def _map_form(form: Form, coefficients: Callable[[Mapping[str, int]], dict[str, int]], gone: set[str],
-              extents: Mapping[str, int]) -> Form:
+def _map_form(
+    form: Form, coefficients: Callable[[Mapping[str, int]], dict[str, int]], gone: set[str], extents: Mapping[str, int]
+) -> Form:
     """The form with the axes `gone` removed, tables rewritten and some extents replaced."""
 
     def linear(old: Linear) -> Linear:

@@ -43,8 +43,9 @@ class Scope:
 class Frame:
     """Reads the descriptor, opens scopes, and supplies the leaves of expressions in them."""
 
-    def __init__(self, builder: ir.IRBuilder, plan: Plan, layout: Layout, vector_bits: int, desc: ir.Value,
-                 bufs: ir.Value) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, plan: Plan, layout: Layout, vector_bits: int, desc: ir.Value, bufs: ir.Value
+    ) -> None:
         self.b, self.plan, self.form, self.layout = builder, plan, plan.form, layout
         self.vector_bits, self.desc, self.bufs = vector_bits, desc, bufs
         # F16C came with AVX: a target of 128 bits is taken to lack it.
@@ -77,9 +78,7 @@ class Frame:
                 else:
                     slot = b.load(b.gep(self.bufs, [self._word(word)]))
                     scope.address[key] = b.add(slot, self._word(word, 1))
-            elif word[0] == "step":
-                self.steps[word[1], word[2]] = self._word(word)
-            elif word[0] == "computed":
+            elif word[0] == "step" or word[0] == "computed":
                 self.steps[word[1], word[2]] = self._word(word)
             elif word[0] == "param":
                 self.known_scalars[word[1]] = self._parameter(word[1], self._word(word))
@@ -116,13 +115,15 @@ class Frame:
 
     def _bind(self, scope: Scope, axis: str, index: ir.Value) -> Scope:
         """Inside a serial loop: same lanes, one more axis bound."""
-        inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), scope.lane, scope.count, scope.mask,
-                      scope)
+        inner = Scope(
+            [], scope.bound | {axis}, self._moved(scope, axis, index), scope.lane, scope.count, scope.mask, scope
+        )
         inner.emitters = [self._emitter(inner, k, scope.n_lanes, dict(e.known)) for k, e in enumerate(scope.emitters)]
         return inner
 
-    def _bind_lanes(self, scope: Scope, axis: str, index: ir.Value, parts: int, splats: dict[Expr, ir.Value],
-                    count: ir.Value | None) -> Scope:
+    def _bind_lanes(
+        self, scope: Scope, axis: str, index: ir.Value, parts: int, splats: dict[Expr, ir.Value], count: ir.Value | None
+    ) -> Scope:
         """Inside a vector loop: lane l of part p stands for axis = index + p * lanes + l."""
         n = self.plan.lanes
         inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count, None, scope)

@@ -53,9 +53,11 @@ def lay_out(plan: Plan, block: int, n_blocks: int) -> Layout:
     contiguous = set()
     names: dict[Expr, str] = {}
     lines = [f"nest 1 {plan.kind} lanes {plan.lanes} unroll {plan.unroll}"]
-    lines += [f"outer {' '.join(axes[a] for a in plan.outer)} vector {axes.get(plan.vector or '')} "
-              f"cross {axes.get(plan.cross or '')} "
-              f"blocked {axes.get(plan.blocked or '')}"]
+    lines += [
+        f"outer {' '.join(axes[a] for a in plan.outer)} vector {axes.get(plan.vector or '')} "
+        f"cross {axes.get(plan.cross or '')} "
+        f"blocked {axes.get(plan.blocked or '')}"
+    ]
 
     def steps(key: Key, coefficients, item_size: int | None) -> str:
         parts = []

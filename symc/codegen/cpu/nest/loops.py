@@ -11,8 +11,14 @@ from symc.codegen.cpu.lanes import I64
 Values = list[ir.Value]
 
 
-def loop(b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int, carried: Sequence[ir.Value],
-         body: Callable[[ir.Value, Values], Values]) -> Values:
+def loop(
+    b: ir.IRBuilder,
+    start: ir.Value,
+    stop: ir.Value,
+    step: int,
+    carried: Sequence[ir.Value],
+    body: Callable[[ir.Value, Values], Values],
+) -> Values:
     """`for i in range(start, stop, step): carried = body(i, carried)`; the last `carried`.
 
     Tested at the end, behind a guard, so that a pass needs one branch.

@@ -69,11 +69,13 @@ class Memory:
             return self.gather(address, I64(ITEM_SIZE[dtype]), (), dtype, count)
         name = f"llvm.masked.load.{suffix_of(type_)}.p0"
         function = declare(self.b.module, name, type_, [POINTER, I32, mask.type, type_])
-        return self.b.call(function, [self.b.inttoptr(address, POINTER), I32(ITEM_SIZE[dtype]), mask,
-                                      ir.Constant(type_, None)])
+        return self.b.call(
+            function, [self.b.inttoptr(address, POINTER), I32(ITEM_SIZE[dtype]), mask, ir.Constant(type_, None)]
+        )
 
-    def store_row(self, value: ir.Value, address: ir.Value, dtype: str, count: ir.Value | None,
-                  mask: ir.Value | None) -> None:
+    def store_row(
+        self, value: ir.Value, address: ir.Value, dtype: str, count: ir.Value | None, mask: ir.Value | None
+    ) -> None:
         """n neighbours; with `count`, the first ones."""
         if count is None:
             self.b.store(value, self._pointer(address, value.type), align=ITEM_SIZE[dtype])
@@ -84,8 +86,14 @@ class Memory:
             function = declare(self.b.module, name, ir.VoidType(), [value.type, POINTER, I32, mask.type])
             self.b.call(function, [value, self.b.inttoptr(address, POINTER), I32(ITEM_SIZE[dtype]), mask])
 
-    def gather(self, address: ir.Value, step: ir.Value | None, offsets: Sequence[tuple[ir.Value, ir.Value]],
-               dtype: str, count: ir.Value | None) -> ir.Value:
+    def gather(
+        self,
+        address: ir.Value,
+        step: ir.Value | None,
+        offsets: Sequence[tuple[ir.Value, ir.Value]],
+        dtype: str,
+        count: ir.Value | None,
+    ) -> ir.Value:
         """Lane l from address + l * step + sum(stride * index[l]); lanes past `count` repeat the last one."""
         b, scalars = self.b, []
         for lane in range(self.v.n):
@@ -95,8 +103,15 @@ class Memory:
             scalars.append(self.load_one(self._element(address, at, step, offsets), dtype))
         return self.v.pack(scalars)
 
-    def scatter(self, value: ir.Value, address: ir.Value, step: ir.Value | None,
-                offsets: Sequence[tuple[ir.Value, ir.Value]], dtype: str, count: ir.Value | None) -> None:
+    def scatter(
+        self,
+        value: ir.Value,
+        address: ir.Value,
+        step: ir.Value | None,
+        offsets: Sequence[tuple[ir.Value, ir.Value]],
+        dtype: str,
+        count: ir.Value | None,
+    ) -> None:
         """The reverse of `gather`; lanes past `count` are not stored."""
         b = self.b
         if count is None:
@@ -112,8 +127,9 @@ class Memory:
 
         loop(b, I64(0), count, 1, [], one)
 
-    def _element(self, address: ir.Value, lane: ir.Value, step: ir.Value | None,
-                 offsets: Sequence[tuple[ir.Value, ir.Value]]) -> ir.Value:
+    def _element(
+        self, address: ir.Value, lane: ir.Value, step: ir.Value | None, offsets: Sequence[tuple[ir.Value, ir.Value]]
+    ) -> ir.Value:
         b = self.b
         if step is not None:
             address = b.add(address, b.mul(lane, step))

@@ -126,7 +126,9 @@ def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Pl
         if outer and form.extents[vector] <= SHORT_ROW:
             outer, blocked = outer[:-1], outer[-1]
     unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
-    return Plan(form, "lane", lanes, unroll, outer, vector, blocked, None, _row_vectors(form, lanes), stores, reason, cost)
+    return Plan(
+        form, "lane", lanes, unroll, outer, vector, blocked, None, _row_vectors(form, lanes), stores, reason, cost
+    )
 
 
 def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cost: float) -> Plan:
@@ -135,8 +137,11 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
     Where something costly (a square root for BatchNorm) or a short row is the same in all rows, the lanes run
     outside and the rows inside, else the rows are streamed one after the other.
     """
+
     def saved(sweep: str) -> float:
-        return sum(operation_cost(e) for e in form.every() if e.op not in ("load", "index") and sweep not in form.free(e))
+        return sum(
+            operation_cost(e) for e in form.every() if e.op not in ("load", "index") and sweep not in form.free(e)
+        )
 
     sweep = max(reversed(outer), key=lambda a: min(saved(a), 1.0) if form.extents[a] >= 4 else -1.0)
     outer = tuple(a for a in outer if a != sweep)
@@ -153,8 +158,9 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
 
 def _saved_by_scalars(form: Form, vector: str, sweep: str) -> float:
     """Work that is the same in all rows and all lanes: done once in any order of the loops."""
-    return sum(operation_cost(e) for e in form.every()
-               if e.op not in ("load", "index") and not form.free(e) & {vector, sweep})
+    return sum(
+        operation_cost(e) for e in form.every() if e.op not in ("load", "index") and not form.free(e) & {vector, sweep}
+    )
 
 
 def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
@@ -173,7 +179,9 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
     reason = "each reduction along its own axes, then the stores" if form.reduce_axes else "no axis to vectorise"
     unroll = 4 if _weight(form) <= 3 else 2
     outer, blocked = (axes[:-1], axes[-1]) if axes else (axes, None)
-    return Plan(form, kind, lanes if used else 1, unroll, outer, None, blocked, None, vectors, _group(form, loops), reason, cost)
+    return Plan(
+        form, kind, lanes if used else 1, unroll, outer, None, blocked, None, vectors, _group(form, loops), reason, cost
+    )
 
 
 def _plan_ordered(form: Form, lanes: int) -> Plan:
@@ -251,7 +259,8 @@ def _access_cost(form: Form, access: Access, free: frozenset[str], lanes: int, v
     lane = next((v for v in vectors if v in free), None)
     is_gather = lane is not None and (
         any(lane in form.free(e) for _, e in access.computed)
-        or (access.stride(lane) != 0 and not _is_contiguous(access, lane)))
+        or (access.stride(lane) != 0 and not _is_contiguous(access, lane))
+    )
     if is_gather:
         return _GATHER * _trips(form, free)
     return _vectors(form, free, lanes, vectors) * 0.5

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from symc.codegen.cpu.nest.form import Form, form_of
+from symc.codegen.cpu.nest.form import form_of
 from symc.codegen.cpu.nest.layout import lay_out
-from symc.codegen.cpu.nest.plan import Plan, plan_form, split
+from symc.codegen.cpu.nest.plan import plan_form, split
 from symc.codegen.cpu.nest.source import build_function, source_text
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Axis, Expr, free_axes, walk
+from symc.loopir.expr import Expr, free_axes, walk
 from symc.loopir.kernel import Buffer, Nest, Store, loads_of
 
 
@@ -47,8 +47,10 @@ def _can_join(group: list[Store], store: Store) -> bool:
     together = [*group, store]
     if any(s.mode == "add" or any(isinstance(i, Expr) for i in s.index) for s in together):
         return False
-    if any(not set(s.axes) <= {a for i in s.index for a in i.axes()} | {a for a in s.axes if a.extent == 1}
-           for s in together):
+    if any(
+        not set(s.axes) <= {a for i in s.index for a in i.axes()} | {a for a in s.axes if a.extent == 1}
+        for s in together
+    ):
         return False
     for earlier in group:
         if earlier.buffer == store.buffer or earlier.buffer in _buffers_read(store):
@@ -73,8 +75,10 @@ def _check_in_place(store: Store) -> None:
     reduced = {x for e in walk(store.value) if e.op == "reduce" for x in loads_of(e.args[0])}
     for e in loads_of(store.value):
         if e.data[0] == store.buffer and (e.data[1] != store.index or e in reduced):
-            raise CodegenError(f"scheduling {store}: it overwrites {store.buffer}, which it also reads at "
-                               f"{e}; expected reads at the stored index only; store into another buffer")
+            raise CodegenError(
+                f"scheduling {store}: it overwrites {store.buffer}, which it also reads at "
+                f"{e}; expected reads at the stored index only; store into another buffer"
+            )
 
 
 def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:

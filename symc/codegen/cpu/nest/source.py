@@ -12,13 +12,13 @@ from symc.codegen.cpu.nest.plan import Plan
 def function_text(plan: Plan, layout: Layout) -> str:
     """The Python function, for example
 
-        def kernel(chunk, n_chunks, desc, bufs):
-            n_a0 = desc[0]
-            n_units = n_a0 * n_blocks
+    def kernel(chunk, n_chunks, desc, bufs):
+        n_a0 = desc[0]
+        n_units = n_a0 * n_blocks
+        ...
+        for unit in range(first, last):
+            body(desc, bufs, a0, low, high)
             ...
-            for unit in range(first, last):
-                body(desc, bufs, a0, low, high)
-                ...
     """
     outer = [layout.axes[a] for a in plan.outer]
     counters = [*outer, *(["block"] if plan.blocked else [])]
@@ -26,10 +26,16 @@ def function_text(plan: Plan, layout: Layout) -> str:
     lines = ["def kernel(chunk, n_chunks, desc, bufs):"]
     lines += [f"    n_{layout.axes[a]} = desc[{layout.at['extent', a]}]" for a in plan.outer]
     if plan.blocked:
-        lines += [f"    block_size = desc[{layout.at['block',]}]", f"    n_blocks = desc[{layout.at['n_blocks',]}]",
-                  f"    n_blocked = desc[{layout.at['extent', plan.blocked]}]"]
-    lines += [f"    n_units = {' * '.join(limits[c] for c in counters) or '1'}",
-              "    first = chunk * n_units // n_chunks", "    last = (chunk + 1) * n_units // n_chunks"]
+        lines += [
+            f"    block_size = desc[{layout.at['block',]}]",
+            f"    n_blocks = desc[{layout.at['n_blocks',]}]",
+            f"    n_blocked = desc[{layout.at['extent', plan.blocked]}]",
+        ]
+    lines += [
+        f"    n_units = {' * '.join(limits[c] for c in counters) or '1'}",
+        "    first = chunk * n_units // n_chunks",
+        "    last = (chunk + 1) * n_units // n_chunks",
+    ]
     if counters:
         lines += ["    rest = first"]
     for name in reversed(counters):
@@ -37,8 +43,12 @@ def function_text(plan: Plan, layout: Layout) -> str:
     arguments = ", ".join(["desc", "bufs", *outer])
     lines += ["    for unit in range(first, last):"]
     if plan.blocked:
-        lines += ["        low = block * block_size", "        high = low + block_size",
-                  "        if high > n_blocked:", "            high = n_blocked"]
+        lines += [
+            "        low = block * block_size",
+            "        high = low + block_size",
+            "        if high > n_blocked:",
+            "            high = n_blocked",
+        ]
         arguments += ", low, high"
     lines += [f"        body({arguments})"]
     indent = "        "
@@ -52,10 +62,15 @@ def function_text(plan: Plan, layout: Layout) -> str:
 
 def source_text(plan: Plan, layout: Layout, nest_text: str) -> str:
     """Header and function. Extents and strides are those of the first nest that had this structure."""
-    lines = ["What it computes (buffers and extents of one use; the code holds for all):", *nest_text.splitlines(), "",
-             f"Schedule: {plan.kind}, {plan.reason}", "",
-             "Structure: e* are values, a* axes; [a0:1 a1:s] steps by one element along a0, by a run-time stride along a1",
-             *layout.structure.splitlines()]
+    lines = [
+        "What it computes (buffers and extents of one use; the code holds for all):",
+        *nest_text.splitlines(),
+        "",
+        f"Schedule: {plan.kind}, {plan.reason}",
+        "",
+        "Structure: e* are values, a* axes; [a0:1 a1:s] steps by one element along a0, by a run-time stride along a1",
+        *layout.structure.splitlines(),
+    ]
     for key, place in layout.at.items():
         if key[0] in ("extent", "block", "n_blocks"):
             lines.append(f"desc[{place}]: {key[0]} {layout.axes[key[1]] if len(key) > 1 else ''}".rstrip())

@@ -27,9 +27,13 @@ class TileBody(Body):
         self.prepare(scope, self.form.roots)
         v = self.vector
         splats = self._splats(scope, v, self.form.roots)
-        crossing = [e for e, a in self.form.loads.items()
-                    if (e, self.plan.cross) in self.layout.contiguous and (e, self.plan.vector) in self.steps
-                    and (e, self.plan.vector) not in self.layout.contiguous]
+        crossing = [
+            e
+            for e, a in self.form.loads.items()
+            if (e, self.plan.cross) in self.layout.contiguous
+            and (e, self.plan.vector) in self.steps
+            and (e, self.plan.vector) not in self.layout.contiguous
+        ]
         tiles = {e: self._tile_memory(self.form.loads[e].dtype) for e in crossing}
 
         along_outside = self.plan.blocked == self.plan.vector
@@ -60,8 +64,16 @@ class TileBody(Body):
         memory.align = 64
         return self.b.ptrtoint(memory, I64)
 
-    def _one_tile(self, scope: Scope, splats: dict[Expr, ir.Value], tiles: dict[Expr, ir.Value], cross: ir.Value,
-                  index: ir.Value, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
+    def _one_tile(
+        self,
+        scope: Scope,
+        splats: dict[Expr, ir.Value],
+        tiles: dict[Expr, ir.Value],
+        cross: ir.Value,
+        index: ir.Value,
+        n_cross: ir.Value | None,
+        n_along: ir.Value | None,
+    ) -> None:
         b, n, plan = self.b, self.plan.lanes, self.plan
         assert plan.vector is not None and plan.cross is not None
         v = self.vector
