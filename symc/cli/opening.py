@@ -55,7 +55,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="shape of an input; repeatable",
     )
     group.add_argument(
-        "--batch", type=positive, metavar="N", help="first extent of every input, instead of the usual one"
+        "--batch", type=positive, metavar="N", help="first extent of every input"
     )
     group.add_argument(
         "--seed",
@@ -188,10 +188,9 @@ def _shaped(opened: Opened, given: Mapping[str, FullShape], batch: int | None) -
     for name in given:
         if name not in arguments:
             raise UsageError(f"{model.name} has no input {name!r}; it has {', '.join(model.inputs())}")
-    shapes = {**model.declared_shapes(), **model.shapes}
+    shapes = {**model.declared_shapes(), **model.shapes, **given}
     if batch is not None:
         shapes = {n: (batch, *s[1:]) for n, s in shapes.items()}
-    shapes |= given
     inferred = dict(zip(arguments, model.symbol.infer_shape_partial(**shapes)[0]))
     shapes |= {n: inferred[n] for n in model.inputs() if n not in shapes and inferred[n] and 0 not in inferred[n]}
     return replace(opened, model=model.with_shapes(shapes))

@@ -74,7 +74,7 @@ def param(
 
 
 @functools.cache
-def params_of(cls: type) -> dict[str, Param]:
+def params_of(cls: Any) -> dict[str, Param]:
     """The declared parameters of an operator class, in order."""
     hints = typing.get_type_hints(cls)
     return {

@@ -55,13 +55,12 @@ class Model:
         return self.with_shapes({n: (batch, *shape[1:]) for n, shape in self.shapes.items()})
 
     def inputs(self) -> list[str]:
-        """Arguments that a prediction must be given: neither parameters nor labels.
+        """Arguments that a prediction must be given: those with a shape, and what is neither label nor parameter.
 
-        Without parameters at hand, a parameter is what operators use as one (weight, bias, gamma ...).
+        A parameter is what there is an array for, or what operators use as one (weight, bias, gamma ...).
         """
-        known = self.arg_params or self._used_as_parameters()
-        labels = self.labels()
-        return [n for n in self.symbol.list_arguments() if n in self.shapes or (n not in known and n not in labels)]
+        others = {*self.arg_params, *self._used_as_parameters(), *self.labels()}
+        return [n for n in self.symbol.list_arguments() if n in self.shapes or n not in others]
 
     def declared_shapes(self) -> dict[str, FullShape]:
         """Shapes that input variables declare themselves (`__shape__`), where fully known."""
@@ -82,6 +81,10 @@ class Model:
                 raise ArgumentError(f"model {self.name}: no input {name!r}; its arguments are {_listed(names)}")
         args, outs, states = self.symbol.infer_shape_partial(**self.shapes)
         unknown = [n for n, shape in zip(names, args) if not shape or 0 in shape]  # MXNet's spelling of unknown
+        stored = {n: self.arg_params[n].shape for n in unknown if n in self.arg_params}
+        if stored:  # operators do not decide it (x * w); elsewhere a wrong parameter must not decide anything
+            args, outs, states = self.symbol.infer_shape_partial(**self.shapes, **stored)
+            unknown = [n for n, shape in zip(names, args) if n not in stored and (not shape or 0 in shape)]
         if unknown:
             raise ShapeError(
                 f"model {self.name}: the shapes of {_listed(unknown)} cannot be inferred from "

@@ -1,0 +1,1 @@
+"""The passes, one file each; pipeline.py is the table of contents."""

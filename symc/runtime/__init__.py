@@ -1,0 +1,1 @@
+"""Running: programs, instances, the native runner and its threads, reports, artifacts."""

@@ -22,7 +22,7 @@ from symc.loopir.expr import Axis, Expr, cast, const, load, prim, select
 from symc.loopir.interpret import convert
 from symc.loopir.prims import PRIMS
 
-I = Axis("i", 1)
+POSITION = Axis("i", 1)
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FLOATS = ("float32", "float64")
 UNARY_FLOAT = [n for n, p in PRIMS.items() if p.arity == 1 and n != "not"]
@@ -83,7 +83,7 @@ def evaluate(exprs: list[Expr], arrays: dict[str, np.ndarray], lanes: int, targe
 
 
 def variable(name: str, dtype: str) -> Expr:
-    return load(name, (I,), dtype)
+    return load(name, (POSITION,), dtype)
 
 
 def ulp_distance(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -284,7 +284,7 @@ def test_bool_arithmetic() -> None:
     x, y = (a.ravel() for a in np.meshgrid([False, True], [False, True]))
     vx, vy = variable("x", "bool"), variable("y", "bool")
     exprs = [prim(n, vx, vy) for n in ("and", "or", "add", "mul", "maximum", "minimum", "eq", "ne", "lt")]
-    got = evaluate(exprs + [prim("not", vx)], {"x": x, "y": y}, 4, host_target())
+    got = evaluate([*exprs, prim("not", vx)], {"x": x, "y": y}, 4, host_target())
     for expr, a in zip(exprs, got):
         np.testing.assert_array_equal(a, PRIMS[expr.op].meaning(x, y), err_msg=expr.op)
     np.testing.assert_array_equal(got[-1], ~x)
@@ -357,9 +357,9 @@ def test_shared_expressions_are_emitted_once() -> None:
 def test_float_only_primitives_reject_integers() -> None:
     builder = ir.IRBuilder(ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), ()), "f").append_basic_block())
     emitter = VectorEmitter(builder, 1, lambda e: ir.Constant(ir.IntType(32), 1))
-    with pytest.raises(CodegenError, match="exp.*int32"):
+    with pytest.raises(CodegenError, match=r"exp.*int32"):
         emitter.value(prim("exp", variable("x", "int32")))
-    with pytest.raises(CodegenError, match="sub.*bool"):
+    with pytest.raises(CodegenError, match=r"sub.*bool"):
         VectorEmitter(builder, 1, lambda e: ir.Constant(I1, 1)).value(
             prim("sub", variable("b", "bool"), const(True, "bool"))
         )

@@ -87,11 +87,13 @@ def test_activations_neither_vanish_nor_explode(name, size):
 
 def test_executor_lists_missing_and_wrong_parameters():
     model = models.get("mlp").with_seed(0)
+    params = {n: a for n, a in model.arg_params.items() if n not in ("fc1_bias", "fc3_weight")}
+    few = model.with_params({**params, "odd": mx.nd.zeros((1,))}, {})
     with pytest.raises(ArgumentError, match="2 parameters are missing: fc1_bias, fc3_weight; given but not used: odd"):
-        params = {n: a for n, a in model.arg_params.items() if n not in ("fc1_bias", "fc3_weight")}
-        model.with_params({**params, "odd": mx.nd.zeros((1,))}, {}).executor()
+        few.executor()
+    wrong = model.with_params({**model.arg_params, "fc1_bias": mx.nd.zeros((3,))}, {})
     with pytest.raises(ArgumentError, match=r"fc1_bias has shape \(3,\), expected \(128,\)"):
-        model.with_params({**model.arg_params, "fc1_bias": mx.nd.zeros((3,))}, {}).executor()
+        wrong.executor()
 
 
 def test_shapes_that_do_not_decide_are_named():

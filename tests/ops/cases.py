@@ -1,9 +1,9 @@
-"""What a test case of an operator is, and the arrays it is run on; used by every runner (reference, compiled, MXNet)."""
+"""What a test case of an operator is, and the arrays it runs on; used by every runner (reference, compiled, MXNet)."""
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
@@ -62,7 +62,10 @@ class Case:
             n = int(np.prod(shape))
             values = np.resize(np.roll(np.array(self.points, "float64"), -k), n).reshape(shape)
         elif dtype.startswith("float"):
-            values = np.round(random.uniform(low, high, shape) * 64) / 64 + 1 / 256
+            # Distinct within an array and between arrays, and never 0: no accidental ties.
+            n = int(np.prod(shape))
+            places = (random.permutation(n) + 0.5 + 0.1 * (k + 1)) / (n + 1)
+            values = (low + (high - low) * places).reshape(shape)
         elif dtype == "bool":
             values = random.randint(0, 2, shape)
         else:
@@ -73,4 +76,4 @@ class Case:
 
 def over_dtypes(case: Case, dtypes: Tuple[str, ...]) -> List[Case]:
     """The case repeated for several dtypes."""
-    return [Case(case.op, case.shapes, case.params, d, case.domain, case.points, case.grads, case.smooth) for d in dtypes]
+    return [replace(case, dtypes=d) for d in dtypes]

@@ -38,7 +38,7 @@ CASES = [
     ),
     *(Case(f"broadcast_{name}", ((7, 1), (1, 7)), points=EDGES, smooth=False) for name in ARITHMETIC.split()),
     *(Case(elementwise(name), ((3, 4), (3, 4)), points=(1, 2, 2, 3, 3), smooth=False) for name in PREDICATES.split()),
-    *(Case(elementwise(name), ((6,), (6,)), points=(1, 2, 2, 3, 3, 3), smooth=False) for name in ("maximum", "minimum")),
+    *(Case(name, ((6,), (6,)), points=(1, 2, 2, 3, 3, 3), smooth=False) for name in ("_maximum", "_minimum")),
     *(
         c
         for name in (*SCALARS, *(f"_{p}_scalar" for p in PREDICATES.split()))

@@ -44,7 +44,8 @@ def _axes(x: np.ndarray, axis: object = None, exclude: bool = False, **_: object
 
 def _reduction(function):
     def oracle(x: np.ndarray, keepdims: bool = False, **params: object) -> np.ndarray:
-        found = function(x, axis=_axes(x, **params), keepdims=keepdims, **{k: v for k, v in params.items() if k == "ord"})
+        order = {k: v for k, v in params.items() if k == "ord"}
+        found = function(x, axis=_axes(x, **params), keepdims=keepdims, **order)
         return found if np.ndim(found) else np.reshape(found, (1,))
 
     return oracle

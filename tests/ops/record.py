@@ -49,11 +49,14 @@ def run(mx, case, blob: Blob) -> dict:
     try:
         params = {k: v for k, v in case.params.items() if k != "num_args"}
         symbol = find(mx, case.op)(*map(mx.sym.Variable, names), **params)
+        asked = [k for k in asked if names[k] in symbol.list_arguments()]
+        given = {n: mx.nd.array(a, dtype=a.dtype) for n, a in zip(names, arrays)}
         executor = symbol.bind(
             mx.cpu(),
-            args={n: mx.nd.array(a, dtype=a.dtype) for n, a in zip(names, arrays)},
+            args={n: given[n] for n in symbol.list_arguments()},
             args_grad={names[k]: mx.nd.zeros(arrays[k].shape, dtype=arrays[k].dtype) for k in asked},
-            grad_req={n: "write" if k in asked else "null" for k, n in enumerate(names)},
+            grad_req={n: "write" if n in [names[k] for k in asked] else "null" for n in symbol.list_arguments()},
+            aux_states={n: given[n] for n in symbol.list_auxiliary_states()},
         )
         outs = [o.asnumpy() for o in executor.forward(is_train=bool(asked))]
         found = {"outs": [blob.add(o) for o in outs]}

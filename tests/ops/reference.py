@@ -26,7 +26,9 @@ def make_op(name: str, params: Mapping[str, object] | None = None) -> Op:
     return cls.create(params or {})
 
 
-def single_node(op: Op, shapes: Sequence[tuple[int, ...] | None], dtypes: Sequence[str], training: bool = False) -> Graph:
+def single_node(
+    op: Op, shapes: Sequence[tuple[int, ...] | None], dtypes: Sequence[str], training: bool = False
+) -> Graph:
     """The graph of one operator over inputs named as its arguments, with all facts inferred."""
     g = GraphBuilder(training=training)
     ins, _ = op.infer_shape(list(shapes), [None] * len(op.result_names()))
@@ -41,7 +43,8 @@ def with_gradients(graph: Graph, wanted: Sequence[str]) -> Graph:
     flowing: dict[Value, list[Value]] = {}
     for k, o in enumerate(graph.outputs):
         if o.value.node.op is not None and not o.value.node.op.is_loss:
-            flowing.setdefault(o.value, []).append(g.input(f"head{k}", g.shape(o.value), g.dtype(o.value), "head_gradient"))
+            head = g.input(f"head{k}", g.shape(o.value), g.dtype(o.value), "head_gradient")
+            flowing.setdefault(o.value, []).append(head)
     for node in reversed(graph.nodes):
         if node.op is None:
             continue

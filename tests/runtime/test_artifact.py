@@ -148,7 +148,7 @@ def test_saving_leaves_nothing_behind_when_it_fails(tmp_path):
         artifact.save(tmp_path / "net.symc", network(), {"fc_weight": parameters()["fc_weight"]}, {}, SHAPES)
     with pytest.raises(SymcError, match="writing"):
         write_container(tmp_path / "no" / "net.symc", {}, {SYMBOL: b"{}"})
-    with pytest.raises(ArgumentError, match="'../evil' is not a part"):
+    with pytest.raises(ArgumentError, match=r"'\.\./evil' is not a part"):
         write_container(tmp_path / "net.symc", {}, {"../evil": b""})
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".symc"] == []
 
@@ -156,7 +156,7 @@ def test_saving_leaves_nothing_behind_when_it_fails(tmp_path):
 # -- damage is found ------------------------------------------------------------------------------------------------
 
 
-def refused(path: Path, match: str = "") -> str:
+def refused(path: Path, match: str | None = None) -> str:
     with pytest.raises(FormatError, match=match) as caught:
         artifact.load(path)
     assert str(path) in str(caught.value)
@@ -166,7 +166,7 @@ def refused(path: Path, match: str = "") -> str:
 def test_every_truncation(original, tmp_path):
     data = original[0].read_bytes()
     target = tmp_path / "cut.symc"
-    for size in {*range(0, 64), *range(0, len(data), 97), len(data) - 1, len(data) - 22}:
+    for size in {*range(64), *range(0, len(data), 97), len(data) - 1, len(data) - 22}:
         target.write_bytes(data[:size])
         refused(target, "end of archive")
 
@@ -175,7 +175,7 @@ def test_bit_flips_anywhere(original, tmp_path):
     data = bytearray(original[0].read_bytes())
     target = tmp_path / "flipped.symc"
     rng = random.Random(0)
-    headers = [*range(0, 200), *range(len(data) - 1200, len(data))]
+    headers = [*range(200), *range(len(data) - 1200, len(data))]
     for position in headers + [rng.randrange(len(data)) for _ in range(400)]:
         bit = 1 << rng.randrange(8)
         data[position] ^= bit
@@ -281,11 +281,11 @@ def test_parts_that_are_not_what_they_should_be(original, tmp_path):
     path, target = original[0], tmp_path / "net.symc"
     refused(changed(path, target, symbol__json=b"\xff"), "symbol.json: byte 0 is not UTF-8")
     refused(changed(path, target, symbol__json=b"{"), "symbol.json: not a symbol")
-    refused(changed(path, target, weights__params=b"\0" * 100), "weights.params: magic number 0x0")
+    refused(changed(path, target, weights__params=b"\0" * 100), "weights.params: .* magic number 0x0, expected 0x112")
     refused(changed(path, target, golden__params=b""), "golden.params")
     arrays = tmp_path / "odd.params"
     mx.nd.save(str(arrays), {"odd": mx.nd.zeros((1,))})
-    refused(changed(path, target, weights__params=arrays.read_bytes()), "array 'odd', expected names that begin with arg:")
+    refused(changed(path, target, weights__params=arrays.read_bytes()), "array 'odd', expected names .* arg:")
     refused(changed(path, target, golden__params=arrays.read_bytes()), "expected names that begin with in: or out:")
 
 
@@ -354,7 +354,7 @@ def test_another_key_is_no_proof(original, tmp_path):
     assert artifact.load(original[0], key=other, trust=True).objects
 
 
-def test_changed_code_with_a_right_manifest_loses_the_proof(original, tmp_path):
+def test_changed_code_with_a_right_manifest_loses_the_proof(original, tmp_path, monkeypatch):
     path, key = original
     container = read_container(path)
     kernel = next(n for n in container.parts if n.startswith("kernels/"))
@@ -362,10 +362,12 @@ def test_changed_code_with_a_right_manifest_loses_the_proof(original, tmp_path):
     target = tmp_path / "net.symc"
     write_container(target, facts, {**container.parts, kernel: b"\x90" * 64})
     assert not artifact.load(target).objects
-    # ... also when the old MAC is put back in.
-    forged = read_container(target)
-    assert not forged.is_signed_with(read_key(key))
-    assert container.is_signed_with(read_key(key))
+    with monkeypatch.context() as patch:  # ... also with the MAC of the right file
+        patch.setattr("symc.runtime.artifact._mac", lambda *_: container.mac.encode())
+        write_container(target, facts, {**container.parts, kernel: b"\x90" * 64}, b"no key")
+    assert read_container(target).mac == container.mac and container.is_signed_with(read_key(key))
+    with pytest.raises(TrustError, match="signed with another key"):
+        artifact.load(target, key=key)
 
 
 def test_code_for_another_machine_is_compiled_anew(original, tmp_path):

@@ -1,0 +1,1 @@
+"""Kernels for the CPU: decide (schedule), print (emit), compile, load."""

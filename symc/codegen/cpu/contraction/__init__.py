@@ -1,4 +1,29 @@
-"""Matrix products and convolutions on the CPU: one register-tiled kernel for each structure, extents at run time."""
+"""Matrix products and convolutions on the CPU: few kernels around register tiles, every extent at run time.
+
+    forward, data gradient   `forward.py`: tiles of pixels x panels of channels, packed weights, offset tables
+    weight gradient          `weight_gradient.py`: tiles of output channels x panels of (tap, channel), nothing packed
+    depthwise, all three     `depthwise.py`
+
+`tables.py` answers padding, stride, dilation and batch; `epilogue.py` and `stores.py` what happens to the sums;
+`shapes.py` and `schedule.py` decide.
+
+Measured on one thread of a Zen 4 (117 GFLOP/s FMA peak at 512 and at 256 bits), % of that peak, nominal flops; more
+than 100 is possible because taps in the padding are skipped.  Batch 1 forward, batch 8 gradients:
+
+    layer               forward 512 / 256   data gradient       weight gradient
+    7x7s2 3 -> 64            96 / 96                                56 / 65
+    56x56 3x3 64             97 / 98          93 / 95               87 / 77
+    28x28 3x3 128           101 / 99          96 / 95               94 / 81
+    14x14 3x3 256           107 / 102        106 / 104             100 / 84
+    7x7 3x3 512             104 / 87         115 / 110             105 / 80
+    3x3s2 64 -> 128          99 / 97          88 / 90               90 / 79
+    1x1s2 64 -> 128          89 / 85          42 / 46               89 / 75
+    56x56 1x1 64 -> 256      91 / 88          66 / 70               82 / 63
+    14x14 1x1 1024 -> 256    98 / 95          87 / 87               89 / 75
+    7x7 1x1 512 -> 2048      96 / 82          96 / 94               83 / 60
+
+The same layers with physically padded inputs (no tap outside, so nothing for the table to skip) run 0 to 9 % slower.
+"""
 
 from .packing import Packing
 from .schedule import can_store, gradient_buffer, is_depthwise, packing, schedule_contraction, why_not_store

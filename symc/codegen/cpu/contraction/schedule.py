@@ -26,7 +26,7 @@ CHUNK_FLOPS = 1_600_000  # about 20 us of one core
 CHUNK_BYTES = 400_000  # about 20 us of memory traffic
 LARGE_CHUNK_FLOPS = 16_000_000
 ENOUGH_CHUNKS, MAX_CHUNKS = 16, 32  # 16 instead of 32 chunks: 1 to 3 % faster on ResNet-18's layers
-GRADIENT_TILES_FROM_MEMORY = 16  # 3 bytes a cycle instead of 12 for one 8 x 2 tile at a time
+GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
 
 
 def schedule_contraction(c: Contraction, target: Target) -> KernelCall:

@@ -32,10 +32,10 @@ from .tables import Geometry, source_offsets
 BLOCK_PIXELS = 128  # a panel of x fills half of L1: 16 KB for 2 vectors of 512 bits
 STACK_TILES = 32  # tiles whose totals are on the stack at once: 48 KB for 24 vectors of 512 bits
 
-# The table leads to pixels that no hardware prefetcher expects.  Into L2, because L1 has no room: 56x56x64 81 -> 94 %,
-# 28x28x128 89 -> 99 %, pointwise 64 -> 256 53 -> 81 % of peak.
-PREFETCH_PIXELS = 32
-PREFETCH_FROM_BYTES = 768  # fewer sums a pixel leave no issue slots for it
+# The table leads to pixels that no hardware prefetcher expects, so the next block is asked for while this one is
+# summed; into L2, because L1 has no room.  Share of the peak without and with, 8 images, 512 and 256 bits:
+# 7x7s2 stem 43 -> 60 and 45 -> 69 %, 56x56x64 81 -> 86 and 60 -> 77 %, 14x14x256 103 -> 103 and 86 -> 81 %.
+PREFETCH_PIXELS = BLOCK_PIXELS
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -139,7 +139,7 @@ def pixel_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, is_mer
         elements = taps[border][:, :, None] + np.arange(g.channels)
         borders.append(np.where(taps[border][:, :, None] < 0, -1, elements).reshape(len(border), width * g.channels))
     counts = [len(a) + len(b) for a, b in zip(pixels[::2], pixels[1::2])]
-    pixels.append(np.zeros((PREFETCH_PIXELS, 2), int))  # read by the last prefetches
+    pixels.append(np.zeros((PREFETCH_PIXELS, 2), int))  # read ahead of the last block
     return PixelTables(np.concatenate(pixels).astype(np.int32),
                        np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
                        np.concatenate(borders).astype(np.int32))
@@ -286,9 +286,8 @@ def _sum_block(dtype: str, tile: Tile) -> Any:
         def pixel(index: Any, sums: list[Any]) -> list[Any]:
             entry = simd.at(entries, b.mul(index, i64(8)))
             factors = simd.at(dy_at, b.mul(simd.load_int32(entry, 1), i64(simd.item_bytes)))
-            if tile.rows * tile.vectors * simd.vector_bytes >= PREFETCH_FROM_BYTES:
-                later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 1)
-                simd.prefetch(simd.at(dy_at, b.mul(later, i64(simd.item_bytes))), PREFETCH_L2)
+            later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 1)
+            simd.prefetch(simd.at(dy_at, b.mul(later, i64(simd.item_bytes))), PREFETCH_L2)
             values = simd.at(x_at, b.mul(index, i64(tile.columns * simd.item_bytes)))
             columns = [simd.load(simd.at(values, v * simd.vector_bytes)) for v in range(tile.vectors)]
             result = []

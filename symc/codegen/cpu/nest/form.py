@@ -6,7 +6,7 @@ two axes that every access walks like one become one: a sum over a dense (2, 3, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from symc.core.dtypes import ITEM_SIZE
@@ -127,7 +127,7 @@ def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
             s.value,
             tuple(a.name for a in s.axes),
             s.mode == "add",
-            _private_axes(s),
+            private_axes(s),
         )
         for s in renamed
     )
@@ -142,7 +142,7 @@ def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
         {e: _linear(e.data, 1) for e in every if e.op == "index"},
         {e: tuple(a.name for a in e.data[1]) for e in every if e.op == "reduce"},
     )  # fmt: skip
-    return _merge_axes(_drop_axes(form, {name for name, extent in extents.items() if extent == 1}))
+    return _merge_axes(_without_axes(form, {name for name, extent in extents.items() if extent == 1}, {}))
 
 
 class _Renamer:
@@ -202,7 +202,7 @@ def _access(buffer: Buffer, index: Sequence[Affine | Expr]) -> Access:
     return Access(buffer.name, buffer.dtype, _linear(total, size), tuple(computed))
 
 
-def _private_axes(store: Store) -> frozenset[str]:
+def private_axes(store: Store) -> frozenset[str]:
     """Axes whose different values never write the same element, whatever the other axes do.
 
     True of all axes of an index component that is a mixed radix number (2 * i + j with j < 2, but not i + j).
@@ -221,11 +221,6 @@ def _private_axes(store: Store) -> frozenset[str]:
     return frozenset(private)
 
 
-def _drop_axes(form: Form, gone: set[str]) -> Form:
-    """Without axes that are always 0."""
-    return _map_form(form, lambda c: {a: s for a, s in c.items() if a not in gone}, gone, {})
-
-
 def _merge_axes(form: Form) -> Form:
     """before: for i<2, j<3: y[3*i + j] = x[3*i + j]      after: for j<6: y[j] = x[j]"""
     merged = True
@@ -237,7 +232,7 @@ def _merge_axes(form: Form) -> Form:
                 for c in form.linears()
             ):
                 product = form.extents[outer] * form.extents[inner]
-                form = _map_form(form, lambda c: {a: s for a, s in c.items() if a != outer}, {outer}, {inner: product})
+                form = _without_axes(form, {outer}, {inner: product})
                 merged = True
                 break
     return form
@@ -264,13 +259,11 @@ def _are_adjacent(store: StoreForm, outer: str, inner: str) -> bool:
     return axes.index(inner) == axes.index(outer) + 1 and (outer in private) == (inner in private)
 
 
-def _map_form(
-    form: Form, coefficients: Callable[[Mapping[str, int]], dict[str, int]], gone: set[str], extents: Mapping[str, int]
-) -> Form:
-    """The form with the axes `gone` removed, tables rewritten and some extents replaced."""
+def _without_axes(form: Form, gone: set[str], extents: Mapping[str, int]) -> Form:
+    """The form with the axes `gone` removed everywhere and some extents replaced."""
 
     def linear(old: Linear) -> Linear:
-        return Linear(coefficients(old.coefficients), old.constant)
+        return Linear({a: s for a, s in old.coefficients.items() if a not in gone}, old.constant)
 
     def access(old: Access) -> Access:
         return Access(old.buffer, old.dtype, linear(old.linear), old.computed)

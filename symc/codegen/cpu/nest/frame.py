@@ -53,7 +53,8 @@ class Frame:
         self.scalar = Lanes(builder, 1, self.has_half)
         self.vector = Lanes(builder, plan.lanes, self.has_half)
         self.steps: dict[tuple[Key, str], ir.Value] = {}
-        self.targets = {k: s for k, s in enumerate(plan.form.stores)}
+        self.computed_strides: dict[tuple[Key, int], ir.Value] = {}
+        self.targets = dict(enumerate(plan.form.stores))
         self.block = I64(0), I64(0)
         self.extent = {axis: self._word(("extent", axis)) for axis in layout.axes}
 
@@ -78,8 +79,10 @@ class Frame:
                 else:
                     slot = b.load(b.gep(self.bufs, [self._word(word)]))
                     scope.address[key] = b.add(slot, self._word(word, 1))
-            elif word[0] == "step" or word[0] == "computed":
+            elif word[0] == "step":
                 self.steps[word[1], word[2]] = self._word(word)
+            elif word[0] == "computed":
+                self.computed_strides[word[1], word[2]] = self._word(word)
             elif word[0] == "param":
                 self.known_scalars[word[1]] = self._parameter(word[1], self._word(word))
         for key, axis in self.layout.contiguous:
@@ -159,7 +162,7 @@ class Frame:
             address = b.add(address, b.mul(I64(part * scope.n_lanes), step))
         varying = []
         for k, (_, index) in enumerate(access.computed):
-            stride = self.steps[key, k]
+            stride = self.computed_strides[key, k]
             if scope.lane and scope.lane in self.form.free(index):
                 varying.append((stride, scope.emitters[part].value(index)))
             else:

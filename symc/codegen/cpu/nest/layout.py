@@ -6,16 +6,15 @@ The text holds all that the code depends on: loops, expressions, dtypes, and how
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
 
 from symc.codegen.cpu.nest.form import Access
 from symc.codegen.cpu.nest.plan import Plan
 from symc.codegen.kernel import Ref, Word
 from symc.loopir.expr import Expr, operands_of
 
-Key = Union[Expr, int]  # a load or an index value; or the number of a store
+Key = Expr | int  # a load or an index value; or the number of a store
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,6 @@ class Layout:
     at: dict[tuple, int]
     contiguous: frozenset[tuple[Key, str]]  # accesses that step by exactly one element along a lane axis
     structure: str
-
-
-def stores_of(plan: Plan) -> dict[int, Access]:
-    """The targets of the stores, by number."""
-    return dict(enumerate(s.access for s in plan.form.stores))
 
 
 def lay_out(plan: Plan, block: int, n_blocks: int) -> Layout:
@@ -59,7 +53,7 @@ def lay_out(plan: Plan, block: int, n_blocks: int) -> Layout:
         f"blocked {axes.get(plan.blocked or '')}"
     ]
 
-    def steps(key: Key, coefficients, item_size: int | None) -> str:
+    def steps(key: Key, coefficients: Mapping[str, int], item_size: int | None) -> str:
         parts = []
         for axis, name in axes.items():
             step = coefficients.get(axis, 0)

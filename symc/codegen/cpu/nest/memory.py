@@ -67,6 +67,7 @@ class Memory:
             return self.b.load(self._pointer(address, type_), align=ITEM_SIZE[dtype])
         if not self._can_mask(dtype):
             return self.gather(address, I64(ITEM_SIZE[dtype]), (), dtype, count)
+        assert mask is not None
         name = f"llvm.masked.load.{suffix_of(type_)}.p0"
         function = declare(self.b.module, name, type_, [POINTER, I32, mask.type, type_])
         return self.b.call(
@@ -82,6 +83,7 @@ class Memory:
         elif not self._can_mask(dtype):
             self.scatter(value, address, I64(ITEM_SIZE[dtype]), (), dtype, count)
         else:
+            assert mask is not None
             name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
             function = declare(self.b.module, name, ir.VoidType(), [value.type, POINTER, I32, mask.type])
             self.b.call(function, [value, self.b.inttoptr(address, POINTER), I32(ITEM_SIZE[dtype]), mask])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from symc.codegen.cpu.nest.form import form_of
+from symc.codegen.cpu.nest.form import form_of, private_axes
 from symc.codegen.cpu.nest.layout import lay_out
 from symc.codegen.cpu.nest.plan import plan_form, split
 from symc.codegen.cpu.nest.source import build_function, source_text
@@ -45,12 +45,7 @@ def group_stores(stores: tuple[Store, ...]) -> list[list[Store]]:
 def _can_join(group: list[Store], store: Store) -> bool:
     """Equal loops (reductions decide them where there are any), and no order between the stores that matters."""
     together = [*group, store]
-    if any(s.mode == "add" or any(isinstance(i, Expr) for i in s.index) for s in together):
-        return False
-    if any(
-        not set(s.axes) <= {a for i in s.index for a in i.axes()} | {a for a in s.axes if a.extent == 1}
-        for s in together
-    ):
+    if any(s.mode == "add" or _is_ordered(s) for s in together):
         return False
     for earlier in group:
         if earlier.buffer == store.buffer or earlier.buffer in _buffers_read(store):
@@ -63,6 +58,12 @@ def _can_join(group: list[Store], store: Store) -> bool:
     if not reduces:
         return all(set(s.axes) == set(store.axes) for s in group)
     return bool(shared) and all(shared <= set(s.axes) for s in together)
+
+
+def _is_ordered(store: Store) -> bool:
+    """Whether two iterations may write one element."""
+    private = private_axes(store)
+    return any(a.extent > 1 and a.name not in private for a in store.axes)
 
 
 def _buffers_read(store: Store) -> set[str]:
@@ -91,7 +92,7 @@ def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) ->
     source = source_text(plan, layout, text)
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"
 
-    def build():
+    def build() -> Callable[..., None]:
         return build_function(plan, layout, target.vector_bits, code.name, source)
 
     code = KernelCode("nest", structure, source, build)

@@ -20,8 +20,8 @@ class TileBody(Body):
 
     def run(self, outer: Sequence[ir.Value], low: ir.Value, high: ir.Value) -> None:
         """Tiles along the blocked axis outside, along the other one inside."""
-        assert self.plan.vector is not None and self.plan.cross is not None
         b, n = self.b, self.plan.lanes
+        along, across = self._axes()
         scope = self.enter_kernel(outer)
         self.block = low, high
         self.prepare(scope, self.form.roots)
@@ -30,19 +30,19 @@ class TileBody(Body):
         crossing = [
             e
             for e, a in self.form.loads.items()
-            if (e, self.plan.cross) in self.layout.contiguous
-            and (e, self.plan.vector) in self.steps
-            and (e, self.plan.vector) not in self.layout.contiguous
+            if (e, across) in self.layout.contiguous
+            and (e, along) in self.steps
+            and (e, along) not in self.layout.contiguous
         ]
         tiles = {e: self._tile_memory(self.form.loads[e].dtype) for e in crossing}
 
-        along_outside = self.plan.blocked == self.plan.vector
-        inner_axis = self.plan.cross if along_outside else self.plan.vector
+        along_outside = self.plan.blocked == along
+        inner_axis = across if along_outside else along
 
         def tile(outside: ir.Value, inside: ir.Value, nothing: Values) -> Values:
             index, cross = (outside, inside) if along_outside else (inside, outside)
-            n_cross = minimum(b, b.sub(self._range(self.plan.cross)[1], cross), I64(n))
-            n_along = minimum(b, b.sub(self._range(self.plan.vector)[1], index), I64(n))
+            n_cross = minimum(b, b.sub(self._range(across)[1], cross), I64(n))
+            n_along = minimum(b, b.sub(self._range(along)[1], index), I64(n))
             is_whole = b.icmp_signed("==", b.add(n_cross, n_along), I64(2 * n))
             with b.if_else(is_whole) as (whole, partial):
                 with whole:
@@ -55,6 +55,11 @@ class TileBody(Body):
             return loop(b, *self._range(inner_axis), n, nothing, lambda inside, none: tile(outside, inside, none))
 
         loop(b, low, high, n, [], line_of_tiles)
+
+    def _axes(self) -> tuple[str, str]:
+        """The axis of the lanes, and the one the crossing loads are contiguous along."""
+        assert self.plan.vector is not None and self.plan.cross is not None
+        return self.plan.vector, self.plan.cross
 
     def _tile_memory(self, dtype: str) -> ir.Value:
         """Stack space for one transposed tile."""
@@ -74,11 +79,11 @@ class TileBody(Body):
         n_cross: ir.Value | None,
         n_along: ir.Value | None,
     ) -> None:
-        b, n, plan = self.b, self.plan.lanes, self.plan
-        assert plan.vector is not None and plan.cross is not None
+        b, n = self.b, self.plan.lanes
+        along, across = self._axes()
         v = self.vector
         memory = Memory(v, self.vector_bits)
-        corner = self._bind(self._bind(scope, plan.cross, cross), plan.vector, index)
+        corner = self._bind(self._bind(scope, across, cross), along, index)
         mask = None
         if n_cross is not None:
             mask = b.icmp_unsigned("<", v.iota(I32), v.splat(b.trunc(n_cross, I32)))
@@ -90,14 +95,14 @@ class TileBody(Body):
                 at: ir.Value = I64(k)
                 if n_along is not None and k:
                     at = minimum(b, at, b.sub(n_along, I64(1)))
-                place = b.add(corner.address[e], b.mul(at, self.steps[e, plan.vector]))
+                place = b.add(corner.address[e], b.mul(at, self.steps[e, along]))
                 rows.append(memory.load_row(place, dtype, n_cross, mask))
             for k, column in enumerate(_transposed(v, rows)):
                 memory.store_row(column, b.add(tile, I64(k * row_bytes)), dtype, None, None)
 
         def line(k: ir.Value, nothing: Values) -> Values:
-            around = self._bind(scope, plan.cross, b.add(cross, k))
-            inner = self._bind_lanes(around, plan.vector, index, 1, splats, n_along)
+            around = self._bind(scope, across, b.add(cross, k))
+            inner = self._bind_lanes(around, along, index, 1, splats, n_along)
             for e, tile in tiles.items():
                 dtype = self.form.loads[e].dtype
                 place = b.add(tile, b.mul(k, I64(n * ITEM_SIZE[dtype])))

@@ -1,0 +1,319 @@
+"""The command line: what each verb prints, as text and as JSON; exit codes; errors without tracebacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.cli.main import VERBS, main
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, monkeypatch):
+    """No key and no file of the user's."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command and returns exit code, stdout and stderr."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(arguments)
+        except SystemExit as e:
+            code = e.code
+        seen = capsys.readouterr()
+        assert "Traceback" not in seen.out + seen.err
+        return code, seen.out, seen.err
+
+    return command
+
+
+@pytest.fixture
+def read(run):
+    """The JSON a command prints, which must succeed."""
+
+    def command(*arguments: str) -> dict:
+        code, out, err = run(*arguments, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    return command
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A network with its parameters on disk: net-symbol.json and net-0003.params."""
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=4, name="fc")
+    net = mx.sym.BatchNorm(net, name="bn")
+    net = mx.sym.SoftmaxOutput(net, name="softmax")
+    rng = np.random.default_rng(0)
+    shapes = {"fc_weight": (4, 6), "fc_bias": (4,), "bn_gamma": (4,), "bn_beta": (4,)}
+    args = {n: mx.nd.array(rng.normal(size=s)) for n, s in shapes.items()}
+    aux = {"bn_moving_mean": mx.nd.zeros((4,)), "bn_moving_var": mx.nd.ones((4,))}
+    mx.model.save_checkpoint("net", 3, net, args, aux)
+    return tmp_path / "net"
+
+
+FILES = ("net-symbol.json", "--params", "net-0003.params")
+
+
+# -- every verb -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", VERBS, ids=lambda m: m.__name__.rsplit(".", 1)[-1])
+def test_help_has_an_example(run, module):
+    verb = module.__name__.rsplit(".", 1)[-1]
+    code, out, _ = run(verb, "--help")
+    assert code == 0 and f"examples:\n  symc {verb}" in out and "--json" in out
+
+
+def test_help_of_all(run):
+    code, out, _ = run("--help")
+    assert code == 0 and "example: symc run resnet-18" in out
+    for verb in "inspect run compile verify bench ops cache".split():
+        assert f"  {verb} " in out
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert code == 0 and "numba 0." in out and "symc " in out
+
+
+def test_the_way_of_a_model(run, read, checkpoint, tmp_path):
+    x = np.random.default_rng(1).normal(size=(2, 6)).astype(np.float32)
+    np.save("x.npy", x)
+    made = read("compile", *FILES, "--shape", "data=2,6", "-o", "m.symc")
+    assert made["file"] == "m.symc" and made["n_kernels"] >= 1
+    assert made["size_bytes"] == Path("m.symc").stat().st_size
+    proved = read("verify", "m.symc")
+    assert proved["is_right"] and "signed with your key" in proved["kernels"]
+    for model in (("m.symc",), FILES, ("net", "--epoch", "3"), ("net",)):
+        done = read("run", *model, "--input", "data=x.npy", "--save", "out")
+        assert done["saved"] == ["out/softmax_output.npy"] and done["random_inputs"] == []
+        _, args, aux = mx.model.load_checkpoint("net", 3)
+        everything = {**args, "data": mx.nd.array(x), "softmax_label": mx.nd.zeros((2,))}
+        net = mx.sym.load("net-symbol.json")
+        (expected,) = net.bind(mx.cpu(), everything, grad_req="null", aux_states=aux).forward()
+        np.testing.assert_allclose(np.load("out/softmax_output.npy"), expected.asnumpy(), rtol=1e-6)
+        best = done["outputs"][0]["top"][0]
+        assert best["class"] == int(expected.asnumpy()[0].argmax())
+
+
+def test_npz_inputs_and_other_batch(read, checkpoint):
+    np.savez("all.npz", data=np.ones((5, 6), np.float32))
+    assert read("run", *FILES, "--input", "all.npz")["outputs"][0]["shape"] == [5, 4]
+    assert read("run", "net", "--shape", "data=1,6", "--batch", "3")["outputs"][0]["shape"] == [3, 4]
+
+
+def test_random_inputs_are_seeded(read):
+    one, again, other = (read("run", "mlp", "--input-seed", s)["outputs"] for s in "001")
+    assert one == again != other
+
+
+def test_run_text(run):
+    code, out, _ = run("run", "mlp", "--top", "3")
+    lines = out.splitlines()
+    assert code == 0 and lines[0] == "weights: random, seed 0" and lines[1] == "input data: random, seed 0"
+    assert lines[2] == "softmax_output: 1x10 float32" and len(lines) == 6
+
+
+def test_outputs_without_classes_show_their_range(run):
+    mx.sym.exp(mx.sym.Variable("x", shape=(2, 3, 4)), name="e").save("e-symbol.json")
+    code, out, _ = run("run", "e-symbol.json", "--seed", "0")
+    assert code == 0 and "e_output: 2x3x4 float32, " in out and ", mean " in out
+
+
+def test_inspect_a_built_in_network(read, run):
+    facts = read("inspect", "lenet")
+    assert facts["n_parameters"] == 431080 and facts["operators"]["Convolution"] == 2
+    assert facts["inputs"] == [{"name": "data", "shape": [1, 1, 28, 28]}] and facts["labels"] == ["softmax_label"]
+    assert facts["layers"][0] == {
+        "name": "convolution0", "operator": "Convolution", "output_shape": [1, 20, 24, 24], "n_parameters": 520,
+    }  # fmt: skip
+    assert facts["flops"] > 4e6 and facts["memory"]["planned_bytes"] <= facts["memory"]["naive_bytes"]
+    code, out, _ = run("inspect", "lenet")
+    assert code == 0
+    for text in ("convolution1     Convolution     1x50x8x8        25,050", "MFLOP", "lower bound", "431,080"):
+        assert text in out
+
+
+def test_inspect_without_shapes_says_what_is_missing(run, read, checkpoint):
+    code, out, _ = run("inspect", *FILES)
+    assert code == 0 and "give --shape data=N,C,H,W to see shapes" in out
+    assert read("inspect", *FILES)["n_parameters"] == 4 * 6 + 4 + 4 + 4
+    assert "flops" not in read("inspect", *FILES)
+    assert read("inspect", "net-symbol.json")["weights"] is None
+    assert read("inspect", *FILES, "--shape", "data=2,6")["outputs"][0]["shape"] == [2, 4]
+
+
+def test_inspect_does_not_compile(run, monkeypatch):
+    monkeypatch.setattr("symc.codegen.cpu.backend.CpuBackend.compile", lambda *_: pytest.fail("compiled"))
+    assert run("inspect", "mlp")[0] == 0
+
+
+def test_bench(run, read):
+    facts = read("bench", "mlp", "--threads", "1", "--runs", "7", "--batch", "2", "--trace", "t.json")
+    assert facts["n_runs"] == 7 and facts["threads"] == 1 and facts["shapes"] == {"data": [2, 1, 28, 28]}
+    assert 0 < facts["p10_s"] <= facts["median_s"] <= facts["p90_s"]
+    assert facts["items_per_s"] == pytest.approx(2 / facts["median_s"])
+    assert json.loads(Path("t.json").read_text())["traceEvents"]
+    code, out, _ = run("bench", "mlp", "--threads", "1", "--runs", "3", "--steps", "2")
+    assert code == 0 and "1 thread: median " in out and "GFLOP/s" in out and "2 shorter ones not shown" in out
+
+
+def test_ops(run, read):
+    families = read("ops")["families"]
+    assert "Convolution" in families["convolution"]
+    assert read("ops")["n_operators"] == sum(map(len, families.values()))
+    facts = read("ops", "Convolution")
+    assert facts["inputs"] == ["data", "weight", "bias"]
+    assert facts["signature"].startswith("mx.sym.Convolution(data=None, weight=None")
+    kernel, *_ = facts["parameters"]
+    assert kernel["name"] == "kernel" and kernel["is_required"] and kernel["doc"]
+    assert read("ops", "pooling")["operators"] == families["pooling"]
+    assert "num_filter : int" in run("ops", "Convolution")[1]
+    assert read("ops", "Concat")["inputs"] == ["any number, counted by num_args"]
+
+
+def test_cache(read, monkeypatch, tmp_path):
+    from symc.codegen.cache import KernelCache
+
+    cache = KernelCache(tmp_path / "cache")
+    monkeypatch.setattr("symc.codegen.cache.kernel_cache", lambda: cache)
+    cache.put("key", b"object", {})
+    assert read("cache", "info")["n_entries"] == 1
+    assert read("cache", "clear")["n_removed"] == 1
+    assert read("cache", "info") == {**read("cache", "info"), "n_entries": 0, "directory": str(tmp_path / "cache")}
+
+
+# -- exit codes and errors ------------------------------------------------------------------------------------------
+
+USAGE = [
+    (("run", "nope"), "no model 'nope'"),
+    (("run", "none.symc"), "none.symc does not exist"),
+    (("run", "none-symbol.json"), "none-symbol.json does not exist"),
+    (("run", "net-symbol.json", "--shape", "data=1,6"), "has no parameters: give --params FILE, or --seed N"),
+    (("run", "net-symbol.json", "--params", "no.params"), "no.params does not exist"),
+    (("run", *FILES), "the shape of input data is not known: give --shape data=N,C,H,W"),
+    (("run", *FILES, "--shape", "other=1,6"), "has no input 'other'; it has data"),
+    (("run", *FILES, "--shape", "data"), "expected NAME=N,C,H,W"),
+    (("run", *FILES, "--shape", "data=1,0"), "expected NAME=N,C,H,W with positive extents"),
+    (("run", "mlp", "--input", "data=no.npy"), "no.npy does not exist"),
+    (("run", "mlp", "--input", "x.npy"), "expected NAME=FILE.npy"),
+    (("run", "mlp", "--input", "other=x.npy"), "has no input 'other'"),
+    (("run", "net", "--epoch", "7"), "net-0007.params does not exist"),
+    (("bench", "mlp", "--threads", "0"), "expected an integer of at least 1"),
+    (("bench", "mlp", "--batch", "two"), "expected an integer of at least 1"),
+    (("verify", "none.symc"), "none.symc does not exist"),
+    (("ops", "Convolutoin"), "did you mean Convolution"),
+    (("cache", "fill"), "invalid choice"),
+    (("fly",), "invalid choice"),
+    ((), "which verb?"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", USAGE, ids=lambda a: " ".join(a) if isinstance(a, tuple) else "")
+def test_faulty_arguments(run, checkpoint, arguments, message):
+    np.save("x.npy", np.ones((1, 1, 28, 28), np.float32))
+    code, out, err = run(*arguments)
+    assert code == 2 and message in err and out == ""
+
+
+FAULTS = [
+    (("inspect", "text-symbol.json"), "text-symbol.json: not a symbol"),
+    (("inspect", "unknown-symbol.json"), "Frobnicate"),
+    (("verify", "text.symc"), "text.symc: end of archive"),
+    (("run", "net-symbol.json", "--params", "text.symc", "--shape", "data=1,6"), "text.symc"),
+    (("run", "net-symbol.json", "--params", "few.params", "--shape", "data=1,6"), "3 parameters are missing: fc_bias"),
+    (("run", *FILES, "--shape", "data=1,5"), "fc_weight has shape (4, 6), expected (4, 5)"),
+    (("run", "mlp", "--input", "data=text.symc"), "text.symc: not a NumPy file of numbers"),
+    (("run", "mlp", "--input", "data=objects.npy"), "objects.npy: not a NumPy file of numbers"),
+    (("run", "mlp", "--input", "data=strings.npy"), "expected numbers"),
+    (("compile", "mlp", "-o", "no/such/folder/m.symc"), "No such file or directory"),
+    (("compile", "mlp", "--key", "text.symc"), "key text.symc"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", FAULTS, ids=lambda a: " ".join(a) if isinstance(a, tuple) else "")
+def test_faulty_models_and_data(run, checkpoint, arguments, message):
+    Path("text.symc").write_text("this is not a model, nor anything else that symc could read\n")
+    Path("text-symbol.json").write_text("no")
+    node = {"op": "Frobnicate", "name": "f", "inputs": []}
+    Path("unknown-symbol.json").write_text(json.dumps({"nodes": [node], "arg_nodes": [], "heads": [[0, 0, 0]]}))
+    mx.nd.save("few.params", {"arg:fc_weight": mx.nd.zeros((4, 6)), "aux:bn_moving_mean": mx.nd.zeros((4,))})
+    np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save("strings.npy", np.full((1, 1, 28, 28), "a"))
+    code, out, err = run(*arguments)
+    assert code == 1 and message in err and out == ""
+    code, out, _ = run(*arguments, "--json")
+    error = json.loads(out)["error"]
+    assert code == error["exit_code"] == 1 and message in error["message"] and error["type"]
+
+
+def test_several_epochs_must_be_chosen_from(run, checkpoint):
+    Path("net-0004.params").write_bytes(Path("net-0003.params").read_bytes())
+    code, _, err = run("run", "net", "--shape", "data=1,6")
+    assert code == 2 and "several epochs (0003, 0004): choose one with --epoch" in err
+
+
+def test_a_wrong_output_is_exit_code_1(run, read, monkeypatch):
+    from symc import artifact
+
+    read("compile", "mlp", "-o", "m.symc")
+    wrong = artifact.OutputCheck("softmax_output", (1, 10), "float32", 0.1, 700.0)
+    monkeypatch.setattr(artifact, "_compare", lambda *_: wrong)
+    code, out, _ = run("verify", "m.symc")
+    assert code == 1 and "WRONG" in out and "does NOT give the recorded outputs" in out
+
+
+def test_defects_and_debug(run, monkeypatch, capsys):
+    def fail(_):
+        raise KeyError("oops")
+
+    monkeypatch.setattr("symc.cli.cache.execute", fail)
+    code, _, err = run("cache", "info")
+    assert code == 1 and "internal error, KeyError: 'oops'; SYMC_DEBUG=1 shows where" in err
+    monkeypatch.setenv("SYMC_DEBUG", "1")
+    assert main(["cache", "info"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interruption(run, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("symc.cli.cache.execute", interrupt)
+    assert run("cache", "info") == (130, "", "")
+
+
+def test_not_finite_numbers_are_null(run):
+    mx.sym.log(mx.sym.Variable("x", shape=(3,)), name="log").save("log-symbol.json")
+    np.save("x.npy", np.array([-1, 0, 1], np.float32))
+    code, out, _ = run("run", "log-symbol.json", "--seed", "0", "--input", "x=x.npy", "--json")
+    assert code == 0 and json.loads(out)["outputs"][0]["min"] is None
+
+
+# -- as a process ---------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_pipe_ends_quietly():
+    command = f"{sys.executable} -m symc.cli ops --json | head -c 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == "{" and done.stderr == "" and done.returncode in (0, 141)
+
+
+def test_help_is_quick_and_imports_no_compiler():
+    script = "import sys; from symc.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    script += "print([m for m in ('numba', 'llvmlite', 'networkx', 'symc.ops') if m in sys.modules])"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,218 @@
+"""Runs one recorded case against a peer (symc, or MXNet itself, which proves these checks); a difference is raised."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .compare import Mismatch, expect_close, expect_equal, expect_fingerprint, expect_near, is_loose
+from .golden import Case, Model, Training
+
+# Of the root mean square. MXNet's own sums in float32 differ by this much between its builds; measured on symc: see the
+# test of the models.
+FORWARD_TOLERANCE = 1e-4
+GRADIENT_TOLERANCE = 1e-3
+
+
+def check_op(mx: Any, case: Case) -> None:
+    """Lists, inference, results in both modes, gradients, states, refused gradients of a one-operator symbol."""
+    if case.facts.get("imperative"):
+        check_update(mx, case)
+        return
+    symbol = mx.sym.load_json(case.symbol_json)
+    check_facts(mx, symbol, case)
+    types = symbol.infer_type(**{n: a.dtype for n, a in case.by_name("arg").items()})
+    expect_equal("infer_type", [_names_of(part) for part in types], case.facts["infer_type"])
+    if case.by_name("out"):
+        check_run(mx, symbol, case, is_loose(case.family))
+    if case.facts.get("grad_error"):
+        check_refused(mx, symbol, case)
+
+
+def check_net(mx: Any, case: Case) -> None:
+    """As `check_op`, with the list of internals and all attributes."""
+    symbol = mx.sym.load_json(case.symbol_json)
+    check_facts(mx, symbol, case)
+    expect_equal("internals", symbol.get_internals().list_outputs(), case.facts["internals"])
+    expect_equal("attr_dict", symbol.attr_dict(), case.facts["attr_dict"])
+    expect_equal("debug_str", symbol.debug_str(), case.facts["debug_str"])
+    check_run(mx, symbol, case, loose=True)
+
+
+def check_facts(mx: Any, symbol: Any, case: Case) -> None:
+    """Names and shapes."""
+    facts = case.facts
+    expect_equal("arguments", symbol.list_arguments(), facts["arguments"])
+    expect_equal("aux", symbol.list_auxiliary_states(), facts["aux"])
+    expect_equal("outputs", symbol.list_outputs(), facts["outputs"])
+    if facts["given_shapes"] and facts["infer_shape"]:
+        found = symbol.infer_shape(**{n: tuple(s) for n, s in facts["given_shapes"].items()})
+        expect_equal("infer_shape", [part and [list(s) for s in part] for part in found], facts["infer_shape"])
+
+
+def check_run(mx: Any, symbol: Any, case: Case, loose: bool) -> None:
+    """Outputs of both modes, gradients with the recorded requests, states after training."""
+    executor = bind(mx, symbol, case)
+    outputs = executor.forward(is_train=False)
+    for k, want in case.by_index("out").items():
+        expect_close(f"output {k}", outputs[k].asnumpy(), want, loose)
+    for name, before in case.by_name("aux").items():
+        expect_close(f"state {name} after predicting", executor.aux_dict[name].asnumpy(), before)
+    if not case.by_name("train_out") and not case.by_name("grad"):
+        return
+    executor = bind(mx, symbol, case)
+    outputs = executor.forward(is_train=True)
+    for k, want in case.by_index("train_out").items():
+        expect_close(f"training output {k}", outputs[k].asnumpy(), want, loose)
+    if not case.by_name("grad"):
+        return
+    executor.backward([nd(mx, head) for head in case.by_index("head").values()] or None)
+    for name, want in case.by_name("grad").items():
+        expect_close(f"gradient of {name}", executor.grad_dict[name].asnumpy(), want, loose)
+    for name, want in case.by_name("aux_after").items():
+        expect_close(f"state {name}", executor.aux_dict[name].asnumpy(), want, loose)
+
+
+def check_refused(mx: Any, symbol: Any, case: Case) -> None:
+    """MXNet refuses a gradient for every input at once, with the recorded kind of request."""
+    req = "add" if "add" in case.facts["grad_req"].values() else "write"
+    try:
+        executor = bind(mx, symbol, case, dict.fromkeys(case.facts["arguments"], req))
+        executor.forward(is_train=True)
+        executor.backward([nd(mx, np.ones(o.shape, o.dtype)) for o in executor.outputs])
+        [g.asnumpy() for g in executor.grad_arrays]
+    except mx.base.MXNetError:
+        return
+    raise Mismatch(f"grad_req={req!r} for every input was accepted; MXNet: {case.facts['grad_error'][:80]}")
+
+
+def check_update(mx: Any, case: Case) -> None:
+    """An imperative operator that changes some of its inputs in place, such as an optimizer's update."""
+    inputs = {name: nd(mx, a) for name, a in case.by_name("arg").items()}
+    function = getattr(mx.nd, case.family[len("nd.") :])
+    result = function(*[inputs[n] for n in case.facts["arguments"]], **case.facts["params"])
+    results = result if isinstance(result, (list, tuple)) else [result]
+    for k, want in case.by_index("out").items():
+        expect_close(f"output {k}", results[k].asnumpy(), want)
+    for name, want in case.by_name("arg_after").items():
+        expect_close(f"input {name} afterwards", inputs[name].asnumpy(), want)
+
+
+def bind(mx: Any, symbol: Any, case: Case, grad_req: Mapping[str, str] | None = None) -> Any:
+    """An executor over fresh copies of the case's arrays, with its own gradient requests or the given ones."""
+    args = {n: nd(mx, a) for n, a in case.by_name("arg").items()}
+    aux = {n: nd(mx, a) for n, a in case.by_name("aux").items()}
+    recorded = case.by_name("grad")
+    if grad_req is None:
+        asked = case.facts.get("grad_req") or {}
+        grad_req = {n: asked.get(n, "write") if n in recorded else "null" for n in symbol.list_arguments()}
+    start = case.by_name("grad_init")
+    grads = {
+        n: nd(mx, start[n]) if n in start else mx.nd.zeros(args[n].shape, dtype=args[n].dtype)
+        for n in args
+        if grad_req[n] != "null"
+    }
+    return symbol.bind(mx.cpu(), args, args_grad=grads, grad_req=dict(grad_req), aux_states=aux)
+
+
+def check_model_output(mx: Any, model: Model) -> None:
+    """The output for the recorded input."""
+    symbol, args, aux = load_model(mx, model)
+    executor = symbol.bind(mx.cpu(), args, aux_states=aux, grad_req="null")
+    expect_near("output", executor.forward(is_train=False)[0].asnumpy(), model.output, 1e-4, 1e-5)
+
+
+def check_model_internals(mx: Any, model: Model) -> None:
+    """The fingerprint of every internal output, all of them heads of one program."""
+    symbol, args, aux = load_model(mx, model)
+    internals = symbol.get_internals()
+    names = [n for n in internals.list_outputs() if n in model.info["internals"]]
+    expect_equal("internals", names, list(model.info["internals"]))
+    group = mx.sym.Group([internals[n] for n in names])
+    executor = group.bind(mx.cpu(), args, aux_states=aux, grad_req="null")
+    for name, array in zip(names, executor.forward(is_train=False)):
+        expect_fingerprint(name, array.asnumpy(), model.info["internals"][name], FORWARD_TOLERANCE)
+
+
+def check_model_training(mx: Any, model: Model) -> None:
+    """One training step: output, the gradient of the input and of every parameter, the states after it."""
+    symbol, args, aux = load_model(mx, model)
+    grads = {n: mx.nd.zeros(a.shape) for n, a in args.items()}
+    executor = symbol.bind(mx.cpu(), args, args_grad=grads, grad_req="write", aux_states=aux)
+    output = executor.forward(is_train=True)[0].asnumpy()
+    expect_near("training output", output, model.train["output"], 1e-4, 1e-4)
+    executor.backward([nd(mx, model.train["head_grad"])])
+    recorded = model.info["train"]
+    expect_near("gradient of data", grads["data"].asnumpy(), model.train["data_grad"], 1e-3, 1e-4)
+    for name, want in recorded["grads"].items():
+        expect_fingerprint(f"gradient of {name}", grads[name].asnumpy(), want, GRADIENT_TOLERANCE)
+    for name, want in recorded["aux_after"].items():
+        expect_fingerprint(f"state {name}", executor.aux_dict[name].asnumpy(), want, FORWARD_TOLERANCE)
+
+
+def load_model(mx: Any, model: Model) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Symbol, arguments with the recorded input as `data`, and auxiliary states."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.params")
+        with open(path, "wb") as file:
+            file.write(model.params_bytes())
+        params = mx.nd.load(path)
+    args, aux = (_of_kind(params, kind) for kind in ("arg:", "aux:"))
+    args["data"] = nd(mx, model.input)
+    return mx.sym.load(str(model.symbol_path)), args, aux
+
+
+def check_training(mx: Any, training: Training) -> None:
+    """Trains from the recorded checkpoint by a hand-written SGD; every loss and the final parameters must be MXNet's."""
+    case, settings = training.case, training.settings
+    symbol = mx.sym.load_json(case.symbol_json)
+    args = {n: nd(mx, a) for n, a in case.by_name("arg").items()}
+    args.update(_of_kind(mx.nd.load(str(training.checkpoint)), "arg:"))
+    (label,) = (n for n in args if n.endswith("label"))
+    names = [n for n in symbol.list_arguments() if n not in ("data", label)]
+    grads = {n: mx.nd.zeros(args[n].shape) for n in names}
+    executor = symbol.bind(mx.cpu(), args, args_grad=grads, grad_req={n: "write" for n in names})
+    update = Sgd(settings)
+    rows = np.arange(args[label].shape[0]), args[label].asnumpy().astype(int)
+    for step, want in enumerate(settings["loss"]):
+        chosen = executor.forward(is_train=True)[0].asnumpy()[rows]
+        expect_near(f"loss of step {step}", -np.log(chosen).mean(), np.array(want), 1e-3, 0)
+        executor.backward()
+        for name in names:
+            update(name, args[name], grads[name].asnumpy())
+    for name, want in _of_kind(mx.nd.load(str(training.trained)), "arg:").items():
+        expect_near(f"trained {name}", args[name].asnumpy(), want.asnumpy(), 1e-4, 1e-5)
+
+
+class Sgd:
+    """m = momentum * m - lr * (rescale * gradient + wd * w); w += m.  As mx.optimizer, biases have no weight decay."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.momenta: dict[str, np.ndarray] = {}
+
+    def __call__(self, name: str, weight: Any, gradient: np.ndarray) -> None:
+        """Changes `weight` in place."""
+        s = self.settings
+        old = weight.asnumpy()
+        decay = s["wd"] if name.endswith("_weight") else 0.0
+        step = s["learning_rate"] * (s["rescale_grad"] * gradient + decay * old)
+        self.momenta[name] = s["momentum"] * self.momenta.get(name, np.zeros_like(old)) - step
+        weight[:] = old + self.momenta[name]
+
+
+def nd(mx: Any, array: np.ndarray) -> Any:
+    """An NDArray of the same dtype."""
+    return mx.nd.array(array, dtype=array.dtype)
+
+
+def _of_kind(params: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    return {n[len(kind) :]: a for n, a in params.items() if n.startswith(kind)}
+
+
+def _names_of(dtypes: Any) -> Any:
+    return dtypes and [None if d is None else np.dtype(d).name for d in dtypes]
