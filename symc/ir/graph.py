@@ -40,6 +40,12 @@ class Node:
         return self.op is None
 
     @property
+    def operator(self) -> Op:
+        """The operator of a node that is not an input."""
+        assert self.op is not None, f"{self.name} is an input"
+        return self.op
+
+    @property
     def n_outputs(self) -> int:
         return 1 if self.op is None else len(self.op.result_names())
 
@@ -51,19 +57,13 @@ class Node:
 
 
 class Value(NamedTuple):
-    """One output of a node."""
+    """One output of a node; values of one node and index are equal (nodes are compared by identity)."""
 
     node: Node
     index: int = 0
 
     def __str__(self) -> str:
         return f"%{self.node.name}" + (f":{self.index}" if self.index else "")
-
-    def __hash__(self) -> int:
-        return hash((id(self.node), self.index))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Value) and self.node is other.node and self.index == other.index
 
 
 class Output(NamedTuple):

@@ -3,7 +3,7 @@
 An elementwise operator is its formula on scalar expressions and its pullback: the gradient of an operand from the
 head gradient `d`, the operands and the result, written on `Term`s.
 
->>> unary("sin", lambda x: prim("sin", x), lambda d, x, y: d * x("cos"), "Sine of an angle in radians.")
+    unary("sin", lambda x: prim("sin", x), lambda d, x, y: d * x("cos"), "Sine of an angle in radians.")
 """
 
 from __future__ import annotations

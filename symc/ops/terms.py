@@ -1,7 +1,7 @@
 """Arithmetic on graph values, so that a gradient reads as the mathematics it is.
 
->>> d, x, y = (Term(g, v) for v in (dy, x, y))          # a gradient of tanh
->>> (d * (1 - y * y)).value
+    d, y = Term(g, dy[0]), Term(g, y[0])
+    return [(d * (1 - y * y)).value]        # the gradient of tanh
 """
 
 from __future__ import annotations

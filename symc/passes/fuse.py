@@ -159,6 +159,9 @@ class Fusion:
         anchor = next(m for m in map(self.meanings.get, group.nodes) if m.kind == "product")
         if anchor.product.kind == "weight_gradient":
             return False  # its tile lies across output channels and taps, not rows and channels
+        computed = self.graph.dtype(anchor.node[0])
+        if any(self.graph.dtype(v) != computed for v in (*node.inputs, node[0])) or meaning.uses_index:
+            return False
         for k, v in enumerate(node.inputs):
             shape = self.graph.shape(v)
             if meaning.is_pointwise(k):

@@ -1,30 +1,40 @@
-"""Cast handling: makes every conversion explicit, so that no later stage converts silently."""
+"""Cast handling: contractions compute in float32 or float64, whatever type their operands are stored in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..core.errors import DTypeError
 from ..ir.builder import GraphBuilder, rewrite
 from ..ir.graph import Graph, Node, Value
 from .base import PassContext, graph_pass
+from .meaning import meaning_of
+
+COMPUTED = ("float32", "float64")
 
 
 @graph_pass()
 def insert_casts(graph: Graph, context: PassContext) -> Graph:
-    """Casts an input whose dtype is not the one its operator's own rule asks for.
+    """Puts explicit casts around contractions of 16-bit storage, so that sums accumulate in float32.
 
-    before:  %y = op(%a: float16, %b: float32)          (op wants float32 twice)
-    after:   %c = Cast(%a, float32); %y = op(%c, %b)
+    before:  %y = Convolution(%x: float16, %w: float16)
+    after:   %a = Cast(%x, float32); %b = Cast(%w, float32); %c = Convolution(%a, %b); %y = Cast(%c, float16)
+
+    Every other kernel widens 16-bit elements as it loads them and rounds as it stores.
+    Raises DTypeError, naming the node, for a contraction of integers.
     """
 
     def rule(g: GraphBuilder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
-        assert node.op is not None
-        seen = [g.dtype(v) for v in inputs]
-        wanted, _ = node.op.infer_dtype(list(seen), [graph.dtype(node[k]) for k in range(node.n_outputs)])
-        if all(w is None or w == s for w, s in zip(wanted, seen)):
+        if not inputs or g.dtype(inputs[0]) in COMPUTED or meaning_of(graph, node).kind != "product":
             return None
-        cast = [v if w in (None, s) else g("Cast", v, dtype=w) for v, w, s in zip(inputs, wanted, seen)]
-        made = g.apply(node.op, cast, node.name, node.origin)
-        return [made[k] for k in range(made.n_outputs)]
+        dtype = g.dtype(inputs[0])
+        op = node.operator
+        if dtype != "float16":
+            raise DTypeError(
+                f"Error in operator {node.name}: {op.name} of {dtype} is not supported; cast its inputs to float32"
+            )
+        wide = [g("Cast", v, dtype="float32") if g.dtype(v) == dtype else v for v in inputs]
+        made = g.apply(op, wide, node.name, node.origin)
+        return [g("Cast", made[0], dtype=dtype)]
 
     return rewrite(graph, rule)

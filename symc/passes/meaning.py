@@ -110,6 +110,11 @@ class Meaning:
         return len(ops) <= 24 and all(op in CHEAP for op in ops)
 
     @cached_property
+    def uses_index(self) -> bool:
+        """Whether an element depends on where it is (random numbers, ranges, computed positions)."""
+        return any(e.op == "index" for body in self.bodies for e in walk(body))
+
+    @cached_property
     def n_operations(self) -> int:
         return sum(1 for body in self.bodies for e in walk(body) if e.op not in ("const", "param", "load", "index"))
 

@@ -93,8 +93,9 @@ def lanes_of(form: Form, target: Target) -> int:
                 seen.add(e)
                 dtypes.add(form.loads[e].dtype if e.op == "load" else e.dtype)
                 stack.extend(e.args)
-    # int64 that is never stored or loaded is index arithmetic (masks, clamps).
-    kept = {s.access.dtype for s in form.stores} | {a.dtype for e, a in form.loads.items() if e in seen}
+    # int64 that is neither stored nor loaded by element is index arithmetic (masks, clamps, random counters).
+    kept = {s.access.dtype for s in form.stores}
+    kept |= {a.dtype for e, a in form.loads.items() if e in seen and a.linear.coefficients}
     widest = max(ITEM_SIZE[compute_dtype(d)] for d in dtypes if d != "int64" or d in kept)
     return min(MAX_LANES, max(1, target.vector_bits // (8 * widest)))
 

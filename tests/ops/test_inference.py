@@ -1,0 +1,139 @@
+"""Shapes from partial shapes, in both directions, as MXNet infers them; and every refusal with its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from symc.core.errors import DTypeError, ParameterError, ShapeError
+
+from .reference import make_op
+
+# op, parameters, input shapes, expected input shapes, expected first output; None is unknown
+INFERRED = [
+    ("elemwise_add", {}, [(2, None), (None, 3)], [(2, 3), (2, 3)], (2, 3)),
+    ("elemwise_add", {}, [None, (2, 3)], [(2, 3), (2, 3)], (2, 3)),
+    ("broadcast_add", {}, [(None, 3), (1, 3)], [(None, 3), (1, 3)], (None, 3)),
+    ("broadcast_add", {}, [(None, 3), (5, 3)], [(None, 3), (5, 3)], (5, 3)),
+    ("broadcast_add", {}, [(2, None), (3,)], [(2, None), (3,)], (2, 3)),
+    ("Reshape", {"shape": (0, -1)}, [(None, 3, 4)], [(None, 3, 4)], (None, None)),
+    ("Reshape", {"shape": (6, 4)}, [(None, 3, 4)], [(2, 3, 4)], (6, 4)),
+    ("Reshape", {"shape": (0, -3)}, [(None, 3, 4)], [(None, 3, 4)], (None, 12)),
+    ("Reshape", {"shape": (-4, -1, 2, 0)}, [(None, 3)], [(None, 3)], (None, 2, 3)),
+    ("Flatten", {}, [(None, 3, 4)], [(None, 3, 4)], (None, 12)),
+    ("expand_dims", {"axis": 1}, [(None, 3)], [(None, 3)], (None, 1, 3)),
+    ("squeeze", {}, [(None, 1, 3)], [(None, 1, 3)], None),
+    ("transpose", {}, [(None, 3)], [(None, 3)], (3, None)),
+    ("slice", {"begin": (None, 1), "end": (None, 3)}, [(None, 5)], [(None, 5)], (None, 2)),
+    ("slice_axis", {"axis": 0, "begin": 1, "end": 3}, [(None, 5)], [(None, 5)], (None, 5)),
+    ("slice_like", {"axes": (1,)}, [(None, 5), (2, 3)], [(None, 5), (2, 3)], (None, 3)),
+    ("Concat", {"num_args": 2}, [(2, 3), (None, 4)], [(2, 3), (2, 4)], (2, 7)),
+    ("Concat", {"num_args": 2}, [(2, 3), (2, None)], [(2, 3), (2, None)], (2, None)),
+    ("stack", {"num_args": 2}, [(2, 3), (None, 3)], [(2, 3), (2, 3)], (2, 2, 3)),
+    ("SliceChannel", {"num_outputs": 2}, [(None, 4)], [(None, 4)], (None, 2)),
+    ("tile", {"reps": (2, 2)}, [(None, 3)], [(None, 3)], (None, 6)),
+    ("sum", {"axis": 1}, [(None, 3)], [(None, 3)], (None,)),
+    ("sum", {}, [(None, 3)], [(None, 3)], (1,)),
+    ("broadcast_like", {}, [(2, 1), (None, 3)], [(2, 1), (None, 3)], (2, 3)),
+    ("where", {}, [(2,), (None, 3), None], [(2,), (2, 3), (2, 3)], (2, 3)),
+    ("Pad", {"mode": "edge", "pad_width": (0, 0, 1, 1)}, [(None, 3)], [(None, 3)], (None, 5)),
+    ("_zeros", {"shape": (0, 3)}, [], [], (None, 3)),
+    ("_arange", {"start": 5, "infer_range": True}, [], [], None),
+]
+
+
+@pytest.mark.parametrize("name, params, ins, want_ins, want_out", INFERRED)
+def test_infers(name: str, params: dict, ins: list, want_ins: list, want_out: tuple | None) -> None:
+    rule = make_op(name, params)
+    found = ins, [None] * len(rule.result_names())
+    for _ in range(2):  # a second round changes nothing
+        found = rule.infer_shape(*found)
+        assert found[0] == want_ins
+        assert found[1][0] == want_out
+
+
+@pytest.mark.parametrize(
+    "name, params, out, want",
+    [
+        ("exp", {}, (2, 3), (2, 3)),
+        ("transpose", {"axes": (1, 2, 0)}, (3, None, 2), (2, 3, None)),
+        ("expand_dims", {"axis": 1}, (2, 1, 3), (2, 3)),
+        ("stack", {"num_args": 1}, (1, 2), (2,)),
+        ("_zeros", {"shape": (0, 3)}, (5, 3), None),
+    ],
+)
+def test_infers_backward(name: str, params: dict, out: tuple, want: tuple | None) -> None:
+    rule = make_op(name, params)
+    ins, outs = rule.infer_shape([None] * len(rule.input_names()), [out])
+    assert outs == [out]
+    assert ins == ([] if want is None else [want])
+
+
+@pytest.mark.parametrize(
+    "name, params, ins, message",
+    [
+        ("elemwise_add", {}, [(2, 3), (2, 4)], r"Shape inconsistent, Provided = \[2,3\], inferred shape=\[2,4\]"),
+        ("broadcast_add", {}, [(2, 3), (2, 4)], r"operands could not be broadcast together with shapes \[2,3\] \[2,4\]"),
+        ("Reshape", {"shape": (5, 2)}, [(2, 3)], "Target shape size is different to source"),
+        ("Reshape", {"shape": (5, -1)}, [(2, 3)], "6 elements do not fit"),
+        ("Reshape", {"shape": (-1, -1)}, [(2, 3)], "One and only one dim can be inferred"),
+        ("Reshape", {"shape": (0, 0, 0)}, [(2, 3)], "needs more than the 2 dimensions"),
+        ("Reshape", {"shape": (-4, 2, 2, 0)}, [(3, 3)], "Split dims 2, 2 do not divide original dim 3"),
+        ("Reshape", {"shape": (-5,)}, [(3, 3)], "-5 is no shape code"),
+        ("squeeze", {"axis": 0}, [(2, 3)], "cannot squeeze"),
+        ("expand_dims", {"axis": 4}, [(2, 3)], "axis 4 does not exist"),
+        ("reshape_like", {}, [(4,), (2, 3)], "Target shape size"),
+        ("transpose", {"axes": (0, 0)}, [(2, 3)], "no permutation"),
+        ("slice", {"begin": (2,), "end": (1,)}, [(3,)], "is empty"),
+        ("slice", {"begin": (0,), "end": (1,), "step": (0,)}, [(3,)], "cannot be 0"),
+        ("slice_axis", {"axis": 0, "begin": 2, "end": 5}, [(3,)], "Invalid begin, end"),
+        ("slice_like", {}, [(2, 3), (3, 3)], "exceeds limit of input"),
+        ("Concat", {"num_args": 2}, [(2, 3), (3, 3)], "Shape inconsistent"),
+        ("SliceChannel", {"num_outputs": 2}, [(4, 3)], "does not split into 2 equal pieces"),
+        ("SliceChannel", {"num_outputs": 2, "squeeze_axis": True}, [(4, 4)], "squeeze_axis needs"),
+        ("_split_v2", {"indices": (0, 5)}, [(2, 3)], "do not cut an axis"),
+        ("broadcast_to", {"shape": (3, 3)}, [(2, 3)], "its size must be 1"),
+        ("broadcast_to", {"shape": (3,)}, [(1, 1)], "cannot be broadcasted"),
+        ("broadcast_axis", {"axis": 1, "size": (2, 3)}, [(1, 1)], "differ in length"),
+        ("where", {}, [(2,), (3, 3), (3, 3)], "Shape inconsistent"),
+        ("where", {}, [(2, 2, 2), (2, 2), (2, 2)], "nor 1-d"),
+        ("Pad", {"mode": "reflect", "pad_width": (0, 0, 3, 1)}, [(1, 3)], "reflecting 3 elements"),
+        ("Pad", {"mode": "edge", "pad_width": (0, 0)}, [(1, 3)], "two numbers for each axis"),
+        ("sum", {"axis": (0, 0)}, [(2, 3)], "Reduction axes have duplicates"),
+        ("sum", {"axis": 2}, [(2, 3)], "axis 2 does not exist"),
+        ("_arange", {"start": 5, "stop": 2}, [], "Invalid range"),
+    ],
+)
+def test_refuses(name: str, params: dict, ins: list, message: str) -> None:
+    rule = make_op(name, params)
+    with pytest.raises(ShapeError, match=message):
+        rule.infer_shape(ins, [None] * len(rule.result_names()))
+
+
+@pytest.mark.parametrize(
+    "name, params", [("norm", {"ord": 3}), ("repeat", {"repeats": 0}), ("Pad", {"mode": "wrap", "pad_width": (0, 0)})]
+)
+def test_refuses_parameters(name: str, params: dict) -> None:
+    with pytest.raises(ParameterError):
+        make_op(name, params)
+
+
+@pytest.mark.parametrize(
+    "name, params, dtypes, want",
+    [
+        ("_plus_scalar", {"scalar": 2.5}, ["int32"], "int32"),
+        ("_plus_scalar", {"scalar": 2.5, "is_int": False}, ["int32"], "float64"),
+        ("_plus_scalar", {"scalar": 2}, ["bool"], "int64"),
+        ("_plus_scalar", {"scalar": 2.5, "is_int": False}, ["float16"], "float16"),
+        ("where", {}, ["int8", "float32", "float32"], "float32"),
+        ("Cast", {"dtype": "uint8"}, ["float64"], "uint8"),
+        ("amp_cast", {"dtype": "float16"}, ["int32"], "int32"),
+        ("norm", {"out_dtype": "float64"}, ["float32"], "float64"),
+    ],
+)
+def test_infers_dtype(name: str, params: dict, dtypes: list, want: str) -> None:
+    assert make_op(name, params).infer_dtype(dtypes, [None])[1] == [want]
+
+
+def test_refuses_mixed_dtypes() -> None:
+    with pytest.raises(DTypeError, match="expected one dtype, got float32, int32"):
+        make_op("elemwise_add").infer_dtype(["int32", "float32"], [None])
