@@ -16,7 +16,7 @@ from typing import Any
 from symc.cli import bench, cache, compile, inspect, ops, run, verify
 from symc.cli.report import Report, UsageError
 from symc.core.config import setting
-from symc.core.errors import SymcError
+from symc.core.errors import ArgumentError, SymcError
 
 VERBS: tuple[ModuleType, ...] = (inspect, run, compile, verify, bench, ops, cache)
 
@@ -37,7 +37,6 @@ example: symc run resnet-18"""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; nothing but SystemExit of argparse leaves it."""
-    warnings.showwarning = _show_warning
     parser = _parser()
     args = parser.parse_args(arguments)
     if args.version:
@@ -48,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.verb is None:
         parser.error("which verb?")
     try:
-        code = _run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = _run(args, _wants_traceback(parser))
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -59,28 +60,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
-def _run(args: argparse.Namespace) -> int:
+def _wants_traceback(parser: argparse.ArgumentParser) -> bool:
+    try:
+        return setting("SYMC_DEBUG") >= 1
+    except ArgumentError as error:
+        parser.error(str(error))
+
+
+def _run(args: argparse.Namespace, wants_traceback: bool) -> int:
     try:
         report: Report = args.execute(args)
-    except UsageError as error:
-        return _failed(args, error, str(error), USAGE)
-    except SymcError as error:
-        return _failed(args, error, str(error), FAULT)
-    except MemoryError as error:
-        return _failed(args, error, f"out of memory: {error}", FAULT)
     except BrokenPipeError:
         raise
-    except OSError as error:
-        return _failed(args, error, f"{error.filename or 'input or output'}: {error.strerror or error}", FAULT)
-    except Exception as error:  # the last resort: a defect of symc must not look like one of the user's program
-        return _failed(args, error, f"internal error, {type(error).__name__}: {error}; SYMC_DEBUG=1 shows where", FAULT)
+    except Exception as error:
+        if wants_traceback:
+            traceback.print_exception(error, file=sys.stderr)
+        return _failed(args, error)
     print(json.dumps(_finite(report.data), indent=1) if args.json else report.text)
     return report.exit_code
 
 
-def _failed(args: argparse.Namespace, error: BaseException, message: str, code: int) -> int:
-    if setting("SYMC_DEBUG"):
-        traceback.print_exception(error, file=sys.stderr)
+def _failed(args: argparse.Namespace, error: Exception) -> int:
+    """Says what went wrong; an exception that is not symc's own is a defect, and is called one."""
+    code = USAGE if isinstance(error, UsageError) else FAULT
+    if isinstance(error, SymcError):
+        message = str(error)
+    elif isinstance(error, MemoryError):
+        message = f"out of memory: {error}"
+    elif isinstance(error, OSError):
+        message = f"{error.filename or 'input or output'}: {error.strerror or error}"
+    else:
+        message = f"internal error, {type(error).__name__}: {error}; SYMC_DEBUG=1 shows where"
     print(f"symc {args.verb}: {message}", file=sys.stderr)
     if args.json:
         print(json.dumps({"error": {"type": type(error).__name__, "message": message, "exit_code": code}}, indent=1))

@@ -81,20 +81,22 @@ def open_model(args: argparse.Namespace, array_shapes: Mapping[str, FullShape] |
 
     Raises UsageError when the arguments name none, and what reading the files raises.
     """
+    from symc.models import names
+
     shapes = {**(array_shapes or {}), **dict(args.shape)}
     path = Path(args.model)
+    if args.seed is not None and (args.params or args.epoch is not None):
+        raise UsageError("--seed draws random weights: leave out either it or --params and --epoch")
     with progress(f"reading {args.model}"):
         if path.suffix == ".symc":
             opened = _artifact(args, path)
         elif path.suffix == ".json":
             opened = _files(args, path, args.params)
-        elif args.epoch is None and not args.params and (known := _built_in(args)):
-            opened = known
+        elif args.model in names() and args.epoch is None:
+            opened = _built_in(args)
         elif Path(f"{path}-symbol.json").exists():
             opened = _files(args, Path(f"{path}-symbol.json"), args.params or _epoch_file(args, path))
         else:
-            from symc.models import names
-
             raise UsageError(
                 f"no model {args.model!r}: neither a .symc nor a .json file, nor a prefix ({path}-symbol.json does not "
                 f"exist), nor one of {', '.join(names())}"
@@ -121,34 +123,41 @@ def ready(opened: Opened) -> Opened:
 def _artifact(args: argparse.Namespace, path: Path) -> Opened:
     from symc.artifact import load
 
-    if not path.exists():
-        raise UsageError(f"{path} does not exist")
+    _require_file(path)
+    if args.params or args.epoch is not None or args.seed is not None:
+        raise UsageError(f"{path} holds its own weights: leave out --params, --epoch and --seed")
     artifact = load(path, getattr(args, "trust", False), getattr(args, "key", None))
     return Opened(artifact.model, "of the file", artifact=artifact)
 
 
-def _built_in(args: argparse.Namespace) -> Opened | None:
-    from symc.models import get, names
+def _built_in(args: argparse.Namespace) -> Opened:
+    from symc.models import get
 
-    if args.model not in names():
-        return None
+    model = get(args.model)
+    if args.params:
+        _require_file(Path(args.params))
+        return Opened(model.with_params(*read_params(Path(args.params), model.symbol)), args.params)
     seed = args.seed or 0
-    return Opened(get(args.model), f"random, seed {seed}", seed)
+    return Opened(model, f"random, seed {seed}", seed)
 
 
 def _files(args: argparse.Namespace, symbol_path: Path, params_path: str | Path | None) -> Opened:
     from symc.models import Model
     from symc.symbol import load
 
-    for path in (symbol_path, params_path):
-        if path is not None and not Path(path).exists():
-            raise UsageError(f"{path} does not exist")
+    _require_file(symbol_path)
     symbol = load(str(symbol_path))
     name = symbol_path.name.removesuffix(".json").removesuffix("-symbol")
     model = Model(name, symbol, {})
     if params_path is not None:
+        _require_file(Path(params_path))
         return Opened(model.with_params(*read_params(Path(params_path), symbol)), str(params_path))
     return Opened(model, None if args.seed is None else f"random, seed {args.seed}", args.seed)
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise UsageError(f"{path} does not exist")
 
 
 def _epoch_file(args: argparse.Namespace, prefix: Path) -> Path | None:

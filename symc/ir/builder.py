@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import DTypeError, ShapeError
@@ -20,14 +20,23 @@ from .graph import Facts, Graph, Node, Output, Role, Value
 
 
 class GraphBuilder:
-    """Creates nodes and keeps the facts about them; `serving` names the node that new ones are made for."""
+    """Creates nodes and keeps the facts about them; `serving` names the node that new ones are made for.
 
-    def __init__(self, facts: Facts | None = None, training: bool = False) -> None:
+    taken   names that new nodes must not get
+    """
+
+    def __init__(self, facts: Facts | None = None, training: bool = False, taken: Iterable[str] = ()) -> None:
         self.shapes: dict[Value, Shape] = dict(facts.shape) if facts else {}
         self.dtypes: dict[Value, str] = dict(facts.dtype) if facts else {}
         self.training = training
         self.serving: Node | None = None
+        self._taken = set(taken)
         self._counts: dict[str, int] = {}
+
+    @staticmethod
+    def over(graph: Graph) -> GraphBuilder:
+        """A builder that adds to a graph: its facts are known, its names taken."""
+        return GraphBuilder(graph.facts, graph.training, (node.name for node in graph.nodes))
 
     def input(self, name: str, shape: Shape | None, dtype: str | None, role: Role = "argument") -> Value:
         """A new input of the graph."""
@@ -53,13 +62,35 @@ class GraphBuilder:
         """A node of an operator instance; raises ShapeError or DTypeError, naming the node, on contradiction."""
         if name is None:
             base = f"{self.serving.name}.{op.name.strip('_')}" if self.serving else op.name.strip("_")
-            count = self._counts.get(base, 0)
-            self._counts[base] = count + 1
-            name = f"{base}{count}" if count else base
+            name = self._unique(base)
             origin = self.serving.origin if self.serving else ""
         node = Node(op, name, tuple(inputs), origin=origin)
         self.infer(node)
         return node
+
+    def _unique(self, base: str) -> str:
+        """The base itself, or with the first number that makes it new."""
+        count = self._counts.get(base, 0)
+        name = f"{base}{count}" if count else base
+        while name in self._taken:
+            count += 1
+            name = f"{base}{count}"
+        self._counts[base] = count + 1
+        self._taken.add(name)
+        return name
+
+    def moved(self, node: Node, inputs: tuple[Value, ...]) -> Node:
+        """The node over other inputs of the same shapes and dtypes; what is known about its outputs stays known."""
+        if inputs == node.inputs:
+            return node
+        made = Node(node.op, node.name, inputs, node.role, node.origin)
+        for k in range(node.n_outputs):
+            old, new = Value(node, k), Value(made, k)
+            if old in self.shapes:
+                self.shapes[new] = self.shapes[old]
+            if old in self.dtypes:
+                self.dtypes[new] = self.dtypes[old]
+        return made
 
     def infer(self, node: Node) -> None:
         """Forward inference of one node."""
@@ -101,31 +132,48 @@ class GraphBuilder:
 Rewrite = Callable[["GraphBuilder", Node, tuple[Value, ...]], "Sequence[Value] | None"]
 
 
-def rewrite(graph: Graph, rule: Rewrite, keep_layout: bool = False) -> Graph:
+def rewrite(graph: Graph, rule: Rewrite) -> Graph:
     """The graph with every node replaced by what `rule(builder, node, new_inputs)` returns.
 
     The rule sees nodes in topological order with their inputs already replaced; None keeps the node.  Nodes that
-    nothing needs any more disappear.  Shapes and dtypes of old and new nodes are kept.
+    nothing needs any more disappear.  Shapes and dtypes of old and new nodes are kept.  When the rule keeps every
+    node, the result is the graph itself.
     """
-    g = GraphBuilder(graph.facts, graph.training)
+    g = GraphBuilder.over(graph)
     new: dict[Value, Value] = {}
-    layouts: dict[Value, Any] = dict(graph.facts.layout) if keep_layout else {}
     for node in graph.nodes:
+        if node.is_input:
+            continue
         g.serving = node
-        inputs = tuple(new[v] for v in node.inputs)
-        found = None if node.is_input else rule(g, node, inputs)
+        inputs = tuple([new.get(v, v) for v in node.inputs])
+        found = rule(g, node, inputs)
         if found is None:
-            same = all(a is b.node and i == b.index for (a, i), b in zip(node.inputs, inputs))
-            kept = node if same else Node(node.op, node.name, inputs, node.role, node.origin)
-            if kept is not node:
-                for k in range(node.n_outputs):
-                    for table in (g.shapes, g.dtypes, layouts):
-                        if node[k] in table:
-                            table[kept[k]] = table[node[k]]
-            found = [kept[k] for k in range(node.n_outputs)]
-        new.update((node[k], v) for k, v in enumerate(found))
-    outputs = [Output(o.kind, o.name, new[o.value]) for o in graph.outputs]
-    return finish(g, outputs, layouts)
+            if inputs == node.inputs:
+                continue
+            kept = g.moved(node, inputs)
+            found = [Value(kept, k) for k in range(node.n_outputs)]
+        new.update((Value(node, k), v) for k, v in enumerate(found))
+    if not new:
+        return graph
+    return finish(g, [Output(o.kind, o.name, new.get(o.value, o.value)) for o in graph.outputs])
+
+
+def rewrite_until_stable(graph: Graph, rule: Rewrite) -> Graph:
+    """`rewrite`, repeated until the rule keeps every node; a node it has kept is not asked again as it is."""
+    settled: set[Node] = set()
+
+    def ask(g: GraphBuilder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        is_same = inputs == node.inputs
+        if is_same and node in settled:
+            return None
+        found = rule(g, node, inputs)
+        if found is None and is_same:
+            settled.add(node)
+        return found
+
+    while (result := rewrite(graph, ask)) is not graph:
+        graph = result
+    return graph
 
 
 def finish(g: GraphBuilder, outputs: Sequence[Output], layouts: Mapping[Value, Any] | None = None) -> Graph:
@@ -140,4 +188,4 @@ def finish(g: GraphBuilder, outputs: Sequence[Output], layouts: Mapping[Value, A
     )
 
 
-__all__ = ["GraphBuilder", "Rewrite", "finish", "rewrite"]
+__all__ = ["GraphBuilder", "Rewrite", "finish", "rewrite", "rewrite_until_stable"]

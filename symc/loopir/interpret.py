@@ -120,6 +120,8 @@ def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
     y_shape = (c.batch, c.out_channels, *w.out_extents)
     w_shape = (c.out_channels, in_group, *w.kernel)
     lhs, rhs = arrays[c.lhs].astype("float64"), arrays[c.rhs].astype("float64")
+    if c.packing is not None:
+        rhs = c.packing.unpack(rhs)
     x = np.zeros(x_shape) if c.kind == "data_gradient" else lhs.reshape(x_shape)
     y = {"forward": np.zeros(y_shape), "data_gradient": lhs, "weight_gradient": rhs}[c.kind].reshape(y_shape)
     weight = np.zeros(w_shape) if c.kind == "weight_gradient" else rhs.reshape(w_shape)
@@ -136,7 +138,7 @@ def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
             elif c.kind == "data_gradient":
                 xs += np.einsum("no...,oc->nc...", ys, ws)
             else:
-                ws += np.einsum("ncp,nop->oc", xs.reshape(*xs.shape[:2], -1), ys.reshape(*ys.shape[:2], -1))
+                ws += np.tensordot(ys, xs, (_all_but(1, ys), _all_but(1, xs)))
     dtype = compute_dtype(next(b.dtype for b in c.buffers if b.name == c.lhs))
     return {"forward": y, "data_gradient": x, "weight_gradient": weight}[c.kind].astype(dtype)
 
@@ -149,3 +151,7 @@ def _span(tap: int, n_in: int, n_out: int, stride: int, dilate: int, pad: int) -
     if last < first:
         return slice(0, 0), slice(0, 0)
     return slice(first * stride + shift, last * stride + shift + 1, stride), slice(first, last + 1)
+
+
+def _all_but(axis: int, array: np.ndarray) -> tuple[int, ...]:
+    return tuple(k for k in range(array.ndim) if k != axis)

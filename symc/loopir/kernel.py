@@ -15,12 +15,15 @@ nest
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Union
+from typing import TYPE_CHECKING, Literal, Union
 
 from ..core.dtypes import ITEM_SIZE
 from ..core.errors import GraphError
 from ..core.shapes import FullShape, row_major_strides, size_of
 from .expr import Affine, Axis, Expr, free_axes, load, walk
+
+if TYPE_CHECKING:
+    from .packing import Packing
 
 SEED = "@seed"  # an int64[1] the runtime changes before every run: the key of random numbers
 ACCUMULATOR = "@acc"  # the buffer name under which a contraction's stores read the finished sum
@@ -116,7 +119,8 @@ class Contraction:
     weight_gradient  w[o, c, tap] = sum over n, q of  x[n, c, p] * y[n, o, q]
 
     `lhs` and `rhs` name the two operands (forward: x, w; data_gradient: y, w; weight_gradient: x, y).  `stores` run
-    over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.
+    over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.  With a `packing`,
+    `rhs` is the weight as that packing arranges it.
     """
 
     kind: Literal["forward", "data_gradient", "weight_gradient"]
@@ -129,6 +133,7 @@ class Contraction:
     rhs: str
     buffers: tuple[Buffer, ...]
     stores: tuple[Store, ...]
+    packing: Packing | None = None
 
     @property
     def work_flops(self) -> int:
@@ -143,7 +148,7 @@ class Contraction:
         head = (
             f"contraction {self.kind} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
             f"groups={self.groups} in={w.in_extents} out={w.out_extents} kernel={w.kernel} stride={w.stride} "
-            f"dilate={w.dilate} pad={w.pad} lhs={self.lhs} rhs={self.rhs}"
+            f"dilate={w.dilate} pad={w.pad} lhs={self.lhs} rhs={self.rhs}{' packed' if self.packing else ''}"
         )
         return "\n".join([head, *(f"  {b}" for b in self.buffers), *(f"  {s}" for s in self.stores)])
 

@@ -30,7 +30,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
     before:  %a = Convolution(%x, %w); %b = Activation(%a); head %b
     after:   %x' = _copy(%x) [0231]; %a = Convolution(%x', %w) [0231]; %b = Activation(%a) [0231]; head _copy(%b) [0123]
     """
-    g = GraphBuilder(graph.facts, graph.training)
+    g = GraphBuilder.over(graph)
     layouts: dict[Value, Layout] = {}
     converted: dict[tuple[Value, Layout], Value] = {}
     new: dict[Value, Value] = {}
@@ -66,8 +66,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
             inputs = [convert(inputs[0], row_major(len(g.shape(inputs[0]))), node), *inputs[1:]]
         elif meaning.kind == "map":
             inputs = [convert(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
-        made = Node(node.op, node.name, tuple(inputs), node.role, node.origin)
-        g.infer(made)
+        made = g.moved(node, tuple(inputs))
         place(made, layout)
         new.update((node[k], made[k]) for k in range(node.n_outputs))
     outputs = []
@@ -79,7 +78,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
 
 def _is_big(meaning: Meaning, position: int) -> bool:
     """Whether an elementwise input has the output's own shape, so that another order would cost strided reads."""
-    return meaning.node.op.is_elementwise and meaning.is_pointwise(position)  # type: ignore[union-attr]
+    return meaning.op.is_elementwise and meaning.is_pointwise(position)
 
 
 def _wanted(meaning: Meaning, inputs: Sequence[Value], layouts: dict[Value, Layout], g: GraphBuilder) -> Layout:

@@ -7,18 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..ir.graph import FACTS, Graph
-from ..loopir.kernel import Contraction, Nest
-
-
-class Packing(Protocol):
-    """How a backend wants the right operand of a contraction arranged."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extents of the dense packed array."""
-
-    def nest(self, source, packed) -> Nest:
-        """The copy from the logical operand into the packed array, padding included."""
+from ..loopir.kernel import Contraction
+from ..loopir.packing import Packing
 
 
 class Backend(Protocol):

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..core.shapes import FullShape
+from ..core.shapes import FullShape, size_of
 from ..ir.graph import Graph, Layout, Node, Value
+from ..loopir.expr import Affine
+from ..loopir.tensor import Product
 from .base import PassContext, graph_pass
 from .meaning import Kind, Meaning, meanings, same_order
 from .phases import Phase, phases
@@ -156,10 +158,10 @@ class Fusion:
 
     def _fits_tile(self, node: Node, meaning: Meaning, group: Group) -> bool:
         """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone."""
-        anchor = next(m for m in map(self.meanings.get, group.nodes) if m.kind == "product")
-        if anchor.product.kind == "weight_gradient":
+        anchor = next(n for n in group.nodes if self.meanings[n].product is not None)
+        if self._product(anchor).kind == "weight_gradient":
             return False  # its tile lies across output channels and taps, not rows and channels
-        computed = self.graph.dtype(anchor.node[0])
+        computed = self.graph.dtype(anchor[0])
         if any(self.graph.dtype(v) != computed for v in (*node.inputs, node[0])) or meaning.uses_index:
             return False
         for k, v in enumerate(node.inputs):
@@ -171,8 +173,14 @@ class Fusion:
                 return False
         return True
 
+    def _product(self, anchor: Node) -> Product:
+        product = self.meanings[anchor].product
+        assert product is not None
+        return product
+
     def _is_channel(self, meaning: Meaning, position: int) -> bool:
-        axes = {a for index in meaning.loads(position) for i in index for a in i.axes() if a.extent > 1}
+        components = [i for index in meaning.loads(position) for i in index if isinstance(i, Affine)]
+        axes = {a for i in components for a in i.axes() if a.extent > 1}
         return axes <= {meaning.axes[1]} if len(meaning.axes) > 1 else not axes
 
     # -- absorb -------------------------------------------------------------------------------------------------------
@@ -220,7 +228,7 @@ class Fusion:
         n_loads = meaning.n_loads(position)
         if meaning.kind == "reduction":
             return cheap and n_loads <= 3 and producer.n_operations <= 8
-        out_size, in_size = _size(self.graph.shape(meaning.node[0])), _size(producer.domain)
+        out_size, in_size = size_of(meaning.shape), size_of(producer.domain)
         repeats = n_loads * max(1, out_size // max(in_size, 1))
         return repeats <= 1 or (cheap and repeats <= 4)
 
@@ -232,10 +240,3 @@ class Fusion:
         producer.is_dead = True
         sources = [g for g in self.groups if g is not group and producer.needs & g.bit and not g.is_dead]
         self._depend(group, sources)
-
-
-def _size(shape: FullShape) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size

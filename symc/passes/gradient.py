@@ -29,7 +29,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
     wanted = {n: n.name for n in graph.inputs if context.grad_req.get(n.name, "null") != "null"}
     if not wanted:
         return graph
-    g = GraphBuilder(graph.facts, graph.training)
+    g = GraphBuilder.over(graph)
     leads_to_wanted = _reaching(graph, wanted)
     flowing: dict[Value, list[Value]] = {}
     for k, output in enumerate(graph.outputs):

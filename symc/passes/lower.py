@@ -23,8 +23,9 @@ from ..loopir.kernel import (
     loads_of,
     verify,
 )
+from ..loopir.packing import Packing
 from ..loopir.tensor import Function, Lowering, Tensor
-from .base import Backend, Packing, PassContext
+from .base import Backend, PassContext
 from .meaning import define, memoised
 from .placement import placements
 from .phases import PHASES, Phase, phases
@@ -261,7 +262,7 @@ class Lowerer:
         packed = self._pack(rhs, packing, node, right, functions, reads, phase)
         if rhs.name not in again and rhs.name != lhs.name:
             operands.pop(rhs.name)
-        return replace(made, rhs=packed.name, buffers=(packed, *operands.values()))
+        return replace(made, rhs=packed.name, buffers=(packed, *operands.values()), packing=packing)
 
     def _operand(self, v: Value, functions: dict[Value, Function], phase: Phase) -> Buffer:
         """The buffer of a contraction's right operand; a name without storage when its producer is fused."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..ir.graph import Graph, Node, Output, Value
 from .base import PassContext, graph_pass
 
@@ -18,16 +16,19 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
     This is only a prediction of what rarely changes: an Executor notices when a parameter has been written.
     """
     new: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if node.is_input and node.role == "argument" and _is_parameter(graph, node):
-            new[node] = replace(node, role="parameter")
-        elif any(v.node in new for v in node.inputs):
-            inputs = tuple(Value(new.get(v.node, v.node), v.index) for v in node.inputs)
-            new[node] = replace(node, inputs=inputs)
 
     def moved(v: Value) -> Value:
-        return Value(new.get(v.node, v.node), v.index)
+        node = new.get(v.node)
+        return v if node is None else Value(node, v.index)
 
+    for node in graph.nodes:
+        inputs = tuple([moved(v) for v in node.inputs])
+        if node.is_input and node.role == "argument" and _is_parameter(graph, node):
+            new[node] = Node(None, node.name, (), "parameter", node.origin)
+        elif inputs != node.inputs:
+            new[node] = Node(node.op, node.name, inputs, node.role, node.origin)
+    if not new:
+        return graph
     tables = {name: {moved(v): fact for v, fact in getattr(graph.facts, name).items()} for name in ("shape", "dtype")}
     outputs = [Output(o.kind, o.name, moved(o.value)) for o in graph.outputs]
     return Graph(tuple(new.get(n, n) for n in graph.nodes), tuple(outputs), graph.training).with_facts(**tables)
@@ -35,4 +36,4 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
 
 def _is_parameter(graph: Graph, node: Node) -> bool:
     users = graph.users.get(node[0], ())
-    return bool(users) and all(u.op.input_names()[k] in u.op.trained for u, k in users if u.op is not None)
+    return bool(users) and all(u.operator.trained and u.operator.input_names()[k] in u.operator.trained for u, k in users)

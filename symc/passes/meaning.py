@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from ..core.dtypes import compute_dtype
 from ..core.shapes import FullShape
+from ..core.op import Op
 from ..ir.graph import Graph, Node, Value
 from ..loopir.expr import Affine, Axis, Expr, IndexLike, walk
 from ..loopir.tensor import Function, Lowering, Product, Tensor
@@ -42,15 +43,15 @@ def define(graph: Graph, node: Node, read: Callable[[Value], Tensor]) -> Lowerin
         out_dtypes=[graph.dtype(v) for v in outs],
         prefix=f"{node.name}.",
     )
-    node.op.lower(t)  # type: ignore[union-attr]
+    node.operator.lower(t)
     return t
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """How a node computes, found by looking at its definitions over plain loads."""
+    """How an operator computes on given shapes, found by looking at its definitions over plain loads."""
 
-    node: Node
+    op: Op
     kind: Kind
     axes: tuple[Axis, ...]  # loop variables of output 0
     bodies: tuple[Expr, ...]  # values at `axes`, of every output that has output 0's shape
@@ -70,6 +71,11 @@ class Meaning:
         """The indices at which an input is read."""
         return self._loads.get(f"in{position}", [])
 
+    @property
+    def shape(self) -> FullShape:
+        """The shape of output 0."""
+        return tuple(a.extent for a in self.axes)
+
     def n_loads(self, position: int) -> int:
         """How many different elements of an input one output element reads (a reduction counts its body once)."""
         return len(set(self._loads.get(f"in{position}", ())))
@@ -77,8 +83,7 @@ class Meaning:
     def is_pointwise(self, position: int) -> bool:
         """Whether an input of the output's shape is read only at the output's own index."""
         loads = self._loads.get(f"in{position}", ())
-        shape = tuple(a.extent for a in self.axes)
-        return self.in_shapes[position] == shape and all(self._is_own_index(i) for i in loads)
+        return self.in_shapes[position] == self.shape and all(self._is_own_index(i) for i in loads)
 
     def _is_own_index(self, index: tuple[Affine | Expr, ...]) -> bool:
         return all(
@@ -121,26 +126,45 @@ class Meaning:
 
 def meaning_of(graph: Graph, node: Node) -> Meaning:
     """Classifies a node by lowering it alone."""
-    shapes = tuple(graph.shape(v) for v in node.inputs)
-    out_shape = graph.shape(node[0])
-    axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(out_shape))
-    if node.op.is_view:  # type: ignore[union-attr]
-        return Meaning(node, "view", axes, (), shapes)
-    positions = {v: k for k, v in reversed(list(enumerate(node.inputs)))}
+    shape, dtype = graph.facts.shape, graph.facts.dtype
+    outs = [node[k] for k in range(node.n_outputs)]
+    first = {v: k for k, v in reversed(list(enumerate(node.inputs)))}
+    return _meaning(
+        type(node.op),
+        node.operator,
+        tuple([first[v] for v in node.inputs]),
+        tuple([shape[v] for v in node.inputs]),  # type: ignore[misc]
+        tuple([dtype[v] for v in node.inputs]),
+        tuple([shape[v] for v in outs]),  # type: ignore[misc]
+        tuple([dtype[v] for v in outs]),
+    )
 
-    def read(v: Value) -> Tensor:
-        return Tensor(f"in{positions[v]}", graph.shape(v), compute_dtype(graph.dtype(v)))
 
-    t = define(graph, node, read)
+@lru_cache(maxsize=4096)
+def _meaning(
+    cls: type[Op],  # equal parameters make equal hashes: the class keeps operators apart
+    op: Op,
+    names: tuple[int, ...],
+    in_shapes: tuple[FullShape, ...],
+    in_dtypes: tuple[str, ...],
+    out_shapes: tuple[FullShape, ...],
+    out_dtypes: tuple[str, ...],
+) -> Meaning:
+    """The meaning of an operator; input k is called in<names[k]>, equal inputs by the first of them."""
+    axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(out_shapes[0]))
+    if op.is_view:
+        return Meaning(op, "view", axes, (), in_shapes)
+    ins = [Tensor(f"in{k}", s, compute_dtype(d)) for k, s, d in zip(names, in_shapes, in_dtypes)]
+    t = Lowering(ins, out_shapes, out_dtypes)
+    op.lower(t)
     if t.products:
-        return Meaning(node, "product", axes, (), shapes, t.products[0])
+        return Meaning(op, "product", axes, (), in_shapes, t.products[0])
     if t.regions:
         bodies = tuple(r.value for regions in t.regions.values() for r in regions)
-        return Meaning(node, "regions", axes, bodies, shapes)
-    same = [k for k in sorted(t.functions) if t.out_shapes[k] == out_shape]
-    bodies = tuple(t.functions[k](*axes) for k in same)
+        return Meaning(op, "regions", axes, bodies, in_shapes)
+    bodies = tuple(t.functions[k](*axes) for k in sorted(t.functions) if out_shapes[k] == out_shapes[0])
     has_reduce = any(e.op == "reduce" for body in bodies for e in walk(body))
-    return Meaning(node, "reduction" if has_reduce else "map", axes, bodies, shapes)
+    return Meaning(op, "reduction" if has_reduce else "map", axes, bodies, in_shapes)
 
 
 def meanings(graph: Graph) -> dict[Node, Meaning]:

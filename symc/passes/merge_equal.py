@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core.op import Op
 from ..ir.builder import GraphBuilder, rewrite
 from ..ir.graph import Graph, Node, Value
 from .base import PassContext, graph_pass
@@ -17,19 +16,18 @@ def merge_equal(graph: Graph, context: PassContext) -> Graph:
     before:  %a = exp(%x); %b = exp(%x); %c = add(%a, %b)
     after:   %a = exp(%x); %c = add(%a, %a)
     """
-    seen: dict[tuple[Op, tuple[Value, ...]], Node] = {}
+    seen: dict[tuple, Node] = {}
 
     def rule(g: GraphBuilder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
-        assert node.op is not None
-        if node.op.is_random:
+        op = node.operator
+        if op.is_random:
             return None
-        key = (node.op, inputs)
-        if key in seen:
-            return [seen[key][k] for k in range(node.n_outputs)]
-        kept = node if inputs == node.inputs else Node(node.op, node.name, inputs, node.role, node.origin)
-        if kept is not node:
-            g.infer(kept)
-        seen[key] = kept
-        return [kept[k] for k in range(kept.n_outputs)]
+        # Without inputs the operator may take its shape from its users: the facts belong to the key.
+        key = (op, inputs, tuple([(g.shape(node[k]), g.dtype(node[k])) for k in range(node.n_outputs)]))
+        first = seen.get(key)
+        if first is not None and str(first.op) == str(op):  # 0.0 equals -0.0, but x / 0.0 is not x / -0.0
+            return [first[k] for k in range(node.n_outputs)]
+        kept = seen[key] = g.moved(node, inputs)
+        return None if kept is node else [kept[k] for k in range(node.n_outputs)]
 
     return rewrite(graph, rule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.builder import GraphBuilder, rewrite
+from ..ir.builder import GraphBuilder, rewrite_until_stable
 from ..ir.graph import Graph, Node, Value
 from .base import PassContext, graph_pass
 
@@ -16,16 +16,8 @@ def simplify(graph: Graph, context: PassContext) -> Graph:
     before:  %a = _mul_scalar(%x, scalar=1); %b = _copy(%a); %c = exp(%b)
     after:   %c = exp(%x)
     """
-    changed = True
 
     def rule(g: GraphBuilder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
-        nonlocal changed
-        assert node.op is not None
-        found = node.op.simplify(g, inputs)
-        changed = changed or found is not None
-        return found
+        return node.operator.simplify(g, inputs)
 
-    while changed:
-        changed = False
-        graph = rewrite(graph, rule)
-    return graph
+    return rewrite_until_stable(graph, rule)

@@ -64,6 +64,12 @@ def compile_graph(
             f"({len(built.compiled)} new), arena {arena.size_bytes if arena else 0} bytes, {spent * 1e3:.0f} ms",
             file=sys.stderr,
         )
+    if setting("SYMC_DEBUG") >= 3:
+        from symc.runtime.report import explain, source
+
+        print(explain(program), file=sys.stderr)
+        if setting("SYMC_DEBUG") >= 4:
+            print(source(program), file=sys.stderr)
     if setting("SYMC_DUMP"):
         from symc.runtime.dump import dump
 

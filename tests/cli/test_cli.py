@@ -92,6 +92,7 @@ def test_the_way_of_a_model(run, read, checkpoint, tmp_path):
     x = np.random.default_rng(1).normal(size=(2, 6)).astype(np.float32)
     np.save("x.npy", x)
     made = read("compile", *FILES, "--shape", "data=2,6", "-o", "m.symc")
+    assert run("run", "m.symc", "--seed", "1")[0] == 2
     assert made["file"] == "m.symc" and made["n_kernels"] >= 1
     assert made["size_bytes"] == Path("m.symc").stat().st_size
     proved = read("verify", "m.symc")
@@ -214,6 +215,7 @@ USAGE = [
     (("bench", "mlp", "--threads", "0"), "expected an integer of at least 1"),
     (("bench", "mlp", "--batch", "two"), "expected an integer of at least 1"),
     (("verify", "none.symc"), "none.symc does not exist"),
+    (("run", *FILES, "--seed", "1"), "leave out either it or --params and --epoch"),
     (("ops", "Convolutoin"), "did you mean Convolution"),
     (("cache", "fill"), "invalid choice"),
     (("fly",), "invalid choice"),
@@ -285,6 +287,20 @@ def test_defects_and_debug(run, monkeypatch, capsys):
     monkeypatch.setenv("SYMC_DEBUG", "1")
     assert main(["cache", "info"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_unreadable_environment(run, monkeypatch):
+    monkeypatch.setenv("SYMC_DEBUG", "much")
+    code, _, err = run("cache", "info")
+    assert code == 2 and "environment variable SYMC_DEBUG='much': expected int" in err
+
+
+def test_built_in_network_with_parameters_of_a_file(read):
+    from symc import models
+
+    model = models.get("mlp").with_seed(7)
+    mx.nd.save("mlp.params", {f"arg:{n}": a for n, a in model.arg_params.items()})
+    assert read("run", "mlp", "--params", "mlp.params")["outputs"] == read("run", "mlp", "--seed", "7")["outputs"]
 
 
 def test_interruption(run, monkeypatch):

@@ -40,6 +40,9 @@ def checks_of_models(mx: Any, root: pathlib.Path) -> Iterator[Check]:
         yield model.name, f"{model.name} internals", functools.partial(replay.check_model_internals, mx, model)
         if model.train:
             yield model.name, f"{model.name} training", functools.partial(replay.check_model_training, mx, model)
+        if model.float64:
+            check = functools.partial(replay.check_model_training_float64, mx, model)
+            yield model.name, f"{model.name} training in float64", check
 
 
 def checks_of_train(mx: Any, root: pathlib.Path) -> Iterator[Check]:

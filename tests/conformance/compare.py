@@ -49,24 +49,37 @@ def expect_near(what: str, got: Any, want: np.ndarray, rtol: float, atol_of_larg
     _expect_values(what, got.astype("f8"), want.astype("f8"), rtol, atol_of_largest * _largest(want))
 
 
-def expect_fingerprint(what: str, got: Any, want: Mapping[str, Any], tolerance: float) -> None:
+def expect_norm(what: str, got: np.ndarray, want: np.ndarray, tolerance: float) -> None:
+    """Raises Mismatch unless the norm of the difference is within a fraction of the norm."""
+    if got.shape != want.shape:
+        raise Mismatch(f"{what}: shape {got.shape}, MXNet's {want.shape}")
+    difference = np.linalg.norm(got.astype("f8") - want.astype("f8"))
+    if not difference <= tolerance * np.linalg.norm(want.astype("f8")):
+        raise Mismatch(f"{what}: the difference has norm {difference:.3g}, MXNet's value {np.linalg.norm(want):.3g}")
+
+
+def expect_fingerprint(
+    what: str, got: np.ndarray, want: Mapping[str, Any], tolerance: float, tolerance_of_values: float | None = None
+) -> None:
     """Raises Mismatch unless shape, mean, std, l2 and the first eight values agree.
 
-    tolerance   of the l2 norm and std relative to themselves, of means and values relative to the root mean square
+    tolerance             of the l2 norm relative to itself, of mean and std relative to the root mean square
+    tolerance_of_values   of single values, also relative to the root mean square; default: the same
     """
-    values = np.asarray(got).astype("f8")
+    values = got.astype("f8")
     if list(values.shape) != want["shape"]:
         raise Mismatch(f"{what}: shape {list(values.shape)}, MXNet's {want['shape']}")
-    scale = tolerance * want["l2"] / np.sqrt(max(values.size, 1))
-    for name, measured, allowed in (
+    scale = want["l2"] / np.sqrt(max(values.size, 1))
+    for name, measured, reference in (
+        ("l2", np.linalg.norm(values), want["l2"]),
         ("mean", values.mean(), scale),
         ("std", values.std(), scale),
-        ("l2", np.linalg.norm(values), tolerance * want["l2"]),
     ):
-        if not abs(measured - want[name]) <= allowed:
-            raise Mismatch(f"{what}: {name} {measured:.7g}, MXNet's {want[name]:.7g}, allowed difference {allowed:.1g}")
+        if not abs(measured - want[name]) <= tolerance * reference:
+            raise Mismatch(f"{what}: {name} {measured:.7g}, MXNet's {want[name]:.7g}, tolerance {tolerance:g}")
+    allowed = tolerance if tolerance_of_values is None else tolerance_of_values
     first = np.array(want["first"])
-    _expect_values(f"{what}, first values", values.reshape(-1)[: first.size], first, tolerance, scale)
+    _expect_values(f"{what}, first values", values.reshape(-1)[: first.size], first, allowed, allowed * scale)
 
 
 def expect_equal(what: str, got: Any, want: Any) -> None:

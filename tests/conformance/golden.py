@@ -4,6 +4,7 @@
     nets/<net>.json, .npz, -symbol.json [, -0003.params]        networks; arrays are "<kind>/<name>"
     nets/<net>-train.json, -trained.params                      15 steps of SGD with momentum
     models/<net>/<net>-symbol.json, -0000.params[.gz], -input.npy, -output.npy, -info.json [, -train.npz]
+    float64/<net>.json                                          the training step of a model in float64
 
 tests/data/conformance holds the part that comes with the repository; README.md there describes every key.
 """
@@ -87,8 +88,9 @@ def trainings(root: pathlib.Path = ROOT) -> Iterator[Training]:
 class Model:
     """A network with its parameters, an input and what came out.
 
-    info    fingerprints of every internal output and, for some, of the gradients and states after a training step
-    train   arrays of that step: output, head_grad, data_grad; empty where there is none
+    info      fingerprints of every internal output and, for some, of the gradients and states after a training step
+    train     arrays of that step: output, head_grad, data_grad; empty where there is none
+    float64   fingerprints of that step in float64, by part and name (see record_float64.py); empty where there are none
     """
 
     name: str
@@ -97,6 +99,7 @@ class Model:
     input: np.ndarray = field(repr=False)
     output: np.ndarray = field(repr=False)
     train: dict[str, np.ndarray] = field(repr=False)
+    float64: dict[str, dict[str, Any]] = field(repr=False)
 
     @property
     def symbol_path(self) -> pathlib.Path:
@@ -113,6 +116,7 @@ def models(root: pathlib.Path = ROOT) -> Iterator[Model]:
     for folder in sorted((root / "models").iterdir()):
         start = folder / folder.name
         train = pathlib.Path(f"{start}-train.npz")
+        float64 = ROOT / "float64" / f"{folder.name}.json"
         yield Model(
             folder.name,
             folder,
@@ -120,4 +124,5 @@ def models(root: pathlib.Path = ROOT) -> Iterator[Model]:
             np.load(f"{start}-input.npy"),
             np.load(f"{start}-output.npy"),
             dict(np.load(train)) if train.exists() else {},
+            json.loads(float64.read_text()) if float64.exists() else {},
         )

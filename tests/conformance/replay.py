@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .compare import Mismatch, expect_close, expect_equal, expect_fingerprint, expect_near, is_loose
+from .compare import Mismatch, expect_close, expect_equal, expect_fingerprint, expect_near, expect_norm, is_loose
 from .golden import Case, Model, Training
 
-# Of the root mean square. MXNet's own sums in float32 differ by this much between its builds; measured on symc: see the
-# test of the models.
-FORWARD_TOLERANCE = 1e-4
-GRADIENT_TOLERANCE = 1e-3
+# Fingerprints, see `expect_fingerprint`. Measured: internals of resnet18_v2 differ by 1e-6 at most.
+FLOAT32_TOLERANCE = 1e-4
+FLOAT64_TOLERANCE = 1e-7
+# One value that rounding moves across a ReLU's kink changes gradients by this much. Measured against float64, where none
+# moves: MXNet's own gradients of mobilenet0.25 are up to 1 % off in norm and 9 % of the root mean square in single values.
+KINK_TOLERANCE = 0.04
+KINK_TOLERANCE_OF_VALUES = 0.2
 
 
 def check_op(mx: Any, case: Case) -> None:
@@ -135,23 +138,39 @@ def check_model_internals(mx: Any, model: Model) -> None:
     group = mx.sym.Group([internals[n] for n in names])
     executor = group.bind(mx.cpu(), args, aux_states=aux, grad_req="null")
     for name, array in zip(names, executor.forward(is_train=False)):
-        expect_fingerprint(name, array.asnumpy(), model.info["internals"][name], FORWARD_TOLERANCE)
+        expect_fingerprint(name, array.asnumpy(), model.info["internals"][name], FLOAT32_TOLERANCE)
 
 
 def check_model_training(mx: Any, model: Model) -> None:
-    """One training step: output, the gradient of the input and of every parameter, the states after it."""
+    """One training step in float32: output, the gradient of the input and of every parameter, the states after it."""
+    step = training_step(mx, model, "float32")
+    recorded = model.info["train"]
+    expect_near("training output", step["output"]["output"], model.train["output"], 1e-4, 1e-4)
+    expect_norm("gradient of data", step["grads"]["data"], model.train["data_grad"], KINK_TOLERANCE)
+    for name, want in recorded["grads"].items():
+        expect_fingerprint(f"gradient of {name}", step["grads"][name], want, KINK_TOLERANCE, KINK_TOLERANCE_OF_VALUES)
+    for name, want in recorded["aux_after"].items():
+        expect_fingerprint(f"state {name}", step["aux_after"][name], want, FLOAT32_TOLERANCE)
+
+
+def check_model_training_float64(mx: Any, model: Model) -> None:
+    """The same step in float64, where rounding moves no value across a kink, against MXNet's in float64."""
+    step = training_step(mx, model, "float64")
+    for part, recorded in model.float64.items():
+        for name, want in recorded.items():
+            expect_fingerprint(f"{part} {name}", step[part][name], want, FLOAT64_TOLERANCE)
+
+
+def training_step(mx: Any, model: Model, dtype: str) -> dict[str, dict[str, np.ndarray]]:
+    """What one forward and backward leave: {"output": ..., "grads": by argument, "aux_after": by state}."""
     symbol, args, aux = load_model(mx, model)
-    grads = {n: mx.nd.zeros(a.shape) for n, a in args.items()}
+    args, aux = ({n: a.astype(dtype) for n, a in arrays.items()} for arrays in (args, aux))
+    grads = {n: mx.nd.zeros(a.shape, dtype=dtype) for n, a in args.items()}
     executor = symbol.bind(mx.cpu(), args, args_grad=grads, grad_req="write", aux_states=aux)
     output = executor.forward(is_train=True)[0].asnumpy()
-    expect_near("training output", output, model.train["output"], 1e-4, 1e-4)
-    executor.backward([nd(mx, model.train["head_grad"])])
-    recorded = model.info["train"]
-    expect_near("gradient of data", grads["data"].asnumpy(), model.train["data_grad"], 1e-3, 1e-4)
-    for name, want in recorded["grads"].items():
-        expect_fingerprint(f"gradient of {name}", grads[name].asnumpy(), want, GRADIENT_TOLERANCE)
-    for name, want in recorded["aux_after"].items():
-        expect_fingerprint(f"state {name}", executor.aux_dict[name].asnumpy(), want, FORWARD_TOLERANCE)
+    executor.backward([mx.nd.array(model.train["head_grad"], dtype=dtype)])
+    left = {"grads": grads, "aux_after": executor.aux_dict}
+    return {"output": {"output": output}, **{k: {n: a.asnumpy() for n, a in v.items()} for k, v in left.items()}}
 
 
 def load_model(mx: Any, model: Model) -> tuple[Any, dict[str, Any], dict[str, Any]]:
@@ -178,12 +197,14 @@ def check_training(mx: Any, training: Training) -> None:
     executor = symbol.bind(mx.cpu(), args, args_grad=grads, grad_req={n: "write" for n in names})
     update = Sgd(settings)
     rows = np.arange(args[label].shape[0]), args[label].asnumpy().astype(int)
-    for step, want in enumerate(settings["loss"]):
+    losses = []
+    for _ in range(settings["steps"]):
         chosen = executor.forward(is_train=True)[0].asnumpy()[rows]
-        expect_near(f"loss of step {step}", -np.log(chosen).mean(), np.array(want), 1e-3, 0)
+        losses.append(-np.log(chosen).mean())
         executor.backward()
         for name in names:
             update(name, args[name], grads[name].asnumpy())
+    expect_near("loss", losses, np.array(settings["loss"]), 1e-4, 1e-7)
     for name, want in _of_kind(mx.nd.load(str(training.trained)), "arg:").items():
         expect_near(f"trained {name}", args[name].asnumpy(), want.asnumpy(), 1e-4, 1e-5)
 

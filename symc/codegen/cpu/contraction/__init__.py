@@ -25,8 +25,7 @@ than 100 is possible because taps in the padding are skipped.  Batch 1 forward, 
 The same layers with physically padded inputs (no tap outside, so nothing for the table to skip) run 0 to 9 % slower.
 """
 
-from .packing import Packing
 from .schedule import can_store, gradient_buffer, is_depthwise, packing, schedule_contraction, why_not_store
 
-__all__ = ["Packing", "can_store", "gradient_buffer", "is_depthwise", "packing", "schedule_contraction",
+__all__ = ["can_store", "gradient_buffer", "is_depthwise", "packing", "schedule_contraction",
            "why_not_store"]

@@ -8,13 +8,13 @@ from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.core.shapes import size_of
 from symc.loopir.expr import Axis
+from symc.loopir.packing import Packing, packing_of
 from symc.loopir.kernel import Buffer, Contraction, Store, buffer_of
 
 from . import depthwise, forward, weight_gradient
 from .epilogue import Epilogue, epilogue_of, even_stride
 from .forward import Blocking
 from .micro import Tile
-from .packing import Packing, packing_of
 from .shapes import choose_depthwise_tile, choose_gradient_tile, choose_tile
 from .tables import Geometry, images_per_table, tile_tables, window_geometry
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from symc.core.errors import CodegenError
-from symc.core.shapes import FullShape
-from symc.loopir.expr import Affine, Axis, Expr, const, load
-from symc.loopir.kernel import Buffer, Contraction, Nest, Store
+import numpy as np
+
+from ..core.errors import CodegenError
+from ..core.shapes import FullShape
+from .expr import Affine, Axis, Expr, const, load
+from .kernel import Buffer, Contraction, Nest, Store
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ class Packing:
             stores.append(self._copy(source, packed, last, n_full, n_rest, 0))
             stores.append(self._copy(source, packed, last, n_full, self.panel_columns - n_rest, n_rest, is_zero=True))
         return Nest((source, packed), tuple(stores))
+
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """The logical weight inside a packed array: the inverse of `nest`."""
+        taps = range(2, 2 + len(self.kernel))
+        array = packed.reshape(self.shape)
+        if self.is_mirrored:
+            array = np.flip(array, tuple(taps))
+        array = array.transpose(0, 1, array.ndim - 1, array.ndim - 2, *taps)
+        array = array.reshape(self.groups, -1, self.channels, *self.kernel)[:, : self.columns]
+        if self.is_transposed:
+            array = array.swapaxes(1, 2)
+        return array.reshape(self._source_shape())
 
     def _source_shape(self) -> FullShape:
         if not self.is_transposed:
