@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from symc.executor import Executor
     from symc.ndarray import NDArray
 
-HELP = "time predictions, with a profile of the steps"
 EXAMPLES = ("symc bench resnet-18 --threads 2 --batch 1", "symc bench m.symc --runs 200 --trace trace.json")
 WARM_UP_S, MEASURE_S = 0.3, 2.0
 MAX_RUNS = 10_000

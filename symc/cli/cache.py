@@ -6,7 +6,6 @@ import argparse
 
 from symc.cli.report import Report
 
-HELP = "show or empty the kernel cache"
 EXAMPLES = ("symc cache info", "symc cache clear")
 
 

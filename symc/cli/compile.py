@@ -9,7 +9,6 @@ from pathlib import Path
 from symc.cli.opening import add_model_arguments, open_model, ready
 from symc.cli.report import Report, progress
 
-HELP = "compile a model into one .symc file"
 EXAMPLES = (
     "symc compile m-symbol.json --params m-0000.params --shape data=1,3,224,224 -o m.symc",
     "symc compile resnet-18 --batch 8 -o resnet-18.symc",

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from symc.ir.kernels import KernelGraph
     from symc.models import Model
 
-HELP = "show layers, operators, inputs, parameters, work and memory"
 EXAMPLES = ("symc inspect resnet-18", "symc inspect m-symbol.json --params m-0000.params --shape data=1,3,224,224")
 
 

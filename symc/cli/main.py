@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
-from symc.cli import bench, cache, compile, inspect, ops, run, verify
 from symc.cli.report import Report, UsageError
 from symc.core.config import setting
 from symc.core.errors import ArgumentError, SymcError
 
-VERBS: tuple[ModuleType, ...] = (inspect, run, compile, verify, bench, ops, cache)
+# Each is a module of this package with EXAMPLES, add_arguments(parser) and execute(args) -> Report.
+VERBS = {
+    "inspect": "show layers, operators, inputs, parameters, work and memory",
+    "run": "predict, with inputs from files or random ones",
+    "compile": "compile a model into one .symc file",
+    "verify": "prove a .symc file on this machine",
+    "bench": "time predictions, with a profile of the steps",
+    "ops": "list the operators, or show one",
+    "cache": "show or empty the kernel cache",
+}
 
 FAULT, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
@@ -37,19 +45,10 @@ example: symc run resnet-18"""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; nothing but SystemExit of argparse leaves it."""
-    parser = _parser()
-    args = parser.parse_args(arguments)
-    if args.version:
-        from symc.artifact import versions
-
-        print(", ".join(f"{package} {version}" for package, version in versions().items()))
-        return 0
-    if args.verb is None:
-        parser.error("which verb?")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = _run(args, _wants_traceback(parser))
+            code = _command(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -58,6 +57,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The interpreter flushes stdout once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def _command(words: list[str]) -> int:
+    parser = _parser(next((w for w in words if not w.startswith("-")), None))
+    args = parser.parse_args(words)
+    if args.version:
+        from symc.artifact import versions
+
+        print(", ".join(f"{package} {version}" for package, version in versions().items()))
+        return 0
+    if args.verb is None:
+        parser.error("which verb?")
+    return _run(args, _wants_traceback(parser))
 
 
 def _wants_traceback(parser: argparse.ArgumentParser) -> bool:
@@ -112,23 +124,20 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"symc: warning: {message}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "symc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of all verbs; only the chosen one is imported (symc --help takes no longer than Python itself)."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("symc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.add_argument("--version", action="store_true", help="print the versions of symc and of what it stands on")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for module in VERBS:
-        name = module.__name__.rsplit(".", 1)[-1]
-        verb = verbs.add_parser(
-            name,
-            help=module.HELP,
-            description=f"{(module.__doc__ or '').strip()}",
-            epilog="examples:\n" + "\n".join(f"  {e}" for e in module.EXAMPLES),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    for name, text in VERBS.items():
+        if name != chosen:
+            verbs.add_parser(name, help=text)
+            continue
+        module = importlib.import_module(f"symc.cli.{name}")
+        examples = "examples:\n" + "\n".join(f"  {e}" for e in module.EXAMPLES)
+        verb = verbs.add_parser(name, help=text, description=module.__doc__, epilog=examples, formatter_class=raw)
         module.add_arguments(verb)
         verb.add_argument("--json", action="store_true", help="print the result as JSON")
-        execute: Callable[[argparse.Namespace], Report] = module.execute
-        verb.set_defaults(execute=execute)
+        verb.set_defaults(execute=module.execute)
     return parser

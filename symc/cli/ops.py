@@ -12,7 +12,6 @@ from symc.cli.report import Report, UsageError
 if TYPE_CHECKING:
     from symc.core.op import Op
 
-HELP = "list the operators, or show one"
 EXAMPLES = ("symc ops", "symc ops Convolution", "symc ops pooling")
 
 

@@ -17,7 +17,6 @@ from symc.core.errors import ArgumentError, FormatError
 if TYPE_CHECKING:
     from symc.models import Model
 
-HELP = "predict, with inputs from files or random ones"
 EXAMPLES = (
     "symc run resnet-18",
     "symc run m.symc --input data=x.npy --save out/",

@@ -9,7 +9,6 @@ from pathlib import Path
 from symc.cli.opening import add_trust_arguments
 from symc.cli.report import Report, UsageError, progress
 
-HELP = "prove a .symc file on this machine"
 EXAMPLES = ("symc verify m.symc", "symc verify m.symc --key team.key")
 
 

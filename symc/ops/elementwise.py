@@ -156,6 +156,7 @@ class MakeLoss(Copy):
     """x itself as a loss: its gradient is 1 whatever comes from above.  MXNet operator make_loss."""
 
     is_loss = True
+    results = ("loss",)
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

@@ -29,7 +29,7 @@ from .mark_parameters import mark_parameters
 from .merge_equal import merge_equal
 from .plan_memory import plan_memory
 from .simplify import simplify
-from .verify import verify
+from .verify import Verifier
 
 
 @graph_pass(requires=(), provides=("shape",), keeps=("dtype",))
@@ -101,7 +101,8 @@ def run_passes(graph: Graph, context: PassContext, trace: Trace) -> Graph:
 
     Raises GraphError when a pass lacks a fact it requires or leaves a graph that breaks an invariant.
     """
-    known: set[str] = set()
+    known: frozenset[str] = frozenset()
+    verifier = Verifier()
     for p in _pass_list():
         if not p.requires <= known:
             missing = ", ".join(sorted(p.requires - known))
@@ -109,7 +110,7 @@ def run_passes(graph: Graph, context: PassContext, trace: Trace) -> Graph:
         graph = trace.run(p.name, lambda p=p, g=graph: p(g, context), graph_text, lambda g: len(g.nodes))
         known = (known & p.keeps) | p.provides
         if setting("SYMC_VERIFY"):
-            verify(graph, p.name, complete={"shape", "dtype"} <= known)
+            verifier.verify(graph, p.name, known)
     return graph
 
 
@@ -121,15 +122,16 @@ def lower_graph(graph: Graph, context: PassContext, trace: Trace) -> KernelGraph
 
 
 def register_pass(p: Pass, before: str = "assign_layout") -> None:
-    """Adds a pass of one's own in front of a named one; raises GraphError when there is no such pass."""
+    """Adds a pass of one's own in front of (the first run of) a named one; raises GraphError when there is none."""
     if before not in {q.name for q in PASSES}:
         raise GraphError(f"no pass {before!r}; there are {', '.join(dict.fromkeys(q.name for q in PASSES))}")
     _USER_PASSES.append((before, p))
 
 
 def _pass_list() -> list[Pass]:
-    found = []
+    found: list[Pass] = []
     for p in PASSES:
-        found += [own for before, own in _USER_PASSES if before == p.name]
+        if p not in found:
+            found += [own for before, own in _USER_PASSES if before == p.name]
         found.append(p)
     return found

@@ -2,51 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from ..core.errors import GraphError, SymcError
-from ..core.shapes import unify
-from ..ir.graph import Graph, Node
+from ..core.shapes import is_known, unify
+from ..ir.graph import Graph, Node, Value
 
 
-def verify(graph: Graph, after: str, complete: bool = True) -> None:
-    """Raises GraphError, naming the pass and the node, when the graph breaks an invariant.
+class Verifier:
+    """Verifies the graphs of one pipeline.
 
-    Checked: topological order; input counts; outputs exist; with `complete`, every value has a shape and a dtype, and
-    each operator's own inference agrees with them.
+    Nodes are immutable and shared between graphs, so an operator's own inference is asked again only about a node that
+    is new or around which a fact has changed.
     """
-    seen: set[Node] = set()
-    for node in graph.nodes:
-        for v in node.inputs:
-            if v.node not in seen:
-                raise GraphError(f"after {after}: node {node.name} comes before its input {v}")
-            if not 0 <= v.index < v.node.n_outputs:
-                raise GraphError(f"after {after}: node {node.name} reads output {v.index} of {v.node.name}")
-        if node.op is not None and len(node.inputs) != len(node.op.input_names()):
-            raise GraphError(
-                f"after {after}: {node.op.name} {node.name} has {len(node.inputs)} inputs, "
-                f"expected {node.op.input_names()}"
-            )
-        seen.add(node)
-        if complete:
-            _verify_facts(graph, node, after)
-    for output in graph.outputs:
-        if output.value.node not in seen:
-            raise GraphError(f"after {after}: output {output.name} is not computed by the graph")
+
+    def __init__(self) -> None:
+        self.facts: dict[Value, tuple] = {}  # the shape and dtype with which a value was last found right
+        self.nodes: set[Node] = set()
+
+    def verify(self, graph: Graph, after: str, known: Set[str] = frozenset(("shape", "dtype"))) -> None:
+        """Raises GraphError, naming the pass and the node, when the graph breaks an invariant.
+
+        Checked: topological order; input counts; outputs exist; with shape and dtype known, every value has both and
+        each operator's own inference agrees; with layout known, every value has one of its rank; with group known,
+        every operation that is not a memory view has one.
+        """
+        self._verify_order(graph, after)
+        if {"shape", "dtype"} <= known:
+            self._verify_facts(graph, after)
+        if "layout" in known:
+            _verify_layouts(graph, after)
+        if "group" in known:
+            _verify_groups(graph, after)
+
+    def _verify_order(self, graph: Graph, after: str) -> None:
+        seen: set[Node] = set()
+        for node in graph.nodes:
+            for v in node.inputs:
+                if v.node not in seen:
+                    raise GraphError(f"after {after}: node {node.name} comes before its input {v}")
+            if node not in self.nodes:
+                _verify_arity(node, after)
+            seen.add(node)
+        for output in graph.outputs:
+            if output.value.node not in seen:
+                raise GraphError(f"after {after}: output {output.name} is not computed by the graph")
+
+    def _verify_facts(self, graph: Graph, after: str) -> None:
+        shape, dtype = graph.facts.shape, graph.facts.dtype
+        changed: set[Value] = set()
+        for node in graph.nodes:
+            for k in range(node.n_outputs):
+                v = Value(node, k)
+                fact = (shape.get(v), dtype.get(v))
+                if self.facts.get(v) == fact:
+                    continue
+                if not is_known(fact[0]) or fact[1] is None:
+                    raise GraphError(f"after {after}: shape or dtype of {v} is not known: {fact[0]} {fact[1]}")
+                self.facts[v] = fact
+                changed.add(v)
+        for node in graph.nodes:
+            if node in self.nodes and (not changed or changed.isdisjoint(_around(node))):
+                continue
+            if not node.is_input:
+                _verify_inference(graph, node, after)
+            self.nodes.add(node)
 
 
-def _verify_facts(graph: Graph, node: Node, after: str) -> None:
+def verify(graph: Graph, after: str, known: Set[str] = frozenset(("shape", "dtype"))) -> None:
+    """Verifies one graph from scratch (see Verifier.verify)."""
+    Verifier().verify(graph, after, known)
+
+
+def _around(node: Node) -> list[Value]:
+    return [*node.inputs, *(node[k] for k in range(node.n_outputs))]
+
+
+def _verify_arity(node: Node, after: str) -> None:
+    for v in node.inputs:
+        if not 0 <= v.index < v.node.n_outputs:
+            raise GraphError(f"after {after}: node {node.name} reads output {v.index} of {v.node.name}")
+    names = node.op.input_names() if node.op else ()
+    if len(node.inputs) != len(names):
+        what = node.op.name if node.op else node.role
+        raise GraphError(f"after {after}: {what} {node.name} has {len(node.inputs)} inputs, expected {names}")
+
+
+def _verify_inference(graph: Graph, node: Node, after: str) -> None:
     shape, dtype = graph.facts.shape, graph.facts.dtype
     outs = [node[k] for k in range(node.n_outputs)]
-    for v in outs:
-        if v not in shape or None in (shape[v] or ()) or v not in dtype:
-            raise GraphError(f"after {after}: shape or dtype of {v} is not known: {shape.get(v)} {dtype.get(v)}")
-    if node.op is None:
-        return
+    op = node.operator
     try:
-        _, shapes = node.op.infer_shape([shape[v] for v in node.inputs], [None] * len(outs))
-        _, dtypes = node.op.infer_dtype([dtype[v] for v in node.inputs], [None] * len(outs))
+        _, shapes = op.infer_shape([shape[v] for v in node.inputs], [None] * len(outs))
+        _, dtypes = op.infer_dtype([dtype[v] for v in node.inputs], [None] * len(outs))
         for v, s, d in zip(outs, shapes, dtypes):
-            unify(shape[v], s)
+            if s != shape[v]:
+                unify(shape[v], s)
             if d is not None and d != dtype[v]:
                 raise GraphError(f"dtype {dtype[v]}, the operator gives {d}")
     except SymcError as e:
-        raise GraphError(f"after {after}: facts of {node.op.name} {node.name} do not hold: {e}") from e
+        raise GraphError(f"after {after}: facts of {op.name} {node.name} do not hold: {e}") from e
+
+
+def _verify_layouts(graph: Graph, after: str) -> None:
+    for node in graph.nodes:
+        for k in range(node.n_outputs):
+            v = Value(node, k)
+            layout = graph.facts.layout.get(v)
+            if layout is None or sorted(layout.order) != list(range(len(graph.shape(v)))):
+                raise GraphError(f"after {after}: layout of {v} is {layout}, its shape {graph.shape(v)}")
+
+
+def _verify_groups(graph: Graph, after: str) -> None:
+    for node in graph.nodes:
+        if not node.is_input and not node.operator.is_view and node not in graph.facts.group:
+            raise GraphError(f"after {after}: {node.operator.name} {node.name} belongs to no group")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
 
@@ -45,6 +47,7 @@ def candidates(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list
             for (rows, vectors), share in (wide if has_32_registers else narrow).items()]
 
 
+@functools.lru_cache(maxsize=1024)
 def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, target: Target) -> Tile:
     """The tile with the lowest estimated time; `g` covers one image, `columns` are the output channels of a group."""
     full_lanes = target.lanes(dtype)
@@ -63,6 +66,7 @@ def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, 
     return min(shapes, key=lambda candidate: cycles(*candidate))[0]
 
 
+@functools.lru_cache(maxsize=1024)
 def choose_gradient_tile(g: Geometry, rows: int, dtype: str, target: Target) -> tuple[Tile, bool]:
     """The tile of a weight gradient with `rows` output channels a group, and whether a line of taps is one run."""
     full_lanes = target.lanes(dtype)
@@ -81,6 +85,7 @@ def choose_gradient_tile(g: Geometry, rows: int, dtype: str, target: Target) -> 
     return tile, is_merged
 
 
+@functools.lru_cache(maxsize=1024)
 def choose_depthwise_tile(rows: int, batch: int, channels: int, dtype: str, target: Target) -> Tile:
     """The tile of a depthwise kernel over `rows` rows (pixels of an image, or taps of a weight gradient)."""
     full_lanes = target.lanes(dtype)

@@ -46,7 +46,8 @@ class Memory:
     def __init__(self, v: Lanes, vector_bits: int) -> None:
         self.v, self.b, self.vector_bits = v, v.b, vector_bits
 
-    def _can_mask(self, dtype: str) -> bool:
+    def can_mask(self, dtype: str) -> bool:
+        """Whether part of a vector can be loaded and stored in one instruction."""
         # AVX-512 masks all sizes, AVX2 only 4 and 8 bytes; elsewhere LLVM would build a branch per lane.
         return self.vector_bits == 512 or (self.vector_bits == 256 and ITEM_SIZE[dtype] in (4, 8))
 
@@ -65,7 +66,7 @@ class Memory:
         type_ = self.v.of(stored_type(self.v, dtype))
         if count is None:
             return self.b.load(self._pointer(address, type_), align=ITEM_SIZE[dtype])
-        if not self._can_mask(dtype):
+        if not self.can_mask(dtype):
             return self.gather(address, I64(ITEM_SIZE[dtype]), (), dtype, count)
         assert mask is not None
         name = f"llvm.masked.load.{suffix_of(type_)}.p0"
@@ -80,7 +81,7 @@ class Memory:
         """n neighbours; with `count`, the first ones."""
         if count is None:
             self.b.store(value, self._pointer(address, value.type), align=ITEM_SIZE[dtype])
-        elif not self._can_mask(dtype):
+        elif not self.can_mask(dtype):
             self.scatter(value, address, I64(ITEM_SIZE[dtype]), (), dtype, count)
         else:
             assert mask is not None

@@ -84,21 +84,11 @@ class TileBody(Body):
         v = self.vector
         memory = Memory(v, self.vector_bits)
         corner = self._bind(self._bind(scope, across, cross), along, index)
-        mask = None
-        if n_cross is not None:
-            mask = b.icmp_unsigned("<", v.iota(I32), v.splat(b.trunc(n_cross, I32)))
         for e, tile in tiles.items():
-            dtype = self.form.loads[e].dtype
-            row_bytes = n * ITEM_SIZE[dtype]
-            rows = []
-            for k in range(n):
-                at: ir.Value = I64(k)
-                if n_along is not None and k:
-                    at = minimum(b, at, b.sub(n_along, I64(1)))
-                place = b.add(corner.address[e], b.mul(at, self.steps[e, along]))
-                rows.append(memory.load_row(place, dtype, n_cross, mask))
-            for k, column in enumerate(_transposed(v, rows)):
-                memory.store_row(column, b.add(tile, I64(k * row_bytes)), dtype, None, None)
+            if n_cross is not None and not memory.can_mask(self.form.loads[e].dtype):
+                self._copy_by_element(corner.address[e], e, tile, n_cross, n_along)
+            else:
+                self._transpose(memory, corner.address[e], e, tile, n_cross, n_along)
 
         def line(k: ir.Value, nothing: Values) -> Values:
             around = self._bind(scope, across, b.add(cross, k))
@@ -111,6 +101,51 @@ class TileBody(Body):
             return nothing
 
         loop(b, I64(0), I64(n) if n_cross is None else n_cross, 1, [], line)
+
+    def _transpose(
+        self,
+        memory: Memory,
+        start: ir.Value,
+        e: Expr,
+        tile: ir.Value,
+        n_cross: ir.Value | None,
+        n_along: ir.Value | None,
+    ) -> None:
+        """One crossing load's tile through registers; rows past `n_along` repeat the last one."""
+        b, v, n = self.b, self.vector, self.plan.lanes
+        dtype, along = self.form.loads[e].dtype, self._axes()[0]
+        mask = None
+        if n_cross is not None:
+            mask = b.icmp_unsigned("<", v.iota(I32), v.splat(b.trunc(n_cross, I32)))
+        rows = []
+        for k in range(n):
+            at: ir.Value = I64(k)
+            if n_along is not None and k:
+                at = minimum(b, at, b.sub(n_along, I64(1)))
+            place = b.add(start, b.mul(at, self.steps[e, along]))
+            rows.append(memory.load_row(place, dtype, n_cross, mask))
+        for k, column in enumerate(_transposed(v, rows)):
+            memory.store_row(column, b.add(tile, I64(k * n * ITEM_SIZE[dtype])), dtype, None, None)
+
+    def _copy_by_element(self, start: ir.Value, e: Expr, tile: ir.Value, n_cross: ir.Value, n_along: ir.Value) -> None:
+        """A partial tile where the machine cannot mask: compact code, since edges are few."""
+        b, n = self.b, self.plan.lanes
+        dtype, along = self.form.loads[e].dtype, self._axes()[0]
+        size = ITEM_SIZE[dtype]
+        one = Memory(self.scalar, self.vector_bits)
+
+        def row(k: ir.Value, nothing: Values) -> Values:
+            source = b.add(start, b.mul(k, self.steps[e, along]))
+            target = b.add(tile, b.mul(k, I64(size)))
+
+            def element(j: ir.Value, nothing: Values) -> Values:
+                item = one.load_one(b.add(source, b.mul(j, I64(size))), dtype)
+                one.store_one(item, b.add(target, b.mul(j, I64(n * size))), dtype)
+                return nothing
+
+            return loop(b, I64(0), n_cross, 1, nothing, element)
+
+        loop(b, I64(0), n_along, 1, [], row)
 
 
 def _transposed(v: Lanes, rows: Values) -> Values:
