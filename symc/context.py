@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from .core.errors import ArgumentError
 
@@ -66,7 +66,7 @@ class Context(metaclass=_DefaultContext):
     def __repr__(self) -> str:
         return f"{self.device_type}({self.device_id})"
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Context:
         _current.contexts.append(self)
         return self
 

@@ -73,9 +73,17 @@ def param(
     return dataclasses.field(default=default, metadata={"param": info})
 
 
-@functools.cache
-def params_of(cls: Any) -> dict[str, Param]:
+_declared: dict[type, dict[str, Param]] = {}
+
+
+def params_of(cls: type) -> dict[str, Param]:
     """The declared parameters of an operator class, in order."""
+    if cls not in _declared:
+        _declared[cls] = _declarations(cls)
+    return _declared[cls]
+
+
+def _declarations(cls: type) -> dict[str, Param]:
     hints = typing.get_type_hints(cls)
     return {
         f.name: Param(f.name, hints[f.name], f.default, **f.metadata["param"])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.dtypes import compute_dtype
-from .expr import Affine, Axis, Expr, walk
+from .expr import Affine, Axis, Expr, free_axes, walk
 from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store
 from .prims import COMBINERS, PRIMS
 
@@ -76,9 +76,7 @@ class _Grid:
         return self.known[root]
 
     def _is_bound(self, expr: Expr) -> bool:
-        from .expr import free_axes
-
-        return free_axes(expr) <= set(self.position)
+            return free_axes(expr) <= set(self.position)
 
     def _evaluate(self, expr: Expr) -> Any:
         if expr.op in ("const", "param"):
@@ -127,12 +125,13 @@ def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
     weight = np.zeros(w_shape) if c.kind == "weight_gradient" else rhs.reshape(w_shape)
     for tap in itertools.product(*(range(k) for k in w.kernel)):
         spans = [_span(*g) for g in zip(tap, w.in_extents, w.out_extents, w.stride, w.dilate, w.pad)]
-        source = tuple(s for s, _ in spans)
-        target = tuple(t for _, t in spans)
+        source: tuple[slice, ...] = tuple(s for s, _ in spans)
+        target: tuple[slice, ...] = tuple(t for _, t in spans)
         for g in range(c.groups):
-            xs = x[(slice(None), slice(g * in_group, (g + 1) * in_group), *source)]
-            ys = y[(slice(None), slice(g * out_group, (g + 1) * out_group), *target)]
-            ws = weight[(slice(g * out_group, (g + 1) * out_group), slice(None), *tap)]
+            inside, outside = slice(g * in_group, (g + 1) * in_group), slice(g * out_group, (g + 1) * out_group)
+            every = slice(None)
+            in_x, in_y, in_w = (every, inside, *source), (every, outside, *target), (outside, every, *tap)
+            xs, ys, ws = x[in_x], y[in_y], weight[in_w]
             if c.kind == "forward":
                 ys += np.einsum("nc...,oc->no...", xs, ws)
             elif c.kind == "data_gradient":

@@ -187,17 +187,17 @@ def verify(kernel: LoopKernel) -> None:
             raise GraphError(f"axes {sorted(a.name for a in unbound)} are not bound by a loop in: {store}")
         if store.buffer not in declared:
             raise GraphError(f"unknown buffer {store.buffer!r} in: {store}")
-        _check_range(declared[store.buffer], store.index, str(store))
+        _check_range(declared[store.buffer], store.index, store)
         for read in loads_of(store.value):
             name, index = read.data
             if name == ACCUMULATOR and isinstance(kernel, Contraction):
                 continue
             if name not in declared:
                 raise GraphError(f"unknown buffer {name!r} in: {store}")
-            _check_range(declared[name], index, str(store))
+            _check_range(declared[name], index, store)
 
 
-def _check_range(buffer: Buffer, index: tuple[Affine | Expr, ...], where: str) -> None:
+def _check_range(buffer: Buffer, index: tuple[Affine | Expr, ...], where: Store) -> None:
     """Affine components must stay inside the buffer; computed ones are the operator's promise (it clamps them)."""
     if len(index) != len(buffer.shape):
         raise GraphError(f"{buffer.name} has {len(buffer.shape)} axes, indexed with {len(index)} in: {where}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -279,7 +279,7 @@ class NDArray:
 
     # Arithmetic.
 
-    def _update(self, op: Binary, other: Any) -> Self:
+    def _update(self, op: Binary, other: Any) -> NDArray:
         """Writes `op(self, other)` into this array."""
         binary(op, self, other, out=self)
         return self
@@ -290,7 +290,7 @@ class NDArray:
     def __radd__(self, other: Any) -> Any:
         return binary(ew.ADD, other, self)
 
-    def __iadd__(self, other: Any) -> Self:
+    def __iadd__(self, other: Any) -> NDArray:
         return self._update(ew.ADD, other)
 
     def __sub__(self, other: Any) -> Any:
@@ -299,7 +299,7 @@ class NDArray:
     def __rsub__(self, other: Any) -> Any:
         return binary(ew.SUBTRACT, other, self)
 
-    def __isub__(self, other: Any) -> Self:
+    def __isub__(self, other: Any) -> NDArray:
         return self._update(ew.SUBTRACT, other)
 
     def __mul__(self, other: Any) -> Any:
@@ -308,7 +308,7 @@ class NDArray:
     def __rmul__(self, other: Any) -> Any:
         return binary(ew.MULTIPLY, other, self)
 
-    def __imul__(self, other: Any) -> Self:
+    def __imul__(self, other: Any) -> NDArray:
         return self._update(ew.MULTIPLY, other)
 
     def __truediv__(self, other: Any) -> Any:
@@ -317,7 +317,7 @@ class NDArray:
     def __rtruediv__(self, other: Any) -> Any:
         return binary(ew.DIVIDE, other, self)
 
-    def __itruediv__(self, other: Any) -> Self:
+    def __itruediv__(self, other: Any) -> NDArray:
         return self._update(ew.DIVIDE, other)
 
     def __mod__(self, other: Any) -> Any:
@@ -326,7 +326,7 @@ class NDArray:
     def __rmod__(self, other: Any) -> Any:
         return binary(ew.MODULO, other, self)
 
-    def __imod__(self, other: Any) -> Self:
+    def __imod__(self, other: Any) -> NDArray:
         return self._update(ew.MODULO, other)
 
     def __pow__(self, other: Any) -> Any:
