@@ -1,8 +1,8 @@
 """`symc.compile`: a symbol and its parameters to a callable, in one line.
 
-    sym, args, aux = mx.model.load_checkpoint("resnet-18", 0)
-    net = mx.compile(sym, {**args, **aux}, data=(1, 3, 224, 224))
-    probabilities, = net(data=image)
+sym, args, aux = mx.model.load_checkpoint("resnet-18", 0)
+net = mx.compile(sym, {**args, **aux}, data=(1, 3, 224, 224))
+probabilities, = net(data=image)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The Executor: a symbol bound to arrays.  MXNet's contract (forward, backward, outputs, the dictionaries), and a call.
 
-    ex = sym.simple_bind(mx.cpu(), data=(1, 3, 224, 224))
-    ex.forward(is_train=False, data=x)      # MXNet: outputs are overwritten by the next forward
-    y, = ex(data=x)                         # fresh arrays, safe from several threads at once
+ex = sym.simple_bind(mx.cpu(), data=(1, 3, 224, 224))
+ex.forward(is_train=False, data=x)      # MXNet: outputs are overwritten by the next forward
+y, = ex(data=x)                         # fresh arrays, safe from several threads at once
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Executor:
         self.arg_dict = dict(arg_arrays)
         self.grad_dict = {name: grad_arrays.get(name) for name in self.arg_dict}
         self.aux_dict = dict(aux_arrays)
-        self._grad_req = {n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict}
+        self._grad_req = {
+            n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict
+        }
         self._outputs: list[NDArray] | None = None
         self._head_gradients: dict[str, NDArray] = {}
         self._n_threads: int | None = None
@@ -86,7 +88,8 @@ class Executor:
         """The outputs; the next `forward` overwrites them."""
         if self._outputs is None:
             self._outputs = [
-                NDArray(zeros_aligned(h.shape, np.dtype(h.dtype)), self._ctx) for h in self._bound(False).session.program.heads
+                NDArray(zeros_aligned(h.shape, np.dtype(h.dtype)), self._ctx)
+                for h in self._bound(False).session.program.heads
             ]
         return list(self._outputs)
 
@@ -153,7 +156,13 @@ class Executor:
         arrays = []
         for name, value in kwargs.items():
             slot = bound.inputs.get(name)
-            array = value._data if type(value) is NDArray else value if type(value) is np.ndarray else _as_numpy(value, name)
+            array = (
+                value._data
+                if type(value) is NDArray
+                else value
+                if type(value) is np.ndarray
+                else _as_numpy(value, name)
+            )
             if slot is None:
                 if name not in self.arg_dict:
                     raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
@@ -216,10 +225,16 @@ class Executor:
     # -- changing what is bound -----------------------------------------------------------------------------------------
 
     def copy_params_from(
-        self, arg_params: Mapping[str, NDArray], aux_params: Mapping[str, NDArray] | None = None, allow_extra_params: bool = False
+        self,
+        arg_params: Mapping[str, NDArray],
+        aux_params: Mapping[str, NDArray] | None = None,
+        allow_extra_params: bool = False,
     ) -> None:
         """Copies parameters into the bound arrays; raises ArgumentError for names that are not bound."""
-        for kind, given, known in (("arguments", arg_params, self.arg_dict), ("auxiliary states", aux_params or {}, self.aux_dict)):
+        for kind, given, known in (
+            ("arguments", arg_params, self.arg_dict),
+            ("auxiliary states", aux_params or {}, self.aux_dict),
+        ):
             for name, value in given.items():
                 if name in known:
                     known[name][:] = value.astype(known[name].dtype)
@@ -341,7 +356,12 @@ class _Bound:
         self.session = session
         self.inputs = inputs
         self.heads = [
-            (session.program.slot_number("head", str(k)), h.shape, np.dtype(h.dtype), size_of(h.shape) * ITEM_SIZE[h.dtype])
+            (
+                session.program.slot_number("head", str(k)),
+                h.shape,
+                np.dtype(h.dtype),
+                size_of(h.shape) * ITEM_SIZE[h.dtype],
+            )
             for k, h in enumerate(session.program.heads)
         ]
         self.instance: Instance = session.new_instance()

@@ -55,4 +55,6 @@ def setting(name: str) -> Any:
     try:
         return entry.parse(text)
     except ValueError as e:
-        raise ArgumentError(f"environment variable {name}={text!r}: expected {entry.parse.__name__}; {entry.doc}") from e
+        raise ArgumentError(
+            f"environment variable {name}={text!r}: expected {entry.parse.__name__}; {entry.doc}"
+        ) from e

@@ -102,14 +102,15 @@ def parse_params(cls: type, given: Mapping[str, Any], operator: str) -> dict[str
     for name, raw in given.items():
         if name not in known:
             options = "".join(f"\n{p.name} : {p.type_text}\n    {p.doc}" for p in known.values())
-            raise ParameterError(f"Cannot find argument '{name}', Possible Arguments:\n----------------{options}, "
-                                 f"in operator {operator}")
+            raise ParameterError(
+                f"Cannot find argument '{name}', Possible Arguments:\n----------------{options}, in operator {operator}"
+            )
         values[name] = _parse_one(known[name], raw, operator)
     for p in known.values():
         if p.is_required and p.name not in values:
             raise ParameterError(
                 f"Required parameter {p.name} of {p.type_text.removesuffix(', required')} is not presented, "
-                f"in operator {operator}(name=\"\")"
+                f'in operator {operator}(name="")'
             )
     return values
 
@@ -126,14 +127,18 @@ def _parse_one(p: Param, raw: Any, operator: str) -> Any:
     if p.choices and value is not None and value not in p.choices:
         options = ", ".join(f"'{c}'" for c in p.choices)
         raise ParameterError(
-            f"Invalid Input: '{raw}', valid values are: {{{options}}}, in operator {operator}(name=\"\", {p.name}=\"{raw}\")"
+            f'Invalid Input: \'{raw}\', valid values are: {{{options}}}, in operator {operator}(name="", {p.name}="{raw}")'
         )
     for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, (int, float)) and not isinstance(number, bool) and (
-            (p.low is not None and number < p.low) or (p.high is not None and number > p.high)
+        if (
+            isinstance(number, (int, float))
+            and not isinstance(number, bool)
+            and ((p.low is not None and number < p.low) or (p.high is not None and number > p.high))
         ):
             bound = f"at least {p.low}" if p.low is not None and number < p.low else f"at most {p.high}"
-            raise ParameterError(f"value {raw} for Parameter {p.name} exceed bound: expected {bound}, in operator {operator}")
+            raise ParameterError(
+                f"value {raw} for Parameter {p.name} exceed bound: expected {bound}, in operator {operator}"
+            )
     return value
 
 

@@ -76,7 +76,7 @@ class _Grid:
         return self.known[root]
 
     def _is_bound(self, expr: Expr) -> bool:
-            return free_axes(expr) <= set(self.position)
+        return free_axes(expr) <= set(self.position)
 
     def _evaluate(self, expr: Expr) -> Any:
         if expr.op in ("const", "param"):
@@ -130,7 +130,9 @@ def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
         for g in range(c.groups):
             inside, outside = slice(g * in_group, (g + 1) * in_group), slice(g * out_group, (g + 1) * out_group)
             every = slice(None)
-            in_x, in_y, in_w = (every, inside, *source), (every, outside, *target), (outside, every, *tap)
+            in_x: Any = (every, inside, *source)
+            in_y: Any = (every, outside, *target)
+            in_w: Any = (outside, every, *tap)
             xs, ys, ws = x[in_x], y[in_y], weight[in_w]
             if c.kind == "forward":
                 ys += np.einsum("nc...,oc->no...", xs, ws)

@@ -77,8 +77,16 @@ class Packing:
             return (self.groups * self.columns, self.channels, *self.kernel)
         return (self.groups * self.channels, self.columns, *self.kernel)
 
-    def _copy(self, source: Buffer, packed: Buffer, panel: Axis, first_panel: int, n_columns: int,
-              first_column: int, is_zero: bool = False) -> Store:
+    def _copy(
+        self,
+        source: Buffer,
+        packed: Buffer,
+        panel: Axis,
+        first_panel: int,
+        n_columns: int,
+        first_column: int,
+        is_zero: bool = False,
+    ) -> Store:
         group, channel = Axis("group", self.groups), Axis("channel", self.channels)
         column = Axis("column", n_columns)
         taps = tuple(Axis(f"tap{d}", extent) for d, extent in enumerate(self.kernel))

@@ -87,5 +87,7 @@ def staging(shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]) -> list[np
     found = []
     for shape, dtype in zip(shapes, dtypes):
         size = int(np.prod(shape, dtype=np.int64))
-        found.append(aligned_bytes(size * np.dtype(dtype).itemsize)[: size * np.dtype(dtype).itemsize].view(dtype).reshape(shape))
+        found.append(
+            aligned_bytes(size * np.dtype(dtype).itemsize)[: size * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
+        )
     return found
