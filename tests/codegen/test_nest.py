@@ -488,6 +488,17 @@ def test_source_explains_itself() -> None:
     assert "def kernel(chunk, n_chunks, desc, bufs):" in call.code.source
 
 
+def test_long_and_heavily_shared_expressions() -> None:
+    (i,) = axes(20)
+    value = f32("x", i)
+    for _ in range(30):
+        value = value * 0.5 + value * 0.5  # 2**30 nodes as a tree
+    for _ in range(200):
+        value = value + 0.001
+    buffers = (Buffer.dense("x", (20,), "float32"), Buffer.dense("y", (20,), "float32"))
+    check(Nest(buffers, (Store("y", (i,), value, (i,)),)), {"x": rand((20,))}, host_target(), rtol=1e-5)
+
+
 def test_the_checker_notices_writes_outside() -> None:
     """The guard check fails for a kernel that writes every element of a buffer where every second one is meant."""
     (i,) = axes(8)

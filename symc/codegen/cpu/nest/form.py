@@ -160,11 +160,14 @@ class _Renamer:
             return self.expr(index, names)
         return sum((names[a] * c for a, c in index.terms), Affine((), index.constant))
 
-    def expr(self, e: Expr, names: Mapping[Axis, Axis]) -> Expr:
-        key = (e, tuple(names.items()))
-        if key not in self.done:
-            self.done[key] = self._rebuild(e, names)
-        return self.done[key]
+    def expr(self, root: Expr, names: Mapping[Axis, Axis]) -> Expr:
+        scope = tuple(names.items())
+        if (root, scope) not in self.done:
+            # Operands first, so that long chains do not recurse; bodies of reductions have other names.
+            for e in _outside_reductions(root):
+                if (e, scope) not in self.done:
+                    self.done[e, scope] = self._rebuild(e, names)
+        return self.done[root, scope]
 
     def _rebuild(self, e: Expr, names: Mapping[Axis, Axis]) -> Expr:
         if e.op == "load":
@@ -184,6 +187,23 @@ class _Renamer:
             inside = max((self.heights[a] for a in operands_of(e)), default=0)
             self.heights[e] = inside + (e.op == "reduce")
         return self.heights[root]
+
+
+def _outside_reductions(root: Expr) -> list[Expr]:
+    """Sub-expressions, operands first, without the bodies of reductions."""
+    order: list[Expr] = []
+    seen: set[Expr] = set()
+    stack = [(root, False)]
+    while stack:
+        e, is_done = stack.pop()
+        if is_done:
+            order.append(e)
+        elif e not in seen:
+            seen.add(e)
+            stack.append((e, True))
+            if e.op != "reduce":
+                stack.extend((a, False) for a in operands_of(e))
+    return order
 
 
 def _linear(index: Affine, scale: int) -> Linear:

@@ -11,8 +11,10 @@ from symc.codegen.cpu.nest.source import build_function, source_text
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Expr, free_axes, walk
+from symc.loopir.expr import Expr, free_axes, operands_of, walk
 from symc.loopir.kernel import Buffer, Nest, Store, loads_of
+
+MAX_TEXT_NODES = 300
 
 
 def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
@@ -82,13 +84,24 @@ def _check_in_place(store: Store) -> None:
             )
 
 
+def _store_text(store: Store) -> str:
+    """The store as written, unless shared sub-expressions would make that text explode."""
+    sizes: dict[Expr, int] = {}
+    for e in walk(store.value):
+        sizes[e] = 1 + sum(sizes[a] for a in operands_of(e))
+    if sizes[store.value] <= MAX_TEXT_NODES:
+        return str(store)
+    ranges = ", ".join(f"{a.name}<{a.extent}" for a in store.axes)
+    return f"for {ranges}: {store.buffer}[{', '.join(map(str, store.index))}] from {len(sizes)} expressions (below)"
+
+
 def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:
     form = form_of(stores, buffers)
     plan = plan_form(form, target)
     block, n_blocks, n_chunks = split(plan, plan.lanes * plan.unroll)
     layout = lay_out(plan, block, n_blocks)
     used = dict.fromkeys([s.buffer for s in stores] + [b for s in stores for b in sorted(_buffers_read(s))])
-    text = Nest(tuple(buffers[b] for b in used), tuple(stores)).text()
+    text = "\n".join([*(str(buffers[b]) for b in used), *map(_store_text, stores)])
     source = source_text(plan, layout, text)
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"
 
