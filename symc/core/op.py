@@ -139,6 +139,10 @@ class Op:
         """
         return [None] * len(x)
 
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        """Whether MXNet raises an error when the gradient of an argument is asked for, by "write" or "add"."""
+        return False
+
     def update_aux(self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value]) -> dict[str, Value]:
         """New values of auxiliary states (by name) after a training step."""
         return {}

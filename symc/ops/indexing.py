@@ -64,6 +64,9 @@ class Embedding(Op):
             return [None, None]
         return [None, g("_take_gradient", dy[0], x[0], axis=0, mode="clip", shape=g.shape(x[1]))]
 
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        return argument == "data"
+
 
 @op("take", aliases=("_npi_take",))
 class Take(Op):
@@ -111,6 +114,10 @@ class Take(Op):
         shape = g.shape(x[0])
         axis = normalize_axis(self.axis, len(shape))
         return [g("_take_gradient", dy[0], x[1], axis=axis, mode=self.mode, shape=shape), None]
+
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        """A gradient of zeros for the indices is written, but not added."""
+        return argument == "indices" and req == "add"
 
 
 @op("_take_gradient")
@@ -254,6 +261,9 @@ class BatchTake(Op):
     def lower(self, t: Lowering) -> None:
         a, indices = t.ins
         t.map(lambda i: a(i, position(indices(i), a.shape[1], "clip")))
+
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        return True
 
 
 @op("one_hot", aliases=("_npx_one_hot",))

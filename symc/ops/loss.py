@@ -184,6 +184,9 @@ class SoftmaxCrossEntropy(Op):
         d = Term(g, g("_softmax_output_gradient", probability, x[1], axis=(1,)))
         return [(d * Term(g, dy[0]).reshape((1, 1))).value, None]
 
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        return argument == "label"
+
 
 # -- regression -----------------------------------------------------------------------------------------------------
 

@@ -200,7 +200,15 @@ class Fusion:
                 continue
             if not self._reads_once(meaning, k, producer):
                 continue
+            if group.kind == "product" and meaning.kind != "product" and not self._all_fit_tile(producer, group):
+                continue
             self._merge(producer, group)
+
+    def _all_fit_tile(self, producer: Group, group: Group) -> bool:
+        """Whether a producer of an epilogue's operand can itself run in the epilogue."""
+        return producer.domain == group.domain and all(
+            self._fits_tile(n, self.meanings[n], group) for n in producer.nodes
+        )
 
     def _is_packed(self, meaning: Meaning, position: int) -> bool:
         """Whether an operand is copied into the register tile's order anyway, so that its producer can run there."""

@@ -5,6 +5,8 @@ Griewank and Walther, Evaluating Derivatives (2008), chapter 3; NNVM's gradient 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..core.errors import GradientError
 from ..core.shapes import mx_text
 from ..ir.builder import GraphBuilder, finish
@@ -24,7 +26,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
     before:  %y = mul(%a, %b); head %y                                    grad_req a: write, b: null
     after:   %y = mul(%a, %b); %da = mul(%head_gradient0, %b); head %y; gradient a %da
 
-    Raises GradientError when an operator on the way has no gradient.
+    Raises GradientError when an operator on the way refuses to give one.
     """
     wanted = {n: n.name for n in graph.inputs if context.grad_req.get(n.name, "null") != "null"}
     if not wanted:
@@ -46,6 +48,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
         dy = [g.add(flowing[node[k]]) if node[k] in flowing else None for k in range(node.n_outputs)]
         if all(d is None for d in dy) and not (node.op.is_loss and node in seeds):
             continue
+        _check_requests(node, leads_to_wanted, context.grad_req)
         g.serving = node
         y = [node[k] for k in range(node.n_outputs)]
         for v, dx in zip(node.inputs, node.op.gradient(g, node.inputs, y, dy)):
@@ -78,6 +81,18 @@ def _reaching(graph: Graph, wanted: dict[Node, str]) -> set[Node]:
         if any(v.node in found for v in node.inputs):
             found.add(node)
     return found
+
+
+def _check_requests(node: Node, leads_to_wanted: set[Node], grad_req: Mapping[str, str]) -> None:
+    """Raises GradientError when a gradient is asked for that the operator refuses, as MXNet's."""
+    assert node.op is not None
+    for argument, v in zip(node.op.argument_names(), node.inputs):
+        req = grad_req.get(v.node.name, "null") if v.node.is_input else "write"
+        if v.node in leads_to_wanted and node.op.refuses_gradient(argument, req):
+            raise GradientError(
+                f"{node.op.name} {node.name} gives no gradient for its argument {argument}, which {v} feeds; "
+                f"bind with grad_req='null' for it, or put BlockGrad in front"
+            )
 
 
 def _updates(graph: Graph, g: GraphBuilder) -> list[Output]:

@@ -226,8 +226,21 @@ class Lowerer:
             kernel: LoopKernel = Nest((*buffers, *writes.values()), tuple(s for _, s in stores))
         else:
             written = list(writes.values())
-            kernel = self._contraction(*product, functions, reads, written, [s for _, s in stores], phase)
+            before = self._upstream(product[0], nodes)
+            kernel = self._contraction(*product, before, functions, reads, written, [s for _, s in stores], phase)
+            nodes = [n for n in nodes if n not in before]
         self._emit(kernel, phase, nodes)
+
+    def _upstream(self, node: Node, group: Sequence[Node]) -> list[Node]:
+        """The nodes of a group that a node depends on, in order: what is fused into the packing of its operand."""
+        found: set[Node] = set()
+        stack = [node]
+        while stack:
+            for v in stack.pop().inputs:
+                if v.node in group and v.node not in found:
+                    found.add(v.node)
+                    stack.append(v.node)
+        return [n for n in group if n in found]
 
     def _is_needed_outside(self, v: Value, inside: set[Node]) -> bool:
         return v in self.graph.output_values or any(user not in inside for user, _ in self.graph.users.get(v, ()))
@@ -241,6 +254,7 @@ class Lowerer:
         self,
         node: Node,
         t: Lowering,
+        before: list[Node],
         functions: dict[Value, Function],
         reads: dict[str, Buffer],
         written: list[Buffer],
@@ -259,7 +273,7 @@ class Lowerer:
         packing = self.backend.packing(made)
         if packing is None:
             return made
-        packed = self._pack(rhs, packing, node, right, functions, reads, phase)
+        packed = self._pack(rhs, packing, [*before, node], right, functions, reads, phase)
         if rhs.name not in again and rhs.name != lhs.name:
             operands.pop(rhs.name)
         return replace(made, rhs=packed.name, buffers=(packed, *operands.values()), packing=packing)
@@ -281,7 +295,7 @@ class Lowerer:
         self,
         rhs: Buffer,
         packing: Packing,
-        node: Node,
+        nodes: list[Node],
         v: Value,
         functions: dict[Value, Function],
         reads: dict[str, Buffer],
@@ -293,8 +307,8 @@ class Lowerer:
         if key in self.packed:
             return self.packed[key]
         place: Place = "prepared" if phase == "prepare" else "arena"
-        storage = self._new_storage(f"{node.name}.packed", size_of(packing.shape), rhs.dtype, place)
-        name = self._unique(f"{node.name}.packed.buf")
+        storage = self._new_storage(f"{nodes[-1].name}.packed", size_of(packing.shape), rhs.dtype, place)
+        name = self._unique(f"{nodes[-1].name}.packed.buf")
         self.views[name] = View(storage.name)
         packed = self.packed[key] = Buffer.dense(name, packing.shape, rhs.dtype)
         nest = packing.nest(rhs, packed)
@@ -302,7 +316,7 @@ class Lowerer:
             stores = tuple(replace(s, value=substitute(s.value, rhs.name, functions[v])) for s in nest.stores)
             used = {e.data[0] for s in stores for e in loads_of_store(s)}
             nest = Nest((*(b for n, b in reads.items() if n in used), packed), stores)
-        self._emit(nest, phase, [node], "pack for the register tile")
+        self._emit(nest, phase, nodes, "pack for the register tile")
         return packed
 
     def _seed(self) -> Buffer:

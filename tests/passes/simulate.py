@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from symc.ir.kernels import KernelGraph
 from symc.loopir.interpret import interpret
+from symc.loopir.kernel import Contraction
+from symc.loopir.packing import Packing, packing_of
 
 POISON = 0xA5
 
 
+@dataclass(frozen=True)
+class PlainBackend:
+    """A machine that reads every operand as it lies."""
+
+    def packing(self, contraction: Contraction) -> Packing | None:
+        return None
+
+    def store_is_fusible(self, contraction: Contraction) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class PackingBackend(PlainBackend):
+    """A machine that wants weights in panels, as the CPU's register tile does."""
+
+    panel_columns: int = 4
+
+    def packing(self, contraction: Contraction) -> Packing | None:
+        if contraction.kind == "weight_gradient":
+            return None
+        dtype = next(b.dtype for b in contraction.buffers if b.name == contraction.lhs)
+        return packing_of(contraction, dtype, self.panel_columns)
+
+
 def simulate(kernels: KernelGraph, arrays: dict[tuple[str, str], np.ndarray], phases=("prepare", "forward", "backward")):
-    """Executes the kernels of the given phases over `arrays` ((place, key) -> array), which outputs are added to."""
+    """Executes the kernels, phase by phase, over `arrays` ((place, key) -> array), which outputs are added to."""
     arena = np.full((kernels.arena.size_bytes if kernels.arena else 0) + 64, POISON, np.uint8)
     memory: dict[str, np.ndarray] = {}
     for s in kernels.storages.values():
@@ -26,9 +54,10 @@ def simulate(kernels: KernelGraph, arrays: dict[tuple[str, str], np.ndarray], ph
             if (s.place, s.key) not in arrays:
                 arrays[s.place, s.key] = np.full(s.size_bytes, POISON, np.uint8).view(s.dtype)
             memory[s.name] = arrays[s.place, s.key].reshape(-1)
-    for node in kernels.kernels:
-        if node.phase in phases:
-            interpret(node.kernel, {b.name: _view(kernels, memory, b) for b in node.kernel.buffers})
+    for phase in phases:
+        for node in kernels.kernels:
+            if node.phase == phase:
+                interpret(node.kernel, {b.name: _view(kernels, memory, b) for b in node.kernel.buffers})
     return arrays
 
 

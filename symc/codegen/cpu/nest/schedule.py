@@ -14,7 +14,7 @@ from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr, free_axes, operands_of, walk
 from symc.loopir.kernel import Buffer, Nest, Store, loads_of
 
-MAX_TEXT_NODES = 300
+MAX_TEXT_NODES = 150
 
 
 def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
