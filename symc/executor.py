@@ -87,10 +87,8 @@ class Executor:
     def outputs(self) -> list[NDArray]:
         """The outputs; the next `forward` overwrites them."""
         if self._outputs is None:
-            self._outputs = [
-                NDArray(zeros_aligned(h.shape, np.dtype(h.dtype)), self._ctx)
-                for h in self._bound(False).session.program.heads
-            ]
+            bound = next((b for mode, b in self._sessions.items() if not mode.shapes), None) or self._bound(False)
+            self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for _, shape, dtype in bound.heads]
         return list(self._outputs)
 
     @property
@@ -110,8 +108,11 @@ class Executor:
         """
         for name, value in kwargs.items():
             self._assign(name, value)
-        wants_gradient = is_train and any(r != "null" for r in self._grad_req.values())
-        bound = self._bound(bool(is_train), with_gradient=wants_gradient)
+        wants_gradient = is_train and self._wants_gradient
+        try:
+            bound = self._bound(bool(is_train), with_gradient=wants_gradient)
+        except GradientError:  # as in MXNet, `backward` is what refuses
+            bound, wants_gradient = self._bound(True), False
         self._run_forward(bound)
         self._last = bound if wants_gradient else None
         for array in self.outputs:
@@ -246,6 +247,7 @@ class Executor:
         self._n_threads = n_threads
         self._sessions.clear()
         self._predict = self._last = None
+        self._epoch = -1
 
     # -- looking inside -------------------------------------------------------------------------------------------------
 
@@ -271,7 +273,7 @@ class Executor:
         """Time per step over some runs: prints as a table, exports a Chrome trace."""
         from .runtime.report import profile
 
-        bound = self._bound(is_train, with_gradient=is_train and any(r != "null" for r in self._grad_req.values()))
+        bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)
         return profile(bound.session.program, bound.instance, n_runs)
 
@@ -280,9 +282,13 @@ class Executor:
         return self.explain()
 
     def _compiled(self, is_train: bool) -> Compiled:
-        return self._bound(is_train, with_gradient=is_train).session.compiled
+        return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled
 
     # -- compiling ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _wants_gradient(self) -> bool:
+        return any(req != "null" for req in self._grad_req.values())
 
     def _bound(
         self, is_train: bool, shapes: tuple[tuple[str, FullShape], ...] = (), with_gradient: bool = False

@@ -177,22 +177,39 @@ class Expr:
         raise TypeError("an Expr has no truth value: use prim('select', ...)")
 
     def __str__(self) -> str:
+        """The expression; what occurs more than once is named first: {t0 = exp(x[i]); div(t0, add(t0, 1.0))}."""
+        order = list(walk(self))
+        n_uses: dict[Expr, int] = {}
+        for e in order:
+            for operand in operands_of(e):
+                n_uses[operand] = n_uses.get(operand, 0) + 1
+        texts: dict[Expr, str] = {}
+        named = []
+        for e in order:
+            texts[e] = e._text(texts)
+            if n_uses.get(e, 0) > 1 and e.args:
+                named.append(f"t{len(named)} = {texts[e]}")
+                texts[e] = f"t{len(named) - 1}"
+        return f"{{{'; '.join([*named, texts[self]])}}}" if named else texts[self]
+
+    def _text(self, texts: dict[Expr, str]) -> str:
+        """This node over the texts of its operands."""
         if self.op == "const":
             return repr(self.data)
         if self.op == "param":
             return f"${self.data!r}"
         if self.op == "load":
             buffer, index = self.data
-            return f"{buffer}[{', '.join(str(i) for i in index)}]"
+            return f"{buffer}[{', '.join(texts[i] if isinstance(i, Expr) else str(i) for i in index)}]"
         if self.op == "index":
             return f"({self.data})"
         if self.op == "cast":
-            return f"{self.dtype}({self.args[0]})"
+            return f"{self.dtype}({texts[self.args[0]]})"
         if self.op == "reduce":
             combiner, axes = self.data
             ranges = ", ".join(f"{a.name}<{a.extent}" for a in axes)
-            return f"{combiner}[{ranges}]({self.args[0]})"
-        return f"{self.op}({', '.join(str(a) for a in self.args)})"
+            return f"{combiner}[{ranges}]({texts[self.args[0]]})"
+        return f"{self.op}({', '.join(texts[a] for a in self.args)})"
 
     __repr__ = __str__
 

@@ -5,8 +5,6 @@ Griewank and Walther, Evaluating Derivatives (2008), chapter 3; NNVM's gradient 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..core.errors import GradientError
 from ..core.shapes import mx_text
 from ..ir.builder import GraphBuilder, finish
@@ -34,6 +32,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
     g = GraphBuilder.over(graph)
     leads_to_wanted = _reaching(graph, wanted)
     flowing: dict[Value, list[Value]] = {}
+    refused: dict[Value, str] = {}  # values whose gradient an operator refuses, or that such a gradient flows into
     for k, output in enumerate(graph.outputs):
         node = output.value.node
         if node in leads_to_wanted and (node.is_input or not node.op.is_loss):
@@ -48,12 +47,19 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
         dy = [g.add(flowing[node[k]]) if node[k] in flowing else None for k in range(node.n_outputs)]
         if all(d is None for d in dy) and not (node.op.is_loss and node in seeds):
             continue
-        _check_requests(node, leads_to_wanted, context.grad_req)
         g.serving = node
         y = [node[k] for k in range(node.n_outputs)]
-        for v, dx in zip(node.inputs, node.op.gradient(g, node.inputs, y, dy)):
-            if dx is None or v.node not in leads_to_wanted:
+        inherited = next((refused[v] for v in y if v in refused), None)
+        for argument, v, dx in zip(node.op.input_names(), node.inputs, node.op.gradient(g, node.inputs, y, dy)):
+            if v.node not in leads_to_wanted:
                 continue
+            if node.op.refuses_gradient(argument, context.grad_req.get(v.node.name, "write")):
+                refused[v] = f"{node.op.name} {node.name} gives no gradient for its argument {argument}"
+                dx = g.like(v, 0.0)
+            if dx is None:
+                continue
+            if inherited:
+                refused.setdefault(v, inherited)
             if g.shape(dx) != g.shape(v):
                 raise GradientError(
                     f"gradient of {node.op.name} {node.name} for {v}: shape {mx_text(g.shape(dx))}, "
@@ -66,6 +72,8 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
         if name in done:
             continue
         done.add(name)
+        if node[0] in refused:
+            raise GradientError(f"the gradient of {name}: {refused[node[0]]}; bind with grad_req='null' for {name}")
         values = [v for n, other in wanted.items() if other == name for v in flowing.get(n[0], ())]
         total = g.add(values) if values else g.like(node[0], 0.0)
         if context.grad_req[name] == "add":
@@ -81,18 +89,6 @@ def _reaching(graph: Graph, wanted: dict[Node, str]) -> set[Node]:
         if any(v.node in found for v in node.inputs):
             found.add(node)
     return found
-
-
-def _check_requests(node: Node, leads_to_wanted: set[Node], grad_req: Mapping[str, str]) -> None:
-    """Raises GradientError when a gradient is asked for that the operator refuses, as MXNet's."""
-    assert node.op is not None
-    for argument, v in zip(node.op.argument_names(), node.inputs):
-        req = grad_req.get(v.node.name, "null") if v.node.is_input else "write"
-        if v.node in leads_to_wanted and node.op.refuses_gradient(argument, req):
-            raise GradientError(
-                f"{node.op.name} {node.name} gives no gradient for its argument {argument}, which {v} feeds; "
-                f"bind with grad_req='null' for it, or put BlockGrad in front"
-            )
 
 
 def _updates(graph: Graph, g: GraphBuilder) -> list[Output]:

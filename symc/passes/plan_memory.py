@@ -12,7 +12,7 @@ import numpy as np
 
 from ..ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from ..loopir.expr import Affine, Expr, walk
-from ..loopir.kernel import Contraction, Store, buffer_of
+from ..loopir.kernel import Contraction, Store, buffer_of, loads_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -61,6 +61,7 @@ def _lives(kernels: KernelGraph) -> dict[str, Life]:
 def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, str]:
     """Merges the life of a kernel's output with that of an operand that dies there."""
     shared: dict[str, str] = {}
+    taken_over: set[str] = set()
     n_writers: dict[str, int] = {}
     for kernel in kernels.kernels:
         for storage in {kernels.storage_of(b).name for b in kernel.writes}:
@@ -74,6 +75,8 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
                 source = kernels.storage_of(read)
                 if source.place != "arena" or source.name == target.name or source.size_bytes != target.size_bytes:
                     continue
+                if source.name in taken_over:
+                    continue
                 if lives[source.name].last == k and lives[source.name] is not lives[target.name]:
                     if is_in_place_legal(kernels, kernel, read, write):
                         merged, taken = lives[source.name], lives[target.name]
@@ -82,6 +85,7 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
                         for name in taken.names:
                             lives[name] = merged
                         shared[target.name] = source.name
+                        taken_over.add(source.name)
                         break
     return shared
 
@@ -89,7 +93,7 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
 def is_in_place_legal(kernels: KernelGraph, kernel: KernelNode, read: str, write: str) -> bool:
     """Whether `write` may take the memory of `read`: every load of the one is at exactly the store's index of the other.
 
-    All stores must share their loops, so that no element is read after another store has overwritten it.
+    A kernel may run its stores one after the other, so no store after the overwriting one may read what it overwrites.
     """
     source, target = buffer_of(kernel.kernel, read), buffer_of(kernel.kernel, write)
     if (source.shape, source.strides, source.dtype) != (target.shape, target.strides, target.dtype):
@@ -102,8 +106,12 @@ def is_in_place_legal(kernels: KernelGraph, kernel: KernelNode, read: str, write
     stores = kernel.kernel.stores
     if any(s.axes != stores[0].axes or s.mode != "set" for s in stores):
         return False
-    own = next(s for s in stores if s.buffer == write).index
-    return all(_reads_only_at(s, read, own) for s in stores)
+    if len(stores) > 1 and any(e.op == "reduce" for s in stores for e in walk(s.value)):
+        return False  # stores with reductions may run one after the other
+    at, own = next((k, s.index) for k, s in enumerate(stores) if s.buffer == write)
+    if any(e.data[0] == read for s in stores[at + 1 :] for e in loads_of(s.value)):
+        return False
+    return all(_reads_only_at(s, read, own) for s in stores[: at + 1])
 
 
 def _reads_only_at(store: Store, buffer: str, index: tuple[Affine | Expr, ...]) -> bool:

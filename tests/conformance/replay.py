@@ -15,8 +15,8 @@ from .golden import Case, Model, Training
 # Fingerprints, see `expect_fingerprint`. Measured: internals of resnet18_v2 differ by 1e-6 at most.
 FLOAT32_TOLERANCE = 1e-4
 FLOAT64_TOLERANCE = 1e-7
-# One value that rounding moves across a ReLU's kink changes gradients by this much. Measured against float64, where none
-# moves: MXNet's own gradients of mobilenet0.25 are up to 1 % off in norm and 9 % of the root mean square in single values.
+# One value that rounding moves across a ReLU's kink changes gradients by this much. Measured against float64, where
+# none moves: MXNet's own of mobilenet0.25 are up to 1 % off in norm, 9 % of the root mean square in single values.
 KINK_TOLERANCE = 0.04
 KINK_TOLERANCE_OF_VALUES = 0.2
 
@@ -186,7 +186,7 @@ def load_model(mx: Any, model: Model) -> tuple[Any, dict[str, Any], dict[str, An
 
 
 def check_training(mx: Any, training: Training) -> None:
-    """Trains from the recorded checkpoint by a hand-written SGD; every loss and the final parameters must be MXNet's."""
+    """Trains by a hand-written SGD from the recorded checkpoint to MXNet's losses and final parameters."""
     case, settings = training.case, training.settings
     symbol = mx.sym.load_json(case.symbol_json)
     args = {n: nd(mx, a) for n, a in case.by_name("arg").items()}
@@ -194,7 +194,7 @@ def check_training(mx: Any, training: Training) -> None:
     (label,) = (n for n in args if n.endswith("label"))
     names = [n for n in symbol.list_arguments() if n not in ("data", label)]
     grads = {n: mx.nd.zeros(args[n].shape) for n in names}
-    executor = symbol.bind(mx.cpu(), args, args_grad=grads, grad_req={n: "write" for n in names})
+    executor = symbol.bind(mx.cpu(), args, args_grad=grads, grad_req=dict.fromkeys(names, "write"))
     update = Sgd(settings)
     rows = np.arange(args[label].shape[0]), args[label].asnumpy().astype(int)
     losses = []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output, Value
+from symc.ir.text import graph_text
 
 from ..ops.reference import make_op
 
@@ -21,13 +22,20 @@ SCALAR = ("_plus_scalar", "_mul_scalar", "_rminus_scalar", "_minus_scalar")
 MAX_SIZE = 600
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Example:
     """A graph with heads, the array of every input, and what is asked for."""
 
     graph: Graph
     feeds: dict[str, np.ndarray]
     grad_req: dict[str, str]
+
+    def __repr__(self) -> str:
+        mode = "training" if self.graph.training else "predicting"
+        return f"{mode} {self.grad_req}\n{graph_text(self.graph)}"
+
+    def _repr_pretty_(self, printer, cycle: bool) -> None:
+        printer.text(repr(self))  # how hypothesis shows it
 
 
 class Maker:
