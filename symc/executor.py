@@ -88,7 +88,7 @@ class Executor:
         """The outputs; the next `forward` overwrites them."""
         if self._outputs is None:
             bound = next((b for mode, b in self._sessions.items() if not mode.shapes), None) or self._bound(False)
-            self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for _, shape, dtype in bound.heads]
+            self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for _, shape, dtype, *_ in bound.heads]
         return list(self._outputs)
 
     @property

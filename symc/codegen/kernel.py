@@ -15,6 +15,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Union
 
 import numpy as np
@@ -46,17 +47,22 @@ Word = Union[int, float, Ref, Table]  # int and float are one word each; a float
 class KernelCode:
     """Code that can be compiled: `structure` is everything the machine code depends on besides the target.
 
-    name    symbol of the compiled function: family and hash of the structure
-    source  the readable text of the kernel with its header
-    build   makes the Python function that numba compiles (called only on a cache miss)
+    name      symbol of the compiled function: family and hash of the structure
+    describe  writes the readable text of the kernel with its header (called when somebody looks, or on a cache miss)
+    build     makes the Python function that numba compiles (called only on a cache miss)
     """
 
     family: str
     structure: str
-    source: str = field(repr=False)
+    describe: Callable[[], str] = field(repr=False)
     build: Callable[[], Callable[..., Any]] = field(repr=False)
 
-    @property
+    @cached_property
+    def source(self) -> str:
+        """The readable text of the kernel."""
+        return self.describe()
+
+    @cached_property
     def name(self) -> str:
         return f"symc_{self.family}_{hashlib.sha256(self.structure.encode()).hexdigest()[:16]}"
 

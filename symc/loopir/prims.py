@@ -162,6 +162,6 @@ PRIMS: dict[str, Prim] = {
 COMBINERS: dict[str, tuple[str, Callable[[np.dtype], Any]]] = {
     "sum": ("add", lambda d: 0),
     "prod": ("mul", lambda d: 1),
-    "max": ("maximum", lambda d: -np.inf if d.kind == "f" else np.iinfo(d).min),
-    "min": ("minimum", lambda d: np.inf if d.kind == "f" else np.iinfo(d).max),
+    "max": ("maximum", lambda d: -np.inf if d.kind == "f" else False if d.kind == "b" else np.iinfo(d).min),
+    "min": ("minimum", lambda d: np.inf if d.kind == "f" else True if d.kind == "b" else np.iinfo(d).max),
 }

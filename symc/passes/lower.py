@@ -69,7 +69,9 @@ class Lowerer:
             self._lower_group(nodes)
         for source, target in copies:
             self._copy(source, target)
-        return KernelGraph(tuple(self.kernels), self.storages, self.views, heads, self.graph.training)
+        # Phases run one after the other, whatever the order in which groups asked for packed operands and copies.
+        kernels = sorted(self.kernels, key=lambda k: PHASES.index(k.phase))  # type: ignore[arg-type]
+        return KernelGraph(tuple(kernels), self.storages, self.views, heads, self.graph.training)
 
     # -- storage ------------------------------------------------------------------------------------------------------
 
@@ -272,11 +274,32 @@ class Lowerer:
         )
         packing = self.backend.packing(made)
         if packing is None:
-            return made
+            return self._with_stored_operand(made, rhs, before, right, functions, reads, phase)
         packed = self._pack(rhs, packing, [*before, node], right, functions, reads, phase)
         if rhs.name not in again and rhs.name != lhs.name:
             operands.pop(rhs.name)
         return replace(made, rhs=packed.name, buffers=(packed, *operands.values()), packing=packing)
+
+    def _with_stored_operand(
+        self,
+        made: Contraction,
+        rhs: Buffer,
+        before: list[Node],
+        v: Value,
+        functions: dict[Value, Function],
+        reads: dict[str, Buffer],
+        phase: Phase,
+    ) -> Contraction:
+        """The contraction reading its right operand as it lies; an operand whose producer is fused is stored first."""
+        if v not in functions:
+            return made
+        phase = self._packing_phase(v, phase)
+        store = self._store(v, functions[v], phase)
+        used = {e.data[0] for e in loads_of_store(store)}
+        stored = self.buffers[v]
+        self._emit(Nest((*(b for n, b in reads.items() if n in used), stored), (store,)), phase, before)
+        buffers = tuple(stored if b.name == rhs.name else b for b in made.buffers)
+        return replace(made, rhs=stored.name, buffers=buffers)
 
     def _operand(self, v: Value, functions: dict[Value, Function], phase: Phase) -> Buffer:
         """The buffer of a contraction's right operand; a name without storage when its producer is fused."""
@@ -284,12 +307,13 @@ class Lowerer:
             return Buffer.dense(f"{v}.fused", self.graph.shape(v), self.graph.dtype(v))
         return self._buffer(v, phase)
 
-    def _phase_of(self, v: Value, phase: Phase) -> Phase:
+    def _packing_phase(self, v: Value, phase: Phase) -> Phase:
+        """When an operand is packed: once, when parameters decide it, else just before its use in `phase`."""
         while self._is_view(v.node):
             v = v.node.inputs[0]
         if v.node.is_input:
             return "prepare" if v.node.role in ("parameter", "aux") else phase
-        return self.phases[v.node]
+        return "prepare" if self.phases[v.node] == "prepare" else phase
 
     def _pack(
         self,
@@ -302,7 +326,7 @@ class Lowerer:
         phase: Phase,
     ) -> Buffer:
         """The packed right operand; parameters are packed once, activations before every use."""
-        phase = self._phase_of(v, phase)
+        phase = self._packing_phase(v, phase)
         key = (rhs.name, f"{packing}")
         if key in self.packed:
             return self.packed[key]

@@ -133,7 +133,7 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
         exec(source, scope)
         return scope["kernel"]
 
-    return KernelCode("depthwise", structure, source, build)
+    return KernelCode("depthwise", structure, lambda: source, build)
 
 
 def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool,

@@ -196,7 +196,7 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
         exec(source, scope)
         return scope["kernel"]
 
-    return KernelCode("weight_gradient", structure, source, build)
+    return KernelCode("weight_gradient", structure, lambda: source, build)
 
 
 def _stack_memory(tile: Tile, item: int) -> Any:

@@ -14,8 +14,6 @@ from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr, free_axes, operands_of, walk
 from symc.loopir.kernel import Buffer, Nest, Store, loads_of
 
-MAX_TEXT_NODES = 150
-
 
 def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
     """The calls that carry out a nest, in order; none for a nest without elements.
@@ -84,29 +82,20 @@ def _check_in_place(store: Store) -> None:
             )
 
 
-def _store_text(store: Store) -> str:
-    """The store as written, unless shared sub-expressions would make that text explode."""
-    sizes: dict[Expr, int] = {}
-    for e in walk(store.value):
-        sizes[e] = 1 + sum(sizes[a] for a in operands_of(e))
-    if sizes[store.value] <= MAX_TEXT_NODES:
-        return str(store)
-    ranges = ", ".join(f"{a.name}<{a.extent}" for a in store.axes)
-    return f"for {ranges}: {store.buffer}[{', '.join(map(str, store.index))}] from {len(sizes)} expressions (below)"
-
-
 def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:
     form = form_of(stores, buffers)
     plan = plan_form(form, target)
     block, n_blocks, n_chunks = split(plan, plan.lanes * plan.unroll)
     layout = lay_out(plan, block, n_blocks)
-    used = dict.fromkeys([s.buffer for s in stores] + [b for s in stores for b in sorted(_buffers_read(s))])
-    text = "\n".join([*(str(buffers[b]) for b in used), *map(_store_text, stores)])
-    source = source_text(plan, layout, text)
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"
 
-    def build() -> Callable[..., None]:
-        return build_function(plan, layout, target.vector_bits, code.name, source)
+    def describe() -> str:
+        used = dict.fromkeys([s.buffer for s in stores] + [b for s in stores for b in sorted(_buffers_read(s))])
+        text = "\n".join([*(str(buffers[b]) for b in used), *map(str, stores)])
+        return source_text(plan, layout, text)
 
-    code = KernelCode("nest", structure, source, build)
+    def build() -> Callable[..., None]:
+        return build_function(plan, layout, target.vector_bits, code.name, code.source)
+
+    code = KernelCode("nest", structure, describe, build)
     return KernelCall(code, layout.words, n_chunks, f"{plan.kind}: {plan.reason}")
