@@ -16,7 +16,7 @@ import numpy as np
 from .context import Context
 from .core.dtypes import ITEM_SIZE, dtype_name
 from .core.errors import ArgumentError, ArgumentTypeError, GradientError
-from .core.shapes import FullShape, size_of
+from .core.shapes import FullShape, from_mxnet, is_known, size_of
 from .ndarray.ndarray import NDArray
 from .ndarray.random import generator
 from .ndarray.storage import Storage, empty_aligned, zeros_aligned
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
 COPY_BELOW_BYTES = 1 << 16  # small arrays are copied: asking NumPy for an address (1.2 us) would cost as much
 
-_Input = tuple[int, FullShape, np.dtype]  # slot, shape, dtype
+_Input = tuple[int, FullShape, np.dtype, int]  # slot, shape, dtype, size in bytes
 
 
 class Executor:
@@ -134,6 +134,7 @@ class Executor:
             for array, value in zip(self.outputs, kept):
                 array._data[...] = value
         self._feed_head_gradients(bound, out_grads)
+        bound.session.refresh()
         bound.instance.run("backward")
         for slot in bound.session.program.slots:
             if slot.place in ("gradient", "update"):
@@ -238,7 +239,11 @@ class Executor:
         ):
             for name, value in given.items():
                 if name in known:
-                    known[name][:] = value.astype(known[name].dtype)
+                    if value.shape != known[name].shape:
+                        raise ArgumentError(
+                            f"copying parameter {name}: it has shape {value.shape}, bound is {known[name].shape}"
+                        )
+                    known[name][:] = value
                 elif not allow_extra_params:
                     raise ArgumentError(f'Find name "{name}" that is not in the {kind}')
 
@@ -310,7 +315,7 @@ class Executor:
         from .runtime.session import Session
         from .symbol.lower import to_graph
 
-        shapes = dict(mode.shapes)
+        shapes = self._needed_shapes(mode)
         arrays = {**self.arg_dict, **self.aux_dict}
         graph = to_graph(
             self._symbol,
@@ -320,6 +325,12 @@ class Executor:
         )
         compiled = compile_graph(graph, self._grad_req if mode.with_gradient else None)
         program = compiled.program
+        for slot in program.slots:
+            if slot.place in ("argument", "parameter") and slot.key in shapes and slot.key not in dict(mode.shapes):
+                raise ArgumentError(
+                    f"argument {slot.key} is bound with shape {self.arg_dict[slot.key].shape}, but the shapes of the "
+                    f"arguments given need {shapes[slot.key]}; give it as well"
+                )
         bound: dict[tuple[str, str], NDArray] = {}
         for slot in program.slots:
             place, name = slot.place, slot.key
@@ -337,11 +348,27 @@ class Executor:
                     self._head_gradients[name] = NDArray(zeros_aligned(head.shape, np.dtype(head.dtype)), self._ctx)
                 bound[place, name] = self._head_gradients[name]
         inputs = {
-            s.key: (k + 4, shapes.get(s.key, self.arg_dict[s.key].shape), np.dtype(s.dtype))
+            s.key: (k + 4, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])
             for k, s in enumerate(program.slots)
             if s.place in ("argument", "parameter")
+            for shape in [shapes.get(s.key, self.arg_dict[s.key].shape)]
         }
         return _Bound(Session(compiled, bound, self._n_threads), inputs)
+
+
+    def _needed_shapes(self, mode: _Mode) -> dict[str, FullShape]:
+        """The given shapes, and those that other arguments would need instead of the bound ones to fit them.
+
+        A label has the batch size of the data; predicting does not read it, so that it need not be given.
+        """
+        shapes = dict(mode.shapes)
+        if not shapes:
+            return shapes
+        inferred, _, _ = self._symbol.infer_shape_partial(**shapes)
+        for name, shape in zip(self._symbol.list_arguments(), inferred):
+            if is_known(from_mxnet(shape)) and shape != self.arg_dict[name].shape:
+                shapes.setdefault(name, shape)
+        return shapes
 
 
 class _Mode(NamedTuple):
@@ -355,7 +382,7 @@ class _Mode(NamedTuple):
 class _Bound:
     """A session with what calls need to find at once: where inputs and heads go.
 
-    inputs   name -> (slot, shape, dtype)
+    inputs   name -> (slot, shape, dtype, size in bytes)
     """
 
     def __init__(self, session: Session, inputs: dict[str, _Input]) -> None:
@@ -385,10 +412,10 @@ class _Bound:
         except IndexError:
             buffers = _CallBuffers(self)
         bufs = buffers.instance.bufs
-        buffers.feed([slot for (slot, _, _), _ in arrays])
+        buffers.feed([slot for (slot, *_), _ in arrays])
         kept = []  # arrays whose memory the run reads directly
-        for (slot, shape, dtype), array in arrays:
-            if array.nbytes <= COPY_BELOW_BYTES:
+        for (slot, shape, dtype, size_bytes), array in arrays:
+            if size_bytes <= COPY_BELOW_BYTES:
                 buffers.stage(slot, shape, dtype)[...] = array
             else:
                 kept.append(np.ascontiguousarray(array, dtype))

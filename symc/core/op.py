@@ -38,6 +38,7 @@ class Op:
     aux: ClassVar[tuple[str, ...]] = ()  # states that training updates in place
     results: ClassVar[tuple[str, ...]] = ("output",)
     trained: ClassVar[frozenset[str]] = frozenset()  # arguments that hold parameters rather than data
+    parameter_order: ClassVar[tuple[str, ...]] = ()  # MXNet's, where declaring them gives another order
     variadic: ClassVar[str | None] = None  # the parameter that counts the inputs (MXNet's key_var_num_args)
 
     # Traits that passes ask for.

@@ -85,11 +85,13 @@ def params_of(cls: type) -> dict[str, Param]:
 
 def _declarations(cls: type) -> dict[str, Param]:
     hints = typing.get_type_hints(cls)
-    return {
+    found = {
         f.name: Param(f.name, hints[f.name], f.default, **f.metadata["param"])
         for f in dataclasses.fields(cls)
         if "param" in f.metadata
     }
+    first = getattr(cls, "parameter_order", ())
+    return {name: found[name] for name in (*first, *(n for n in found if n not in first))}
 
 
 def parse_params(cls: type, given: Mapping[str, Any], operator: str) -> dict[str, Any]:

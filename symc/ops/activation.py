@@ -112,6 +112,8 @@ class LeakyReLU(_Leaky):
     Source: MXNet operator LeakyReLU.
     """
 
+    arguments = ("data", "gamma")
+
     trained = frozenset({"gamma"})
 
     @property
@@ -119,7 +121,7 @@ class LeakyReLU(_Leaky):
         return self.act_type == "rrelu"
 
     def argument_names(self) -> tuple[str, ...]:
-        return ("data", "gamma") if self.act_type == "prelu" else ("data",)
+        return self.arguments if self.act_type == "prelu" else self.arguments[:1]
 
     def result_names(self) -> tuple[str, ...]:
         return ("output", "mask") if self.act_type == "rrelu" else ("output",)

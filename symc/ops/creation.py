@@ -50,6 +50,8 @@ class Constant(Creation):
 class Zeros(Constant):
     """Zeros.  MXNet operator _zeros."""
 
+    parameter_order = ("shape", "ctx", "dtype")
+
     def fill(self, dtype: str) -> Expr:
         return const(0, dtype)
 
@@ -58,6 +60,8 @@ class Zeros(Constant):
 class Ones(Constant):
     """Ones.  MXNet operator _ones."""
 
+    parameter_order = ("shape", "ctx", "dtype")
+
     def fill(self, dtype: str) -> Expr:
         return const(1, dtype)
 
@@ -65,6 +69,8 @@ class Ones(Constant):
 @op("_full", aliases=("_npi_full",))
 class Full(Constant):
     """`value` everywhere.  MXNet operator _full."""
+
+    parameter_order = ("shape", "ctx", "dtype", "value")
 
     value: float = param(doc="the number")
 
@@ -75,6 +81,8 @@ class Full(Constant):
 @op("_eye")
 class Eye(Creation):
     """(N, M): 1 on the k-th diagonal, else 0; M = 0 means N.  MXNet operator _eye."""
+
+    parameter_order = ("N", "M", "k", "ctx", "dtype")
 
     N: int = param(low=1, doc="rows")
     M: int = param(0, low=0, doc="columns; 0 means as many as rows")
@@ -102,6 +110,8 @@ class Arange(Creation):
 
     With `infer_range`, and no stop, n comes from the users.  MXNet operator _arange.
     """
+
+    parameter_order = ("start", "stop", "step", "repeat", "infer_range", "ctx", "dtype")
 
     start: float = param(doc="first number")
     stop: float | None = param(None, doc="where the numbers end, not included")
@@ -132,6 +142,8 @@ class Arange(Creation):
 @op("_linspace", aliases=("_npi_linspace",))
 class Linspace(Creation):
     """(num,): evenly spaced numbers from start to stop, computed in float64.  MXNet operator _linspace."""
+
+    parameter_order = ("start", "stop", "num", "endpoint", "ctx", "dtype")
 
     start: float = param(doc="first number")
     stop: float = param(doc="last number, or the one after it without `endpoint`")

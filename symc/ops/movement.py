@@ -239,6 +239,8 @@ class Concat(Op):
 class Stack(Op):
     """The inputs, of one shape, side by side along a new axis.  MXNet operator stack."""
 
+    parameter_order = ("axis", "num_args")
+
     variadic = "num_args"
     num_args: int = param(low=1, doc="number of inputs")
     axis: int = param(0, doc="where the new axis is in the result")

@@ -105,6 +105,8 @@ class Norm(Reduction):
     Squares are summed in float64, which no float32 can overflow: MXNet scales them instead.
     """
 
+    parameter_order = ("ord", "axis", "out_dtype", "keepdims")
+
     ord: int = param(2, low=1, high=2, doc="1: sum of absolute values; 2: Euclidean")
     out_dtype: str | None = param(
         None, choices=("float16", "float32", "float64", "int32", "int64", "int8"), dtype=True, doc="dtype of the output"

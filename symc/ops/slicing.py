@@ -242,6 +242,8 @@ class Pieces(Op):
 class SliceChannel(Pieces):
     """num_outputs equal pieces along one axis.  MXNet operator SliceChannel."""
 
+    parameter_order = ("num_outputs", "axis", "squeeze_axis")
+
     num_outputs: int = param(low=1, doc="how many pieces")
 
     def n_pieces(self) -> int:
@@ -257,6 +259,8 @@ class SliceChannel(Pieces):
 @op("_split_v2", aliases=("_npi_split",))
 class SplitV2(Pieces):
     """Pieces that begin at `indices`, the first at 0, or `sections` equal ones.  MXNet operator _split_v2."""
+
+    parameter_order = ("indices", "axis", "squeeze_axis", "sections")
 
     indices: tuple[int, ...] = param(doc="where pieces begin")
     sections: int = param(0, low=0, doc="number of equal pieces; 0: use indices")

@@ -169,8 +169,10 @@ class Softmax(_Softmax):
     Source: MXNet operator softmax.
     """
 
+    arguments = ("data", "length")
+
     def argument_names(self) -> tuple[str, ...]:
-        return ("data", "length") if self.use_length else ("data",)
+        return self.arguments if self.use_length else self.arguments[:1]
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         ins, outs = super().infer_shape(ins, outs)

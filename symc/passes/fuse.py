@@ -19,7 +19,7 @@ from .meaning import Kind, Meaning, meanings, same_order
 from .phases import Phase, phases
 
 MAX_OPERATIONS = 60  # per kernel: beyond it compile time grows faster than memory traffic shrinks
-MAX_OPERANDS = 24
+MAX_NODES = 24
 
 
 @dataclass
@@ -35,7 +35,6 @@ class Group:
     n_operations: int
     needs: int = 0  # bit set of the groups that must run before this one
     followers: list[Group] = field(default_factory=list)  # groups that (may) need this one
-    is_dead: bool = False
 
     @property
     def bit(self) -> int:
@@ -145,7 +144,7 @@ class Fusion:
             return False
         if not same_order(group.layout.order, graph.layout(node[0]).order, shape):
             return False
-        if group.n_operations + meaning.n_operations > MAX_OPERATIONS or len(group.nodes) >= MAX_OPERANDS:
+        if group.n_operations + meaning.n_operations > MAX_OPERATIONS or len(group.nodes) >= MAX_NODES:
             return False
         for k, v in enumerate(node.inputs):
             source = self._through_views(v)
@@ -188,11 +187,16 @@ class Fusion:
     def _absorb(self, node: Node, group: Group) -> None:
         """Merges producers of `node` that only it reads into its group, so that they are never stored."""
         meaning = self.meanings[node]
-        for k, v in enumerate(node.inputs):
+        first = {v: k for k, v in reversed(list(enumerate(node.inputs)))}  # where all its loads are counted
+        for v, k in first.items():
             producer = self.group_of.get(v.node)
             if producer is None or producer is group or producer.kind != "map":
                 continue
+            if meaning.product is not None and node.inputs.count(v) > 1:
+                continue  # also streamed from memory, so it must be there
             if producer.phase != group.phase and not self._is_packed(meaning, k):
+                continue
+            if len(producer.nodes) + len(group.nodes) > MAX_NODES:
                 continue
             if not self._is_private(producer, v, node):
                 continue
@@ -245,6 +249,4 @@ class Fusion:
             self.group_of[n] = group
         group.nodes = producer.nodes + group.nodes
         group.n_operations += producer.n_operations
-        producer.is_dead = True
-        sources = [g for g in self.groups if g is not group and producer.needs & g.bit and not g.is_dead]
-        self._depend(group, sources)
+        # What the producer needs, the group needs since `node` was added to it; later gains reach it as a follower.

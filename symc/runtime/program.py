@@ -14,7 +14,7 @@ import numpy as np
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table, Word, float_bits
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import GraphError
-from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place
+from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage
 from symc.passes.phases import PHASES
 
 ARENA, PREPARED, TABLES, SEED_SLOT = range(4)
@@ -99,10 +99,11 @@ class _Assembler:
                 self.prepared_bytes += -(-storage.size_bytes // ALIGNMENT) * ALIGNMENT
             elif storage.place == "seed":
                 self.slot_of[storage.name] = SEED_SLOT
-            else:
-                self.slot_of[storage.name] = self._slot(Slot(storage.place, storage.key, storage.size, storage.dtype))
+            elif storage.place not in ("argument", "parameter"):  # those get a slot when a kernel reads them
+                self.slot_of[storage.name] = self._slot(storage)
 
-    def _slot(self, slot: Slot) -> int:
+    def _slot(self, storage: Storage) -> int:
+        slot = Slot(storage.place, storage.key, storage.size, storage.dtype)
         if slot not in self.slots:
             self.slots.append(slot)
         return self.slots.index(slot) + 4
@@ -134,6 +135,8 @@ class _Assembler:
             if view is None:
                 raise GraphError(f"a kernel refers to the unknown buffer {word.buffer!r}")
             storage = self.kernels.storages[view.storage]
+            if storage.name not in self.slot_of:
+                self.slot_of[storage.name] = self._slot(storage)
             offset = view.offset * ITEM_SIZE[storage.dtype] + self.offset_of.get(storage.name, 0)
             self.words += [self.slot_of[storage.name], offset + word.offset_bytes]
         elif isinstance(word, Table):
