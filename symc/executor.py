@@ -200,10 +200,9 @@ class Executor:
         bound.instance.run("forward")
 
     def _feed_head_gradients(self, bound: _Bound, out_grads: Any) -> None:
-        needed = bound.session.program.needs("head_gradient")
         given = self._listed_gradients(out_grads)
-        for key in needed:
-            k = int(key.removeprefix("head_gradient"))
+        needed = {int(key.removeprefix("head_gradient")): key for key in bound.session.program.needs("head_gradient")}
+        for k, key in sorted(needed.items()):
             value = given[k] if k < len(given) else None
             target = self._head_gradients[key]
             if value is None:
@@ -248,7 +247,13 @@ class Executor:
                     raise ArgumentError(f'Find name "{name}" that is not in the {kind}')
 
     def set_num_threads(self, n_threads: int | None) -> None:
-        """Threads of the native runner for this executor; None = the process's default.  Results do not change."""
+        """Threads of the native runner for this executor; None = the process's default.  Results do not change.
+
+        Raises ArgumentError outside 1..256.
+        """
+        from .runtime.native import thread_count
+
+        thread_count(n_threads)
         self._n_threads = n_threads
         self._sessions.clear()
         self._predict = self._last = None

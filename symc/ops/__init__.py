@@ -11,6 +11,7 @@ from . import indexing as indexing
 from . import loss as loss
 from . import movement as movement
 from . import norm as norm
+from . import ordering as ordering
 from . import padding as padding
 from . import pooling as pooling
 from . import random as random
