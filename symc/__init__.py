@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from symc.core.errors import SymcError
+
 from . import attribute, base, context, name
 from .attribute import AttrScope
 from .base import MXNetError
 from .context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
-from .core.errors import SymcError
 
 __version__ = "1.9.1"  # the MXNet whose behaviour symc has; scripts compare against it
 

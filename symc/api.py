@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from symc.core.errors import ArgumentError
+from symc.ndarray.creation import zeros
+from symc.ndarray.ndarray import NDArray
+
 from .context import Context, current_context
-from .core.errors import ArgumentError
-from .ndarray.creation import zeros
-from .ndarray.ndarray import NDArray
 
 if TYPE_CHECKING:
+    from symc.symbol.symbol import Symbol
+
     from .executor import Executor
-    from .symbol.symbol import Symbol
 
 
 def compile(

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core.dtypes import dtype_name
-from .core.errors import FormatError, SymcError, TrustError
-from .core.shapes import FullShape
-from .models.model import Model
-from .ndarray import NDArray, load_frombuffer, random
-from .ndarray.serialize import _write
-from .runtime.artifact import (
+from symc.core.dtypes import dtype_name
+from symc.core.errors import FormatError, SymcError, TrustError
+from symc.core.shapes import FullShape
+from symc.models.model import Model
+from symc.ndarray import NDArray, load_frombuffer, random
+from symc.ndarray.serialize import _write
+from symc.runtime.artifact import (
     GOLDEN,
     KERNELS,
     SYMBOL,
@@ -39,8 +39,9 @@ from .runtime.artifact import (
 )
 
 if TYPE_CHECKING:
+    from symc.symbol import Symbol
+
     from .executor import Executor
-    from .symbol import Symbol
 
 GOLDEN_SEED = 0
 
@@ -75,7 +76,7 @@ class Artifact:
     def use_objects(self) -> None:
         """Makes the file's object code, as far as it may be used, take the place of compiling."""
         if self.objects:
-            from .codegen.cpu.backend import CpuBackend
+            from symc.codegen.cpu.backend import CpuBackend
 
             CpuBackend.host().preload(self.objects)
 
@@ -246,7 +247,7 @@ def versions() -> dict[str, str]:
 
 
 def _machine() -> dict[str, str]:
-    from .codegen.cpu.backend import CpuBackend
+    from symc.codegen.cpu.backend import CpuBackend
 
     backend = CpuBackend.host()
     return {
@@ -268,7 +269,7 @@ def _part(container: Container, name: str) -> bytes:
 
 
 def _symbol(container: Container) -> Symbol:
-    from .symbol.json import read
+    from symc.symbol.json import read
 
     try:
         text = _part(container, SYMBOL).decode("utf-8")
@@ -301,7 +302,7 @@ def _check_described(container: Container, field_name: str, arrays: Mapping[str,
 
 def _usable_objects(container: Container, trust: bool, key: str | Path | None) -> tuple[dict[str, bytes], str]:
     """The object code that may be used and fits this machine; and a sentence about it."""
-    from .codegen.cpu.backend import CpuBackend
+    from symc.codegen.cpu.backend import CpuBackend
 
     objects = {
         name.removeprefix(KERNELS).removesuffix(".o"): data

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import ClassVar
 
-from .core.errors import ArgumentError
+from symc.core.errors import ArgumentError
 
 
 class _WithCurrent(type):

@@ -1,6 +1,6 @@
 """`symc.base` as MXNet has it: the error root and a few names scripts import from there."""
 
-from .core.errors import MXNetError, SymcError
+from symc.core.errors import MXNetError, SymcError
 
 string_types = (str,)
 numeric_types = (float, int)
@@ -10,7 +10,7 @@ __all__ = ["MXNetError", "NotImplementedForSymbol", "SymcError", "numeric_types"
 
 def __getattr__(name: str) -> object:
     if name in ("NotImplementedForSymbol", "_Null"):
-        from .symbol import functions, operators
+        from symc.symbol import functions, operators
 
         return getattr(operators if name == "NotImplementedForSymbol" else functions, name)
     raise AttributeError(f"module 'symc.base' has no attribute '{name}'")

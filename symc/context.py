@@ -7,7 +7,7 @@ import warnings
 from types import TracebackType
 from typing import ClassVar
 
-from .core.errors import ArgumentError
+from symc.core.errors import ArgumentError
 
 
 class _DefaultContext(type):

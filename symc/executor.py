@@ -8,24 +8,25 @@ y, = ex(data=x)                         # fresh arrays, safe from several thread
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from symc.core.dtypes import ITEM_SIZE, dtype_name
+from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, SymcError
+from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
+from symc.ndarray.ndarray import NDArray
+from symc.ndarray.random import generator
+from symc.ndarray.storage import Storage, empty_aligned, zeros_aligned
+
 from .context import Context
-from .core.dtypes import ITEM_SIZE, dtype_name
-from .core.errors import ArgumentError, ArgumentTypeError, GradientError
-from .core.shapes import FullShape, from_mxnet, is_known, size_of
-from .ndarray.ndarray import NDArray
-from .ndarray.random import generator
-from .ndarray.storage import Storage, empty_aligned, zeros_aligned
 
 if TYPE_CHECKING:
-    from .runtime.compiler import Compiled
-    from .runtime.instance import Instance
-    from .runtime.session import Session
-    from .symbol.symbol import Symbol
+    from symc.runtime.compiler import Compiled
+    from symc.runtime.instance import Instance
+    from symc.runtime.session import Session
+    from symc.symbol.symbol import Symbol
 
 MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
 COPY_BELOW_BYTES = 1 << 16  # small arrays are copied: asking NumPy for an address (1.2 us) would cost as much
@@ -65,6 +66,8 @@ class Executor:
         self._last: _Bound | None = None
         self._predict: _Bound | None = None
         self._epoch = -1
+        self._monitor: tuple[Callable[[str, NDArray], None], bool] | None = None
+        self._internals: Executor | None = None
 
     # -- the arrays ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +120,8 @@ class Executor:
         self._last = bound if wants_gradient else None
         for array in self.outputs:
             array._touch()
+        if self._monitor is not None:
+            self._report_internals(bool(is_train))
         return self.outputs
 
     def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
@@ -246,12 +251,73 @@ class Executor:
                 elif not allow_extra_params:
                     raise ArgumentError(f'Find name "{name}" that is not in the {kind}')
 
+    def reshape(self, partial_shaping: bool = False, allow_up_sizing: bool = False, **kwargs: FullShape) -> Executor:
+        """An executor for other input shapes that shares this one's arrays where they fit.
+
+        partial_shaping   arguments not named may change their shape too
+        allow_up_sizing   arrays that grow may be allocated anew
+        Raises SymcError when an array would have to grow, or to change unasked.
+        """
+        arg_shapes, _, aux_shapes = self._symbol.infer_shape(**kwargs)
+        if arg_shapes is None:
+            raise SymcError("reshape: insufficient argument shapes provided")
+
+        def fitted(name: str, array: NDArray, shape: FullShape, is_named: bool) -> NDArray:
+            if array.shape == shape:
+                return array._view(array._data)
+            if not (is_named or partial_shaping):
+                raise SymcError(
+                    f"Shape of unspecified array arg: {name} changed. This can cause the new executor to not share "
+                    "parameters with the old one. Please check for error in network. If this is intended, set "
+                    "partial_shaping=True to suppress this warning."
+                )
+            size = size_of(shape)
+            if size <= array.size:
+                return array.reshape((-1,))[:size].reshape(shape)
+            if not allow_up_sizing:
+                raise SymcError(
+                    f"New shape of arg: {name} is larger than original. First making a big executor and then down "
+                    "sizing it is more efficient than the reverse. If you really want to up size, set "
+                    "allow_up_sizing=True to enable allocation of new arrays."
+                )
+            return NDArray(zeros_aligned(shape, array._data.dtype), self._ctx)
+
+        args, grads = {}, {}
+        for name, shape in zip(self._symbol.list_arguments(), arg_shapes):
+            args[name] = fitted(name, self.arg_dict[name], shape, name in kwargs)
+            grad = self.grad_dict[name]
+            grads[name] = None if grad is None else fitted(name, grad, shape, name in kwargs)
+        aux = {
+            name: fitted(name, self.aux_dict[name], shape, False)
+            for name, shape in zip(self._symbol.list_auxiliary_states(), aux_shapes)
+        }
+        return Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
+
+    def set_monitor_callback(self, callback: Callable[[str, NDArray], None], monitor_all: bool = False) -> None:
+        """Calls `callback(name, array)` for every output of every node after each forward.
+
+        monitor_all   also for the inputs of the network.  Every forward then runs a second, unfused program.
+        """
+        self._monitor = (callback, monitor_all)
+
+    def _report_internals(self, is_train: bool) -> None:
+        assert self._monitor is not None
+        callback, monitor_all = self._monitor
+        internals = self._symbol.get_internals()
+        if self._internals is None:
+            used = {n: self.arg_dict[n] for n in internals.list_arguments()}
+            self._internals = Executor(internals, self._ctx, used, {}, {}, self.aux_dict)
+        given = {*self.arg_dict, *self.aux_dict}
+        for name, array in zip(internals.list_outputs(), self._internals.forward(is_train=is_train)):
+            if monitor_all or name not in given:
+                callback(name, array)
+
     def set_num_threads(self, n_threads: int | None) -> None:
         """Threads of the native runner for this executor; None = the process's default.  Results do not change.
 
         Raises ArgumentError outside 1..256.
         """
-        from .runtime.native import thread_count
+        from symc.runtime.native import thread_count
 
         thread_count(n_threads)
         self._n_threads = n_threads
@@ -263,33 +329,33 @@ class Executor:
 
     def explain(self, is_train: bool = False) -> str:
         """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
-        from .runtime.report import explain
+        from symc.runtime.report import explain
 
         return explain(self._compiled(is_train).program)
 
     def source(self, is_train: bool = False) -> str:
         """The generated source of every kernel."""
-        from .runtime.report import source
+        from symc.runtime.report import source
 
         return source(self._compiled(is_train).program)
 
     def memory_plan(self, is_train: bool = False) -> Any:
         """Where every intermediate lies; planned, naive and lower-bound bytes."""
-        from .runtime.report import MemoryReport
+        from symc.runtime.report import MemoryReport
 
         return MemoryReport.of(self._compiled(is_train).program)
 
     def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
         """Time per step over some runs: prints as a table, exports a Chrome trace."""
-        from .runtime.report import profile
+        from symc.runtime.report import profile
 
         bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)
         return profile(bound.session.program, bound.instance, n_runs)
 
     def debug_str(self) -> str:
-        """The compiled program as text."""
-        return self.explain()
+        """The symbol's nodes, then the compiled program, as text."""
+        return f"{self._symbol.debug_str()}\n{self.explain()}"
 
     def _compiled(self, is_train: bool) -> Compiled:
         return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled
@@ -316,9 +382,9 @@ class Executor:
         return self._sessions[mode]
 
     def _bind(self, mode: _Mode) -> _Bound:
-        from .runtime.compiler import compile_graph
-        from .runtime.session import Session
-        from .symbol.lower import to_graph
+        from symc.runtime.compiler import compile_graph
+        from symc.runtime.session import Session
+        from symc.symbol.lower import to_graph
 
         shapes = self._needed_shapes(mode)
         arrays = {**self.arg_dict, **self.aux_dict}

@@ -6,14 +6,15 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from . import ndarray as nd
-from . import symbol as sym
+from symc import ndarray as nd
+from symc import symbol as sym
+from symc.core.errors import FormatError
+
 from .context import cpu
-from .core.errors import FormatError
 
 if TYPE_CHECKING:
-    from .ndarray import NDArray
-    from .symbol import Symbol
+    from symc.ndarray import NDArray
+    from symc.symbol import Symbol
 
 Params = dict[str, "NDArray"]
 

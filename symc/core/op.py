@@ -13,9 +13,9 @@ from .params import Param, param, params_of, parse_params
 from .shapes import Shape, unify
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 __all__ = ["Op", "Shapes", "DTypes", "lookup", "op", "operators", "param"]
 

@@ -94,7 +94,7 @@ class Layout:
         return tuple(strides)
 
     def __str__(self) -> str:
-        return "".join(map(str, self.order)) if self.order else "scalar"
+        return ("" if len(self.order) <= 10 else ",").join(map(str, self.order)) if self.order else "scalar"
 
 
 @dataclass(frozen=True)

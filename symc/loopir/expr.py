@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Union
 from weakref import WeakValueDictionary
 
-from ..core.errors import DTypeError
+from symc.core.errors import DTypeError
+
 from .prims import COMBINERS, PRIMS
 
 INDEX_DTYPE = "int64"

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.dtypes import compute_dtype
+from symc.core.dtypes import compute_dtype
+
 from .expr import Affine, Axis, Expr, free_axes, walk
 from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store
 from .prims import COMBINERS, PRIMS

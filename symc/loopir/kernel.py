@@ -17,9 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Union
 
-from ..core.dtypes import ITEM_SIZE
-from ..core.errors import GraphError
-from ..core.shapes import FullShape, row_major_strides, size_of
+from symc.core.dtypes import ITEM_SIZE
+from symc.core.errors import GraphError
+from symc.core.shapes import FullShape, row_major_strides, size_of
+
 from .expr import Affine, Axis, Expr, free_axes, load, walk
 
 if TYPE_CHECKING:

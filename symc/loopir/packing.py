@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import CodegenError
-from ..core.shapes import FullShape
+from symc.core.errors import CodegenError
+from symc.core.shapes import FullShape
+
 from .expr import Affine, Axis, Expr, const, load
 from .kernel import Buffer, Contraction, Nest, Store
 

@@ -17,8 +17,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..core.dtypes import compute_dtype
-from ..core.shapes import FullShape, row_major_strides
+from symc.core.dtypes import compute_dtype
+from symc.core.shapes import FullShape, row_major_strides
+
 from .expr import INDEX_DTYPE, Affine, Axis, Expr, IndexLike, index_value, load, prim, reduce
 from .kernel import SEED, Window
 

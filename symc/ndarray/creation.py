@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Context
-from ..core.dtypes import dtype_name
-from ..core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.context import Context
+from symc.core.dtypes import dtype_name
+from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+
 from .elementwise import cast
 from .ndarray import NDArray, as_numpy
 from .storage import empty_aligned, zeros_aligned

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DTypeError, ShapeError
+from symc.core.errors import DTypeError, ShapeError
 
 Number = int | float
 NUMBERS = (int, float, np.number, np.bool_)

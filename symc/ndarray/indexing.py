@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError
+from symc.core.errors import ArgumentError
 
 if TYPE_CHECKING:
     from .ndarray import NDArray

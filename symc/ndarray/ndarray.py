@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Context, current_context
-from ..core.dtypes import dtype_name
-from ..core.errors import ArgumentError, ArgumentTypeError, ShapeError, SymcError
+from symc.context import Context, current_context
+from symc.core.dtypes import dtype_name
+from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError, SymcError
+
 from . import elementwise as ew
 from .elementwise import NUMBERS, Binary, store
 from .indexing import is_advanced, is_whole, numpy_index

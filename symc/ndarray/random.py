@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Context
-from ..core.errors import ArgumentError
+from symc.context import Context
+from symc.core.errors import ArgumentError
+
 from .creation import Shape, as_dtype, as_shape
 from .ndarray import NDArray
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ArgumentError
+from symc.core.errors import ArgumentError
+
 from .elementwise import DIVIDE
 from .ndarray import NDArray
 

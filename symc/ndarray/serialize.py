@@ -24,9 +24,10 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from ..context import cpu
-from ..core.dtypes import BFLOAT16_CODE, code_of, dtype_of
-from ..core.errors import ArgumentError, ArgumentTypeError, DTypeError, FormatError, SymcError
+from symc.context import cpu
+from symc.core.dtypes import BFLOAT16_CODE, code_of, dtype_of
+from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, FormatError, SymcError
+
 from .ndarray import NDArray
 from .storage import empty_aligned, zeros_aligned
 
@@ -191,7 +192,7 @@ class _Reader:
     def shape(self, none_allowed: int | None = None) -> Any:
         """A shape; None for "no array here" where the record's version, given in `none_allowed`, has it."""
         (n_dims,) = self.numbers("i", "a number of dimensions")
-        if none_allowed == V2 and n_dims == 0 or none_allowed == V3 and n_dims < 0:
+        if (none_allowed == V2 and n_dims == 0) or (none_allowed == V3 and n_dims < 0):
             return None
         return self.dims(n_dims, "q")
 

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.errors import ShapeError
-from ..core.op import Shapes, check_rank, op, param
-from ..core.shapes import FullShape, unify
-from ..loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.core.errors import ShapeError
+from symc.core.op import Shapes, check_rank, op, param
+from symc.core.shapes import FullShape, unify
+from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+
 from .rules import Elementwise, number
 from .terms import Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering, Tensor
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering, Tensor
 
 
 def single(value: float) -> float:

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
-from ..core.dtypes import compute_dtype
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
-from ..core.shapes import normalize_axis, unify
-from ..loopir.expr import Expr, IndexLike
+from symc.core.dtypes import compute_dtype
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.core.shapes import normalize_axis, unify
+from symc.loopir.expr import Expr, IndexLike
+
 from .activation import single
 from .rules import number
 from .terms import Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Shapes, op, param, same_dtype
-from ..core.shapes import mx_text, unify
-from ..loopir.expr import Expr, IndexLike, cast, prim, select
-from ..loopir.tensor import Lowering
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Shapes, op, param, same_dtype
+from symc.core.shapes import mx_text, unify
+from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.tensor import Lowering
+
 from .rules import Elementwise, binary, flows, unify_all, values
 from .terms import Term, log
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 # -- arithmetic -----------------------------------------------------------------------------------------------------
 

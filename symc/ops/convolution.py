@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..core.errors import ShapeError
-from ..core.op import Op, Shapes, op, param
-from ..core.shapes import FullShape, Shape, mx_text, unify
-from ..loopir.kernel import Window
+from symc.core.errors import ShapeError
+from symc.core.op import Op, Shapes, op, param
+from symc.core.shapes import FullShape, Shape, mx_text, unify
+from symc.loopir.kernel import Window
+
 from .terms import scaled_parameters
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 TUNINGS = ("fastest", "limited_workspace", "off")
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Shapes, op, param
-from ..core.shapes import from_mxnet, normalize_axis, unify
-from ..loopir.expr import Expr, IndexLike, cast, const, prim
-from ..loopir.tensor import Lowering
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Shapes, op, param
+from symc.core.shapes import from_mxnet, normalize_axis, unify
+from symc.loopir.expr import Expr, IndexLike, cast, const, prim
+from symc.loopir.tensor import Lowering
+
 from .elementwise import CAST_DTYPES
 from .reshape import flat_index
 from .rules import Elementwise, index_number, number

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..core.errors import ShapeError
-from ..core.op import Op, Shapes, op, param
-from ..core.shapes import FullShape, Shape, mx_text, unify, unify_extent
-from ..loopir.kernel import Window
+from symc.core.errors import ShapeError
+from symc.core.op import Op, Shapes, op, param
+from symc.core.shapes import FullShape, Shape, mx_text, unify, unify_extent
+from symc.loopir.kernel import Window
+
 from .terms import scaled_parameters
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.expr import Expr, IndexLike
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.expr import Expr, IndexLike
+    from symc.loopir.tensor import Lowering
 
 STORAGE_TYPES = ("csr", "default", "row_sparse")
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.dtypes import is_float
-from ..core.op import DTypes, op, param
-from ..loopir.expr import Expr, cast, const, prim, select
-from ..loopir.tensor import Lowering
+from symc.core.dtypes import is_float
+from symc.core.op import DTypes, op, param
+from symc.loopir.expr import Expr, cast, const, prim, select
+from symc.loopir.tensor import Lowering
+
 from .rules import Elementwise, Formula, Unary, flows, number, single, unary, values
 from .special import digamma, erfinv
 from .terms import Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 # MXNet's pi is a float32, also for float64 data.
 PI = np.float32(math.pi)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from ..core.shapes import normalize_axis, unify
-from ..loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.core.shapes import normalize_axis, unify
+from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+
 from .rules import number
 from .windows import as_expr
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 DTYPES = ("float16", "float32", "float64", "int32", "int64", "int8", "uint8")
 

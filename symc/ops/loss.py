@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
-from ..core.errors import ShapeError
-from ..core.op import Op, Shapes, check_rank, op, param
-from ..core.shapes import Shape, is_known, mx_text, unify
-from ..loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.core.errors import ShapeError
+from symc.core.op import Op, Shapes, check_rank, op, param
+from symc.core.shapes import Shape, is_known, mx_text, unify
+from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+
 from .activation import single
 from .rules import Elementwise, number
 from .softmax import log_weights, softmax_over
@@ -18,9 +19,9 @@ from .terms import Term
 from .windows import as_expr
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 NORMALIZATIONS = ("batch", "null", "valid")
 

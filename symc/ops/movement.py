@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
-from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, size_of, unify, unify_extent
-from ..loopir.expr import Expr, IndexLike
-from ..loopir.tensor import Lowering
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, size_of, unify, unify_extent
+from symc.loopir.expr import Expr, IndexLike
+from symc.loopir.tensor import Lowering
+
 from .reshape import flat_index
 from .rules import Index, Movement, flows, repeated, result_shape, unify_all, values
 from .terms import Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 # -- permutations ---------------------------------------------------------------------------------------------------
 

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..core.op import Op, Shapes, op, param
-from ..core.shapes import normalize_axis, unify
-from ..loopir.expr import Axis, Expr, IndexLike, cast, index_value, prim, select
+from symc.core.op import Op, Shapes, op, param
+from symc.core.shapes import normalize_axis, unify
+from symc.loopir.expr import Axis, Expr, IndexLike, cast, index_value, prim, select
+
 from .rules import kept_shape
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..core.errors import ShapeError
-from ..core.op import Op, Shapes, op, param
-from ..core.shapes import FullShape, mx_text, unify
-from ..loopir.expr import Affine, IndexLike
-from ..loopir.tensor import Lowering
+from symc.core.errors import ShapeError
+from symc.core.op import Op, Shapes, op, param
+from symc.core.shapes import FullShape, mx_text, unify
+from symc.loopir.expr import Affine, IndexLike
+from symc.loopir.tensor import Lowering
+
 from .rules import flows, number
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 
 class Part(NamedTuple):

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, check_rank, op, param
-from ..core.shapes import FullShape, Shape, unify
-from ..loopir.expr import Axis, Expr, cast, const, prim, select
-from ..loopir.kernel import Window
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Op, Shapes, check_rank, op, param
+from symc.core.shapes import FullShape, Shape, unify
+from symc.loopir.expr import Axis, Expr, cast, const, prim, select
+from symc.loopir.kernel import Window
+
 from .windows import Position, divisor, flattened, powered, reaching, read, root
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
 NO_TAP = 2**31 - 1  # what `_pooling_argmax` stores for a window that holds no maximum (all NaN or empty)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..core.op import Op, Shapes, op, param
-from ..core.shapes import normalize_axis, unify
-from ..loopir.expr import Expr, IndexLike, select
+from symc.core.op import Op, Shapes, op, param
+from symc.core.shapes import normalize_axis, unify
+from symc.loopir.expr import Expr, IndexLike, select
+
 from .activation import single
 from .rules import number
 from .terms import Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 
 @op("Dropout", aliases=("_npx_dropout",))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..core.dtypes import is_float
-from ..core.op import DTypes, op, param
-from ..loopir.expr import Expr, cast, prim, select
+from symc.core.dtypes import is_float
+from symc.core.op import DTypes, op, param
+from symc.loopir.expr import Expr, cast, prim, select
+
 from .rules import Reduction, number
 from .terms import Term
 

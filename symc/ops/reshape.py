@@ -6,17 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, op, param
-from ..core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis, row_major_strides, size_of, unify
-from ..loopir.expr import Affine, Expr, IndexLike, prim
-from ..loopir.tensor import Lowering
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Op, Shapes, op, param
+from symc.core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis, row_major_strides, size_of, unify
+from symc.loopir.expr import Affine, Expr, IndexLike, prim
+from symc.loopir.tensor import Lowering
+
 from .rules import Index, flows, index_number, result_shape
 from .terms import Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 
 def flat_index(index: Index, shape: FullShape) -> Affine | Expr:

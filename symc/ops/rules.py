@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..core.dtypes import is_float
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
-from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
-from ..loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value
-from ..loopir.expr import param as node_number
-from ..loopir.tensor import Lowering
+from symc.core.dtypes import is_float
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
+from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value
+from symc.loopir.expr import param as node_number
+from symc.loopir.tensor import Lowering
+
 from .terms import Operand, Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 Formula = Callable[..., Expr]
 Pullback = Callable[..., Term | None] | None

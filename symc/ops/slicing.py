@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..core.errors import ShapeError
-from ..core.op import DTypes, Op, Shapes, op, param, same_dtype
-from ..core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
-from ..loopir.expr import const
-from ..loopir.tensor import Lowering
+from symc.core.errors import ShapeError
+from symc.core.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
+from symc.loopir.expr import const
+from symc.loopir.tensor import Lowering
+
 from .rules import Index, Movement, flows, result_shape, values
 from .terms import Term
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 
 class Range(NamedTuple):

@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..core.dtypes import FLOATS, is_float
-from ..core.errors import DTypeError, ShapeError
-from ..core.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from ..core.shapes import normalize_axis, unify
-from ..loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.core.dtypes import FLOATS, is_float
+from symc.core.errors import DTypeError, ShapeError
+from symc.core.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.core.shapes import normalize_axis, unify
+from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+
 from .rules import number
 from .terms import Term
 from .windows import as_expr
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
-    from ..loopir.tensor import Lowering
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
+    from symc.loopir.tensor import Lowering
 
 
 def replaced(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 
-from ..loopir.expr import Expr, cast, const, prim, select
+from symc.loopir.expr import Expr, cast, const, prim, select
 
 # Asymptotic series of digamma: ln z - 1/(2z) - sum of B(2k) / (2k z^2k)  (Abramowitz & Stegun 6.3.18), highest power
 # first; good to 1e-15 from 10 on.

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from ..core.shapes import FullShape
+from symc.core.shapes import FullShape
 
 if TYPE_CHECKING:
-    from ..ir.builder import GraphBuilder
-    from ..ir.graph import Value
+    from symc.ir.builder import GraphBuilder
+    from symc.ir.graph import Value
 
 Operand = Union["Term", float, int]
 

@@ -7,13 +7,14 @@ from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING
 
-from ..core.shapes import FullShape
-from ..loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value, prim, select
-from ..loopir.kernel import Window
+from symc.core.shapes import FullShape
+from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value, prim, select
+from symc.loopir.kernel import Window
+
 from .rules import number
 
 if TYPE_CHECKING:
-    from ..loopir.tensor import Tensor
+    from symc.loopir.tensor import Tensor
 
 Position = IndexLike | Expr
 

@@ -187,8 +187,10 @@ class Fusion:
     def _absorb(self, node: Node, group: Group) -> None:
         """Merges producers of `node` that only it reads into its group, so that they are never stored."""
         meaning = self.meanings[node]
-        first = {v: k for k, v in reversed(list(enumerate(node.inputs)))}  # where all its loads are counted
-        for v, k in first.items():
+        first = {v: k for k, v in reversed(list(enumerate(node.inputs)))}  # where all loads of a value are counted
+        for k, v in enumerate(node.inputs):
+            if first[v] != k:
+                continue
             producer = self.group_of.get(v.node)
             if producer is None or producer is group or producer.kind != "map":
                 continue

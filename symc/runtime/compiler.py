@@ -13,8 +13,9 @@ from symc.core.config import setting
 from symc.ir.graph import Graph
 from symc.passes.base import PassContext
 from symc.passes.pipeline import Trace, lower_graph
-from symc.runtime.instance import LoadedProgram
-from symc.runtime.program import Program, assemble
+
+from .instance import LoadedProgram
+from .program import Program, assemble
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ def compile_graph(
             file=sys.stderr,
         )
     if setting("SYMC_DEBUG") >= 3:
-        from symc.runtime.report import explain, source
+        from .report import explain, source
 
         print(explain(program), file=sys.stderr)
         if setting("SYMC_DEBUG") >= 4:
             print(source(program), file=sys.stderr)
     if setting("SYMC_DUMP"):
-        from symc.runtime.dump import dump
+        from .dump import dump
 
         dump(Path(setting("SYMC_DUMP")), trace, program)
     return Compiled(loaded, built.objects, trace, built.compiled, spent)

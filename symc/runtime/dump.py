@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from symc.passes.pipeline import Trace
-from symc.runtime.program import Program
-from symc.runtime.report import MemoryReport, explain
+
+from .program import Program
+from .report import MemoryReport, explain
 
 _CONTEXT_LINES = 2
 _STYLE = """

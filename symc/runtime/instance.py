@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from symc.runtime.native import NativeProgram, step_table
-from symc.runtime.program import ARENA, PREPARED, SEED_SLOT, TABLES, Program
+from .native import NativeProgram, step_table
+from .program import ARENA, PREPARED, SEED_SLOT, TABLES, Program
 
 
 def aligned_bytes(size: int) -> np.ndarray:

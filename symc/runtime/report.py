@@ -13,10 +13,11 @@ import numpy as np
 
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
-from symc.runtime.instance import Instance
-from symc.runtime.program import Program, Step
-from symc.runtime.table import scaled, shape_text, shortened, size_text, table, time_text
-from symc.runtime.work import NO_WORK, work_of
+
+from .instance import Instance
+from .program import Program, Step
+from .table import scaled, shape_text, shortened, size_text, table, time_text
+from .work import NO_WORK, work_of
 
 NODES_WIDTH = 44
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from symc.runtime.compiler import Compiled
-from symc.runtime.instance import Instance, aligned_bytes
+from .compiler import Compiled
+from .instance import Instance, aligned_bytes
 
 
 class Array(Protocol):

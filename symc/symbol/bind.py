@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..context import Context
-from ..core.dtypes import CODES
-from ..core.errors import ArgumentError, ArgumentTypeError, SymcError
-from ..core.shapes import from_mxnet
-from ..ir.graph import Graph
-from ..passes.infer import infer_dtype, infer_shape
+from symc.context import Context
+from symc.core.dtypes import CODES
+from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
+from symc.core.shapes import from_mxnet
+from symc.ir.graph import Graph
+from symc.passes.infer import infer_dtype, infer_shape
+
 from .lower import to_graph
 
 if TYPE_CHECKING:
-    from ..executor import Executor
-    from ..ndarray import NDArray
+    from symc.executor import Executor
+    from symc.ndarray import NDArray
+
     from .symbol import Symbol
 
 GRAD_REQS = {"null": 0, "write": 1, "add": 3}
@@ -36,7 +38,7 @@ def bind(
     by name ("null" for those left out). Raises ArgumentError, ArgumentTypeError, ShapeError or DTypeError when
     something is missing or does not fit.
     """
-    from ..executor import Executor
+    from symc.executor import Executor
 
     if not isinstance(ctx, Context):
         raise ArgumentTypeError("Context type error")
@@ -71,7 +73,7 @@ def simple_bind(
     Arrays of `shared_arg_names` are taken from `shared_exec`, those in `shared_buffer` from there, where shape and
     dtype fit; new ones are added to `shared_buffer`. Raises ShapeError or DTypeError when inference fails.
     """
-    from ..executor import Executor
+    from symc.executor import Executor
 
     if not isinstance(ctx, Context):
         raise ArgumentTypeError("Context type error")
@@ -118,7 +120,7 @@ class _Store:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray:
         """A shared array when it fits, else zeros."""
-        from ..ndarray import zeros
+        from symc.ndarray import zeros
 
         for found in (self.shared.get(name), (self.buffer or {}).get(name)):
             if found is not None and found.shape == shape and np.dtype(found.dtype).name == dtype:
@@ -138,7 +140,7 @@ def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[
 
 def _arrays(what: str, given: Any, names: Sequence[str], is_missing_allowed: bool = False) -> dict[str, Any]:
     """Arrays by name, from a list in order or a dict."""
-    from ..ndarray import NDArray
+    from symc.ndarray import NDArray
 
     if isinstance(given, list):
         if len(given) != len(names):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import attribute, name
-from ..core.errors import ArgumentError, ArgumentTypeError, ParameterError, SymcError
-from ..core.op import Op
+from symc import attribute, name
+from symc.core.errors import ArgumentError, ArgumentTypeError, ParameterError, SymcError
+from symc.core.op import Op
+
 from .node import HIDDEN_KEYS, Entry, SymbolNode, nodes_of, parse_op, user_origin
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import attribute
-from ..core.dtypes import code_of
-from ..core.errors import ArgumentError, ArgumentTypeError
+from symc import attribute
+from symc.core.dtypes import code_of
+from symc.core.errors import ArgumentError, ArgumentTypeError
+
 from .compose import hidden_name
 from .functions import resolve
 from .node import Entry, SymbolNode, is_hidden, user_origin

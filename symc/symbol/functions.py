@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.errors import ArgumentTypeError
-from ..core.op import Op, registered_names
+from symc.core.errors import ArgumentTypeError
+from symc.core.op import Op, registered_names
+
 from .compose import apply
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.dtypes import CODES
-from ..core.errors import ArgumentError, ArgumentTypeError
-from ..core.shapes import from_mxnet, is_known, to_mxnet
-from ..ir.graph import Graph, Value
-from ..passes.infer import partial_dtypes, partial_shapes, used_values
+from symc.core.dtypes import CODES
+from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.core.shapes import from_mxnet, is_known, to_mxnet
+from symc.ir.graph import Graph, Value
+from symc.passes.infer import partial_dtypes, partial_shapes, used_values
+
 from .compose import check_keywords
 from .lower import to_graph
 

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ArgumentTypeError, FormatError, SymcError, UnknownOperatorError
-from ..core.op import Op, lookup
+from symc.core.errors import ArgumentTypeError, FormatError, SymcError, UnknownOperatorError
+from symc.core.op import Op, lookup
+
 from .json_writer import tojson
 from .listing import map_order
 from .node import Entry, SymbolNode, nodes_of

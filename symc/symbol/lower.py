@@ -6,10 +6,11 @@ import ast
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..core.dtypes import NAMES
-from ..core.errors import ParameterError
-from ..core.shapes import Shape, from_mxnet, is_known
-from ..ir.graph import Facts, Graph, Node, Output, Value
+from symc.core.dtypes import NAMES
+from symc.core.errors import ParameterError
+from symc.core.shapes import Shape, from_mxnet, is_known
+from symc.ir.graph import Facts, Graph, Node, Output, Value
+
 from .node import SymbolNode
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..core.errors import ArgumentTypeError, NotSupportedForSymbol, UnknownOperatorError
-from ..core.op import lookup
+from symc.core.errors import ArgumentTypeError, NotSupportedForSymbol, UnknownOperatorError
+from symc.core.op import lookup
+
 from .compose import apply
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from numbers import Number
 from typing import Any
 
-from ..core.errors import ArgumentError
+from symc.core.errors import ArgumentError
+
 from .functions import _Null, names, resolve
 from .symbol import Symbol
 

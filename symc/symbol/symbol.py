@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ArgumentError, ArgumentTypeError, SymcError
+from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
+
 from . import infer
 from .compose import hidden_name, substitute
 from .json import tojson
@@ -14,9 +15,9 @@ from .node import HIDDEN_KEYS, Entry, SymbolNode, copy_graph, nodes_of, parse_op
 from .operators import NotImplementedForSymbol, add_operators
 
 if TYPE_CHECKING:
-    from ..context import Context
-    from ..executor import Executor
-    from ..ndarray import NDArray
+    from symc.context import Context
+    from symc.executor import Executor
+    from symc.ndarray import NDArray
 
 
 @add_operators
@@ -292,7 +293,8 @@ class Symbol:
 
     def eval(self, ctx: Context | None = None, **kwargs: NDArray) -> list[NDArray]:
         """The outputs for the given arguments."""
-        from ..context import current_context
+        from symc.context import current_context
+
         from .bind import bind
 
         states = {n: kwargs[n] for n in self.list_auxiliary_states() if n in kwargs}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..core.errors import FormatError, ParameterError
-from ..core.op import Op
+from symc.core.errors import FormatError, ParameterError
+from symc.core.op import Op
+
 from .compose import input_variable, set_input_attrs
 from .listing import map_order
 from .node import HIDDEN_KEYS, Entry, SymbolNode, parse_op

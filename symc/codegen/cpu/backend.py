@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from symc.codegen.cache import kernel_cache
-from symc.codegen.cpu.compile import compile_function, toolchain
 from symc.codegen.cpu.contraction import can_store, packing, schedule_contraction
-from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.nest import schedule_nest
-from symc.codegen.cpu.target import Target, host_target
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.loopir.kernel import Contraction, LoopKernel
 from symc.loopir.packing import Packing
+
+from .compile import compile_function, toolchain
+from .load import load_objects
+from .target import Target, host_target
 
 _loaded: dict[tuple[str, str], int] = {}  # (target fingerprint, kernel name) -> address; code is never unloaded
 _preloaded: dict[str, bytes] = {}  # cache key -> object code the user trusts, from artifacts

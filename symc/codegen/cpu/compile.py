@@ -16,9 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from symc.codegen.cpu.elf import symbols
-from symc.codegen.cpu.target import Target
 from symc.core.errors import CodegenError
+
+from .elf import symbols
+from .target import Target
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm

@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from symc.codegen.cpu import maths
-from symc.codegen.cpu.lanes import F32, I32, I64, Lanes, is_signed, scalar_type
 from symc.core.dtypes import is_float
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr
+
+from . import maths
+from .lanes import F32, I32, I64, Lanes, is_signed, scalar_type
 
 Leaf = Callable[[Expr], ir.Value]
 

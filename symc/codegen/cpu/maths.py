@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from symc.codegen.cpu.lanes import F32, I32, Lanes
+from .lanes import F32, I32, Lanes
 
 # C library name of a primitive in float64; float32 appends "f".
 LIBRARY = {

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from symc.codegen.cpu import runner_abi as abi
-from symc.codegen.cpu.atomics import (
+from . import runner_abi as abi
+from .atomics import (
     address_of,
     call_function,
     call_kernel,

@@ -8,8 +8,8 @@ from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.core.shapes import size_of
 from symc.loopir.expr import Axis
-from symc.loopir.packing import Packing, packing_of
 from symc.loopir.kernel import Buffer, Contraction, Store, buffer_of
+from symc.loopir.packing import Packing, packing_of
 
 from . import depthwise, forward, weight_gradient
 from .epilogue import Epilogue, epilogue_of, even_stride

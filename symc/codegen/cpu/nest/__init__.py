@@ -1,5 +1,5 @@
 """Loop nests on the CPU: form (what is accessed how) -> plan (decides) -> layout, source, body (print)."""
 
-from symc.codegen.cpu.nest.schedule import schedule_nest
+from .schedule import schedule_nest
 
 __all__ = ["schedule_nest"]

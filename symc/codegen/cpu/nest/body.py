@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from symc.codegen.cpu.emit import primitive
-from symc.codegen.cpu.nest.evaluate import Evaluator
-from symc.codegen.cpu.nest.form import StoreForm
-from symc.codegen.cpu.nest.frame import Scope
-from symc.codegen.cpu.nest.loops import Values
-from symc.codegen.cpu.nest.memory import Memory, narrow, widen
-from symc.codegen.cpu.nest.plan import StorePlan
 from symc.core.dtypes import compute_dtype
+
+from .evaluate import Evaluator
+from .form import StoreForm
+from .frame import Scope
+from .loops import Values
+from .memory import Memory, narrow, widen
+from .plan import StorePlan
 
 
 class Body(Evaluator):

@@ -9,11 +9,12 @@ from llvmlite import ir
 
 from symc.codegen.cpu.emit import VectorEmitter
 from symc.codegen.cpu.lanes import F32, F64, I32, I64, Lanes
-from symc.codegen.cpu.nest.form import Access
-from symc.codegen.cpu.nest.layout import Key, Layout
-from symc.codegen.cpu.nest.memory import Memory, widen
-from symc.codegen.cpu.nest.plan import Plan
 from symc.loopir.expr import Expr
+
+from .form import Access
+from .layout import Key, Layout
+from .memory import Memory, widen
+from .plan import Plan
 
 
 @dataclass

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from symc.codegen.cpu.nest.form import Access
-from symc.codegen.cpu.nest.plan import Plan
 from symc.codegen.kernel import Ref, Word
 from symc.loopir.expr import Expr, operands_of
+
+from .form import Access
+from .plan import Plan
 
 Key = Expr | int  # a load or an index value; or the number of a store
 

@@ -12,8 +12,9 @@ from llvmlite import ir
 
 from symc.codegen.cpu.emit import cast
 from symc.codegen.cpu.lanes import I8, I32, I64, Lanes, declare, scalar_type, suffix_of
-from symc.codegen.cpu.nest.loops import loop, minimum
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
+
+from .loops import loop, minimum
 
 POINTER = ir.PointerType()
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from symc.codegen.cpu import maths
-from symc.codegen.cpu.nest.form import Access, Form, StoreForm
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.shapes import size_of
 from symc.loopir.expr import Expr, walk
+
+from .form import Access, Form, StoreForm
 
 Kind = Literal["lane", "row", "tile", "scalar"]
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from symc.codegen.cpu.nest.form import form_of, private_axes
-from symc.codegen.cpu.nest.layout import lay_out
-from symc.codegen.cpu.nest.plan import plan_form, split
-from symc.codegen.cpu.nest.source import build_function, source_text
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Expr, free_axes, operands_of, walk
+from symc.loopir.expr import Expr, free_axes, walk
 from symc.loopir.kernel import Buffer, Nest, Store, loads_of
+
+from .form import form_of, private_axes
+from .layout import lay_out
+from .plan import plan_form, split
+from .source import build_function, source_text
 
 
 def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:

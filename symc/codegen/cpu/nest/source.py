@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from symc.codegen.cpu.nest.layout import Layout
-from symc.codegen.cpu.nest.plan import Plan
+from .layout import Layout
+from .plan import Plan
 
 
 def function_text(plan: Plan, layout: Layout) -> str:
@@ -90,8 +90,9 @@ def _body_intrinsic(plan: Plan, layout: Layout, vector_bits: int) -> Any:
     from numba.extending import intrinsic
 
     from symc.codegen.cpu.lanes import I64
-    from symc.codegen.cpu.nest.body import Body
-    from symc.codegen.cpu.nest.tile import TileBody
+
+    from .body import Body
+    from .tile import TileBody
 
     n_outer = len(plan.outer)
     arguments = ["desc", "bufs", *(f"i{k}" for k in range(n_outer)), *(["low", "high"] if plan.blocked else [])]

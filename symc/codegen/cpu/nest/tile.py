@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from symc.codegen.cpu.lanes import I32, I64, Lanes
-from symc.codegen.cpu.nest.body import Body
-from symc.codegen.cpu.nest.frame import Scope
-from symc.codegen.cpu.nest.loops import Values, loop, minimum
-from symc.codegen.cpu.nest.memory import Memory, stored_type, widen
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr
+
+from .body import Body
+from .frame import Scope
+from .loops import Values, loop, minimum
+from .memory import Memory, stored_type, widen
 
 
 class TileBody(Body):
