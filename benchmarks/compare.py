@@ -1,6 +1,6 @@
 """symc beside its peers in one run, same models, same thread count, turns interleaved.   See benchmarks/README.md
 
-    python benchmarks/compare.py [--workloads resnet18,mlp] [--threads 1,2] [--rounds 10] [--peers symc,mxnet] [--json FILE]
+    python benchmarks/compare.py [--workloads resnet18,mlp] [--threads 1,2] [--rounds 10] [--peers symc] [--json FILE]
 
 Every contestant is a process that lives through all rounds of a workload and works only when it has its turn. This file
 needs no packages; Linux only, for the processes' CPU clocks.
@@ -153,7 +153,8 @@ def best_variants(results: Sequence[Result]) -> list[Result]:
 
 def table(results: Sequence[Result], best: Result | None) -> str:
     """One line for each result; `speed` is against `best`, the fastest peer other than symc."""
-    lines = [f"  {'peer':52}{'median ms':>10}{'p10':>9}{'p90':>9}{'error':>10}   speed against the best peer, by rounds"]
+    numbers = f"{'median ms':>10}{'p10':>9}{'p90':>9}{'error':>10}"
+    lines = [f"  {'peer':52}{numbers}   speed against the best peer, by rounds"]
     for result in results:
         name = f"{result.peer} {result.version} {result.variant}"
         if result.failure is not None:

@@ -27,7 +27,7 @@ PHASES = ("import", "model", "compile", "second call")
 
 
 def child(name: str, started: float) -> None:
-    """One process of the measurement; prints the seconds of each phase as JSON. `started`: time.monotonic() before it."""
+    """One process of the measurement; prints the seconds of each phase as JSON; `started`: time.monotonic() before."""
     marks = [started]
     import symc  # here, because its time is a result
 
@@ -87,9 +87,8 @@ def repeat(models: list[str], n_threads: int) -> dict[str, dict[str, float]]:
 
 
 def medians(repeats: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    return {
-        row: {key: statistics.median(rows[row][key] for rows in repeats) for key in repeats[0][row]} for row in repeats[0]
-    }
+    first = repeats[0]
+    return {row: {key: statistics.median(rows[row][key] for rows in repeats) for key in first[row]} for row in first}
 
 
 def main() -> None:

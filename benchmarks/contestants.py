@@ -59,7 +59,7 @@ class Worker:
 
     def __init__(self, contestant: Contestant, workload: Workload, n_threads: int, peers_dir: Path) -> None:
         self.contestant = contestant
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process that writes it)
         module = f"workers.{contestant.peer}_worker"
         arguments = [workload.name, contestant.variant, str(n_threads), str(peers_dir / "models")]
         self.process = subprocess.Popen(
@@ -82,7 +82,7 @@ class Worker:
         return json.loads(line)
 
     def run(self, n_untimed: int, n_calls: int) -> list[float]:
-        """Seconds of each of `n_calls` calls, after `n_untimed` that bring the caches back; ends with an idle process."""
+        """Seconds of each of `n_calls` calls, after `n_untimed` that bring the caches back; the process ends idle."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"n_untimed": n_untimed, "n_calls": n_calls}) + "\n")
         self.process.stdin.flush()
@@ -120,7 +120,7 @@ def interpreter(peer: str, peers_dir: Path) -> str:
 def worker_environment(contestant: Contestant, n_threads: int) -> dict[str, str]:
     """The caller's environment without anything that steers a peer's threads, then the thread count and the variant."""
     steering = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MXNET_", "DNNL_", "SYMC_", "NUMBA_", "PYTHON")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(steering) or name == "SYMC_CACHE_DIR"}
+    kept = {n: value for n, value in os.environ.items() if not n.startswith(steering) or n == "SYMC_CACHE_DIR"}
     count = str(n_threads)
     threads = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "SYMC_NUM_THREADS": count}
     path = {"PYTHONPATH": str(BENCHMARKS.parent)} if contestant.peer == "symc" else {}

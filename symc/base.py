@@ -5,7 +5,7 @@ from symc.core.errors import MXNetError, SymcError
 string_types = (str,)
 numeric_types = (float, int)
 
-__all__ = ["MXNetError", "NotImplementedForSymbol", "SymcError", "numeric_types", "string_types"]
+__all__ = ["MXNetError", "SymcError", "numeric_types", "string_types"]
 
 
 def __getattr__(name: str) -> object:

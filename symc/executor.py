@@ -228,7 +228,7 @@ class Executor:
             return [out_grads.get(name) for name in self._symbol.list_outputs()]
         return out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
 
-    # -- changing what is bound -----------------------------------------------------------------------------------------
+    # -- changing what is bound ---------------------------------------------------------------------------------------
 
     def copy_params_from(
         self,
@@ -259,7 +259,7 @@ class Executor:
         Raises SymcError when an array would have to grow, or to change unasked.
         """
         arg_shapes, _, aux_shapes = self._symbol.infer_shape(**kwargs)
-        if arg_shapes is None:
+        if arg_shapes is None or aux_shapes is None:
             raise SymcError("reshape: insufficient argument shapes provided")
 
         def fitted(name: str, array: NDArray, shape: FullShape, is_named: bool) -> NDArray:
@@ -325,7 +325,7 @@ class Executor:
         self._predict = self._last = None
         self._epoch = -1
 
-    # -- looking inside -------------------------------------------------------------------------------------------------
+    # -- looking inside -----------------------------------------------------------------------------------------------
 
     def explain(self, is_train: bool = False) -> str:
         """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
@@ -360,7 +360,7 @@ class Executor:
     def _compiled(self, is_train: bool) -> Compiled:
         return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled
 
-    # -- compiling ------------------------------------------------------------------------------------------------------
+    # -- compiling ----------------------------------------------------------------------------------------------------
 
     @property
     def _wants_gradient(self) -> bool:

@@ -59,7 +59,8 @@ def params_file() -> tuple[bytes, Callable[[bytes], object]]:
     """A .params file of several dtypes and its reader."""
     import symc as mx
 
-    arrays = {f"arg:a{k}": mx.nd.array(np.arange(24).reshape(2, 3, 4), dtype=d) for k, d in enumerate(("f4", "f8", "i4", "u1"))}
+    dtypes = ("f4", "f8", "i4", "u1")
+    arrays = {f"arg:a{k}": mx.nd.array(np.arange(24).reshape(2, 3, 4), dtype=d) for k, d in enumerate(dtypes)}
     with tempfile.NamedTemporaryFile(suffix=".params") as file:
         mx.nd.save(file.name, arrays)
         return Path(file.name).read_bytes(), mx.nd.load_frombuffer
@@ -157,7 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     failed = False
     for kind in [options.only] if options.only else KINDS:
-        command = [sys.executable, "-m", "tests.fuzz", "--here", kind, "--count", str(options.count), "--seed", str(options.seed)]
+        amount = ["--count", str(options.count), "--seed", str(options.seed)]
+        command = [sys.executable, "-m", "tests.fuzz", "--here", kind, *amount]
         run = subprocess.run(command, capture_output=True, text=True, timeout=3600)
         if run.returncode:
             failed = True

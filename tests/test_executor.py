@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -33,9 +35,9 @@ def dense(batch=4, **options):
     return ex
 
 
-def n_compiled(ex):
-    """Kernels that were compiled for an executor's programs so far."""
-    return sum(len(bound.session.compiled.compiled) for bound in ex._sessions.values())
+def kernels_of(ex):
+    """Names of the kernels of all programs of an executor."""
+    return {name for bound in ex._sessions.values() for name in bound.session.program.codes}
 
 
 # -- forward ----------------------------------------------------------------------------------------------------------
@@ -107,7 +109,8 @@ def test_one_array_bound_to_two_arguments():
 def test_other_dtypes(dtype, tolerance):
     symbol = sym.tanh(sym.FullyConnected(x, num_hidden=3, no_bias=True, name="fc"))
     ex = symbol.simple_bind(mx.cpu(), x=(4, 5), type_dict={"x": dtype})
-    values, weight = np.random.randn(4, 5).astype(dtype), np.random.randn(3, 5).astype(dtype)
+    random = np.random.default_rng(0)
+    values, weight = random.normal(size=(4, 5)).astype(dtype), random.normal(size=(3, 5)).astype(dtype)
     ex.copy_params_from({"x": mx.nd.array(values), "fc_weight": mx.nd.array(weight, dtype=dtype)})
     (out,) = ex.forward(is_train=True, x=values)
     assert out.dtype == np.dtype(dtype) and ex.arg_dict["fc_weight"].dtype == np.dtype(dtype)
@@ -171,7 +174,7 @@ def test_head_gradients_in_every_form(heads):
 def test_head_gradient_errors():
     ex, _ = gradient_of(sym.Group([sym.square(x, name="a"), sym.square(x, name="b")]))
     ex.forward(is_train=True)
-    with pytest.raises(GradientError, match="a_output is not a loss.*head_gradient is required"):
+    with pytest.raises(GradientError, match=r"a_output is not a loss.*head_gradient is required"):
         ex.backward()
     with pytest.raises(GradientError, match="b_output is not a loss"):
         ex.backward(nd(1, 1))
@@ -388,22 +391,20 @@ def test_call_errors():
 
 
 def test_other_batch_sizes_share_kernels():
-    """Extents are arguments of a kernel; only an extent of 1 and a dense layer's small number of rows choose others."""
-    hidden = sym.Convolution(sym.var("data"), num_filter=8, kernel=(3, 3), pad=(1, 1), name="conv")
-    hidden = sym.Pooling(sym.Activation(hidden, act_type="relu"), kernel=(2, 2), stride=(2, 2), pool_type="max")
-    symbol = sym.SoftmaxOutput(sym.FullyConnected(hidden, num_hidden=10, name="fc"), name="softmax")
-    ex = symbol.simple_bind(mx.cpu(), data=(32, 3, 8, 8), grad_req="null")
-    for name, array in ex.arg_dict.items():
-        array[:] = np.random.randn(*array.shape) * (name != "softmax_label")
-    data = np.random.randn(64, 3, 8, 8).astype("f4")
-    want = np.concatenate([ex(data=data[:32])[0].asnumpy(), ex(data=data[32:])[0].asnumpy()])
-    before = n_compiled(ex)
-    assert before
-    for batch in (64, 33, 48, 5, 2, 1):
+    """Extents are arguments of a kernel; an extent of 1 and tiles for few rows may choose others."""
+    hidden = sym.Convolution(sym.var("data"), num_filter=10, kernel=(3, 3), pad=(1, 1), name="conv")
+    hidden = sym.Pooling(sym.Activation(hidden, act_type="relu"), global_pool=True, pool_type="avg", kernel=(1, 1))
+    symbol = sym.SoftmaxOutput(sym.Flatten(hidden), name="softmax")
+    ex = symbol.simple_bind(mx.cpu(), data=(4, 3, 8, 8), grad_req="null")
+    random = np.random.default_rng(0)
+    ex.arg_dict["conv_weight"][:] = random.normal(size=(10, 3, 3, 3))
+    data = random.normal(size=(8, 3, 8, 8)).astype("f4")
+    want = np.concatenate([ex(data=data[:4])[0].asnumpy(), ex(data=data[4:])[0].asnumpy()])
+    before = kernels_of(ex)
+    for batch in (8, 5, 2, 1):
         (out,) = ex(data=data[:batch])  # the label, which predicting does not read, keeps its shape
         np.testing.assert_allclose(out.asnumpy(), want[:batch], rtol=1e-5, atol=1e-6)
-        if batch >= 32:
-            assert n_compiled(ex) == before
+        assert kernels_of(ex) == before or batch < 4
 
 
 def test_programs_for_other_shapes_are_few():
@@ -428,13 +429,15 @@ def test_the_check_of_threads_can_fail(monkeypatch):
     """An executor whose calls share their memory is found out."""
     from symc.executor import Executor
 
-    def forward(self, data):
-        (out,) = self.forward(data=data) if data.shape == self.arg_dict["data"].shape else self._call_reshaped({"data": data})
-        return [out]
+    def call(self, data):
+        is_bound_shape = data.shape == self.arg_dict["data"].shape
+        results = self.forward(data=data) if is_bound_shape else self._call_reshaped({"data": data})
+        time.sleep(1e-4)
+        return results
 
-    monkeypatch.setattr(Executor, "__call__", forward)
+    monkeypatch.setattr(Executor, "__call__", call)
     with pytest.raises(Mismatch, match="results are wrong"):
-        check_shared_executor(mx, "mlp", n_threads=8, n_calls=100)
+        check_shared_executor(mx, "mlp", n_threads=8, n_calls=30)
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
@@ -442,9 +445,10 @@ def test_results_do_not_depend_on_the_number_of_threads():
     hidden = sym.Activation(sym.BatchNorm(hidden, fix_gamma=False, name="bn"), act_type="relu")
     symbol = sym.sum(sym.Pooling(hidden, kernel=(2, 2), stride=(2, 2), pool_type="avg"), axis=(0, 2))
     ex = symbol.simple_bind(mx.cpu(), x=(6, 7, 33, 31))
+    random = np.random.default_rng(0)
     for array in (*ex.arg_arrays, *ex.aux_arrays):
-        array[:] = np.random.rand(*array.shape)
-    data = np.random.randn(6, 7, 33, 31)
+        array[:] = random.random(size=array.shape)
+    data = random.normal(size=(6, 7, 33, 31))
     found = []
     for n_threads in (1, 2, 4, None):
         ex.set_num_threads(n_threads)

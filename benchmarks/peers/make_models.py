@@ -1,8 +1,8 @@
-"""Makes every workload's model with the real MXNet.   usage: python -m peers.make_models DIR   (Python 3.8, mxnet 1.9.1)
+"""Makes every workload's model with the real MXNet.   usage: python -m peers.make_models DIR  (Python 3.8, mxnet 1.9.1)
 
 Writes for each workload NAME-symbol.json and NAME-0000.params (a checkpoint with seeded weights), NAME-reference.npz
-(`input:data` ..., `output:0`, and for training `gradient:PARAMETER`), and for inference NAME.onnx. MXNet runs unfused here
-(setup.sh sets MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants are checked as well.
+(`input:data` ..., `output:0`, and for training `gradient:PARAMETER`), and for inference NAME.onnx. MXNet runs unfused
+here (setup.sh sets MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants are checked as well.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def reference(
 
 def make(workload: Workload, directory: Path) -> None:
     symbol = symbol_of(workload)
-    # mx.onnx exports a BatchNorm with fix_gamma as if it were free, so such a model would not be the same for all peers.
+    # mx.onnx exports a BatchNorm with fix_gamma as if it were free, so such a model would differ between the peers.
     for node in json.loads(symbol.tojson())["nodes"]:
         if node["op"] == "BatchNorm" and node["attrs"].get("fix_gamma", "True") != "False":
             raise ValueError(f"{workload.name}: node {node['name']} has fix_gamma=True")

@@ -1,7 +1,7 @@
 """Mends MXNet's ONNX export in place.   usage: python -m peers.mend_onnx FILE.onnx ...
 
 MXNet lists every parameter as a graph input too. ONNX Runtime must then take it as overridable and may neither fold
-BatchNorm into convolutions nor fold constants (ResNet-18: 53.8 ms instead of 44.2), so the peer would be slowed unfairly.
+BatchNorm into convolutions nor fold constants (ResNet-18: 53.8 ms instead of 44.2), which would slow the peer unfairly.
 """
 
 from __future__ import annotations

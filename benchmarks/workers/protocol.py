@@ -81,7 +81,7 @@ def timed_calls(call: Callable[[], Any], n_calls: int) -> list[float]:
 
 
 def relative_error(results: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
-    """max |result - expected| / max |expected|, the largest over all expected arrays; infinity for a NaN or a wrong shape."""
+    """max |result - expected| / max |expected|, the largest of all arrays; infinity for a NaN or a wrong shape."""
     errors = []
     for key, wanted in expected.items():
         seen = np.asarray(results[key])
@@ -92,7 +92,7 @@ def relative_error(results: dict[str, np.ndarray], expected: dict[str, np.ndarra
 
 
 def take_stdout() -> TextIO:
-    """The stream for replies; what a library prints to stdout goes to stderr from now on, so that it cannot mix with them."""
+    """The stream for replies; what libraries print to stdout goes to stderr from now on, so that nothing mixes."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return replies

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Table:
         return self.data.dtype.str, self.data.tobytes()
 
 
-Word = Union[int, float, Ref, Table]  # int and float are one word each; a float is its float64 bit pattern
+Word = int | float | Ref | Table  # int and float are one word each; a float is its float64 bit pattern
 
 
 @dataclass(frozen=True, eq=False)

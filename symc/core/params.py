@@ -129,7 +129,8 @@ def _parse_one(p: Param, raw: Any, operator: str) -> Any:
     if p.choices and value is not None and value not in p.choices:
         options = ", ".join(f"'{c}'" for c in p.choices)
         raise ParameterError(
-            f'Invalid Input: \'{raw}\', valid values are: {{{options}}}, in operator {operator}(name="", {p.name}="{raw}")'
+            f"Invalid Input: '{raw}', valid values are: {{{options}}}, "
+            f'in operator {operator}(name="", {p.name}="{raw}")'
         )
     for number in value if isinstance(value, tuple) else (value,):
         if (
@@ -191,7 +192,7 @@ def _maybe(element: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _text(raw: Any) -> Any:
-    return raw if isinstance(raw, str) else raw if isinstance(raw, type) or isinstance(raw, np.dtype) else str(raw)
+    return raw if isinstance(raw, (str, type, np.dtype)) else str(raw)
 
 
 _BASE: dict[Any, Callable[[Any], Any]] = {

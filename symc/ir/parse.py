@@ -235,5 +235,5 @@ class _Parser:
             raise self._error("expected the end of the line")
 
     def _error(self, what: str) -> FormatError:
-        seen = f" before {self.rest[:40]!r}" if self.rest else ""
+        seen = f", at {self.rest[:40]!r}" if self.rest else ""
         return FormatError(f"graph text, line {self.number}: {what}{seen}")

@@ -1,1 +1,1 @@
-"""What a kernel is: scalar primitives, index expressions, nests and contractions, and the interpreter that defines them."""
+"""What a kernel is: scalar primitives, index expressions, nests, contractions and the interpreter that defines them."""

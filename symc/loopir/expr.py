@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 from weakref import WeakValueDictionary
 
 from symc.core.errors import DTypeError
@@ -185,7 +185,7 @@ class Expr:
             for operand in operands_of(e):
                 n_uses[operand] = n_uses.get(operand, 0) + 1
         texts: dict[Expr, str] = {}
-        named = []
+        named: list[str] = []
         for e in order:
             texts[e] = e._text(texts)
             if n_uses.get(e, 0) > 1 and e.args:
@@ -217,8 +217,8 @@ class Expr:
 
 _interned: WeakValueDictionary[tuple, Expr] = WeakValueDictionary()
 
-IndexLike = Union[Affine, Axis, int]
-ExprLike = Union[Expr, float, int]
+IndexLike = Affine | Axis | int
+ExprLike = Expr | float | int
 
 
 def const(value: float | int | bool, dtype: str) -> Expr:

@@ -15,7 +15,7 @@ nest
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Union
+from typing import TYPE_CHECKING, Literal
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import GraphError
@@ -116,7 +116,7 @@ class Contraction:
     three is computed from the other two:
 
     forward          y[n, o, q] = sum over c, tap of  x[n, c, q * stride + tap * dilate - pad] * w[o, c, tap]
-    data_gradient    x[n, c, p] = sum over o, tap of  y[n, o, q] * w[o, c, tap]     (p = q * stride + tap * dilate - pad)
+    data_gradient    x[n, c, p] = sum over o, tap of  y[n, o, q] * w[o, c, tap]    (p = q * stride + tap * dilate - pad)
     weight_gradient  w[o, c, tap] = sum over n, q of  x[n, c, p] * y[n, o, q]
 
     `lhs` and `rhs` name the two operands (forward: x, w; data_gradient: y, w; weight_gradient: x, y).  `stores` run
@@ -154,7 +154,7 @@ class Contraction:
         return "\n".join([head, *(f"  {b}" for b in self.buffers), *(f"  {s}" for s in self.stores)])
 
 
-LoopKernel = Union[Nest, Contraction]
+LoopKernel = Nest | Contraction
 
 
 def accumulator(dtype: str) -> Expr:

@@ -22,8 +22,8 @@ def is_whole(key: Any) -> bool:
 def numpy_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:
     """The key as a tuple for NumPy, index arrays as int64 and an Ellipsis always in it, so that NumPy gives an array.
 
-    Fractional index arrays are truncated, as MXNet does. Raises ArgumentError for boolean masks and for anything that is no
-    index.
+    Fractional index arrays are truncated, as MXNet does. Raises ArgumentError for boolean masks and for anything that
+    is no index.
     """
     parts = key if isinstance(key, tuple) else (key,)
     index = tuple(_part(part, array_type) for part in parts)

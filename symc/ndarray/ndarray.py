@@ -239,7 +239,7 @@ class NDArray:
         return view if inplace else view.copy()
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None, inplace: bool = False) -> NDArray:
-        """A copy, or with `inplace` a view, without the dimensions of 1 (all, or those named); at least (1,) is left."""
+        """A copy, or with `inplace` a view, without dimensions of 1 (all, or those named); at least (1,) is left."""
         try:
             squeezed = np.squeeze(self._data, axis if axis is None or isinstance(axis, int) else tuple(axis))
         except ValueError as error:
@@ -389,7 +389,7 @@ def binary(op: Binary, lhs: Any, rhs: Any, out: NDArray | None = None) -> Any:
 
 
 def as_numpy(value: Any) -> np.ndarray:
-    """The NumPy array of an NDArray (its memory), a number, or anything array-like; raises ArgumentTypeError for the rest."""
+    """The NumPy array of an NDArray (its memory), a number, or anything array-like; else ArgumentTypeError."""
     if isinstance(value, NDArray):
         return value._data
     try:

@@ -8,9 +8,9 @@
     record V0      u32 n_dims, n_dims x u32 | i32 device, i32 number | i32 dtype | values
     shape          i32 n_dims, n_dims x i64
 
-A V2 record without dimensions (V3: with a negative number of them) ends after its shape: an array without contents, read
-as one of shape (0,). Sparse arrays become dense, bfloat16 becomes float32, and every array is put on `cpu(0)`. Source of
-the layout: src/ndarray/ndarray.cc of MXNet 1.9.1.
+A V2 record without dimensions (V3: with a negative number of them) ends after its shape: an array without contents,
+read as one of shape (0,). Sparse arrays become dense, bfloat16 becomes float32, and every array is put on `cpu(0)`.
+Source of the layout: src/ndarray/ndarray.cc of MXNet 1.9.1.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ _ticks = itertools.count(1)
 class Storage:
     """The write counter of one piece of memory, shared by every NDArray that views it.
 
-    `version` changes with each write to this memory, `Storage.write_epoch` with each write to any: whoever remembers the
-    epoch learns from one integer comparison that nothing has changed. Both take numbers that are never given twice, so
-    two threads that write at once cannot hide a write from a reader that compares for equality.
+    `version` changes with each write to this memory, `Storage.write_epoch` with each write to any: whoever remembers
+    the epoch learns from one integer comparison that nothing has changed. Both take numbers that are never given twice,
+    so two threads that write at once cannot hide a write from a reader that compares for equality.
     """
 
     __slots__ = ("version",)

@@ -32,11 +32,6 @@ SELU_ALPHA = single(1.6732632423543772)  # Klambauer et al., "Self-Normalizing N
 SELU_LAMBDA = single(1.0507009873554805)
 
 
-def rough(x: Expr) -> Expr:
-    """x rounded to float32 and back: MXNet computes some float64 activations so."""
-    return cast(cast(x, "float32"), x.dtype)
-
-
 # -- one element at a time ------------------------------------------------------------------------------------------
 
 ACTIVATIONS: dict[str, tuple[Callable[[Expr], Expr], Callable[[Expr], Expr]]] = {
@@ -109,7 +104,8 @@ class LeakyReLU(_Leaky):
     (prelu), a random slope a element in training and the mean slope otherwise (rrelu), slope * (exp(x) - 1) (elu),
     lambda * alpha * (exp(x) - 1) with x scaled by lambda (selu); gelu is x * (1 + erf(x / sqrt 2)) / 2.
 
-    data (N, C, *rest), gamma (C,) or (1,).  rrelu has the slopes as second output (zeros outside training).
+    data (N, C, *rest), gamma (C,) or (1,).  rrelu has the slopes as second output (zeros outside training).  Computed in
+    the data's own precision; MXNet multiplies float64 data by slope and gamma in float32.
     Source: MXNet operator LeakyReLU.
     """
 
@@ -163,11 +159,11 @@ class LeakyReLU(_Leaky):
 
         def negative(*i: IndexLike) -> Expr:
             if self.act_type == "prelu":
-                return rough(rough(x(*i)) * rough(gamma_at(t.ins[1], x, i)))
+                return x(*i) * gamma_at(t.ins[1], x, i)
             if self.act_type == "rrelu":
-                return rough(rough(x(*i)) * random_slope(*i))
+                return x(*i) * random_slope(*i)
             if self.act_type == "leaky":
-                return rough(rough(x(*i)) * number_of(self.slope))
+                return x(*i) * number_of(self.slope)
             limit = number_of(self.slope) if self.act_type == "elu" else number(SELU_LAMBDA * SELU_ALPHA, x.dtype)
             return limit * prim("expm1", x(*i))
 

@@ -67,14 +67,14 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
                 )
             flowing.setdefault(v, []).append(dx)
     outputs = [*graph.outputs, *_updates(graph, g)]
-    done = set()
+    asked: dict[str, list[Node]] = {}
     for node, name in wanted.items():
-        if name in done:
-            continue
-        done.add(name)
+        asked.setdefault(name, []).append(node)
+    for name, nodes in asked.items():
+        g.serving = node = nodes[0]
         if node[0] in refused:
             raise GradientError(f"the gradient of {name}: {refused[node[0]]}; bind with grad_req='null' for {name}")
-        values = [v for n, other in wanted.items() if other == name for v in flowing.get(n[0], ())]
+        values = [v for n in nodes for v in flowing.get(n[0], ())]
         total = g.add(values) if values else g.like(node[0], 0.0)
         if context.grad_req[name] == "add":
             total = g("elemwise_add", g.input(name, g.shape(node[0]), g.dtype(node[0]), "accumulator"), total)

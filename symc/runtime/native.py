@@ -41,7 +41,7 @@ _chosen_threads: int | None = None
 
 
 def set_num_threads(n_threads: int | None) -> None:
-    """Threads of programs bound from now on; None goes back to SYMC_NUM_THREADS. Raises ArgumentError outside 1..256."""
+    """Threads of programs bound from now on; None: SYMC_NUM_THREADS again. Raises ArgumentError outside 1..256."""
     global _chosen_threads
     _chosen_threads = None if n_threads is None else thread_count(n_threads)
 

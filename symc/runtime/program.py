@@ -110,7 +110,7 @@ class _Assembler:
 
     def run(self, calls: list[tuple[KernelNode, KernelCall]]) -> Program:
         steps = []
-        order = {phase: k for k, phase in enumerate(PHASES)}
+        order: dict[str, int] = {phase: k for k, phase in enumerate(PHASES)}
         for node, call in sorted(calls, key=lambda c: order[c[0].phase]):
             start = len(self.words)
             for word in call.words:

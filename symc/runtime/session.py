@@ -13,13 +13,15 @@ from .instance import Instance, aligned_bytes
 
 
 class Array(Protocol):
-    """What a session needs of an NDArray: where it lies, and a number that changes with every write."""
+    """What is needed of a bound NDArray: where it lies, and a number that changes with every write."""
 
-    _address: int
-    _data: np.ndarray
+    @property
+    def _address(self) -> int: ...
 
     @property
     def _version(self) -> int: ...
+
+    def _touch(self) -> None: ...
 
 
 Bound = Mapping[tuple[str, str], Array]  # (place, key) -> the caller's array

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     """One output of a node."""
 
     node: SymbolNode
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index
 
 
 class SymbolNode:
@@ -121,7 +121,8 @@ def parse_op(cls: type[Op], attrs: dict[str, str]) -> Op:
 
     An operator without parameters keeps unknown attributes silently, as in MXNet. Raises ParameterError.
     """
-    return _parse(cls, tuple((k, v) for k, v in attrs.items() if not is_hidden(k)) if cls.params() else ())
+    given = tuple((k, v) for k, v in attrs.items() if not is_hidden(k)) if cls.params() else ()
+    return _parse(cls, given)  # type: ignore[arg-type]  # mypy looks for __hash__ among the methods of Op's instances
 
 
 @lru_cache(maxsize=8192)

@@ -81,7 +81,7 @@ def call(operator: Call, *inputs: Symbol, **params: Any) -> Symbol:
     return apply(cls, operator.hint, inputs, {}, params)
 
 
-def _binary(cls: type, name: str) -> tuple[Callable, Callable]:
+def _binary(cls: type[Symbol], name: str) -> tuple[Callable, Callable]:
     both, right_scalar, left_scalar = BINARY[name]
 
     def forward(self: Symbol, other: Any) -> Symbol:
@@ -97,7 +97,7 @@ def _binary(cls: type, name: str) -> tuple[Callable, Callable]:
     return forward, reflected
 
 
-def _comparison(cls: type, word: str) -> Callable:
+def _comparison(cls: type[Symbol], word: str) -> Callable:
     both, scalar = Call(f"_{word}", f"_{word}"), Call(f"_{word}_scalar", f"_{word}_scalar")
 
     def compare(self: Symbol, other: Any) -> Symbol:

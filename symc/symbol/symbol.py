@@ -318,7 +318,7 @@ class Symbol:
         return self.abs()  # type: ignore[attr-defined]
 
     def __neg__(self) -> Symbol:
-        return self * -1.0  # type: ignore[operator]
+        return self * -1.0  # type: ignore[operator, return-value]
 
     def astype(self, *args: Any, **kwargs: Any) -> Symbol:
         """`mx.sym.cast` of this symbol."""

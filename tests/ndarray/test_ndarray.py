@@ -62,7 +62,7 @@ def test_context_errors():
         nd.ones((2,), gpu())
     with pytest.raises(TypeError, match="Context"):
         nd.ones((2,), "cpu")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="use current_context"):
         assert Context.default_ctx == cpu()
 
 
@@ -500,7 +500,7 @@ def test_creation():
     ):
         with pytest.raises(MXNetError):
             bad()
-    with pytest.raises(MXNetError, match="shape|dimension"):
+    with pytest.raises(MXNetError, match=r"shape|dimension"):
         nd.concatenate([grid(), nd.ones((1, 2))])
 
 

@@ -29,7 +29,7 @@ def changes(p: Pass, before: str, after: str, grad_req: Mapping[str, str] | None
     graph = graph_of(before)
     was = graph_text(graph)
     result = p(graph, context(grad_req))
-    assert graph_text(result) == dedent(after).strip() + "\n"
+    assert graph_text(result) == dedent(after).strip() + "\n", f"{p.name} gave\n{graph_text(result)}"
     assert graph_text(graph) == was
     if is_idempotent:
         assert graph_text(p(result, context(grad_req))) == graph_text(result)

@@ -1,0 +1,79 @@
+"""Arguments are parameters when every use is a slot that holds trained values."""
+
+from __future__ import annotations
+
+import pytest
+
+from symc.core.errors import GraphError
+from symc.ir.graph import Graph, Node, Output
+from symc.ops.elementwise import Copy
+from symc.passes.mark_parameters import mark_parameters
+from symc.passes.verify import verify
+
+from .golden import changes, keeps
+
+
+def test_weights_are_parameters_and_data_is_not():
+    changes(
+        mark_parameters,
+        """
+        argument %x: float32[2, 3]
+        argument %w: float32[4, 3]
+        argument %b: float32[4]
+        %y = FullyConnected(%x, %w, %b, num_hidden=4): float32[2, 4]
+        head y = %y
+        """,
+        """
+        argument %x: float32[2, 3]
+        parameter %w: float32[4, 3]
+        parameter %b: float32[4]
+        %y = FullyConnected(%x, %w, %b, num_hidden=4): float32[2, 4]
+        head y = %y
+        """,
+    )
+
+
+def test_a_weight_that_is_also_data_is_not_a_parameter():
+    keeps(
+        mark_parameters,
+        """
+        argument %x
+        argument %w
+        %y = FullyConnected(%x, %w, num_hidden=4, no_bias=True)
+        %z = FullyConnected(%y, %w, num_hidden=4, no_bias=True)
+        %v = exp(%w)
+        head z = %z
+        head v = %v
+        """,
+    )
+
+
+def test_an_argument_nobody_reads_is_not_a_parameter():
+    keeps(mark_parameters, "argument %x\nhead x = %x")
+
+
+def test_a_parameter_that_is_a_head_stays_one():
+    graph = changes(
+        mark_parameters,
+        """
+        argument %x
+        argument %w
+        %y = FullyConnected(%x, %w, num_hidden=4, no_bias=True)
+        head w = %w
+        head y = %y
+        """,
+        """
+        argument %x
+        parameter %w
+        %y = FullyConnected(%x, %w, num_hidden=4, no_bias=True)
+        head w = %w
+        head y = %y
+        """,
+    )
+    verify(graph, "mark_parameters", frozenset())
+
+
+def test_a_missing_input_is_an_error():
+    node = Node(Copy(), "y")
+    with pytest.raises(GraphError, match=r"^after mark_parameters: _copy y has 0 inputs, expected \('data',\)$"):
+        verify(Graph((node,), (Output("head", "y", node[0]),)), "mark_parameters", frozenset())
