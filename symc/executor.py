@@ -18,20 +18,16 @@ from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, Sy
 from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.random import generator
-from symc.ndarray.storage import Storage, empty_aligned, zeros_aligned
+from symc.ndarray.storage import Storage, zeros_aligned
 
+from .binding import Bound, as_numpy
 from .context import Context
 
 if TYPE_CHECKING:
     from symc.runtime.compiler import Compiled
-    from symc.runtime.instance import Instance
-    from symc.runtime.session import Session
     from symc.symbol.symbol import Symbol
 
 MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
-COPY_BELOW_BYTES = 1 << 16  # small arrays are copied: asking NumPy for an address (1.2 us) would cost as much
-
-_Input = tuple[int, FullShape, np.dtype, int]  # slot, shape, dtype, size in bytes
 
 
 class Executor:
@@ -61,10 +57,10 @@ class Executor:
         self._outputs: list[NDArray] | None = None
         self._head_gradients: dict[str, NDArray] = {}
         self._n_threads: int | None = None
-        self._sessions: dict[_Mode, _Bound] = {}
+        self._sessions: dict[_Mode, Bound] = {}
         self._compiling = threading.Lock()
-        self._last: _Bound | None = None
-        self._predict: _Bound | None = None
+        self._last: Bound | None = None
+        self._predict: Bound | None = None
         self._epoch = -1
         self._monitor: tuple[Callable[[str, NDArray], None], bool] | None = None
         self._internals: Executor | None = None
@@ -163,19 +159,13 @@ class Executor:
         arrays = []
         for name, value in kwargs.items():
             slot = bound.inputs.get(name)
-            array = (
-                value._data
-                if type(value) is NDArray
-                else value
-                if type(value) is np.ndarray
-                else _as_numpy(value, name)
-            )
+            array = as_numpy(value, name)
             if slot is None:
                 if name not in self.arg_dict:
                     raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
                 continue  # an argument that no output depends on
             if array.shape != slot[1]:
-                return self._call_reshaped({k: _as_numpy(v, k) for k, v in kwargs.items()})
+                return self._call_reshaped({k: as_numpy(v, k) for k, v in kwargs.items()})
             arrays.append((slot, array))
         if Storage.write_epoch != self._epoch:
             epoch = Storage.write_epoch
@@ -193,18 +183,18 @@ class Executor:
         if name not in self.arg_dict:
             raise ArgumentTypeError(f"Unknown argument {name}")
         array = self.arg_dict[name]
-        given = value._data if isinstance(value, NDArray) else _as_numpy(value, name)
+        given = value._data if isinstance(value, NDArray) else as_numpy(value, name)
         if given.shape != array.shape:
             raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
         array[:] = value if isinstance(value, NDArray) else given
 
-    def _run_forward(self, bound: _Bound) -> None:
+    def _run_forward(self, bound: Bound) -> None:
         bound.session.refresh()
         bound.session.reseed(bound.instance, generator())
         bound.point_heads(self.outputs)
         bound.instance.run("forward")
 
-    def _feed_head_gradients(self, bound: _Bound, out_grads: Any) -> None:
+    def _feed_head_gradients(self, bound: Bound, out_grads: Any) -> None:
         given = self._listed_gradients(out_grads)
         needed = {int(key.removeprefix("head_gradient")): key for key in bound.session.program.needs("head_gradient")}
         for k, key in sorted(needed.items()):
@@ -216,7 +206,7 @@ class Executor:
                     f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
                     f"head_gradient is required in calling backward; pass out_grads of shape {target.shape}"
                 )
-            array = value._data if isinstance(value, NDArray) else _as_numpy(value, key)
+            array = value._data if isinstance(value, NDArray) else as_numpy(value, key)
             if array.shape != target.shape:
                 raise ArgumentError(f"backward: head gradient {k} has shape {array.shape}, expected {target.shape}")
             target[:] = value if isinstance(value, NDArray) else array
@@ -368,7 +358,7 @@ class Executor:
 
     def _bound(
         self, is_train: bool, shapes: tuple[tuple[str, FullShape], ...] = (), with_gradient: bool = False
-    ) -> _Bound:
+    ) -> Bound:
         mode = _Mode(is_train, with_gradient, shapes)
         found = self._sessions.get(mode)
         if found is not None:
@@ -381,7 +371,7 @@ class Executor:
                 self._sessions[mode] = self._bind(mode)
         return self._sessions[mode]
 
-    def _bind(self, mode: _Mode) -> _Bound:
+    def _bind(self, mode: _Mode) -> Bound:
         from symc.runtime.compiler import compile_graph
         from symc.runtime.session import Session
         from symc.symbol.lower import to_graph
@@ -424,8 +414,7 @@ class Executor:
             if s.place in ("argument", "parameter")
             for shape in [shapes.get(s.key, self.arg_dict[s.key].shape)]
         }
-        return _Bound(Session(compiled, bound, self._n_threads), inputs)
-
+        return Bound(Session(compiled, bound, self._n_threads), inputs)
 
     def _needed_shapes(self, mode: _Mode) -> dict[str, FullShape]:
         """The given shapes, and those that other arguments would need instead of the bound ones to fit them.
@@ -448,106 +437,6 @@ class _Mode(NamedTuple):
     is_train: bool
     with_gradient: bool
     shapes: tuple[tuple[str, FullShape], ...]
-
-
-class _Bound:
-    """A session with what calls need to find at once: where inputs and heads go.
-
-    inputs   name -> (slot, shape, dtype, size in bytes)
-    """
-
-    def __init__(self, session: Session, inputs: dict[str, _Input]) -> None:
-        self.session = session
-        self.inputs = inputs
-        self.heads = [
-            (
-                session.program.slot_number("head", str(k)),
-                h.shape,
-                np.dtype(h.dtype),
-                size_of(h.shape) * ITEM_SIZE[h.dtype],
-            )
-            for k, h in enumerate(session.program.heads)
-        ]
-        self.instance: Instance = session.new_instance()
-        self._calls: list[_CallBuffers] = []
-
-    def point_heads(self, outputs: Sequence[NDArray]) -> None:
-        """Makes the next run of the own instance write its heads into these arrays."""
-        for (slot, *_), array in zip(self.heads, outputs):
-            self.instance.bufs[slot] = array._address
-
-    def call(self, arrays: Sequence[tuple[_Input, np.ndarray]], ctx: Context) -> list[NDArray]:
-        """One predicting run with memory of its own."""
-        try:
-            buffers = self._calls.pop()
-        except IndexError:
-            buffers = _CallBuffers(self)
-        bufs = buffers.instance.bufs
-        buffers.feed([slot for (slot, *_), _ in arrays])
-        kept = []  # arrays whose memory the run reads directly
-        for (slot, shape, dtype, size_bytes), array in arrays:
-            if size_bytes <= COPY_BELOW_BYTES:
-                buffers.stage(slot, shape, dtype)[...] = array
-            else:
-                kept.append(np.ascontiguousarray(array, dtype))
-                bufs[slot] = kept[-1].ctypes.data
-        results = []
-        for slot, shape, dtype, size_bytes in self.heads:
-            if size_bytes <= COPY_BELOW_BYTES:
-                results.append(buffers.stage(slot, shape, dtype))
-            else:
-                results.append(empty_aligned(shape, dtype))
-                bufs[slot] = results[-1].ctypes.data
-        if self.session.program.is_random:
-            self.session.reseed(buffers.instance, generator())
-        buffers.instance.run("forward")
-        fresh = [NDArray(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]
-        self._calls.append(buffers)
-        return fresh
-
-
-class _CallBuffers:
-    """An instance, and aligned memory for the small inputs and outputs of its calls."""
-
-    def __init__(self, bound: _Bound) -> None:
-        self.instance = bound.session.new_instance()
-        self._bound_at = self.instance.bufs.copy()
-        self._staged: dict[int, tuple[np.ndarray, int]] = {}
-        self._fed: list[int] = []
-
-    def feed(self, slots: list[int]) -> None:
-        """Points inputs that were given last time but not now back at the bound arrays."""
-        if slots != self._fed:
-            bufs = self.instance.bufs
-            for slot in self._fed:
-                bufs[slot] = self._bound_at[slot]
-            for slot in slots:
-                if slot in self._staged:
-                    bufs[slot] = self._staged[slot][1]
-            self._fed = slots
-
-    def stage(self, slot: int, shape: FullShape, dtype: np.dtype) -> np.ndarray:
-        """The array that a slot works on, made on first use."""
-        staged = self._staged.get(slot)
-        if staged is None:
-            array = empty_aligned(shape, dtype)
-            staged = self._staged[slot] = (array, array.ctypes.data)
-            self.instance.bufs[slot] = staged[1]
-        return staged[0]
-
-
-def _as_numpy(value: Any, name: str) -> np.ndarray:
-    """A NumPy view of anything array-like, without a copy where the protocol allows it."""
-    if isinstance(value, NDArray):
-        return value._data
-    if isinstance(value, np.ndarray):
-        return value
-    if hasattr(value, "__dlpack__"):
-        return np.from_dlpack(value)
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise ArgumentTypeError(f"argument {name}: expected an array, got {type(value).__name__}")
-    return array
 
 
 def _first_double(names: Sequence[str]) -> str:

@@ -191,6 +191,7 @@ class Concat(Op):
     """The inputs one after the other along an axis.  MXNet operator Concat."""
 
     variadic = "num_args"
+    is_assembly = True
     num_args: int = param(low=1, doc="number of inputs")
     dim: int = param(1, doc="the axis along which they are joined")
 
@@ -243,6 +244,7 @@ class Stack(Op):
     parameter_order = ("axis", "num_args")
 
     variadic = "num_args"
+    is_assembly = True
     num_args: int = param(low=1, doc="number of inputs")
     axis: int = param(0, doc="where the new axis is in the result")
 

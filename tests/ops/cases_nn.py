@@ -65,17 +65,31 @@ WINDOWS = [
     *pool((1, 1, 4, 5, 3), kernel=(2, 2, 2), stride=(2, 1, 1)),
     *pool((2, 3, 4, 5), global_pool=True),
     *pool((1, 1, 33, 7), kernel=(5, 5), pad=(2, 2)),
+    *(
+        Case("Pooling_v1", (shape,), {"pool_type": kind, **params}, smooth=kind != "max")
+        for kind in ("max", "avg", "sum")
+        for shape, params in [
+            ((1, 2, 7, 8), {"kernel": (3, 2), "stride": (2, 3), "pad": (1, 1)}),
+            ((1, 2, 7, 8), {"kernel": (3, 3), "stride": (2, 2), "pooling_convention": "full"}),
+            ((2, 3, 4, 5), {"kernel": (1, 1), "global_pool": True}),
+        ]
+    ),
 ]
 
 NORMS = [
     *(
-        Case("BatchNorm", (shape, (c,), (c,), (c,), (c,)), {**params}, domain=(0.5, 2), smooth=False)
+        Case("BatchNorm", (shape, (c,), (c,), (c,), (c,)), params, domain=(0.5, 2), smooth=False)
         for shape, c, params in [
             ((4, 3, 5), 3, {}),
             ((4, 3), 3, {"fix_gamma": False}),
             ((2, 3, 4, 2), 3, {"fix_gamma": False, "eps": 1e-5}),
             ((2, 3, 5), 5, {"fix_gamma": False, "axis": -1}),
+            ((2, 3, 5), 3, {"fix_gamma": False, "use_global_stats": True}),
         ]
+    ),
+    *(
+        Case("BatchNorm_v1", ((2, 3, 4, 2), (3,), (3,), (3,), (3,)), params, domain=(0.5, 2), smooth=False)
+        for params in ({}, {"fix_gamma": False, "momentum": 0.5}, {"use_global_stats": True})
     ),
     *over_dtypes(Case("LayerNorm", ((2, 3, 8), (8,), (8,))), ("float32", "float64")),
     Case("LayerNorm", ((2, 3, 4), (3,), (3,)), {"axis": 1, "eps": 1e-3}),
@@ -99,7 +113,7 @@ ACTIVATIONS = [
     *(Case("LeakyReLU", ((3, 4),), {"act_type": kind}) for kind in ("leaky", "elu", "gelu")),
     Case("LeakyReLU", ((3, 4),), {"act_type": "selu"}, smooth=False),  # MXNet's slope is not the derivative
     Case("LeakyReLU", ((3, 4),), {"act_type": "rrelu"}, grads=()),
-    Case("LeakyReLU", ((3, 4),), {"slope": 0.1}),
+    *over_dtypes(Case("LeakyReLU", ((3, 4),), {"slope": 0.1}), FLOATS),
     Case("LeakyReLU", ((2, 3, 4), (3,)), {"act_type": "prelu"}),
     Case("LeakyReLU", ((2, 3, 4), (1,)), {"act_type": "prelu"}),
     *(
@@ -111,7 +125,8 @@ ACTIVATIONS = [
     Case("softmax", ((1, 4), (1,)), {"use_length": True}, ("float32", "int32"), (2, 3), smooth=False),
     Case("SoftmaxActivation", ((3, 5),)),
     Case("SoftmaxActivation", ((2, 3, 4),), {"mode": "channel"}),
-    Case("Dropout", ((3, 4),)),
+    Case("Dropout", ((3, 4),), grads=()),
+    Case("Dropout", ((3, 4),), {"p": 0.0}),
 ]
 
 LOSSES = [
@@ -221,6 +236,11 @@ def _pooling(x, pool_type, kernel=(), global_pool=False, pooling_convention="val
     return y
 
 
+def _pooling_v1(x, pool_type, pad=(0, 0), **params):
+    """Padding counts as zeros, also in a maximum."""
+    return _pooling(np.pad(x, [(0, 0), (0, 0), *((p, p) for p in pad)]), pool_type, **params)
+
+
 def _normal(x, axes, eps):
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
 
@@ -229,7 +249,7 @@ def _along(vector, rank, axis):
     return vector.reshape([-1 if a == axis % rank else 1 for a in range(rank)])
 
 
-def _batch_norm(x, gamma, beta, mean, var, fix_gamma=True, axis=1, eps=1e-3):
+def _batch_norm(x, gamma, beta, mean, var, fix_gamma=True, axis=1, eps=1e-3, **_):
     gamma, beta, mean, var = (_along(v, x.ndim, axis) for v in (gamma, beta, mean, var))
     return (x - mean) / np.sqrt(var + eps) * (1 if fix_gamma else gamma) + beta
 
@@ -324,7 +344,9 @@ ORACLE = {
     "Convolution": lambda *a, num_filter, no_bias, **p: _convolution(*a, **p),
     "Deconvolution": lambda *a, num_filter, no_bias, **p: _deconvolution(*a, **p),
     "Pooling": _pooling,
+    "Pooling_v1": _pooling_v1,
     "BatchNorm": _batch_norm,
+    "BatchNorm_v1": _batch_norm,
     "LayerNorm": _layer_norm,
     "InstanceNorm": _instance_norm,
     "GroupNorm": _group_norm,

@@ -2,8 +2,13 @@
 
     oracle/bin/python tests/ops/record.py [family ...]
 
-Writes recorded/<family>.npz: `index`, JSON text of {case: {"outs": [...], "grads": {position: ...}}} where an array is
-[dtype, shape, offset in bytes], or {"error": ...} where MXNet refuses; and `blob`, the bytes of all arrays.
+Writes recorded/<family>.npz: `index`, JSON text of {case: record}, and `blob`, the bytes of all arrays.  A record is
+{"error": ...} where MXNet refuses, else (an array being [dtype, shape, offset in bytes])
+
+    outs          [array, ...]        of forward, predicting
+    train_outs    [array, ...]        of forward in training, where they differ
+    grads         {position: array}   of backward in training, for the inputs that the case checks
+    states        {position: array}   of auxiliary states after that
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import types
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
+N_TAKEN = {"BatchNorm_v1": 3}  # of an operator whose Python function takes no auxiliary states: how many inputs it does
 
 
 class Blob:
@@ -42,13 +48,15 @@ def find(mx, name: str):
 
 
 def run(mx, case, blob: Blob) -> dict:
-    """One case: outputs of forward, then gradients of the checked inputs."""
+    """One case: outputs of forward, then a training step for the gradients of the checked inputs."""
     arrays = case.inputs()
     names = [f"in{k}" for k in range(len(arrays))]
     asked = case.gradient_positions()
     try:
         params = {k: v for k, v in case.params.items() if k != "num_args"}
-        symbol = find(mx, case.op)(*map(mx.sym.Variable, names), **params)
+        n = N_TAKEN.get(case.op, len(names))
+        symbol = find(mx, case.op)(*map(mx.sym.Variable, names[:n]), **params)
+        names[n:] = symbol.list_auxiliary_states()[: len(names) - n]
         asked = [k for k in asked if names[k] in symbol.list_arguments()]
         given = {n: mx.nd.array(a, dtype=a.dtype) for n, a in zip(names, arrays)}
         executor = symbol.bind(
@@ -58,12 +66,16 @@ def run(mx, case, blob: Blob) -> dict:
             grad_req={n: "write" if n in [names[k] for k in asked] else "null" for n in symbol.list_arguments()},
             aux_states={n: given[n] for n in symbol.list_auxiliary_states()},
         )
-        outs = [o.asnumpy() for o in executor.forward(is_train=bool(asked))]
+        outs = [o.asnumpy() for o in executor.forward(is_train=False)]
         found = {"outs": [blob.add(o) for o in outs]}
         if asked:
+            train_outs = [o.asnumpy() for o in executor.forward(is_train=True)]
+            if [o.tobytes() for o in train_outs] != [o.tobytes() for o in outs]:
+                found["train_outs"] = [blob.add(o) for o in train_outs]
             heads = [case.head(o.shape, str(o.dtype), k) for k, o in enumerate(outs)]
             executor.backward([mx.nd.array(h, dtype=h.dtype) for h in heads])
             found["grads"] = {k: blob.add(executor.grad_dict[names[k]].asnumpy()) for k in asked}
+            found["states"] = {names.index(n): blob.add(a.asnumpy()) for n, a in executor.aux_dict.items()}
     except mx.base.MXNetError as e:
         return {"error": (str(e).strip().splitlines() or [""])[-1][:300]}
     return found

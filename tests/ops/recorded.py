@@ -16,10 +16,15 @@ TOLERANCE = {"float64": (1e-8, 1e-9), "float32": (1e-4, 1e-5), "float16": (1e-2,
 
 @dataclass(frozen=True)
 class Recorded:
-    """MXNet's outputs and gradients of one case, or its error."""
+    """MXNet's outputs of one case, predicting and in training, and what a training step gives; or its error.
+
+    grads, states   gradients, and auxiliary states afterwards, by position of the input
+    """
 
     outs: list[np.ndarray] = field(default_factory=list)
+    train_outs: list[np.ndarray] = field(default_factory=list)
     grads: dict[int, np.ndarray] = field(default_factory=dict)
+    states: dict[int, np.ndarray] = field(default_factory=dict)
     error: str = ""
 
 
@@ -36,10 +41,15 @@ def recorded(family: str) -> dict[str, Recorded]:
         dtype, shape, offset = entry
         return np.frombuffer(blob, dtype, int(np.prod(shape)), offset).reshape(shape)
 
+    def by_position(entries: dict[str, list]) -> dict[int, np.ndarray]:
+        return {int(k): array(e) for k, e in entries.items()}
+
     return {
         name: Recorded(
             [array(e) for e in r.get("outs", ())],
-            {int(k): array(e) for k, e in r.get("grads", {}).items()},
+            [array(e) for e in r.get("train_outs", r.get("outs", ()))],
+            by_position(r.get("grads", {})),
+            by_position(r.get("states", {})),
             r.get("error", ""),
         )
         for name, r in index.items()

@@ -38,9 +38,13 @@ def single_node(
 
 
 def with_gradients(graph: Graph, wanted: Sequence[str]) -> Graph:
-    """The graph with the gradients of the inputs named: heads get inputs `head0`, `head1`, ... where they need one."""
+    """The graph with the gradients of the inputs named: heads get inputs `head0`, `head1`, ... where they need one.
+
+    A training graph also gives the new values of auxiliary states, as outputs of kind "update".
+    """
     g = GraphBuilder(graph.facts, graph.training)
     flowing: dict[Value, list[Value]] = {}
+    updates: list[Output] = []
     for k, o in enumerate(graph.outputs):
         if o.value.node.op is not None and not o.value.node.op.is_loss:
             head = g.input(f"head{k}", g.shape(o.value), g.dtype(o.value), "head_gradient")
@@ -52,14 +56,18 @@ def with_gradients(graph: Graph, wanted: Sequence[str]) -> Graph:
         if all(d is None for d in dy) and not node.op.is_loss:
             continue
         g.serving = node
-        for v, dx in zip(node.inputs, node.op.gradient(g, node.inputs, [node[k] for k in range(node.n_outputs)], dy)):
+        results = [node[k] for k in range(node.n_outputs)]
+        if graph.training:
+            found = node.op.update_aux(g, node.inputs, results)
+            updates += [Output("update", name, v) for name, v in found.items()]
+        for v, dx in zip(node.inputs, node.op.gradient(g, node.inputs, results, dy)):
             if dx is not None:
                 assert g.shape(dx) == g.shape(v), f"{node}: gradient of {v} has shape {g.shape(dx)}, not {g.shape(v)}"
                 assert g.dtype(dx) == g.dtype(v), f"{node}: gradient of {v} has dtype {g.dtype(dx)}, not {g.dtype(v)}"
                 flowing.setdefault(v, []).append(dx)
-    found = [n for n in graph.inputs if n.name in wanted]
-    totals = [(n.name, g.add(flowing[n[0]]) if n[0] in flowing else g.like(n[0], 0)) for n in found]
-    return finish(g, [*graph.outputs, *(Output("gradient", name, v) for name, v in totals)])
+    asked = [n for n in graph.inputs if n.name in wanted]
+    totals = [(n.name, g.add(flowing[n[0]]) if n[0] in flowing else g.like(n[0], 0)) for n in asked]
+    return finish(g, [*graph.outputs, *updates, *(Output("gradient", name, v) for name, v in totals)])
 
 
 def run_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

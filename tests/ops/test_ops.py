@@ -38,9 +38,9 @@ def chosen(condition) -> list:
     return [pytest.param(f, c, id=str(c)) for f, c in all_cases() if condition(f, c)]
 
 
-def graph_of(case: Case) -> Graph:
+def graph_of(case: Case, training: bool = False) -> Graph:
     """The one-node graph of a case."""
-    return single_node(make_op(case.op, case.params), case.shapes, case.input_dtypes())
+    return single_node(make_op(case.op, case.params), case.shapes, case.input_dtypes(), training)
 
 
 def feeds_of(case: Case, graph: Graph) -> dict[str, np.ndarray]:
@@ -51,13 +51,25 @@ def feeds_of(case: Case, graph: Graph) -> dict[str, np.ndarray]:
     return feeds
 
 
-def run_case(case: Case) -> tuple[list[np.ndarray], dict[int, np.ndarray]]:
-    """Outputs, and the gradients of the inputs the case checks."""
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What a case gives: outputs; by position of the input, the gradients it checks and the new auxiliary states."""
+
+    outs: list[np.ndarray]
+    grads: dict[int, np.ndarray]
+    states: dict[int, np.ndarray]
+
+
+def run_case(case: Case, training: bool = False) -> Results:
+    """Runs a case by the definitions of its operator."""
     names = make_op(case.op, case.params).input_names()
-    graph = with_gradients(graph_of(case), [names[k] for k in case.gradient_positions()])
+    graph = with_gradients(graph_of(case, training), [names[k] for k in case.gradient_positions()])
     found = list(zip(graph.outputs, run_graph(graph, feeds_of(case, graph))))
-    gradients = {names.index(o.name): a for o, a in found if o.kind == "gradient"}
-    return [a for o, a in found if o.kind == "head"], gradients
+
+    def by_position(kind: str) -> dict[int, np.ndarray]:
+        return {names.index(o.name): a for o, a in found if o.kind == kind}
+
+    return Results([a for o, a in found if o.kind == "head"], by_position("gradient"), by_position("update"))
 
 
 def has_recording(family: str, case: Case) -> bool:
@@ -67,17 +79,31 @@ def has_recording(family: str, case: Case) -> bool:
 
 @pytest.mark.parametrize("family, case", chosen(has_recording))
 def test_equals_mxnet(family: str, case: Case) -> None:
-    want = recorded(family)[str(case)]
-    outs, gradients = run_case(case)
-    for k, (got, expected) in enumerate(zip(outs, want.outs)):
-        if (case.op, k) not in DEVIATIONS or case.dtypes not in DEVIATIONS[case.op, k]:
-            assert_close(got, expected, f"output {k}")
+    check_outputs(case, run_case(case).outs, recorded(family)[str(case)].outs)
+
+
+@pytest.mark.parametrize("family, case", chosen(lambda f, c: has_recording(f, c) and recorded(f)[str(c)].grads))
+def test_training_equals_mxnet(family: str, case: Case) -> None:
+    want, got = recorded(family)[str(case)], run_case(case, training=True)
+    check_outputs(case, got.outs, want.train_outs)
     for k, expected in want.grads.items():
-        assert_close(gradients[k], expected, f"gradient {k}")
+        assert_close(got.grads[k], expected, f"gradient {k}")
+    for k, expected in want.states.items():
+        assert_close(got.states.get(k, case.inputs()[k]), expected, f"state {k}")
 
 
-# Where symc gives the mathematical result on purpose: MXNet's integer norm divides integers while it scales them.
-DEVIATIONS = {("norm", 0): ("int32", "int64", "int8", "uint8")}
+def check_outputs(case: Case, outs: list[np.ndarray], want: list[np.ndarray]) -> None:
+    assert len(outs) == len(want)
+    for k, (got, expected) in enumerate(zip(outs, want)):
+        if case.dtypes not in DEVIATIONS.get((case.op, k), ()):
+            assert_close(got, expected, f"output {k}")
+
+
+# Where symc gives the mathematical result on purpose.
+DEVIATIONS = {
+    ("norm", 0): ("int32", "int64", "int8", "uint8"),  # MXNet divides integers while it scales them
+    ("LeakyReLU", 0): ("float64",),  # MXNet multiplies in float32
+}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +118,7 @@ def test_equals_numpy_in_float64(family: str, case: Case) -> None:
     wide = [x.astype("float64") for x in case.inputs()]
     with np.errstate(all="ignore"):
         want = TABLES[family].ORACLE[case.op](*wide, **case.params)
-    outs, _ = run_case(case)
+    outs = run_case(case).outs
     for got, expected in zip(outs, want if isinstance(want, tuple) else (want,)):
         if "mod" in case.op:  # MXNet: x mod 0 is 0
             expected = np.where(np.isnan(expected), 0, expected)
@@ -110,7 +136,7 @@ def test_gradient_equals_differences(family: str, case: Case) -> None:
     graph, inputs, step = graph_of(case), case.inputs(), 1e-6
     names = make_op(case.op, case.params).input_names()
     heads = [case.head(graph.shape(o.value), "float64", k) for k, o in enumerate(graph.outputs)]
-    _, gradients = run_case(case)
+    gradients = run_case(case).grads
 
     def objective(arrays: list[np.ndarray]) -> float:
         outs = run_graph(graph, dict(zip(names, arrays)))

@@ -1,0 +1,115 @@
+"""All checks, by kind and family, and what became of them; the command and the tests run the same ones."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from . import golden, replay, threads
+
+# Where symc is known to differ from MXNet, and why. The tests demand that a check that passes is taken out.
+KNOWN = {
+    "elemwise_add.02": "grad_req add of both inputs: MXNet adds the first one's old content to the second as well",
+    "SliceChannel.02": "num_outputs=1: MXNet calls the output output0",
+    "dag54": "grad_req add with elemwise_add, as in elemwise_add.02",
+}
+
+
+class Check(NamedTuple):
+    """One check: `run` raises when the peer differs from MXNet."""
+
+    family: str
+    name: str
+    run: Callable[[], None]
+
+
+def checks_of_ops(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    for case in golden.op_cases(root):
+        yield Check(case.family, case.name, functools.partial(replay.check_op, mx, case))
+
+
+def checks_of_nets(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    for case in golden.net_cases(root):
+        yield Check(case.family, case.name, functools.partial(replay.check_net, mx, case))
+
+
+def checks_of_models(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    for model in golden.models(root):
+        parts = {"output": replay.check_model_output, "internals": replay.check_model_internals}
+        if model.train:
+            parts["training"] = replay.check_model_training
+        if model.float64:
+            parts["training in float64"] = replay.check_model_training_float64
+        for part, check in parts.items():
+            yield Check(model.name, f"{model.name} {part}", functools.partial(check, mx, model))
+
+
+def checks_of_train(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    for training in golden.trainings(root):
+        name = training.case.name
+        yield Check(name, name, functools.partial(replay.check_training, mx, training))
+
+
+def checks_of_threads(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    for name in threads.NETWORKS:
+        check = functools.partial(threads.check_shared_executor, mx, name, n_threads=8, n_calls=1000)
+        yield Check(name, f"{name} 8 threads, 1000 calls each", check)
+
+
+KINDS: dict[str, Callable[[Any, pathlib.Path], Iterator[Check]]] = {
+    "ops": checks_of_ops,
+    "nets": checks_of_nets,
+    "models": checks_of_models,
+    "train": checks_of_train,
+    "threads": checks_of_threads,
+}
+
+
+@dataclass
+class Tally:
+    """What became of the checks of one family; `failed` says what differs, `missing` needs operators not there yet."""
+
+    n_passed: int = 0
+    missing: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def n_total(self) -> int:
+        """Passed and failed."""
+        return self.n_passed + len(self.failed)
+
+    def add(self, check: Check, mx: Any) -> None:
+        """Runs one check and files its result."""
+        try:
+            check.run()
+        except Exception as error:  # whatever a peer does wrong is a result
+            if is_missing_operator(mx, error):
+                self.missing.append(check.name)
+            else:
+                self.failed[check.name] = one_line(error)
+        else:
+            self.n_passed += 1
+
+
+def tally(checks: Iterable[Check], mx: Any) -> dict[str, Tally]:
+    """Runs checks; the results by family."""
+    found: dict[str, Tally] = {}
+    for check in checks:
+        found.setdefault(check.family, Tally()).add(check, mx)
+    return found
+
+
+def is_missing_operator(mx: Any, error: Exception) -> bool:
+    """Whether the peer said that it does not have an operator yet."""
+    if isinstance(error, AttributeError):
+        return str(error).startswith(f"module '{mx.nd.__name__}' has no attribute")
+    return type(error).__name__ == "UnknownOperatorError"
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error, with its class unless it is a Mismatch."""
+    first = (str(error).strip() or "no message").splitlines()[0][:200]
+    return first if isinstance(error, replay.Mismatch) else f"{type(error).__name__}: {first}"
