@@ -244,7 +244,6 @@ class Stack(Op):
     parameter_order = ("axis", "num_args")
 
     variadic = "num_args"
-    is_assembly = True
     num_args: int = param(low=1, doc="number of inputs")
     axis: int = param(0, doc="where the new axis is in the result")
 

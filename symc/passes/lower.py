@@ -52,7 +52,7 @@ class Lowerer:
         self.storages: dict[str, Storage] = {}
         self.views: dict[str, View] = {}
         self.buffers: dict[Value, Buffer] = {}
-        self.packed: dict[tuple[str, str], Buffer] = {}
+        self.packed: dict[tuple[Value, Packing], Buffer] = {}
         self.placed = placements(graph, self.phases)
         self.kernels: list[KernelNode] = []
         self.names: dict[str, int] = {}
@@ -327,7 +327,7 @@ class Lowerer:
     ) -> Buffer:
         """The packed right operand; parameters are packed once, activations before every use."""
         phase = self._packing_phase(v, phase)
-        key = (rhs.name, f"{packing}")
+        key = (v, packing)
         if key in self.packed:
             return self.packed[key]
         place: Place = "prepared" if phase == "prepare" else "arena"

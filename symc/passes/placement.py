@@ -31,7 +31,7 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, tuple[Va
             graph, node, lambda v, names=by_value: Tensor(names[v], graph.shape(v), compute_dtype(graph.dtype(v)))
         )
         for region in t.regions.get(0, ()):
-            corner = _copied_box(region)
+            corner = copied_box(region)
             if corner is None:
                 continue
             part = names[region.value.data[0]]
@@ -40,9 +40,9 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, tuple[Va
     return found
 
 
-def _copied_box(region: Region) -> tuple[int, ...] | None:
+def copied_box(region: Region) -> tuple[int, ...] | None:
     """Where the box starts that a region fills with an input, element by element; None when it does anything else."""
-    if region.mode != "set" or region.value.op != "load":
+    if region.mode != "set" or region.value.op != "load" or len(region.index) != len(region.axes):
         return None
     if region.value.data[1] != tuple(Affine.of(a) for a in region.axes):
         return None

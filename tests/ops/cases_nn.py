@@ -236,9 +236,13 @@ def _pooling(x, pool_type, kernel=(), global_pool=False, pooling_convention="val
     return y
 
 
-def _pooling_v1(x, pool_type, pad=(0, 0), **params):
-    """Padding counts as zeros, also in a maximum."""
-    return _pooling(np.pad(x, [(0, 0), (0, 0), *((p, p) for p in pad)]), pool_type, **params)
+def _pooling_v1(x, pool_type, kernel, pad=(0, 0), **params):
+    """Padding counts as zeros, also in a maximum; averages divide by the whole window."""
+    x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in pad)])
+    if pool_type == "avg":
+        n = math.prod(x.shape[2:] if params.get("global_pool") else kernel)
+        return _pooling(x, "sum", kernel, **params) / n
+    return _pooling(x, pool_type, kernel, **params)
 
 
 def _normal(x, axes, eps):
@@ -358,7 +362,7 @@ ORACLE = {
     "softmin": lambda x, **p: _softmax(-x, **p),
     "log_softmax": lambda x, **p: np.log(_softmax(x, **p)),
     "SoftmaxActivation": lambda x, mode="instance": _softmax(x, axis=1 if mode == "channel" else -1),
-    "Dropout": lambda x: x,
+    "Dropout": lambda x, p=0.5: x,
     "SoftmaxOutput": _softmax_output,
     "LinearRegressionOutput": lambda x, label: x,
     "LogisticRegressionOutput": lambda x, label: 1 / (1 + np.exp(-x)),

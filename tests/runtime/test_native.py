@@ -265,6 +265,7 @@ def test_exit_right_after_a_run():
 
 def test_interrupt_arrives_in_python():
     out = run_script("""
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background ignores it
         threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         n_runs = 0
         try:

@@ -1,0 +1,98 @@
+"""Channels-last around contractions, row-major where users look, conversions only where the order changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from symc.core.errors import GraphError
+from symc.ir.graph import Layout
+from symc.passes.assign_layout import assign_layout
+from symc.passes.base import Pass
+from symc.passes.verify import verify
+
+from .golden import changes, context, graph_of, keeps
+
+
+def test_a_convolutional_stretch_is_channels_last():
+    changes(
+        assign_layout,
+        """
+        argument %x: float32[2, 3, 5, 5]
+        parameter %w: float32[4, 3, 3, 3]
+        %a = Convolution(%x, %w, kernel=(3, 3), num_filter=4, no_bias=True): float32[2, 4, 3, 3]
+        %b = relu(%a): float32[2, 4, 3, 3]
+        %c = Flatten(%b): float32[2, 36]
+        head b = %b
+        head c = %c
+        """,
+        """
+        argument %x: float32[2, 3, 5, 5]
+        %a.copy = _copy(%x): float32[2, 3, 5, 5] layout 0231
+        parameter %w: float32[4, 3, 3, 3]
+        %a = Convolution(%a.copy, %w, kernel=(3, 3), num_filter=4, no_bias=True): float32[2, 4, 3, 3] layout 0231
+        %b = relu(%a): float32[2, 4, 3, 3] layout 0231
+        %c.copy = _copy(%b): float32[2, 4, 3, 3]
+        %c = Flatten(%c.copy): float32[2, 36]
+        head b = %c.copy
+        head c = %c
+        """,
+        is_idempotent=False,  # it converts what it is given
+    )
+
+
+def test_an_order_that_puts_elements_at_the_same_places_needs_no_copy():
+    changes(
+        assign_layout,
+        """
+        argument %x: float32[2, 1, 5, 5]
+        parameter %w: float32[1, 1, 3, 3]
+        %a = Convolution(%x, %w, kernel=(3, 3), num_filter=1, no_bias=True): float32[2, 1, 3, 3]
+        head a = %a
+        """,
+        """
+        argument %x: float32[2, 1, 5, 5]
+        parameter %w: float32[1, 1, 3, 3]
+        %a = Convolution(%x, %w, kernel=(3, 3), num_filter=1, no_bias=True): float32[2, 1, 3, 3] layout 0231
+        head a = %a
+        """,
+    )
+
+
+def test_everything_else_is_row_major():
+    keeps(
+        assign_layout,
+        """
+        argument %x: float32[2, 3]
+        parameter %w: float32[4, 3]
+        %a = FullyConnected(%x, %w, num_hidden=4, no_bias=True): float32[2, 4]
+        %b = softmax(%a): float32[2, 4]
+        head b = %b
+        """,
+    )
+
+
+def test_a_constant_that_takes_its_shape_from_its_users():
+    keeps(
+        assign_layout,
+        """
+        argument %x: float32[2, 3]
+        %z = _zeros(shape=(0, 3)): float32[2, 3]
+        %y = elemwise_add(%x, %z): float32[2, 3]
+        head y = %y
+        """,
+    )
+
+
+def test_every_value_has_a_layout():
+    graph = assign_layout(graph_of("argument %x: float32[2]\n%y = exp(%x): float32[2]\nhead y = %y"), context())
+    assert len(graph.facts.layout) == 2
+    verify(graph, "assign_layout", frozenset(("shape", "dtype", "layout")))
+
+
+@pytest.mark.parametrize("order", [None, (0,), (0, 0), (1, 2)])
+def test_a_layout_of_another_rank_is_an_error(order):
+    graph = graph_of("argument %x: float32[2, 3]\nhead x = %x")
+    table = {} if order is None else {graph.nodes[0][0]: Layout(order)}
+    broken = Pass("mine", lambda g, _: g.with_facts(layout=table), frozenset(), frozenset(["layout"]), frozenset(["shape", "dtype"]))
+    with pytest.raises(GraphError, match=r"^after mine: layout of %x is .*, its shape \(2, 3\)$"):
+        verify(broken(graph, context()), "mine", frozenset(("shape", "dtype", "layout")))

@@ -1,0 +1,172 @@
+"""Which nodes share a kernel, and why not more."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from symc.core.errors import GraphError
+from symc.ir.text import graph_text
+from symc.passes.fuse import MAX_NODES, MAX_OPERATIONS, fuse
+from symc.passes.verify import verify
+
+from .golden import context, graph_of
+
+
+def groups(text: str) -> list[str]:
+    """The names of the nodes of each group, in order; also checks that the input stays and a second run agrees."""
+    graph = graph_of(text)
+    was = graph_text(graph)
+    fused = fuse(graph, context())
+    assert graph_text(graph) == was and fuse(fused, context()).facts.group == fused.facts.group
+    verify(fused, "fuse", frozenset(("shape", "dtype", "group")))
+    members: dict[int, list[str]] = {}
+    for node in fused.nodes:
+        if node in fused.facts.group:
+            members.setdefault(fused.facts.group[node], []).append(node.name)
+    return [" ".join(names) for names in members.values()]
+
+
+def test_a_chain_is_one_kernel():
+    assert groups(
+        """
+        argument %x: float32[2, 3]
+        %a = exp(%x): float32[2, 3]
+        %b = sin(%a): float32[2, 3]
+        %c = elemwise_add(%a, %b): float32[2, 3]
+        head c = %c
+        """
+    ) == ["a b c"]
+
+
+def test_an_epilogue_joins_its_contraction_and_a_weights_producer_its_packing():
+    assert groups(
+        """
+        argument %x: float32[2, 3]
+        argument %r: float32[2, 4]
+        parameter %w: float32[4, 3]
+        parameter %b: float32[4]
+        %p = exp(%w): float32[4, 3]
+        %a = FullyConnected(%x, %p, %b, num_hidden=4): float32[2, 4]
+        %s = elemwise_add(%a, %r): float32[2, 4]
+        %c = relu(%s): float32[2, 4]
+        head c = %c
+        """
+    ) == ["p a s c"]
+
+
+def test_an_operand_streamed_twice_is_stored():
+    assert groups(
+        """
+        argument %x: float32[3, 3]
+        %h = exp(%x): float32[3, 3]
+        %y = FullyConnected(%h, %h, num_hidden=3, no_bias=True): float32[3, 3]
+        head y = %y
+        """
+    ) == ["h", "y"]
+
+
+def test_a_reduction_takes_its_epilogue_and_a_cheap_prologue():
+    text = """
+        argument %x: float32[2, 3]
+        %a = {op}(%x): float32[2, 3]
+        %b = sum(%a, axis=(1,)): float32[2]
+        %c = exp(%b): float32[2]
+        head c = %c
+        """
+    assert groups(text.format(op="square")) == ["a b c"]
+    assert groups(text.format(op="exp")) == ["a", "b c"]
+
+
+def test_an_operand_that_waits_for_the_group_keeps_a_node_out():
+    """c reads a, and the total of a: in a's kernel it would wait for a kernel that waits for it."""
+    assert groups(
+        """
+        argument %x: float32[2, 3]
+        %a = exp(%x): float32[2, 3]
+        %t = sum(%a, axis=(1,), keepdims=True): float32[2, 1]
+        %c = broadcast_div(%a, %t): float32[2, 3]
+        head c = %c
+        """
+    ) == ["a", "t", "c"]
+
+
+def test_a_node_that_reads_other_elements_starts_a_kernel():
+    assert groups(
+        """
+        argument %x: float32[3, 3]
+        %a = exp(%x): float32[3, 3]
+        %b = transpose(%a): float32[3, 3]
+        %c = elemwise_add(%a, %b): float32[3, 3]
+        head c = %c
+        """
+    ) == ["a", "b c"]
+
+
+def test_memory_views_have_no_group():
+    assert groups(
+        """
+        argument %x: float32[2, 3]
+        %a = exp(%x): float32[2, 3]
+        %v = Reshape(%a, shape=(6,)): float32[6]
+        %b = sin(%v): float32[6]
+        head b = %b
+        """
+    ) == ["a", "b"]
+
+
+def test_a_state_is_written_by_a_kernel_of_its_own():
+    assert groups(
+        """
+        argument %x: float32[3]
+        aux %m: float32[3]
+        %a = exp(%x): float32[3]
+        %b = elemwise_add(%a, %m): float32[3]
+        head a = %a
+        update m = %b
+        """
+    ) == ["a", "b"]
+
+
+def test_phases_do_not_mix():
+    assert groups(
+        """
+        parameter %w: float32[3]
+        argument %x: float32[3]
+        %p = exp(%w): float32[3]
+        %a = elemwise_add(%x, %p): float32[3]
+        head a = %a
+        """
+    ) == ["p", "a"]
+
+
+def chain(op: str, n: int, shapes: tuple[str, str]) -> str:
+    lines = [f"argument %n0: float32[{shapes[0]}]"]
+    lines += [f"%n{k + 1} = {op}(%n{k}): float32[{shapes[(k + 1) % 2]}]" for k in range(n)]
+    return "\n".join([*lines, f"head y = %n{n}"])
+
+
+@pytest.mark.parametrize(
+    "op, shapes, most", [("sin", ("3", "3"), MAX_NODES), ("square", ("3", "3"), MAX_NODES), ("transpose", ("2, 3", "3, 2"), MAX_NODES)]
+)
+def test_kernels_are_bounded(op, shapes, most):
+    found = [len(names.split()) for names in groups(chain(op, 200, shapes))]
+    assert sum(found) == 200 and max(found) <= min(most, MAX_OPERATIONS)
+
+
+def test_a_missing_group_is_an_error():
+    graph = graph_of("argument %x: float32[2]\n%y = exp(%x): float32[2]\nhead y = %y")
+    with pytest.raises(GraphError, match="^after mine: exp y belongs to no group$"):
+        verify(graph, "mine", frozenset(("shape", "dtype", "group")))
+
+
+def test_the_text_shows_groups():
+    graph = fuse(graph_of("argument %x: float32[2]\n%y = exp(%x): float32[2]\nhead y = %y"), context())
+    assert graph_text(graph) == dedent(
+        """\
+        argument %x: float32[2]
+        %y = exp(%x): float32[2]  group 0
+        head y = %y
+        """
+    )

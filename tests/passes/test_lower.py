@@ -1,0 +1,234 @@
+"""Groups become kernels over named storage: order, outputs, packing, copies, phases."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from symc.core.errors import GraphError
+from symc.core.op import Op, op
+from symc.ir.kernels import KernelGraph
+from symc.ir.text import graph_text
+from symc.passes.assign_layout import assign_layout
+from symc.passes.base import PassContext
+from symc.passes.fuse import fuse
+from symc.passes.lower import lower
+
+from .golden import context, graph_of
+from .simulate import PackingBackend, PlainBackend
+
+
+@op("_test_out_of_bounds")
+class OutOfBounds(Op):
+    """Reads one element too far."""
+
+    is_internal = True
+
+    def lower(self, t):
+        t.map(lambda i: t.ins[0](i + 1))
+
+
+def lowered(text: str, backend=PlainBackend()) -> KernelGraph:  # noqa: B008
+    graph = fuse(assign_layout(graph_of(text), context()), context())
+    was = graph_text(graph)
+    kernels = lower(graph, PassContext(backend))
+    assert graph_text(graph) == was
+    assert lower(graph, PassContext(backend)).text() == kernels.text()
+    return kernels
+
+
+def check(text: str, expected: str, backend=PlainBackend()) -> None:  # noqa: B008
+    assert lowered(text, backend).text() == dedent(expected).lstrip("\n"), lowered(text, backend).text()
+
+
+def table(kernels: KernelGraph) -> list[tuple[str, str, str]]:
+    """(phase, nodes, reason) of each kernel."""
+    return [(k.phase, " ".join(k.nodes), k.reason) for k in kernels.kernels]
+
+
+def test_a_fused_group_is_one_nest_and_writes_into_the_callers_array():
+    check(
+        """
+        argument %x: float32[2, 3]
+        %a = exp(%x): float32[2, 3]
+        %b = elemwise_add(%a, %x): float32[2, 3]
+        head y = %b
+        """,
+        """
+             argument x: float32 x 6  x
+                 head head:y: float32 x 6  0
+
+        forward: a + b   (fused)
+          nest
+            x.buf: float32[2, 3] strides (3, 1)
+            b.buf: float32[2, 3] strides (3, 1)
+            for i0<2, i1<3: b.buf[i0, i1] = add(exp(x.buf[i0, i1]), x.buf[i0, i1])
+        """,
+    )
+
+
+def test_an_epilogue_runs_on_the_finished_sums():
+    check(
+        """
+        argument %x: float32[2, 3]
+        parameter %w: float32[4, 3]
+        parameter %b: float32[4]
+        %a = FullyConnected(%x, %w, %b, num_hidden=4): float32[2, 4]
+        %c = relu(%a): float32[2, 4]
+        head y = %c
+        """,
+        """
+             argument x: float32 x 6  x
+            parameter w: float32 x 12  w
+            parameter b: float32 x 4  b
+                 head head:y: float32 x 8  0
+
+        forward: a + c   (fused)
+          contraction forward batch=2 channels=3->4 groups=1 in=() out=() kernel=() stride=() dilate=() pad=() lhs=x.buf rhs=w.buf
+            x.buf: float32[2, 3] strides (3, 1)
+            w.buf: float32[4, 3] strides (3, 1)
+            b.buf: float32[4] strides (1,)
+            c.buf: float32[2, 4] strides (4, 1)
+            for i0<2, i1<4: c.buf[i0, i1] = maximum(add(@acc[], b.buf[i1]), 0.0)
+        """,
+    )
+
+
+WEIGHTS = """
+    argument %x: float32[2, 3]
+    {role} %w: float32[4, 3]
+    %p = exp(%w): float32[4, 3]
+    %a = FullyConnected(%x, %p, num_hidden=4, no_bias=True): float32[2, 4]
+    head y = %a
+    """
+
+
+@pytest.mark.parametrize("role, phase", [("parameter", "prepare"), ("argument", "forward")])
+def test_a_weight_is_packed_once_or_before_its_use(role, phase):
+    kernels = lowered(WEIGHTS.format(role=role), PackingBackend())
+    assert table(kernels) == [(phase, "p a", "pack for the register tile"), ("forward", "a", "alone")]
+    assert kernels.storages["a.packed"].place == ("prepared" if phase == "prepare" else "arena")
+
+
+@pytest.mark.parametrize("role, phase", [("parameter", "prepare"), ("argument", "forward")])
+def test_without_packing_a_fused_weight_is_stored(role, phase):
+    assert table(lowered(WEIGHTS.format(role=role))) == [(phase, "p", "alone"), ("forward", "a", "alone")]
+
+
+def test_one_weight_used_twice_is_packed_once():
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        argument %z: float32[5, 3]
+        parameter %w: float32[4, 3]
+        %a = FullyConnected(%x, %w, num_hidden=4, no_bias=True): float32[2, 4]
+        %b = FullyConnected(%z, %w, num_hidden=4, no_bias=True): float32[5, 4]
+        head a = %a
+        head b = %b
+        """,
+        PackingBackend(),
+    )
+    assert [k for k in table(kernels) if k[2].startswith("pack")] == [("prepare", "a", "pack for the register tile")]
+
+
+def test_heads_that_are_inputs_views_or_heads_already_are_copied():
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        %a = exp(%x): float32[2, 3]
+        %v = Reshape(%a, shape=(6,)): float32[6]
+        head x = %x
+        head a = %a
+        head v = %v
+        head a = %a
+        """
+    )
+    assert table(kernels) == [
+        ("forward", "a", "alone"),
+        ("forward", "x", "copy out"),
+        ("forward", "v", "copy out"),
+        ("forward", "a", "copy out"),
+    ]
+    assert [s.key for s in kernels.storages.values() if s.place == "head"] == ["0", "1", "2", "3"]
+
+
+def test_a_view_shares_its_inputs_storage():
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        %v = Reshape(%x, shape=(6,)): float32[6]
+        %b = sin(%v): float32[6]
+        head b = %b
+        """
+    )
+    assert kernels.views["v.buf"] == kernels.views["x.buf"]
+
+
+def test_states_are_written_after_everything_that_reads_them():
+    kernels = lowered(
+        """
+        argument %x: float32[3]
+        aux %m: float32[3]
+        %u = elemwise_add(%x, %m): float32[3]
+        %s = sum(%m, axis=(0,), keepdims=True): float32[1]
+        %t = broadcast_mul(%x, %s): float32[3]
+        update m = %u
+        gradient x = %t
+        """
+    )
+    assert table(kernels)[-1] == ("backward", "u", "alone")
+
+
+def test_phases_follow_each_other():
+    kernels = lowered(
+        """
+        parameter %w: float32[3]
+        argument %x: float32[3]
+        head_gradient %d: float32[3]
+        %g = elemwise_mul(%d, %x): float32[3]
+        %p = exp(%w): float32[3]
+        %y = elemwise_add(%x, %p): float32[3]
+        gradient x = %g
+        head y = %y
+        """
+    )
+    assert [k[0] for k in table(kernels)] == ["prepare", "forward", "backward"]
+
+
+def test_nodes_of_one_name_have_storage_of_their_own():
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        %a = sum(%x, axis=(0,)): float32[3]
+        %a#1 = sum(%x, axis=(1,)): float32[2]
+        %b = sum(%a): float32[1]
+        %c = sum(%a#1): float32[1]
+        head b = %b
+        head c = %c
+        """
+    )
+    assert {"a", "a~1"} <= set(kernels.storages) and {"a.buf", "a.buf~1"} <= set(kernels.views)
+
+
+def test_packed_operands_of_one_name_are_not_mixed_up():
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        parameter %w: float32[4, 3]
+        parameter %v: float32[4, 3]
+        %p = exp(%w): float32[4, 3]
+        %p#1 = sin(%v): float32[4, 3]
+        %a = FullyConnected(%x, %p, num_hidden=4, no_bias=True): float32[2, 4]
+        %b = FullyConnected(%x, %p#1, num_hidden=4, no_bias=True): float32[2, 4]
+        head a = %a
+        head b = %b
+        """,
+        PackingBackend(),
+    )
+    assert [k[1] for k in table(kernels) if k[2].startswith("pack")] == ["p a", "p b"]
+
+
+def test_a_kernel_that_leaves_its_buffer_is_an_error():
+    with pytest.raises(GraphError, match=r"^x\.buf: index i0 \+ 1 spans 1\.\.3 of extent 3 in: for i0<3: y\.buf\[i0\] = "):
+        lowered("argument %x: float32[3]\n%y = _test_out_of_bounds(%x): float32[3]\nhead y = %y")
