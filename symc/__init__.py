@@ -23,6 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
+    "artifact": "artifact",
     "autograd": "autograd",
     "callback": "callback",
     "contrib": "contrib",
@@ -38,6 +39,7 @@ _MODULES = {
     "metric": "metric",
     "mod": "module",
     "model": "model",
+    "models": "models",
     "module": "module",
     "mon": "monitor",
     "monitor": "monitor",

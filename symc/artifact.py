@@ -10,7 +10,6 @@ code was made for another machine or by another version of symc, the kernels are
 
 from __future__ import annotations
 
-import io
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from symc.core.errors import FormatError, SymcError, TrustError
 from symc.core.shapes import FullShape
 from symc.models.model import Model
 from symc.ndarray import NDArray, load_frombuffer, random
-from symc.ndarray.serialize import _write
+from symc.ndarray.serialize import dumps
 from symc.runtime.artifact import (
     GOLDEN,
     KERNELS,
@@ -115,8 +114,8 @@ def save(
     }
     parts = {
         SYMBOL: symbol.tojson().encode(),
-        WEIGHTS: _params_file(weights),
-        GOLDEN: _params_file(golden),
+        WEIGHTS: dumps(weights),
+        GOLDEN: dumps(golden),
         **{f"{KERNELS}{kernel}.o": data for kernel, data in sorted(compiled.objects.items())},
     }
     write_container(path, about, parts, secret)
@@ -219,15 +218,8 @@ def _compare(name: str, seen: np.ndarray, recorded: np.ndarray) -> OutputCheck:
 
 
 def _run(executor: Executor, inputs: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    if executor._compiled(False).program.is_random:
-        random.seed(GOLDEN_SEED)
-    return dict(zip(executor._symbol.list_outputs(), executor(**inputs)))
-
-
-def _params_file(arrays: Mapping[str, NDArray]) -> bytes:
-    file = io.BytesIO()
-    _write(file, list(arrays), list(arrays.values()))
-    return file.getvalue()
+    with random.seeded(GOLDEN_SEED):
+        return dict(zip(executor._symbol.list_outputs(), executor(**inputs)))
 
 
 def _describe(name: str, array: NDArray) -> dict[str, Any]:

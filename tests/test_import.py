@@ -33,6 +33,14 @@ def test_the_compiler_loads_without_numba():
     assert loaded_by("symc.runtime.compiler") <= {"llvmlite"}
 
 
+def test_submodules_load_on_first_use():
+    assert run_fresh("import symc; print(symc.artifact.__name__, symc.models.__name__, symc.nd.__name__)").split() == [
+        "symc.artifact",
+        "symc.models",
+        "symc.ndarray",
+    ]
+
+
 def test_the_check_sees_what_is_loaded():
     assert loaded_by("networkx") >= {"networkx"}
 

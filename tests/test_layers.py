@@ -46,7 +46,7 @@ def read_tree(root: Path, package: str = "symc") -> dict[str, Path]:
 
 def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[Import]:
     """What a module imports, relative names resolved; blocks under `if TYPE_CHECKING` do not count."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    package = path_package(module, path)
 
     def visit(node: ast.AST, is_late: bool) -> Iterator[Import]:
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
@@ -64,13 +64,30 @@ def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[Im
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                above = package[: len(package) - node.level + 1]
                 base = ".".join(above + ([node.module] if node.module else []))
             # `from package import name`: the name may be a module of the package, or defined in the package itself.
             for a in node.names:
                 yield f"{base}.{a.name}" if f"{base}.{a.name}" in modules else base
 
     yield from visit(ast.parse(path.read_text(encoding="utf-8"), str(path)), False)
+
+
+def odd_imports(module: str, path: Path, modules: dict[str, Path]) -> Iterator[str]:
+    """Imports that are not relative from the same folder, or not absolute from another."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if not isinstance(node, ast.ImportFrom) or (node.level == 1 and not node.module):
+            continue
+        absolute = f"{'.'.join(path_package(module, path))}.{node.module}" if node.level else str(node.module)
+        source = modules.get(absolute)
+        is_near = source is not None and source.parent == path.parent and source.name != "__init__.py"
+        if node.level > 1 or (node.level == 1) != is_near:
+            yield f"{module}:{node.lineno}: {ast.unparse(node)}"
+
+
+def path_package(module: str, path: Path) -> list[str]:
+    """The package a module belongs to; a package belongs to itself."""
+    return module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
 
 
 def layer_of(module: str) -> str:
@@ -109,6 +126,11 @@ def importing(package: str) -> list[Import]:
 
 def test_imports_point_downwards():
     assert not upward(IMPORTS), "\n".join(upward(IMPORTS))
+
+
+def test_imports_have_one_style():
+    odd = [line for module, path in MODULES.items() for line in odd_imports(module, path, MODULES)]
+    assert not odd, "relative from the same folder, absolute from all others:\n" + "\n".join(odd)
 
 
 def test_no_import_circle():
@@ -167,3 +189,27 @@ def test_the_reader_sees_every_kind_of_import(tmp_path):
         "symc.core.low:7 imports symc.face: core is below face",
     ]
     assert circles(seen) == ["symc.core.low -> symc.runtime.run"]
+
+
+@pytest.mark.parametrize(
+    "text, is_odd",
+    [
+        ("from .b import f", False),
+        ("from . import b", False),
+        ("from symc.high.b import f", True),
+        ("from symc.high import b", False),
+        ("from symc.low import f", False),
+        ("from ..low import f", True),
+        ("from .inner import f", True),
+        ("from symc.high.inner import f", False),
+        ("from typing import Any", False),
+        ("def f():\n    from symc.high.b import f", True),
+    ],
+)
+def test_the_style_of_an_import(tmp_path, text, is_odd):
+    for name in ("symc/__init__", "symc/low", "symc/high/__init__", "symc/high/b", "symc/high/inner/__init__"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.py").write_text("")
+    (tmp_path / "symc/high/a.py").write_text(text)
+    modules = read_tree(tmp_path)
+    assert bool(list(odd_imports("symc.high.a", modules["symc.high.a"], modules))) == is_odd

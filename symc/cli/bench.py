@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symc.cli.opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready
-from symc.cli.report import Report, progress
+from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready
+from .report import Report, progress
 
 if TYPE_CHECKING:
     from symc.executor import Executor

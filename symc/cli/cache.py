@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from symc.cli.report import Report
+from .report import Report
 
 EXAMPLES = ("symc cache info", "symc cache clear")
 

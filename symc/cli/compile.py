@@ -6,8 +6,8 @@ import argparse
 import time
 from pathlib import Path
 
-from symc.cli.opening import add_model_arguments, open_model, ready
-from symc.cli.report import Report, progress
+from .opening import add_model_arguments, open_model, ready
+from .report import Report, progress
 
 EXAMPLES = (
     "symc compile m-symbol.json --params m-0000.params --shape data=1,3,224,224 -o m.symc",

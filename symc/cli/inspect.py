@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from symc.cli.opening import Opened, add_model_arguments, add_trust_arguments, open_model
-from symc.cli.report import Report, progress
 from symc.core.shapes import size_of
 from symc.runtime.table import scaled, shape_text, size_text, table
+
+from .opening import Opened, add_model_arguments, add_trust_arguments, open_model
+from .report import Report, progress
 
 if TYPE_CHECKING:
     from symc.ir.kernels import KernelGraph

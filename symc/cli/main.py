@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from symc.cli.report import Report, UsageError
 from symc.core.config import setting
 from symc.core.errors import ArgumentError, SymcError
+
+from .report import Report, UsageError
 
 # Each is a module of this package with EXAMPLES, add_arguments(parser) and execute(args) -> Report.
 VERBS = {

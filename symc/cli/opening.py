@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from symc.cli.report import UsageError, progress
 from symc.core.errors import FormatError
 from symc.core.shapes import FullShape
+
+from .report import UsageError, progress
 
 if TYPE_CHECKING:
     from symc.artifact import Artifact

@@ -7,7 +7,7 @@ import difflib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from symc.cli.report import Report, UsageError
+from .report import Report, UsageError
 
 if TYPE_CHECKING:
     from symc.core.op import Op

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symc.cli.opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready
-from symc.cli.report import Report, UsageError, progress
 from symc.core.errors import ArgumentError, FormatError
+
+from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready
+from .report import Report, UsageError, progress
 
 if TYPE_CHECKING:
     from symc.models import Model

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from symc.cli.opening import add_trust_arguments
-from symc.cli.report import Report, UsageError, progress
+from .opening import add_trust_arguments
+from .report import Report, UsageError, progress
 
 EXAMPLES = ("symc verify m.symc", "symc verify m.symc --key team.key")
 

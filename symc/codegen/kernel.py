@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -75,11 +75,6 @@ class KernelCall:
     words: tuple[Word, ...]
     n_chunks: int
     schedule: str = ""  # the decision and its reason, shown by Executor.explain()
-
-
-def word_count(words: Sequence[Word]) -> int:
-    """Length of a descriptor in int64 words."""
-    return sum(2 if isinstance(w, (Ref, Table)) else 1 for w in words)
 
 
 def float_bits(value: float) -> int:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.errors import DTypeError, ShapeError
-from ..core.op import Op, lookup
-from ..core.shapes import FullShape, Shape
+from symc.core.errors import DTypeError, ShapeError
+from symc.core.op import Op, lookup
+from symc.core.shapes import FullShape, Shape
+
 from .graph import Facts, Graph, Node, Output, Role, Value
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..core.op import Op
-from ..core.shapes import FullShape, Shape
+from symc.core.op import Op
+from symc.core.shapes import FullShape, Shape
 
 if TYPE_CHECKING:
     import networkx

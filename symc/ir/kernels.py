@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..core.dtypes import ITEM_SIZE
-from ..core.shapes import FullShape
-from ..loopir.kernel import LoopKernel
+from symc.core.dtypes import ITEM_SIZE
+from symc.core.shapes import FullShape
+from symc.loopir.kernel import LoopKernel
 
 # Where storage lives: `arena` is reused by liveness; `prepared` holds what parameters alone decide; the others are
 # arrays that the caller owns, one slot each.

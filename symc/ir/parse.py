@@ -30,7 +30,7 @@ _STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _NAME = re.compile(rf"[\w.\-/~]+|{_STRING}")
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d{1,18}")
-_TYPE = re.compile(r"(\w+|\?)(?:\[([\d?, ]*)\](?: layout ([\d,]+|scalar))?)?")
+_TYPE = re.compile(r"(\w+|\?)(?:\[([\d?, ]*)\](?: layout (\d+(?:,\d+)*|scalar))?)?")
 _VALUE_PART = re.compile(rf"{_STRING}|[^'\"()\[\],]+|[()\[\],]")
 
 

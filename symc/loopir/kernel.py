@@ -14,7 +14,7 @@ nest
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from symc.core.dtypes import ITEM_SIZE
@@ -170,11 +170,6 @@ def buffer_of(kernel: LoopKernel, name: str) -> Buffer:
 def loads_of(expr: Expr) -> list[Expr]:
     """Every distinct load inside an expression, in evaluation order."""
     return [e for e in walk(expr) if e.op == "load"]
-
-
-def rename_buffers(kernel: LoopKernel, names: dict[str, str]) -> LoopKernel:
-    """The kernel with the declarations of its buffers renamed (text and keys only; loads keep their names)."""
-    return replace(kernel, buffers=tuple(replace(b, name=names.get(b.name, b.name)) for b in kernel.buffers))
 
 
 def verify(kernel: LoopKernel) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import importlib
 
-from ..attribute import AttrScope
-from ..core.errors import ArgumentError
-from ..core.shapes import FullShape
-from ..name import NameManager
+from symc.attribute import AttrScope
+from symc.core.errors import ArgumentError
+from symc.core.shapes import FullShape
+from symc.name import NameManager
+
 from .model import Model
 from .weights import init_params
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import symbol as sym
-from ..symbol import Symbol
+from symc import symbol as sym
+from symc.symbol import Symbol
 
 
 def build(num_classes: int) -> Symbol:

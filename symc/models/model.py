@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..context import cpu
-from ..core.errors import ArgumentError, ShapeError
-from ..core.op import Op
-from ..core.shapes import FullShape, is_known
+from symc.context import cpu
+from symc.core.errors import ArgumentError, ShapeError
+from symc.core.op import Op
+from symc.core.shapes import FullShape, is_known
 
 if TYPE_CHECKING:
-    from ..executor import Executor
-    from ..ndarray import NDArray
-    from ..symbol import Symbol
+    from symc.executor import Executor
+    from symc.ndarray import NDArray
+    from symc.symbol import Symbol
 
 N_LISTED = 8  # names that an error message spells out
 
@@ -64,7 +64,7 @@ class Model:
 
     def declared_shapes(self) -> dict[str, FullShape]:
         """Shapes that input variables declare themselves (`__shape__`), where fully known."""
-        from ..symbol.lower import variable_shape
+        from symc.symbol.lower import variable_shape
 
         variables = {node.name: node for node in self.symbol.nodes() if node.is_variable}
         found = {n: variable_shape(variables[n], None) for n in self.inputs()}
@@ -124,7 +124,7 @@ class Model:
 
     def sample_inputs(self, seed: int = 0) -> dict[str, NDArray]:
         """Random inputs: normal numbers, small integers for integer inputs."""
-        from ..ndarray import array
+        from symc.ndarray import array
 
         found = {}
         for name, dtype in self.input_dtypes().items():
@@ -140,7 +140,7 @@ class Model:
 
         Raises ArgumentError listing every parameter that is missing or has another shape than the symbol needs.
         """
-        from ..ndarray import zeros
+        from symc.ndarray import zeros
 
         args, _, states = self.inferred_shapes()
         inputs = [*self.shapes, *(n for n in self.labels() if n not in self.arg_params)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import symbol as sym
-from ..symbol import Symbol
+from symc import symbol as sym
+from symc.symbol import Symbol
 
 EPS = 2e-5
 WORKSPACE = 256  # a hint for MXNet's convolutions; recorded in the symbol

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import symbol as sym
-from ..symbol import Symbol
+from symc import symbol as sym
+from symc.symbol import Symbol
 
 # squeezed and expanded channels of the fire modules; a pooling stands before some
 FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}

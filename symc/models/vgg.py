@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import symbol as sym
-from ..symbol import Symbol
+from symc import symbol as sym
+from symc.symbol import Symbol
 
 CHANNELS = (64, 128, 256, 512, 512)
 DEPTHS = {16: (2, 2, 3, 3, 3)}  # depth -> convolutions per stage

@@ -8,10 +8,10 @@ from math import prod, sqrt
 
 import numpy as np
 
-from ..core.shapes import FullShape
-from ..ndarray import NDArray, array
-from ..symbol import Symbol
-from ..symbol.node import SymbolNode
+from symc.core.shapes import FullShape
+from symc.ndarray import NDArray, array
+from symc.symbol import Symbol
+from symc.symbol.node import SymbolNode
 
 Params = dict[str, NDArray]
 

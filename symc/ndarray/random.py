@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,18 @@ def seed(seed_state: int, ctx: Context | str = "all") -> None:
     """Restarts the generator from a number; the draws repeat, but are not those of MXNet. `ctx` does not matter."""
     global _generator
     _generator = np.random.default_rng(int(seed_state) % 2**64)
+
+
+@contextmanager
+def seeded(seed_state: int) -> Iterator[None]:
+    """Draws inside repeat for a number; afterwards the generator goes on as if there had been none."""
+    global _generator
+    outside = _generator
+    seed(seed_state)
+    try:
+        yield
+    finally:
+        _generator = outside
 
 
 def generator() -> np.random.Generator:

@@ -72,6 +72,23 @@ def save(fname: str | os.PathLike[str], data: NDArray | Sequence[NDArray] | Mapp
     An array of shape () is written as a V1 record, which MXNet reads; what MXNet itself writes for it cannot be read.
     Raises SymcError where the file cannot be written.
     """
+    names, arrays = _names_and_arrays(data)
+    try:
+        with open(fname, "wb") as file:
+            _write(file, names, arrays)
+    except OSError as error:
+        raise SymcError(f'Open "{os.fspath(fname)}": {error.strerror}') from error
+
+
+def dumps(data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> bytes:
+    """What `save` writes, as bytes; `load_frombuffer` reads it."""
+    file = io.BytesIO()
+    _write(file, *_names_and_arrays(data))
+    return file.getvalue()
+
+
+def _names_and_arrays(data: Any) -> tuple[list[str], list[NDArray]]:
+    """What a file holds; a file of unnamed arrays has no names."""
     if isinstance(data, NDArray):
         data = [data]
     if not isinstance(data, (list, dict)):
@@ -80,11 +97,7 @@ def save(fname: str | os.PathLike[str], data: NDArray | Sequence[NDArray] | Mapp
     arrays = list(data.values()) if isinstance(data, dict) else data
     if not all(isinstance(name, str) for name in names) or not all(isinstance(a, NDArray) for a in arrays):
         raise ArgumentTypeError("save only accept dict str->NDArray or list of NDArray")
-    try:
-        with open(fname, "wb") as file:
-            _write(file, names, arrays)
-    except OSError as error:
-        raise SymcError(f'Open "{os.fspath(fname)}": {error.strerror}') from error
+    return names, arrays
 
 
 def _write(file: BinaryIO, names: Sequence[str], arrays: Sequence[NDArray]) -> None:

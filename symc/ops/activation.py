@@ -104,8 +104,8 @@ class LeakyReLU(_Leaky):
     (prelu), a random slope a element in training and the mean slope otherwise (rrelu), slope * (exp(x) - 1) (elu),
     lambda * alpha * (exp(x) - 1) with x scaled by lambda (selu); gelu is x * (1 + erf(x / sqrt 2)) / 2.
 
-    data (N, C, *rest), gamma (C,) or (1,).  rrelu has the slopes as second output (zeros outside training).  Computed in
-    the data's own precision; MXNet multiplies float64 data by slope and gamma in float32.
+    data (N, C, *rest), gamma (C,) or (1,).  rrelu has the slopes as second output (zeros outside training).  Computed
+    in the data's own precision; MXNet multiplies float64 data by slope and gamma in float32.
     Source: MXNet operator LeakyReLU.
     """
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.builder import GraphBuilder, finish
-from ..ir.graph import Graph, Layout, Node, Output, Value
+from symc.ir.builder import GraphBuilder, finish
+from symc.ir.graph import Graph, Layout, Node, Output, Value
+
 from .base import PassContext, graph_pass
 from .meaning import Meaning, meaning_of, same_order
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..ir.graph import FACTS, Graph
-from ..loopir.kernel import Contraction
-from ..loopir.packing import Packing
+from symc.ir.graph import FACTS, Graph
+from symc.loopir.kernel import Contraction
+from symc.loopir.packing import Packing
 
 
 class Backend(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..ir.graph import Graph
+from symc.ir.graph import Graph
+
 from .base import PassContext, graph_pass
 
 

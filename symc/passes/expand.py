@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.builder import GraphBuilder, rewrite_until_stable
-from ..ir.graph import Graph, Node, Value
+from symc.ir.builder import GraphBuilder, rewrite_until_stable
+from symc.ir.graph import Graph, Node, Value
+
 from .base import PassContext, graph_pass
 
 

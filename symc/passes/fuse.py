@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..core.shapes import FullShape, size_of
-from ..ir.graph import Graph, Layout, Node, Value
-from ..loopir.expr import Affine
-from ..loopir.tensor import Product
+from symc.core.shapes import FullShape, size_of
+from symc.ir.graph import Graph, Layout, Node, Value
+from symc.loopir.expr import Affine
+from symc.loopir.tensor import Product
+
 from .base import PassContext, graph_pass
 from .meaning import Kind, Meaning, meanings, same_order
 from .phases import Phase, phases
@@ -22,7 +23,7 @@ MAX_OPERATIONS = 60  # per kernel: beyond it compile time grows faster than memo
 MAX_NODES = 24
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     """A kernel in the making."""
 
@@ -75,12 +76,8 @@ class Fusion:
 
     def _sources(self, node: Node) -> list[Group]:
         """Groups that compute the inputs of a node, seen through memory views."""
-        found = []
-        for v in node.inputs:
-            source = self._through_views(v).node
-            if source in self.group_of and self.group_of[source] not in found:
-                found.append(self.group_of[source])
-        return found
+        sources = (self._through_views(v).node for v in node.inputs)
+        return list(dict.fromkeys(self.group_of[s] for s in sources if s in self.group_of))
 
     def _through_views(self, v: Value) -> Value:
         while not v.node.is_input and self.meanings[v.node].kind == "view":

@@ -5,10 +5,11 @@ Griewank and Walther, Evaluating Derivatives (2008), chapter 3; NNVM's gradient 
 
 from __future__ import annotations
 
-from ..core.errors import GradientError
-from ..core.shapes import mx_text
-from ..ir.builder import GraphBuilder, finish
-from ..ir.graph import Graph, Node, Output, Value
+from symc.core.errors import GradientError
+from symc.core.shapes import mx_text
+from symc.ir.builder import GraphBuilder, finish
+from symc.ir.graph import Graph, Node, Output, Value
+
 from .base import PassContext, graph_pass
 
 

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from ..core.errors import DTypeError, ShapeError
-from ..core.op import Op
-from ..core.shapes import Shape, is_known, mx_text, unify
-from ..ir.graph import Graph, Node, Value
+from symc.core.errors import DTypeError, ShapeError
+from symc.core.op import Op
+from symc.core.shapes import Shape, is_known, mx_text, unify
+from symc.ir.graph import Graph, Node, Value
 
 Fact = TypeVar("Fact")
 

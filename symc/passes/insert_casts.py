@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core.errors import DTypeError
-from ..ir.builder import GraphBuilder, rewrite
-from ..ir.graph import Graph, Node, Value
+from symc.core.errors import DTypeError
+from symc.ir.builder import GraphBuilder, rewrite
+from symc.ir.graph import Graph, Node, Value
+
 from .base import PassContext, graph_pass
 from .meaning import meaning_of
 

@@ -6,12 +6,12 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..core.dtypes import compute_dtype
-from ..core.shapes import size_of
-from ..ir.graph import Graph, Node, Value
-from ..ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
-from ..loopir.expr import Axis, Expr, substitute
-from ..loopir.kernel import (
+from symc.core.dtypes import compute_dtype
+from symc.core.shapes import size_of
+from symc.ir.graph import Graph, Node, Value
+from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
+from symc.loopir.expr import Axis, Expr, substitute
+from symc.loopir.kernel import (
     ACCUMULATOR,
     SEED,
     Buffer,
@@ -23,12 +23,13 @@ from ..loopir.kernel import (
     loads_of,
     verify,
 )
-from ..loopir.packing import Packing
-from ..loopir.tensor import Function, Lowering, Tensor
+from symc.loopir.packing import Packing
+from symc.loopir.tensor import Function, Lowering, Tensor
+
 from .base import Backend, PassContext
 from .meaning import define, memoised
-from .placement import placements
 from .phases import PHASES, Phase, phases
+from .placement import placements
 
 STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update"}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..ir.graph import Graph, Node, Output, Value
+from symc.ir.graph import Graph, Node, Output, Value
+
 from .base import PassContext, graph_pass
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from ..core.dtypes import compute_dtype
-from ..core.shapes import FullShape
-from ..core.op import Op
-from ..ir.graph import Graph, Node, Value
-from ..loopir.expr import Affine, Axis, Expr, IndexLike, walk
-from ..loopir.tensor import Function, Lowering, Product, Tensor
+from symc.core.dtypes import compute_dtype
+from symc.core.op import Op
+from symc.core.shapes import FullShape
+from symc.ir.graph import Graph, Node, Value
+from symc.loopir.expr import Affine, Axis, Expr, IndexLike, walk
+from symc.loopir.tensor import Function, Lowering, Product, Tensor
 
 Kind = Literal["view", "map", "reduction", "regions", "product"]
 # Primitives that cost about one instruction: recomputing them is cheaper than a trip through memory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..ir.graph import Graph, Node
+from symc.ir.graph import Graph, Node
 
 Phase = Literal["prepare", "forward", "backward"]
 PHASES: tuple[Phase, ...] = ("prepare", "forward", "backward")

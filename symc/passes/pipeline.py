@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..core.config import setting
-from ..core.errors import GraphError
-from ..ir.graph import Graph
-from ..ir.kernels import KernelGraph
-from ..ir.text import graph_text
+from symc.core.config import setting
+from symc.core.errors import GraphError
+from symc.ir.graph import Graph
+from symc.ir.kernels import KernelGraph
+from symc.ir.text import graph_text
+
 from . import infer
 from .assign_layout import assign_layout
 from .base import Pass, PassContext, graph_pass

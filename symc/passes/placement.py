@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..core.dtypes import compute_dtype
-from ..ir.graph import Graph, Node, Value
-from ..loopir.expr import Affine
-from ..loopir.kernel import Buffer
-from ..loopir.tensor import Region, Tensor
+from symc.core.dtypes import compute_dtype
+from symc.ir.graph import Graph, Node, Value
+from symc.loopir.expr import Affine
+from symc.loopir.kernel import Buffer
+from symc.loopir.tensor import Region, Tensor
+
 from .meaning import define, same_order
 from .phases import Phase
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ir.kernels import ArenaPlan, KernelGraph, KernelNode
-from ..loopir.expr import Affine, Expr, walk
-from ..loopir.kernel import Contraction, Store, buffer_of, loads_of
+from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
+from symc.loopir.expr import Affine, Expr, walk
+from symc.loopir.kernel import Contraction, Store, buffer_of, loads_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from ..core.errors import GraphError, SymcError
-from ..core.shapes import is_known, unify
-from ..ir.graph import Graph, Node, Value
+from symc.core.errors import GraphError, SymcError
+from symc.core.shapes import is_known, unify
+from symc.ir.graph import Graph, Node, Value
 
 
 class Verifier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -44,7 +44,6 @@ class Session:
         self._versions: list[int] | None = None
         self._lock = threading.Lock()
         self._free: list[Instance] = []
-        self._n_seeds = 0
 
     def new_instance(self) -> Instance:
         """An instance whose buffers are the bound arrays."""
@@ -82,14 +81,3 @@ class Session:
         """A new key for the random operators of the next run."""
         if self.program.is_random:
             instance.seed[0] = int(seeds.integers(0, 2**62))
-
-
-def staging(shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]) -> list[np.ndarray]:
-    """Aligned arrays for inputs or outputs."""
-    found = []
-    for shape, dtype in zip(shapes, dtypes):
-        size = int(np.prod(shape, dtype=np.int64))
-        found.append(
-            aligned_bytes(size * np.dtype(dtype).itemsize)[: size * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
-        )
-    return found

@@ -11,7 +11,7 @@ from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.nest import schedule_nest
 from symc.codegen.cpu.target import Target, host_target
-from symc.codegen.kernel import KernelCall, Ref, float_bits, word_count
+from symc.codegen.kernel import KernelCall, Ref, float_bits
 from symc.loopir.expr import Axis, Expr, load
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Nest, verify
@@ -45,7 +45,6 @@ def run_call(call: KernelCall, target: Target, pointers: dict[str, int], n_chunk
             words += [slots[word.buffer], word.offset_bytes]
         else:
             words.append(float_bits(word) if isinstance(word, float) else word)
-    assert len(words) == word_count(call.words)
     desc, bufs = np.array(words, "int64"), np.array(list(pointers.values()), "int64")
     function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(
         address_of(call, target)

@@ -12,7 +12,7 @@ import symc.ndarray as nd
 from symc.base import MXNetError
 from symc.context import cpu
 from symc.core.errors import FormatError
-from symc.ndarray.serialize import CSR, ROW_SPARSE, V1, V2, V3
+from symc.ndarray.serialize import CSR, ROW_SPARSE, V1, V2, V3, dumps
 from symc.ndarray.storage import ALIGNMENT
 
 LEGACY = Path(__file__).parent.parent / "data" / "legacy"
@@ -107,6 +107,14 @@ def test_save_takes_one_array_a_list_or_a_dict(tmp_path):
     for bad, error in (((nd.ones(1),), ValueError), (3, ValueError), ({1: nd.ones(1)}, TypeError), ([GRID], TypeError)):
         with pytest.raises(error):
             nd.save(path, bad)
+        with pytest.raises(error):
+            dumps(bad)
+
+
+@pytest.mark.parametrize("data", [nd.ones(2), [nd.ones(2), nd.zeros((1, 3))], {"a": nd.ones((2, 1))}, []])
+def test_dumps_gives_what_save_writes(tmp_path, data):
+    nd.save(tmp_path / "x.params", data)
+    assert dumps(data) == (tmp_path / "x.params").read_bytes()
 
 
 def test_bfloat16_is_read_as_float32():

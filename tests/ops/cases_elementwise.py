@@ -74,8 +74,9 @@ def _smooth_l1(x: np.ndarray, scalar: float = 1.0) -> np.ndarray:
 ORACLE = {
     **{name: getattr(np, name) for name in (
         "sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp expm1 log log1p log2 log10 sqrt "
-        "cbrt square abs sign negative floor ceil trunc fix zeros_like ones_like logical_not"
+        "cbrt square abs sign negative floor ceil trunc zeros_like ones_like logical_not"
     ).split()},
+    "fix": np.trunc,
     "reciprocal": lambda x: 1 / x,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "rcbrt": lambda x: 1 / np.cbrt(x),
