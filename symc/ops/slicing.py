@@ -247,6 +247,9 @@ class SliceChannel(Pieces):
 
     num_outputs: int = param(low=1, doc="how many pieces")
 
+    def result_names(self) -> tuple[str, ...]:
+        return tuple(f"output{k}" for k in range(self.num_outputs))
+
     def n_pieces(self) -> int:
         return self.num_outputs
 

@@ -13,7 +13,6 @@ from . import golden, replay, threads
 # Where symc is known to differ from MXNet, and why. The tests demand that a check that passes is taken out.
 KNOWN = {
     "elemwise_add.02": "grad_req add of both inputs: MXNet adds the first one's old content to the second as well",
-    "SliceChannel.02": "num_outputs=1: MXNet calls the output output0",
     "dag54": "MXNet's clip writes the gradient of its input also when grad_req is add",
 }
 
