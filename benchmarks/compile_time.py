@@ -18,11 +18,8 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SHAPES = {"mlp": (1, 512), "lenet": (1, 1, 28, 28)}
-IMAGE = (1, 3, 224, 224)
 PHASES = ("import", "model", "compile", "second call")
 
 
@@ -34,26 +31,15 @@ def child(name: str, started: float) -> None:
     marks.append(time.monotonic())
     import numpy as np
 
-    symbol, args, auxs = zoo_model(name)
-    data = np.random.default_rng(0).standard_normal(SHAPES.get(name, IMAGE), dtype=np.float32)
-    args["data"] = symc.nd.array(data)
+    model = symc.models.get(name).with_seed(0)
+    data = np.random.default_rng(0).standard_normal(model.shapes["data"], dtype=np.float32)
     marks.append(time.monotonic())
-    executor = symbol.bind(symc.cpu(), args=args, aux_states=auxs, grad_req="null")
+    executor = model.executor()
     executor(data=data)
     marks.append(time.monotonic())
     executor(data=data)
     marks.append(time.monotonic())
     print(json.dumps(dict(zip(PHASES, (end - start for start, end in pairwise(marks)), strict=True))))
-
-
-def zoo_model(name: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """(symbol, arguments, auxiliary states) of a network of symc's own zoo with its seeded weights."""
-    import symc
-
-    symbol, params = symc.models.get(name)
-    aux_names = set(symbol.list_auxiliary_states())
-    args = {key: value for key, value in params.items() if key not in aux_names}
-    return symbol, args, {key: params[key] for key in aux_names}
 
 
 def measure(name: str, cache: Path, n_threads: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ Graphs are values: a pass returns a new one.  Nodes are immutable and shared bet
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -60,7 +61,7 @@ class Value(NamedTuple):
     """One output of a node; values of one node and index are equal (nodes are compared by identity)."""
 
     node: Node
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # tuple has a method of that name
 
     def __str__(self) -> str:
         return f"%{self.node.name}" + (f":{self.index}" if self.index else "")
@@ -151,6 +152,11 @@ class Graph:
     def output_values(self) -> frozenset[Value]:
         return frozenset(o.value for o in self.outputs)
 
+    @cached_property
+    def _n_listed(self) -> Counter[Value]:
+        """How often a value is an output."""
+        return Counter(o.value for o in self.outputs)
+
     @property
     def inputs(self) -> Iterator[Node]:
         """Input nodes in order."""
@@ -158,7 +164,7 @@ class Graph:
 
     def n_uses(self, value: Value) -> int:
         """How often a value is read, being an output counted as one reading."""
-        return len(self.users.get(value, ())) + sum(o.value == value for o in self.outputs)
+        return len(self.users.get(value, ())) + self._n_listed[value]
 
     def shape(self, value: Value) -> FullShape:
         """The shape of a value, fully known."""

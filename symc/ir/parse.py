@@ -14,10 +14,11 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.dtypes import ITEM_SIZE
-from ..core.errors import FormatError, SymcError
-from ..core.op import Op, lookup
-from ..core.shapes import Shape
+from symc.core.dtypes import ITEM_SIZE
+from symc.core.errors import FormatError, SymcError
+from symc.core.op import Op, lookup
+from symc.core.shapes import Shape
+
 from .graph import Facts, Graph, Layout, Node, Output, Role, Value
 from .text import graph_text
 
@@ -76,11 +77,11 @@ class _Parser:
         self._expect(" ")
         if word in ROLES:
             name, reference = self._reference()
-            self._define(Node(None, name, (), word), reference)
+            self._define(Node(None, name, (), word), reference)  # type: ignore[arg-type]
         elif word in KINDS:
             name = self._name()
             self._expect(" = ")
-            self.outputs.append(Output(word, name, self._use()))
+            self.outputs.append(Output(word, name, self._use()))  # type: ignore[arg-type]
         else:
             raise self._error(f"{word!r} is neither a role ({', '.join(ROLES)}) nor an output ({', '.join(KINDS)})")
         self._end()

@@ -62,7 +62,8 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
         layout = _wanted(meaning, inputs, layouts, g)
         if meaning.kind == "product":
             operands = _streamed_operands(meaning)
-            inputs = [convert(v, channels_last(len(g.shape(v))), node) if k in operands else v for k, v in enumerate(inputs)]
+            wanted = [channels_last(len(g.shape(v))) for v in inputs]
+            inputs = [convert(v, wanted[k], node) if k in operands else v for k, v in enumerate(inputs)]
         elif meaning.kind == "view":
             inputs = [convert(inputs[0], row_major(len(g.shape(inputs[0]))), node), *inputs[1:]]
         elif meaning.kind == "map":

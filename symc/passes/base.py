@@ -45,8 +45,9 @@ class Pass:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         result = self.run(graph, context)
-        dropped = {f: {} for f in FACTS if f not in self.keeps | self.provides}
-        return result.with_facts(**dropped)
+        nothing: dict = {}
+        lost = {f: nothing for f in FACTS if f not in self.keeps | self.provides and getattr(result.facts, f)}
+        return result.with_facts(**lost) if lost else result
 
 
 def graph_pass(

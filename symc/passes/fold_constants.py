@@ -21,8 +21,7 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
     constant = constant_nodes(graph)
 
     def rule(g: GraphBuilder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
-        op = node.op
-        axis = op.scale_shift_axis if op is not None else None
+        axis = node.operator.scale_shift_axis
         if axis is None:
             return None
         old_producer = node.inputs[0].node
@@ -33,6 +32,6 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
             return None
         producer = inputs[0].node
         g.serving = producer
-        return producer.op.absorb_scale_shift(g, producer.inputs, inputs[1], inputs[2], axis)
+        return producer.operator.absorb_scale_shift(g, producer.inputs, inputs[1], inputs[2], axis)
 
     return rewrite(graph, rule)

@@ -36,7 +36,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
     refused: dict[Value, str] = {}  # values whose gradient an operator refuses, or that such a gradient flows into
     for k, output in enumerate(graph.outputs):
         node = output.value.node
-        if node in leads_to_wanted and (node.is_input or not node.op.is_loss):
+        if node in leads_to_wanted and (node.is_input or not node.operator.is_loss):
             head = g.input(
                 head_gradient_name(k), g.shape(output.value), g.dtype(output.value), role="head_gradient"
             )
@@ -46,16 +46,17 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
         if node.is_input or node not in leads_to_wanted:
             continue
         dy = [g.add(flowing[node[k]]) if node[k] in flowing else None for k in range(node.n_outputs)]
-        if all(d is None for d in dy) and not (node.op.is_loss and node in seeds):
+        if all(d is None for d in dy) and not (node.operator.is_loss and node in seeds):
             continue
         g.serving = node
         y = [node[k] for k in range(node.n_outputs)]
         inherited = next((refused[v] for v in y if v in refused), None)
-        for argument, v, dx in zip(node.op.input_names(), node.inputs, node.op.gradient(g, node.inputs, y, dy)):
+        gradients = node.operator.gradient(g, node.inputs, y, dy)
+        for argument, v, dx in zip(node.operator.input_names(), node.inputs, gradients):
             if v.node not in leads_to_wanted:
                 continue
-            if node.op.refuses_gradient(argument, context.grad_req.get(v.node.name, "write")):
-                refused[v] = f"{node.op.name} {node.name} gives no gradient for its argument {argument}"
+            if node.operator.refuses_gradient(argument, context.grad_req.get(v.node.name, "write")):
+                refused[v] = f"{node.operator.name} {node.name} gives no gradient for its argument {argument}"
                 dx = g.like(v, 0.0)
             if dx is None:
                 continue
@@ -63,7 +64,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
                 refused.setdefault(v, inherited)
             if g.shape(dx) != g.shape(v):
                 raise GradientError(
-                    f"gradient of {node.op.name} {node.name} for {v}: shape {mx_text(g.shape(dx))}, "
+                    f"gradient of {node.operator.name} {node.name} for {v}: shape {mx_text(g.shape(dx))}, "
                     f"expected {mx_text(g.shape(v))}"
                 )
             flowing.setdefault(v, []).append(dx)
@@ -96,10 +97,10 @@ def _updates(graph: Graph, g: GraphBuilder) -> list[Output]:
     """The new value of every auxiliary state that training changes."""
     found = []
     for node in graph.nodes:
-        if node.is_input or not graph.training or not node.op.aux:
+        if node.is_input or not graph.training or not node.operator.aux:
             continue
         g.serving = node
-        states = dict(zip(node.op.input_names(), node.inputs))
-        updates = node.op.update_aux(g, node.inputs, [node[k] for k in range(node.n_outputs)])
+        states = dict(zip(node.operator.input_names(), node.inputs))
+        updates = node.operator.update_aux(g, node.inputs, [node[k] for k in range(node.n_outputs)])
         found += [Output("update", states[name].node.name, value) for name, value in updates.items()]
     return found

@@ -71,7 +71,7 @@ class Lowerer:
         for source, target in copies:
             self._copy(source, target)
         # Phases run one after the other, whatever the order in which groups asked for packed operands and copies.
-        kernels = sorted(self.kernels, key=lambda k: PHASES.index(k.phase))  # type: ignore[arg-type]
+        kernels = sorted(self.kernels, key=lambda k: PHASES.index(k.phase))
         return KernelGraph(tuple(kernels), self.storages, self.views, heads, self.graph.training)
 
     # -- storage ------------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Lowerer:
                 members.setdefault(self.graph.facts.group[node], []).append(node)
         rank = {"prepare": 0, "forward": 1, "backward": 2}
         users: dict[int, set[int]] = {g: set() for g in members}
-        waiting = {g: 0 for g in members}
+        waiting = dict.fromkeys(members, 0)
         for g, nodes in members.items():
             for source in {s for n in nodes for v in n.inputs if (s := self._group_behind(v)) not in (None, g)}:
                 users[source].add(g)

@@ -37,4 +37,5 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
 
 def _is_parameter(graph: Graph, node: Node) -> bool:
     users = graph.users.get(node[0], ())
-    return bool(users) and all(u.operator.trained and u.operator.input_names()[k] in u.operator.trained for u, k in users)
+    ops = [(u.operator, k) for u, k in users]
+    return bool(ops) and all(op.trained and op.input_names()[k] in op.trained for op, k in ops)

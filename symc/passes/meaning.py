@@ -104,7 +104,8 @@ class Meaning:
             return False
         for index in self._loads.get(f"in{position}", ()):
             for k, component in enumerate(index):
-                if isinstance(component, Affine) and any(a in self.axes and a != self.axes[k] for a in component.axes()):
+                axes = component.axes() if isinstance(component, Affine) else ()
+                if any(a in self.axes and a != self.axes[k] for a in axes):
                     return False
         return True
 
@@ -130,12 +131,12 @@ def meaning_of(graph: Graph, node: Node) -> Meaning:
     outs = [node[k] for k in range(node.n_outputs)]
     first = {v: k for k, v in reversed(list(enumerate(node.inputs)))}
     return _meaning(
-        type(node.op),
+        type(node.operator),  # type: ignore[arg-type]
         node.operator,
         tuple([first[v] for v in node.inputs]),
-        tuple([shape[v] for v in node.inputs]),  # type: ignore[misc]
+        tuple([shape[v] for v in node.inputs]),
         tuple([dtype[v] for v in node.inputs]),
-        tuple([shape[v] for v in outs]),  # type: ignore[misc]
+        tuple([shape[v] for v in outs]),
         tuple([dtype[v] for v in outs]),
     )
 

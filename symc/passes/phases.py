@@ -20,7 +20,7 @@ def constant_nodes(graph: Graph, apart_from: frozenset[Node] = frozenset()) -> s
         if node.is_input:
             if node.role in ("parameter", "aux"):
                 found.add(node)
-        elif node not in apart_from and not node.op.is_random and all(v.node in found for v in node.inputs):
+        elif node not in apart_from and not node.operator.is_random and all(v.node in found for v in node.inputs):
             found.add(node)
     return found
 

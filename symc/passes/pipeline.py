@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from symc.core.config import setting
 from symc.core.errors import GraphError
@@ -66,6 +68,9 @@ PASSES: tuple[Pass, ...] = (
 _USER_PASSES: list[tuple[str, Pass]] = []
 
 
+Result = TypeVar("Result")
+
+
 @dataclass
 class Step:
     """What one pass did: its time and the result's text (only when it is being dumped)."""
@@ -82,7 +87,13 @@ class Trace:
 
     steps: list[Step] = field(default_factory=list)
 
-    def run(self, name: str, work: Callable, show: Callable[..., str] | None, count: Callable[..., int]):
+    def run(
+        self,
+        name: str,
+        work: Callable[[], Result],
+        show: Callable[[Result], str] | None,
+        count: Callable[[Result], int],
+    ) -> Result:
         """Times `work()`, keeps its printed result when SYMC_DUMP or SYMC_DEBUG=5 asks for it."""
         start = time.perf_counter()
         result = work()
@@ -108,7 +119,7 @@ def run_passes(graph: Graph, context: PassContext, trace: Trace) -> Graph:
         if not p.requires <= known:
             missing = ", ".join(sorted(p.requires - known))
             raise GraphError(f"pass {p.name} needs {missing}; run the pass that provides it first")
-        graph = trace.run(p.name, lambda p=p, g=graph: p(g, context), graph_text, lambda g: len(g.nodes))
+        graph = trace.run(p.name, partial(p, graph, context), graph_text, lambda g: len(g.nodes))
         known = (known & p.keeps) | p.provides
         if setting("SYMC_VERIFY"):
             verifier.verify(graph, p.name, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from symc.core.dtypes import compute_dtype
 from symc.ir.graph import Graph, Node, Value
@@ -24,20 +25,19 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, tuple[Va
     """
     found: dict[Value, tuple[Value, Offset]] = {}
     for node in graph.nodes:
-        if node not in graph.facts.group or not node.op.is_assembly:  # type: ignore[union-attr]
+        if node not in graph.facts.group or not node.operator.is_assembly:
             continue
         names = {f"in{k}": v for k, v in enumerate(node.inputs)}
         by_value = {v: n for n, v in names.items()}
-        t = define(
-            graph, node, lambda v, names=by_value: Tensor(names[v], graph.shape(v), compute_dtype(graph.dtype(v)))
-        )
+        ins = {v: Tensor(n, graph.shape(v), compute_dtype(graph.dtype(v))) for v, n in by_value.items()}
+        t = define(graph, node, ins.__getitem__)
         for region in t.regions.get(0, ()):
             corner = copied_box(region)
             if corner is None:
                 continue
             part = names[region.value.data[0]]
             if _qualifies(graph, when, node, part) and part not in found:
-                found[part] = (node[0], lambda whole, corner=corner: _distance(whole, corner))
+                found[part] = (node[0], partial(_distance, corner))
     return found
 
 
@@ -61,7 +61,7 @@ def copied_box(region: Region) -> tuple[int, ...] | None:
     return tuple(corner)
 
 
-def _distance(whole: Buffer, corner: tuple[int, ...]) -> int:
+def _distance(corner: tuple[int, ...], whole: Buffer) -> int:
     return sum(stride * start for stride, start in zip(whole.strides, corner))
 
 

@@ -7,12 +7,13 @@ storage's life (Pisarchyk and Lee, Efficient Memory Management for Deep Neural N
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.expr import Affine, Expr, walk
-from symc.loopir.kernel import Contraction, Store, buffer_of, loads_of
+from symc.loopir.kernel import Contraction, LoopKernel, Store, buffer_of, loads_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -67,6 +68,7 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
         for storage in {kernels.storage_of(b).name for b in kernel.writes}:
             n_writers[storage] = n_writers.get(storage, 0) + 1
     for k, kernel in enumerate(kernels.kernels):
+        reads: dict[str, list[Read]] | None = None
         for write in kernel.writes:
             target = kernels.storage_of(write)
             if target.place != "arena" or n_writers[target.name] != 1 or lives[target.name].first != k:
@@ -78,7 +80,8 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
                 if source.name in taken_over:
                     continue
                 if lives[source.name].last == k and lives[source.name] is not lives[target.name]:
-                    if is_in_place_legal(kernels, kernel, read, write):
+                    reads = reads_of(kernel.kernel) if reads is None else reads
+                    if is_in_place_legal(kernels, kernel, read, write, reads):
                         merged, taken = lives[source.name], lives[target.name]
                         merged.names += taken.names
                         merged.last = taken.last
@@ -90,8 +93,34 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
     return shared
 
 
-def is_in_place_legal(kernels: KernelGraph, kernel: KernelNode, read: str, write: str) -> bool:
-    """Whether `write` may take the memory of `read`: every load of the one is at exactly the store's index of the other.
+class Read(NamedTuple):
+    """One load in a kernel: by which store, at which index, and whether inside a reduction."""
+
+    store: int
+    at: tuple[Affine | Expr, ...]
+    is_reduced: bool
+
+
+def reads_of(kernel: LoopKernel) -> dict[str, list[Read]]:
+    """Every load of a kernel's stores, by buffer."""
+    found: dict[str, list[Read]] = {}
+    for k, store in enumerate(kernel.stores):
+        loads: list[Expr] = []
+        reduced: set[Expr] = set()
+        for e in walk(store.value):
+            if e.op == "load":
+                loads.append(e)
+            elif e.op == "reduce":
+                reduced.update(loads_of(e))
+        for e in loads:
+            found.setdefault(e.data[0], []).append(Read(k, e.data[1], e in reduced))
+    return found
+
+
+def is_in_place_legal(
+    kernels: KernelGraph, kernel: KernelNode, read: str, write: str, reads: dict[str, list[Read]]
+) -> bool:
+    """Whether `write` may take the memory of `read`: each load of the one is at exactly the store's index of the other.
 
     A kernel may run its stores one after the other, so no store after the overwriting one may read what it overwrites.
     """
@@ -106,21 +135,10 @@ def is_in_place_legal(kernels: KernelGraph, kernel: KernelNode, read: str, write
     stores = kernel.kernel.stores
     if any(s.axes != stores[0].axes or s.mode != "set" for s in stores):
         return False
-    if len(stores) > 1 and any(e.op == "reduce" for s in stores for e in walk(s.value)):
-        return False  # stores with reductions may run one after the other
-    at, own = next((k, s.index) for k, s in enumerate(stores) if s.buffer == write)
-    if any(e.data[0] == read for s in stores[at + 1 :] for e in loads_of(s.value)):
-        return False
-    return all(_reads_only_at(s, read, own) for s in stores[: at + 1])
-
-
-def _reads_only_at(store: Store, buffer: str, index: tuple[Affine | Expr, ...]) -> bool:
-    for e in walk(store.value):
-        if e.op == "reduce" and any(i.op == "load" and i.data[0] == buffer for i in walk(e)):
-            return False
-        if e.op == "load" and e.data[0] == buffer and not _equal_index(e.data[1], index, store):
-            return False
-    return True
+    at, own = next((k, s) for k, s in enumerate(stores) if s.buffer == write)
+    return all(
+        r.store <= at and not r.is_reduced and _equal_index(r.at, own.index, own) for r in reads.get(read, ())
+    )
 
 
 def _equal_index(a: tuple[Affine | Expr, ...], b: tuple[Affine | Expr, ...], store: Store) -> bool:
@@ -135,21 +153,21 @@ def _equal_index(a: tuple[Affine | Expr, ...], b: tuple[Affine | Expr, ...], sto
 
 def place(spans: list[Life]) -> tuple[list[int], int]:
     """Byte offsets, one a span, so that spans alive together never overlap; and the total size."""
-    n = len(spans)
-    first = np.array([s.first for s in spans], dtype=np.int64)
-    last = np.array([s.last for s in spans], dtype=np.int64)
-    size = np.array([aligned(s.size_bytes) for s in spans], dtype=np.int64)
-    offset = np.full(n, -1, dtype=np.int64)
-    for k in sorted(range(n), key=lambda k: (-size[k], first[k])):
-        clash = np.flatnonzero((offset >= 0) & (first <= last[k]) & (last >= first[k]))
-        clash = clash[np.argsort(offset[clash], kind="stable")]
-        here = 0
-        for c in clash:
-            if offset[c] - here >= size[k]:
-                break
-            here = max(here, int(offset[c] + size[c]))
-        offset[k] = here
-    return [int(o) for o in offset], int((offset + size).max(initial=0))
+    sizes = [aligned(s.size_bytes) for s in spans]
+    offsets = [0] * len(spans)
+    # What is placed, by offset: first and last kernel, start and end in bytes.
+    placed = np.zeros((4, len(spans)), dtype=np.int64)
+    for n, k in enumerate(sorted(range(len(spans)), key=lambda k: (-sizes[k], spans[k].first))):
+        first, last, starts, ends = placed[:, :n]
+        alive = np.flatnonzero((first <= spans[k].last) & (last >= spans[k].first))
+        free_from = np.maximum.accumulate(np.concatenate(([0], ends[alive])))
+        fits = starts[alive] - free_from[:-1] >= sizes[k]
+        gap = int(fits.argmax()) if fits.any() else len(alive)
+        here = offsets[k] = int(free_from[gap])
+        at = int(np.searchsorted(starts, here, side="right"))
+        placed[:, at + 1 : n + 1] = placed[:, at:n].copy()
+        placed[:, at] = spans[k].first, spans[k].last, here, here + sizes[k]
+    return offsets, int(placed[3].max(initial=0))
 
 
 def lower_bound(spans: list[Life]) -> int:

@@ -24,7 +24,9 @@ def context(grad_req: Mapping[str, str] | None = None) -> PassContext:
     return PassContext(PlainBackend(), grad_req or {})
 
 
-def changes(p: Pass, before: str, after: str, grad_req: Mapping[str, str] | None = None, is_idempotent: bool = True) -> Graph:
+def changes(
+    p: Pass, before: str, after: str, grad_req: Mapping[str, str] | None = None, is_idempotent: bool = True
+) -> Graph:
     """Checks what a pass makes of a graph, that it leaves the graph alone, and that a second run changes nothing."""
     graph = graph_of(before)
     was = graph_text(graph)

@@ -217,9 +217,9 @@ class Maker:
     def pool(self) -> None:
         a = self.value(3, 4)
         kernel = tuple(self.integer(1, min(3, n)) for n in self.g.shape(a)[2:])
-        params = dict(
-            kernel=kernel, stride=tuple(self.integer(1, 2) for _ in kernel), pad=tuple(self.integer(0, k // 2) for k in kernel)
-        )
+        stride = tuple(self.integer(1, 2) for _ in kernel)
+        pad = tuple(self.integer(0, k // 2) for k in kernel)
+        params = dict(kernel=kernel, stride=stride, pad=pad)
         kinds = ["avg", "sum", *([] if self.is_smooth else ["max"])]
         self.apply("Pooling", a, pool_type=self.one_of(kinds), global_pool=self.flag(), **params)
 
@@ -252,8 +252,8 @@ class Maker:
         return self.apply(name, a)
 
     FAMILIES = (
-        unary, unary, scalar, binary, binary, broadcast, add_n, reduce, move, move, slice, split, concat, stack, dense, dot,
-        batch_dot, convolution, convolution, pool, batch_norm, softmax, layer_norm, loss,
+        unary, unary, scalar, binary, binary, broadcast, add_n, reduce, move, move, slice, split, concat, stack, dense,
+        dot, batch_dot, convolution, convolution, pool, batch_norm, softmax, layer_norm, loss,
     )  # fmt: skip
 
 
@@ -268,13 +268,13 @@ def examples(draw, training: bool | None = None, is_smooth: bool = False, n_node
     m.values.append(m.input(m.shape()))
     for _ in range(draw(st.integers(1, n_nodes))):
         m.one_of(Maker.FAMILIES)(m)
-    heads = draw(st.lists(st.sampled_from(m.values), max_size=2)) + [m.values[-1]]
+    heads = [*draw(st.lists(st.sampled_from(m.values), max_size=2)), m.values[-1]]
     graph = finish(m.g, [Output("head", f"head{k}", v) for k, v in enumerate(heads)])
-    random = np.random.RandomState(draw(st.integers(0, 2**16)))  # noqa: NPY002
+    random = np.random.RandomState(draw(st.integers(0, 2**16)))
     feeds = {}
     for node in graph.inputs:
-        array = random.uniform(0.5, 1.5, graph.shape(node[0])) if node.role == "aux" else random.randn(*graph.shape(node[0]))
-        feeds[node.name] = array.astype(DTYPE)
+        shape = graph.shape(node[0])
+        feeds[node.name] = random.uniform(0.5, 1.5, shape) if node.role == "aux" else random.randn(*shape)
     reqs = st.sampled_from(["write", "write", "add", "null"])
     arguments = [n.name for n in graph.inputs if n.role != "aux"]
     grad_req = {name: draw(reqs) for name in arguments} if training else {}

@@ -38,7 +38,10 @@ class PackingBackend(PlainBackend):
         return packing_of(contraction, dtype, self.panel_columns)
 
 
-def simulate(kernels: KernelGraph, arrays: dict[tuple[str, str], np.ndarray], phases=("prepare", "forward", "backward")):
+Arrays = dict[tuple[str, str], np.ndarray]
+
+
+def simulate(kernels: KernelGraph, arrays: Arrays, phases=("prepare", "forward", "backward")) -> Arrays:
     """Executes the kernels, phase by phase, over `arrays` ((place, key) -> array), which outputs are added to."""
     arena = np.full((kernels.arena.size_bytes if kernels.arena else 0) + 64, POISON, np.uint8)
     memory: dict[str, np.ndarray] = {}

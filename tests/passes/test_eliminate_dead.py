@@ -49,5 +49,5 @@ def test_a_graph_without_dead_nodes_is_returned_itself():
 
 def test_an_output_nothing_computes_is_an_error():
     graph = Graph((), (Output("head", "y", Node(None, "x")[0]),))
-    with pytest.raises(GraphError, match="^after eliminate_dead: output y is not computed by the graph$"):
+    with pytest.raises(GraphError, match=r"^after eliminate_dead: output y is not computed by the graph$"):
         verify(graph, "eliminate_dead", frozenset())

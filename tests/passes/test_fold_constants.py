@@ -61,5 +61,5 @@ def test_an_operator_without_scale_and_shift_is_left_alone():
 
 def test_missing_facts_are_found_out():
     graph = graph_of(LAYER.format(role="parameter").replace("%t: float32[4]", "%t"))
-    with pytest.raises(GraphError, match="^after fold_constants: shape or dtype of %t is not known: None None$"):
+    with pytest.raises(GraphError, match=r"^after fold_constants: shape or dtype of %t is not known: None None$"):
         verify(fold_constants(graph, context()), "fold_constants")

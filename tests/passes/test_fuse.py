@@ -148,16 +148,16 @@ def chain(op: str, n: int, shapes: tuple[str, str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "op, shapes, most", [("sin", ("3", "3"), MAX_NODES), ("square", ("3", "3"), MAX_NODES), ("transpose", ("2, 3", "3, 2"), MAX_NODES)]
+    "op, shapes", [("sin", ("3", "3")), ("square", ("3", "3")), ("transpose", ("2, 3", "3, 2"))]
 )
-def test_kernels_are_bounded(op, shapes, most):
+def test_kernels_are_bounded(op, shapes):
     found = [len(names.split()) for names in groups(chain(op, 200, shapes))]
-    assert sum(found) == 200 and max(found) <= min(most, MAX_OPERATIONS)
+    assert sum(found) == 200 and max(found) <= min(MAX_NODES, MAX_OPERATIONS)
 
 
 def test_a_missing_group_is_an_error():
     graph = graph_of("argument %x: float32[2]\n%y = exp(%x): float32[2]\nhead y = %y")
-    with pytest.raises(GraphError, match="^after mine: exp y belongs to no group$"):
+    with pytest.raises(GraphError, match=r"^after mine: exp y belongs to no group$"):
         verify(graph, "mine", frozenset(("shape", "dtype", "group")))
 
 

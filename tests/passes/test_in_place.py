@@ -41,7 +41,8 @@ def results(kernels: KernelGraph) -> dict[str, np.ndarray]:
 
 def test_a_later_store_that_reads_the_operand_forbids_it():
     """b overwrites a before c reads it; c, stored last, may take a's place."""
-    p = program({"a": read("x") * 2.0}, {"b": read("a") + 1.0, "c": read("a") * read("a")}, {"y": read("b") + read("c")})
+    a, b, c = read("x") * 2.0, read("a") + 1.0, read("a") * read("a")
+    p = program({"a": a}, {"b": b, "c": c}, {"y": read("b") + read("c")})
     planned = plan_memory(p)
     assert planned.arena.in_place == {"c": "a"}
     x = np.linspace(1, 2, 16, dtype=np.float32)

@@ -85,7 +85,8 @@ def test_an_epilogue_runs_on_the_finished_sums():
                  head head:y: float32 x 8  0
 
         forward: a + c   (fused)
-          contraction forward batch=2 channels=3->4 groups=1 in=() out=() kernel=() stride=() dilate=() pad=() lhs=x.buf rhs=w.buf
+          contraction forward batch=2 channels=3->4 groups=1 in=() out=() kernel=() stride=() dilate=() pad=() \
+lhs=x.buf rhs=w.buf
             x.buf: float32[2, 3] strides (3, 1)
             w.buf: float32[4, 3] strides (3, 1)
             b.buf: float32[4] strides (1,)
@@ -230,5 +231,6 @@ def test_packed_operands_of_one_name_are_not_mixed_up():
 
 
 def test_a_kernel_that_leaves_its_buffer_is_an_error():
-    with pytest.raises(GraphError, match=r"^x\.buf: index i0 \+ 1 spans 1\.\.3 of extent 3 in: for i0<3: y\.buf\[i0\] = "):
+    text = r"^x\.buf: index i0 \+ 1 spans 1\.\.3 of extent 3 in: for i0<3: y\.buf\[i0\] = "
+    with pytest.raises(GraphError, match=text):
         lowered("argument %x: float32[3]\n%y = _test_out_of_bounds(%x): float32[3]\nhead y = %y")

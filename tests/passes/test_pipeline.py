@@ -49,7 +49,8 @@ def test_the_list_keeps_every_contract():
 def test_every_pass_says_what_it_changes():
     for p in PASSES:
         assert p.run.__doc__ and p.run.__name__ == p.name
-        assert p.name.startswith("infer") or ("before:" in p.run.__doc__ and "after:" in p.run.__doc__), p.name
+        shows = "before:" in p.run.__doc__ and "after:" in p.run.__doc__
+        assert shows or p.name.startswith("infer"), p.name
 
 
 def test_steps_are_traced():
@@ -66,13 +67,13 @@ def test_steps_are_kept_as_text_when_dumping(monkeypatch, tmp_path):
     assert trace.steps[-1].text == graph_text(result)
 
 
-# -- contracts ----------------------------------------------------------------------------------------------------------
+# -- contracts ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("p", [p for p in PASSES if p.requires], ids=lambda p: p.name)
 def test_a_required_fact_must_be_provided(p, monkeypatch):
     missing = ", ".join(sorted(p.requires))
-    with pytest.raises(GraphError, match=f"^pass {p.name} needs {missing}; run the pass that provides it first$"):
+    with pytest.raises(GraphError, match=rf"^pass {p.name} needs {missing}; run the pass that provides it first$"):
         run(p, monkeypatch=monkeypatch)
 
 
@@ -83,7 +84,7 @@ def test_a_fact_that_is_not_kept_is_gone(monkeypatch):
 
     infer = [named("infer_shape"), named("infer_dtype")]
     assert run(*infer, forget, monkeypatch=monkeypatch).facts.shape == {}
-    with pytest.raises(GraphError, match="^pass simplify needs shape; run the pass that provides it first$"):
+    with pytest.raises(GraphError, match=r"^pass simplify needs shape; run the pass that provides it first$"):
         run(*infer, forget, named("simplify"), monkeypatch=monkeypatch)
 
 
@@ -97,7 +98,7 @@ def test_a_fact_that_is_promised_must_be_there(fact, text, monkeypatch):
         return graph.with_facts(**{fact: {}})
 
     broken = Pass("promise", promise, frozenset(), frozenset([fact]), frozenset(FACTS))
-    with pytest.raises(GraphError, match=f"^after promise: {text}"):
+    with pytest.raises(GraphError, match=rf"^after promise: {text}"):
         run(named("infer_shape"), named("infer_dtype"), broken, monkeypatch=monkeypatch)
 
 
@@ -107,13 +108,13 @@ def test_every_pass_is_verified(monkeypatch):
         return graph.with_facts(shape={**graph.facts.shape, graph.outputs[0].value: (7, 7)})
 
     passes = [named("infer_shape"), named("infer_dtype"), break_it]
-    with pytest.raises(GraphError, match="^after break_it: facts of relu z do not hold: "):
+    with pytest.raises(GraphError, match=r"^after break_it: facts of relu z do not hold: "):
         run(*passes, monkeypatch=monkeypatch)
     monkeypatch.setenv("SYMC_VERIFY", "0")
     run(*passes, monkeypatch=monkeypatch)
 
 
-# -- passes of users ----------------------------------------------------------------------------------------------------
+# -- passes of users ------------------------------------------------------------------------------------------------
 
 
 @graph_pass()
@@ -151,12 +152,12 @@ def test_users_passes_keep_their_order():
     register_pass(relu_to_tanh, before="fuse")
     register_pass(named("eliminate_dead"), before="fuse")
     trace = Trace()
-    with pytest.raises(GraphError, match="^pass fuse needs"):
+    with pytest.raises(GraphError, match=r"^pass fuse needs"):
         # eliminate_dead keeps all; relu_to_tanh drops the layout that fuse needs
         run_passes(graph_of(TEXT), context(), trace)
     assert [s.name for s in trace.steps][-2:] == ["relu_to_tanh", "eliminate_dead"]
 
 
 def test_an_unknown_place_is_an_error():
-    with pytest.raises(GraphError, match="^no pass 'nowhere'; there are eliminate_dead, mark_parameters, infer_shape,"):
+    with pytest.raises(GraphError, match=r"^no pass 'nowhere'; there are eliminate_dead, mark_parameters, "):
         register_pass(relu_to_tanh, before="nowhere")

@@ -1,0 +1,79 @@
+"""Compile time grows with the graph, not with its square."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from symc.ir.builder import GraphBuilder, finish
+from symc.ir.graph import Graph, Output, Value
+from symc.passes.pipeline import Trace, lower_graph
+
+from .golden import context
+
+
+def graph(g: GraphBuilder, *values: Value) -> Graph:
+    return finish(g, [Output("head", f"y{k}", v) for k, v in enumerate(values)])
+
+
+def chain(n: int) -> Graph:
+    g = GraphBuilder()
+    v = g.input("x", (4, 6), "float32")
+    for _ in range(n):
+        v = g("sin", v)
+    return graph(g, v)
+
+
+def moves(n: int) -> Graph:
+    g = GraphBuilder()
+    v = g.input("x", (4, 6), "float32")
+    for _ in range(n // 2):
+        v = g("reverse", g("transpose", v), axis=(0,))
+    return graph(g, v)
+
+
+def diamonds(n: int) -> Graph:
+    g = GraphBuilder()
+    v = g.input("x", (4, 6), "float32")
+    for _ in range(n // 3):
+        v = g("elemwise_add", g("sin", v), g("exp", v))
+    return graph(g, v)
+
+
+def wide(n: int) -> Graph:
+    g = GraphBuilder()
+    x = g.input("x", (4, 6), "float32")
+    parts = [g("_plus_scalar", x, scalar=float(k + 2)) for k in range(n)]
+    return graph(g, g("Concat", *parts, num_args=n, dim=1))
+
+
+def heads(n: int) -> Graph:
+    g = GraphBuilder()
+    x = g.input("x", (4, 6), "float32")
+    return graph(g, *(g("softmax", g("_plus_scalar", x, scalar=float(k + 2))) for k in range(n // 2)))
+
+
+def layers(n: int) -> Graph:
+    g = GraphBuilder()
+    v = g.input("x", (4, 6), "float32")
+    for k in range(n // 2):
+        w, b = g.input(f"w{k}", (6, 6), "float32"), g.input(f"b{k}", (6,), "float32")
+        v = g("relu", g("FullyConnected", v, w, b, num_hidden=6))
+    return graph(g, v)
+
+
+def compile_time_s(made: Graph) -> float:
+    """CPU seconds from graph to planned kernels, gradients included: the better of two runs."""
+    times = []
+    for _ in range(2):
+        start = time.process_time()
+        lower_graph(made, context({n.name: "write" for n in made.inputs}), Trace())
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("build", [chain, moves, diamonds, wide, heads, layers], ids=lambda f: f.__name__)
+def test_four_times_the_nodes_take_about_four_times_as_long(build):
+    small, large = compile_time_s(build(300)), compile_time_s(build(1200))
+    assert large < 9 * small, f"300 nodes: {small:.3f} s, 1200 nodes: {large:.3f} s"
