@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready
-from .report import Report, progress
+from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready, threads_of
+from .report import Report, progress, writing
 
 if TYPE_CHECKING:
     from symc.executor import Executor
@@ -42,7 +42,7 @@ def execute(args: argparse.Namespace) -> Report:
     from symc.runtime.native import thread_count
     from symc.runtime.table import time_text
 
-    n_threads = thread_count(args.threads)
+    n_threads = thread_count(threads_of(args))
     opened = ready(open_model(args))
     inputs = opened.model.sample_inputs()
     with progress("compiling"):
@@ -55,7 +55,8 @@ def execute(args: argparse.Namespace) -> Report:
         times_s = measure(executor, inputs, args.runs)
         profile = executor.profile(n_runs=PROFILE_RUNS)
     if args.trace:
-        profile.chrome_trace(args.trace)
+        with writing(args.trace):
+            profile.chrome_trace(args.trace)
     p10_s, median_s, p90_s = np.percentile(times_s, (10, 50, 90)).tolist()
     batch = next(iter(opened.model.shapes.values()), (1,))[0]
     data = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from symc.core.errors import SymcError
+
 from .report import Report
 
 EXAMPLES = ("symc cache info", "symc cache clear")
@@ -23,6 +25,8 @@ def execute(args: argparse.Namespace) -> Report:
     if args.action == "clear":
         kernel_cache().clear()
     info = kernel_cache().info()
+    if args.action == "clear" and info.n_entries:
+        raise SymcError(f"{info.directory}: {info.n_entries} of {before.n_entries} kernels could not be removed")
     removed = before.n_entries - info.n_entries
     data = {
         "directory": None if info.directory is None else str(info.directory),

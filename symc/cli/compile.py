@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import time
 from pathlib import Path
+
+from symc.core.errors import SymcError
 
 from .opening import add_model_arguments, open_model, ready
 from .report import Report, progress
@@ -30,6 +34,9 @@ def execute(args: argparse.Namespace) -> Report:
     start = time.perf_counter()
     model = ready(open_model(args)).model
     path = Path(args.output or f"{model.name}.symc")
+    if path.is_dir() or not path.parent.is_dir():  # said before the long work
+        reason = errno.EISDIR if path.is_dir() else errno.ENOENT
+        raise SymcError(f"writing {path}: {os.strerror(reason)}")
     with progress(f"compiling {model.name}"):
         made = artifact.save(
             path, model.symbol, model.arg_params, model.aux_params, model.shapes, args.key, name=model.name

@@ -47,6 +47,8 @@ def execute(args: argparse.Namespace) -> Report:
     if unknown:
         hint = f"give --shape {unknown[0]}=N,C,H,W to see shapes, work and memory"
         return Report(data, f"{_text(opened, data)}\n\n{hint}")
+    if opened.weights is not None and opened.seed is None:
+        model.check_params()
     with progress("planning"):
         kernels = plan(model)
     memory = MemoryReport.of_kernels(kernels)

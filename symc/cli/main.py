@@ -11,9 +11,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from symc.core.config import setting
+from symc.core.config import SETTINGS, setting
 from symc.core.errors import ArgumentError, SymcError
 
 from .report import Report, UsageError
@@ -44,56 +44,82 @@ environment: SYMC_DEBUG=1..5 tells more (1 and up: tracebacks), SYMC_NUM_THREADS
 example: symc run resnet-18"""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses bad arguments with the one-line error of every other fault, not with the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; nothing but SystemExit of argparse leaves it."""
+    """Runs one command and returns its exit code; nothing but SystemExit of --help leaves it."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = _command(sys.argv[1:] if arguments is None else list(arguments))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: the caller closed it
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes stdout once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return BROKEN_PIPE
+    except OSError as error:
+        print(f"symc: writing the output: {error.strerror or error}", file=sys.stderr)
+        _discard_output()
+        return FAULT
+
+
+def _discard_output() -> None:
+    """The interpreter flushes stdout once more when it ends: what is left in it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _command(words: list[str]) -> int:
-    parser = _parser(next((w for w in words if not w.startswith("-")), None))
-    args = parser.parse_args(words)
-    if args.version:
-        from symc.artifact import versions
-
-        print(", ".join(f"{package} {version}" for package, version in versions().items()))
-        return 0
-    if args.verb is None:
-        parser.error("which verb?")
-    return _run(args, _wants_traceback(parser))
-
-
-def _wants_traceback(parser: argparse.ArgumentParser) -> bool:
+    """The command's output is written here, so an OSError that leaves this function is that of stdout."""
+    verb = next((w for w in words if not w.startswith("-")), None)
+    as_json, shows_traceback = "--json" in words, False
     try:
-        return setting("SYMC_DEBUG") >= 1
-    except ArgumentError as error:
-        parser.error(str(error))
-
-
-def _run(args: argparse.Namespace, wants_traceback: bool) -> int:
-    try:
-        report: Report = args.execute(args)
-    except BrokenPipeError:
-        raise
+        shows_traceback = _settings()["SYMC_DEBUG"] >= 1
+        args = _arguments(words, verb)
+        as_json = as_json or args.json
+        report: Report = _versions() if args.version else args.execute(args)
     except Exception as error:
-        if wants_traceback:
+        if shows_traceback:
             traceback.print_exception(error, file=sys.stderr)
-        return _failed(args, error)
-    print(json.dumps(_finite(report.data), indent=1) if args.json else report.text)
+        return _failed(f"symc {verb}" if verb in VERBS else "symc", error, as_json)
+    print(json.dumps(_finite(report.data), indent=1) if as_json else report.text)
     return report.exit_code
 
 
-def _failed(args: argparse.Namespace, error: Exception) -> int:
+def _settings() -> dict[str, Any]:
+    """All SYMC_* variables; raises UsageError for one that cannot be read."""
+    try:
+        return {name: setting(name) for name in SETTINGS}
+    except ArgumentError as error:
+        raise UsageError(str(error)) from None
+
+
+def _arguments(words: list[str], verb: str | None) -> argparse.Namespace:
+    parser = _parser(verb)
+    args, unknown = parser.parse_known_args(words)
+    prog = f"symc {verb}" if verb in VERBS else "symc"
+    if unknown:
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see {prog} --help")
+    if args.verb is None and not args.version:
+        parser.error("which verb?")
+    return args
+
+
+def _versions() -> Report:
+    from symc.artifact import versions
+
+    found = versions()
+    return Report(found, ", ".join(f"{package} {version}" for package, version in found.items()))
+
+
+def _failed(who: str, error: Exception, as_json: bool) -> int:
     """Says what went wrong; an exception that is not symc's own is a defect, and is called one."""
     code = USAGE if isinstance(error, UsageError) else FAULT
     if isinstance(error, SymcError):
@@ -104,8 +130,8 @@ def _failed(args: argparse.Namespace, error: Exception) -> int:
         message = f"{error.filename or 'input or output'}: {error.strerror or error}"
     else:
         message = f"internal error, {type(error).__name__}: {error}; SYMC_DEBUG=1 shows where"
-    print(f"symc {args.verb}: {message}", file=sys.stderr)
-    if args.json:
+    print(f"{who}: {message}", file=sys.stderr)
+    if as_json:
         print(json.dumps({"error": {"type": type(error).__name__, "message": message, "exit_code": code}}, indent=1))
     return code
 
@@ -128,8 +154,9 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser of all verbs; only the chosen one is imported (symc --help takes no longer than Python itself)."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("symc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    parser = _Parser("symc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.add_argument("--version", action="store_true", help="print the versions of symc and of what it stands on")
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # beside --version, or before the verb
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for name, text in VERBS.items():
         if name != chosen:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from symc.core.errors import FormatError
-from symc.core.shapes import FullShape
+from symc.core.shapes import FullShape, size_of
 
 from .report import UsageError, progress
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from symc.models import Model
     from symc.ndarray import NDArray
     from symc.symbol import Symbol
+
+MAX_INPUT_SIZE = 1 << 40  # elements; what no machine holds is refused before anything reckons with it
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N,C,H,W",
         help="shape of an input; repeatable",
     )
-    group.add_argument(
-        "--batch", type=positive, metavar="N", help="first extent of every input"
-    )
+    group.add_argument("--batch", type=positive, metavar="N", help="first extent of every input")
     group.add_argument(
         "--seed",
         type=count,
@@ -86,6 +86,8 @@ def open_model(args: argparse.Namespace, array_shapes: Mapping[str, FullShape] |
 
     shapes = {**(array_shapes or {}), **dict(args.shape)}
     path = Path(args.model)
+    if getattr(args, "key", None):
+        require_file(Path(args.key))
     if args.seed is not None and (args.params or args.epoch is not None):
         raise UsageError("--seed draws random weights: leave out either it or --params and --epoch")
     with progress(f"reading {args.model}"):
@@ -124,7 +126,7 @@ def ready(opened: Opened) -> Opened:
 def _artifact(args: argparse.Namespace, path: Path) -> Opened:
     from symc.artifact import load
 
-    _require_file(path)
+    require_file(path)
     if args.params or args.epoch is not None or args.seed is not None:
         raise UsageError(f"{path} holds its own weights: leave out --params, --epoch and --seed")
     artifact = load(path, getattr(args, "trust", False), getattr(args, "key", None))
@@ -136,7 +138,7 @@ def _built_in(args: argparse.Namespace) -> Opened:
 
     model = get(args.model)
     if args.params:
-        _require_file(Path(args.params))
+        require_file(Path(args.params))
         return Opened(model.with_params(*read_params(Path(args.params), model.symbol)), args.params)
     seed = args.seed or 0
     return Opened(model, f"random, seed {seed}", seed)
@@ -146,17 +148,18 @@ def _files(args: argparse.Namespace, symbol_path: Path, params_path: str | Path 
     from symc.models import Model
     from symc.symbol import load
 
-    _require_file(symbol_path)
+    require_file(symbol_path)
     symbol = load(str(symbol_path))
     name = symbol_path.name.removesuffix(".json").removesuffix("-symbol")
     model = Model(name, symbol, {})
     if params_path is not None:
-        _require_file(Path(params_path))
+        require_file(Path(params_path))
         return Opened(model.with_params(*read_params(Path(params_path), symbol)), str(params_path))
     return Opened(model, None if args.seed is None else f"random, seed {args.seed}", args.seed)
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """Raises UsageError when there is no such file."""
     if not path.exists():
         raise UsageError(f"{path} does not exist")
 
@@ -201,6 +204,9 @@ def _shaped(opened: Opened, given: Mapping[str, FullShape], batch: int | None) -
     shapes = {**model.declared_shapes(), **model.shapes, **given}
     if batch is not None:
         shapes = {n: (batch, *s[1:]) for n, s in shapes.items()}
+    for name, shape in shapes.items():
+        if size_of(shape) > MAX_INPUT_SIZE:
+            raise UsageError(f"{model.name}: input {name} {shape} is too large, expected at most 2**40 elements")
     inferred = dict(zip(arguments, model.symbol.infer_shape_partial(**shapes)[0]))
     shapes |= {n: inferred[n] for n in model.inputs() if n not in shapes and inferred[n] and 0 not in inferred[n]}
     return replace(opened, model=model.with_shapes(shapes))
@@ -215,6 +221,15 @@ def _shape(text: str) -> tuple[str, FullShape]:
     if not name or not shape or min(shape) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected NAME=N,C,H,W with positive extents")
     return name, shape
+
+
+def threads_of(args: argparse.Namespace) -> int | None:
+    """The number of --threads; raises UsageError for one that the runner does not take."""
+    from symc.codegen.cpu.runner_abi import MAX_THREADS
+
+    if args.threads is not None and args.threads > MAX_THREADS:
+        raise UsageError(f"--threads {args.threads}: expected 1 to {MAX_THREADS}")
+    return args.threads  # type: ignore[no-any-return]
 
 
 def count(text: str) -> int:

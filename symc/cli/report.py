@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from symc.core.errors import SymcError
@@ -25,9 +26,18 @@ class UsageError(SymcError):
 
 
 @contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Names the file in the error of a write that fails (a full disk's error names none)."""
+    try:
+        yield
+    except OSError as error:
+        raise SymcError(f"writing {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
 def progress(what: str) -> Iterator[None]:
     """Shows on a terminal what is being done, and nothing anywhere else."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     print(f"\r\x1b[K{what} ...", end="", file=sys.stderr, flush=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from symc.core.errors import ArgumentError, FormatError
 
-from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready
-from .report import Report, UsageError, progress
+from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready, threads_of
+from .report import Report, UsageError, progress, writing
 
 if TYPE_CHECKING:
     from symc.models import Model
@@ -43,13 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Report:
     """Runs the model once."""
+    n_threads = threads_of(args)
     given = read_inputs(args.input)
     opened = ready(open_model(args, {n: a.shape for n, a in given.items()}))
     inputs = complete(opened.model, given, args.input_seed)
     with progress("compiling"):
         executor = opened.executor()
-        if args.threads is not None:
-            executor.set_num_threads(args.threads)
+        if n_threads is not None:
+            executor.set_num_threads(n_threads)
         outputs = [o.asnumpy() for o in executor(**inputs)]
     names = opened.model.symbol.list_outputs()
     saved = save_outputs(Path(args.save), names, outputs) if args.save else []
@@ -69,23 +70,35 @@ def execute(args: argparse.Namespace) -> Report:
 
 
 def read_inputs(options: list[str]) -> dict[str, np.ndarray]:
-    """Arrays by input name; raises UsageError for a malformed option, FormatError for a file that is no array."""
+    """Arrays by input name.
+
+    Raises UsageError for a malformed option, FormatError for a file that is no array, ArgumentError for an array of
+    something else than numbers.
+    """
     found: dict[str, np.ndarray] = {}
     for option in options:
         name, equals, file = option.rpartition("=")
         path = Path(file)
-        if not path.exists():
-            raise UsageError(f"--input {option}: {path} does not exist")
-        if not equals and path.suffix != ".npz":
+        if not file or (not equals and path.suffix != ".npz"):
             raise UsageError(
                 f"--input {option}: expected NAME=FILE.npy, or FILE.npz whose arrays have the inputs' names"
             )
+        if not path.exists():
+            raise UsageError(f"--input {option}: {path} does not exist")
         try:
             # A memory map believes no size that the file does not have; object arrays (pickles) are refused.
             loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-            found |= {name: loaded} if equals else {key: loaded[key] for key in loaded.files}
+            if equals and not isinstance(loaded, np.ndarray):
+                raise FormatError(f"{path}: an archive, expected one array; --input FILE.npz takes all of an .npz")
+            arrays = {name: loaded} if equals else {key: loaded[key] for key in loaded.files}
         except (ValueError, EOFError, OSError, KeyError, AttributeError, NotImplementedError) as error:
             raise FormatError(f"{path}: not a NumPy file of numbers: {error}") from None
+        for key, array in arrays.items():
+            if array.dtype.kind not in "fiub":
+                raise ArgumentError(f"input {key} has dtype {array.dtype}, expected numbers")
+            if not array.shape or not array.size:
+                raise ArgumentError(f"input {key} has shape {array.shape}, expected at least one axis and one element")
+        found |= arrays
     return found
 
 
@@ -94,8 +107,6 @@ def complete(model: Model, given: Mapping[str, np.ndarray], seed: int) -> dict[s
     for name, array in given.items():
         if array.shape != model.shapes[name]:
             raise ArgumentError(f"input {name} has shape {array.shape}, expected {model.shapes[name]}")
-        if array.dtype.kind not in "fiub":
-            raise ArgumentError(f"input {name} has dtype {array.dtype}, expected numbers")
     drawn = {n: a for n, a in model.sample_inputs(seed).items() if n not in given}
     return {n: given[n] if n in given else drawn[n] for n in model.inputs()}
 
@@ -114,12 +125,14 @@ def describe(name: str, output: np.ndarray, n_top: int) -> dict[str, Any]:
 
 def save_outputs(folder: Path, names: list[str], outputs: list[np.ndarray]) -> list[Path]:
     """Writes each output to <folder>/<name>.npy."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for k, (name, output) in enumerate(zip(names, outputs)):
         unique = name if names.count(name) == 1 else f"{name}_{k}"
         paths.append(folder / (re.sub(r"[^\w.-]", "_", unique).lstrip(".") + ".npy"))
-        np.save(paths[-1], output, allow_pickle=False)
+        with writing(paths[-1]):
+            np.save(paths[-1], output, allow_pickle=False)
     return paths
 
 

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from .opening import add_trust_arguments
-from .report import Report, UsageError, progress
+from .opening import add_trust_arguments, require_file
+from .report import Report, progress
 
 EXAMPLES = ("symc verify m.symc", "symc verify m.symc --key team.key")
 
@@ -22,8 +22,9 @@ def execute(args: argparse.Namespace) -> Report:
     """Exit code 1 when an output is wrong."""
     from symc import artifact
 
-    if not Path(args.file).exists():
-        raise UsageError(f"{args.file} does not exist")
+    for file in (args.file, args.key):
+        if file is not None:
+            require_file(Path(file))
     with progress(f"verifying {args.file}"):
         result = artifact.verify(args.file, args.trust, args.key)
     checks = [{**asdict(c), "is_right": c.is_right} for c in result.checks]

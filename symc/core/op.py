@@ -54,6 +54,15 @@ class Op:
         """The axis c when the operator is data * scale[c] + shift[c] (inputs in that order), else None."""
         return None
 
+    @property
+    def pointwise_steps(self) -> tuple[int, ...] | None:
+        """How far apart lie the spatial positions that a pointwise layer reads of its first input; else None."""
+        return None
+
+    def with_pointwise_steps(self, steps: tuple[int, ...]) -> Op:
+        """The same pointwise layer reading positions `steps` apart."""
+        raise NotImplementedError(f"{self.name} is no pointwise layer")
+
     # -- how it looks from outside -------------------------------------------------------------------------------
 
     @classmethod

@@ -51,4 +51,7 @@ def get(name: str, num_classes: int | None = None) -> Model:
     module, arguments, shape, usual_classes = _ZOO[name]
     family = importlib.import_module(f".{module}", __name__)
     with NameManager(), AttrScope():
-        return Model(name, family.build(num_classes or usual_classes, *arguments), {"data": shape})
+        symbol = family.build(num_classes or usual_classes, *arguments)
+    for node in symbol.nodes():
+        node.origin = f"built-in network {name}"  # instead of the line that called this function
+    return Model(name, symbol, {"data": shape})

@@ -135,6 +135,20 @@ class Model:
             found[name] = array(values, dtype=dtype)
         return found
 
+    def check_params(self) -> None:
+        """Raises ArgumentError listing every parameter that is missing or has another shape than the symbol needs."""
+        args, _, states = self.inferred_shapes()
+        self._check_params(args, states)
+
+    def _check_params(self, args: Mapping[str, FullShape], states: Mapping[str, FullShape]) -> None:
+        others = self._without_params()
+        where = f"model {self.name} with {_shapes_text(self.shapes)}" if self.shapes else f"model {self.name}"
+        _require_arrays(where, {n: s for n, s in args.items() if n not in others}, self.arg_params, "parameter")
+        _require_arrays(where, states, self.aux_params, "auxiliary state")
+
+    def _without_params(self) -> list[str]:
+        return [*self.shapes, *(n for n in self.labels() if n not in self.arg_params)]
+
     def executor(self) -> Executor:
         """An executor for predicting, bound to the parameters themselves (no copy).
 
@@ -143,23 +157,21 @@ class Model:
         from symc.ndarray import zeros
 
         args, _, states = self.inferred_shapes()
-        inputs = [*self.shapes, *(n for n in self.labels() if n not in self.arg_params)]
-        dtypes = self._inferred_dtypes(inputs)
-        _check_params(self.name, {n: s for n, s in args.items() if n not in inputs}, self.arg_params, "parameter")
-        _check_params(self.name, states, self.aux_params, "auxiliary state")
+        dtypes = self._inferred_dtypes(self._without_params())
+        self._check_params(args, states)
         arrays = {n: zeros(args[n], dtype=dtypes[n]) if n in dtypes else self.arg_params[n] for n in args}
         return self.symbol.bind(cpu(), arrays, grad_req="null", aux_states={n: self.aux_params[n] for n in states})
 
 
-def _check_params(model: str, wanted: Mapping[str, FullShape], given: Mapping[str, NDArray], kind: str) -> None:
+def _require_arrays(where: str, wanted: Mapping[str, FullShape], given: Mapping[str, NDArray], kind: str) -> None:
     missing = [n for n in wanted if n not in given]
     if missing:
         extra = [n for n in given if n not in wanted]
         hint = f"; given but not used: {_listed(extra)}" if extra else ""
-        raise ArgumentError(f"model {model}: {len(missing)} {kind}s are missing: {_listed(missing)}{hint}")
+        raise ArgumentError(f"{where}: {len(missing)} {kind}s are missing: {_listed(missing)}{hint}")
     wrong = [f"{n} has shape {given[n].shape}, expected {s}" for n, s in wanted.items() if given[n].shape != s]
     if wrong:
-        raise ArgumentError(f"model {model}: {kind} {'; '.join(wrong[:N_LISTED])}")
+        raise ArgumentError(f"{where}: {kind} {'; '.join(wrong[:N_LISTED])}")
 
 
 def _listed(names: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from symc.core.errors import ShapeError
@@ -187,6 +187,14 @@ class Convolution(_ConvolutionLike):
         x, out = t.ins[0].shape, t.out_shapes[0]
         finish = None if self.no_bias else lambda total, *i: total + t.ins[2](i[1])
         t.product("forward", self.window(x[2:], out[2:]), (x[0], x[1], out[1]), self.num_group, finish=finish)
+
+    @property
+    def pointwise_steps(self) -> tuple[int, ...] | None:
+        is_pointwise = max(self.kernel) == 1 and max(self.pads) == 0 and not self.is_channels_last
+        return self.strides if is_pointwise else None
+
+    def with_pointwise_steps(self, steps: tuple[int, ...]) -> Convolution:
+        return replace(self, stride=steps)
 
     def absorb_scale_shift(
         self, g: GraphBuilder, x: Sequence[Value], scale: Value, shift: Value, axis: int

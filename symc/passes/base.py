@@ -17,9 +17,6 @@ class Backend(Protocol):
     def packing(self, contraction: Contraction) -> Packing | None:
         """The arrangement of the right operand; None when it is read as it lies."""
 
-    def store_is_fusible(self, contraction: Contraction) -> bool:
-        """Whether the contraction's stores can run on its register tile."""
-
 
 @dataclass(frozen=True)
 class PassContext:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import networkx
+
 from symc.core.dtypes import compute_dtype
+from symc.core.errors import GraphError
 from symc.core.shapes import size_of
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
@@ -150,33 +152,29 @@ class Lowerer:
         for node in self.graph.nodes:
             if node in self.graph.facts.group:
                 members.setdefault(self.graph.facts.group[node], []).append(node)
-        rank = {"prepare": 0, "forward": 1, "backward": 2}
-        users: dict[int, set[int]] = {g: set() for g in members}
-        waiting = dict.fromkeys(members, 0)
-        for g, nodes in members.items():
-            for source in {s for n in nodes for v in n.inputs if (s := self._group_behind(v)) not in (None, g)}:
-                users[source].add(g)
-                waiting[g] += 1
+        waits = networkx.DiGraph()
+        waits.add_nodes_from(members)
+        for source, user in self.graph.nx.edges():
+            before, after = self._group_behind(source), self.graph.facts.group.get(user)
+            if before is not None and after is not None and before != after:
+                waits.add_edge(before, after)
         updates = {o.value.node for o in self.graph.outputs if o.kind == "update"}
 
-        def key(g: int) -> tuple[int, bool, int, int]:
+        def key(g: int) -> tuple[int, bool, int]:
             nodes = members[g]
-            return max(rank[self.phases[n]] for n in nodes), any(n in updates for n in nodes), position[nodes[-1]], g
+            phase = max(PHASES.index(self.phases[n]) for n in nodes)
+            return phase, any(n in updates for n in nodes), position[nodes[-1]]
 
-        ready = [key(g) for g, n in waiting.items() if n == 0]
-        heapq.heapify(ready)
-        while ready:
-            g = heapq.heappop(ready)[-1]
-            yield members[g]
-            for user in users[g]:
-                waiting[user] -= 1
-                if waiting[user] == 0:
-                    heapq.heappush(ready, key(user))
+        try:
+            yield from (members[g] for g in networkx.lexicographical_topological_sort(waits, key))
+        except networkx.NetworkXUnfeasible:
+            raise GraphError("lowering: groups wait for each other; fusion made a group that is not convex") from None
 
-    def _group_behind(self, v: Value) -> int | None:
-        while self._is_view(v.node):
-            v = v.node.inputs[0]
-        return self.graph.facts.group.get(v.node)
+    def _group_behind(self, node: Node) -> int | None:
+        """The group that computes a node's value, seen through memory views; None for an input."""
+        while self._is_view(node):
+            node = node.inputs[0].node
+        return self.graph.facts.group.get(node)
 
     # -- kernels ------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from .insert_casts import insert_casts
 from .lower import lower
 from .mark_parameters import mark_parameters
 from .merge_equal import merge_equal
+from .move_strides import move_strides
 from .plan_memory import plan_memory
 from .simplify import simplify
 from .verify import Verifier
@@ -61,6 +62,7 @@ PASSES: tuple[Pass, ...] = (
     fold_constants,
     simplify,
     merge_equal,
+    move_strides,
     assign_layout,
     fuse,
 )

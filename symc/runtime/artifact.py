@@ -22,6 +22,7 @@ import json
 import os
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ def read_container(path: Path) -> Container:
     for name, data in parts.items():
         seen = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         if described[name] != seen:
-            _fail(path, name, f"damaged: is {seen}, expected {described[name]} by the manifest")
+            _fail(path, name, f"damaged: is {_digest_text(seen)}, expected {_digest_text(described[name])}")
     return Container(path, manifest, contents[MANIFEST], parts, None if mac is None else mac.decode("ascii", "replace"))
 
 
@@ -175,7 +176,8 @@ def _entries(file: BinaryIO, size_bytes: int, path: Path) -> list[_Entry]:
     end_offset = size_bytes - _END.size
     magic, _, _, _, n_entries, n_directory, start, _ = _END.unpack(_at(file, end_offset, _END.size))
     if magic != b"PK\5\6":
-        _fail(path, "end of archive", f"byte {end_offset}: {magic!r}, expected b'PK\\5\\6'; truncated or no .symc file")
+        problem = f"{magic!r}, expected b'PK\\5\\6'; truncated or not a .symc file"
+        _fail(path, "end of archive", f"byte {end_offset}: {problem}")
     if start + n_directory != end_offset or not 1 <= n_entries <= MAX_PARTS:
         _fail(
             path,
@@ -246,6 +248,12 @@ def _manifest(data: bytes, path: Path) -> dict[str, Any]:
     return manifest
 
 
+def _digest_text(described: Any) -> str:
+    if isinstance(described, dict) and isinstance(described.get("sha256"), str):
+        return f"{described.get('size')!r} bytes with SHA-256 {described['sha256'][:12]}..."
+    return repr(described)[:80]
+
+
 def _fail(path: Path, part: str, problem: str) -> NoReturn:
     raise FormatError(f"{path}: {part}: {problem}")
 
@@ -287,10 +295,24 @@ def own_key() -> bytes:
     if not path.exists():
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(os.urandom(_KEY_BYTES))
+            _make_key(path)
         except OSError as error:
-            raise TrustError(f"making key {path}: {error.strerror}") from error
+            raise TrustError(
+                f"making your key {path}: {error.strerror}; give a key file (`key`, --key), or an XDG_CONFIG_HOME "
+                "that can be written"
+            ) from error
     return read_key(path)
+
+
+def _make_key(path: Path) -> None:
+    """Writes the whole key or nothing; where another process was faster its key stays."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(os.urandom(_KEY_BYTES))
+        with contextlib.suppress(FileExistsError):
+            os.link(unfinished, path)
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()

@@ -209,10 +209,18 @@ USAGE = [
     (("run", "mlp", "--input", "data=no.npy"), "no.npy does not exist"),
     (("run", "mlp", "--input", "x.npy"), "expected NAME=FILE.npy"),
     (("run", "mlp", "--input", "other=x.npy"), "has no input 'other'"),
+    (("run", "mlp", "--input", "data="), "expected NAME=FILE.npy"),
+    (("run", *FILES, "--shape", "data=99999999999999999999999,6"), "is too large, expected at most 2**40 elements"),
+    (("inspect", "mlp", "--batch", "100000000000000"), "is too large"),
     (("run", "net", "--epoch", "7"), "net-0007.params does not exist"),
     (("bench", "mlp", "--threads", "0"), "expected an integer of at least 1"),
+    (("bench", "mlp", "--threads", "1000"), "--threads 1000: expected 1 to 256"),
+    (("run", "mlp", "--threads", "1000"), "--threads 1000: expected 1 to 256"),
     (("bench", "mlp", "--batch", "two"), "expected an integer of at least 1"),
     (("verify", "none.symc"), "none.symc does not exist"),
+    (("verify", "x.npy", "--key", "no.key"), "no.key does not exist"),
+    (("run", "mlp", "--key", "no.key"), "no.key does not exist"),
+    (("run", "mlp", "lenet"), "unrecognized arguments: lenet; see symc run --help"),
     (("run", *FILES, "--seed", "1"), "leave out either it or --params and --epoch"),
     (("ops", "Convolutoin"), "did you mean Convolution"),
     (("cache", "fill"), "invalid choice"),
@@ -225,7 +233,9 @@ USAGE = [
 def test_faulty_arguments(run, checkpoint, arguments, message):
     np.save("x.npy", np.ones((1, 1, 28, 28), np.float32))
     code, out, err = run(*arguments)
-    assert code == 2 and message in err and out == ""
+    assert code == 2 and message in err and out == "" and err.count("\n") == 1
+    code, out, _ = run(*arguments, "--json")
+    assert code == json.loads(out)["error"]["exit_code"] == 2
 
 
 FAULTS = [
@@ -238,6 +248,13 @@ FAULTS = [
     (("run", "mlp", "--input", "data=text.symc"), "text.symc: not a NumPy file of numbers"),
     (("run", "mlp", "--input", "data=objects.npy"), "objects.npy: not a NumPy file of numbers"),
     (("run", "mlp", "--input", "data=strings.npy"), "expected numbers"),
+    (("run", "mlp", "--input", "data=all.npz"), "all.npz: an archive, expected one array"),
+    (("run", "mlp", "--input", "data=empty.npy"), "input data has shape (0, 1, 28, 28), expected at least one axis"),
+    (("inspect", *FILES, "--shape", "data=1,5"), "fc_weight has shape (4, 6), expected (4, 5)"),
+    (("inspect", "net-symbol.json", "--params", "few.params", "--shape", "data=1,6"), "3 parameters are missing"),
+    (("run", "mlp", "--save", "text.symc"), "writing text.symc: File exists"),
+    (("bench", "mlp", "--runs", "1", "--trace", "no/t.json"), "writing no/t.json: No such file or directory"),
+    (("compile", "mlp", "-o", "."), "writing .: Is a directory"),
     (("compile", "mlp", "-o", "no/such/folder/m.symc"), "No such file or directory"),
     (("compile", "mlp", "--key", "text.symc"), "key text.symc"),
 ]
@@ -250,6 +267,8 @@ def test_faulty_models_and_data(run, checkpoint, arguments, message):
     node = {"op": "Frobnicate", "name": "f", "inputs": []}
     Path("unknown-symbol.json").write_text(json.dumps({"nodes": [node], "arg_nodes": [], "heads": [[0, 0, 0]]}))
     mx.nd.save("few.params", {"arg:fc_weight": mx.nd.zeros((4, 6)), "aux:bn_moving_mean": mx.nd.zeros((4,))})
+    np.savez("all.npz", data=np.ones((1, 1, 28, 28), np.float32))
+    np.save("empty.npy", np.ones((0, 1, 28, 28), np.float32))
     np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.save("strings.npy", np.full((1, 1, 28, 28), "a"))
     code, out, err = run(*arguments)
@@ -287,10 +306,40 @@ def test_defects_and_debug(run, monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_unreadable_environment(run, monkeypatch):
-    monkeypatch.setenv("SYMC_DEBUG", "much")
+@pytest.mark.parametrize("name", ["SYMC_DEBUG", "SYMC_NUM_THREADS", "SYMC_VECTOR_BITS"])
+def test_unreadable_environment(run, monkeypatch, name):
+    monkeypatch.setenv(name, "much")
     code, _, err = run("cache", "info")
-    assert code == 2 and "environment variable SYMC_DEBUG='much': expected int" in err
+    assert code == 2 and f"environment variable {name}='much': expected int" in err
+
+
+@pytest.mark.parametrize("stream, code, message", [("> /dev/full", 1, "writing the output: No space"), (">&-", 0, "")])
+def test_output_that_cannot_be_written(stream, code, message):
+    done = subprocess.run(
+        f"{sys.executable} -m symc.cli ops {stream}", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_errors_without_a_place_to_go():
+    command = f"{sys.executable} -m symc.cli run nope 2>&-"
+    assert subprocess.run(command, shell=True, check=False).returncode == 2
+
+
+def test_a_cache_that_cannot_be_cleared(run, monkeypatch, tmp_path):
+    from symc.codegen.cache import KernelCache
+
+    cache = KernelCache(tmp_path / "cache")
+    monkeypatch.setattr("symc.codegen.cache.kernel_cache", lambda: cache)
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache" / "folder.kernel").mkdir()
+    code, _, err = run("cache", "clear")
+    assert code == 1 and "1 of 1 kernels could not be removed" in err
+
+
+def test_errors_of_built_in_networks_name_them(run):
+    code, _, err = run("run", "lenet", "--shape", "data=1,4")
+    assert code == 1 and "made at: built-in network lenet" in err
 
 
 def test_built_in_network_with_parameters_of_a_file(read):

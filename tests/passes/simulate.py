@@ -21,9 +21,6 @@ class PlainBackend:
     def packing(self, contraction: Contraction) -> Packing | None:
         return None
 
-    def store_is_fusible(self, contraction: Contraction) -> bool:
-        return True
-
 
 @dataclass(frozen=True)
 class PackingBackend(PlainBackend):

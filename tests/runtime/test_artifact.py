@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import random
 import struct
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -392,6 +394,23 @@ def test_unsafe_keys(tmp_path, mode, text):
         key.chmod(mode)
     with pytest.raises(TrustError, match=f"key {key}"):
         read_key(key)
+
+
+def test_a_key_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "symc"
+
+    def full_disk(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "urandom", full_disk)
+        with pytest.raises(TrustError, match="No space left on device; give a key file"):
+            own_key()
+    assert list(folder.iterdir()) == []
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: own_key(), range(8)))
+    assert len(keys) == 1 and list(folder.iterdir()) == [folder / "key"]
 
 
 def test_nothing_is_unpickled(original, monkeypatch):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from symc.codegen.cache import kernel_cache
-from symc.codegen.cpu.contraction import can_store, packing, schedule_contraction
+from symc.codegen.cpu.contraction import packing, schedule_contraction
 from symc.codegen.cpu.nest import schedule_nest
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
@@ -40,10 +40,6 @@ class CpuBackend:
     def packing(self, contraction: Contraction) -> Packing | None:
         """How the right operand must be arranged; None when it is read as it lies."""
         return None if contraction.kind == "weight_gradient" else packing(contraction, self.target)
-
-    def store_is_fusible(self, contraction: Contraction) -> bool:
-        """Whether the contraction's stores can run on its register tile."""
-        return can_store(contraction)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
