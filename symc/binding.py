@@ -112,14 +112,21 @@ class CallBuffers:
 
 
 def as_numpy(value: Any, name: str) -> np.ndarray:
-    """A NumPy view of anything array-like, without a copy where the protocol allows it."""
+    """A NumPy view of anything array-like, without a copy where the protocol allows it.
+
+    Raises ArgumentTypeError, naming the argument, for what holds no real numbers.
+    """
     if isinstance(value, NDArray):
         return value._data
-    if isinstance(value, np.ndarray):
-        return value
-    if hasattr(value, "__dlpack__"):
-        return np.from_dlpack(value)
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise ArgumentTypeError(f"argument {name}: expected an array, got {type(value).__name__}")
+    try:
+        if isinstance(value, np.ndarray):
+            array = value
+        else:
+            array = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
+    except (TypeError, ValueError, BufferError, RuntimeError) as e:
+        raise ArgumentTypeError(f"argument {name}: expected an array, got {type(value).__name__}: {e}") from e
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(
+            f"argument {name}: expected an array of real numbers, got {type(value).__name__} of dtype {array.dtype}"
+        )
     return array

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from symc.core.dtypes import ITEM_SIZE, dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, SymcError
+from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
 from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.random import generator
@@ -175,7 +175,11 @@ class Executor:
 
     def _call_reshaped(self, arrays: dict[str, np.ndarray]) -> list[NDArray]:
         shapes = tuple(sorted((n, a.shape) for n, a in arrays.items()))
-        bound = self._bound(False, shapes)
+        try:
+            bound = self._bound(False, shapes)
+        except (ArgumentError, ShapeError) as e:
+            given = ", ".join(f"{n} {s} (bound: {self.arg_dict[n].shape})" for n, s in shapes if n in self.arg_dict)
+            raise type(e)(f"calling with {given}: {e}") from e
         bound.session.refresh()
         return bound.call([(bound.inputs[n], a) for n, a in arrays.items() if n in bound.inputs], self._ctx)
 

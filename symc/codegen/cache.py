@@ -167,7 +167,7 @@ def _default_directory() -> Path | None:
     """None for a user without a home directory (an arbitrary uid in a container)."""
     chosen = setting("SYMC_CACHE_DIR")
     if chosen is not None:
-        return Path(chosen)
+        return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG specification says to ignore relative paths
         base = os.path.expanduser("~/.cache")

@@ -55,13 +55,18 @@ class Op:
         return None
 
     @property
-    def pointwise_steps(self) -> tuple[int, ...] | None:
-        """How far apart lie the spatial positions that a pointwise layer reads of its first input; else None."""
+    def layer_stride(self) -> tuple[int, ...] | None:
+        """The distance of the output's positions on the first input, of a layer that slides over it; else None."""
         return None
 
-    def with_pointwise_steps(self, steps: tuple[int, ...]) -> Op:
-        """The same pointwise layer reading positions `steps` apart."""
-        raise NotImplementedError(f"{self.name} is no pointwise layer")
+    @property
+    def is_pointwise_layer(self) -> bool:
+        """Whether such a layer reads the first input at those positions alone."""
+        return False
+
+    def with_layer_stride(self, stride: tuple[int, ...]) -> Op:
+        """The same layer with another stride: every n-th output position of the layer with an n-th of the stride."""
+        raise NotImplementedError(f"{self.name} is no sliding layer")
 
     # -- how it looks from outside -------------------------------------------------------------------------------
 

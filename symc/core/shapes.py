@@ -11,6 +11,8 @@ from math import prod
 
 from .errors import ShapeError
 
+MAX_ELEMENTS = 2**40  # of one tensor: 4 TiB of float32; beyond it is a mistake, and offsets might overflow
+
 Shape = tuple[int | None, ...]
 FullShape = tuple[int, ...]
 

@@ -106,7 +106,7 @@ class _Grid:
         body = np.broadcast_to(inner.value(expr.args[0]), inner.shape)
         name, neutral = COMBINERS[combiner]
         start = np.dtype(expr.dtype).type(neutral(np.dtype(expr.dtype)))
-        ufunc = {"add": np.add, "mul": np.multiply, "maximum": np.maximum, "minimum": np.minimum}[name]
+        ufunc: Any = {"add": np.add, "mul": np.multiply, "maximum": np.maximum, "minimum": np.minimum}[name]
         last = tuple(range(len(self.axes), len(inner.shape)))
         return ufunc.reduce(body, axis=last, initial=start, dtype=expr.dtype)
 

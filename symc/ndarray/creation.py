@@ -11,6 +11,7 @@ import numpy as np
 from symc.context import Context
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.core.shapes import MAX_ELEMENTS
 
 from .elementwise import cast
 from .ndarray import NDArray, as_numpy
@@ -183,6 +184,8 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     sizes = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(size) for size in shape)
     if any(size < 0 for size in sizes):
         raise ArgumentError(f"cannot allocate an NDArray of shape {sizes}: sizes must not be negative")
+    if math.prod(sizes) > MAX_ELEMENTS:
+        raise ArgumentError(f"cannot allocate an NDArray of shape {sizes}: more than {MAX_ELEMENTS} elements")
     return sizes
 
 

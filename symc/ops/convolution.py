@@ -189,12 +189,15 @@ class Convolution(_ConvolutionLike):
         t.product("forward", self.window(x[2:], out[2:]), (x[0], x[1], out[1]), self.num_group, finish=finish)
 
     @property
-    def pointwise_steps(self) -> tuple[int, ...] | None:
-        is_pointwise = max(self.kernel) == 1 and max(self.pads) == 0 and not self.is_channels_last
-        return self.strides if is_pointwise else None
+    def layer_stride(self) -> tuple[int, ...] | None:
+        return None if self.is_channels_last else self.strides
 
-    def with_pointwise_steps(self, steps: tuple[int, ...]) -> Convolution:
-        return replace(self, stride=steps)
+    @property
+    def is_pointwise_layer(self) -> bool:
+        return not self.is_channels_last and max(self.kernel) == 1 and max(self.pads) == 0
+
+    def with_layer_stride(self, stride: tuple[int, ...]) -> Convolution:
+        return replace(self, stride=stride)
 
     def absorb_scale_shift(
         self, g: GraphBuilder, x: Sequence[Value], scale: Value, shift: Value, axis: int

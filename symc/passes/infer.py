@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from symc.core.errors import DTypeError, ShapeError
 from symc.core.op import Op
-from symc.core.shapes import Shape, is_known, mx_text, unify
+from symc.core.shapes import MAX_ELEMENTS, Shape, is_known, mx_text, size_of, unify
 from symc.ir.graph import Graph, Node, Value
 
 Fact = TypeVar("Fact")
@@ -27,6 +27,12 @@ def infer_shape(graph: Graph) -> Graph:
     undecided = [v for v in used_values(graph) if not is_known(shapes.get(v))]
     if undecided:
         raise ShapeError(_undecided_shapes(graph, shapes, undecided))
+    for v, shape in shapes.items():
+        if is_known(shape) and size_of(shape) > MAX_ELEMENTS:  # type: ignore[arg-type]
+            raise ShapeError(
+                f"{v.node.op.name if v.node.op else v.node.role} {v.node.name} has shape {mx_text(shape)}: "
+                f"expected at most {MAX_ELEMENTS} elements; check the shapes of the inputs and {v.node.origin or 'sizes'}"
+            )
     return graph.with_facts(shape=shapes)
 
 

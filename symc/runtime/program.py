@@ -86,7 +86,7 @@ class _Assembler:
         self.table_offsets: dict[tuple[str, bytes], int] = {}
         self.table_parts: list[bytes] = []
         self.table_size = 0
-        self.slots: list[Slot] = []
+        self.slots: dict[Slot, int] = {}  # slot -> its number in `bufs`
         self.slot_of: dict[str, int] = {}
         self.offset_of: dict[str, int] = dict(kernels.arena.offsets) if kernels.arena else {}
         self.prepared_bytes = 0
@@ -104,9 +104,7 @@ class _Assembler:
 
     def _slot(self, storage: Storage) -> int:
         slot = Slot(storage.place, storage.key, storage.size, storage.dtype)
-        if slot not in self.slots:
-            self.slots.append(slot)
-        return self.slots.index(slot) + 4
+        return self.slots.setdefault(slot, len(self.slots) + 4)
 
     def run(self, calls: list[tuple[KernelNode, KernelCall]]) -> Program:
         steps = []

@@ -85,6 +85,10 @@ def simple_bind(
     try:
         reqs = _simple_grad_reqs(grad_req, arguments)
         types = {n: np.dtype(d).name for n, d in (type_dict or {}).items()}
+        known = {*arguments, *symbol.list_auxiliary_states()}
+        strange = [n for n in types if n not in known]
+        if strange:
+            raise ArgumentError(f"type_dict names {', '.join(strange)}; expected one of {', '.join(sorted(known))}")
         graph = _infer(symbol, {n: s for n, s in shapes.items() if isinstance(s, tuple)}, types)
         store = _Store(ctx, shared_arg_names or [], shared_exec, shared_buffer)
         arg_arrays, grad_arrays, aux_arrays = {}, {}, {}

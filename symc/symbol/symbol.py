@@ -213,8 +213,11 @@ class Symbol:
         if not isinstance(fname, str):
             raise ArgumentTypeError("fname need to be string")
         text = self.tojson(remove_amp_cast)
-        with open(fname, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        try:
+            with open(fname, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+        except OSError as e:
+            raise SymcError(f'Open "{fname}": {e.strerror or e}') from e
 
     def debug_str(self) -> str:
         """The graph as a readable list of nodes, inputs and attributes."""
