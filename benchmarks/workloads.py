@@ -38,8 +38,8 @@ WORKLOADS = {
             {"data": (8, 3, 64, 64), "softmax_label": (8,)},
             "resnet18_v1",
             is_training=True,
-            # One pre-activation that rounding puts on the other side of a ReLU's kink moves the first layer's gradient by
-            # 4e-3 (float64 agrees with MXNet to 3e-6, and so does float32 for slightly other inputs).
+            # One pre-activation that rounding puts on the other side of a ReLU's kink moves the first layer's
+            # gradient by 4e-3 (float64 agrees with MXNet to 3e-6, and so does float32 for slightly other inputs).
             tolerance=1e-2,
         ),
     )

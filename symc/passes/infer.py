@@ -31,7 +31,7 @@ def infer_shape(graph: Graph) -> Graph:
         if is_known(shape) and size_of(shape) > MAX_ELEMENTS:  # type: ignore[arg-type]
             raise ShapeError(
                 f"{v.node.op.name if v.node.op else v.node.role} {v.node.name} has shape {mx_text(shape)}: "
-                f"expected at most {MAX_ELEMENTS} elements; check the shapes of the inputs and {v.node.origin or 'sizes'}"
+                f"expected at most {MAX_ELEMENTS} elements; check the shapes of the inputs"
             )
     return graph.with_facts(shape=shapes)
 
