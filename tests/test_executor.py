@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
+from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
 from tests.conformance.compare import Mismatch
 from tests.conformance.threads import NETWORKS, check_shared_executor
 
@@ -381,13 +381,18 @@ def test_call_errors():
         ex(z=nd(1))
     with pytest.raises(ArgumentTypeError, match="at most 3 arguments, got 4"):
         ex(1, 2, 3, 4)
-    with pytest.raises(ArgumentTypeError, match="argument data: expected an array, got object"):
+    with pytest.raises(ArgumentTypeError, match="argument data: expected an array of real numbers, got object"):
         ex(data=object())
     with pytest.raises(ArgumentError, match=r"fc_weight is bound with shape \(3, 5\).*need \(3, 6\)"):
         ex(data=np.ones((4, 6)))
     with pytest.raises(ShapeError, match="fc"):
         ex(data=np.ones((4, 5)), fc_bias=np.ones(4))
     assert ex(data=np.ones((4, 5)))[0].asnumpy()[0].tolist() == [5, 6, 7]
+    for strange in ("abc", np.full((2, 4), "x"), np.ones((2, 4), complex)):
+        with pytest.raises(ArgumentTypeError, match="argument data: expected an array of real numbers"):
+            ex(data=strange)
+    with pytest.raises(SymcError, match=r"calling with data \(\d+, \d+\) \(bound: "):
+        ex(data=np.ones((2, 99)))
 
 
 def test_other_batch_sizes_share_kernels():
