@@ -50,6 +50,7 @@ _MODULES = {
     "optimizer": "optimizer",
     "profiler": "profiler",
     "random": "random",
+    "registry": "registry",
     "rnd": "random",
     "rnn": "rnn",
     "sym": "symbol",
