@@ -7,33 +7,34 @@ y, = ex(data=x)                         # fresh arrays, safe from several thread
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symc.core.dtypes import ITEM_SIZE, dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
-from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
+from symc.core.shapes import FullShape, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.random import generator
 from symc.ndarray.storage import Storage, zeros_aligned
+from symc.passes.base import PassContext
+from symc.passes.infer import infer_dtype, infer_shape
 
+from .arrays import BoundArrays
 from .binding import Bound, as_numpy
 from .context import Context
+from .sessions import Mode, Sessions, Shapes
 
 if TYPE_CHECKING:
     from symc.runtime.compiler import Compiled
     from symc.symbol.symbol import Symbol
 
-MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
-
 
 class Executor:
     """A symbol with its arrays; compiles itself when it first runs, once for predicting and once for training.
 
-    arg_dict, grad_dict, aux_dict   the bound arrays by name (gradients not asked for are None)
+    arg_dict, grad_dict, aux_dict   the bound arrays by name (gradients not asked for are None); assigning another
+                                    array of the same shape and dtype binds that one instead
     outputs                         what the last `forward` computed
     """
 
@@ -48,17 +49,15 @@ class Executor:
     ) -> None:
         self._symbol = symbol
         self._ctx = ctx
-        self.arg_dict = dict(arg_arrays)
-        self.grad_dict = {name: grad_arrays.get(name) for name in self.arg_dict}
-        self.aux_dict = dict(aux_arrays)
+        gradients = {name: grad_arrays.get(name) for name in arg_arrays}
+        self.arg_dict = BoundArrays("argument", arg_arrays, self._take_arrays_anew)
+        self.grad_dict = BoundArrays("gradient", gradients, self._take_arrays_anew)
+        self.aux_dict = BoundArrays("auxiliary state", aux_arrays, self._take_arrays_anew)
         self._grad_req = {
             n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict
         }
+        self._sessions = Sessions(symbol, ctx, self.arg_dict, self.grad_dict, self.aux_dict, self._grad_req)
         self._outputs: list[NDArray] | None = None
-        self._head_gradients: dict[str, NDArray] = {}
-        self._n_threads: int | None = None
-        self._sessions: dict[_Mode, Bound] = {}
-        self._compiling = threading.Lock()
         self._last: Bound | None = None
         self._predict: Bound | None = None
         self._epoch = -1
@@ -86,8 +85,9 @@ class Executor:
     def outputs(self) -> list[NDArray]:
         """The outputs; the next `forward` overwrites them."""
         if self._outputs is None:
-            bound = next((b for mode, b in self._sessions.items() if not mode.shapes), None) or self._bound(False)
-            self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for _, shape, dtype, *_ in bound.heads]
+            graph = infer_dtype(infer_shape(self._sessions.graph(False)))
+            heads = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
+            self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for shape, dtype in heads]
         return list(self._outputs)
 
     @property
@@ -105,6 +105,11 @@ class Executor:
 
         Raises ArgumentTypeError for an unknown name, ArgumentError for a shape other than the bound one.
         """
+        if not isinstance(is_train, (bool, int, np.bool_)):
+            raise ArgumentTypeError(
+                f"forward: is_train must be True or False, got {type(is_train).__name__}; arrays are given by name: "
+                f"forward({next(iter(self.arg_dict), 'data')}=...)"
+            )
         for name, value in kwargs.items():
             self._assign(name, value)
         wants_gradient = is_train and self._wants_gradient
@@ -185,7 +190,7 @@ class Executor:
 
     def _assign(self, name: str, value: Any) -> None:
         if name not in self.arg_dict:
-            raise ArgumentTypeError(f"Unknown argument {name}")
+            raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
         array = self.arg_dict[name]
         given = value._data if isinstance(value, NDArray) else as_numpy(value, name)
         if given.shape != array.shape:
@@ -203,7 +208,7 @@ class Executor:
         needed = {int(key.removeprefix("head_gradient")): key for key in bound.session.program.needs("head_gradient")}
         for k, key in sorted(needed.items()):
             value = given[k] if k < len(given) else None
-            target = self._head_gradients[key]
+            target = self._sessions.head_gradients[key]
             if value is None:
                 name = self._symbol.list_outputs()[k]
                 raise GradientError(
@@ -216,11 +221,19 @@ class Executor:
             target[:] = value if isinstance(value, NDArray) else array
 
     def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
+        """Head gradients in the order of the outputs; None where there is none."""
+        names = self._symbol.list_outputs()
         if out_grads is None:
             return []
         if isinstance(out_grads, Mapping):
-            return [out_grads.get(name) for name in self._symbol.list_outputs()]
-        return out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
+            strange = [n for n in out_grads if n not in names]
+            if strange:
+                raise ArgumentError(f"backward: no output {strange[0]}; the outputs are {', '.join(names)}")
+            return [out_grads.get(name) for name in names]
+        listed = out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
+        if len(listed) > len(names):
+            raise ArgumentError(f"backward: {len(listed)} head gradients for {len(names)} outputs ({', '.join(names)})")
+        return listed
 
     # -- changing what is bound ---------------------------------------------------------------------------------------
 
@@ -246,46 +259,43 @@ class Executor:
                     raise ArgumentError(f'Find name "{name}" that is not in the {kind}')
 
     def reshape(self, partial_shaping: bool = False, allow_up_sizing: bool = False, **kwargs: FullShape) -> Executor:
-        """An executor for other input shapes that shares this one's arrays where they fit.
+        """An executor for other input shapes that shares this one's arrays where they fit, outputs included.
 
         partial_shaping   arguments not named may change their shape too
         allow_up_sizing   arrays that grow may be allocated anew
         Raises SymcError when an array would have to grow, or to change unasked.
         """
-        arg_shapes, _, aux_shapes = self._symbol.infer_shape(**kwargs)
-        if arg_shapes is None or aux_shapes is None:
+        arg_shapes, out_shapes, aux_shapes = self._symbol.infer_shape(**kwargs)
+        if arg_shapes is None or aux_shapes is None or out_shapes is None:
             raise SymcError("reshape: insufficient argument shapes provided")
+        is_allowed = {n: partial_shaping or n in kwargs for n in (*self.arg_dict, *self.aux_dict)}
 
-        def fitted(name: str, array: NDArray, shape: FullShape, is_named: bool) -> NDArray:
-            if array.shape == shape:
-                return array._view(array._data)
-            if not (is_named or partial_shaping):
+        def fitted(name: str, array: NDArray, shape: FullShape) -> NDArray:
+            if array.shape != shape and not is_allowed[name]:
                 raise SymcError(
-                    f"Shape of unspecified array arg: {name} changed. This can cause the new executor to not share "
-                    "parameters with the old one. Please check for error in network. If this is intended, set "
-                    "partial_shaping=True to suppress this warning."
+                    f"Shape of unspecified array arg: {name} changed from {array.shape} to {shape}. This can cause the "
+                    "new executor to not share parameters with the old one. Please check for error in network. If this "
+                    "is intended, set partial_shaping=True to suppress this warning."
                 )
-            size = size_of(shape)
-            if size <= array.size:
-                return array.reshape((-1,))[:size].reshape(shape)
-            if not allow_up_sizing:
+            if size_of(shape) > array.size and not allow_up_sizing:
                 raise SymcError(
-                    f"New shape of arg: {name} is larger than original. First making a big executor and then down "
-                    "sizing it is more efficient than the reverse. If you really want to up size, set "
-                    "allow_up_sizing=True to enable allocation of new arrays."
+                    f"New shape of arg: {name} is larger than original: {shape}, was {array.shape}. First making a big "
+                    "executor and then down sizing it is more efficient than the reverse. If you really want to up "
+                    "size, set allow_up_sizing=True to enable allocation of new arrays."
                 )
-            return NDArray(zeros_aligned(shape, array._data.dtype), self._ctx)
+            return _shared(array, shape)
 
         args, grads = {}, {}
         for name, shape in zip(self._symbol.list_arguments(), arg_shapes):
-            args[name] = fitted(name, self.arg_dict[name], shape, name in kwargs)
+            args[name] = fitted(name, self.arg_dict[name], shape)
             grad = self.grad_dict[name]
-            grads[name] = None if grad is None else fitted(name, grad, shape, name in kwargs)
-        aux = {
-            name: fitted(name, self.aux_dict[name], shape, False)
-            for name, shape in zip(self._symbol.list_auxiliary_states(), aux_shapes)
-        }
-        return Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
+            grads[name] = None if grad is None else fitted(name, grad, shape)
+        states = zip(self._symbol.list_auxiliary_states(), aux_shapes)
+        aux = {name: fitted(name, self.aux_dict[name], shape) for name, shape in states}
+        made = Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
+        made._outputs = [_shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
+        made._monitor = self._monitor
+        return made
 
     def set_monitor_callback(self, callback: Callable[[str, NDArray], None], monitor_all: bool = False) -> None:
         """Calls `callback(name, array)` for every output of every node after each forward.
@@ -314,9 +324,13 @@ class Executor:
         from symc.runtime.native import thread_count
 
         thread_count(n_threads)
-        self._n_threads = n_threads
-        self._sessions.clear()
-        self._predict = self._last = None
+        self._sessions.n_threads = n_threads
+        self._take_arrays_anew()
+
+    def _take_arrays_anew(self) -> None:
+        """Makes the next run use what the dictionaries hold now; nothing is compiled again."""
+        self._sessions.forget()
+        self._predict = self._last = self._internals = None
         self._epoch = -1
 
     # -- looking inside -----------------------------------------------------------------------------------------------
@@ -348,99 +362,39 @@ class Executor:
         return profile(bound.session.program, bound.instance, n_runs)
 
     def debug_str(self) -> str:
-        """The symbol's nodes, then the compiled program, as text."""
-        return f"{self._symbol.debug_str()}\n{self.explain()}"
+        """The symbol's nodes, the compiled program, and how much memory it takes beside the bound arrays."""
+        is_train = self._wants_gradient
+        plan = self.memory_plan(is_train)
+        allocated = -(-(plan.planned_bytes + plan.prepared_bytes + plan.output_bytes) // (1 << 20))
+        return f"{self._symbol.debug_str()}\n{self.explain(is_train)}\nTotal {allocated} MB allocated\n"
+
+    def get_optimized_symbol(self) -> Symbol:
+        """The symbol after algebra and merging of equal nodes; see `symc.symbol.lift.optimized`.
+
+        What comes after (layouts, folded weights, fused kernels) is not made of MXNet's operators: see `explain`.
+        """
+        from symc.codegen.cpu.backend import CpuBackend
+        from symc.symbol.lift import optimized
+
+        return optimized(self._symbol, self._sessions.graph(self._wants_gradient), PassContext(CpuBackend.host()))
 
     def _compiled(self, is_train: bool) -> Compiled:
         return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled
-
-    # -- compiling ----------------------------------------------------------------------------------------------------
 
     @property
     def _wants_gradient(self) -> bool:
         return any(req != "null" for req in self._grad_req.values())
 
-    def _bound(
-        self, is_train: bool, shapes: tuple[tuple[str, FullShape], ...] = (), with_gradient: bool = False
-    ) -> Bound:
-        mode = _Mode(is_train, with_gradient, shapes)
-        found = self._sessions.get(mode)
-        if found is not None:
-            return found
-        with self._compiling:
-            if mode not in self._sessions:
-                reshaped = [m for m in self._sessions if m.shapes]
-                if shapes and len(reshaped) >= MAX_SHAPES:
-                    self._sessions.pop(reshaped[0])
-                self._sessions[mode] = self._bind(mode)
-        return self._sessions[mode]
-
-    def _bind(self, mode: _Mode) -> Bound:
-        from symc.runtime.compiler import compile_graph
-        from symc.runtime.session import Session
-        from symc.symbol.lower import to_graph
-
-        shapes = self._needed_shapes(mode)
-        arrays = {**self.arg_dict, **self.aux_dict}
-        graph = to_graph(
-            self._symbol,
-            training=mode.is_train,
-            arg_shapes={n: shapes.get(n, a.shape) for n, a in arrays.items()},
-            arg_dtypes={n: dtype_name(a.dtype) for n, a in arrays.items()},
-        )
-        compiled = compile_graph(graph, self._grad_req if mode.with_gradient else None)
-        program = compiled.program
-        for slot in program.slots:
-            if slot.place in ("argument", "parameter") and slot.key in shapes and slot.key not in dict(mode.shapes):
-                raise ArgumentError(
-                    f"argument {slot.key} is bound with shape {self.arg_dict[slot.key].shape}, but the shapes of the "
-                    f"arguments given need {shapes[slot.key]}; give it as well"
-                )
-        bound: dict[tuple[str, str], NDArray] = {}
-        for slot in program.slots:
-            place, name = slot.place, slot.key
-            if place in ("argument", "parameter") and name not in shapes:
-                bound[place, name] = self.arg_dict[name]
-            elif place in ("aux", "update"):
-                bound[place, name] = self.aux_dict[name]
-            elif place in ("gradient", "accumulator"):
-                gradient = self.grad_dict[name]
-                assert gradient is not None
-                bound[place, name] = gradient
-            elif place == "head_gradient":
-                head = program.heads[int(name.removeprefix("head_gradient"))]
-                if name not in self._head_gradients:
-                    self._head_gradients[name] = NDArray(zeros_aligned(head.shape, np.dtype(head.dtype)), self._ctx)
-                bound[place, name] = self._head_gradients[name]
-        inputs = {
-            s.key: (k + 4, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])
-            for k, s in enumerate(program.slots)
-            if s.place in ("argument", "parameter")
-            for shape in [shapes.get(s.key, self.arg_dict[s.key].shape)]
-        }
-        return Bound(Session(compiled, bound, self._n_threads), inputs)
-
-    def _needed_shapes(self, mode: _Mode) -> dict[str, FullShape]:
-        """The given shapes, and those that other arguments would need instead of the bound ones to fit them.
-
-        A label has the batch size of the data; predicting does not read it, so that it need not be given.
-        """
-        shapes = dict(mode.shapes)
-        if not shapes:
-            return shapes
-        inferred, _, _ = self._symbol.infer_shape_partial(**shapes)
-        for name, shape in zip(self._symbol.list_arguments(), inferred):
-            if is_known(from_mxnet(shape)) and shape != self.arg_dict[name].shape:
-                shapes.setdefault(name, shape)
-        return shapes
+    def _bound(self, is_train: bool, shapes: Shapes = (), with_gradient: bool = False) -> Bound:
+        return self._sessions.get(Mode(is_train, with_gradient, shapes))
 
 
-class _Mode(NamedTuple):
-    """What a program of this executor was compiled for; `shapes` are those that differ from the bound ones."""
-
-    is_train: bool
-    with_gradient: bool
-    shapes: tuple[tuple[str, FullShape], ...]
+def _shared(array: NDArray, shape: FullShape) -> NDArray:
+    """The start of an array's memory under another shape; new memory when it does not suffice."""
+    size = size_of(shape)
+    if size > array.size:
+        return NDArray(zeros_aligned(shape, array._data.dtype), array.context)
+    return array._view(array._data.reshape(-1)[:size].reshape(shape))
 
 
 def _first_double(names: Sequence[str]) -> str:

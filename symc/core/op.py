@@ -47,6 +47,7 @@ class Op:
     is_assembly: ClassVar[bool] = False  # the output is put together from boxes copied from inputs
     is_random: ClassVar[bool] = False  # two equal nodes give different values
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
+    is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
 
     @property
@@ -156,7 +157,7 @@ class Op:
 
     def refuses_gradient(self, argument: str, req: str) -> bool:
         """Whether MXNet raises an error when the gradient of an argument is asked for, by "write" or "add"."""
-        return False
+        return not self.is_differentiable
 
     def update_aux(self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value]) -> dict[str, Value]:
         """New values of auxiliary states (by name) after a training step."""

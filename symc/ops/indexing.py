@@ -246,6 +246,7 @@ class BatchTake(Op):
     """
 
     arguments = ("a", "indices")
+    is_differentiable = False
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         a, indices = ins
@@ -262,9 +263,6 @@ class BatchTake(Op):
     def lower(self, t: Lowering) -> None:
         a, indices = t.ins
         t.map(lambda i: a(i, position(indices(i), a.shape[1], "clip")))
-
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True
 
 
 @op("one_hot", aliases=("_npx_one_hot",))

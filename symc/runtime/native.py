@@ -49,16 +49,16 @@ def set_num_threads(n_threads: int | None) -> None:
 def thread_count(requested: int | None = None) -> int:
     """`requested`, else what `set_num_threads` chose, else SYMC_NUM_THREADS, else the CPUs this process may use.
 
-    Raises ArgumentError outside 1..256.
+    Raises ArgumentError for what is no number of 1..256.
     """
     wanted = next((n for n in (requested, _chosen_threads) if n is not None), setting("SYMC_NUM_THREADS"))
     if wanted is None:
         has_affinity = hasattr(os, "sched_getaffinity")
         available = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
         return min(available, abi.MAX_THREADS)
-    if not 1 <= wanted <= abi.MAX_THREADS:
+    if not isinstance(wanted, (int, np.integer)) or not 1 <= wanted <= abi.MAX_THREADS:
         raise ArgumentError(
-            f"choosing the number of threads: got {wanted}, expected 1 to {abi.MAX_THREADS}; see SYMC_NUM_THREADS"
+            f"choosing the number of threads: got {wanted!r}, expected 1 to {abi.MAX_THREADS}; see SYMC_NUM_THREADS"
         )
     return int(wanted)
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symc.codegen.cpu.backend import CpuBackend
 from symc.context import Context
 from symc.core.dtypes import CODES
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.shapes import from_mxnet
 from symc.ir.graph import Graph
+from symc.passes.base import PassContext
+from symc.passes.gradient import gradient
 from symc.passes.infer import infer_dtype, infer_shape
 
 from .lower import to_graph
@@ -48,13 +51,15 @@ def bind(
     aux_arrays = _arrays("aux_states", [] if aux_states is None else aux_states, states)
     reqs = _grad_reqs(grad_req, arguments)
     given = {**arg_arrays, **aux_arrays}
-    _infer(symbol, {n: tuple(a.shape) for n, a in given.items()}, {n: np.dtype(a.dtype).name for n, a in given.items()})
+    dtypes = {n: np.dtype(a.dtype).name for n, a in given.items()}
+    graph = _infer(symbol, {n: tuple(a.shape) for n, a in given.items()}, dtypes)
     for name, gradient in grad_arrays.items():
         if gradient is not None and gradient.shape != arg_arrays[name].shape:
             raise ArgumentError(
                 f"args_grad of {name} has shape {gradient.shape}, the argument has {arg_arrays[name].shape}"
             )
     effective = {n: "null" if grad_arrays[n] is None else reqs[n] for n in arguments}
+    _require_gradients(graph, effective)
     return Executor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
 
 
@@ -90,6 +95,7 @@ def simple_bind(
         if strange:
             raise ArgumentError(f"type_dict names {', '.join(strange)}; expected one of {', '.join(sorted(known))}")
         graph = _infer(symbol, {n: s for n, s in shapes.items() if isinstance(s, tuple)}, types)
+        _require_gradients(graph, reqs)
         store = _Store(ctx, shared_arg_names or [], shared_exec, shared_buffer)
         arg_arrays, grad_arrays, aux_arrays = {}, {}, {}
         for node in graph.inputs:
@@ -140,6 +146,15 @@ def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[
     known = {n: from_mxnet(s) for n, s in shapes.items()}
     graph = to_graph(symbol, arg_shapes=known, arg_dtypes={n: d for n, d in dtypes.items() if d in CODES})
     return infer_dtype(infer_shape(graph))
+
+
+def _require_gradients(graph: Graph, reqs: Mapping[str, str]) -> None:
+    """Raises GradientError when a gradient asked for would flow through an operator that has none.
+
+    Other refusals wait for `backward`, as in MXNet; so only graphs with such an operator are differentiated here.
+    """
+    if any(node.op is not None and not node.op.is_differentiable for node in graph.nodes):
+        gradient(graph, PassContext(CpuBackend.host(), dict(reqs)))
 
 
 def _arrays(what: str, given: Any, names: Sequence[str], is_missing_allowed: bool = False) -> dict[str, Any]:
