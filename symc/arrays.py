@@ -54,14 +54,10 @@ class BoundArrays(dict[str, Any]):
         for name, array in dict(*args, **kwargs).items():
             self[name] = array
 
-    def __ior__(self, other: Any) -> BoundArrays:  # type: ignore[override, misc]
-        self.update(other)
-        return self
-
     def _refuse(self, *args: Any) -> Any:
         raise ArgumentError(f"the names of an executor's {self._what}s are fixed: {', '.join(self)}")
 
-    __delitem__ = pop = popitem = clear = setdefault = _refuse
+    __delitem__ = __ior__ = pop = popitem = clear = setdefault = _refuse
 
     def __reduce__(self) -> tuple:
         return dict, (dict(self),)

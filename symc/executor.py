@@ -50,9 +50,9 @@ class Executor:
         self._symbol = symbol
         self._ctx = ctx
         gradients = {name: grad_arrays.get(name) for name in arg_arrays}
-        self.arg_dict = BoundArrays("argument", arg_arrays, self._take_arrays_anew)
-        self.grad_dict = BoundArrays("gradient", gradients, self._take_arrays_anew)
-        self.aux_dict = BoundArrays("auxiliary state", aux_arrays, self._take_arrays_anew)
+        self._arguments = BoundArrays("argument", arg_arrays, self._take_arrays_anew)
+        self._gradients = BoundArrays("gradient", gradients, self._take_arrays_anew)
+        self._states = BoundArrays("auxiliary state", aux_arrays, self._take_arrays_anew)
         self._grad_req = {
             n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict
         }
@@ -65,6 +65,21 @@ class Executor:
         self._internals: Executor | None = None
 
     # -- the arrays ---------------------------------------------------------------------------------------------------
+
+    @property
+    def arg_dict(self) -> dict[str, NDArray]:
+        """Arguments by name."""
+        return self._arguments
+
+    @property
+    def grad_dict(self) -> dict[str, NDArray | None]:
+        """Gradients by name; None where none was asked for."""
+        return self._gradients
+
+    @property
+    def aux_dict(self) -> dict[str, NDArray]:
+        """Auxiliary states by name."""
+        return self._states
 
     @property
     def arg_arrays(self) -> list[NDArray]:
@@ -232,7 +247,9 @@ class Executor:
             return [out_grads.get(name) for name in names]
         listed = out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
         if len(listed) > len(names):
-            raise ArgumentError(f"backward: {len(listed)} head gradients for {len(names)} outputs ({', '.join(names)})")
+            raise ArgumentError(
+                f"backward: {len(listed)} head gradients for {len(names)} output(s): {', '.join(names)}"
+            )
         return listed
 
     # -- changing what is bound ---------------------------------------------------------------------------------------

@@ -477,9 +477,9 @@ def test_parameters_prepared_before_the_threads_changed_are_prepared_again():
     assert ex(data=ones)[0].asnumpy()[0].tolist() == [5, 6, 7]
 
 
-@pytest.mark.parametrize("n_threads", [0, -1, 257])
+@pytest.mark.parametrize("n_threads", [0, -1, 257, "a", 2.5])
 def test_set_num_threads_errors(n_threads):
-    with pytest.raises(ArgumentError, match=f"got {n_threads}, expected 1 to 256"):
+    with pytest.raises(ArgumentError, match=f"got {n_threads!r}, expected 1 to 256"):
         dense().set_num_threads(n_threads)
 
 
@@ -495,3 +495,88 @@ def test_memory_plan():
     assert training.planned_bytes >= 5 * one  # backward needs what every layer computed
     ex.forward(is_train=True)
     assert ex._bound(True, with_gradient=True).instance.arena.nbytes >= training.planned_bytes
+
+
+# -- other shapes, other views ----------------------------------------------------------------------------------------
+
+
+def test_reshape_shares_memory():
+    ex = dense(batch=5, grad_req="write")
+    small = ex.reshape(data=(3, 5))
+    small.forward(data=mx.nd.ones((3, 5)))
+    assert ex.arg_dict["data"].asnumpy()[:, 0].tolist() == [1, 1, 1, 0, 0]
+    assert small.outputs[0].shape == (3, 3)
+    assert ex.outputs[0].asnumpy()[:, 0].tolist() == [5, 5, 5, 0, 0]  # outputs are shared as well, as in MXNet
+    small.arg_dict["fc_bias"][:] = 7
+    assert ex.arg_dict["fc_bias"].asnumpy().tolist() == [7, 7, 7]
+    small.backward(mx.nd.ones((3, 3)))
+    assert ex.grad_dict["fc_bias"].asnumpy().tolist() == [3, 3, 3]
+
+
+def test_reshape_up():
+    ex = dense()
+    with pytest.raises(SymcError, match=r"New shape of arg: data is larger than original: \(6, 5\), was \(4, 5\)"):
+        ex.reshape(data=(6, 5))
+    big = ex.reshape(allow_up_sizing=True, data=(6, 5))
+    big.forward(data=mx.nd.ones((6, 5)))
+    assert big.outputs[0].asnumpy()[:, 0].tolist() == [5] * 6
+    assert not ex.arg_dict["data"].asnumpy().any()
+    assert np.shares_memory(big.arg_dict["fc_weight"]._data, ex.arg_dict["fc_weight"]._data)
+
+
+def test_reshape_of_arguments_not_named():
+    ex = dense()
+    with pytest.raises(SymcError, match=r"unspecified array arg: fc_weight changed from \(3, 5\) to \(3, 4\)"):
+        ex.reshape(data=(4, 4))
+    other = ex.reshape(partial_shaping=True, data=(4, 4))
+    assert other.arg_dict["fc_weight"].shape == (3, 4)
+    with pytest.raises(ArgumentError, match="Keyword argument name nope not found"):
+        ex.reshape(nope=(3,))
+
+
+def test_monitor():
+    ex = dense()
+    seen = {}
+    ex.set_monitor_callback(lambda name, array: seen.update({name: array.asnumpy()}))
+    ex.forward(data=mx.nd.ones((4, 5)))
+    assert list(seen) == ["fc_output"] and seen["fc_output"][0].tolist() == [5, 6, 7]
+    ex.set_monitor_callback(lambda name, array: seen.update({name: array.shape}), monitor_all=True)
+    ex.reshape(data=(2, 5)).forward()  # the new executor has the callback too
+    assert seen == {"data": (2, 5), "fc_weight": (3, 5), "fc_bias": (3,), "fc_output": (2, 3)}
+
+
+def test_forward_takes_arrays_by_name_only():
+    with pytest.raises(ArgumentTypeError, match=r"is_train must be True or False, got NDArray.*forward\(data=...\)"):
+        dense().forward(mx.nd.ones((4, 5)))
+    with pytest.raises(ArgumentTypeError, match="Unknown argument dat; expected one of data, fc_weight, fc_bias"):
+        dense().forward(dat=mx.nd.ones((4, 5)))
+
+
+@pytest.mark.parametrize(
+    "heads, message",
+    [
+        ([nd(1, 2), nd(7, 7)], r"2 head gradients for 1 output\(s\): out_output"),
+        ({"nope": nd(1, 2)}, "no output nope; the outputs are out_output"),
+        (nd(1, 2, 3), r"head gradient 0 has shape \(3,\), expected \(2,\)"),
+    ],
+)
+def test_head_gradients_that_do_not_fit(heads, message):
+    ex, _ = gradient_of(sym.square(x, name="out"))
+    ex.forward(is_train=True)
+    with pytest.raises(ArgumentError, match=message):
+        ex.backward(heads)
+
+
+def test_another_batch_size_compiles_no_kernel():
+    ex = dense(batch=16, grad_req="null")
+    ex.forward()
+    (out,) = ex(data=np.ones((32, 5)))
+    assert out.shape == (32, 3)
+    first, second = (bound.session.compiled for bound in ex._sessions.all())
+    assert first is not second and not second.compiled
+
+
+def test_debug_str():
+    text = dense().debug_str()
+    assert text.startswith("Symbol Outputs:\n\toutput[0]=fc(0)\n") and text.endswith("Total 1 MB allocated\n")
+    assert "FullyConnected" in text and "backward" in text

@@ -53,10 +53,10 @@ def bind(
     given = {**arg_arrays, **aux_arrays}
     dtypes = {n: np.dtype(a.dtype).name for n, a in given.items()}
     graph = _infer(symbol, {n: tuple(a.shape) for n, a in given.items()}, dtypes)
-    for name, gradient in grad_arrays.items():
-        if gradient is not None and gradient.shape != arg_arrays[name].shape:
+    for name, array in grad_arrays.items():
+        if array is not None and array.shape != arg_arrays[name].shape:
             raise ArgumentError(
-                f"args_grad of {name} has shape {gradient.shape}, the argument has {arg_arrays[name].shape}"
+                f"args_grad of {name} has shape {array.shape}, the argument has {arg_arrays[name].shape}"
             )
     effective = {n: "null" if grad_arrays[n] is None else reqs[n] for n in arguments}
     _require_gradients(graph, effective)
