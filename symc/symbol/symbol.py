@@ -198,9 +198,21 @@ class Symbol:
 
         return load_json, (self.tojson(),)
 
+    def _gen_atomic_symbol(self) -> Symbol:
+        """The node alone: its operator over variables of its own, named after its arguments."""
+        node = self._single_node()
+        if node is None or node.op is None:
+            raise SymcError(f"only a symbol of one operator has an atomic symbol, got {self!r}")
+        inputs = [Entry(SymbolNode(None, name)) for name in node.op.input_names()]
+        return type(self)(SymbolNode(node.op, "", dict(node.attrs), inputs, node.origin).visible())
+
     def as_nd_ndarray(self) -> Symbol:
         """Itself: every symbol is of the classic kind."""
         return self
+
+    def as_np_ndarray(self) -> Symbol:
+        """Not there: symc has no symbols of mx.np."""
+        raise NotImplementedForSymbol("as_np_ndarray")
 
     # -- text -------------------------------------------------------------------------------------------------
 
@@ -307,13 +319,28 @@ class Symbol:
         """Not available, as in MXNet: gradients come from an executor's backward."""
         raise SymcError("Symbol.gradient is not implemented; bind the symbol and call backward")
 
-    def optimize_for(self, backend: str, *args: Any, **kwargs: Any) -> Symbol:
-        """A copy: symc rewrites the graph when it compiles, whatever the backend is called."""
-        return self.__copy__()
+    def optimize_for(
+        self,
+        backend: str,
+        args: dict[str, NDArray] | None = None,
+        aux: dict[str, NDArray] | None = None,
+        ctx: Context | None = None,
+        shape_dict: dict[str, tuple[int, ...]] | None = None,
+        type_dict: dict[str, Any] | None = None,
+        stype_dict: dict[str, str] | None = None,
+        skip_infer: bool = False,
+        **kwargs: Any,
+    ) -> Symbol:
+        """A copy: symc optimizes for the machine when it compiles, whatever the backend is called."""
+        from .backend import optimize_for
+
+        return optimize_for(self, backend, args, aux, ctx)
 
     def get_backend_symbol(self, backend: str) -> Symbol:
-        """A copy, as `optimize_for`."""
-        return self.__copy__()
+        """A copy, as `optimize_for`; raises SymcError for a backend that MXNet does not have."""
+        from .backend import get_backend_symbol
+
+        return get_backend_symbol(self, backend)
 
     # -- fluent methods that differ from their operator ---------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import pickletools
 
 import numpy as np
 import pytest
@@ -122,6 +123,8 @@ def test_a_symbol_called_with_symbols_is_a_changed_copy():
         (lambda f: mx.sym.Group([]), TypeError, "Expected a list of symbols as input"),
         (lambda f: mx.sym.Group([f, 1]), TypeError, "Expected a list of symbols as input"),
         (lambda f: mx.sym.Variable(3), TypeError, "Expect a string for variable `name`"),
+        (lambda f: mx.sym.Variable("x", init=3), TypeError, "init must be an initializer or its name, got 3"),
+        (lambda f: f.as_np_ndarray(), mx.base.NotImplementedForSymbol, "Function as_np_ndarray is not implemented"),
         (lambda f: mx.sym.Variable("x", custom="1"), ValueError, "must start and end with double underscores"),
         (lambda f: mx.sym.Variable("x", attr={"lr_mult": 2}), ValueError, "only accepts string values"),
         (lambda f: mx.sym.Variable("x", dtype="foo"), TypeError, "foo"),
@@ -212,6 +215,33 @@ def test_copies_are_independent():
         g._set_attr(num_hidden="9")
         assert f.attr("num_hidden") == "3" and g.list_arguments() == f.list_arguments()
     assert {f: 1}[f] == 1
+
+
+def test_a_pickle_holds_json_and_names_nothing_but_its_reader():
+    stream = pickle.dumps(fc())
+    named = [f"{module} {name}" for module, name in _globals_of(stream)]
+    assert named == ["symc.symbol.json load_json"]
+    assert pickle.loads(stream).tojson() == fc().tojson()
+
+
+def _globals_of(stream):
+    """(module, name) of all that unpickling looks up."""
+    strings = []
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("SHORT_BINUNICODE", "BINUNICODE"):
+            strings.append(argument)
+        elif opcode.name == "STACK_GLOBAL":
+            yield tuple(strings[-2:])
+        else:
+            assert opcode.name not in ("GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4")
+
+
+def test_an_atomic_symbol_is_the_node_alone():
+    net = mx.sym.FullyConnected(mx.sym.exp(var("x")), num_hidden=3, name="fc")
+    atomic = net._gen_atomic_symbol()
+    assert atomic.list_arguments() == ["data", "weight", "bias"] and atomic.list_attr() == {"num_hidden": "3"}
+    with pytest.raises(mx.MXNetError, match="only a symbol of one operator has an atomic symbol, got <Symbol x>"):
+        var("x")._gen_atomic_symbol()
 
 
 def test_fluent_methods_are_the_operators():
