@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from symc.core.errors import ShapeError
 from symc.core.op import DTypes, Shapes, op, param, same_dtype
-from symc.core.shapes import mx_text, unify
+from symc.core.shapes import is_known, mx_text, unify
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
 
@@ -148,7 +148,10 @@ class Where(Elementwise):
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         condition, shape = ins[0], unify_all([*ins[1:], *outs])
-        if condition is not None and shape is not None:
+        if not is_known(condition):  # as in MXNet: whether it chooses rows is not known either
+            return ins, outs
+        if shape is not None:
+            assert condition is not None
             if len(condition) == 1 and len(shape) > 1:
                 rows = unify(condition, shape[:1])
                 condition, shape = rows, unify(shape, (*(rows or ()), *shape[1:]))
@@ -171,6 +174,27 @@ class Where(Elementwise):
     ) -> Sequence[Value | None]:
         condition, d = Term(g, x[0]), Term(g, flows(dy))
         return values([None, condition.choose(d, d.zeros()), condition.choose(d.zeros(), d)])
+
+
+@op("_identity_with_attr_like_rhs")
+class IdentityLike(Elementwise):
+    """lhs itself; its shape and dtype are those of rhs, of which nothing else is read.
+
+    MXNet operator _identity_with_attr_like_rhs.
+    """
+
+    arguments = ("lhs", "rhs")
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        return [x[0]]
+
+    def lower(self, t: Lowering) -> None:
+        t.map(lambda *i: t.ins[0](*i))
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [dy[0], None]
 
 
 @op("_scale_shift")

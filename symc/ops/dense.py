@@ -187,7 +187,9 @@ class BatchDot(Op):
                              f"{mx_text(lhs)} v.s. {mx_text(rhs)}")
         m, k = lhs[:-3:-1] if self.transpose_a else lhs[-2:]
         other, n = rhs[:-3:-1] if self.transpose_b else rhs[-2:]
-        if (k is not None and other is not None and k != other) or unequal(lhs[:-2], rhs[:-2]):
+        if k is None or other is None:  # as in MXNet: nothing is said before both are known
+            return ins, outs
+        if k != other or unequal(lhs[:-2], rhs[:-2]):
             raise ShapeError(f"batch_dot shape error: {mx_text(lhs)} X {mx_text(rhs)} trans_a={self.transpose_a} "
                              f"trans_b={self.transpose_b}")
         return ins, [unify(outs[0], (*(unify(lhs[:-2], rhs[:-2]) or ()), m, n))]

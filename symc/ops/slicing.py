@@ -195,6 +195,9 @@ class Pieces(Op):
         if data is None:
             return ins, outs
         at = normalize_axis(self.axis, len(data))
+        for out in outs:
+            data = unify(data, self.whole(out, at))
+        assert data is not None
         extent = data[at]
         edges = None if extent is None else self.bounds(extent)
         found: Shapes = []
@@ -204,7 +207,19 @@ class Pieces(Op):
                 raise ShapeError(f"squeeze_axis needs pieces of extent 1 along axis {self.axis} of {mx_text(data)}")
             middle = () if self.squeeze_axis else (n,)
             found.append(unify((*data[:at], *middle, *data[at + 1 :]), out))
-        return ins, found
+        return [data], found
+
+    def whole(self, piece: Shape | None, at: int) -> Shape | None:
+        """What the shape of one piece says about the data's."""
+        if piece is None or len(piece) + self.squeeze_axis <= at:
+            return None
+        extent = 1 if self.squeeze_axis else piece[at]
+        n_equal = self.n_equal_pieces()
+        return (*piece[:at], extent and n_equal and extent * n_equal, *piece[at + (not self.squeeze_axis) :])
+
+    def n_equal_pieces(self) -> int | None:
+        """The number of pieces when they are equal."""
+        raise NotImplementedError
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype([*ins, *outs])
@@ -253,6 +268,9 @@ class SliceChannel(Pieces):
     def n_pieces(self) -> int:
         return self.num_outputs
 
+    def n_equal_pieces(self) -> int | None:
+        return self.num_outputs
+
     def bounds(self, extent: int) -> list[int]:
         if extent % self.num_outputs:
             raise ShapeError(f"the axis of extent {extent} does not split into {self.num_outputs} equal pieces")
@@ -271,6 +289,9 @@ class SplitV2(Pieces):
 
     def n_pieces(self) -> int:
         return self.sections or len(self.indices)
+
+    def n_equal_pieces(self) -> int | None:
+        return self.sections or None
 
     def bounds(self, extent: int) -> list[int]:
         if self.sections:

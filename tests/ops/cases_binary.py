@@ -58,6 +58,7 @@ CASES = [
     Case("where", ((3,), (3, 4), (3, 4)), dtypes=("float64", "float64", "float64"), grads=(1, 2)),
     Case("where", ((4,),) * 3, points=(0.0, float("nan"), 1.0, -1.0), smooth=False),
     Case("where", ((3, 4),) * 3, dtypes=("uint8", "int32", "int32")),
+    *over_dtypes(Case("_identity_with_attr_like_rhs", ((3, 4),) * 2), ("float32", "int8")),
 ]
 
 _TWO = {
@@ -77,6 +78,7 @@ ORACLE = {
         f"_r{name}_scalar": lambda x, scalar, f=_SCALAR[name], **_: f(scalar, x)
         for name in ("minus", "div", "mod", "power")
     },
+    "_identity_with_attr_like_rhs": lambda lhs, rhs: lhs,
     "add_n": lambda *x, num_args: sum(x),
     "where": lambda c, x, y: np.where(c.reshape(c.shape + (1,) * (x.ndim - c.ndim)) != 0, x, y),
 }

@@ -69,6 +69,40 @@ def test_infers_backward(name: str, params: dict, out: tuple, want: tuple | None
 
 
 @pytest.mark.parametrize(
+    "name, params, data, out, want",
+    [
+        ("SliceChannel", {"num_outputs": 3}, (None, 15, None), (3, 5, 2), (3, 15, 2)),
+        ("SliceChannel", {"num_outputs": 3}, (None, None, 2), (None, 5, 2), (None, 15, 2)),
+        ("SliceChannel", {"num_outputs": 4, "squeeze_axis": True}, (None, None), (5,), (5, 4)),
+        ("_split_v2", {"indices": (), "sections": 2, "axis": 0}, (None, None), (3, 4), (6, 4)),
+        ("_split_v2", {"indices": (0, 1), "axis": 0}, (None, None), (1, 4), (None, 4)),
+    ],
+)
+def test_pieces_tell_the_whole(name: str, params: dict, data: tuple, out: tuple, want: tuple) -> None:
+    rule = make_op(name, params)
+    outs = [None, out, *[None] * (len(rule.result_names()) - 2)]
+    (found,), _ = rule.infer_shape([data], outs)
+    assert found == want
+
+
+def test_pieces_of_another_rank_are_refused() -> None:
+    with pytest.raises(ShapeError, match="Shape inconsistent"):
+        make_op("SliceChannel", {"num_outputs": 2}).infer_shape([(None, None)], [(3,), None])
+
+
+@pytest.mark.parametrize(
+    "name, ins",
+    [
+        ("batch_dot", [(None, 3, 4), (None, None, 5)]),
+        ("where", [(None, 2), (None, 2), (None, 2)]),
+        ("where", [(None,), (2, 2), (2, 2)]),
+    ],
+)
+def test_says_nothing_before_enough_is_known(name: str, ins: list) -> None:
+    assert make_op(name, {}).infer_shape(ins, [None]) == (ins, [None])
+
+
+@pytest.mark.parametrize(
     "name, params, ins, message",
     [
         ("elemwise_add", {}, [(2, 3), (2, 4)], r"Shape inconsistent, Provided = \[2,3\], inferred shape=\(2,4\)"),
