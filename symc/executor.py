@@ -228,7 +228,7 @@ class Executor:
                 name = self._symbol.list_outputs()[k]
                 raise GradientError(
                     f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
-                    f"head_gradient is required in calling backward; pass out_grads of shape {target.shape}"
+                    f"head_gradient is required when calling backward; pass out_grads of shape {target.shape}"
                 )
             array = value._data if isinstance(value, NDArray) else as_numpy(value, key)
             if array.shape != target.shape:

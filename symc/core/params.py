@@ -138,11 +138,16 @@ def _parse_one(p: Param, raw: Any, operator: str) -> Any:
             and not isinstance(number, bool)
             and ((p.low is not None and number < p.low) or (p.high is not None and number > p.high))
         ):
-            bound = f"at least {p.low}" if p.low is not None and number < p.low else f"at most {p.high}"
             raise ParameterError(
-                f"value {raw} for Parameter {p.name} exceed bound: expected {bound}, in operator {operator}"
+                f"value {raw} for Parameter {p.name} {_bounds(p)}\n{p.name}: {p.doc}, in operator {operator}"
             )
     return value
+
+
+def _bounds(p: Param) -> str:
+    if p.high is None:
+        return f"should be greater equal to {p.low}"
+    return f"should be smaller equal to {p.high}" if p.low is None else f"exceed bound [{p.low},{p.high}]"
 
 
 @functools.lru_cache(maxsize=4096)

@@ -3,8 +3,9 @@
     python -m tests.conformance                                     everything that comes with the repository
     python -m tests.conformance ops --list --only Pooling           one operator, with a line for each difference
     python -m tests.conformance ops nets models train --root ../shared/conformance
+    python -m tests.conformance api --list                          snippets of Python: values, texts, errors
     python -m tests.conformance threads                             8 threads, 1,000 calls each, one Executor
-    MXNET_MKLDNN_ENABLED=0 PYTHON_OF_MXNET -m tests.conformance --peer mxnet ops nets models train
+    MXNET_MKLDNN_ENABLED=0 PYTHON_OF_MXNET -m tests.conformance --peer mxnet ops nets models train api
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def report(kind: str, families: dict[str, Tally], lists: bool, time_s: float) ->
     print(f"{kind}: {n_passed}/{n_total} passed in {time_s:.1f} s")
     absent = {family: len(t.missing) for family, t in families.items() if t.missing}
     if absent:
-        print(f"not there yet: {sum(absent.values())} cases of {len(absent)} operators: {', '.join(absent)}")
+        print(f"not there yet: {sum(absent.values())} cases of {len(absent)} families: {', '.join(absent)}")
     return n_passed == n_total
 
 

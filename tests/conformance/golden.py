@@ -4,6 +4,7 @@
     nets/<net>.json, .npz, -symbol.json [, -0003.params]        networks; arrays are "<kind>/<name>"
     nets/<net>-train.json, -trained.params                      15 steps of SGD with momentum
     models/<net>/<net>-symbol.json, -0000.params[.gz], -input.npy, -output.npy, -info.json [, -train.npz]
+    api/api_traces.json                                         snippets of Python with their value, text or error
     float64/<net>.json                                          the training step of a model in float64
 
 tests/data/conformance holds the part that comes with the repository; README.md there describes every key.
@@ -125,4 +126,25 @@ def models(root: pathlib.Path = ROOT) -> Iterator[Model]:
             np.load(f"{start}-output.npy"),
             dict(np.load(train)) if train.exists() else {},
             json.loads(float64.read_text()) if float64.exists() else {},
+        )
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A recorded piece of Python; `error` is {"cls": ..., "message": ...} when MXNet raised one."""
+
+    name: str
+    category: str
+    code: str = field(repr=False)
+    has_value: bool = field(repr=False)
+    value: Any = field(repr=False)
+    stdout: str | None = field(repr=False)
+    error: dict[str, Any] | None = field(repr=False)
+
+
+def snippets(root: pathlib.Path = ROOT) -> Iterator[Snippet]:
+    """Every snippet of `api/`, in the recorded order: some read what earlier ones wrote."""
+    for c in json.loads((root / "api" / "api_traces.json").read_text()):
+        yield Snippet(
+            c["id"], c["cat"], c["code"], "value" in c, c.get("value"), c.get("stdout"), c.get("error") or None
         )
