@@ -63,8 +63,10 @@ _MODULES = {
 _FUNCTIONS = {
     "Executor": "executor",
     "compile": "api",
+    "graph_pass": "passes.base",
     "register_pass": "passes.pipeline",
     "set_num_threads": "runtime.native",
+    "unregister_pass": "passes.pipeline",
 }
 
 

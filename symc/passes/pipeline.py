@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from symc.core.config import setting
-from symc.core.errors import GraphError
+from symc.core.errors import ArgumentTypeError, GraphError
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph
 from symc.ir.text import graph_text
@@ -135,11 +135,28 @@ def lower_graph(graph: Graph, context: PassContext, trace: Trace) -> KernelGraph
     return trace.run("plan_memory", lambda: plan_memory(kernels), KernelGraph.text, lambda k: len(k.kernels))
 
 
-def register_pass(p: Pass, before: str = "assign_layout") -> None:
-    """Adds a pass of one's own in front of (the first run of) a named one; raises GraphError when there is none."""
+def register_pass(p: Pass, before: str = "assign_layout") -> Pass:
+    """Adds a pass of one's own in front of (the first run of) a named one, for all compilations from now on.
+
+    Raises ArgumentTypeError for what `graph_pass` did not make, GraphError where there is no pass of that name or the
+    pass is registered already.
+    """
+    if not isinstance(p, Pass):
+        raise ArgumentTypeError(f"register_pass: expected a pass, made by @graph_pass(), got {p!r}")
     if before not in {q.name for q in PASSES}:
         raise GraphError(f"no pass {before!r}; there are {', '.join(dict.fromkeys(q.name for q in PASSES))}")
+    if any(own is p for _, own in _USER_PASSES):
+        raise GraphError(f"pass {p.name} is registered already; unregister_pass takes it out")
     _USER_PASSES.append((before, p))
+    return p
+
+
+def unregister_pass(p: Pass) -> None:
+    """Takes a pass of one's own out again; raises GraphError when it is not in."""
+    kept = [(before, own) for before, own in _USER_PASSES if own is not p]
+    if len(kept) == len(_USER_PASSES):
+        raise GraphError(f"pass {getattr(p, 'name', p)!r} is not registered")
+    _USER_PASSES[:] = kept
 
 
 def _pass_list() -> list[Pass]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from symc.core.errors import GraphError
+import symc as mx
+from symc.core.errors import ArgumentTypeError, GraphError
 from symc.ir.builder import GraphBuilder, rewrite
 from symc.ir.graph import FACTS, Graph
 from symc.ir.text import graph_text
 from symc.passes import pipeline
 from symc.passes.base import Pass, graph_pass
-from symc.passes.pipeline import PASSES, Trace, lower_graph, register_pass, run_passes
+from symc.passes.pipeline import PASSES, Trace, lower_graph, register_pass, run_passes, unregister_pass
 
 from .golden import context, graph_of
 
@@ -161,3 +163,30 @@ def test_users_passes_keep_their_order():
 def test_an_unknown_place_is_an_error():
     with pytest.raises(GraphError, match=r"^no pass 'nowhere'; there are eliminate_dead, mark_parameters, "):
         register_pass(relu_to_tanh, before="nowhere")
+
+
+def test_unregistering():
+    register_pass(relu_to_tanh)
+    with pytest.raises(GraphError, match="relu_to_tanh is registered already"):
+        register_pass(relu_to_tanh, before="fuse")
+    unregister_pass(relu_to_tanh)
+    trace = Trace()
+    run_passes(graph_of(TEXT), context(), trace)
+    assert "relu_to_tanh" not in [s.name for s in trace.steps]
+    with pytest.raises(GraphError, match="'relu_to_tanh' is not registered"):
+        unregister_pass(relu_to_tanh)
+
+
+def test_a_plain_function_is_no_pass():
+    with pytest.raises(ArgumentTypeError, match="expected a pass, made by @graph_pass"):
+        register_pass(lambda graph, context: graph)
+
+
+def test_a_users_pass_changes_what_executors_compute():
+    x = mx.sym.var("x")
+    before = mx.sym.relu(x).bind(mx.cpu(), {"x": mx.nd.array([-1, 2])})
+    assert before.forward()[0].asnumpy().tolist() == [0, 2]
+    assert mx.register_pass(relu_to_tanh, before="simplify") is relu_to_tanh
+    after = mx.sym.relu(x).bind(mx.cpu(), {"x": mx.nd.array([-1, 2])})
+    np.testing.assert_allclose(after.forward()[0].asnumpy(), np.tanh([-1, 2]), rtol=1e-6)
+    assert before.forward()[0].asnumpy().tolist() == [0, 2]  # what is compiled stays
