@@ -43,20 +43,20 @@ def child(name: str, started: float) -> None:
 
 
 def measure(name: str, cache: Path, n_threads: int) -> dict[str, float]:
-    """Seconds of each phase in a fresh process, and how many files it added to the cache (a file holds one kernel)."""
+    """Seconds of each phase in a fresh process, and how many kernels it added to the cache."""
     environment = os.environ | {
         "SYMC_CACHE_DIR": str(cache),
         "SYMC_NUM_THREADS": str(n_threads),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
-    n_before = n_files(cache)
+    n_before = n_kernels(cache)
     command = [sys.executable, __file__, "--child", name, repr(time.monotonic())]
     finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(finished.stdout.splitlines()[-1]) | {"kernels": n_files(cache) - n_before}
+    return json.loads(finished.stdout.splitlines()[-1]) | {"kernels": n_kernels(cache) - n_before}
 
 
-def n_files(directory: Path) -> int:
-    return sum(path.is_file() for path in directory.rglob("*"))
+def n_kernels(directory: Path) -> int:
+    return sum(1 for _ in directory.rglob("*.kernel"))
 
 
 def repeat(models: list[str], n_threads: int) -> dict[str, dict[str, float]]:
