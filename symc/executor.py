@@ -17,7 +17,6 @@ from symc.core.shapes import FullShape, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.random import generator
 from symc.ndarray.storage import Storage, zeros_aligned
-from symc.passes.base import PassContext
 from symc.passes.infer import infer_dtype, infer_shape
 
 from .arrays import BoundArrays
@@ -356,19 +355,19 @@ class Executor:
         """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
         from symc.runtime.report import explain
 
-        return explain(self._compiled(is_train).program)
+        return explain(self._compiled(is_train).lowered)
 
     def source(self, is_train: bool = False) -> str:
         """The generated source of every kernel."""
         from symc.runtime.report import source
 
-        return source(self._compiled(is_train).program)
+        return source(self._compiled(is_train).lowered)
 
     def memory_plan(self, is_train: bool = False) -> Any:
         """Where every intermediate lies; planned, naive and lower-bound bytes."""
         from symc.runtime.report import MemoryReport
 
-        return MemoryReport.of(self._compiled(is_train).program)
+        return MemoryReport.of(self._compiled(is_train).lowered)
 
     def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
         """Time per step over some runs: prints as a table, exports a Chrome trace."""
@@ -376,7 +375,7 @@ class Executor:
 
         bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)
-        return profile(bound.session.program, bound.instance, n_runs)
+        return profile(bound.session.compiled.lowered, bound.instance, n_runs)
 
     def debug_str(self) -> str:
         """The symbol's nodes, the compiled program, and how much memory it takes beside the bound arrays."""
@@ -391,6 +390,7 @@ class Executor:
         What comes after (layouts, folded weights, fused kernels) is not made of MXNet's operators: see `explain`.
         """
         from symc.codegen.cpu.backend import CpuBackend
+        from symc.passes.base import PassContext
         from symc.symbol.lift import optimized
 
         return optimized(self._symbol, self._sessions.graph(self._wants_gradient), PassContext(CpuBackend.host()))

@@ -1,6 +1,6 @@
 """THE ordered list of passes, and the runner that verifies, times and dumps every step.
 
-    graph of a Symbol -> PASSES -> lower -> plan_memory -> code generation (codegen) -> Program (runtime)
+graph of a Symbol -> PASSES -> lower -> plan_memory -> code generation (codegen) -> Program (runtime)
 """
 
 from __future__ import annotations
@@ -157,6 +157,11 @@ def unregister_pass(p: Pass) -> None:
     if len(kept) == len(_USER_PASSES):
         raise GraphError(f"pass {getattr(p, 'name', p)!r} is not registered")
     _USER_PASSES[:] = kept
+
+
+def has_user_passes() -> bool:
+    """Whether `register_pass` was called."""
+    return bool(_USER_PASSES)
 
 
 def _pass_list() -> list[Pass]:

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symc.codegen.cpu.backend import CpuBackend
 from symc.context import Context
 from symc.core.dtypes import CODES
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.shapes import from_mxnet
 from symc.ir.graph import Graph
-from symc.passes.base import PassContext
-from symc.passes.gradient import gradient
 from symc.passes.infer import infer_dtype, infer_shape
 
 from .lower import to_graph
@@ -154,6 +151,10 @@ def _require_gradients(graph: Graph, reqs: Mapping[str, str]) -> None:
     Other refusals wait for `backward`, as in MXNet; so only graphs with such an operator are differentiated here.
     """
     if any(node.op is not None and not node.op.is_differentiable for node in graph.nodes):
+        from symc.codegen.cpu.backend import CpuBackend  # here: binding needs neither otherwise
+        from symc.passes.base import PassContext
+        from symc.passes.gradient import gradient
+
         gradient(graph, PassContext(CpuBackend.host(), dict(reqs)))
 
 
