@@ -161,9 +161,7 @@ def test_one_array_for_two_gradients():
     assert gradient.asnumpy().tolist() == [14, 16]
 
 
-@pytest.mark.parametrize(
-    "heads", [nd(1, 2), [nd(1, 2)], np.array([1.0, 2.0]), {"out_output": nd(1, 2)}]
-)
+@pytest.mark.parametrize("heads", [nd(1, 2), [nd(1, 2)], np.array([1.0, 2.0]), {"out_output": nd(1, 2)}])
 def test_head_gradients_in_every_form(heads):
     ex, gradient = gradient_of(sym.square(x, name="out"))
     ex.forward(is_train=True)
