@@ -71,7 +71,10 @@ def get_create_func(base_class: type, nickname: str) -> Callable[..., Any]:
         if not isinstance(name, str):
             raise ArgumentError(f"{nickname} must be of string type, got {name!r}")
         if name.startswith(("[", "{")):
-            return create(*_from_json(name, nickname))
+            try:
+                return create(*_from_json(name, nickname))
+            except TypeError as e:  # arguments that the class does not take
+                raise ArgumentError(f"{nickname} {name[:80]!r}: {e}") from None
         if name.lower() not in known:
             raise ArgumentError(
                 f"{name.lower()} is not registered. Please register with {nickname}.register first; "

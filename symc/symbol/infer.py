@@ -26,7 +26,7 @@ Lists = tuple["list | None", "list | None", "list | None"]
 def infer_shape(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], partial: bool) -> Lists:
     """Shapes of arguments, outputs and auxiliary states; see `Symbol.infer_shape`."""
     given = _by_name(symbol, args, kwargs, "InferShape")
-    for name, shape in given.items():
+    for name, shape in {**given, **kwargs}.items():
         if not isinstance(shape, tuple):
             raise ArgumentTypeError(f"Arguments need to be shapes (tuple), but '{name}' is {type(shape)}.")
     graph = to_graph(symbol, arg_shapes={n: from_mxnet(s) for n, s in given.items()})

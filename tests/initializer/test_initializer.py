@@ -67,6 +67,7 @@ def test_create_takes_an_instance_or_a_keyword():
         (('["zero"',), "is no JSON"),
         (('["zero", 3]',), r'expected \["name", {arguments}\]'),
         (("[" * 100_000,), "is no JSON"),
+        (('["zero", {"value": 3}]',), "unexpected keyword argument 'value'"),
     ],
 )
 def test_create_refuses(arguments, message):

@@ -59,6 +59,7 @@ def test_contradictions_name_the_node_the_shapes_and_the_line():
         (lambda: fc().infer_shape(nope=(1,)), mx.MXNetError,
          r"InferShapeKeyword argument name nope not found.\nCandidate arguments:\n\t\[0\]data\n\t\[1\]fc_weight"),
         (lambda: fc().infer_shape(data="abc"), TypeError, "'data' is <class 'str'>"),
+        (lambda: fc().infer_shape_partial(data=None), TypeError, "'data' is <class 'NoneType'>"),
         (lambda: fc().infer_shape((2, 3), data=(2, 3)), ValueError, "either by positional or kwargs way"),
         (lambda: fc().infer_shape((2,), (2,), (2,), (2,)), ValueError, "4 given for 3 arguments"),
         (lambda: fc().infer_type(nope="float32"), mx.MXNetError, "InferTypeKeyword argument name nope not found"),
