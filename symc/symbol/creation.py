@@ -47,7 +47,7 @@ def var(
     if dtype is not None:
         attrs["__dtype__"] = str(code_of(np.dtype(dtype)))
     if init is not None:
-        if not isinstance(init, str) and not hasattr(init, "dumps"):
+        if not isinstance(init, str) and (isinstance(init, type) or not hasattr(init, "dumps")):
             raise ArgumentTypeError(f"Variable {name}: init must be an initializer or its name, got {init!r}")
         attrs["__init__"] = init if isinstance(init, str) else init.dumps()
     if stype is not None:

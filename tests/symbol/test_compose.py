@@ -124,6 +124,7 @@ def test_a_symbol_called_with_symbols_is_a_changed_copy():
         (lambda f: mx.sym.Group([f, 1]), TypeError, "Expected a list of symbols as input"),
         (lambda f: mx.sym.Variable(3), TypeError, "Expect a string for variable `name`"),
         (lambda f: mx.sym.Variable("x", init=3), TypeError, "init must be an initializer or its name, got 3"),
+        (lambda f: mx.sym.Variable("x", init=mx.init.Zero), TypeError, "init must be an initializer or its name"),
         (lambda f: f.as_np_ndarray(), mx.base.NotImplementedForSymbol, "Function as_np_ndarray is not implemented"),
         (lambda f: mx.sym.Variable("x", custom="1"), ValueError, "must start and end with double underscores"),
         (lambda f: mx.sym.Variable("x", attr={"lr_mult": 2}), ValueError, "only accepts string values"),
