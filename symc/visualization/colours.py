@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from symc.core.op import Op
 
 INPUT = Colour("input", "#e6f4ef", "#3d9a7c")
+MEMORY = Colour("memory", "#f4f4f2", "#8a8a86")
 _PRODUCT = Colour("convolution, product", "#fde7e2", "#d2604a")
 _NORM = Colour("normalisation", "#ece9f7", "#7a67b5")
 _ACTIVATION = Colour("activation", "#fff6cf", "#b8941c")
@@ -31,6 +32,7 @@ _FAMILIES = {
     "elementwise": _ARITHMETIC, "binary": _ARITHMETIC, "reduce": _ARITHMETIC,
 }  # fmt: skip
 _GOLDEN_ANGLE = 0.381966  # of a turn: hues that follow each other differ most
+_N_HUES = 8  # then hues come close to earlier ones, and get darker
 
 
 def of_operator(op: Op | None) -> Colour:
@@ -41,7 +43,8 @@ def of_operator(op: Op | None) -> Colour:
 def of_kernel(number: int, meaning: str) -> Colour:
     """The colour of the n-th kernel of a program."""
     hue = (0.58 + number * _GOLDEN_ANGLE) % 1
-    return Colour(meaning, _hex(hue, 0.93, 0.75), _hex(hue, 0.45, 0.5))
+    is_pale = number // _N_HUES % 2 == 0
+    return Colour(meaning, _hex(hue, 0.94 if is_pale else 0.86, 0.75), _hex(hue, 0.45 if is_pale else 0.33, 0.5))
 
 
 def _hex(hue: float, lightness: float, saturation: float) -> str:

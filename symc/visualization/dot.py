@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from symc.symbol import Symbol
     from symc.symbol.node import SymbolNode
 
+    from .picture import Picture
+
 _NODE_ATTRS = {"shape": "box", "fixedsize": "true", "width": "1.3", "height": "0.8034", "style": "filled"}
 _INPUT_COLOUR, _OTHER_COLOUR = "#8dd3c7", "#fccde5"
 _COLOURS = {
@@ -38,14 +40,14 @@ def looks_like_weight(name: str) -> bool:
 def dot_text(
     symbol: Symbol,
     title: str,
-    shapes: Mapping[Entry, FullShape] | None,
-    dtypes: Mapping[Entry, Any] | None,
+    shapes: Mapping[Entry, FullShape],
+    dtypes: Mapping[Entry, Any],
     node_attrs: Mapping[str, Any],
     hide_weights: bool,
 ) -> str:
     """The network as a digraph whose edges point from a node to what it reads, drawn backwards.
 
-    shapes, dtypes  of every output; None = edges do not show them
+    shapes, dtypes  of outputs, as far as they are known and edges are to show them
     """
     nodes = nodes_of(symbol.heads)
     lines = [f"digraph {quoted(title)} {{" if title else "digraph {"]
@@ -61,8 +63,8 @@ def dot_text(
         for entry in inputs:
             if hide_weights and entry.node.is_variable and looks_like_weight(entry.node.name):
                 continue
-            label = "x".join(map(str, shapes[entry][1:])) if shapes is not None else ""
-            label += f"({dtypes[entry].__name__})" if dtypes is not None else ""
+            label = "x".join(map(str, shapes.get(entry, ())[1:]))
+            label += f"({dtypes[entry].__name__})" if entry in dtypes else ""
             attrs = _attr_list(label, {"arrowtail": "open", "dir": "back"})
             lines.append(f"\t{quoted(node.name)} -> {quoted(entry.node.name)}{attrs}")
     return "\n".join([*lines, "}"])
@@ -112,3 +114,13 @@ def quoted(text: str) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def picture_dot(picture: Picture) -> str:
+    """Any picture as a digraph; its names are the boxes' numbers, so equal titles do not matter."""
+    lines = [f"digraph {quoted(picture.title)} {{", "\tnode [fontname=Helvetica shape=box style=\"rounded,filled\"]"]
+    for k, box in enumerate(picture.boxes):
+        label = "\n".join([box.title, *box.lines])
+        lines.append(f"\tbox{k}{_attr_list(label, {'color': box.colour.edge, 'fillcolor': box.colour.fill})}")
+    lines += [f"\tbox{e.tail} -> box{e.head}{_attr_list(e.label, {})}" for e in picture.edges]
+    return "\n".join([*lines, "}"])

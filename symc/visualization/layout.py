@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from .coordinates import assign_x
 
 Point = tuple[float, float]
+Connection = tuple[int, int]  # two vertices of neighbouring layers
 
 N_SWEEPS = 12
 TRUNK_WIDTH = 10.0
-LAYER_GAP, MAX_EXTRA_GAP, EXTRA_GAP_PER_X = 46.0, 70.0, 0.07
-PORT_GAP, PORT_MARGIN = 10.0, 12.0
+LAYER_GAP, MAX_EXTRA_GAP, EXTRA_GAP_PER_X = 42.0, 70.0, 0.07
+PORT_GAP, PORT_MARGIN = 10.0, 16.0
 # Layers that all trunks together may pass, as a multiple of boxes and edges.  A longer trunk is not laid out but drawn
 # straight, behind the boxes: a thousand edges over a thousand layers would otherwise be a million places.
 MAX_TRUNKS = 40
@@ -159,7 +160,9 @@ class _Router:
         self.x = [value - left for value in x]
         self.width = max((self.x[v] + w / 2 for v, w in enumerate(net.widths)), default=0.0)
         self.tops, self.bottoms = self._bands()
-        self.leave, self.enter = self._ports(net.below), self._ports(net.above)
+        # Where a connection leaves, it aims at the middle below; where it enters, at where it came from.
+        self.leave = self._ports(net.below, {})
+        self.enter = self._ports(net.above, self.leave)
 
     def _bands(self) -> tuple[list[float], list[float]]:
         """The upper and lower end of each layer; the further connections run sideways, the wider the gap."""
@@ -173,15 +176,17 @@ class _Router:
             bottoms.append(y)
         return tops, bottoms
 
-    def _ports(self, neighbours: list[list[int]]) -> dict[tuple[int, int], float]:
-        """The x at which the connection from a vertex to a neighbour touches the vertex."""
+    def _ports(self, neighbours: list[list[int]], aims: dict[Connection, float]) -> dict[Connection, float]:
+        """The x at which the connection between a box and each of its neighbours touches the box.
+
+        aims  where the connection touches the neighbour, if that is decided; by default its middle
+        """
         found = {}
-        for vertex, others in enumerate(neighbours):
-            others = sorted(others, key=lambda v: (self.x[v], v))
-            places = [self.x[vertex]] * len(others)
-            if vertex < self.net.n_boxes:
-                places = _spread([self.x[w] for w in others], self.x[vertex], self.net.widths[vertex])
-            found.update(((vertex, w), place) for w, place in zip(others, places))
+        for box in range(self.net.n_boxes):
+            aim = {w: aims.get((w, box), self.x[w]) for w in neighbours[box]}
+            others = sorted(aim, key=lambda w: (self.x[w], w))
+            places = _spread([aim[w] for w in others], self.x[box], self.net.widths[box])
+            found.update(((box, w), place) for w, place in zip(others, places))
         return found
 
     def layout(self) -> Layout:

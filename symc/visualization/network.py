@@ -40,7 +40,7 @@ def network_picture(
     shapes: Shapes,
     dtypes: DTypes,
     hide_weights: bool = True,
-    adorn: Callable[[SymbolNode, Box], Box] = lambda _, box: box,
+    adorn: Callable[[SymbolNode, Box], Box] | None = None,
 ) -> Picture:
     """A box for each node, in MXNet's depth-first order.
 
@@ -51,7 +51,9 @@ def network_picture(
     nodes = [n for n in every if not (hide_weights and n.is_variable and looks_like_weight(n.name))]
     number = {node: k for k, node in enumerate(nodes)}
     details = _Details(shapes, dtypes)
-    boxes = [adorn(n, replace(_box(n), details=details.of(n))) for n in nodes]
+    boxes = [replace(_box(n), details=details.of(n)) for n in nodes]
+    if adorn is not None:
+        boxes = [adorn(n, box) for n, box in zip(nodes, boxes)]
     edges = [
         Edge(number[entry.node], number[node], shape_text(shapes[entry]) if entry in shapes else "")
         for node in nodes

@@ -46,8 +46,10 @@
   };
   const centre = (k) => {
     const box = shapes[k].getBBox();
+    const panel = at("panel").getBoundingClientRect();  // of no width while hidden
+    const free = panel.width * 2 < canvas.clientWidth ? canvas.clientWidth - panel.width : canvas.clientWidth;
     view.scale = Math.max(view.scale, READABLE);
-    view.x = box.x + box.width / 2 - canvas.clientWidth / view.scale / 2;
+    view.x = box.x + box.width / 2 - free / view.scale / 2;
     view.y = box.y + box.height / 2 - canvas.clientHeight / view.scale / 2;
     show();
   };

@@ -62,7 +62,7 @@ def _commands(scene: Scene, scale: float) -> list[str]:
     found += [_rect(s) if isinstance(s, Rect) else _text(s) for s in scene.header]
     found += [f"{_colour(LINE)} RG 1.4 w", *(_curve(edge.curve) for edge in scene.edges)]
     for box in scene.boxes:
-        found += [_rect(box.frame), *map(_text, box.texts), *([_rect(box.load)] if box.load else [])]
+        found += [_rect(box.frame), *map(_text, box.texts), *map(_rect, box.bars)]
     found += [_text(edge.label) for edge in scene.edges if edge.label is not None]
     return found
 

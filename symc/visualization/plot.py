@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -16,11 +18,12 @@ from symc.core.shapes import FullShape
 from symc.symbol import Symbol
 from symc.symbol.json_writer import without_amp_casts
 
-from .dot import dot_text
+from .dot import dot_text, picture_dot
 from .html import html_text
-from .network import network_picture
+from .network import network_picture, partial_facts
 from .pdf import pdf_bytes
 from .picture import Picture
+from .program import Owners, program_picture
 from .scene import Scene, scene_of
 from .svg import svg_text
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 # What symc draws itself; all other formats are left to Graphviz.
 WRITERS: dict[str, Callable[[Scene], str | bytes]] = {"svg": svg_text, "html": html_text, "pdf": pdf_bytes}
 DOT_FORMATS = ("dot", "gv")
+GRAPHVIZ_FORMATS = ("png", "jpg", "jpeg", "gif", "webp", "ps", "eps", "bmp", "tiff")
 
 
 def plot_network(
@@ -53,12 +57,31 @@ def plot_network(
         raise ArgumentTypeError("symbol must be a Symbol")
     symbol = Symbol(list(without_amp_casts(symbol.heads)))
     internals = symbol.get_internals()
-    shapes = None if shape is None else _decided(internals, internals.infer_shape(**shape)[1], "shape")
-    dtypes = None if dtype is None else _decided(internals, internals.infer_type(**dtype)[1], "type")
+    shapes = {} if shape is None else _decided(internals, internals.infer_shape(**shape)[1], "shape")
+    dtypes = {} if dtype is None else _decided(internals, internals.infer_type(**dtype)[1], "type")
     _warn_of_equal_names(symbol)
     source = dot_text(symbol, title, shapes, dtypes, node_attrs or {}, hide_weights)
-    picture = network_picture(symbol, title, shapes or {}, dtypes or {}, hide_weights)
-    return NetworkPlot(picture, source, save_format)
+    return NetworkPlot(network_picture(symbol, title, shapes, dtypes, hide_weights), source, save_format)
+
+
+def plot_known(
+    symbol: Symbol,
+    title: str,
+    shape: Mapping[str, FullShape],
+    dtype: Mapping[str, Any],
+    hide_weights: bool = True,
+    owners: Owners | None = None,
+) -> NetworkPlot:
+    """As `plot_network`, with as many shapes and dtypes as those given decide; and with the steps of a program."""
+    shapes, dtypes = partial_facts(symbol, shape, dtype)
+    picture = network_picture(symbol, title, shapes, dtypes, hide_weights, owners and owners.describe)
+    return NetworkPlot(picture, dot_text(symbol, title, shapes, {}, {}, hide_weights))
+
+
+def plot_program(owners: Owners, title: str) -> NetworkPlot:
+    """A drawing of a compiled program: a box for each kernel call."""
+    picture = program_picture(owners, title)
+    return NetworkPlot(picture, picture_dot(picture))
 
 
 def _decided(internals: Symbol, found: list[Any] | None, what: str) -> dict[Entry, Any]:
@@ -79,17 +102,34 @@ def _warn_of_equal_names(symbol: Symbol) -> None:
         )
 
 
+def require_format(kind: str) -> None:
+    """Raises ArgumentError for a format that nobody draws, SymcError for one that needs Graphviz where it is missing."""
+    if kind in WRITERS or kind in DOT_FORMATS:
+        return
+    own = ", ".join([*WRITERS, *DOT_FORMATS[:1]])
+    if kind not in GRAPHVIZ_FORMATS:
+        raise ArgumentError(f"no drawings as {kind!r}; expected {own}, or with Graphviz {', '.join(GRAPHVIZ_FORMATS)}")
+    missing = ["its package (pip install 'symc[viz]')"] if find_spec("graphviz") is None else []
+    missing += ["its program `dot`"] if shutil.which("dot") is None else []
+    if missing:
+        raise SymcError(f"a drawing as {kind!r} needs Graphviz: install {' and '.join(missing)}; symc itself draws {own}")
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
 @dataclass
 class NetworkPlot:
     """A drawing; has the methods of graphviz.Digraph that write and show it, and shows itself in notebooks.
 
     picture  what is drawn, by symc's own layout
-    source   the same as DOT, for Graphviz; None where there is none
+    source   the same as DOT, for Graphviz
     format   what `render` writes: svg, html, pdf, dot, or with Graphviz installed what it offers (png ...)
     """
 
     picture: Picture
-    source: str | None
+    source: str
     format: str = "pdf"
 
     @cached_property
@@ -98,35 +138,17 @@ class NetworkPlot:
         return scene_of(self.picture)
 
     def pipe(self, format: str | None = None) -> bytes:
-        """The contents of a file of that format; raises SymcError when it needs Graphviz and that is not installed."""
+        """The contents of a file of that format; raises what `require_format` raises."""
         kind = (format or self.format).lower()
-        if kind in DOT_FORMATS and self.source is not None:
-            return (self.source + "\n").encode("utf-8", "backslashreplace")
-        if kind not in WRITERS:
-            return self._by_graphviz(kind)
-        written = WRITERS[kind](self.scene)
-        return written if isinstance(written, bytes) else written.encode("utf-8", "backslashreplace")
+        require_format(kind)
+        if kind in DOT_FORMATS:
+            return _encoded(self.source + "\n")
+        if kind in WRITERS:
+            written = WRITERS[kind](self.scene)
+            return written if isinstance(written, bytes) else _encoded(written)
+        import graphviz
 
-    def _by_graphviz(self, kind: str) -> bytes:
-        own = ", ".join([*WRITERS, *DOT_FORMATS[:1]])
-        if self.source is None:
-            raise ArgumentError(f"drawing {self.picture.title} as {kind!r}: expected svg, html or pdf")
-        try:
-            import graphviz
-        except ImportError:
-            raise SymcError(
-                f"drawing {self.picture.title} as {kind!r} needs Graphviz: install its program and the package (pip install "
-                f"'symc[viz]'); symc itself draws {own}"
-            ) from None
-        if kind not in graphviz.FORMATS:
-            raise ArgumentError(f"drawing {self.picture.title}: unknown format {kind!r}; expected {own} or one of Graphviz")
-        try:
-            return graphviz.Source(self.source).pipe(format=kind)
-        except graphviz.ExecutableNotFound:
-            raise SymcError(
-                f"drawing {self.picture.title} as {kind!r} needs Graphviz's program `dot`, which is not installed; symc "
-                f"itself draws {own}"
-            ) from None
+        return graphviz.Source(self.source).pipe(format=kind)
 
     def save(self, filename: str | os.PathLike[str] | None = None, directory: str | os.PathLike[str] | None = None) -> str:
         """Writes the DOT source and returns the path; the name defaults to <title>.gv."""
@@ -180,4 +202,4 @@ class NetworkPlot:
         return {"image/svg+xml": self._repr_svg_()}
 
     def __str__(self) -> str:
-        return self.source or ""
+        return self.source

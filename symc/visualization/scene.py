@@ -12,8 +12,9 @@ INK, PALE_INK, LINE = "#22262b", "#6b7178", "#9aa1a9"
 PAGE_MARGIN = 32.0
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 13.0, 12.0, 10.5
 LINE_HEIGHT, PADDING_X, PADDING_Y = 17.0, 14.0, 9.0
-MIN_TEXT_WIDTH, MAX_TEXT_WIDTH = 84.0, 230.0
+MIN_TEXT_WIDTH, MAX_TEXT_WIDTH = 84.0, 250.0
 LOAD_HEIGHT = 4.0
+ROUND_RADIUS, CORNER_RADIUS = 16.0, 7.0  # edges touch boxes no closer to a corner: see layout.PORT_MARGIN
 HEADER_SIZE, HEADER_HEIGHT, LEGEND_ROW, SWATCH = 19.0, 58.0, 22.0, 12.0
 MIN_WIDTH = 620.0
 
@@ -58,7 +59,7 @@ class PlacedBox:
 
     frame: Rect
     texts: tuple[Text, ...]
-    load: Rect | None
+    bars: tuple[Rect, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _size(box: Box, lines: list[str]) -> tuple[float, float]:
 def _placed(box: Box, lines: list[str], x: float, y: float, size: tuple[float, float]) -> PlacedBox:
     width, height = size
     left, top = x - width / 2, y - height / 2
-    radius = height / 2 if box.is_round else 7.0
+    radius = min(ROUND_RADIUS, height / 2) if box.is_round else CORNER_RADIUS
     frame = Rect(left, top, width, height, radius, box.colour.fill, box.colour.edge)
     texts = []
     for k, line in enumerate(lines):
@@ -121,25 +122,33 @@ def _placed(box: Box, lines: list[str], x: float, y: float, size: tuple[float, f
         is_title = k == 0
         size_of_text, colour = (TITLE_SIZE, INK) if is_title else (TEXT_SIZE, "#454b52")
         texts.append(Text(x, baseline, line, size_of_text, colour, is_title, is_centred=True))
-    load = None
-    if box.load is not None:
-        full = width - 2 * PADDING_X
-        load = Rect(left + PADDING_X, top + height - PADDING_Y - 2, max(2.0, full * box.load), LOAD_HEIGHT, 2.0, box.colour.edge)
-    return PlacedBox(frame, tuple(texts), load)
+    return PlacedBox(frame, tuple(texts), _bars(box, frame))
+
+
+def _bars(box: Box, frame: Rect) -> tuple[Rect, ...]:
+    """The box's load as a part of a white bar."""
+    if box.load is None:
+        return ()
+    full = frame.width - 2 * PADDING_X
+    x, y = frame.x + PADDING_X, frame.y + frame.height - PADDING_Y - LOAD_HEIGHT / 2
+    white = Rect(x, y, full, LOAD_HEIGHT, LOAD_HEIGHT / 2, "#ffffff")
+    return white, Rect(x, y, max(LOAD_HEIGHT, full * box.load), LOAD_HEIGHT, LOAD_HEIGHT / 2, box.colour.edge)
 
 
 def _placed_edges(picture: Picture, layout: Layout, dx: float, dy: float) -> list[PlacedEdge]:
-    """Curves with arrows; a label stands once where several edges carry the same data."""
-    labelled: set[tuple[int, str]] = set()
+    """Curves with arrows; a label stands once where several edges carry the same data: beside the rightmost."""
+    rightmost: dict[tuple[int, str], tuple[float, int]] = {}
+    for k, (edge, route) in enumerate(zip(picture.edges, layout.routes)):
+        if edge.label and layout.via[k] is None:
+            key = (edge.tail, edge.label)
+            rightmost[key] = max(rightmost.get(key, (0.0, k)), (route[0][0], k))
+    labelled = {k for _, k in rightmost.values()}
     found = []
-    for edge, route, via in zip(picture.edges, layout.routes, layout.via):
+    for k, (edge, route) in enumerate(zip(picture.edges, layout.routes)):
         points = tuple((x + dx, y + dy) for x, y in route)
-        label = None
-        if edge.label and (edge.tail, edge.label) not in labelled:
-            labelled.add((edge.tail, edge.label))
-            x, y = points[0]
-            label = Text(x + 6, y + 15, printable(edge.label), SMALL_SIZE, PALE_INK)
-        found.append(PlacedEdge(Curve(points), label, via))
+        x, y = points[0]
+        label = Text(x + 6, y + 15, printable(edge.label), SMALL_SIZE, PALE_INK) if k in labelled else None
+        found.append(PlacedEdge(Curve(points), label, layout.via[k]))
     return found
 
 

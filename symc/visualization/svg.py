@@ -41,7 +41,7 @@ def svg_text(scene: Scene) -> str:
 def _box(number: int, scene: Scene, box: PlacedBox) -> str:
     title = printable(scene.picture.boxes[number].title)
     tooltip = title if len(title) <= MAX_TOOLTIP else title[:MAX_TOOLTIP] + "..."
-    shapes = [_rect(box.frame), *map(_text, box.texts), *([_rect(box.load)] if box.load else [])]
+    shapes = [_rect(box.frame), *map(_text, box.texts), *map(_rect, box.bars)]
     return f'<g class="box" id="box-{number}"><title>{escape(tooltip)}</title>{"".join(shapes)}</g>'
 
 
