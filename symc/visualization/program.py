@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from symc.ir.kernels import KernelGraph
+from symc.ir.kernels import KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
-from symc.runtime.program import Program, Step
+from symc.runtime.lowered import Lowered
 from symc.runtime.report import Profile
 from symc.runtime.table import scaled, shape_text, size_text, time_text
 from symc.runtime.work import work_of
@@ -32,13 +33,13 @@ class Owners:
     """
 
     symbol: Symbol
-    program: Program
+    lowered: Lowered
     profile: Profile | None = None
 
     @cached_property
-    def steps(self) -> dict[int, Step]:
-        """The steps that every prediction runs, by number."""
-        return {k: s for k, s in enumerate(self.program.steps) if s.phase == "forward"}
+    def steps(self) -> dict[int, KernelNode]:
+        """What each step computes that every prediction runs, by the step's number."""
+        return {k: node for k, (node, _) in enumerate(self.lowered.calls) if node.phase == "forward"}
 
     @cached_property
     def order(self) -> dict[SymbolNode, int]:
@@ -77,18 +78,18 @@ class Owners:
         Of several steps the one counts that runs the node's own operator (not a copy before it), else the last; those that
         prepare weights count for the first step that reads what they prepare, when no other step names the node.
         """
-        kernels = self.program.kernels
+        kernels = self.lowered.kernels
         found: dict[str, tuple[int, int]] = {}  # name -> how well the step fits, the step
         readers: dict[str, int] = {}  # a storage -> the first forward step that its contents reach
-        for number, step in reversed(list(enumerate(self.program.steps))):
-            is_forward = step.phase == "forward"
-            reached = [readers[s] for s in _storages(kernels, step.node.writes) if s in readers]
+        for number, (node, _) in reversed(list(enumerate(self.lowered.calls))):
+            is_forward = node.phase == "forward"
+            reached = [readers[s] for s in _storages(kernels, node.writes) if s in readers]
             if not is_forward and not reached:
                 continue
             target = number if is_forward else min(reached)
-            for storage in _storages(kernels, step.node.reads):
+            for storage in _storages(kernels, node.reads):
                 readers[storage] = min(target, readers.get(storage, target))
-            for name, operator in zip(step.node.nodes, step.node.operators):
+            for name, operator in zip(node.nodes, node.operators):
                 user = _user_name(name, operators)
                 if user is not None:
                     fit = 2 * is_forward + (operator == operators[user])
@@ -122,17 +123,21 @@ class Owners:
 
     def details(self, number: int) -> tuple[Detail, ...]:
         """What a step is and costs."""
-        step = self.program.steps[number]
-        work = work_of(step.node.kernel)
-        found = [("step", f"{number} of {len(self.program.steps)}"), ("kernel", step.kernel)]
+        node, call = self.lowered.calls[number]
+        work = work_of(node.kernel)
+        found = [("step", f"{number} of {len(self.lowered.calls)}"), ("kernel", call.code.name)]
         if number in self.times_s:
             time_s = self.times_s[number]
             speed = f"{work.flops / max(time_s, 1e-12) * 1e-9:.1f} GFLOP/s"
             share = time_s / max(sum(self.times_s.values()), 1e-12)
             found.append(("time", f"{time_text(time_s)} ({share:.1%}, {speed})"))
         found += [("work", scaled(work.flops, "FLOP")), ("moved", size_text(work.size_bytes))]
-        found += [("computes", " + ".join(step.node.nodes)), ("why", step.node.reason)]
-        return (*found, ("schedule", step.schedule)) if step.schedule else tuple(found)
+        found += [("computes", " + ".join(node.nodes)), ("why", node.reason)]
+        return (*found, ("schedule", call.schedule)) if call.schedule else tuple(found)
+
+    def kernel(self, number: int) -> str:
+        """The name of the kernel that a step calls."""
+        return self.lowered.calls[number][1].code.name
 
 
 def _storages(kernels: KernelGraph, buffers: Sequence[str]) -> list[str]:
@@ -153,12 +158,11 @@ def program_picture(owners: Owners, title: str) -> Picture:
 
     Where several steps write parts of one piece of memory (a concatenation without copies), a round box stands for it.
     """
-    program = owners.program
     colours = _kernel_colours(owners)
     drawing = _Drawing(owners)
-    for number, step in owners.steps.items():
-        drawing.add_step(number, step, colours[step.kernel])
-    n_prepare = sum(s.phase == "prepare" for s in program.steps)
+    for number, node in owners.steps.items():
+        drawing.add_step(number, node, colours[owners.kernel(number)])
+    n_prepare = sum(node.phase == "prepare" for node, _ in owners.lowered.calls)
     facts = f"{len(owners.steps)} steps, {len(colours)} kernels; {n_prepare} more steps prepare weights once"
     if owners.profile is not None:
         facts = f"{time_text(owners.profile.total_s)} in {facts}"
@@ -169,28 +173,28 @@ class _Drawing:
     """Grows step by step; `writers` has the boxes that wrote each storage so far."""
 
     def __init__(self, owners: Owners) -> None:
-        self.owners, self.kernels = owners, owners.program.kernels
+        self.owners, self.kernels = owners, owners.lowered.kernels
         self.boxes: list[Box] = []
         self.edges: list[Edge] = []
         self.writers: dict[str, list[int]] = {}
         self.names = {n.name: n for n in owners.order if not n.is_variable}
-        self.in_memory = {self._node_of(storage) for storage in _assembled(owners.program, owners.steps)}
-        for storage, (name, shape) in _inputs(owners.program, owners.steps).items():
+        self.in_memory = {self._node_of(storage) for storage in _assembled(self.kernels, owners.steps)}
+        for storage, (name, shape) in _inputs(self.kernels, owners.steps).items():
             self.writers[storage] = [self._add(Box(name, (), INPUT, (("input", shape),), is_round=True))]
 
     def _add(self, box: Box) -> int:
         self.boxes.append(box)
         return len(self.boxes) - 1
 
-    def add_step(self, number: int, step: Step, colour: Colour) -> None:
+    def add_step(self, number: int, node: KernelNode, colour: Colour) -> None:
         """A box, and edges from what the step reads."""
         tails: dict[int, str] = {}
-        for buffer in step.node.reads:
+        for buffer in node.reads:
             for tail in self._writers_of(self.kernels.storage_of(buffer).name):
-                tails.setdefault(tail, shape_text(buffer_of(step.node.kernel, buffer).shape))
-        head = self._add(self._step_box(number, step, colour))
+                tails.setdefault(tail, shape_text(buffer_of(node.kernel, buffer).shape))
+        head = self._add(self._step_box(number, node, colour))
         self.edges += [Edge(tail, head, label) for tail, label in tails.items()]
-        for storage in dict.fromkeys(_storages(self.kernels, step.node.writes)):
+        for storage in dict.fromkeys(_storages(self.kernels, node.writes)):
             self.writers.setdefault(storage, []).append(head)
 
     def _node_of(self, storage: str) -> SymbolNode | None:
@@ -209,21 +213,19 @@ class _Drawing:
             self.writers[storage] = [memory]
         return self.writers.get(storage, [])
 
-    def _step_box(self, number: int, step: Step, colour: Colour) -> Box:
+    def _step_box(self, number: int, node: KernelNode, colour: Colour) -> Box:
         """The operators as title, then a line for each node of the user's, then what runs and how long."""
         owners = self.owners
         nodes = [n for n in owners.nodes_of.get(number, []) if n not in self.in_memory]
-        operators = [n.op_name for n in nodes] or list(step.node.operators)
+        operators = [n.op_name for n in nodes] or list(node.operators)
         time = f", {time_text(owners.times_s[number])}" if number in owners.times_s else ""
-        lines = (*(n.name for n in nodes), f"step {number}: {_short(step.kernel)}{time}")
+        lines = (*(n.name for n in nodes), f"step {number}: {_short(owners.kernel(number))}{time}")
         title = " + ".join(dict.fromkeys(operators))
         return Box(title, lines, colour, owners.details(number), load=owners.load(number))
 
 
 def _kernel_colours(owners: Owners) -> dict[str, Colour]:
-    calls: dict[str, int] = {}
-    for step in owners.steps.values():
-        calls[step.kernel] = calls.get(step.kernel, 0) + 1
+    calls = Counter(map(owners.kernel, owners.steps))
     return {
         kernel: of_kernel(k, f"{_short(kernel)} x {n}" if n > 1 else _short(kernel))
         for k, (kernel, n) in enumerate(calls.items())
@@ -236,22 +238,19 @@ def _short(kernel: str) -> str:
     return f"{family} {digest[:HASH_DIGITS]}"
 
 
-def _assembled(program: Program, steps: Mapping[int, Step]) -> list[str]:
+def _assembled(kernels: KernelGraph, steps: Mapping[int, KernelNode]) -> list[str]:
     """The storages that several steps write and others read."""
-    read = {s for step in steps.values() for s in _storages(program.kernels, step.node.reads)}
-    n_writers: dict[str, int] = {}
-    for step in steps.values():
-        for storage in dict.fromkeys(_storages(program.kernels, step.node.writes)):
-            n_writers[storage] = n_writers.get(storage, 0) + 1
+    read = {storage for node in steps.values() for storage in _storages(kernels, node.reads)}
+    n_writers = Counter(s for node in steps.values() for s in dict.fromkeys(_storages(kernels, node.writes)))
     return [storage for storage, n in n_writers.items() if n > 1 and storage in read]
 
 
-def _inputs(program: Program, steps: Mapping[int, Step]) -> dict[str, tuple[str, str]]:
+def _inputs(kernels: KernelGraph, steps: Mapping[int, KernelNode]) -> dict[str, tuple[str, str]]:
     """The caller's data that steps read, by storage: name and shape."""
     found = {}
-    for step in steps.values():
-        for buffer in step.node.reads:
-            storage = program.kernels.storage_of(buffer)
+    for node in steps.values():
+        for buffer in node.reads:
+            storage = kernels.storage_of(buffer)
             if storage.place == "argument":
-                found[storage.name] = (storage.key, shape_text(buffer_of(step.node.kernel, buffer).shape))
+                found[storage.name] = (storage.key, shape_text(buffer_of(node.kernel, buffer).shape))
     return found
