@@ -67,7 +67,7 @@ def network_picture(
 
 def _box(node: SymbolNode) -> Box:
     layer = layer_text(node)
-    lines = () if node.is_variable else (f"{node.op_name}  {layer}" if layer else node.op_name,)
+    lines = () if node.is_variable else (f"{node.op_name} {layer}" if layer else node.op_name,)
     return Box(node.name, lines, of_operator(node.op), is_round=node.is_variable)
 
 

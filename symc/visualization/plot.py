@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import webbrowser
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,8 +92,8 @@ def _decided(internals: Symbol, found: list[Any] | None, what: str) -> dict[Entr
 
 
 def _warn_of_equal_names(symbol: Symbol) -> None:
-    names = [node.name for node in symbol.nodes()]
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    counts = Counter(node.name for node in symbol.nodes())
+    repeated = [name for name, n in counts.items() if n > 1]
     if repeated:
         warn(
             "There are multiple variables with the same name in your graph, this may result in cyclic graph. "

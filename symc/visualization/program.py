@@ -125,7 +125,7 @@ class Owners:
         """What a step is and costs."""
         node, call = self.lowered.calls[number]
         work = work_of(node.kernel)
-        found = [("step", f"{number} of {len(self.lowered.calls)}"), ("kernel", call.code.name)]
+        found = [("step", f"{number} of {len(self.lowered.calls)}"), ("compiled to", call.code.name)]
         if number in self.times_s:
             time_s = self.times_s[number]
             speed = f"{work.flops / max(time_s, 1e-12) * 1e-9:.1f} GFLOP/s"

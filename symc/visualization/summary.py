@@ -67,7 +67,7 @@ def _output_shapes(symbol: Symbol, shape: Mapping[str, FullShape]) -> dict[str, 
     internals = symbol.get_internals()
     _, shapes, _ = internals.infer_shape(**shape)
     if shapes is None:
-        raise ArgumentError(f"Input shape is incomplete: {dict(shape)} does not decide the shape of every output")
+        raise ArgumentError("Input shape is incomplete")
     return dict(zip(internals.list_outputs(), shapes))
 
 
@@ -88,12 +88,13 @@ def _shape(node: SymbolNode, shapes: Mapping[str, FullShape] | None) -> FullShap
 
 def _n_params(node: SymbolNode, sources: Sequence[SymbolNode], shapes: Mapping[str, FullShape] | None) -> int:
     op: Any = node.op
+    has_bias = node.attrs.get("no_bias") != "True"  # MXNet compares the text: it counts a bias for no_bias=1
     n_inputs = sum(sum(_shape(s, shapes)[:1]) for s in sources)
     if node.op_name == "Convolution":
         n_weights = n_inputs * op.num_filter // op.num_group * size_of(op.kernel)
-        return n_weights + (0 if op.no_bias else op.num_filter)
+        return n_weights + has_bias * op.num_filter
     if node.op_name == "FullyConnected":
-        return (n_inputs + (not op.no_bias)) * op.num_hidden
+        return (n_inputs + has_bias) * op.num_hidden
     if node.op_name == "BatchNorm":
         return 2 * sum(_shape(node, shapes)[:1])
     if node.op_name == "Embedding":
