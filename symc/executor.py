@@ -26,8 +26,7 @@ from .context import Context
 if TYPE_CHECKING:
     from symc.runtime.compiler import Compiled
     from symc.symbol.symbol import Symbol
-
-    from .visualization import NetworkPlot
+    from symc.visualization.plot import NetworkPlot
 
 MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
 
@@ -350,9 +349,9 @@ class Executor:
         return profile(bound.session.compiled.lowered, bound.instance, n_runs)
 
     def plot(self, title: str = "program", n_runs: int = 0) -> NetworkPlot:
-        """A drawing of the program that predicts: its kernel calls, what they compute, their times over `n_runs` runs."""
-        from .visualization.plot import plot_program
-        from .visualization.program import Owners
+        """A drawing of the program that predicts: kernel calls, what they compute, and times over `n_runs` runs."""
+        from symc.visualization.plot import plot_program
+        from symc.visualization.program import Owners
 
         profile = self.profile(n_runs=n_runs) if n_runs > 0 else None
         return plot_program(Owners(self._symbol, self._compiled(False).lowered, profile), title)

@@ -1,14 +1,15 @@
 """The horizontal places of a layered drawing: few bends, neighbours apart, parents over children.
 
-Brandes and Köpf, Fast and Simple Horizontal Coordinate Assignment (2001): vertices are aligned with median neighbours to
-vertical blocks, once for each of four directions, blocks are packed, and the results are averaged.  Blocks are packed by
-longest paths among them, which keeps all distances (the paper's own packing does not always; Brandes, Walter and Zink's
-erratum of 2020).
+Brandes and Köpf, Fast and Simple Horizontal Coordinate Assignment (2001): vertices are aligned with median neighbours
+to vertical blocks, once for each of four directions, blocks are packed, and the results are averaged.  Blocks are
+packed by longest paths among them, which keeps all distances (the paper's own packing does not always: see the erratum
+of Brandes, Walter and Zink, 2020).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 BOX_GAP, TRUNK_GAP = 30.0, 8.0
 
@@ -36,7 +37,7 @@ def assign_x(
 def _conflicts(layers: Layers, above: Neighbours, n_boxes: int) -> set[Pair]:
     """Connections (upper, lower) that cross a piece of a long edge, which stays straight instead of them."""
     found: set[Pair] = set()
-    for upper, lower in zip(layers, layers[1:]):
+    for upper, lower in pairwise(layers):
         place = {v: k for k, v in enumerate(upper)}
         left, start = 0, 0
         for k, vertex in enumerate(lower):
@@ -57,7 +58,7 @@ def _blocks(layers: Layers, neighbours: Neighbours, crossing: set[Pair]) -> list
     """For each vertex the first vertex of its block: vertices of successive layers that get one x."""
     n = len(neighbours)
     root, is_taken = list(range(n)), [False] * n
-    for previous, layer in zip(layers, layers[1:]):
+    for previous, layer in pairwise(layers):
         place = {v: k for k, v in enumerate(previous)}
         last = -1
         for vertex in layer:
@@ -76,7 +77,7 @@ def _packed(layers: Layers, block: Sequence[int], widths: Sequence[float], n_box
     right_of: dict[int, dict[int, float]] = {b: {} for b in block}
     n_left = dict.fromkeys(right_of, 0)
     for layer in layers:
-        for left, right in zip(layer, layer[1:]):
+        for left, right in pairwise(layer):
             gap = TRUNK_GAP if left >= n_boxes and right >= n_boxes else BOX_GAP
             distance = (widths[left] + widths[right]) / 2 + gap
             near = right_of[block[left]]
@@ -98,10 +99,11 @@ def _packed(layers: Layers, block: Sequence[int], widths: Sequence[float], n_box
 
 def _averaged(found: list[list[float]], widths: Sequence[float]) -> list[float]:
     """The mean of the two middle results, after they were moved to the borders of the narrowest."""
-    borders = [
-        (min((v - w / 2 for v, w in zip(x, widths)), default=0.0), max((v + w / 2 for v, w in zip(x, widths)), default=0.0))
-        for x in found
-    ]  # fmt: skip
+    borders = []
+    for x in found:
+        low = min((v - w / 2 for v, w in zip(x, widths)), default=0.0)
+        high = max((v + w / 2 for v, w in zip(x, widths)), default=0.0)
+        borders.append((low, high))
     left, right = min(borders, key=lambda b: b[1] - b[0])
     moved = []
     for k, (x, (low, high)) in enumerate(zip(found, borders)):

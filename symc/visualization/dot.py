@@ -107,8 +107,8 @@ def _attr_list(label: str, attrs: Mapping[str, Any]) -> str:
 def quoted(text: str) -> str:
     """A DOT identifier.
 
-    Unlike the graphviz package's, text in angle brackets is no HTML, a backslash is one, and a colon parts no port: names
-    come from files.
+    Names come from files: unlike with the graphviz package, text in angle brackets is no HTML, a backslash stands for
+    itself, and a colon does not begin a port.
     """
     if _ID.fullmatch(text) and text.lower() not in _KEYWORDS:
         return text
@@ -118,7 +118,7 @@ def quoted(text: str) -> str:
 
 def picture_dot(picture: Picture) -> str:
     """Any picture as a digraph; its names are the boxes' numbers, so equal titles do not matter."""
-    lines = [f"digraph {quoted(picture.title)} {{", "\tnode [fontname=Helvetica shape=box style=\"rounded,filled\"]"]
+    lines = [f"digraph {quoted(picture.title)} {{", '\tnode [fontname=Helvetica shape=box style="rounded,filled"]']
     for k, box in enumerate(picture.boxes):
         label = "\n".join([box.title, *box.lines])
         lines.append(f"\tbox{k}{_attr_list(label, {'color': box.colour.edge, 'fillcolor': box.colour.fill})}")

@@ -18,8 +18,8 @@ _FOLDER = Path(__file__).parent
 def html_text(scene: Scene) -> str:
     """The page.
 
-    Everything that comes from a file is text: escaped in the SVG, and JSON without "<" in the data. The page's policy lets
-    no script run but the one written here, and nothing be loaded.
+    Everything that comes from a file is text: escaped in the SVG, and JSON without "<" in the data.  The page's
+    policy lets no script run but the one written here, and nothing be loaded.
     """
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
@@ -45,4 +45,6 @@ def _data(scene: Scene) -> str:
         {"title": box.title, "lines": box.lines, "details": box.details, "edge": box.colour.edge}
         for box in scene.picture.boxes
     ]
-    return json.dumps(boxes, separators=(",", ":")).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return (
+        json.dumps(boxes, separators=(",", ":")).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    )

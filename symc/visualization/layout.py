@@ -1,8 +1,8 @@
 """Where boxes and edges of a directed acyclic graph go: in layers, data flowing downwards.
 
-The steps of Sugiyama, Tagawa and Toda (Methods for Visual Understanding of Hierarchical System Structures, 1981): layers
-by longest path, crossings reduced by barycentres, coordinates by Brandes and Köpf (see coordinates.py).  Edges that
-leave one box for several layers further down share a trunk, so that long edges cost little and draw calmly.
+The steps of Sugiyama, Tagawa and Toda (Methods for Visual Understanding of Hierarchical System Structures, 1981):
+layers by longest path, crossings reduced by barycentres, coordinates by Brandes and Köpf (see coordinates.py).  Edges
+that leave one box for several layers further down share a trunk, so that long edges cost little and draw calmly.
 Deterministic: the same graph gives the same drawing.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .coordinates import assign_x
 
@@ -20,10 +21,11 @@ Connection = tuple[int, int]  # two vertices of neighbouring layers
 N_SWEEPS = 12
 TRUNK_WIDTH = 10.0
 LAYER_GAP, MAX_EXTRA_GAP, EXTRA_GAP_PER_X = 42.0, 70.0, 0.07
+DIGITS = 3  # of vertical places: what is at the same place is equal
 PORT_GAP, PORT_MARGIN = 10.0, 16.0
 # Layers that all trunks together may pass, as a multiple of boxes and edges.  A longer trunk is not laid out but drawn
 # straight, behind the boxes: a thousand edges over a thousand layers would otherwise be a million places.
-MAX_TRUNKS = 40
+MAX_TRUNKS = 20
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Layout:
     """Places in a drawing whose upper left corner is (0, 0).
 
     centres   of the boxes
-    routes    of the edges, in their order: points between which lines are vertical or curves that begin and end vertical;
-              a route begins at the box, or where it leaves the route of an earlier edge from the same box (`via`)
+    routes    of the edges, in their order: points between which lines are vertical, or curves whose ends are vertical
+    via       for each edge the earlier one from the same box whose route its own leaves; None: it begins at the box
     """
 
     centres: tuple[Point, ...]
@@ -112,7 +114,7 @@ class _Net:
     def n_crossings(self) -> int:
         """How many pairs of connections between neighbouring layers cross."""
         total = 0
-        for upper, lower in zip(self.layers, self.layers[1:]):
+        for upper, lower in pairwise(self.layers):
             place = {v: k for k, v in enumerate(lower)}
             seen: list[int] = []
             for vertex in upper:
@@ -171,9 +173,9 @@ class _Router:
         for layer in net.layers:
             reach = max((abs(self.x[v] - self.x[w]) for v in layer for w in net.above[v]), default=0.0)
             y += LAYER_GAP + min(MAX_EXTRA_GAP, EXTRA_GAP_PER_X * reach) if tops else 0.0
-            tops.append(y)
+            tops.append(round(y, DIGITS))
             y += max(net.sizes[v][1] for v in layer if v < net.n_boxes)
-            bottoms.append(y)
+            bottoms.append(round(y, DIGITS))
         return tops, bottoms
 
     def _ports(self, neighbours: list[list[int]], aims: dict[Connection, float]) -> dict[Connection, float]:
@@ -211,7 +213,7 @@ class _Router:
     def _points(self, path: list[int]) -> tuple[Point, ...]:
         """From the lower end of the first vertex to the upper end of the last."""
         net, points = self.net, []
-        for upper, lower in zip(path, path[1:]):
+        for upper, lower in pairwise(path):
             start = self.leave.get((upper, lower), self.x[upper])
             end = self.enter.get((lower, upper), self.x[lower])
             points += [(start, self._end(upper, 0.5)), (start, self.bottoms[net.rank[upper]])]
@@ -227,7 +229,7 @@ class _Router:
         rank = self.net.rank[vertex]
         is_box = vertex < self.net.n_boxes
         height = self.net.sizes[vertex][1] if is_box else self.bottoms[rank] - self.tops[rank]
-        return self._middle(vertex) + side * height
+        return round(self._middle(vertex) + side * height, DIGITS)
 
 
 def _spread(wanted: list[float], centre: float, width: float) -> list[float]:

@@ -61,7 +61,9 @@ def network_picture(
         if entry.node in number
     ]
     n_operators = sum(not n.is_variable for n in every)
-    facts = f"{n_operators} operators, {details.n_params:,} parameters" if details.n_params else f"{n_operators} operators"
+    facts = (
+        f"{n_operators} operators, {details.n_params:,} parameters" if details.n_params else f"{n_operators} operators"
+    )
     return Picture(title, facts, tuple(boxes), tuple(edges))
 
 

@@ -51,8 +51,8 @@ def plot_network(
     shape, dtype  of the inputs, by name; the edges then show those of all data
     node_attrs    Graphviz attributes of all nodes of the DOT source
     hide_weights  leaves out variables that are named like parameters (fc_weight, bn_moving_mean ...)
-    Raises ArgumentTypeError (a TypeError) for something else than a symbol, ArgumentError (a ValueError) when `shape` or
-    `dtype` does not decide all of them.  Warns of nodes of the same name, which DOT takes for one.
+    Raises ArgumentTypeError (a TypeError) for something else than a symbol, ArgumentError (a ValueError) when `shape`
+    or `dtype` does not decide all of them.  Warns of nodes of the same name, which DOT takes for one.
     """
     if not isinstance(symbol, Symbol):
         raise ArgumentTypeError("symbol must be a Symbol")
@@ -104,7 +104,7 @@ def _warn_of_equal_names(symbol: Symbol) -> None:
 
 
 def require_format(kind: str) -> None:
-    """Raises ArgumentError for a format that nobody draws, SymcError for one that needs Graphviz where it is missing."""
+    """Raises ArgumentError for a format that nobody draws, SymcError for one that needs Graphviz, if it is missing."""
     if kind in WRITERS or kind in DOT_FORMATS:
         return
     own = ", ".join([*WRITERS, *DOT_FORMATS[:1]])
@@ -113,7 +113,9 @@ def require_format(kind: str) -> None:
     missing = ["its package (pip install 'symc[viz]')"] if find_spec("graphviz") is None else []
     missing += ["its program `dot`"] if shutil.which("dot") is None else []
     if missing:
-        raise SymcError(f"a drawing as {kind!r} needs Graphviz: install {' and '.join(missing)}; symc itself draws {own}")
+        raise SymcError(
+            f"a drawing as {kind!r} needs Graphviz: install {' and '.join(missing)}; symc itself draws {own}"
+        )
 
 
 def _encoded(text: str) -> bytes:
@@ -151,7 +153,9 @@ class NetworkPlot:
 
         return graphviz.Source(self.source).pipe(format=kind)
 
-    def save(self, filename: str | os.PathLike[str] | None = None, directory: str | os.PathLike[str] | None = None) -> str:
+    def save(
+        self, filename: str | os.PathLike[str] | None = None, directory: str | os.PathLike[str] | None = None
+    ) -> str:
         """Writes the DOT source and returns the path; the name defaults to <title>.gv."""
         path = Path(directory or "", filename or f"{self.picture.title}.gv")
         return self._write(path, self.pipe("gv"))

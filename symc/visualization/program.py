@@ -1,4 +1,4 @@
-"""A compiled program as a picture: a box for each kernel call with the nodes it computes; and what is known of a node."""
+"""A compiled program as a picture: a box for each kernel call, with the nodes of the user's network it computes."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Owners:
     def _named(self, operators: Mapping[str, str]) -> dict[str, int]:
         """By name of a node the step that computes it; steps name what passes made after the node it serves.
 
-        Of several steps the one counts that runs the node's own operator (not a copy before it), else the last; those that
-        prepare weights count for the first step that reads what they prepare, when no other step names the node.
+        Of several steps the one counts that runs the node's own operator (not a copy before it), else the last; those
+        that prepare weights count for the first step that reads what they prepare, when no other step names the node.
         """
         kernels = self.lowered.kernels
         found: dict[str, tuple[int, int]] = {}  # name -> how well the step fits, the step

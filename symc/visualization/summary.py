@@ -34,9 +34,7 @@ def print_summary(
     print(summary(symbol, shape, line_length, positions))
 
 
-def summary(
-    symbol: Symbol, shape: Mapping[str, FullShape] | None, line_length: int, positions: Sequence[float]
-) -> str:
+def summary(symbol: Symbol, shape: Mapping[str, FullShape] | None, line_length: int, positions: Sequence[float]) -> str:
     """The text that `print_summary` prints."""
     if not isinstance(symbol, Symbol):
         raise ArgumentTypeError("symbol must be Symbol")
@@ -107,4 +105,3 @@ def _row(fields: Sequence[object], columns: Sequence[int]) -> str:
     for text, end in zip(fields, columns):
         line = f"{line}{text}"[:end].ljust(end)
     return line
-

@@ -16,8 +16,8 @@ MAX_TOOLTIP = 300  # characters
 def svg_text(scene: Scene) -> str:
     """A document of its own.
 
-    Boxes are groups of class "box" with id "box-<number>", edges are paths of class "edge" with their ends in `data-tail`
-    and `data-head`, and in `data-via` the edge that they leave.
+    Boxes are groups of class "box" with id "box-<number>", edges are paths of class "edge" with their ends in
+    `data-tail` and `data-head`, and in `data-via` the edge that they leave.
     """
     size = f'width="{_n(scene.width)}" height="{_n(scene.height)}" viewBox="0 0 {_n(scene.width)} {_n(scene.height)}"'
     title = escape(printable(scene.picture.title))
@@ -64,7 +64,9 @@ def path_data(curve: Curve) -> str:
             commands.append(f"C{_n(x)} {middle} {_n(px)} {middle} {_n(px)} {_n(py)}")
         x, y = px, py
     if curve.has_arrow:
-        commands += [f"M{_n(ax)} {_n(ay)}" if k == 0 else f"L{_n(ax)} {_n(ay)}" for k, (ax, ay) in enumerate(arrow(x, y))]
+        commands += [
+            f"M{_n(ax)} {_n(ay)}" if k == 0 else f"L{_n(ax)} {_n(ay)}" for k, (ax, ay) in enumerate(arrow(x, y))
+        ]
     return "".join(commands)
 
 
