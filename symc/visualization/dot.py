@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from symc.core.shapes import FullShape
 from symc.symbol.node import Entry, nodes_of
 
+from .font import printable
+
 if TYPE_CHECKING:
     from symc.symbol import Symbol
     from symc.symbol.node import SymbolNode
@@ -65,8 +67,8 @@ def dot_text(
                 continue
             label = "x".join(map(str, shapes.get(entry, ())[1:]))
             label += f"({dtypes[entry].__name__})" if entry in dtypes else ""
-            attrs = _attr_list(label, {"arrowtail": "open", "dir": "back"})
-            lines.append(f"\t{quoted(node.name)} -> {quoted(entry.node.name)}{attrs}")
+            edge = f"{quoted(node.name)} -> {quoted(entry.node.name)}"
+            lines.append(f"\t{edge}{_attr_list(label, {'arrowtail': 'open', 'dir': 'back'})}")
     return "\n".join([*lines, "}"])
 
 
@@ -108,11 +110,12 @@ def quoted(text: str) -> str:
     """A DOT identifier.
 
     Names come from files: unlike with the graphviz package, text in angle brackets is no HTML, a backslash stands for
-    itself, and a colon does not begin a port.
+    itself, a colon does not begin a port, and control characters appear as escapes.
     """
     if _ID.fullmatch(text) and text.lower() not in _KEYWORDS:
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    lines = "\n".join(map(printable, text.split("\n")))
+    escaped = lines.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 

@@ -169,7 +169,8 @@ class _Router:
     def _bands(self) -> tuple[list[float], list[float]]:
         """The upper and lower end of each layer; the further connections run sideways, the wider the gap."""
         net, y = self.net, 0.0
-        tops, bottoms = [], []
+        tops: list[float] = []
+        bottoms: list[float] = []
         for layer in net.layers:
             reach = max((abs(self.x[v] - self.x[w]) for v in layer for w in net.above[v]), default=0.0)
             y += LAYER_GAP + min(MAX_EXTRA_GAP, EXTRA_GAP_PER_X * reach) if tops else 0.0
@@ -183,7 +184,7 @@ class _Router:
 
         aims  where the connection touches the neighbour, if that is decided; by default its middle
         """
-        found = {}
+        found: dict[Connection, float] = {}
         for box in range(self.net.n_boxes):
             aim = {w: aims.get((w, box), self.x[w]) for w in neighbours[box]}
             others = sorted(aim, key=lambda w: (self.x[w], w))

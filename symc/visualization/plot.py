@@ -75,7 +75,7 @@ def plot_known(
 ) -> NetworkPlot:
     """As `plot_network`, with as many shapes and dtypes as those given decide; and with the steps of a program."""
     shapes, dtypes = partial_facts(symbol, shape, dtype)
-    picture = network_picture(symbol, title, shapes, dtypes, hide_weights, owners and owners.describe)
+    picture = network_picture(symbol, title, shapes, dtypes, hide_weights, owners.describe if owners else None)
     return NetworkPlot(picture, dot_text(symbol, title, shapes, {}, {}, hide_weights))
 
 
