@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from math import ceil
 
 from .font import printable, text_width
 from .scene import LINE, Curve, Rect, Scene, Text
 from .svg import arrow
 
 POINTS_PER_PIXEL = 0.75
-MAX_PAGE = 14400.0  # points a side that readers accept (ISO 32000-1, annex C.2)
+MAX_PAGE = 14400.0  # units a side that readers accept (ISO 32000-1, annex C.2)
 ROUND = 0.5523  # how far from a corner a Bezier curve's control points lie, to look like a circle
 
 
 def pdf_bytes(scene: Scene) -> bytes:
     """The document."""
-    scale = min(POINTS_PER_PIXEL, MAX_PAGE / scene.width, MAX_PAGE / scene.height)
+    unit = ceil(POINTS_PER_PIXEL * max(scene.width, scene.height) / MAX_PAGE)  # of the page, in points
+    scale = POINTS_PER_PIXEL / unit
     content = "\n".join(_commands(scene, scale)).encode("latin-1")
     packed = zlib.compress(content)
     width, height = scene.width * scale, scene.height * scale
@@ -28,7 +30,7 @@ def pdf_bytes(scene: Scene) -> bytes:
         [
             b"<< /Type /Catalog /Pages 2 0 R >>",
             b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width:.2f} {height:.2f}] /Contents 6 0 R "
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width:.2f} {height:.2f}] /UserUnit {unit} /Contents 6 0 R "
             f"/Resources << /Font << {fonts} >> >> >>".encode(),
             _font("Helvetica"),
             _font("Helvetica-Bold"),
@@ -44,7 +46,7 @@ def _font(name: str) -> bytes:
 
 def _document(objects: Sequence[bytes]) -> bytes:
     """Numbered objects (the first is the catalog, the last the document's facts) with the table of where they are."""
-    parts, offsets = [b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"], []
+    parts, offsets = [b"%PDF-1.6\n%\xe2\xe3\xcf\xd3\n"], []
     for number, content in enumerate(objects, start=1):
         offsets.append(sum(map(len, parts)))
         parts.append(b"%d 0 obj\n%s\nendobj\n" % (number, content))

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 # What symc draws itself; all other formats are left to Graphviz.
 WRITERS: dict[str, Callable[[Scene], str | bytes]] = {"svg": svg_text, "html": html_text, "pdf": pdf_bytes}
 DOT_FORMATS = ("dot", "gv")
-GRAPHVIZ_FORMATS = ("png", "jpg", "jpeg", "gif", "webp", "ps", "eps", "bmp", "tiff")
+OWN_FORMATS = (*WRITERS, *DOT_FORMATS)
+GRAPHVIZ_FORMATS = (
+    "png", "jpg", "jpeg", "gif", "webp", "bmp", "ico", "tif", "tiff", "ps", "ps2", "eps", "svgz", "fig", "json", "plain",
+    "xdot",
+)  # fmt: skip
 
 
 def plot_network(
@@ -105,17 +109,22 @@ def _warn_of_equal_names(symbol: Symbol) -> None:
 
 def require_format(kind: str) -> None:
     """Raises ArgumentError for a format that nobody draws, SymcError for one that needs Graphviz, if it is missing."""
-    if kind in WRITERS or kind in DOT_FORMATS:
+    _require_known(kind)
+    if kind in OWN_FORMATS:
         return
-    own = ", ".join([*WRITERS, *DOT_FORMATS[:1]])
-    if kind not in GRAPHVIZ_FORMATS:
-        raise ArgumentError(f"no drawings as {kind!r}; expected {own}, or with Graphviz {', '.join(GRAPHVIZ_FORMATS)}")
     missing = ["its package (pip install 'symc[viz]')"] if find_spec("graphviz") is None else []
     missing += ["its program `dot`"] if shutil.which("dot") is None else []
     if missing:
+        own = ", ".join(OWN_FORMATS)
         raise SymcError(
             f"a drawing as {kind!r} needs Graphviz: install {' and '.join(missing)}; symc itself draws {own}"
         )
+
+
+def _require_known(kind: str) -> None:
+    if kind not in OWN_FORMATS and kind not in GRAPHVIZ_FORMATS:
+        own, others = ", ".join(OWN_FORMATS), ", ".join(GRAPHVIZ_FORMATS)
+        raise ArgumentError(f"no drawings as {kind!r}; expected {own}, or with Graphviz {others}")
 
 
 def _encoded(text: str) -> bytes:
@@ -134,6 +143,9 @@ class NetworkPlot:
     picture: Picture
     source: str
     format: str = "pdf"
+
+    def __post_init__(self) -> None:
+        _require_known(self.format.lower())
 
     @cached_property
     def scene(self) -> Scene:

@@ -200,7 +200,7 @@ def test_names_are_quoted_in_dot():
 
 def test_pdf_has_all_texts():
     contents = plot_of("lenet").pipe("pdf")
-    assert contents.startswith(b"%PDF-1.4") and contents.rstrip().endswith(b"%%EOF")
+    assert contents.startswith(b"%PDF-1.6") and contents.rstrip().endswith(b"%%EOF")
     start = int(re.search(rb"startxref\n(\d+)", contents)[1])
     assert contents[start : start + 4] == b"xref"
     offsets = [int(n) for n in re.findall(rb"(\d{10}) 00000 n", contents)]
@@ -209,6 +209,18 @@ def test_pdf_has_all_texts():
     painted = zlib.decompress(packed).decode("latin-1")
     for box in plot_of("lenet").picture.boxes:
         assert f"({box.title}) Tj" in painted
+
+
+def test_a_large_pdf_page_has_larger_units():
+    colour = Colour("c", "#ffffff", "#000000")
+    tall = Picture(
+        "t", "", tuple(Box(str(k), (), colour) for k in range(400)), tuple(Edge(k, k + 1) for k in range(399))
+    )
+    plot = NetworkPlot(tall, "")
+    unit = int(re.search(rb"/UserUnit (\d+)", plot.pipe("pdf"))[1])
+    _, _, width, height = (float(n) for n in re.search(rb"/MediaBox \[([^]]*)\]", plot.pipe("pdf"))[1].split())
+    assert unit == 2 and height <= 14400 and height * unit == pytest.approx(0.75 * plot.scene.height, rel=1e-3)
+    assert width * unit == pytest.approx(0.75 * plot.scene.width, rel=1e-3)
 
 
 def test_pdf_escapes():
@@ -242,8 +254,12 @@ def test_notebooks_show_it():
 def test_formats(monkeypatch):
     for kind in ("svg", "html", "pdf", "dot", "gv"):
         require_format(kind)
-    with pytest.raises(ArgumentError, match="no drawings as 'xyz'; expected svg, html, pdf, dot"):
+    with pytest.raises(
+        ArgumentError, match="no drawings as 'xyz'; expected svg, html, pdf, dot, gv, or with Graphv"
+    ):
         plot_of("mlp").pipe("xyz")
+    with pytest.raises(ValueError, match="no drawings as 'xyz'"):
+        mx.viz.plot_network(mx.sym.Variable("data"), save_format="xyz")
     monkeypatch.setattr("symc.visualization.plot.find_spec", lambda _: None)
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(
