@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from math import ceil
 
 from .font import printable, text_width
-from .scene import LINE, Curve, Rect, Scene, Text
+from .layout import Point
+from .scene import LINE, Rect, Scene, Text
 from .svg import arrow
 
 POINTS_PER_PIXEL = 0.75
@@ -64,15 +65,15 @@ def _commands(scene: Scene, scale: float) -> list[str]:
     """What is painted, in order; the matrix turns pixels from the upper left into points from the lower left."""
     found = [f"{scale:.5f} 0 0 {-scale:.5f} 0 {scene.height * scale:.2f} cm"]
     found += [_rect(s) if isinstance(s, Rect) else _text(s) for s in scene.header]
-    found += [f"{_colour(LINE)} RG 1.4 w", *(_curve(edge.curve) for edge in scene.edges)]
+    found += [f"{_colour(LINE)} RG 1.4 w", *(_line(edge.points) for edge in scene.edges)]
     for box in scene.boxes:
         found += [_rect(box.frame), *map(_text, box.texts), *map(_rect, box.bars)]
     found += [_text(edge.label) for edge in scene.edges if edge.label is not None]
     return found
 
 
-def _curve(curve: Curve) -> str:
-    (x, y), *rest = curve.points
+def _line(points: Sequence[Point]) -> str:
+    (x, y), *rest = points
     commands = [f"{x:.2f} {y:.2f} m"]
     for px, py in rest:
         middle = (y + py) / 2
@@ -81,9 +82,7 @@ def _curve(curve: Curve) -> str:
         else:
             commands.append(f"{x:.2f} {middle:.2f} {px:.2f} {middle:.2f} {px:.2f} {py:.2f} c")
         x, y = px, py
-    if curve.has_arrow:
-        (ax, ay), (bx, by), (cx, cy) = arrow(x, y)
-        commands.append(f"{ax:.2f} {ay:.2f} m {bx:.2f} {by:.2f} l {cx:.2f} {cy:.2f} l")
+    commands += [f"{px:.2f} {py:.2f} {command}" for command, (px, py) in zip("mll", arrow(x, y))]
     return " ".join([*commands, "S"])
 
 

@@ -36,8 +36,8 @@ WRITERS: dict[str, Callable[[Scene], str | bytes]] = {"svg": svg_text, "html": h
 DOT_FORMATS = ("dot", "gv")
 OWN_FORMATS = (*WRITERS, *DOT_FORMATS)
 GRAPHVIZ_FORMATS = (
-    "png", "jpg", "jpeg", "gif", "webp", "bmp", "ico", "tif", "tiff", "ps", "ps2", "eps", "svgz", "fig", "json", "plain",
-    "xdot",
+    "png", "jpg", "jpeg", "gif", "webp", "bmp", "ico", "tif", "tiff", "ps", "ps2", "eps", "svgz", "fig", "json",
+    "plain", "xdot",
 )  # fmt: skip
 
 

@@ -239,10 +239,13 @@ def _short(kernel: str) -> str:
 
 
 def _assembled(kernels: KernelGraph, steps: Mapping[int, KernelNode]) -> list[str]:
-    """The storages that several steps write and others read."""
-    read = {storage for node in steps.values() for storage in _storages(kernels, node.reads)}
-    n_writers = Counter(s for node in steps.values() for s in dict.fromkeys(_storages(kernels, node.writes)))
-    return [storage for storage, n in n_writers.items() if n > 1 and storage in read]
+    """The storages that a step reads after several others wrote them."""
+    n_writers: Counter[str] = Counter()
+    found: dict[str, None] = {}
+    for node in steps.values():
+        found.update(dict.fromkeys(s for s in _storages(kernels, node.reads) if n_writers[s] > 1))
+        n_writers.update(list(dict.fromkeys(_storages(kernels, node.writes))))
+    return list(found)
 
 
 def _inputs(kernels: KernelGraph, steps: Mapping[int, KernelNode]) -> dict[str, tuple[str, str]]:

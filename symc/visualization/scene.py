@@ -8,10 +8,11 @@ from .font import fitted, printable, text_width
 from .layout import Layout, Point, layered
 from .picture import Box, Colour, Picture
 
-INK, PALE_INK, LINE = "#22262b", "#6b7178", "#9aa1a9"
+INK, SOFT_INK, PALE_INK, LINE = "#22262b", "#454b52", "#6b7178", "#9aa1a9"
 PAGE_MARGIN = 32.0
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 13.0, 12.0, 10.5
 LINE_HEIGHT, PADDING_X, PADDING_Y = 17.0, 14.0, 9.0
+BASELINE = 0.76  # of a line's height, from above
 MIN_TEXT_WIDTH, MAX_TEXT_WIDTH = 84.0, 250.0
 LOAD_HEIGHT = 4.0
 ROUND_RADIUS, CORNER_RADIUS = 16.0, 7.0  # edges touch boxes no closer to a corner: see layout.PORT_MARGIN
@@ -46,14 +47,6 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A line through points: vertical pieces, and between points of different x curves that begin and end vertical."""
-
-    points: tuple[Point, ...]
-    has_arrow: bool = True
-
-
-@dataclass(frozen=True)
 class PlacedBox:
     """The shapes of a box, and their frame."""
 
@@ -64,9 +57,12 @@ class PlacedBox:
 
 @dataclass(frozen=True)
 class PlacedEdge:
-    """The curve of an edge; `via` is the edge whose curve it leaves, where it does not begin at a box."""
+    """A line with an arrow at its end; between points of different x it is a curve that begins and ends vertical.
 
-    curve: Curve
+    via  the edge whose line it leaves, where it does not begin at a box
+    """
+
+    points: tuple[Point, ...]
     label: Text | None
     via: int | None
 
@@ -116,13 +112,10 @@ def _placed(box: Box, lines: list[str], x: float, y: float, size: tuple[float, f
     left, top = x - width / 2, y - height / 2
     radius = min(ROUND_RADIUS, height / 2) if box.is_round else CORNER_RADIUS
     frame = Rect(left, top, width, height, radius, box.colour.fill, box.colour.edge)
-    texts = []
-    for k, line in enumerate(lines):
-        baseline = top + PADDING_Y + (k + 0.76) * LINE_HEIGHT
-        is_title = k == 0
-        size_of_text, colour = (TITLE_SIZE, INK) if is_title else (TEXT_SIZE, "#454b52")
-        texts.append(Text(x, baseline, line, size_of_text, colour, is_title, is_centred=True))
-    return PlacedBox(frame, tuple(texts), _bars(box, frame))
+    baselines = [top + PADDING_Y + (k + BASELINE) * LINE_HEIGHT for k in range(len(lines))]
+    title = Text(x, baselines[0], lines[0], TITLE_SIZE, is_bold=True, is_centred=True)
+    others = [Text(x, y, line, TEXT_SIZE, SOFT_INK, is_centred=True) for line, y in zip(lines[1:], baselines[1:])]
+    return PlacedBox(frame, (title, *others), _bars(box, frame))
 
 
 def _bars(box: Box, frame: Rect) -> tuple[Rect, ...]:
@@ -136,7 +129,7 @@ def _bars(box: Box, frame: Rect) -> tuple[Rect, ...]:
 
 
 def _placed_edges(picture: Picture, layout: Layout, dx: float, dy: float) -> list[PlacedEdge]:
-    """Curves with arrows; a label stands once where several edges carry the same data: beside the rightmost."""
+    """Lines with arrows; a label stands once where several edges carry the same data: beside the rightmost."""
     rightmost: dict[tuple[int, str], tuple[float, int]] = {}
     for k, (edge, route) in enumerate(zip(picture.edges, layout.routes)):
         if edge.label and layout.via[k] is None:
@@ -148,7 +141,7 @@ def _placed_edges(picture: Picture, layout: Layout, dx: float, dy: float) -> lis
         points = tuple((x + dx, y + dy) for x, y in route)
         x, y = points[0]
         label = Text(x + 6, y + 15, printable(edge.label), SMALL_SIZE, PALE_INK) if k in labelled else None
-        found.append(PlacedEdge(Curve(points), label, layout.via[k]))
+        found.append(PlacedEdge(points, label, layout.via[k]))
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from .font import printable
 from .layout import Point
-from .scene import LINE, Curve, PlacedBox, PlacedEdge, Rect, Scene, Text
+from .scene import LINE, PlacedBox, PlacedEdge, Rect, Scene, Text
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 ARROW_LENGTH, ARROW_HALF_WIDTH = 7.0, 3.6
@@ -49,12 +50,12 @@ def _edge(number: int, scene: Scene, edge: PlacedEdge) -> str:
     ends = scene.picture.edges[number]
     via = f' data-via="{edge.via}"' if edge.via is not None else ""
     data = f'id="edge-{number}" data-tail="{ends.tail}" data-head="{ends.head}"{via}'
-    return f'<path class="edge" {data} stroke="{LINE}" d="{path_data(edge.curve)}"/>'
+    return f'<path class="edge" {data} stroke="{LINE}" d="{path_data(edge.points)}"/>'
 
 
-def path_data(curve: Curve) -> str:
+def path_data(points: Sequence[Point]) -> str:
     """The commands of a path: a vertical line where x stays, else a Bezier curve; and at the end an arrow."""
-    (x, y), *rest = curve.points
+    (x, y), *rest = points
     commands = [f"M{_n(x)} {_n(y)}"]
     for px, py in rest:
         if px == x:
@@ -63,10 +64,7 @@ def path_data(curve: Curve) -> str:
             middle = _n((y + py) / 2)
             commands.append(f"C{_n(x)} {middle} {_n(px)} {middle} {_n(px)} {_n(py)}")
         x, y = px, py
-    if curve.has_arrow:
-        commands += [
-            f"M{_n(ax)} {_n(ay)}" if k == 0 else f"L{_n(ax)} {_n(ay)}" for k, (ax, ay) in enumerate(arrow(x, y))
-        ]
+    commands += [f"{command}{_n(px)} {_n(py)}" for command, (px, py) in zip("MLL", arrow(x, y))]
     return "".join(commands)
 
 

@@ -254,9 +254,7 @@ def test_notebooks_show_it():
 def test_formats(monkeypatch):
     for kind in ("svg", "html", "pdf", "dot", "gv"):
         require_format(kind)
-    with pytest.raises(
-        ArgumentError, match="no drawings as 'xyz'; expected svg, html, pdf, dot, gv, or with Graphv"
-    ):
+    with pytest.raises(ArgumentError, match="no drawings as 'xyz'; expected svg, html, pdf, dot, gv, or with Graphv"):
         plot_of("mlp").pipe("xyz")
     with pytest.raises(ValueError, match="no drawings as 'xyz'"):
         mx.viz.plot_network(mx.sym.Variable("data"), save_format="xyz")
