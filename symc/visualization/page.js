@@ -60,7 +60,7 @@
   const links = (id, numbers) => {
     at(`${id}-title`).hidden = numbers.length === 0;
     filled(at(id), numbers.map((k) => {
-      const button = element("button", boxes[k].title);
+      const button = element("button", [boxes[k].title, ...boxes[k].lines.slice(0, 1)].join(", "));
       button.addEventListener("click", () => { choose(k); centre(k); });
       const item = document.createElement("li");
       item.append(button);
