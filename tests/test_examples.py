@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import symc as mx
-
 ROOT = Path(__file__).parents[1]
 PRINTED = {path.stem: path.read_text() for path in (ROOT / "tests/data/examples").glob("*.txt")}
 
@@ -25,8 +23,6 @@ def test_every_example_has_its_text_and_its_line_in_the_list():
 
 @pytest.mark.parametrize("name", sorted(PRINTED))
 def test_example(name, tmp_path):
-    if name == "inception" and not hasattr(mx, "viz"):
-        pytest.skip("mx.viz is not there yet")
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
