@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from . import golden, replay, threads
+from . import golden, legacy, replay, threads
 
 # Where symc is known to differ from MXNet, and why. The tests demand that a check that passes is taken out.
 KNOWN = {
@@ -52,6 +52,10 @@ def checks_of_train(mx: Any, root: pathlib.Path) -> Iterator[Check]:
         yield Check(name, name, functools.partial(replay.check_training, mx, training))
 
 
+def checks_of_legacy(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    return (Check(*part) for part in legacy.parts(mx, root))
+
+
 def checks_of_threads(mx: Any, root: pathlib.Path) -> Iterator[Check]:
     for name in threads.NETWORKS:
         check = functools.partial(threads.check_shared_executor, mx, name, n_threads=8, n_calls=1000)
@@ -63,6 +67,7 @@ KINDS: dict[str, Callable[[Any, pathlib.Path], Iterator[Check]]] = {
     "nets": checks_of_nets,
     "models": checks_of_models,
     "train": checks_of_train,
+    "legacy": checks_of_legacy,
     "threads": checks_of_threads,
 }
 
