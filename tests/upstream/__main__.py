@@ -1,0 +1,82 @@
+"""The command: runs MXNet's own unit tests, unchanged but for what `import mxnet` gives.
+
+    git clone --depth 1 -b 1.9.1 https://github.com/apache/mxnet
+    python -m tests.upstream mxnet/tests/python/unittest                      the files symc is measured by
+    python -m tests.upstream mxnet/tests/python/unittest test_ndarray         one file
+    python -m tests.upstream mxnet/tests/python/unittest --list               a line for each test that does not pass
+
+Prints passed/total per file. Exit status 1 when a test fails that `expected.NOT_PASSING` does not explain, or when one
+that it lists passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from .expected import NOT_PASSING
+from .outcomes import Outcomes
+from .stand_ins import install
+
+FILES = (
+    "test_symbol",
+    "test_infer_shape",
+    "test_infer_type",
+    "test_attr",
+    "test_viz",
+    "test_executor",
+    "test_ndarray",
+)
+
+
+def run(folder: Path, names: list[str], only: str = "") -> Outcomes:
+    """What became of every test in `names` (files without .py) whose name contains `only`."""
+    install()
+    outcomes = Outcomes()
+    paths = [str(folder / f"{name}.py") for name in names]
+    options = ["-c", "/dev/null", "--rootdir", str(folder), "-p", "no:cacheprovider", "-p", "no:terminal"]
+    options += ["--continue-on-collection-errors"]
+    if only:
+        options += ["-k", only]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.main([*options, *paths], plugins=[outcomes])
+    return outcomes
+
+
+def report(outcomes: Outcomes, lists: bool) -> bool:
+    """Prints a table; True when exactly the tests in NOT_PASSING do not pass."""
+    is_good = True
+    for file, found in outcomes.files().items():
+        n_passed = sum(why is None for why in found.values())
+        print(f"{file:<20}{n_passed:>4}/{len(found)}")
+        for test, why in found.items():
+            known = NOT_PASSING.get(f"{file}::{test}")
+            if why is not None and (lists or known is None):
+                print(f"    {test}: {known or why}")
+            if why is None and known is not None:
+                print(f"    {test}: passes; take it out of NOT_PASSING")
+            is_good &= (why is None) == (known is None)
+    return is_good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.upstream", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="tests/python/unittest of a checkout of MXNet 1.9.1")
+    parser.add_argument("files", nargs="*", metavar="FILE", help=f"without .py; default: {' '.join(FILES)}")
+    parser.add_argument("--only", default="", metavar="TEXT", help="tests whose name contains this")
+    parser.add_argument("--list", action="store_true", help="a line for each test that does not pass")
+    options = parser.parse_args()
+    files = [name.removesuffix(".py") for name in options.files] or list(FILES)
+    missing = [name for name in files if not (options.folder / f"{name}.py").is_file()]
+    if missing:
+        parser.error(f"no {missing[0]}.py in {options.folder}")
+    return 0 if report(run(options.folder, files, options.only), options.list) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What became of each test of a run of pytest."""
+
+from __future__ import annotations
+
+import pytest
+
+
+class Outcomes:
+    """A pytest plugin that collects, for each test, None (passed) or why it did not pass."""
+
+    def __init__(self) -> None:
+        self._by_test: dict[str, str | None] = {}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._by_test[f"{report.nodeid}::(import)"] = _reason(report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._by_test[report.nodeid] = _reason(report)
+        elif report.skipped:
+            self._by_test[report.nodeid] = f"skips itself: {_reason(report)}"
+        elif report.when == "call":
+            self._by_test.setdefault(report.nodeid, None)
+
+    def files(self) -> dict[str, dict[str, str | None]]:
+        """{file: {test: None or why not}}"""
+        found: dict[str, dict[str, str | None]] = {}
+        for node, why in self._by_test.items():
+            file, _, test = node.partition("::")
+            found.setdefault(file.removesuffix(".py"), {})[test] = why
+        return found
+
+
+def _reason(report: pytest.CollectReport | pytest.TestReport) -> str:
+    """Why a test failed or was skipped, in one line."""
+    why = report.longrepr
+    if isinstance(why, tuple):  # file, line, reason of a skip
+        return why[2]
+    crash = getattr(why, "reprcrash", None)
+    lines = [line for line in (report.longreprtext if crash is None else crash.message).splitlines() if line]
+    return lines[-1 if crash is None else 0].removeprefix("E").strip()[:200]

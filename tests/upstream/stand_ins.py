@@ -1,0 +1,91 @@
+"""Modules that MXNet's tests import: `mxnet` is symc, and small stand-ins for packages that today's Python lacks."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.abc
+import importlib.machinery
+import re
+import sys
+import unittest
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+class _Redirect(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """`import mxnet.x` gives `symc.x`, the same object."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        is_ours = fullname == "mxnet" or fullname.startswith("mxnet.")
+        return importlib.machinery.ModuleSpec(fullname, self) if is_ours else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__
+        try:
+            sys.modules[name] = importlib.import_module("symc" + name.removeprefix("mxnet"))
+        except ModuleNotFoundError as e:
+            raise ModuleNotFoundError(f"symc has no module for {name}", name=name) from e
+
+
+def install() -> None:
+    """Makes the names importable; does nothing the second time."""
+    if any(isinstance(finder, _Redirect) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Redirect())
+    tools = _nose_tools()
+    nose = ModuleType("nose")
+    nose.tools = tools  # type: ignore[attr-defined]
+    sys.modules |= {"nose": nose, "nose.tools": tools, "distutils": ModuleType("distutils")}
+    sys.modules["distutils.version"] = _versions()
+    for name, kind in (("float", float), ("int", int), ("object", object)):  # gone since NumPy 1.24
+        if name not in vars(np):
+            setattr(np, name, kind)
+
+
+def _nose_tools() -> ModuleType:
+    """nose.tools: unittest's assertions in snake case, and three decorators."""
+    tools = ModuleType("nose.tools")
+    case = unittest.TestCase()
+    for name in dir(case):
+        if name.startswith("assert"):
+            setattr(tools, re.sub("([A-Z])", lambda m: f"_{m[1].lower()}", name), getattr(case, name))
+    vars(tools).update(raises=_raises, make_decorator=_make_decorator, eq_=case.assertEqual, ok_=case.assertTrue)
+    return tools
+
+
+def _raises(*expected: type[BaseException]) -> Callable[[Callable], Callable]:
+    def decorate(test: Callable) -> Callable:
+        @functools.wraps(test)
+        def run(*args: Any, **kwargs: Any) -> None:
+            with pytest.raises(expected):
+                test(*args, **kwargs)
+
+        return run
+
+    return decorate
+
+
+def _make_decorator(test: Callable) -> Callable[[Callable], Callable]:
+    """Names the wrapper as its test; pytest must not read the test's own arguments through it."""
+
+    def decorate(wrapper: Callable) -> Callable:
+        functools.update_wrapper(wrapper, test)
+        del wrapper.__wrapped__  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def _versions() -> ModuleType:
+    from packaging.version import Version
+
+    module = ModuleType("distutils.version")
+    module.LooseVersion = Version  # type: ignore[attr-defined]
+    return module

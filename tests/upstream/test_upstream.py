@@ -1,0 +1,60 @@
+"""The harness for MXNet's tests sees what passes, fails, skips itself and cannot be imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SAMPLE = """
+import mxnet as mx
+from mxnet.base import MXNetError
+from nose.tools import assert_raises, make_decorator
+import unittest
+
+def twice(test):
+    @make_decorator(test)
+    def run():
+        test(2)
+    return run
+
+@twice
+def test_passes(n):
+    assert mx.nd.ones((n, 3)).shape == (2, 3)
+    assert_raises(MXNetError, mx.sym.load_json, "{}")
+
+def test_fails():
+    assert mx.nd.ones((2, 3)).shape == (3, 2)
+
+@unittest.skip("no reason")
+def test_skips():
+    pass
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.upstream", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_tells_what_does_not_pass(tmp_path):
+    (tmp_path / "test_sample.py").write_text(SAMPLE)
+    (tmp_path / "test_broken.py").write_text("import mxnet.nowhere\n")
+    seen = run(tmp_path, "test_sample", "test_broken")
+    assert seen.returncode == 1, seen.stderr
+    assert "test_sample            1/3" in seen.stdout
+    assert "test_fails: assert (2, 3) == (3, 2)" in seen.stdout
+    assert "test_skips: skips itself: Skipped: no reason" in seen.stdout
+    assert "(import): ModuleNotFoundError: symc has no module for mxnet.nowhere" in seen.stdout
+    assert "test_passes" not in seen.stdout
+
+
+def test_exit_status_is_zero_when_all_pass(tmp_path):
+    (tmp_path / "test_sample.py").write_text(SAMPLE)
+    assert run(tmp_path, "test_sample", "--only", "passes").returncode == 0
+
+
+def test_a_missing_file_is_an_argument_error(tmp_path):
+    seen = run(tmp_path, "test_nowhere")
+    assert seen.returncode == 2
+    assert "no test_nowhere.py" in seen.stderr
