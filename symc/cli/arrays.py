@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, DTypeError, FormatError, SymcError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def load_arrays(path: Path) -> dict[str, NDArray] | list[NDArray]:
         return load(str(path))
     found = _read_safetensors(path) if path.suffix == ".safetensors" else read_numpy(path)
     try:
-        return {name: array(value, dtype=value.dtype) for name, value in found.items()}
+        return {name: array(value, dtype=dtype_name(value.dtype)) for name, value in found.items()}
     except DTypeError as error:
         raise FormatError(f"{path}: {error}") from None
 

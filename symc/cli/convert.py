@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from symc.core.errors import FormatError
 from .arrays import OTHER_SUFFIXES, load_arrays, save_arrays
 from .naming import N_LISTED, split_name, with_prefixes, without_prefixes
 from .opening import require_file
-from .report import Report, UsageError, progress, replacing
+from .report import Report, UsageError, complain, progress, replacing
 
 if TYPE_CHECKING:
     from symc.ndarray import NDArray
@@ -82,23 +81,26 @@ def _renamed(
 ) -> dict[str, NDArray]:
     from symc.symbol import load
 
-    if args.names is None:
-        raise UsageError("--symbol decides about names: give --names module or --names gluon as well")
+    if args.names != "module" and args.symbol:
+        raise UsageError("--symbol says which names get aux: and which arg:, so it goes with --names module")
     if not isinstance(arrays, Mapping):
         raise FormatError(f"{source}: {len(arrays)} arrays without names, which no symbol can tell apart")
-    symbol = None
+    if args.names == "gluon":
+        return without_prefixes(source, arrays)
     if args.symbol:
         require_file(Path(args.symbol))
         symbol = load(args.symbol)
-        known = {*symbol.list_inputs()}
-        strange = [name for key in arrays if (name := split_name(source, key)[1]) not in known]
-        if strange:
-            more = f" and {len(strange) - N_LISTED} more" if len(strange) > N_LISTED else ""
-            warnings.warn(f"not in {args.symbol}: {', '.join(strange[:N_LISTED])}{more}", stacklevel=1)
-    if args.names == "gluon":
-        return without_prefixes(source, arrays)
-    if symbol is not None:
-        return with_prefixes(source, arrays, symbol)
+        renamed = with_prefixes(source, arrays, symbol)
+        _tell_strange(args.symbol, arrays, {*symbol.list_inputs()})
+        return renamed
     if any(not split_name(source, key)[0] for key in arrays):
         raise UsageError(f"{source} has names without prefix: give --symbol FILE, which says what are auxiliary states")
     return dict(arrays)
+
+
+def _tell_strange(symbol_path: str, names: Iterable[str], known: set[str]) -> None:
+    """Warns of arrays that the symbol does not have."""
+    strange = [name for key in names if (name := split_name(symbol_path, key)[1]) not in known]
+    if strange:
+        more = f" and {len(strange) - N_LISTED} more" if len(strange) > N_LISTED else ""
+        complain(f"warning: not in {symbol_path}: {', '.join(strange[:N_LISTED])}{more}")

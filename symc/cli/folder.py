@@ -74,8 +74,20 @@ def _opened(args: argparse.Namespace, paths: Sequence[Path], name: str) -> tuple
     name = name or inputs[0]
     if any(n not in model.shapes for n in inputs):
         first = next((found for path in paths if (found := _readable(path, name))), {})
-        opened = open_model(args, {n: a.shape for n, a in first.items() if n in inputs and n not in model.shapes})
+        shapes = {n: a.shape for n, a in first.items() if n in inputs and n not in model.shapes}
+        opened = open_model(args, shapes)
+        if shapes and not _fits(opened):
+            opened = open_model(args, {n: (1, *shape) for n, shape in shapes.items()})
     return ready(opened), name
+
+
+def _fits(opened: Opened) -> bool:
+    """Whether the parameters have the shapes that the inputs' shapes need."""
+    try:
+        opened.model.check_params()
+    except SymcError:
+        return opened.weights is None or opened.seed is not None  # there are none: said by `ready`, or drawn to fit
+    return True
 
 
 def _readable(path: Path, name: str) -> dict[str, np.ndarray] | None:
