@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +25,11 @@ SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8",
     "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?", "BF16": "<u2",
 }  # fmt: skip
-NPY_HEADER_LIMIT_BYTES = 1 << 16
-NOT_NUMPY = (ValueError, EOFError, OSError, KeyError, AttributeError, NotImplementedError, zipfile.BadZipFile)
+# What NumPy, its header's tokenizer, zipfile (RuntimeError: encrypted) and zlib raise for damaged files.
+NOT_NUMPY = (
+    ValueError, EOFError, OSError, KeyError, AttributeError, RuntimeError, OverflowError, zipfile.BadZipFile,
+    zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 def load_arrays(path: Path) -> dict[str, NDArray] | list[NDArray]:

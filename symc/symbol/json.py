@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import warnings
 from collections import deque
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ __all__ = ["load", "load_json", "read", "tojson"]
 _TOP_KEYS = {"nodes", "arg_nodes", "node_row_ptr", "heads", "attrs"}
 _NODE_KEYS = {"op", "name", "inputs", "attrs", "attr", "param", "control_deps", "backward_source_id", "subgraphs"}
 _MAX_DEPTH = 8  # of subgraphs inside subgraphs
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _N_LISTED = 10  # names that a warning spells out
 
 
@@ -71,13 +73,16 @@ def read(text: str, source: str) -> Symbol:
 
 def _decode(text: str, source: str) -> Any:
     try:
-        return json.loads(text)
+        content = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(content, ensure_ascii=False).encode()  # a half of a pair is no character: nothing could write it
     except json.JSONDecodeError as e:
         raise FormatError(
             f"{source}: not a symbol: {e.msg} at line {e.lineno} column {e.colno} (char {e.pos})"
         ) from None
     except (RecursionError, ValueError) as e:
         raise FormatError(f"{source}: not a symbol: {e}") from None
+    return content
 
 
 class _Reader:

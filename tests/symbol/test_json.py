@@ -170,6 +170,7 @@ def test_all_unknown_operators_are_listed_at_once():
         ),
         ("[" * 100_000, FormatError, "recursion"),
         ("9" * 5000, FormatError, "limit .*4300"),
+        (model(("null", "\ud800", [], {})), FormatError, "surrogates not allowed"),
     ],
 )
 def test_files_that_lie(text, error, message):
