@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import struct
@@ -65,16 +66,16 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
         container, key = rng.choice(places)
         kind = rng.randrange(6)
         if kind <= 2:
-            container[key] = rng.choice(VALUES)
+            container[key] = copy.deepcopy(rng.choice(VALUES))
         elif kind == 3:
             other, where = rng.choice(places)
-            container[key] = json.loads(json.dumps(other[where]))
+            container[key] = copy.deepcopy(other[where])
         elif kind == 4:
             del container[key]
         elif isinstance(container, list):
-            container[key:key] = [container[key]] * rng.choice((1, 3, 1000))
+            container[key:key] = [copy.deepcopy(container[key]) for _ in range(rng.choice((1, 3, 100)))]
         else:
-            container[rng.choice(TEXTS)] = container[key]
+            container[rng.choice(TEXTS)] = copy.deepcopy(container[key])
         if not isinstance(content, (dict, list)) or not content:
             break
     return _awkward(json.dumps(content).encode("ascii"), rng)

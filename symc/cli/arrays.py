@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import tokenize
 import zipfile
 import zlib
@@ -75,14 +76,12 @@ def read_numpy(path: Path) -> dict[str, np.ndarray]:
     Raises FormatError when the file is damaged, or claims more bytes than it holds; objects are never unpickled.
     """
     try:
-        # A memory map believes no size that the file does not have; object arrays (pickles) are refused.
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded:
-            for member in loaded.zip.infolist():
-                _check_size(loaded.zip, member)
-            return {key: loaded[key] for key in loaded.files}
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK":
+                # A memory map believes no size that the file does not have; object arrays (pickles) are refused.
+                return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+            with zipfile.ZipFile(file) as archive:
+                return {m.filename.removesuffix(".npy"): _read_member(archive, m) for m in archive.infolist()}
     except NOT_NUMPY as error:
         raise FormatError(f"{path}: not a NumPy file of numbers: {error}") from None
 
@@ -103,15 +102,17 @@ def read_numbers(path: Path, name: str) -> dict[str, np.ndarray]:
     return found
 
 
-def _check_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """NumPy allocates what a member's header says before it reads: no more than the member holds is allowed."""
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array of an .npz file, when the member holds as many bytes as its header says: NumPy allocates first."""
     with archive.open(member) as file:
-        major, minor = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if (major, minor) == (1, 0) else np.lib.format.read_array_header_2_0
+        is_old = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if is_old else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    size_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    size_bytes = math.prod(shape) * dtype.itemsize
     if not 0 <= size_bytes <= member.file_size:
         raise ValueError(f"{member.filename}: {size_bytes} bytes of values in {member.file_size} bytes")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
