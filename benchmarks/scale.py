@@ -103,29 +103,30 @@ def child(name: str, n: int) -> None:
         seen[step] = time.perf_counter() - start
         return result
 
-    s = timed("build", lambda: build(mx, n))
-    text = timed("tojson", s.tojson)
+    symbol = timed("build", lambda: build(mx, n))
+    text = timed("tojson", symbol.tojson)
     timed("load", lambda: mx.sym.load_json(text))
-    timed("infer_shape", lambda: s.infer_shape(x=SHAPE))
-    timed("infer_type", lambda: s.infer_type(x="float32"))
-    timed("list_arguments", s.list_arguments)
-    timed("get_internals", lambda: s.get_internals().list_outputs())
-    timed("attr_dict", s.attr_dict)
-    timed("copy", lambda: copy.deepcopy(s))
-    timed("compose", lambda: s(x=mx.sym.Variable("y")))
+    timed("infer_shape", lambda: symbol.infer_shape(x=SHAPE))
+    timed("infer_type", lambda: symbol.infer_type(x="float32"))
+    timed("list_arguments", symbol.list_arguments)
+    timed("get_internals", lambda: symbol.get_internals().list_outputs())
+    timed("attr_dict", symbol.attr_dict)
+    timed("copy", lambda: copy.deepcopy(symbol))
+    timed("compose", lambda: symbol(x=mx.sym.Variable("y")))
     seen["MiB of symbols"] = peak_mib(resource)
-    executor = timed("simple_bind", lambda: s.simple_bind(mx.cpu(), grad_req="null", x=SHAPE))
-    timed("compile", lambda: executor.forward()[0].asnumpy())
-    timed("forward", lambda: executor.forward()[0].asnumpy())
+    executor = timed("simple_bind", lambda: symbol.simple_bind(mx.cpu(), grad_req="null", x=SHAPE))
+    timed("compile", executor.forward)
+    timed("forward", executor.forward)
     seen["MiB compiling"] = peak_mib(resource)
+    owned = [symbol, executor]
     if with_gradient:
-        executor = s.simple_bind(mx.cpu(), grad_req="write", x=SHAPE)
-        timed("compile for training", lambda: executor.forward(is_train=True)[0].asnumpy())
-        timed("backward", lambda: (executor.backward(mx.nd.ones(SHAPE)), executor.grad_dict["x"].asnumpy()))
+        trained = symbol.simple_bind(mx.cpu(), grad_req="write", x=SHAPE)
+        timed("compile for training", lambda: trained.forward(is_train=True))
+        timed("backward", lambda: trained.backward(mx.nd.ones(SHAPE)))
         seen["MiB training"] = peak_mib(resource)
-    del executor
-    owned = [s]
-    del s
+        owned.append(trained)
+        del trained
+    del symbol, executor
     timed("delete", owned.clear)
     print(json.dumps(seen))
 

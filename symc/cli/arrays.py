@@ -26,6 +26,7 @@ SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8",
     "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?", "BF16": "<u2",
 }  # fmt: skip
+PREAMBLE_BYTES = 12  # of an .npy file: magic, version, length of the header
 # What NumPy, its header's tokenizer, zipfile (RuntimeError: encrypted) and zlib raise for damaged files.
 NOT_NUMPY = (
     ValueError, EOFError, OSError, KeyError, AttributeError, RuntimeError, OverflowError, zipfile.BadZipFile,
@@ -77,7 +78,9 @@ def read_numpy(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb") as file:
-            if file.read(2) != b"PK":
+            start = file.read(PREAMBLE_BYTES)
+            if not start.startswith(b"PK"):
+                _check_header(start, path.stat().st_size)
                 # A memory map believes no size that the file does not have; object arrays (pickles) are refused.
                 return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
             with zipfile.ZipFile(file) as archive:
@@ -102,8 +105,17 @@ def read_numbers(path: Path, name: str) -> dict[str, np.ndarray]:
     return found
 
 
+def _check_header(start: bytes, size_bytes: int) -> None:
+    """NumPy allocates as many bytes for the header as a file claims it has: no more than the file has are allowed."""
+    header_bytes = int.from_bytes(start[8 : 10 if start[6:7] == b"\x01" else PREAMBLE_BYTES], "little")
+    if start.startswith(b"\x93NUMPY") and header_bytes > size_bytes:
+        raise ValueError(f"a header of {header_bytes} bytes in {size_bytes} bytes")
+
+
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """One array of an .npz file, when the member holds as many bytes as its header says: NumPy allocates first."""
+    with archive.open(member) as file:
+        _check_header(file.read(PREAMBLE_BYTES), member.file_size)
     with archive.open(member) as file:
         is_old = np.lib.format.read_magic(file) == (1, 0)
         read = np.lib.format.read_array_header_1_0 if is_old else np.lib.format.read_array_header_2_0

@@ -196,3 +196,9 @@ def test_damaged_safetensors(run, data, message):
     Path("x.safetensors").write_bytes(data)
     code, _, err = run("convert", "x.safetensors", "-o", "x.params")
     assert code == 1 and message in err and "x.safetensors" in err
+
+
+def test_a_header_longer_than_the_file_is_not_allocated(run):
+    Path("x.npz").write_bytes(b"\x93NUMPY\x03\x00" + struct.pack("<I", 1 << 31) + b"{}")
+    code, _, err = run("convert", "x.npz", "-o", "x.params")
+    assert code == 1 and "x.npz: not a NumPy file of numbers: a header of 2147483648 bytes in 14 bytes" in err
