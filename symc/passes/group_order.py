@@ -20,8 +20,9 @@ class Ranked:
     """A group as the order sees it."""
 
     rank: int = field(default=0, init=False)
-    needs: dict[Ranked, None] = field(default_factory=dict, init=False)  # groups that must run before this one
-    followers: dict[Ranked, None] = field(default_factory=dict, init=False)  # groups that need this one
+    # Groups that must run before this one, and groups that need this one.
+    needs: dict[Ranked, None] = field(default_factory=dict, init=False, repr=False)
+    followers: dict[Ranked, None] = field(default_factory=dict, init=False, repr=False)
 
 
 class GroupOrder:
@@ -51,16 +52,14 @@ class GroupOrder:
 
     def _renumber(self, group: Ranked, source: Ranked) -> None:
         """Puts what `source` needs before what needs `group`, on the ranks they all have now."""
-        before = _reachable(source, True, group.rank, limit=None) or {}
-        after = _reachable(group, False, source.rank, limit=None) or {}
+        before = _reachable(source, True, group.rank, is_limited=False) or {}
+        after = _reachable(group, False, source.rank, is_limited=False) or {}
         moved = [*sorted(before, key=lambda g: g.rank), *sorted(after, key=lambda g: g.rank)]
         for g, rank in zip(moved, sorted(g.rank for g in moved)):
             g.rank = rank
 
 
-def _reachable(
-    start: Ranked, is_backward: bool, end_rank: int, limit: int | None = MAX_SEEN
-) -> dict[Ranked, None] | None:
+def _reachable(start: Ranked, is_backward: bool, end_rank: int, is_limited: bool = True) -> dict[Ranked, None] | None:
     """Groups that `start` needs (backward) or that need it, up to a rank, itself included; None beyond the limit."""
     found = {start: None}
     stack = [start]
@@ -70,6 +69,6 @@ def _reachable(
             if other not in found and (other.rank >= end_rank if is_backward else other.rank <= end_rank):
                 found[other] = None
                 stack.append(other)
-        if limit is not None and len(found) > limit:
+        if is_limited and len(found) > MAX_SEEN:
             return None
     return found
