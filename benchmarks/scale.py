@@ -13,6 +13,7 @@ import gc
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -87,51 +88,53 @@ GRAPHS: dict[str, tuple[Callable[[Any, int], Any], float, bool]] = {
 
 def child(name: str, n: int) -> None:
     """One process of the measurement: prints seconds of every step and the peak of memory in MiB, as JSON."""
-    import resource
-
     sys.path.insert(0, str(ROOT))
+    seen: dict[str, float] = {}
+    owned = run_steps(name, n, seen)
+    timed(seen, "delete", owned.clear)
+    print(json.dumps(seen))
+
+
+def run_steps(name: str, n: int, seen: dict[str, float]) -> list[Any]:
+    """Every step on one graph; returns what has to be deleted."""
     import symc as mx
     import symc.ops
 
     build, _, with_gradient = GRAPHS[name]
-    seen: dict[str, float] = {}
-
-    def timed(step: str, work: Callable[[], Any]) -> Any:
-        gc.collect()
-        start = time.perf_counter()
-        result = work()
-        seen[step] = time.perf_counter() - start
-        return result
-
-    symbol = timed("build", lambda: build(mx, n))
-    text = timed("tojson", symbol.tojson)
-    timed("load", lambda: mx.sym.load_json(text))
-    timed("infer_shape", lambda: symbol.infer_shape(x=SHAPE))
-    timed("infer_type", lambda: symbol.infer_type(x="float32"))
-    timed("list_arguments", symbol.list_arguments)
-    timed("get_internals", lambda: symbol.get_internals().list_outputs())
-    timed("attr_dict", symbol.attr_dict)
-    timed("copy", lambda: copy.deepcopy(symbol))
-    timed("compose", lambda: symbol(x=mx.sym.Variable("y")))
-    seen["MiB of symbols"] = peak_mib(resource)
-    executor = timed("simple_bind", lambda: symbol.simple_bind(mx.cpu(), grad_req="null", x=SHAPE))
-    timed("compile", executor.forward)
-    timed("forward", executor.forward)
-    seen["MiB compiling"] = peak_mib(resource)
-    owned = [symbol, executor]
-    if with_gradient:
-        trained = symbol.simple_bind(mx.cpu(), grad_req="write", x=SHAPE)
-        timed("compile for training", lambda: trained.forward(is_train=True))
-        timed("backward", lambda: trained.backward(mx.nd.ones(SHAPE)))
-        seen["MiB training"] = peak_mib(resource)
-        owned.append(trained)
-        del trained
-    del symbol, executor
-    timed("delete", owned.clear)
-    print(json.dumps(seen))
+    symbol = timed(seen, "build", lambda: build(mx, n))
+    text = timed(seen, "tojson", symbol.tojson)
+    timed(seen, "load", lambda: mx.sym.load_json(text))
+    timed(seen, "infer_shape", lambda: symbol.infer_shape(x=SHAPE))
+    timed(seen, "infer_type", lambda: symbol.infer_type(x="float32"))
+    timed(seen, "list_arguments", symbol.list_arguments)
+    timed(seen, "get_internals", lambda: symbol.get_internals().list_outputs())
+    timed(seen, "attr_dict", symbol.attr_dict)
+    timed(seen, "copy", lambda: copy.deepcopy(symbol))
+    timed(seen, "compose", lambda: symbol(x=mx.sym.Variable("y")))
+    seen["MiB of symbols"] = peak_mib()
+    executor = timed(seen, "simple_bind", lambda: symbol.simple_bind(mx.cpu(), grad_req="null", x=SHAPE))
+    timed(seen, "compile", executor.forward)
+    timed(seen, "forward", executor.forward)
+    seen["MiB compiling"] = peak_mib()
+    if not with_gradient:
+        return [symbol, executor]
+    trained = symbol.simple_bind(mx.cpu(), grad_req="write", x=SHAPE)
+    timed(seen, "compile for training", lambda: trained.forward(is_train=True))
+    timed(seen, "backward", lambda: trained.backward(mx.nd.ones(SHAPE)))
+    seen["MiB training"] = peak_mib()
+    return [symbol, executor, trained]
 
 
-def peak_mib(resource: Any) -> float:
+def timed(seen: dict[str, float], step: str, work: Callable[[], Any]) -> Any:
+    """Runs a step and notes its seconds."""
+    gc.collect()
+    start = time.perf_counter()
+    result = work()
+    seen[step] = time.perf_counter() - start
+    return result
+
+
+def peak_mib() -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 

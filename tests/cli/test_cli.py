@@ -330,3 +330,20 @@ def test_help_is_quick_and_imports_no_compiler():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# -- numbers beyond any machine -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_threads", ["0", "-1", "300", "9" * 30])
+def test_threads_of_the_environment_out_of_range(run, monkeypatch, n_threads):
+    monkeypatch.setenv("SYMC_NUM_THREADS", n_threads)
+    code, out, err = run("run", "mlp")
+    assert code == 1 and out == "" and err.count("\n") == 1
+    assert f"got {n_threads}, expected 1 to 256; see SYMC_NUM_THREADS" in err
+
+
+def test_inspecting_extents_that_no_memory_holds(read):
+    assert read("inspect", "mlp", "--batch", "1000000007")["outputs"][0]["shape"] == [1000000007, 10]
+    facts = read("inspect", "resnet-18", "--shape", "data=1,3,100000,100000")
+    assert facts["memory"]["planned_bytes"] > 1 << 39

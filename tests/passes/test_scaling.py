@@ -90,7 +90,9 @@ def compile_time_s(made: Graph) -> float:
     return min(times)
 
 
-@pytest.mark.parametrize("build", [chain, moves, diamonds, wide, heads, layers, softmaxes, sums], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "build", [chain, moves, diamonds, wide, heads, layers, softmaxes, sums], ids=lambda f: f.__name__
+)
 def test_four_times_the_nodes_take_about_four_times_as_long(build):
     small, large = compile_time_s(build(300)), compile_time_s(build(1200))
     assert large < 9 * small, f"300 nodes: {small:.3f} s, 1200 nodes: {large:.3f} s"
