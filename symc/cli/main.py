@@ -26,6 +26,7 @@ VERBS = {
     "verify": "prove a .symc file on this machine",
     "bench": "time predictions, with a profile of the steps",
     "convert": "convert symbols and parameters of any age, names and formats",
+    "viz": "draw a model as SVG, HTML, PDF or DOT",
     "ops": "list the operators, or show one",
     "cache": "show or empty the kernel cache",
 }
