@@ -17,56 +17,92 @@ import tempfile
 import time
 import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from .mutations import mutate, mutate_json, mutate_numbers
+
+LEGACY = Path(__file__).parent / "data" / "conformance" / "legacy"
 LIMIT_S = 2.0
 MEMORY_FACTOR = 64  # bytes allocated for each byte of the file, plus a fixed megabyte
 
 
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    """One random damage: truncation, flipped bits, overwritten, inserted, removed or repeated bytes."""
-    kind = rng.randrange(6)
-    at = rng.randrange(len(data))
-    length = min(rng.choice((1, 2, 4, 8, 64)), len(data) - at)
-    if kind == 0:
-        return data[:at]
-    if kind == 1:
-        flipped = bytearray(data)
-        for _ in range(rng.randrange(1, 8)):
-            flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        return bytes(flipped)
-    if kind == 2:
-        return data[:at] + rng.randbytes(length) + data[at + length :]
-    if kind == 3:
-        return data[:at] + rng.choice((rng.randbytes(length), b"\xff" * length, b"[" * length)) + data[at:]
-    if kind == 4:
-        return data[:at] + data[at + length :]
-    return data[:at] + data[at : at + length] * rng.randrange(2, 50) + data[at + length :]
+@dataclass(frozen=True)
+class Kind:
+    """Files to damage, the ways to damage them, and what reads them."""
+
+    originals: Sequence[bytes]
+    load: Callable[[bytes], object]
+    mutations: Sequence[Callable[[bytes, random.Random], bytes]] = (mutate,)
 
 
-def symbol_json() -> tuple[bytes, Callable[[bytes], object]]:
-    """A symbol's JSON and its reader."""
+def symbol_json() -> Kind:
+    """Symbols' JSON of several ages, their reader, and what every user of a symbol asks it."""
     import symc as mx
     from symc import models
 
-    return models.get("lenet").symbol.tojson().encode(), lambda data: mx.sym.load_json(data.decode("utf-8", "replace"))
+    variants = json.loads((LEGACY / "json_variants.json").read_text())
+    lacking = ("missing inputs but current version (no upgrade)", "BatchNorm without aux, v0.9.5")  # load, but no more
+    old = [json.dumps(v["json"]).encode() for v in variants if v["ok"] and v["tag"] not in lacking]
+    path = Path(tempfile.mkdtemp()) / "x-symbol.json"
+
+    def load(data: bytes) -> object:
+        path.write_bytes(data)
+        s = mx.sym.load(str(path))
+        return s.tojson(), s.attr_dict(), s.infer_shape_partial(), s.infer_type_partial(), s.debug_str()
+
+    new = models.get("lenet").symbol.tojson().encode()
+    return Kind([new] * len(old) + old, load, (mutate, mutate_json, mutate_json, mutate_json))
 
 
-def params_file() -> tuple[bytes, Callable[[bytes], object]]:
-    """A .params file of several dtypes and its reader."""
+def params_file() -> Kind:
+    """.params files of every version, dtype and storage, and their reader."""
     import symc as mx
+    from symc.ndarray.serialize import dumps
 
-    dtypes = ("f4", "f8", "i4", "u1")
-    arrays = {f"arg:a{k}": mx.nd.array(np.arange(24).reshape(2, 3, 4), dtype=d) for k, d in enumerate(dtypes)}
-    with tempfile.NamedTemporaryFile(suffix=".params") as file:
-        mx.nd.save(file.name, arrays)
-        return Path(file.name).read_bytes(), mx.nd.load_frombuffer
+    originals = [p.read_bytes() for p in sorted(LEGACY.glob("*.params"))]
+    originals.append(dumps({f"arg:a{k}": mx.nd.array(np.arange(24).reshape(2, 3, 4)) for k in range(9)}))
+    return Kind(originals, mx.nd.load_frombuffer, (mutate, mutate_numbers, mutate_numbers))
 
 
-def artifact_file() -> tuple[bytes, Callable[[bytes], object]]:
+def numpy_file() -> Kind:
+    """.npy and .npz files and the reader of the command line."""
+    from symc.cli.arrays import read_numpy
+
+    folder = Path(tempfile.mkdtemp())
+    values = {"a": np.arange(24, dtype="f4").reshape(2, 3, 4), "b": np.arange(3)}
+    np.save(folder / "x.npy", values["a"])
+    np.savez(folder / "x.npz", **values)
+    np.savez_compressed(folder / "y.npz", **values)
+
+    def load(data: bytes) -> object:
+        (folder / "z").write_bytes(data)
+        return [np.array(a) for a in read_numpy(folder / "z").values()]
+
+    return Kind([p.read_bytes() for p in sorted(folder.iterdir())], load, (mutate, mutate_numbers))
+
+
+def safetensors_file() -> Kind:
+    """A .safetensors file and the reader of the command line."""
+    from safetensors.numpy import save
+
+    from symc.cli.arrays import load_arrays
+
+    path = Path(tempfile.mkdtemp()) / "x.safetensors"
+
+    def load(data: bytes) -> object:
+        path.write_bytes(data)
+        return load_arrays(path)
+
+    values = {"a": np.arange(24, dtype="f4").reshape(2, 3, 4), "b": np.arange(3, dtype="i8")}
+    return Kind([save(values)], load, (mutate, mutate_numbers))
+
+
+def artifact_file() -> Kind:
     """A .symc file and its reader; each mutation is written to a file of its own."""
     from symc import artifact, models
 
@@ -78,7 +114,7 @@ def artifact_file() -> tuple[bytes, Callable[[bytes], object]]:
         (folder / "n.symc").write_bytes(data)
         return artifact.load(folder / "n.symc", trust=True)
 
-    return (folder / "m.symc").read_bytes(), load
+    return Kind([(folder / "m.symc").read_bytes()], load)
 
 
 def _key(folder: Path) -> Path:
@@ -88,7 +124,7 @@ def _key(folder: Path) -> Path:
     return path
 
 
-def cache_entry() -> tuple[bytes, Callable[[bytes], object]]:
+def cache_entry() -> Kind:
     """An entry of the kernel cache; a damaged one must be made again."""
     from symc.codegen.cache import KernelCache
 
@@ -105,10 +141,12 @@ def cache_entry() -> tuple[bytes, Callable[[bytes], object]]:
             raise AssertionError("the cache gave damaged object code")
         return None
 
-    return original, load
+    return Kind([original], load)
 
 
-KINDS = {"json": symbol_json, "params": params_file, "symc": artifact_file, "cache": cache_entry}
+KINDS = {"json": symbol_json, "params": params_file, "numpy": numpy_file, "symc": artifact_file, "cache": cache_entry}
+if find_spec("safetensors"):
+    KINDS["safetensors"] = safetensors_file
 
 
 def fuzz(kind: str, count: int, seed: int) -> dict[str, object]:
@@ -116,19 +154,22 @@ def fuzz(kind: str, count: int, seed: int) -> dict[str, object]:
     from symc.core.errors import SymcError
 
     rng = random.Random(f"{kind} {seed}")
-    original, load = KINDS[kind]()
-    load(original)
+    chosen = KINDS[kind]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for original in chosen.originals:
+            chosen.load(original)
     refused, slowest, failures = 0, 0.0, []
     tracemalloc.start()
     for number in range(count):
-        data = mutate(original, rng)
+        data = rng.choice(chosen.mutations)(rng.choice(chosen.originals), rng)
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         start = time.perf_counter()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                load(data)
+                chosen.load(data)
         except SymcError as e:
             refused += 1
             if not str(e).strip():

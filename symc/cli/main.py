@@ -25,6 +25,7 @@ VERBS = {
     "compile": "compile a model into one .symc file",
     "verify": "prove a .symc file on this machine",
     "bench": "time predictions, with a profile of the steps",
+    "convert": "convert symbols and parameters of any age, names and formats",
     "viz": "draw a model as SVG, HTML, PDF or DOT",
     "ops": "list the operators, or show one",
     "cache": "show or empty the kernel cache",
@@ -90,8 +91,15 @@ def _command(words: list[str]) -> int:
         if shows_traceback:
             traceback.print_exception(error, file=sys.stderr)
         return _failed(f"symc {verb}" if verb in VERBS else "symc", error, as_json)
-    print(json.dumps(_finite(report.data), indent=1) if as_json else report.text)
+    print(_json(report.data) if as_json else report.text)
     return report.exit_code
+
+
+def _json(data: Any) -> str:
+    """A list is printed as JSON lines."""
+    if isinstance(data, list):
+        return "\n".join(json.dumps(_finite(item)) for item in data)
+    return json.dumps(_finite(data), indent=1)
 
 
 def _settings() -> dict[str, Any]:

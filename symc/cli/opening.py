@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from symc.core.errors import FormatError
 from symc.core.shapes import FullShape, size_of
 
+from .arrays import load_arrays
+from .naming import split_params
 from .report import UsageError, progress
 
 if TYPE_CHECKING:
@@ -180,23 +182,14 @@ def _epoch_file(args: argparse.Namespace, prefix: Path) -> Path | None:
 
 
 def read_params(path: Path, symbol: Symbol) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-    """Arguments and auxiliary states of a .params file, whose names begin with arg: and aux:, or are bare.
+    """Arguments and auxiliary states of a .params, .safetensors or .npz file, with names of Module or of Gluon.
 
-    Raises FormatError when the arrays have no names.
+    Raises FormatError when the arrays have no names, or structural ones (see `naming`).
     """
-    from symc.ndarray import load
-
-    arrays = load(str(path))
+    arrays = load_arrays(path)
     if not isinstance(arrays, dict):
         raise FormatError(f"{path}: {len(arrays)} arrays without names, expected arg:<name> and aux:<name>")
-    states = set(symbol.list_auxiliary_states())
-    found: dict[str, dict[str, NDArray]] = {"arg": {}, "aux": {}}
-    for key, array in arrays.items():
-        kind, colon, name = key.partition(":")
-        if colon and kind not in found:
-            raise FormatError(f"{path}: array {key!r}, expected arg:<name> or aux:<name>")
-        found[kind if colon else "aux" if key in states else "arg"][name if colon else key] = array
-    return found["arg"], found["aux"]
+    return split_params(path, arrays, symbol)
 
 
 def _shaped(opened: Opened, given: Mapping[str, FullShape], batch: int | None) -> Opened:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,21 @@ from symc.core.errors import SymcError
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a verb: `data` is printed with --json, `text` without."""
+    """The result of a verb: `data` is printed with --json (a list: one line for each item), `text` without."""
 
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     text: str
     exit_code: int = 0
 
 
 class UsageError(SymcError):
     """The arguments of a command are at fault (exit code 2); everything else is the model's or the data's (1)."""
+
+
+def complain(message: str) -> None:
+    """Tells at once of a fault that does not end the command."""
+    if sys.stderr is not None:  # None: the caller closed it
+        print(f"symc: {message}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -32,6 +39,19 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SymcError(f"writing {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place when all is written, and is removed when something fails."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with writing(path):
+            yield unfinished
+            os.replace(unfinished, path)
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 @contextlib.contextmanager

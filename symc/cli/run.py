@@ -1,9 +1,8 @@
-"""Predicts: inputs from .npy or .npz files, or random ones; prints the best classes, or shapes; saves outputs."""
+"""Predicts: inputs from files, of a directory, or random ones; prints the best classes, or shapes; saves outputs."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,11 @@ import numpy as np
 
 from symc.core.errors import ArgumentError, FormatError
 
+from . import folder
+from .arrays import read_numbers
 from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready, threads_of
-from .report import Report, UsageError, progress, writing
+from .outputs import describe, lines, save_outputs
+from .report import Report, UsageError, progress
 
 if TYPE_CHECKING:
     from symc.models import Model
@@ -22,6 +24,7 @@ EXAMPLES = (
     "symc run resnet-18",
     "symc run m.symc --input data=x.npy --save out/",
     "symc run m-symbol.json --params m-0000.params --input data=x.npy --top 3",
+    "symc run m.symc --input data=images/ --batch 8 --save out/ --json",
 )
 INPUT_SEED = 0
 
@@ -31,18 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_trust_arguments(parser)
     parser.add_argument(
-        "--input", action="append", default=[], metavar="NAME=X.npy", help="an input, or X.npz with several; repeatable"
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=X.npy",
+        help="an input, or X.npz with several, repeatable; or a directory: every .npy and .npz file in it is run",
     )
     parser.add_argument(
         "--input-seed", type=count, default=INPUT_SEED, metavar="N", help="seed of the inputs not given"
     )
-    parser.add_argument("--save", metavar="DIR", help="write every output to DIR/<name>.npy")
+    parser.add_argument(
+        "--save", metavar="DIR", help="write every output to DIR/<name>.npy, of a directory's file x to DIR/x/"
+    )
     parser.add_argument("--top", type=count, default=5, metavar="K", help="how many classes to print (default 5)")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
 
 
 def execute(args: argparse.Namespace) -> Report:
-    """Runs the model once."""
+    """Runs the model once, or for every file of a directory."""
+    if folder.is_folder(args.input):
+        return folder.execute(args)
     n_threads = threads_of(args)
     given = read_inputs(args.input)
     opened = ready(open_model(args, {n: a.shape for n, a in given.items()}))
@@ -63,10 +74,10 @@ def execute(args: argparse.Namespace) -> Report:
         "outputs": described,
         "saved": [str(p) for p in saved],
     }
-    lines = [f"weights: {opened.weights}"] if opened.seed is not None else []
-    lines += [f"input {n}: random, seed {args.input_seed}" for n in random_inputs]
-    lines += [line for d in described for line in _lines(d)]
-    return Report(data, "\n".join(lines + [f"saved {p}" for p in saved]))
+    told = [f"weights: {opened.weights}"] if opened.seed is not None else []
+    told += [f"input {n}: random, seed {args.input_seed}" for n in random_inputs]
+    told += [line for d in described for line in lines(d)]
+    return Report(data, "\n".join(told + [f"saved {p}" for p in saved]))
 
 
 def read_inputs(options: list[str]) -> dict[str, np.ndarray]:
@@ -85,19 +96,9 @@ def read_inputs(options: list[str]) -> dict[str, np.ndarray]:
             )
         if not path.exists():
             raise UsageError(f"--input {option}: {path} does not exist")
-        try:
-            # A memory map believes no size that the file does not have; object arrays (pickles) are refused.
-            loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-            if equals and not isinstance(loaded, np.ndarray):
-                raise FormatError(f"{path}: an archive, expected one array; --input FILE.npz takes all of an .npz")
-            arrays = {name: loaded} if equals else {key: loaded[key] for key in loaded.files}
-        except (ValueError, EOFError, OSError, KeyError, AttributeError, NotImplementedError) as error:
-            raise FormatError(f"{path}: not a NumPy file of numbers: {error}") from None
-        for key, array in arrays.items():
-            if array.dtype.kind not in "fiub":
-                raise ArgumentError(f"input {key} has dtype {array.dtype}, expected numbers")
-            if not array.shape or not array.size:
-                raise ArgumentError(f"input {key} has shape {array.shape}, expected at least one axis and one element")
+        if equals and path.suffix == ".npz":
+            raise FormatError(f"{path}: an archive, expected one array; --input FILE.npz takes all of an .npz")
+        arrays = read_numbers(path, name)
         found |= arrays
     return found
 
@@ -109,39 +110,3 @@ def complete(model: Model, given: Mapping[str, np.ndarray], seed: int) -> dict[s
             raise ArgumentError(f"input {name} has shape {array.shape}, expected {model.shapes[name]}")
     drawn = {n: a for n, a in model.sample_inputs(seed).items() if n not in given}
     return {n: given[n] if n in given else drawn[n] for n in model.inputs()}
-
-
-def describe(name: str, output: np.ndarray, n_top: int) -> dict[str, Any]:
-    """Shape, range and, for one row of scores a sample, the best classes of the first sample."""
-    numbers = output.astype(np.float64)
-    found: dict[str, Any] = {"name": name, "shape": list(output.shape), "dtype": output.dtype.name}
-    if output.size:
-        found |= {"min": float(numbers.min()), "max": float(numbers.max()), "mean": float(numbers.mean())}
-    if output.ndim == 2 and output.shape[0] and output.shape[1] > 1 and output.dtype.kind == "f" and n_top > 0:
-        best = np.argsort(-numbers[0], kind="stable")[:n_top]
-        found["top"] = [{"class": int(k), "score": float(numbers[0, k])} for k in best]
-    return found
-
-
-def save_outputs(folder: Path, names: list[str], outputs: list[np.ndarray]) -> list[Path]:
-    """Writes each output to <folder>/<name>.npy."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for k, (name, output) in enumerate(zip(names, outputs)):
-        unique = name if names.count(name) == 1 else f"{name}_{k}"
-        paths.append(folder / (re.sub(r"[^\w.-]", "_", unique).lstrip(".") + ".npy"))
-        with writing(paths[-1]):
-            np.save(paths[-1], output, allow_pickle=False)
-    return paths
-
-
-def _lines(described: Mapping[str, Any]) -> list[str]:
-    from symc.runtime.table import shape_text
-
-    head = f"{described['name']}: {shape_text(described['shape'])} {described['dtype']}"
-    if "top" in described:
-        return [head, *(f"  class {t['class']:>5}  {t['score']:.6f}" for t in described["top"])]
-    if "min" not in described:
-        return [head]
-    return [f"{head}, {described['min']:.6g} to {described['max']:.6g}, mean {described['mean']:.6g}"]

@@ -118,7 +118,8 @@ class Model:
 
     def _inferred_dtypes(self, arguments: Iterable[str]) -> dict[str, np.dtype]:
         names = self.symbol.list_arguments()
-        given = {n: a.dtype for n, a in self.arg_params.items() if n in names}
+        known = set(names)
+        given = {n: a.dtype for n, a in self.arg_params.items() if n in known}
         found = dict(zip(names, self.symbol.infer_type_partial(**given)[0]))
         return {n: np.dtype(found[n] or np.float32) for n in arguments}
 
@@ -141,7 +142,7 @@ class Model:
         self._check_params(args, states)
 
     def _check_params(self, args: Mapping[str, FullShape], states: Mapping[str, FullShape]) -> None:
-        others = self._without_params()
+        others = set(self._without_params())
         where = f"model {self.name} with {_shapes_text(self.shapes)}" if self.shapes else f"model {self.name}"
         _require_arrays(where, {n: s for n, s in args.items() if n not in others}, self.arg_params, "parameter")
         _require_arrays(where, states, self.aux_params, "auxiliary state")

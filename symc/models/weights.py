@@ -8,8 +8,10 @@ from math import prod, sqrt
 
 import numpy as np
 
+from symc.context import cpu
 from symc.core.shapes import FullShape
-from symc.ndarray import NDArray, array
+from symc.ndarray import NDArray
+from symc.ndarray.storage import empty_aligned
 from symc.symbol import Symbol
 from symc.symbol.node import SymbolNode
 
@@ -41,21 +43,25 @@ def init_params(symbol: Symbol, shapes: Mapping[str, FullShape], seed: int = 0) 
             argument, user = used_as.get(name, ("", None))
             energy = moments[user.inputs[0].node] if user is not None else 1.0
             rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            found[name] = array(_draw(rng, argument, shape, energy).astype(np.float32))
+            values = empty_aligned(shape, np.dtype(np.float32))
+            _draw(rng, argument, energy, values)
+            found[name] = NDArray(values, cpu())
     return {n: a for n, a in found.items() if n in arg_shapes}, {n: a for n, a in found.items() if n in aux_shapes}
 
 
-def _draw(rng: np.random.Generator, argument: str, shape: FullShape, energy: float) -> np.ndarray:
-    """Values of a parameter by the argument it is bound to; `energy` is the mean square of the operator's data."""
-    if argument == "gamma" and len(shape) == 1:
-        return rng.uniform(0.8, 1.2, shape)
-    if argument == "moving_var":
-        return energy * rng.uniform(0.8, 1.2, shape)
+def _draw(rng: np.random.Generator, argument: str, energy: float, out: np.ndarray) -> None:
+    """Fills a parameter by the argument it is bound to; `energy` is the mean square of the operator's data."""
+    if argument == "moving_var" or (argument == "gamma" and out.ndim == 1):
+        rng.random(dtype=np.float32, out=out)
+        out *= 0.4
+        out += 0.8
+        out *= energy if argument == "moving_var" else 1
+        return
+    rng.standard_normal(dtype=np.float32, out=out)
     if argument == "moving_mean":
-        return 0.1 * sqrt(energy) * rng.standard_normal(shape)
-    if len(shape) < 2:
-        return 0.1 * rng.standard_normal(shape)
-    return sqrt(2 / max(1, prod(shape[1:]))) * rng.standard_normal(shape)
+        out *= 0.1 * sqrt(energy)
+    else:
+        out *= 0.1 if out.ndim < 2 else sqrt(2 / max(1, prod(out.shape[1:])))
 
 
 def _argument_names(symbol: Symbol) -> dict[str, tuple[str, SymbolNode]]:

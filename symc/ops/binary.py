@@ -112,12 +112,24 @@ predicate("one of a and b is 0", "logical_xor", "Logical_Xor",
 # -- several operands -----------------------------------------------------------------------------------------------
 
 
+MAX_TERMS = 32  # of a sum in one kernel
+
+
 @op("add_n", aliases=("ElementWiseSum", "_sparse_ElementWiseSum", "_sparse_add_n"))
 class AddN(Elementwise):
     """The sum of any number of inputs of one shape.  MXNet operator add_n."""
 
     variadic = "num_args"
     num_args: int = param(low=1, doc="number of inputs")
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
+        """Sums of MAX_TERMS at a time, in order: a kernel's compile time grows faster than the number of its inputs."""
+        if len(x) <= MAX_TERMS:
+            return None
+        total = x[0]
+        for k in range(1, len(x), MAX_TERMS - 1):
+            total = g.add([total, *x[k : k + MAX_TERMS - 1]])
+        return [total]
 
     def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
         return [x[0]] if len(x) == 1 else None

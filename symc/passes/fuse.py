@@ -8,7 +8,7 @@ absorb  a cheap or once-read producer is recomputed inside its only reader (prol
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from symc.core.shapes import FullShape, size_of
 from symc.ir.graph import Graph, Layout, Node, Value
@@ -16,6 +16,7 @@ from symc.loopir.expr import Affine
 from symc.loopir.tensor import Product
 
 from .base import PassContext, graph_pass
+from .group_order import GroupOrder, Ranked
 from .meaning import Kind, Meaning, meanings, same_order
 from .phases import Phase, phases
 
@@ -24,7 +25,7 @@ MAX_NODES = 24
 
 
 @dataclass(eq=False)
-class Group:
+class Group(Ranked):
     """A kernel in the making."""
 
     number: int
@@ -34,12 +35,6 @@ class Group:
     phase: Phase
     nodes: list[Node]
     n_operations: int
-    needs: int = 0  # bit set of the groups that must run before this one
-    followers: list[Group] = field(default_factory=list)  # groups that (may) need this one
-
-    @property
-    def bit(self) -> int:
-        return 1 << self.number
 
 
 @graph_pass(requires=("shape", "dtype", "layout"), provides=("group",), keeps=("shape", "dtype", "layout"))
@@ -59,7 +54,7 @@ class Fusion:
         self.graph = graph
         self.meanings = meanings(graph)
         self.phases = phases(graph)
-        self.groups: list[Group] = []
+        self.order = GroupOrder()
         self.group_of: dict[Node, Group] = {}
         self.written = graph.output_values
         self.updates = {o.value for o in graph.outputs if o.kind == "update"}
@@ -87,7 +82,7 @@ class Fusion:
     def _opened(self, node: Node) -> Group:
         meaning = self.meanings[node]
         group = Group(
-            len(self.groups),
+            self.order.n_groups,
             meaning.kind,
             self.graph.shape(node[0]),
             self.graph.layout(node[0]),
@@ -95,7 +90,7 @@ class Fusion:
             [],
             0,
         )
-        self.groups.append(group)
+        self.order.append(group)
         self._add(node, group)
         return group
 
@@ -103,19 +98,7 @@ class Fusion:
         group.nodes.append(node)
         group.n_operations += self.meanings[node].n_operations
         self.group_of[node] = group
-        self._depend(group, [s for s in self._sources(node) if s is not group])
-
-    def _depend(self, group: Group, sources: list[Group]) -> None:
-        gained = 0
-        for s in sources:
-            gained |= s.needs | s.bit
-            s.followers.append(group)
-        stack = [group]
-        while stack:
-            g = stack.pop()
-            if gained & ~g.needs & ~g.bit:
-                g.needs |= gained & ~g.bit
-                stack.extend(f for f in g.followers if f is not g)
+        self.order.need(group, [s for s in self._sources(node) if s is not group])
 
     # -- join ---------------------------------------------------------------------------------------------------------
 
@@ -148,7 +131,7 @@ class Fusion:
             if self.group_of.get(source.node) is group:
                 if source != v or not meaning.is_pointwise(k):
                     return False  # reads elements of the group other than its own
-            elif source.node in self.group_of and self.group_of[source.node].needs & group.bit:
+            elif source.node in self.group_of and not self.order.may_need(group, self.group_of[source.node]):
                 return False  # not convex: an operand of the node itself waits for the group
         return group.kind != "product" or self._fits_tile(node, meaning, group)
 
@@ -248,4 +231,4 @@ class Fusion:
             self.group_of[n] = group
         group.nodes = producer.nodes + group.nodes
         group.n_operations += producer.n_operations
-        # What the producer needs, the group needs since `node` was added to it; later gains reach it as a follower.
+        # The order keeps the producer as a group of its own in front of this one, which nothing will be added to.

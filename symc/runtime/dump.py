@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import html
 import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from symc.core.errors import SymcError
 
 from .lowered import Lowered
 from .report import MemoryReport, explain
@@ -32,18 +35,27 @@ def dump(directory: Path, lowered: Lowered) -> Path:
     explain.txt, memory.txt     the program and its memory plan
     kernels/<name>.py           the source of each kernel
     index.html                  all of it on one page, with differences
+
+    Raises SymcError naming the file that cannot be written.
     """
     folder = _new_folder(directory, _title(lowered))
-    for k, step in enumerate(lowered.trace.steps):
-        if step.text:
-            (folder / f"{k:02d}-{step.name}.txt").write_text(step.text, encoding="utf-8")
-    (folder / "explain.txt").write_text(explain(lowered) + "\n", encoding="utf-8")
-    (folder / "memory.txt").write_text(str(MemoryReport.of(lowered)) + "\n", encoding="utf-8")
-    (folder / "kernels").mkdir()
-    for name, code in lowered.codes.items():
-        (folder / "kernels" / f"{name}.py").write_text(code.source, encoding="utf-8")
-    (folder / "index.html").write_text(_page(lowered), encoding="utf-8")
+    texts = {f"{k:02d}-{step.name}.txt": step.text for k, step in enumerate(lowered.trace.steps) if step.text}
+    texts |= {"explain.txt": explain(lowered) + "\n", "memory.txt": str(MemoryReport.of(lowered)) + "\n"}
+    texts |= {f"kernels/{name}.py": code.source for name, code in lowered.codes.items()}
+    texts["index.html"] = _page(lowered)
+    for name, text in texts.items():
+        with _naming(folder / name):
+            (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Names the file and the variable in the error of a write that fails (a full disk's error names neither)."""
+    try:
+        yield
+    except OSError as error:
+        raise SymcError(f"SYMC_DUMP: writing {path}: {error.strerror or error}") from error
 
 
 def _title(lowered: Lowered) -> str:
@@ -54,14 +66,16 @@ def _title(lowered: Lowered) -> str:
 
 def _new_folder(directory: Path, title: str) -> Path:
     """The first free number wins, so that compilations (also of several processes) keep their order."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(len(list(directory.iterdir()))):
-        folder = directory / f"{number:03d}-{title}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
+    with _naming(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(len(list(directory.iterdir()))):
+            folder = directory / f"{number:03d}-{title}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            (folder / "kernels").mkdir()
+            return folder
     raise AssertionError
 
 

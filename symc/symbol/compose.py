@@ -125,7 +125,8 @@ def input_variable(node: SymbolNode, argument: str) -> SymbolNode:
 
 def check_keywords(what: str, given: Mapping[str, object], candidates: Sequence[str]) -> None:
     """Raises ArgumentError, worded as MXNet, when a keyword names no candidate."""
-    unknown = [k for k in given if k not in candidates]
+    known = set(candidates)
+    unknown = [k for k in given if k not in known]
     if unknown:
         listed = "".join(f"\n\t[{i}]{c}" for i, c in enumerate(candidates))
         raise ArgumentError(f"{what}Keyword argument name {unknown[0]} not found.\nCandidate arguments:{listed}\n")

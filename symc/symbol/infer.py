@@ -60,7 +60,7 @@ def _by_name(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], wha
     arguments = symbol.list_arguments()
     if len(args) > len(arguments):
         raise ArgumentError(f"{what}: {len(args)} given for {len(arguments)} arguments")
-    states = symbol.list_auxiliary_states()
+    states = set(symbol.list_auxiliary_states())
     check_keywords(what, {k: v for k, v in kwargs.items() if k not in states}, arguments)
     return {n: v for n, v in (*zip(arguments, args), *kwargs.items()) if v is not None and n not in states}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import warnings
 from collections import deque
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ __all__ = ["load", "load_json", "read", "tojson"]
 _TOP_KEYS = {"nodes", "arg_nodes", "node_row_ptr", "heads", "attrs"}
 _NODE_KEYS = {"op", "name", "inputs", "attrs", "attr", "param", "control_deps", "backward_source_id", "subgraphs"}
 _MAX_DEPTH = 8  # of subgraphs inside subgraphs
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_N_LISTED = 10  # names that a warning spells out
 
 
 def load(fname: str) -> Symbol:
@@ -70,22 +73,26 @@ def read(text: str, source: str) -> Symbol:
 
 def _decode(text: str, source: str) -> Any:
     try:
-        return json.loads(text)
+        content = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(content, ensure_ascii=False).encode()  # a half of a pair is no character: nothing could write it
     except json.JSONDecodeError as e:
         raise FormatError(
             f"{source}: not a symbol: {e.msg} at line {e.lineno} column {e.colno} (char {e.pos})"
         ) from None
     except (RecursionError, ValueError) as e:
         raise FormatError(f"{source}: not a symbol: {e}") from None
+    return content
 
 
 class _Reader:
     """Builds a symbol from decoded JSON; the first value of a wrong type or out of range ends it with FormatError."""
 
-    def __init__(self, source: str, depth: int = 0, version: int | None = None) -> None:
+    def __init__(self, source: str, outer: _Reader | None = None) -> None:
         self.source = source
-        self.depth = depth
-        self.version = version
+        self.depth = outer.depth + 1 if outer else 0
+        self.version = outer.version if outer else None
+        self.unknown_fields: dict[str, None] = outer.unknown_fields if outer else {}
 
     def fail(self, what: str) -> FormatError:
         return FormatError(f"{self.source}: not a symbol: {what}")
@@ -99,7 +106,7 @@ class _Reader:
         for key in ("arg_nodes", "heads", "nodes"):
             if not isinstance(content.get(key), list):
                 raise self.fail(f'"{key}" is not a list' if key in content else f'Missing field "{key}"')
-        self.warn_unknown(set(content) - _TOP_KEYS, "at top level")
+        self.unknown_fields.update(dict.fromkeys(k for k in content if k not in _TOP_KEYS))
         self.version = self.file_version(content.get("attrs"))
         records = content["nodes"]
         nodes, classes = self.nodes(records)
@@ -114,6 +121,10 @@ class _Reader:
         used = nodes_of(heads)
         parse_and_upgrade(used, classes, self.version, self.source)
         self.check_outputs(used, heads)
+        if self.unknown_fields and not self.depth:
+            listed = ", ".join([_short(k) for k in self.unknown_fields][:_N_LISTED])
+            more = f" and {len(self.unknown_fields) - _N_LISTED} more" if len(self.unknown_fields) > _N_LISTED else ""
+            warnings.warn(f"{self.source}: ignored unknown fields {listed}{more}", stacklevel=4)
         return Symbol(heads)
 
     def file_version(self, attrs: Any) -> int:
@@ -122,14 +133,14 @@ class _Reader:
             return FIRST_VERSION if self.version is None else self.version
         entry = attrs.get("mxnet_version") if isinstance(attrs, dict) else attrs
         if not (isinstance(entry, list) and len(entry) == 2 and _is_count(entry[1])):
-            raise self.fail(f'"attrs" holds no version: {_short(entry)}')
+            raise self.fail(f'"attrs" holds no version: {_short(entry)}; expected ["int", {MXNET_VERSION}] or the like')
         if entry[1] > MXNET_VERSION:
             warnings.warn(f"{self.source} was written by version {entry[1]}, newer than {MXNET_VERSION}", stacklevel=5)
         return int(entry[1])
 
     def nodes(self, records: list[Any]) -> tuple[list[SymbolNode], dict[SymbolNode, type[Op]]]:
         """Nodes without inputs, and the operator class of those that are not variables."""
-        nodes, classes, unknown_keys = [], {}, set()
+        nodes, classes = [], {}
         unknown: dict[str, list[str]] = {}
         for i, record in enumerate(records):
             if (
@@ -139,7 +150,7 @@ class _Reader:
             ):
                 raise self.fail(f'node {i} needs "op" and "name", got {_short(record)}')
             if not record.keys() <= _NODE_KEYS:
-                unknown_keys |= record.keys() - _NODE_KEYS
+                self.unknown_fields.update(dict.fromkeys(k for k in record if k not in _NODE_KEYS))
             node = SymbolNode(None, record["name"], self.attributes(i, record), origin=self.source)
             node.subgraphs = self.subgraphs(i, record)
             nodes.append(node)
@@ -150,7 +161,6 @@ class _Reader:
                 unknown.setdefault(record["op"], []).append(record["name"])
             else:
                 classes[node] = cls
-        self.warn_unknown(unknown_keys, "in nodes")
         if unknown:
             raise UnknownOperatorError(_unknown_text(self.source, unknown))
         return nodes, classes
@@ -172,7 +182,7 @@ class _Reader:
         found = record.get("subgraphs") or []
         if not isinstance(found, list) or (found and self.depth >= _MAX_DEPTH):
             raise self.fail(f'node {i} ({record["name"]}): "subgraphs" must be a list, at most {_MAX_DEPTH} deep')
-        return tuple(_Reader(self.source, self.depth + 1, self.version).symbol(s) for s in found)
+        return tuple(_Reader(self.source, self).symbol(s) for s in found)
 
     def entries(self, found: Any, nodes: Sequence[SymbolNode], what: str) -> tuple[list[Entry], tuple[int, ...]]:
         """(node, output index) pairs and the variable versions beside them, from lists of two or three numbers."""
@@ -231,11 +241,6 @@ class _Reader:
         for source, index in heads:
             if index >= source.n_outputs:
                 raise self.fail(f"a head is output {index} of {source.name}, which has {source.n_outputs}")
-
-    def warn_unknown(self, keys: set[str], where: str) -> None:
-        if keys:
-            listed = ", ".join(map(repr, sorted(keys)[:10]))
-            warnings.warn(f"{self.source}: ignored unknown fields {where}: {listed}", stacklevel=5)
 
 
 def _unknown_text(source: str, unknown: dict[str, list[str]]) -> str:

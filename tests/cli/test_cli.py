@@ -13,56 +13,6 @@ import pytest
 import symc as mx
 from symc.cli.main import VERBS, main
 
-
-@pytest.fixture(autouse=True)
-def config(tmp_path, monkeypatch):
-    """No key and no file of the user's."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command and returns exit code, stdout and stderr."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        try:
-            code = main(arguments)
-        except SystemExit as e:
-            code = e.code
-        seen = capsys.readouterr()
-        assert "Traceback" not in seen.out + seen.err
-        return code, seen.out, seen.err
-
-    return command
-
-
-@pytest.fixture
-def read(run):
-    """The JSON a command prints, which must succeed."""
-
-    def command(*arguments: str) -> dict:
-        code, out, err = run(*arguments, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out)
-
-    return command
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    """A network with its parameters on disk: net-symbol.json and net-0003.params."""
-    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=4, name="fc")
-    net = mx.sym.BatchNorm(net, name="bn")
-    net = mx.sym.SoftmaxOutput(net, name="softmax")
-    rng = np.random.default_rng(0)
-    shapes = {"fc_weight": (4, 6), "fc_bias": (4,), "bn_gamma": (4,), "bn_beta": (4,)}
-    args = {n: mx.nd.array(rng.normal(size=s)) for n, s in shapes.items()}
-    aux = {"bn_moving_mean": mx.nd.zeros((4,)), "bn_moving_var": mx.nd.ones((4,))}
-    mx.model.save_checkpoint("net", 3, net, args, aux)
-    return tmp_path / "net"
-
-
 FILES = ("net-symbol.json", "--params", "net-0003.params")
 
 
@@ -380,3 +330,20 @@ def test_help_is_quick_and_imports_no_compiler():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# -- numbers beyond any machine -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_threads", ["0", "-1", "300", "9" * 30])
+def test_threads_of_the_environment_out_of_range(run, monkeypatch, n_threads):
+    monkeypatch.setenv("SYMC_NUM_THREADS", n_threads)
+    code, out, err = run("run", "mlp")
+    assert code == 1 and out == "" and err.count("\n") == 1
+    assert f"got {n_threads}, expected 1 to 256; see SYMC_NUM_THREADS" in err
+
+
+def test_inspecting_extents_that_no_memory_holds(read):
+    assert read("inspect", "mlp", "--batch", "1000000007")["outputs"][0]["shape"] == [1000000007, 10]
+    facts = read("inspect", "resnet-18", "--shape", "data=1,3,100000,100000")
+    assert facts["memory"]["planned_bytes"] > 1 << 39

@@ -11,6 +11,8 @@ import pytest
 
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.contraction import can_store, gradient_buffer, packing, schedule_contraction, why_not_store
+from symc.codegen.cpu.contraction.shapes import tile_counts
+from symc.codegen.cpu.contraction.tables import Geometry, images_per_table
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
 from symc.codegen.kernel import KernelCall, Ref, Table, float_bits
@@ -406,3 +408,26 @@ def test_the_check_finds_a_wrong_sum(kind, target):
     wrong = replace(c, stores=tuple(replace(s, value=s.value + 1e-2) for s in c.stores))
     with pytest.raises(AssertionError, match="Mismatched elements"):
         check(c, target, oracle=wrong)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 12, 97, 36, 1 << 20, 999_983, (1 << 40) - 87])
+@pytest.mark.parametrize("pixels, n_rows", [(1, 14), (49, 6), (12544, 14)])
+def test_images_of_a_table_are_the_fewest_that_fill_its_tiles(batch, pixels, n_rows):
+    images = images_per_table(batch, pixels, n_rows)
+    assert batch % images == 0
+
+    def is_full(n):
+        return n * pixels >= 1024 and -(-n * pixels // n_rows) * n_rows <= n * pixels * 1.02
+
+    assert is_full(images) or images == batch
+    assert not any(is_full(n) for n in range(1, min(images, 5000)) if batch % n == 0)
+
+
+def test_extents_beyond_any_memory_are_counted_without_tables(monkeypatch):
+    """As many tiles as rows need, and every tap seen; below the limit the same numbers come from the tables."""
+    g = Geometry(1, (100, 100), (102, 102), 102 * 102, (102, 1), (1, 1), (3, 3), (1, 1), (0, 0), channels=1)
+    exact = tile_counts(g, 64, 14)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.shapes.MAX_COUNTED_ROWS", 0)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.shapes.row_order", lambda *_: pytest.fail("made tables"))
+    assert tile_counts(g, 64, 14) == pytest.approx(exact, rel=1e-3)
+    assert tile_counts(g.of_images(1), 1 << 40, 14)[0] == pytest.approx((1 << 40) * 1e4 / 14, rel=0.02)

@@ -1,1 +1,1 @@
-"""Replays what the real MXNet 1.9.1 computed: `python -m tests.conformance ops|nets|models|train|api|threads`."""
+"""Replays what the real MXNet computed: `python -m tests.conformance ops|nets|models|train|api|legacy|threads`."""

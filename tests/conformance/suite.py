@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from . import api, golden, replay, threads
+from . import api, golden, legacy, replay, threads
 
 # Where symc is known to differ from MXNet, and why. The tests demand that a check that passes is taken out.
 KNOWN = {
@@ -61,6 +61,10 @@ def checks_of_api(mx: Any, root: pathlib.Path) -> Iterator[Check]:
         yield Check(snippet.category, snippet.name, functools.partial(api.check_snippet, mx, snippet))
 
 
+def checks_of_legacy(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    return (Check(*part) for part in legacy.parts(mx, root))
+
+
 def checks_of_threads(mx: Any, root: pathlib.Path) -> Iterator[Check]:
     for name in threads.NETWORKS:
         check = functools.partial(threads.check_shared_executor, mx, name, n_threads=8, n_calls=1000)
@@ -73,6 +77,7 @@ KINDS: dict[str, Callable[[Any, pathlib.Path], Iterator[Check]]] = {
     "models": checks_of_models,
     "train": checks_of_train,
     "api": checks_of_api,
+    "legacy": checks_of_legacy,
     "threads": checks_of_threads,
 }
 

@@ -15,7 +15,7 @@ from symc.core.errors import FormatError
 from symc.ndarray.serialize import CSR, ROW_SPARSE, V1, V2, V3, dumps
 from symc.ndarray.storage import ALIGNMENT
 
-LEGACY = Path(__file__).parent.parent / "data" / "legacy"
+LEGACY = Path(__file__).parents[1] / "data" / "conformance" / "legacy"
 FILES = sorted(path.name for path in LEGACY.glob("*.params"))
 WRITTEN_BY_MXNET = ["dtypes.params", "list_no_names.params", "scalar1.params", "hand_v2.params"]
 GRID = np.arange(6, dtype="float32").reshape(2, 3)

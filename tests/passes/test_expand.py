@@ -88,3 +88,14 @@ def test_a_misfit_names_the_node_it_was_made_for():
     graph = graph_of("argument %x: float32[2, 3, 4]\n%y = _test_misfit(%x): float32[2, 3, 4]\nhead y = %y")
     with pytest.raises(ShapeError, match=r"^Error in operator y\.elemwise_add: Shape inconsistent"):
         expand(graph, context())
+
+
+def test_long_sums_are_cut_in_order():
+    """Sums of 32 terms at a time, the first of each what was summed so far."""
+    inputs = [f"%x{k}" for k in range(70)]
+    listed = "".join(f"argument {x}: float32[2]\n" for x in inputs)
+    graph = graph_of(f"{listed}%y = add_n({', '.join(inputs)}, num_args=70): float32[2]\nhead y = %y")
+    sums = [n for n in expand(graph, context()).nodes if not n.is_input]
+    assert [len(n.inputs) for n in sums] == [32, 32, 8]
+    assert [v.node.name for n in sums for v in n.inputs if v.node.is_input] == [x[1:] for x in inputs]
+    assert [n.inputs[0].node for n in sums[1:]] == sums[:-1]

@@ -63,6 +63,23 @@ def layers(n: int) -> Graph:
     return graph(g, v)
 
 
+def softmaxes(n: int) -> Graph:
+    """What cannot be fused: as many groups as nodes."""
+    g = GraphBuilder()
+    v = g.input("x", (4, 6), "float32")
+    for _ in range(n):
+        v = g("softmax", v)
+    return graph(g, v)
+
+
+def sums(n: int) -> Graph:
+    """A value read by many, whose gradient is a sum of as many terms."""
+    g = GraphBuilder()
+    x = g.input("x", (4, 6), "float32")
+    parts = [g("sin", g("_plus_scalar", x, scalar=float(k))) for k in range(n // 3)]
+    return graph(g, g("add_n", *parts, num_args=len(parts)))
+
+
 def compile_time_s(made: Graph) -> float:
     """CPU seconds from graph to planned kernels, gradients included: the better of two runs."""
     times = []
@@ -73,7 +90,9 @@ def compile_time_s(made: Graph) -> float:
     return min(times)
 
 
-@pytest.mark.parametrize("build", [chain, moves, diamonds, wide, heads, layers], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "build", [chain, moves, diamonds, wide, heads, layers, softmaxes, sums], ids=lambda f: f.__name__
+)
 def test_four_times_the_nodes_take_about_four_times_as_long(build):
     small, large = compile_time_s(build(300)), compile_time_s(build(1200))
     assert large < 9 * small, f"300 nodes: {small:.3f} s, 1200 nodes: {large:.3f} s"

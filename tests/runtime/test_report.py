@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import symc as mx
+from symc.core.errors import SymcError
 from symc.loopir.expr import Axis, load, prim, reduce
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Window, accumulator
 from symc.runtime.report import MemoryReport, explain, source
@@ -171,3 +173,18 @@ def test_dump_writes_every_step(tmp_path, monkeypatch):
     page = (folders[0] / "index.html").read_text()
     assert "e&lt;1&gt;" in page and "e<1>" not in page and "class=" in page
     assert "infer_shape" in page and '<span class="add">' in page
+
+
+@pytest.mark.parametrize("place", ["explain.txt", "kernels", "000-e_output-predict"])
+def test_a_dump_that_cannot_be_written_names_the_file(tmp_path, monkeypatch, place):
+    monkeypatch.setenv("SYMC_DUMP", str(tmp_path))
+
+    def full(path, *_, **__):
+        raise OSError(28, "No space left on device")
+
+    method = "write_text" if place.endswith(".txt") else "mkdir"
+    original = getattr(Path, method)
+    monkeypatch.setattr(Path, method, lambda p, *a, **k: (full if p.name == place else original)(p, *a, **k))
+    executor = mx.sym.exp(mx.sym.Variable("x"), name="e").simple_bind(mx.cpu(), x=(2,))
+    with pytest.raises(SymcError, match=f"SYMC_DUMP: writing {tmp_path}.*: No space left on device"):
+        executor.forward()

@@ -30,6 +30,7 @@ PART_OF_VECTOR = {1: 1.0, 2: 0.75, 4: 0.4}  # speed per element of vectors of la
 # 80 % where 6 rows ran at 100 %.
 L1_WAYS, L1_WAY_BYTES, CONFLICT = 8, 4096, 0.6
 
+MAX_COUNTED_ROWS = 1 << 22
 TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
 ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
@@ -99,10 +100,19 @@ def choose_depthwise_tile(rows: int, batch: int, channels: int, dtype: str, targ
 
 
 def tile_counts(g: Geometry, batch: int, n_rows: int) -> tuple[float, float, float]:
-    """Tiles, reduction steps summed over tiles, and segments for the whole batch."""
+    """Tiles, reduction steps summed over tiles, and segments for the whole batch.
+
+    Beyond MAX_COUNTED_ROWS every tile is taken to visit every tap: the border no longer matters, and a question about
+    extents that no memory holds (`symc inspect`) must not allocate tables of their size.
+    """
     images = images_per_table(batch, g.n_rows // max(1, g.images), n_rows)
     whole = g.of_images(images)
     repeats = batch / max(1, images)
-    rows, visited = row_order(whole, n_rows)
+    if whole.n_rows > MAX_COUNTED_ROWS:
+        n_tiles = -(-whole.n_rows // n_rows)
+        visited = n_tiles * g.n_taps
+    else:
+        rows, visited = row_order(whole, n_rows)
+        n_tiles = len(rows)
     per_segment = g.taps[-1] if g.is_merged else 1
-    return len(rows) * repeats, visited * g.channels * repeats, visited / per_segment * repeats
+    return n_tiles * repeats, visited * g.channels * repeats, visited / per_segment * repeats

@@ -13,6 +13,7 @@ lie side by side in memory for all rows of a tile are merged into one segment, a
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -219,7 +220,8 @@ def images_per_table(batch: int, pixels: int, n_rows: int) -> int:
 
     The kernel repeats the table for the next images, so that tables stay small for large batches.
     """
-    for images in (d for d in range(1, batch + 1) if batch % d == 0):
+    small = [d for d in range(1, math.isqrt(batch) + 1) if batch % d == 0]
+    for images in (*small, *(batch // d for d in reversed(small))):
         total = images * pixels
         padded = -(-total // n_rows) * n_rows
         if total >= _MIN_ROWS and padded <= total * 1.02:

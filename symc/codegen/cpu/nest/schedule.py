@@ -15,6 +15,8 @@ from .layout import lay_out
 from .plan import plan_form, split
 from .source import build_function, source_text
 
+MAX_STORES = 64  # of one call: the parts of a value cut into thousands would make one kernel that never compiles
+
 
 def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
     """The calls that carry out a nest, in order; none for a nest without elements.
@@ -36,7 +38,7 @@ def group_stores(stores: tuple[Store, ...]) -> list[list[Store]]:
         if any(a.extent == 0 for a in store.axes):
             continue
         _check_in_place(store)
-        if groups and _can_join(groups[-1], store):
+        if groups and len(groups[-1]) < MAX_STORES and _can_join(groups[-1], store):
             groups[-1].append(store)
         else:
             groups.append([store])
