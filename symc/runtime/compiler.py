@@ -38,16 +38,20 @@ class Compiled:
 
 
 def compile_graph(
-    graph: Graph, grad_req: Mapping[str, str] | None = None, backend: CpuBackend | None = None
+    graph: Graph,
+    grad_req: Mapping[str, str] | None = None,
+    backend: CpuBackend | None = None,
+    has_parameters: bool = True,
 ) -> Compiled:
     """Compiles a graph whose inputs have shapes and dtypes.
 
-    grad_req   "write", "add" or "null" by argument; empty or all "null" compiles no backward part
+    grad_req         "write", "add" or "null" by argument; empty or all "null" compiles no backward part
+    has_parameters   whether arguments that hold parameters rarely change: then they are prepared once
     """
     start = time.perf_counter()
     backend = backend or CpuBackend.host()
     trace = Trace()
-    kernels = lower_graph(graph, PassContext(backend, dict(grad_req or {})), trace)
+    kernels = lower_graph(graph, PassContext(backend, dict(grad_req or {}), has_parameters), trace)
     calls = trace.run(
         "schedule",
         lambda: [(node, call) for node in kernels.kernels for call in backend.schedule(node.kernel)],
