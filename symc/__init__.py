@@ -27,6 +27,7 @@ _MODULES = {
     "autograd": "autograd",
     "callback": "callback",
     "contrib": "contrib",
+    "engine": "engine",
     "executor": "executor",
     "gluon": "gluon",
     "image": "image",
@@ -52,6 +53,7 @@ _MODULES = {
     "random": "random",
     "rnd": "random",
     "rnn": "rnn",
+    "runtime": "runtime",
     "sym": "symbol",
     "symbol": "symbol",
     "test_utils": "test_utils",
@@ -62,7 +64,13 @@ _MODULES = {
 _FUNCTIONS = {
     "Executor": "executor",
     "compile": "api",
+    "is_np_array": "util",
+    "is_np_shape": "util",
+    "np_array": "util",
+    "np_shape": "util",
     "register_pass": "passes.pipeline",
+    "set_np": "util",
+    "set_np_shape": "util",
     "set_num_threads": "runtime.native",
 }
 
