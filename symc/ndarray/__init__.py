@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from symc.functions import OperatorModule, _Null
+from symc.functions import OperatorModule
 
-from . import functions, ndarray, operators, random
+from . import contrib, functions, ndarray, operators, random
 from .combining import (
     choose_element_0index,
     concatenate,
@@ -36,7 +36,7 @@ from .ndarray import NDArray
 from .serialize import load, load_frombuffer, save
 
 _HELPERS = [
-    "NDArray", "arange", "array", "choose_element_0index", "concatenate", "contrib", "empty", "eye",
+    "CachedOp", "NDArray", "arange", "array", "choose_element_0index", "concatenate", "contrib", "empty", "eye",
     "fill_element_0index", "from_dlpack", "from_numpy", "full", "histogram", "image", "imdecode", "linalg", "linspace",
     "load", "load_frombuffer", "moveaxis", "ndarray", "onehot_encode", "ones", "op", "random", "save", "sparse",
     "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "true_divide", "waitall", "zeros", *operators.FUNCTIONS,
@@ -44,7 +44,6 @@ _HELPERS = [
 
 op = OperatorModule("symc.ndarray", "op", functions.resolve)
 _internal = OperatorModule("symc.ndarray", "_internal", functions.resolve)
-contrib = OperatorModule("symc.ndarray", "contrib", functions.resolve)
 linalg = OperatorModule("symc.ndarray", "linalg", functions.resolve)
 sparse = OperatorModule("symc.ndarray", "sparse", functions.resolve)
 image = OperatorModule("symc.ndarray", "image", functions.resolve)
@@ -58,6 +57,10 @@ def __getattr__(name: str) -> Any:
         return __dir__()
     if name.startswith("__"):
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    if name == "CachedOp":
+        from .cached_op import CachedOp
+
+        return CachedOp
     function = random.flat(name) or functions.resolve("op", name)
     globals()[name] = function
     return function

@@ -123,9 +123,8 @@ def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
     if not ndarray.flags.c_contiguous:
         raise ArgumentError("Only c-contiguous arrays are supported for zero-copy")
     as_dtype(ndarray.dtype)
-    data = ndarray.view()
     ndarray.flags.writeable = False
-    return NDArray(data)
+    return NDArray(np.asarray(_Writable(ndarray)))
 
 
 def from_dlpack(dlpack: Any) -> NDArray:
@@ -152,6 +151,15 @@ to_dlpack_for_write = to_dlpack_for_read
 
 def waitall() -> None:
     """Returns at once: every operation is finished when the call that started it returns."""
+
+
+class _Writable:
+    """The memory of a NumPy array, which stays alive, as an array that may be written though the original may not."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        address = array.__array_interface__["data"][0]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
 
 
 class _Capsule:
