@@ -83,6 +83,7 @@ def whole_arrays(
     code = _Code(in_facts)
     results = []
     for k, (shape, dtype) in enumerate(out_facts):
+        stores: list[tuple[tuple[Axis, ...], Sequence[Any] | None, Expr]]
         if k in t.functions:
             axes = tuple(Axis(f"i{n}", extent) for n, extent in enumerate(shape))
             stores = [(axes, None, t.functions[k](*axes))]
@@ -244,9 +245,7 @@ def _view(
     return partial(_strided, shape=extents, dtype=dtype, offset=offset, strides=tuple(strides))
 
 
-def _strided(
-    array: np.ndarray, shape: FullShape, dtype: np.dtype, offset: int, strides: tuple[int, ...]
-) -> np.ndarray:
+def _strided(array: np.ndarray, shape: FullShape, dtype: np.dtype, offset: int, strides: tuple[int, ...]) -> np.ndarray:
     return np.ndarray(shape, dtype, array, offset, strides)  # NumPy checks that this stays inside the array
 
 

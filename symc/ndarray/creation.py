@@ -58,9 +58,7 @@ def zeros(
     return NDArray(zeros_aligned(as_shape(shape), as_dtype(dtype)), ctx)
 
 
-def ones(
-    shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None, **_: Any
-) -> NDArray:
+def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None, **_: Any) -> NDArray:
     """A new array (or `out`) of ones; float32 unless `dtype` is given."""
     return full(shape, 1, ctx, dtype, out)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from symc.core.errors import ShapeError
 from symc.core.op import Op
-from symc.core.shapes import FullShape, is_known, size_of
+from symc.core.shapes import FullShape, is_known
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
 from symc.loopir.whole import WholeArrays, whole_arrays

@@ -194,6 +194,19 @@ class NDArray:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._data, self._context.device_type, self._context.device_id)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of MXNet's pickled arrays: a record of a .params file."""
+        from .serialize import record_of
+
+        return {"handle": bytearray(record_of(self))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes over the state of a pickled array of MXNet; raises FormatError where it is damaged."""
+        from .serialize import from_record
+
+        restored = from_record(state["handle"])
+        self.__init__(restored._data, restored._context)  # type: ignore[misc]
+
     def astype(self, dtype: Any, copy: bool = True) -> NDArray:
         """A copy with another dtype; with `copy=False` the array itself where the dtype is that already."""
         target = np.dtype(dtype_name(dtype))
@@ -355,9 +368,7 @@ class NDArray:
         """
         tape.mark(self, NDArray(zeros_aligned(self.shape, self._data.dtype), self._context), grad_req)
 
-    def backward(
-        self, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True
-    ) -> None:
+    def backward(self, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True) -> None:
         """Computes the gradients of all variables this array was computed from while recording.
 
         out_grad   gradient of this array; ones if not given

@@ -145,7 +145,9 @@ def function_form(name: str) -> Callable[[Any, Any], Any]:
         return binary(name, lhs, rhs)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Elementwise {name} of arrays, which broadcast, or an array and a number; numbers give a number."
+    function.__doc__ = (
+        f"Elementwise {name} of arrays, which broadcast, or an array and a number; numbers give a number."
+    )
     return function
 
 

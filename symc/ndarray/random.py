@@ -86,9 +86,7 @@ def normal(
     def sample(loc: Any, scale: Any, size: Any) -> Any:
         return loc + scale * _generator.standard_normal(size)
 
-    return _draw(
-        "normal", sample, (loc, scale), ("scale > 0", lambda loc, scale: scale > 0), shape, dtype, ctx, out
-    )
+    return _draw("normal", sample, (loc, scale), ("scale > 0", lambda loc, scale: scale > 0), shape, dtype, ctx, out)
 
 
 def randn(*shape: int, loc: Any = 0, scale: Any = 1, dtype: Any = _Null, ctx: Any = None, out: Any = None) -> NDArray:

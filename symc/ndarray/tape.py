@@ -65,8 +65,11 @@ Source = Union[Made, "NDArray", None]  # a recorded result, a variable (an array
 
 
 def source_of(array: NDArray) -> Source:
-    """Where the gradient of an array goes."""
-    return array if array._grad is not None else array._made
+    """Where the gradient of an array goes; what a backward has used up leads nowhere any more."""
+    if array._grad is not None:
+        return array
+    made = array._made
+    return None if made is None or made.by.inputs is None else made
 
 
 def record(op: Op, inputs: Sequence[NDArray], results: Sequence[NDArray], n_visible: int, training: bool) -> None:

@@ -31,8 +31,15 @@ def simple_forward(sym: Symbol, ctx: Context | None = None, is_train: bool = Fal
 
 
 def check_symbolic_forward(
-    sym: Symbol, location: Arrays, expected: Arrays, rtol: Any = None, atol: Any = None,
-    aux_states: Arrays | None = None, ctx: Context | None = None, equal_nan: bool = False, dtype: Any = np.float32,
+    sym: Symbol,
+    location: Arrays,
+    expected: Arrays,
+    rtol: Any = None,
+    atol: Any = None,
+    aux_states: Arrays | None = None,
+    ctx: Context | None = None,
+    equal_nan: bool = False,
+    dtype: Any = np.float32,
 ) -> list[NDArray]:
     """Asserts that a symbol's outputs at `location` are those expected; gives the outputs.
 
@@ -51,9 +58,18 @@ def check_symbolic_forward(
 
 
 def check_symbolic_backward(
-    sym: Symbol, location: Arrays, out_grads: Any, expected: Arrays, rtol: Any = None, atol: Any = None,
-    aux_states: Arrays | None = None, grad_req: Any = "write", ctx: Context | None = None, grad_stypes: Any = None,
-    equal_nan: bool = False, dtype: Any = np.float32,
+    sym: Symbol,
+    location: Arrays,
+    out_grads: Any,
+    expected: Arrays,
+    rtol: Any = None,
+    atol: Any = None,
+    aux_states: Arrays | None = None,
+    grad_req: Any = "write",
+    ctx: Context | None = None,
+    grad_stypes: Any = None,
+    equal_nan: bool = False,
+    dtype: Any = np.float32,
 ) -> dict[str, NDArray]:
     """Asserts that a symbol's gradients at `location` are those expected; gives the gradients.
 
@@ -77,9 +93,17 @@ def check_symbolic_backward(
 
 
 def check_numeric_gradient(
-    sym: Symbol, location: Arrays, aux_states: Arrays | None = None, numeric_eps: Any = None, rtol: Any = None,
-    atol: Any = None, grad_nodes: Any = None, use_forward_train: bool = True, ctx: Context | None = None,
-    grad_stype_dict: Any = None, dtype: Any = np.float32,
+    sym: Symbol,
+    location: Arrays,
+    aux_states: Arrays | None = None,
+    numeric_eps: Any = None,
+    rtol: Any = None,
+    atol: Any = None,
+    grad_nodes: Any = None,
+    use_forward_train: bool = True,
+    ctx: Context | None = None,
+    grad_stype_dict: Any = None,
+    dtype: Any = np.float32,
 ) -> None:
     """Asserts that a symbol's gradients are its central differences, of a random projection of its first output.
 
@@ -113,8 +137,12 @@ def check_numeric_gradient(
 
 
 def numeric_grad(
-    executor: Executor, location: Mapping[str, Any], aux_states: Mapping[str, Any] | None = None, eps: float = 1e-4,
-    use_forward_train: bool = True, dtype: Any = np.float32,
+    executor: Executor,
+    location: Mapping[str, Any],
+    aux_states: Mapping[str, Any] | None = None,
+    eps: float = 1e-4,
+    use_forward_train: bool = True,
+    dtype: Any = np.float32,
 ) -> dict[str, np.ndarray]:
     """Central differences of the sum of the first output, by argument."""
     found = {}
@@ -199,8 +227,13 @@ def _require_dense(stypes: Mapping[str, str | None] | None) -> None:
 
 
 def check_speed(
-    sym: Symbol, location: Mapping[str, Any] | None = None, ctx: Context | None = None, N: int = 20,
-    grad_req: str | None = None, typ: str = "whole", **kwargs: Any,
+    sym: Symbol,
+    location: Mapping[str, Any] | None = None,
+    ctx: Context | None = None,
+    N: int = 20,
+    grad_req: str | None = None,
+    typ: str = "whole",
+    **kwargs: Any,
 ) -> float:
     """Seconds a run takes: forward and backward ("whole"), or forward alone ("forward")."""
     if typ not in ("whole", "forward"):

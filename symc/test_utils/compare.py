@@ -84,7 +84,11 @@ def same_array(array1: NDArray, array2: NDArray) -> bool:
 
 
 def almost_equal(
-    a: Any, b: Any, rtol: float | None = None, atol: float | None = None, equal_nan: bool = False,
+    a: Any,
+    b: Any,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = False,
     use_broadcast: bool = True,
 ) -> bool:
     """Whether |a - b| <= atol + rtol * |b| everywhere."""
@@ -99,8 +103,14 @@ def checkShapes(a: Any, b: Any) -> None:
 
 
 def assert_almost_equal(
-    a: Any, b: Any, rtol: Tolerance = None, atol: Tolerance = None, names: tuple[str, str] = ("a", "b"),
-    equal_nan: bool = False, use_broadcast: bool = True, mismatches: tuple[int, int] = (10, 10),
+    a: Any,
+    b: Any,
+    rtol: Tolerance = None,
+    atol: Tolerance = None,
+    names: tuple[str, str] = ("a", "b"),
+    equal_nan: bool = False,
+    use_broadcast: bool = True,
+    mismatches: tuple[int, int] = (10, 10),
 ) -> None:
     """Asserts that two arrays or numbers agree within tolerances, which depend on their dtypes unless given.
 
@@ -122,8 +132,14 @@ def assert_allclose(a: Any, b: Any, rtol: float = 1e-07, atol: float = 0, equal_
 
 
 def assert_almost_equal_with_err(
-    a: Any, b: Any, rtol: Tolerance = None, atol: Tolerance = None, etol: float | None = None,
-    names: tuple[str, str] = ("a", "b"), equal_nan: bool = False, mismatches: tuple[int, int] = (10, 10),
+    a: Any,
+    b: Any,
+    rtol: Tolerance = None,
+    atol: Tolerance = None,
+    etol: float | None = None,
+    names: tuple[str, str] = ("a", "b"),
+    equal_nan: bool = False,
+    mismatches: tuple[int, int] = (10, 10),
 ) -> None:
     """`assert_almost_equal`, but a share `etol` of the elements may differ."""
     if not get_etol(etol):

@@ -36,8 +36,13 @@ def random_sample(population: Sequence[Any], k: int) -> list[Any]:
 
 
 def rand_ndarray(
-    shape: Sequence[int], stype: str = "default", density: float | None = None, dtype: Any = None,
-    modifier_func: Callable | None = None, shuffle_csr_indices: bool = False, distribution: str | None = None,
+    shape: Sequence[int],
+    stype: str = "default",
+    density: float | None = None,
+    dtype: Any = None,
+    modifier_func: Callable | None = None,
+    shuffle_csr_indices: bool = False,
+    distribution: str | None = None,
     ctx: Context | None = None,
 ) -> NDArray:
     """A standard normal NDArray; raises ArgumentError for storage other than dense."""
@@ -51,9 +56,7 @@ def rand_shape_2d(dim0: int = 10, dim1: int = 10, allow_zero_size: bool = False)
     return _shape((dim0, dim1), allow_zero_size)
 
 
-def rand_shape_3d(
-    dim0: int = 10, dim1: int = 10, dim2: int = 10, allow_zero_size: bool = False
-) -> tuple[int, ...]:
+def rand_shape_3d(dim0: int = 10, dim1: int = 10, dim2: int = 10, allow_zero_size: bool = False) -> tuple[int, ...]:
     """A shape of three random extents up to those given."""
     return _shape((dim0, dim1, dim2), allow_zero_size)
 

@@ -472,7 +472,7 @@ def test_reduction_rules():
     check(nd.argmin(ints([3, 1, 1]), axis=0), [1], "int32")
     check(nd.argmax(grid(), axis=1, keepdims=True), [[2], [2]])
     for bad in (2, -3, (0, 0)):
-        with pytest.raises(MXNetError, match="axis|axes"):
+        with pytest.raises(MXNetError, match=r"ax[ie]s"):
             nd.sum(grid(), axis=bad)
     with pytest.raises(MXNetError, match="ord"):
         nd.norm(grid(), ord=3)
