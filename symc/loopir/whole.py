@@ -19,7 +19,7 @@ import numpy as np
 from symc.core.dtypes import compute_dtype
 from symc.core.shapes import FullShape, row_major_strides
 
-from .expr import Affine, Axis, Expr, walk
+from .expr import Affine, Axis, Expr, operands_of, walk
 from .interpret import convert
 from .kernel import SEED
 from .prims import COMBINERS, PRIMS
@@ -166,8 +166,8 @@ class _Grid:
     def __init__(self, axes: tuple[Axis, ...], code: _Code) -> None:
         self.axes, self.code = axes, code
         self.shape = tuple(axis.extent for axis in axes)
-        self.size = math.prod(self.shape)
         self.known: dict[Expr, int] = {}
+        self.used: dict[Expr, frozenset[Axis]] = {}  # the axes a known expression depends on
 
     def register(self, expr: Expr) -> int:
         """The register that will hold the value of an expression."""
@@ -175,11 +175,18 @@ class _Grid:
             self.known[expr] = self._emit(expr)
         return self.known[expr]
 
+    def _call(self, expr: Expr, function: Callable[..., Any], *operands: int) -> int:
+        """A call that computes an expression from its operands, which are known."""
+        self.used[expr] = frozenset().union(*(self.used[a] for a in operands_of(expr)))
+        return self.code.call(math.prod(axis.extent for axis in self.used[expr]), function, *operands)
+
     def _emit(self, expr: Expr) -> int:
         code = self.code
         if expr.op in ("const", "param"):
+            self.used[expr] = frozenset()
             return code.constant(np.dtype(expr.dtype).type(expr.data))
         if expr.op == "index":
+            self.used[expr] = frozenset(expr.data.axes())
             return code.constant(self._component(expr.data))
         if expr.op == "load":
             return self._load(expr)
@@ -187,8 +194,8 @@ class _Grid:
             return self._reduce(expr)
         operands = [self.register(a) for a in expr.args]
         if expr.op == "cast":
-            return code.call(self.size, partial(_cast, dtype=np.dtype(expr.dtype)), *operands)
-        return code.call(self.size, PRIMS[expr.op].meaning, *operands)
+            return self._call(expr, partial(_cast, dtype=np.dtype(expr.dtype)), *operands)
+        return self._call(expr, PRIMS[expr.op].meaning, *operands)
 
     def _component(self, index: Affine) -> Any:
         total: Any = np.int64(index.constant)
@@ -205,14 +212,17 @@ class _Grid:
         register = source
         if not all(isinstance(i, Affine) for i in index):
             parts = [self.register(i) if isinstance(i, Expr) else self.code.constant(self._component(i)) for i in index]
-            register = self.code.call(self.size, _gather, source, *parts)
+            register = self._call(expr, _gather, source, *parts)
         else:
             if not self._is_own(index, shape):
                 register = self.code.call(0, _view(index, self.axes, shape, np.dtype(dtype)), source)
             self.code.borrowed.add(register)
+        affine = [axis for i in index if isinstance(i, Affine) for axis in i.axes()]
+        self.used[expr] = self.used.get(expr, frozenset()).union(affine)
         if dtype == expr.dtype:
             return register
-        return self.code.call(self.size, partial(_cast, dtype=np.dtype(expr.dtype)), register)
+        n_elements = math.prod(axis.extent for axis in self.used[expr])
+        return self.code.call(n_elements, partial(_cast, dtype=np.dtype(expr.dtype)), register)
 
     def _is_own(self, index: Sequence[Affine], shape: FullShape) -> bool:
         """Whether an input of the grid's shape is read at the grid's own index."""
@@ -224,13 +234,17 @@ class _Grid:
         combiner, axes = expr.data
         inner = _Grid(self.axes + axes, self.code)
         body = inner.register(expr.args[0])
+        used = inner.used[expr.args[0]] | set(axes)
+        self.used[expr] = used - set(axes)
         dtype = np.dtype(expr.dtype)
         how = {
             "axis": tuple(range(len(self.axes), len(inner.axes))),
             "initial": dtype.type(COMBINERS[combiner][1](dtype)),
             "dtype": dtype,
         }
-        return self.code.call(inner.size, partial(_reduced, UFUNCS[combiner], inner.shape, how), body)
+        shape = tuple(axis.extent if axis in used else 1 for axis in inner.axes)
+        work = math.prod(axis.extent for axis in used)
+        return self.code.call(work, partial(_reduced, UFUNCS[combiner], shape, how), body)
 
 
 def _view(

@@ -27,22 +27,23 @@ def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = Tr
 
 
 def moveaxis(tensor: NDArray, source: int | Sequence[int], destination: int | Sequence[int]) -> NDArray:
-    """The array with some axes at other places and the others in order; raises ArgumentError for axes that do not fit."""
-    try:
-        axes = list(range(tensor.ndim))
-        order = np.moveaxis(np.empty((0,) * tensor.ndim), source, destination)  # checks what is asked for
-        del order
-        sources, targets = (_listed(a, tensor.ndim) for a in (source, destination))
-    except ValueError as error:
-        raise ArgumentError(f"moveaxis of {tensor.ndim} dimensions: {error}") from None
-    rest = [a for a in axes if a not in sources]
+    """The array with some axes at other places, the others in order; raises ArgumentError for axes that do not fit."""
+    sources, targets = (_axes("moveaxis", axes, tensor.ndim) for axes in (source, destination))
+    if len(sources) != len(targets):
+        raise ArgumentError("moveaxis: `source` and `destination` must have the same number of axes")
+    order = [a for a in range(tensor.ndim) if a not in sources]
     for target, axis in sorted(zip(targets, sources)):
-        rest.insert(target, axis)
-    return call("transpose", tensor, axes=tuple(rest))
+        order.insert(target, axis)
+    return call("transpose", tensor, axes=tuple(order))
 
 
-def _listed(axes: int | Sequence[int], ndim: int) -> list[int]:
-    return [a % ndim for a in ([axes] if isinstance(axes, int) else axes)]
+def _axes(what: str, axes: int | Sequence[int], ndim: int) -> list[int]:
+    """Axis numbers from 0; raises ArgumentError for one that does not exist or is given twice."""
+    given = [axes] if isinstance(axes, int) else list(axes)
+    found = [a + ndim if a < 0 else a for a in given]
+    if not all(0 <= a < ndim for a in found) or len(set(found)) < len(found):
+        raise ArgumentError(f"{what}: axes {given} do not fit an array of {ndim} dimensions")
+    return found
 
 
 def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:

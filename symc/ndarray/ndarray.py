@@ -136,12 +136,6 @@ class NDArray:
     def __len__(self) -> int:
         return len(self._data)
 
-    def __int__(self) -> int:
-        return int(self.asscalar())
-
-    def __float__(self) -> float:
-        return float(self.asscalar())
-
     def __iter__(self) -> Iterator[NDArray]:
         return (self[i] for i in range(len(self)))
 

@@ -80,11 +80,11 @@ COMPARISONS = {
 }
 FLUENT = (
     "abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmax_channel argmin argsort broadcast_axes "
-    "broadcast_like broadcast_to cbrt ceil clip cos cosh degrees depth_to_space diag exp expm1 fix flip floor log log10 log1p log2 "
-    "log_softmax max mean min nanprod nansum norm one_hot ones_like pad pick prod radians rcbrt reciprocal relu repeat "
-    "reshape_like rint round rsqrt shape_array sigmoid sign sin sinh size_array slice slice_axis slice_like softmax "
-    "softmin sort space_to_depth split split_v2 sqrt square sum swapaxes take tan tanh tile topk transpose trunc "
-    "zeros_like"
+    "broadcast_like broadcast_to cbrt ceil clip cos cosh degrees depth_to_space diag exp expm1 fix flip floor log "
+    "log10 log1p log2 log_softmax max mean min nanprod nansum norm one_hot ones_like pad pick prod radians rcbrt "
+    "reciprocal relu repeat reshape_like rint round rsqrt shape_array sigmoid sign sin sinh size_array slice "
+    "slice_axis slice_like softmax softmin sort space_to_depth split split_v2 sqrt square sum swapaxes take tan "
+    "tanh tile topk transpose trunc zeros_like"
 ).split()
 
 
@@ -146,7 +146,7 @@ def function_form(name: str) -> Callable[[Any, Any], Any]:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
-        f"Elementwise {name} of arrays, which broadcast, or an array and a number; numbers give a number."
+        f"Elementwise {name} of two arrays, which broadcast, of an array and a number, or of two numbers."
     )
     return function
 

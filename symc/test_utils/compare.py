@@ -53,12 +53,12 @@ def get_tols(x: Any, y: Any, rtol: Tolerance, atol: Tolerance) -> tuple[float, f
     )
 
 
-def get_atol(atol: float | None = None, dtype: np.dtype = np.dtype(np.float64)) -> float:
+def get_atol(atol: float | None = None, dtype: Any = np.float64) -> float:
     """The absolute tolerance given, or the default for a dtype."""
     return default_atols()[np.dtype(dtype)] if atol is None else atol
 
 
-def get_rtol(rtol: float | None = None, dtype: np.dtype = np.dtype(np.float64)) -> float:
+def get_rtol(rtol: float | None = None, dtype: Any = np.float64) -> float:
     """The relative tolerance given, or the default for a dtype."""
     return default_rtols()[np.dtype(dtype)] if rtol is None else rtol
 
