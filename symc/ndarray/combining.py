@@ -9,7 +9,7 @@ import numpy as np
 
 from symc.core.errors import ArgumentError, ArgumentTypeError
 
-from .cast import store
+from .casting import store
 from .ndarray import NDArray
 from .operators import call
 

@@ -13,7 +13,7 @@ from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from symc.core.shapes import MAX_ELEMENTS
 
-from .cast import cast
+from .casting import cast
 from .ndarray import NDArray, as_numpy
 from .storage import empty_aligned, zeros_aligned
 

@@ -14,10 +14,10 @@ from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError, SymcError
 
 from . import tape
-from .cast import store
+from .casting import store
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
 from .operators import add_operators, call
-from .reshape import infer_reshape
+from .reshape_codes import infer_reshape
 from .storage import Storage, empty_aligned, zeros_aligned
 
 if TYPE_CHECKING:

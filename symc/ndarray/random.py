@@ -18,7 +18,7 @@ from symc.core.dtypes import FLOATS
 from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.functions import _Null, names
 
-from .cast import store
+from .casting import store
 from .creation import Shape, as_dtype, as_shape
 from .ndarray import NDArray
 

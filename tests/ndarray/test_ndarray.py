@@ -12,7 +12,7 @@ import symc.ndarray as nd
 from symc.base import MXNetError
 from symc.context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
 from symc.core.errors import ArgumentError, DTypeError, ShapeError, SymcError
-from symc.ndarray.reshape import infer_reshape
+from symc.ndarray.reshape_codes import infer_reshape
 from symc.ndarray.storage import ALIGNMENT, Storage
 
 INTS = [7, -7, 0, 5]
