@@ -41,7 +41,8 @@ def get_tolerance(dat: Any, tol: Tolerance, default_tol: Mapping[np.dtype, float
     if isinstance(tol, Number):
         return tol  # type: ignore[return-value]
     dtype = effective_dtype(dat)
-    return (tol or {}).get(dtype, default_tol[dtype])  # type: ignore[union-attr]
+    given: Mapping[np.dtype, float] = tol or {}  # type: ignore[assignment]
+    return given[dtype] if dtype in given else default_tol[dtype]
 
 
 def get_tols(x: Any, y: Any, rtol: Tolerance, atol: Tolerance) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from symc.core.errors import (
     ShapeError,
     UnknownOperatorError,
 )
-from symc.core.op import operators
+from symc.core.op import lookup, operators
 from symc.functions import place_of
 from symc.ndarray import eager, invoke
 from symc.ndarray import operators as nd_operators
@@ -263,3 +263,11 @@ def test_slice_assign_and_storage_types():
     assert x.tostype("default") is not x and x.as_nd_ndarray() is x
     with pytest.raises(ArgumentError, match="csr"):
         x.tostype("csr")
+
+
+def test_no_module_hides_an_operator():
+    import pkgutil
+
+    modules = {m.name for m in pkgutil.iter_modules(nd.__path__)} - {"contrib", "random"}
+    hidden = {n for n in modules if lookup(n) is not None}
+    assert not hidden
