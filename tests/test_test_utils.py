@@ -69,7 +69,7 @@ def test_exceptions_and_retries():
 
 
 def test_random_arrays_and_shapes():
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (test_utils draws from NumPy's global generator, as MXNet's do)
     one, (two, three) = tu.random_arrays((2, 3)), tu.random_arrays((4,), ())
     assert one.shape == (2, 3) and one.dtype == np.float32 and two.shape == (4,) and three.shape == ()
     (u,) = tu.random_uniform_arrays((50,), low=2, high=3, dtype="float64")
@@ -157,7 +157,7 @@ def test_numpy_shapes_and_arrays():
     with mx.util.np_array(False):
         pass
     for attempt in (lambda: mx.util.set_np(), lambda: mx.np_array(), tu.use_np(lambda: 3)):
-        with pytest.raises(ArgumentError, match="mx.np is not supported"):
+        with pytest.raises(ArgumentError, match=r"mx\.np is not supported"):
             attempt()
     mx.util.reset_np()
     mx.util.setenv("SYMC_A_TEST_VARIABLE", "x")

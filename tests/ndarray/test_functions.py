@@ -53,10 +53,10 @@ def test_signatures_are_mxnets():
     assert "data : NDArray" in nd.relu.__doc__ and "data : Symbol" in mx.sym.relu.__doc__
 
 
-@pytest.mark.parametrize("limit", [0, 1 << 40], ids=["compiled", "numpy"])
+@pytest.mark.parametrize("limit", [-1, 1 << 40], ids=["compiled", "numpy"])
 @pytest.mark.parametrize("op", ["relu", "softmax", "sum", "broadcast_add", "Concat", "FullyConnected", "LayerNorm"])
 def test_numpy_and_kernels_agree(monkeypatch, op, limit):
-    monkeypatch.setattr(eager, "NUMPY_WORK", limit - 1 if not limit else limit)
+    monkeypatch.setattr(eager, "NUMPY_WORK", limit)
     monkeypatch.setattr(invoke, "_prepared", {})
     case = next(c for _, c in all_cases() if c.op == op and c.dtypes == "float32")
     instance = make_op(case.op, case.params)
@@ -65,7 +65,7 @@ def test_numpy_and_kernels_agree(monkeypatch, op, limit):
     )
     got = invoke.apply(instance, [nd.array(x, dtype=x.dtype) for x in case.inputs()])
     (prepared,) = invoke._prepared.values()
-    assert prepared.run.is_compiled == (limit == 0 or op == "FullyConnected")
+    assert prepared.run.is_compiled == (limit < 0 or op == "FullyConnected")
     for result, expected in zip(got, want):
         assert_close(result.asnumpy(), expected, op)
 
@@ -115,7 +115,7 @@ def test_out():
     assert x.asnumpy()[1, 2] == 6
     with pytest.raises(ShapeError, match=r"\(2, 3\), out= has \(3, 2\)"):
         nd.relu(x, out=nd.zeros((3, 2)))
-    with pytest.raises(DTypeError, match="float32, out= is int32"):
+    with pytest.raises(DTypeError, match=r"float32, out= is int32"):
         nd.relu(x, out=nd.zeros((2, 3), dtype="int32"))
     with pytest.raises(ArgumentError, match="3 outputs, out= holds 1"):
         nd.split(x, num_outputs=3, out=parts[:1])

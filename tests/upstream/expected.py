@@ -1,3 +1,6 @@
 """The upstream tests that do not pass, each with the reason."""
 
-NOT_PASSING: dict[str, str] = {}
+NOT_PASSING: dict[str, str] = {
+    "test_ndarray::test_basic_indexing_is_contiguous": "asks a private helper of MXNet's NDArray; symc asks NumPy",
+    "test_ndarray::test_save_load_scalar_zero_size_ndarrays": "wants errors outside np_shape: symc always has () and 0",
+}
