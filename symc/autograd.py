@@ -11,6 +11,7 @@ graph is prepared once for each structure, so that a training loop compiles noth
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -247,9 +248,10 @@ def _gradients(
     found = _prepared.get(key)
     if found is None:
         found = _prepare(*key)
-        while len(_prepared) >= MAX_PREPARED:
-            _prepared.pop(next(iter(_prepared)))
-        _prepared[key] = found
+        with _preparing:
+            while len(_prepared) >= MAX_PREPARED:
+                _prepared.pop(next(iter(_prepared)))
+            _prepared[key] = found
     graph, states = found
     results = graph(arrays)
     for number, value in zip(states, results[len(wanted) :]):
@@ -259,6 +261,7 @@ def _gradients(
 
 
 _prepared: dict[tuple, tuple[EagerGraph, tuple[int, ...]]] = {}
+_preparing = threading.Lock()
 
 
 def _prepare(

@@ -132,6 +132,21 @@ def test_checks_of_symbols():
     assert tu.same_symbol_structure(net, b * a) and not tu.same_symbol_structure(net, a + b)
 
 
+def test_consistency(capsys):
+    net = mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=2, name="fc")
+    ways = [{"ctx": mx.cpu(), "data": (3, 4), "type_dict": {"data": d}} for d in ("float64", "float32")]
+    truth = tu.check_consistency(net, ways)
+    assert truth["fc_weight"].dtype == np.float64
+    tu.check_consistency(net, ways, grad_req="null", use_uniform=True, arg_params={"fc_bias": np.ones(2)})
+    other = mx.sym.FullyConnected(mx.sym.var("data") * 2, num_hidden=2, name="fc")
+    with pytest.raises(AssertionError, match="fc_output"):
+        tu.check_consistency([net, other], ways)
+    tu.check_consistency([net, other], ways, raise_on_err=False)
+    assert "binding 1 differs from 0 at fc_output" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="fc_output"):
+        tu.check_consistency(net, ways, ground_truth={"fc_output": np.zeros((3, 2))}, grad_req="null")
+
+
 def test_surroundings():
     name = "SYMC_A_TEST_VARIABLE"
     with tu.environment(name, "1"):

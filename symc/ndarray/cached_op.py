@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ class CachedOp:
         self._symbol = sym
         self._names = sym.list_inputs()
         self._prepared: dict[tuple, EagerGraph] = {}
+        self._preparing = threading.Lock()
 
     def __call__(self, *args: NDArray, out: NDArray | Sequence[NDArray] | None = None, **kwargs: Any) -> Any:
         """The outputs: an array, or a list of several.
@@ -51,9 +53,10 @@ class CachedOp:
         graph = self._prepared.get(key)
         if graph is None:
             graph = self._prepare(args)
-            while len(self._prepared) >= MAX_PREPARED:
-                self._prepared.pop(next(iter(self._prepared)))
-            self._prepared[key] = graph
+            with self._preparing:
+                while len(self._prepared) >= MAX_PREPARED:
+                    self._prepared.pop(next(iter(self._prepared)))
+                self._prepared[key] = graph
         return [NDArray(r, args[0].context if args else None) for r in graph(args)]
 
     def _prepare(self, args: Sequence[NDArray]) -> EagerGraph:

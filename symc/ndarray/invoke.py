@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,7 @@ class Prepared(NamedTuple):
 
 
 _prepared: dict[tuple, Prepared] = {}
+_preparing = threading.Lock()
 
 
 def invoke(
@@ -71,9 +73,11 @@ def _prepare(key: tuple, op: Op, inputs: Sequence[NDArray], training: bool) -> P
         raise ArgumentError(f"Operator {op.name} expects {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
     run = operator_graph(op, [(x.shape, x._data.dtype.name) for x in inputs], training)
     updates = tuple((names.index(name), k) for name, k in op.updated_by_every_run().items())
-    while len(_prepared) >= MAX_PREPARED:
-        _prepared.pop(next(iter(_prepared)))
-    made = _prepared[key] = Prepared(op, run, op.n_visible(), updates)
+    made = Prepared(op, run, op.n_visible(), updates)
+    with _preparing:
+        while len(_prepared) >= MAX_PREPARED:
+            _prepared.pop(next(iter(_prepared)))
+        _prepared[key] = made
     return made
 
 

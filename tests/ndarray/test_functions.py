@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import pkgutil
+import threading
 
 import numpy as np
 import pytest
@@ -148,7 +150,7 @@ def test_errors(attempt, error, text):
 def test_an_operator_that_symc_lacks():
     with pytest.raises(AttributeError, match="no_such_operator"):
         nd.no_such_operator  # noqa: B018
-    with pytest.raises(UnknownOperatorError, match="NDArray.foo"):
+    with pytest.raises(UnknownOperatorError, match=r"NDArray\.foo"):
         nd_operators._fluent("foo")(grid(2))
     with pytest.raises(UnknownOperatorError, match="no operator foo"):
         nd_operators.registered("foo")
@@ -266,8 +268,27 @@ def test_slice_assign_and_storage_types():
 
 
 def test_no_module_hides_an_operator():
-    import pkgutil
-
     modules = {m.name for m in pkgutil.iter_modules(nd.__path__)} - {"contrib", "random"}
     hidden = {n for n in modules if lookup(n) is not None}
     assert not hidden
+
+
+def test_several_threads_at_once(monkeypatch):
+    monkeypatch.setattr(invoke, "MAX_PREPARED", 8)
+    weight = nd.array(np.linspace(-1, 1, 12).reshape(3, 4))
+    failures = []
+
+    def work(k: int) -> None:
+        for n in range(1, 40):
+            x = nd.array(np.full((n, 4), k + 1.0))
+            got = (nd.FullyConnected(x, weight, num_hidden=3, no_bias=True) + k).asnumpy()
+            want = x.asnumpy() @ weight.asnumpy().T + k
+            if not np.allclose(got, want, rtol=1e-5):
+                failures.append((k, n))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
