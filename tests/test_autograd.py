@@ -10,6 +10,7 @@ import pytest
 import symc as mx
 from symc import autograd
 from symc.core.errors import ArgumentError, GradientError
+from symc.ndarray import eager
 
 nd = mx.nd
 
@@ -157,6 +158,25 @@ def test_grad_gives_new_arrays():
         autograd.grad(y, x, create_graph=True)
     with pytest.raises(GradientError, match="no gradient attached"):
         autograd.grad(y, nd.ones(2))
+
+
+@pytest.mark.parametrize("limit", [-1, 1 << 40], ids=["compiled", "numpy"])
+def test_equal_gradients_are_arrays_of_their_own(monkeypatch, limit):
+    monkeypatch.setattr(eager, "NUMPY_WORK", limit)
+    monkeypatch.setattr(autograd, "_prepared", {})
+    x, y = variable([[1, 2]]), variable([1, 2])
+    with autograd.record():
+        z = (x * 2).reshape((2,)) + y * 2 + y + 0 * y.sum()
+    head = nd.ones((2,), dtype="float64")
+    first, second, third = autograd.grad([z], [x, y, y], [head], retain_graph=True)
+    first[:] = 7
+    second[:] = 8
+    assert third.asnumpy().tolist() == [3, 3] and first.shape == (1, 2)
+    with autograd.record():
+        s = x + y.reshape((1, 2))
+    a, b = autograd.grad(s, [x, y], head.reshape((1, 2)))
+    a[:] = 5
+    assert b.asnumpy().tolist() == [1, 1] and head.asnumpy().tolist() == [1, 1]
 
 
 def test_mark_variables():

@@ -115,7 +115,7 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
     g = GraphBuilder.over(graph)
     register = {v: k for k, v in enumerate(inputs)}
     steps: list[Step] = []
-    borrowed = set(register.values())  # registers that show memory of others
+    root = {k: k for k in register.values()}  # whose memory each register shows
     n_registers, work = len(inputs), 0
 
     def run(node: Node) -> bool:
@@ -134,8 +134,7 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
         calls: WholeArrays | FullShape | None
         if node.operator.is_view:
             calls = g.shape(outs[0])
-            if register[node.inputs[0]] in borrowed:
-                borrowed.add(n_registers)
+            root[n_registers] = root.get(register[node.inputs[0]], register[node.inputs[0]])
         else:
             facts = [[(g.shape(v), g.dtype(v)) for v in values] for values in (node.inputs, outs)]
             calls = whole_arrays(node.operator.lower, *facts)
@@ -150,5 +149,6 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
     if not all(run(o.value.node) for o in graph.outputs):
         return None
     heads = [register[o.value] for o in graph.outputs]
-    own = [k not in borrowed and k not in heads[:n] for n, k in enumerate(heads)]
+    roots = [root.get(k, k) for k in heads]
+    own = [k >= len(inputs) and k not in roots[:n] for n, k in enumerate(roots)]
     return NumPyPlan(tuple(steps), tuple(zip(heads, own)))
