@@ -14,17 +14,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError
+from symc.ir.builder import GraphBuilder, finish
+from symc.ir.graph import Graph, Node, Output, Value
 from symc.ndarray import tape
+from symc.ndarray.eager import EagerGraph
+from symc.ndarray.invoke import apply
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.tape import Made, Recorded, Source
-
-if TYPE_CHECKING:
-    from symc.ndarray.eager import EagerGraph
 
 __all__ = [
     "backward", "grad", "is_recording", "is_training", "mark_variables", "pause", "predict_mode", "record",
@@ -134,21 +135,24 @@ def grad(
 ) -> NDArray | list[NDArray]:
     """The gradients of the heads for the variables, as new arrays; the variables' own `grad` stays as it is.
 
-    create_graph   not supported: raises ArgumentError (gradients are not recorded themselves)
+    retain_graph   keeps the recording; by default as create_graph
+    create_graph   records the gradients themselves, so that they can be differentiated in turn
+    Raises GradientError where nothing was recorded, or an operator on the way has no gradient.
     """
-    if create_graph:
-        raise ArgumentError("autograd.grad: create_graph=True is not supported; symc does not record gradients")
     heads, head_grads = _listed(heads, head_grads)
     is_single = isinstance(variables, NDArray)
     wanted: list[NDArray] = [variables] if is_single else list(variables)  # type: ignore[list-item]
     order = _recorded(heads)
     if any(tape.source_of(v) is None for v in wanted):
         raise GradientError("autograd.grad: a variable has no gradient attached; call attach_grad() before recording")
-    found = _gradients(heads, head_grads, order, wanted)
-    if not retain_graph:
+    if create_graph:
+        results = _recorded_gradients(heads, head_grads, order, wanted)
+    else:
+        found = _gradients(heads, head_grads, order, wanted)
+        results = [NDArray(g, v.context) for g, v in zip(found, wanted)]
+    if not (create_graph if retain_graph is None else retain_graph):
         for node in order:
             node.inputs = None
-    results = [NDArray(g, v.context) for g, v in zip(found, wanted)]
     return results[0] if is_single else results
 
 
@@ -210,19 +214,50 @@ def _variables(heads: Sequence[NDArray], order: Sequence[Recorded]) -> list[NDAr
 
 
 class _Recording:
-    """The recorded values numbered in order, with their contents: what a backward graph is over."""
+    """What a backward graph is over: the recorded values, numbered in order, then the head gradients.
 
-    def __init__(self) -> None:
+    steps    operator, mode, numbers of inputs and results, of each recorded operator
+    heads, wanted   numbers of the heads and of the variables whose gradients are asked for
+    arrays, sources   contents of each value, and where its own gradient would go
+    """
+
+    def __init__(
+        self,
+        heads: Sequence[NDArray],
+        head_grads: Sequence[NDArray | None],
+        order: Sequence[Recorded],
+        wanted: Sequence[NDArray],
+    ) -> None:
         self.arrays: list[NDArray] = []
+        self.sources: list[Source] = []
         self._numbers: dict[Any, int] = {}
+        steps = []
+        for node in order:
+            assert node.inputs is not None
+            ins = tuple(self._number(s, x) for s, x in node.inputs)
+            outs = tuple(self._number(Made(node, k), r) for k, r in enumerate(node.results))
+            steps.append((node.op, node.training, ins, outs))
+        self.steps = tuple(steps)
+        self.heads = tuple(self._number(tape.source_of(h), h) for h in heads)
+        self.wanted = tuple(self._number(tape.source_of(v), v) for v in wanted)
+        for head, gradient in zip(heads, head_grads):
+            self.arrays.append(NDArray(np.ones_like(head._data), head.context) if gradient is None else gradient)
+            self.sources.append(None if gradient is None else tape.source_of(gradient))
 
-    def number(self, source: Source, contents: NDArray) -> int:
+    def _number(self, source: Source, contents: NDArray) -> int:
         """The number of a value; constants are all different."""
         key = (source.by, source.index) if isinstance(source, Made) else id(contents if source is None else source)
         if key not in self._numbers:
             self._numbers[key] = len(self.arrays)
             self.arrays.append(contents)
+            self.sources.append(source)
         return self._numbers[key]
+
+    @property
+    def key(self) -> tuple:
+        """What the backward graph depends on."""
+        facts = tuple((a.shape, a._data.dtype.name) for a in self.arrays)
+        return self.steps, self.heads, self.wanted, facts
 
 
 def _gradients(
@@ -232,49 +267,57 @@ def _gradients(
     wanted: Sequence[NDArray],
 ) -> list[np.ndarray]:
     """The gradients of the wanted variables; also updates the states of operators that trained."""
-    values = _Recording()
-    steps = []
-    for node in order:
-        assert node.inputs is not None
-        ins = tuple(values.number(s, x) for s, x in node.inputs)
-        outs = tuple(values.number(Made(node, k), r) for k, r in enumerate(node.results))
-        steps.append((node.op, node.training, ins, outs))
-    head_numbers = tuple(values.number(tape.source_of(h), h) for h in heads)
-    wanted_numbers = tuple(values.number(tape.source_of(v), v) for v in wanted)
-    given = [NDArray(np.ones_like(h._data), h.context) if g is None else g for h, g in zip(heads, head_grads)]
-    arrays = [*values.arrays, *given]
-    facts = tuple((a.shape, a._data.dtype.name) for a in arrays)
-    key = (tuple(steps), head_numbers, wanted_numbers, facts)
+    recording = _Recording(heads, head_grads, order, wanted)
+    key = recording.key
     found = _prepared.get(key)
     if found is None:
-        found = _prepare(*key)
+        graph, inputs, states = _backward_graph(*key)
+        found = (EagerGraph(graph, inputs), states)
         with _preparing:
             while len(_prepared) >= MAX_PREPARED:
                 _prepared.pop(next(iter(_prepared)))
             _prepared[key] = found
-    graph, states = found
-    results = graph(arrays)
+    run, states = found
+    results = run(recording.arrays)
     for number, value in zip(states, results[len(wanted) :]):
-        arrays[number]._data[...] = value
-        arrays[number]._touch()
+        recording.arrays[number]._data[...] = value
+        recording.arrays[number]._touch()
     return results[: len(wanted)]
+
+
+def _recorded_gradients(
+    heads: Sequence[NDArray],
+    head_grads: Sequence[NDArray | None],
+    order: Sequence[Recorded],
+    wanted: Sequence[NDArray],
+) -> list[NDArray]:
+    """The gradients of the wanted variables, computed operator by operator and recorded."""
+    recording = _Recording(heads, head_grads, order, wanted)
+    graph, inputs, _ = _backward_graph(*recording.key)
+    made: dict[Any, NDArray] = {}
+    for value, array, source in zip(inputs, recording.arrays, recording.sources):
+        made[value] = source if isinstance(source, NDArray) else array.detach()
+        if isinstance(source, Made):
+            made[value]._made = source
+    with _scope(True, True):
+        for node in graph.nodes:
+            if not node.is_input:
+                results = apply(node.operator, [made[v] for v in node.inputs])
+                made.update((node[k], r) for k, r in enumerate(results))
+    return [made[o.value] for o in graph.outputs[: len(wanted)]]
 
 
 _prepared: dict[tuple, tuple[EagerGraph, tuple[int, ...]]] = {}
 _preparing = threading.Lock()
 
 
-def _prepare(
+def _backward_graph(
     steps: tuple[tuple[Any, bool, tuple[int, ...], tuple[int, ...]], ...],
     heads: tuple[int, ...],
     wanted: tuple[int, ...],
     facts: tuple[tuple[tuple[int, ...], str], ...],
-) -> tuple[EagerGraph, tuple[int, ...]]:
-    """The graph of gradients over the recorded values and the head gradients, and which values it updates."""
-    from symc.ir.builder import GraphBuilder, finish
-    from symc.ir.graph import Node, Output, Value
-    from symc.ndarray.eager import EagerGraph
-
+) -> tuple[Graph, list[Value], tuple[int, ...]]:
+    """The graph of gradients over recorded values and head gradients, its inputs, and which values it updates."""
     g = GraphBuilder(training=True)
     value = [g.input(f"v{k}", shape, dtype) for k, (shape, dtype) in enumerate(facts)]
     flowing: dict[int, list[Value]] = {}
@@ -306,7 +349,7 @@ def _prepare(
     totals = [g.add(flowing[k]) if k in flowing else g.like(value[k], 0.0) for k in wanted]
     outputs = [Output("head", f"gradient{k}", v) for k, v in enumerate(totals)]
     outputs += [Output("head", f"update{k}", v) for k, v in updates.items()]
-    return EagerGraph(finish(g, outputs), value), tuple(updates)
+    return finish(g, outputs), value, tuple(updates)
 
 
 class Function:

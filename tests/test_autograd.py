@@ -154,8 +154,6 @@ def test_grad_gives_new_arrays():
     assert autograd.grad(y, x).asnumpy().tolist() == [3, 4]
     with autograd.record():
         y = x * w
-    with pytest.raises(ArgumentError, match="create_graph"):
-        autograd.grad(y, x, create_graph=True)
     with pytest.raises(GradientError, match="no gradient attached"):
         autograd.grad(y, nd.ones(2))
 
@@ -177,6 +175,40 @@ def test_equal_gradients_are_arrays_of_their_own(monkeypatch, limit):
     a, b = autograd.grad(s, [x, y], head.reshape((1, 2)))
     a[:] = 5
     assert b.asnumpy().tolist() == [1, 1] and head.asnumpy().tolist() == [1, 1]
+
+
+def test_gradients_of_gradients():
+    x = variable([0.5, 1, 2])
+    with autograd.record():
+        y = x**3 + x.sin()
+        (dx,) = autograd.grad(y, [x], create_graph=True)
+        z = dx * dx
+    z.backward()
+    first, second = 3 * x.asnumpy() ** 2 + np.cos(x.asnumpy()), 6 * x.asnumpy() - np.sin(x.asnumpy())
+    np.testing.assert_allclose(dx.asnumpy(), first, rtol=1e-12)
+    np.testing.assert_allclose(x.grad.asnumpy(), 2 * first * second, rtol=1e-12)
+
+
+def test_second_gradients_through_a_slice_and_a_product():
+    x, w = variable(draw(3, 4)), variable(draw(2, 4))
+    with autograd.record():
+        y = (nd.dot(x[1:] * x[:2], w, transpose_b=True) ** 2).sum()
+        dx = autograd.grad(y, x, create_graph=True)
+        total = (dx * dx).sum()
+    total.backward()
+
+    def objective(at: np.ndarray) -> float:
+        moved = variable(at)
+        with autograd.record():
+            y = (nd.dot(moved[1:] * moved[:2], w, transpose_b=True) ** 2).sum()
+        return float((autograd.grad(y, moved) ** 2).sum().asscalar())
+
+    want = np.zeros(x.shape)
+    for at in np.ndindex(x.shape):
+        step = np.zeros(x.shape)
+        step[at] = 1e-6
+        want[at] = (objective(x.asnumpy() + step) - objective(x.asnumpy() - step)) / 2e-6
+    np.testing.assert_allclose(x.grad.asnumpy(), want, rtol=1e-5)
 
 
 def test_mark_variables():

@@ -246,6 +246,10 @@ class NDArray:
         """Itself: every array is of the classic kind."""
         return self
 
+    def as_np_ndarray(self) -> Any:
+        """Not available: symc has no `mx.np`; raises ArgumentError."""
+        raise ArgumentError("mx.np is not supported; use the arrays of mx.nd")
+
     def tostype(self, stype: str) -> NDArray:
         """A copy with dense storage, the only kind there is; raises ArgumentError for another."""
         if stype != "default":
