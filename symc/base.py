@@ -3,12 +3,16 @@
 from symc.core.errors import MXNetError, SymcError
 
 string_types = (str,)
-numeric_types = (float, int)
 
-__all__ = ["MXNetError", "SymcError", "numeric_types", "string_types"]
+__all__ = ["MXNetError", "SymcError", "integer_types", "mx_real_t", "numeric_types", "string_types"]  # noqa: F822
 
 
 def __getattr__(name: str) -> object:
+    if name in ("numeric_types", "integer_types", "mx_real_t"):
+        import numpy as np  # not with `import symc`, which the command line keeps light
+
+        table = {"numeric_types": (float, int, np.generic), "integer_types": (int, np.int32, np.int64)}
+        return table.get(name, np.float32)
     if name in ("NotImplementedForSymbol", "_Null"):
         from symc.symbol import functions, operators
 

@@ -163,6 +163,10 @@ class Op:
         """New values of auxiliary states (by name) after a training step."""
         return {}
 
+    def updated_by_every_run(self) -> dict[str, int]:
+        """The states (by name) that every run overwrites with one of the results: an optimizer's momentum."""
+        return {}
+
 
 def same_dtype(dtypes: Sequence[str | None]) -> str | None:
     """The one known dtype among several; raises DTypeError when two differ."""

@@ -1,10 +1,25 @@
-"""`mx.nd`: the NDArray and the functions that make, combine, reduce, save and load it."""
+"""`mx.nd`: the NDArray, the functions that make, combine, save and load arrays, and a function for every operator."""
 
-from . import random
+from __future__ import annotations
+
+from typing import Any
+
+from symc.functions import OperatorModule
+
+from . import contrib, functions, ndarray, operators, random
+from .combining import (
+    choose_element_0index,
+    concatenate,
+    fill_element_0index,
+    histogram,
+    imdecode,
+    moveaxis,
+    onehot_encode,
+    split_v2,
+)
 from .creation import (
     arange,
     array,
-    concatenate,
     empty,
     eye,
     from_dlpack,
@@ -12,81 +27,44 @@ from .creation import (
     full,
     linspace,
     ones,
-    ones_like,
     to_dlpack_for_read,
+    to_dlpack_for_write,
     waitall,
     zeros,
-    zeros_like,
 )
 from .ndarray import NDArray
-from .operators import (
-    add,
-    divide,
-    equal,
-    greater,
-    greater_equal,
-    lesser,
-    lesser_equal,
-    logical_and,
-    logical_or,
-    logical_xor,
-    maximum,
-    minimum,
-    modulo,
-    multiply,
-    not_equal,
-    power,
-    subtract,
-    true_divide,
-)
-from .reductions import argmax, argmin, max, mean, min, norm, prod, sum
 from .serialize import load, load_frombuffer, save
 
-__all__ = [
-    "NDArray",
-    "add",
-    "arange",
-    "argmax",
-    "argmin",
-    "array",
-    "concatenate",
-    "divide",
-    "empty",
-    "equal",
-    "eye",
-    "from_dlpack",
-    "from_numpy",
-    "full",
-    "greater",
-    "greater_equal",
-    "lesser",
-    "lesser_equal",
-    "linspace",
-    "load",
-    "load_frombuffer",
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "modulo",
-    "multiply",
-    "norm",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "power",
-    "prod",
-    "random",
-    "save",
-    "subtract",
-    "sum",
-    "to_dlpack_for_read",
-    "true_divide",
-    "waitall",
-    "zeros",
-    "zeros_like",
-]
+_HELPERS = [
+    "CachedOp", "NDArray", "arange", "array", "choose_element_0index", "concatenate", "contrib", "empty", "eye",
+    "fill_element_0index", "from_dlpack", "from_numpy", "full", "histogram", "image", "imdecode", "linalg", "linspace",
+    "load", "load_frombuffer", "moveaxis", "ndarray", "onehot_encode", "ones", "op", "random", "save", "sparse",
+    "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "true_divide", "waitall", "zeros", *operators.FUNCTIONS,
+]  # fmt: skip
+
+op = OperatorModule("symc.ndarray", "op", functions.resolve)
+_internal = OperatorModule("symc.ndarray", "_internal", functions.resolve)
+linalg = OperatorModule("symc.ndarray", "linalg", functions.resolve)
+sparse = OperatorModule("symc.ndarray", "sparse", functions.resolve)
+image = OperatorModule("symc.ndarray", "image", functions.resolve)
+
+globals().update((name, operators.function_form(name)) for name in operators.FUNCTIONS)
+true_divide = operators.function_form("divide")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return __dir__()
+    if name.startswith("__"):
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    if name == "CachedOp":
+        from .cached_op import CachedOp
+
+        return CachedOp
+    function = random.flat(name) or functions.resolve("op", name)
+    globals()[name] = function
+    return function
+
+
+def __dir__() -> list[str]:
+    return sorted({*_HELPERS, *functions.names()["op"]})

@@ -13,7 +13,7 @@ from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from symc.core.shapes import MAX_ELEMENTS
 
-from .elementwise import cast
+from .casting import cast
 from .ndarray import NDArray, as_numpy
 from .storage import empty_aligned, zeros_aligned
 
@@ -43,32 +43,33 @@ def empty(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: st
     return NDArray(empty_aligned(as_shape(shape), as_dtype(dtype)), ctx)
 
 
-def zeros(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: str | None = None) -> NDArray:
-    """A new array of zeros; float32 unless `dtype` is given."""
+def zeros(
+    shape: Shape,
+    ctx: Context | None = None,
+    dtype: Any = None,
+    stype: str | None = None,
+    out: NDArray | None = None,
+    **_: Any,
+) -> NDArray:
+    """A new array (or `out`) of zeros; float32 unless `dtype` is given."""
     _require_dense(stype)
+    if out is not None:
+        return full(shape, 0, ctx, dtype, out)
     return NDArray(zeros_aligned(as_shape(shape), as_dtype(dtype)), ctx)
 
 
-def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None) -> NDArray:
-    """A new array of ones; float32 unless `dtype` is given."""
-    return full(shape, 1, ctx, dtype)
+def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None, **_: Any) -> NDArray:
+    """A new array (or `out`) of ones; float32 unless `dtype` is given."""
+    return full(shape, 1, ctx, dtype, out)
 
 
 def full(shape: Shape, val: Any, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None) -> NDArray:
     """A new array (or `out`) filled with `val`, cast; float32 unless `dtype` is given."""
     result = empty(shape, ctx, dtype) if out is None else out
+    if result.shape != as_shape(shape):
+        raise ShapeError(f"full: out= has shape {result.shape}, expected {as_shape(shape)}")
     result[:] = val
     return result
-
-
-def zeros_like(data: NDArray) -> NDArray:
-    """Zeros with the shape, dtype and device of `data`."""
-    return zeros(data.shape, data.context, data.dtype)
-
-
-def ones_like(data: NDArray) -> NDArray:
-    """Ones with the shape, dtype and device of `data`."""
-    return ones(data.shape, data.context, data.dtype)
 
 
 def arange(
@@ -102,23 +103,12 @@ def linspace(
     return NDArray._copy_of(np.linspace(start, stop, num, endpoint), ctx, as_dtype(dtype))
 
 
-def eye(N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+def eye(
+    N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None
+) -> NDArray:
     """Zeros of shape (N, M or N) with ones on the diagonal `k` above the main one."""
-    return NDArray._copy_of(np.eye(N, M or N, k), ctx, as_dtype(dtype))
-
-
-def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:
-    """The arrays one after the other along `axis`, in the first one's dtype; a single one itself if not `always_copy`.
-
-    Raises ShapeError where the shapes do not fit.
-    """
-    if len(arrays) == 1 and not always_copy:
-        return arrays[0]
-    try:
-        joined = np.concatenate([a._data for a in arrays], axis)
-    except ValueError as error:
-        raise ShapeError(f"concatenate along axis {axis}: {error}") from None
-    return NDArray._copy_of(joined, arrays[0].context, np.dtype(arrays[0].dtype))
+    made = NDArray._copy_of(np.eye(N, M or N, k), ctx, as_dtype(dtype))
+    return made if out is None else made.copyto(out)  # type: ignore[return-value]
 
 
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
@@ -131,9 +121,8 @@ def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
     if not ndarray.flags.c_contiguous:
         raise ArgumentError("Only c-contiguous arrays are supported for zero-copy")
     as_dtype(ndarray.dtype)
-    data = ndarray.view()
     ndarray.flags.writeable = False
-    return NDArray(data)
+    return NDArray(np.asarray(_Writable(ndarray)))
 
 
 def from_dlpack(dlpack: Any) -> NDArray:
@@ -155,8 +144,20 @@ def to_dlpack_for_read(data: NDArray) -> Any:
     return data.__dlpack__()
 
 
+to_dlpack_for_write = to_dlpack_for_read
+
+
 def waitall() -> None:
     """Returns at once: every operation is finished when the call that started it returns."""
+
+
+class _Writable:
+    """The memory of a NumPy array, which stays alive, as an array that may be written though the original may not."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        address = array.__array_interface__["data"][0]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
 
 
 class _Capsule:

@@ -8,6 +8,8 @@ import numpy as np
 
 from symc.core.errors import ArgumentError
 
+from .operators import call
+
 if TYPE_CHECKING:
     from .ndarray import NDArray
 
@@ -22,8 +24,8 @@ def is_whole(key: Any) -> bool:
 def numpy_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:
     """The key as a tuple for NumPy, index arrays as int64 and an Ellipsis always in it, so that NumPy gives an array.
 
-    Fractional index arrays are truncated, as MXNet does. Raises ArgumentError for boolean masks and for anything that
-    is no index.
+    As in MXNet, fractional index arrays are truncated, and True and False in lists and NumPy arrays are the numbers 1
+    and 0. Raises ArgumentError for boolean NDArrays and for anything that is no index.
     """
     parts = key if isinstance(key, tuple) else (key,)
     index = tuple(_part(part, array_type) for part in parts)
@@ -38,13 +40,48 @@ def is_advanced(index: tuple[Any, ...]) -> bool:
 def _part(part: Any, array_type: type[NDArray]) -> Any:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return part
-    if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+    if isinstance(part, (int, np.integer)):
         return int(part)
     if isinstance(part, array_type):
         part = part._data
+        if part.dtype == np.bool_:
+            raise ArgumentError("NDArray does not support boolean indexing; select rows by their numbers")
     if not isinstance(part, (np.ndarray, list, tuple, range)):
         raise ArgumentError(f"NDArray does not support slicing with key {part} of type {type(part)}.")
     array = np.asarray(part)
-    if array.dtype == np.bool_:
-        raise ArgumentError("NDArray does not support boolean indexing; select rows by their numbers")
     return array.astype(np.int64) if array.ndim else int(array)
+
+
+def box(begin: Any, end: Any, step: Any = ()) -> tuple[slice, ...]:
+    """The slices from `begin` to `end` by `step`, one for each leading axis; numbers stand for one axis."""
+    parts = [(x,) if x is None or isinstance(x, int) else tuple(x) for x in (begin, end, () if step is None else step)]
+    steps = (*parts[2], *(None,) * (len(parts[0]) - len(parts[2])))
+    if len(parts[0]) != len(parts[1]):
+        raise ArgumentError(f"begin {begin} and end {end} must be of one length")
+    return tuple(slice(*ends) for ends in zip(parts[0], parts[1], steps))
+
+
+def recorded_part(array: NDArray, index: tuple[Any, ...]) -> NDArray:
+    """`array[index]` made of registered operators, whose gradients are known; `index` is from `numpy_index`.
+
+    Numbers and slices cut a box; whatever else picks single elements by their position in memory.
+    """
+    positions = np.arange(array.size).reshape(array.shape)[index]
+    shape = positions.shape or (1,)
+    if is_advanced(index) or None in index:
+        flat = call("Reshape", array, shape=(-1,))
+        return call("take", flat, type(array)._copy_of(positions.reshape(shape), array.context))
+    at = index.index(Ellipsis)
+    whole = (slice(None),) * (array.ndim - len(index) + 1)
+    ranges = [_range(part, n) for part, n in zip((*index[:at], *whole, *index[at + 1 :]), array.shape)]
+    begin, end, step = zip(*ranges)
+    return call("Reshape", call("slice", array, begin=begin, end=end, step=step), shape=shape)
+
+
+def _range(part: int | slice, extent: int) -> tuple[int, int | None, int]:
+    """A number or slice of one axis as begin, end and step; an end of None lies before the first element."""
+    if isinstance(part, slice):
+        begin, end, step = part.indices(extent)
+        return begin, None if end < 0 else end, step
+    begin = part % extent
+    return begin, begin + 1, 1

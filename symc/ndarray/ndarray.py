@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,15 +13,22 @@ from symc.context import Context, current_context
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError, SymcError
 
-from . import elementwise as ew
-from .elementwise import NUMBERS, Binary, store
-from .indexing import is_advanced, is_whole, numpy_index
-from .reshape import infer_reshape
-from .storage import Storage, empty_aligned
+from . import tape
+from .casting import store
+from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
+from .operators import add_operators, call
+from .reshape_codes import infer_reshape
+from .storage import Storage, empty_aligned, zeros_aligned
+
+if TYPE_CHECKING:
+    from .tape import Made
+
+py_slice = slice  # scripts import it from here: the method `slice` hides the builtin inside the class
 
 
+@add_operators
 class NDArray:
-    """A dense, C-contiguous array in host memory, which it owns (64-byte aligned) or shares with the array it views.
+    """A dense, C-contiguous array in host memory, which it owns or shares with the array it views.
 
     `x[i]`, `x[a:b]` and `reshape` share memory: writing to one writes to all. Arithmetic keeps the dtype of the array;
     two arrays must agree in dtype and broadcast. Methods named after operators are added from the operator registry.
@@ -30,7 +37,7 @@ class NDArray:
     class calls `_touch()` afterwards.
     """
 
-    __slots__ = ("__weakref__", "_context", "_data", "_first_byte", "_grad", "_storage")
+    __slots__ = ("__weakref__", "_context", "_data", "_first_byte", "_grad", "_grad_req", "_made", "_storage")
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
 
     def __init__(self, data: np.ndarray, context: Context | None = None, storage: Storage | None = None) -> None:
@@ -47,6 +54,8 @@ class NDArray:
         self._first_byte: int | None = None
         self._storage = Storage() if storage is None else storage
         self._grad: NDArray | None = None
+        self._grad_req = "null"
+        self._made: Made | None = None  # the recorded operator whose result this is
 
     @classmethod
     def _copy_of(cls, data: np.ndarray, context: Context | None = None, dtype: np.dtype | None = None) -> NDArray:
@@ -122,7 +131,7 @@ class NDArray:
     @property
     def T(self) -> NDArray:
         """A copy with the axes in reverse order; the array itself below two dimensions."""
-        return self if self.ndim < 2 else NDArray._copy_of(self._data.T, self._context)
+        return self if self.ndim < 2 else call("transpose", self)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -163,6 +172,12 @@ class NDArray:
         view.flags.writeable = False
         return view
 
+    def to_dlpack_for_read(self) -> Any:
+        """A DLPack capsule of the memory itself, to be consumed once."""
+        return self.__dlpack__()
+
+    to_dlpack_for_write = to_dlpack_for_read
+
     def __dlpack__(self, **options: Any) -> Any:
         """A DLPack capsule of the memory itself; after writing to it elsewhere, call `_touch()`."""
         return self._data.__dlpack__(**options)
@@ -173,15 +188,32 @@ class NDArray:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._data, self._context.device_type, self._context.device_id)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of MXNet's pickled arrays: a record of a .params file."""
+        from .serialize import record_of
+
+        return {"handle": bytearray(record_of(self))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes over the state of a pickled array of MXNet; raises FormatError where it is damaged."""
+        from .serialize import from_record
+
+        restored = from_record(state["handle"])
+        self.__init__(restored._data, restored._context)  # type: ignore[misc]
+
     def astype(self, dtype: Any, copy: bool = True) -> NDArray:
         """A copy with another dtype; with `copy=False` the array itself where the dtype is that already."""
         target = np.dtype(dtype_name(dtype))
         if not copy and target == self._data.dtype:
             return self
+        if self._leads_to_gradient:
+            return call("Cast", self, dtype=target.name)
         return NDArray._copy_of(self._data, self._context, target)
 
     def copy(self) -> NDArray:
         """A copy on the same device."""
+        if self._leads_to_gradient:
+            return call("_copy", self)
         return NDArray._copy_of(self._data, self._context)
 
     def copyto(self, other: NDArray | Context) -> NDArray | bool:
@@ -196,6 +228,8 @@ class NDArray:
         if other is self:
             warnings.warn("You are attempting to copy an array to itself", RuntimeWarning, stacklevel=2)
             return False
+        if self._leads_to_gradient:
+            return call("_copy", self, out=other)
         if other.shape != self.shape:
             raise ShapeError(f"copyto: cannot copy an array of shape {self.shape} to one of shape {other.shape}")
         store(other._data, ..., self._data)
@@ -205,6 +239,22 @@ class NDArray:
     def as_in_context(self, context: Context) -> NDArray:
         """The array itself if it is on that device, or a copy there."""
         return self if context == self._context else NDArray._copy_of(self._data, context)
+
+    as_in_ctx = as_in_context
+
+    def as_nd_ndarray(self) -> NDArray:
+        """Itself: every array is of the classic kind."""
+        return self
+
+    def as_np_ndarray(self) -> Any:
+        """Not available: symc has no `mx.np`; raises ArgumentError."""
+        raise ArgumentError("mx.np is not supported; use the arrays of mx.nd")
+
+    def tostype(self, stype: str) -> NDArray:
+        """A copy with dense storage, the only kind there is; raises ArgumentError for another."""
+        if stype != "default":
+            raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")
+        return self.copy()
 
     def detach(self) -> NDArray:
         """An array over the same memory without a gradient."""
@@ -229,14 +279,26 @@ class NDArray:
         elif not shape:
             assert options.get("shape"), "Shape must be provided."
             shape = tuple(options["shape"])
-        return self._view(self._data.reshape(infer_reshape(self.shape, shape, bool(options.get("reverse", False)))))
+        target = infer_reshape(self.shape, shape, bool(options.get("reverse", False)))
+        return self._shown("Reshape", self._data.reshape(target), True, shape=target)
+
+    def _shown(self, op: str, data: np.ndarray, inplace: bool, **params: Any) -> NDArray:
+        """This array's memory as `data`, another shape of it: a view or a copy, recorded as an operator."""
+        if self._leads_to_gradient:
+            return call(op, self, **params)
+        view = self._view(data)
+        return view if inplace else view.copy()
+
+    @property
+    def _leads_to_gradient(self) -> bool:
+        """Whether what is done to this array must be recorded."""
+        return tape.is_recording() and tape.source_of(self) is not None
 
     def expand_dims(self, axis: int, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, with a dimension of 1 inserted at `axis`."""
         if not -self.ndim - 1 <= axis <= self.ndim:
             raise ArgumentError(f"expand_dims: axis {axis} is out of range for an array of {self.ndim} dimensions")
-        view = self._view(np.expand_dims(self._data, axis))
-        return view if inplace else view.copy()
+        return self._shown("expand_dims", np.expand_dims(self._data, axis), inplace, axis=axis)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, without dimensions of 1 (all, or those named); at least (1,) is left."""
@@ -244,13 +306,13 @@ class NDArray:
             squeezed = np.squeeze(self._data, axis if axis is None or isinstance(axis, int) else tuple(axis))
         except ValueError as error:
             raise ArgumentError(f"squeeze: {error}; the shape is {self.shape}") from None
-        view = self._view(squeezed.reshape(squeezed.shape or (1,)))
-        return view if inplace else view.copy()
+        shape = squeezed.shape or (1,)
+        return self._shown("Reshape", squeezed.reshape(shape), inplace, shape=shape)
 
     def flatten(self, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, of shape (first dimension, all others together)."""
-        view = self._view(self._data.reshape(self.shape[0], math.prod(self.shape[1:])))
-        return view if inplace else view.copy()
+        shape = (self.shape[0], math.prod(self.shape[1:]))
+        return self._shown("Flatten", self._data.reshape(shape), inplace)
 
     # Parts.
 
@@ -263,6 +325,8 @@ class NDArray:
         if is_whole(key):
             return self
         index = numpy_index(key, NDArray)
+        if self._leads_to_gradient:
+            return recorded_part(self, index)
         part = self._data[index]
         part = part.reshape(part.shape or (1,))
         if part.flags.c_contiguous and not is_advanced(index):
@@ -274,118 +338,43 @@ class NDArray:
 
         Raises as `x[key]` does, ValueError where the value does not broadcast, ArgumentTypeError where it is no array.
         """
+        if tape.is_recording() and isinstance(value, NDArray):
+            if is_whole(key) and value.shape == self.shape:
+                value.copyto(self)
+                return
+            tape.refuse_in_place([value, self], [self])
         index = (Ellipsis,) if is_whole(key) else numpy_index(key, NDArray)
         store(self._data, index, as_numpy(value))
         self._touch()
 
-    # Arithmetic.
-
-    def _update(self, op: Binary, other: Any) -> NDArray:
-        """Writes `op(self, other)` into this array."""
-        binary(op, self, other, out=self)
+    def slice_assign(self, rhs: NDArray, begin: Any, end: Any, step: Any = ()) -> NDArray:
+        """Writes `rhs` into the box from `begin` to `end` (None: all the way) by `step`; gives this array."""
+        self[box(begin, end, step)] = rhs
         return self
 
-    def __add__(self, other: Any) -> Any:
-        return binary(ew.ADD, self, other)
+    def slice_assign_scalar(self, value: float, begin: Any, end: Any, step: Any = ()) -> NDArray:
+        """Writes a number into the box from `begin` to `end` by `step`; gives this array."""
+        self[box(begin, end, step)] = value
+        return self
 
-    def __radd__(self, other: Any) -> Any:
-        return binary(ew.ADD, other, self)
+    # Gradients.
 
-    def __iadd__(self, other: Any) -> NDArray:
-        return self._update(ew.ADD, other)
+    def attach_grad(self, grad_req: str = "write", stype: str | None = None) -> None:
+        """Makes this array a variable: `backward` writes or adds its gradient to `grad`, zeros at first.
 
-    def __sub__(self, other: Any) -> Any:
-        return binary(ew.SUBTRACT, self, other)
+        The array is cut from what computed it. Raises ArgumentError for another `grad_req` than write, add and null.
+        """
+        tape.mark(self, NDArray(zeros_aligned(self.shape, self._data.dtype), self._context), grad_req)
 
-    def __rsub__(self, other: Any) -> Any:
-        return binary(ew.SUBTRACT, other, self)
+    def backward(self, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True) -> None:
+        """Computes the gradients of all variables this array was computed from while recording.
 
-    def __isub__(self, other: Any) -> NDArray:
-        return self._update(ew.SUBTRACT, other)
+        out_grad   gradient of this array; ones if not given
+        Raises GradientError where nothing was recorded.
+        """
+        from symc.autograd import backward
 
-    def __mul__(self, other: Any) -> Any:
-        return binary(ew.MULTIPLY, self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return binary(ew.MULTIPLY, other, self)
-
-    def __imul__(self, other: Any) -> NDArray:
-        return self._update(ew.MULTIPLY, other)
-
-    def __truediv__(self, other: Any) -> Any:
-        return binary(ew.DIVIDE, self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return binary(ew.DIVIDE, other, self)
-
-    def __itruediv__(self, other: Any) -> NDArray:
-        return self._update(ew.DIVIDE, other)
-
-    def __mod__(self, other: Any) -> Any:
-        return binary(ew.MODULO, self, other)
-
-    def __rmod__(self, other: Any) -> Any:
-        return binary(ew.MODULO, other, self)
-
-    def __imod__(self, other: Any) -> NDArray:
-        return self._update(ew.MODULO, other)
-
-    def __pow__(self, other: Any) -> Any:
-        return binary(ew.POWER, self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return binary(ew.POWER, other, self)
-
-    def __eq__(self, other: object) -> Any:
-        return binary(ew.EQUAL, self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return binary(ew.NOT_EQUAL, self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return binary(ew.GREATER, self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return binary(ew.GREATER_EQUAL, self, other)
-
-    def __lt__(self, other: Any) -> Any:
-        return binary(ew.LESSER, self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return binary(ew.LESSER_EQUAL, self, other)
-
-    def __neg__(self) -> Any:
-        return binary(ew.MULTIPLY, self, -1)
-
-    def __abs__(self) -> NDArray:
-        return NDArray._copy_of(np.abs(self._data), self._context)
-
-
-def binary(op: Binary, lhs: Any, rhs: Any, out: NDArray | None = None) -> Any:
-    """`op` of two arrays, of an array and a number (an NDArray of the array's dtype), or of two numbers (a number).
-
-    The result goes to `out` if given, which must have its shape and dtype. Raises ArgumentTypeError for other operands,
-    ShapeError and DTypeError where the arrays do not fit.
-    """
-    for operand in (lhs, rhs):
-        if not isinstance(operand, (NDArray, *NUMBERS)):
-            raise ArgumentTypeError(f"type {type(operand)} not supported")
-    if isinstance(lhs, NDArray):
-        context = lhs._context
-        a, b = (lhs._data, rhs._data) if isinstance(rhs, NDArray) else ew.with_scalar(lhs._data, rhs)
-    elif isinstance(rhs, NDArray):
-        context = rhs._context
-        b, a = ew.with_scalar(rhs._data, lhs)
-    else:
-        return op.on_numbers(lhs, rhs)
-    shape = op.result_shape(a, b)
-    if out is None:
-        out = NDArray(empty_aligned(shape or (1,), a.dtype), context)
-    elif out.shape != shape or out._data.dtype != a.dtype:
-        raise ShapeError(f"{op.name}: the result {shape} {a.dtype} does not fit {out.shape} {out._data.dtype}")
-    op(a, b, out._data)
-    out._touch()
-    return out
+        backward([self], [out_grad], retain_graph, train_mode)
 
 
 def as_numpy(value: Any) -> np.ndarray:

@@ -1,25 +1,42 @@
-"""Random NDArrays drawn from one generator per process, which `seed` restarts."""
+"""`mx.nd.random`: random arrays drawn from one generator per process, which `seed` restarts.
+
+Parameters of a distribution are numbers, with `shape` the shape of the result, or arrays of one shape, each element of
+which draws a block of `shape`. Results are float32 unless `dtype` says otherwise. The draws are NumPy's (PCG64), not
+those of MXNet; the distributions are the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from symc.context import Context
-from symc.core.errors import ArgumentError
+from symc.core.dtypes import FLOATS
+from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.functions import _Null, names
 
+from .casting import store
 from .creation import Shape, as_dtype, as_shape
 from .ndarray import NDArray
+
+__all__ = [
+    "exponential", "gamma", "generalized_negative_binomial", "multinomial", "negative_binomial", "normal", "poisson",
+    "randint", "randn", "seed", "shuffle", "uniform",
+]  # fmt: skip
+
+INTEGERS = ("int32", "int64")
 
 _generator = np.random.default_rng()
 
 
 def seed(seed_state: int, ctx: Context | str = "all") -> None:
-    """Restarts the generator from a number; the draws repeat, but are not those of MXNet. `ctx` does not matter."""
+    """Restarts the generator from a number, for every device whatever `ctx`; raises ArgumentError for no number."""
     global _generator
+    if not isinstance(seed_state, (int, np.integer)):
+        raise ArgumentError(f"seed_state must be int, got {seed_state!r}")
     _generator = np.random.default_rng(int(seed_state) % 2**64)
 
 
@@ -40,22 +57,240 @@ def generator() -> np.random.Generator:
     return _generator
 
 
+Options = Any  # shape, dtype, ctx, out
+
+
 def uniform(
-    low: float = 0.0, high: float = 1.0, shape: Shape = (1,), dtype: Any = None, ctx: Context | None = None
+    low: Any = 0, high: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
 ) -> NDArray:
-    """Numbers evenly distributed in [low, high), float32 unless `dtype` is given."""
-    return NDArray._copy_of(_generator.uniform(low, high, as_shape(shape)), ctx, as_dtype(dtype))
+    """Evenly distributed in [low, high)."""
+
+    def sample(low: Any, high: Any, size: Any) -> Any:
+        return low + (high - low) * _generator.random(size)
+
+    def below(result: np.ndarray, low: Any, high: Any) -> None:
+        """Rounding to a narrow type must not reach `high`."""
+        limit = np.asarray(high).astype(result.dtype)
+        edge = np.where(low < high, np.nextafter(limit, -np.inf, dtype=result.dtype), limit)
+        np.minimum(result, edge, out=result)
+
+    check = ("low <= high", lambda low, high: low <= high)
+    return _draw("uniform", sample, (low, high), check, shape, dtype, ctx, out, finish=below)
 
 
 def normal(
-    loc: float = 0.0, scale: float = 1.0, shape: Shape = (1,), dtype: Any = None, ctx: Context | None = None
+    loc: Any = 0, scale: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
 ) -> NDArray:
-    """Normally distributed numbers with mean `loc` and standard deviation `scale`, float32 unless `dtype` is given."""
-    return NDArray._copy_of(_generator.normal(loc, scale, as_shape(shape)), ctx, as_dtype(dtype))
+    """Normal with mean `loc` and standard deviation `scale`."""
+
+    def sample(loc: Any, scale: Any, size: Any) -> Any:
+        return loc + scale * _generator.standard_normal(size)
+
+    return _draw("normal", sample, (loc, scale), ("scale > 0", lambda loc, scale: scale > 0), shape, dtype, ctx, out)
 
 
-def randint(low: int, high: int, shape: Shape = (1,), dtype: Any = "int32", ctx: Context | None = None) -> NDArray:
-    """Integers evenly distributed in [low, high); raises ArgumentError where there are none."""
-    if low >= high:
-        raise ArgumentError(f"randint: low {low} must be below high {high}")
-    return NDArray._copy_of(_generator.integers(low, high, as_shape(shape)), ctx, as_dtype(dtype))
+def randn(*shape: int, loc: Any = 0, scale: Any = 1, dtype: Any = _Null, ctx: Any = None, out: Any = None) -> NDArray:
+    """Normal, the shape given as numbers."""
+    return normal(loc, scale, shape or _Null, dtype, ctx, out)
+
+
+def exponential(
+    scale: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+) -> NDArray:
+    """Exponential with mean `scale`."""
+
+    def sample(scale: Any, size: Any) -> Any:
+        return scale * _generator.standard_exponential(size)
+
+    return _draw("exponential", sample, (scale,), ("scale > 0", lambda s: s > 0), shape, dtype, ctx, out)
+
+
+def gamma(
+    alpha: Any = 1, beta: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+) -> NDArray:
+    """Gamma with shape `alpha` and scale `beta`: mean alpha * beta."""
+
+    def sample(alpha: Any, beta: Any, size: Any) -> Any:
+        return beta * _generator.standard_gamma(alpha, size)
+
+    check = ("alpha > 0 and beta > 0", lambda a, b: (a > 0) & (b > 0))
+    return _draw("gamma", sample, (alpha, beta), check, shape, dtype, ctx, out)
+
+
+def poisson(
+    lam: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+) -> NDArray:
+    """Poisson with mean `lam`, as floating-point numbers."""
+
+    def sample(lam: Any, size: Any) -> Any:
+        return _generator.poisson(lam, size)
+
+    return _draw("poisson", sample, (lam,), ("lam >= 0", lambda lam: lam >= 0), shape, dtype, ctx, out)
+
+
+def negative_binomial(
+    k: Any = 1, p: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+) -> NDArray:
+    """Failures before the k-th success of probability p: mean k (1 - p) / p."""
+
+    def sample(k: Any, p: Any, size: Any) -> Any:
+        return _generator.poisson(_generator.standard_gamma(k, size) * ((1 - p) / p))
+
+    check = ("k >= 0 and 0 < p <= 1", lambda k, p: (k >= 0) & (p > 0) & (p <= 1))
+    return _draw("negative_binomial", sample, (k, p), check, shape, dtype, ctx, out)
+
+
+def generalized_negative_binomial(
+    mu: Any = 1, alpha: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+) -> NDArray:
+    """Negative binomial by mean `mu` and dispersion `alpha`: variance mu + alpha * mu^2; Poisson for alpha 0."""
+
+    def sample(mu: Any, alpha: Any, size: Any) -> Any:
+        spread = np.where(np.asarray(alpha) > 0, alpha, 1)
+        rates = np.where(np.asarray(alpha) > 0, _generator.standard_gamma(1 / spread, size) * spread * mu, mu)
+        return _generator.poisson(rates, size)
+
+    check = ("mu >= 0 and alpha >= 0", lambda mu, alpha: (mu >= 0) & (alpha >= 0))
+    return _draw("generalized_negative_binomial", sample, (mu, alpha), check, shape, dtype, ctx, out)
+
+
+def randint(
+    low: int, high: int, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+) -> NDArray:
+    """Integers evenly distributed in [low, high), int32 unless `dtype` says int64."""
+    for name, bound in (("low", low), ("high", high)):
+        if not isinstance(bound, (int, np.integer)):
+            raise ArgumentError(f"randint: {name} must be an integer, got {bound!r}")
+
+    def sample(low: Any, high: Any, size: Any) -> Any:
+        return _generator.integers(low, high, size)
+
+    check = ("low < high", lambda low, high: low < high)
+    return _draw("randint", sample, (low, high), check, shape, dtype, ctx, out, dtypes=INTEGERS)
+
+
+def multinomial(
+    data: NDArray, shape: Any = _Null, get_prob: bool = False, out: Any = None, dtype: Any = "int32", **_: Any
+) -> NDArray | list[NDArray]:
+    """Indices drawn with the probabilities in the last axis of `data` (..., K): shape (..., *shape).
+
+    With `get_prob` also the logarithm of each drawn probability.
+    """
+    probabilities = data._data.astype(np.float64)
+    rows = probabilities.reshape(-1, probabilities.shape[-1])
+    block = () if _is_missing(shape) else as_shape(shape)
+    n_draws = int(np.prod(block))
+    ends = np.cumsum(rows, axis=1)
+    if not (rows >= 0).all() or not (ends[:, -1] > 0).all():
+        raise ArgumentError("multinomial: probabilities must not be negative, nor all be 0")
+    picks = _generator.random((len(rows), n_draws)) * ends[:, -1:]
+    drawn = np.stack([np.searchsorted(e, p, side="right") for e, p in zip(ends, picks)])
+    result_shape = (*probabilities.shape[:-1], *block) or (1,)
+    indices = _placed(drawn.reshape(result_shape), as_dtype(dtype), data.context, out)
+    if not get_prob:
+        return indices
+    chosen = np.log(np.take_along_axis(rows, drawn, axis=1)).reshape(result_shape)
+    return [indices, NDArray._copy_of(chosen, data.context, data._data.dtype)]
+
+
+def shuffle(data: NDArray, out: NDArray | None = None, **_: Any) -> NDArray:
+    """The array with its first axis in random order."""
+    return _placed(_generator.permutation(data._data), data._data.dtype, data.context, out)
+
+
+def _draw(
+    name: str,
+    sample: Callable[..., Any],
+    parameters: tuple[Any, ...],
+    check: tuple[str, Callable[..., Any]],
+    shape: Shape | None,
+    dtype: Any,
+    ctx: Context | None,
+    out: NDArray | None,
+    dtypes: tuple[str, ...] = FLOATS,
+    finish: Callable[..., None] | None = None,
+) -> NDArray:
+    """Draws with `sample(*parameters, size)`; raises ArgumentError where the check of the parameters fails."""
+    are_arrays = [isinstance(p, NDArray) for p in parameters]
+    if any(are_arrays) != all(are_arrays):
+        kinds = " and ".join(str(type(p)) for p in parameters)
+        raise ArgumentTypeError(f"{name}: Distribution parameters must all have the same type, but got both {kinds}")
+    text, holds = check
+    block = () if _is_missing(shape) else as_shape(shape)  # type: ignore[arg-type]
+    values: tuple[Any, ...]
+    if all(are_arrays):
+        if len({p.shape for p in parameters}) > 1:
+            raise ArgumentError(f"{name}: parameters have different shapes {[p.shape for p in parameters]}")
+        values = tuple(p._data.reshape(p.shape + (1,) * len(block)).astype(np.float64) for p in parameters)
+        size, ctx = (*parameters[0].shape, *block), parameters[0].context
+        kind = parameters[0]._data.dtype.name
+    else:
+        values, size, kind = parameters, block if not _is_missing(shape) else (1,), dtypes[0]
+        kind = "float32" if dtypes is FLOATS else kind
+        if out is not None and _is_missing(shape):
+            size = out.shape
+    if not np.all(holds(*values)):
+        raise ArgumentError(f"{name}: expected {text}, got {', '.join(map(str, parameters))}")
+    target = as_dtype(kind if _is_missing(dtype) else dtype)
+    if target.name not in dtypes:
+        raise ArgumentError(f"{name}: dtype {target.name} is not possible; expected one of {', '.join(dtypes)}")
+    drawn = np.asarray(sample(*values, size)).astype(target)
+    if finish is not None:
+        finish(drawn, *values)
+    return _placed(drawn, target, ctx, out)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is _Null or value in ("None", ()) if not isinstance(value, np.ndarray) else False
+
+
+def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArray | None) -> NDArray:
+    """The draws as a new array, or in `out`."""
+    if out is None:
+        return NDArray._copy_of(drawn, ctx, dtype)
+    if out.shape != drawn.shape:
+        raise ArgumentError(f"out= has shape {out.shape}, what was drawn {drawn.shape}")
+    store(out._data, ..., drawn)
+    out._touch()
+    return out
+
+
+_SAMPLERS: dict[str, Callable] = {
+    f.__name__: f
+    for f in (uniform, normal, exponential, gamma, poisson, negative_binomial, generalized_negative_binomial)
+}
+
+
+def flat(name: str) -> Callable | None:
+    """The function behind `mx.nd.random_uniform`, `mx.nd.sample_normal`, `mx.nd.shuffle`; None for other names."""
+    if name in ("uniform", "normal"):
+        return _SAMPLERS[name]
+    if name == "shuffle":
+        return shuffle
+    kind, _, rest = name.partition("_")
+    if kind == "random" and rest == "randint":
+        return randint
+    if kind == "sample" and rest == "multinomial":
+        return multinomial
+    return _SAMPLERS.get(rest) if kind in ("random", "sample") else None
+
+
+def __getattr__(name: str) -> Any:
+    """`uniform_like(data, low, high)` and the like: draws of the shape, dtype and device of `data`."""
+    sampler = _SAMPLERS.get(name.removesuffix("_like"))
+    if name.startswith("__") or sampler is None or not name.endswith("_like"):
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+    def like(data: NDArray, *parameters: Any, **kwargs: Any) -> NDArray:
+        kwargs = {"shape": data.shape, "dtype": data.dtype, "ctx": data.context, **kwargs}
+        if name == "exponential_like" and "lam" in kwargs:
+            kwargs["scale"] = 1 / kwargs.pop("lam")
+        return sampler(*parameters, **kwargs)
+
+    like.__name__ = like.__qualname__ = name
+    like.__doc__ = f"`{name.removesuffix('_like')}` with the shape, dtype and device of `data`."
+    return like
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(f"{name}_like" for name in _SAMPLERS), *names()["random"]})

@@ -103,15 +103,31 @@ def _names_and_arrays(data: Any) -> tuple[list[str], list[NDArray]]:
 def _write(file: BinaryIO, names: Sequence[str], arrays: Sequence[NDArray]) -> None:
     file.write(struct.pack("<3Q", FILE_MAGIC, 0, len(arrays)))
     for a in arrays:
-        version = struct.pack("<Ii", V2, DENSE) if a.ndim else struct.pack("<I", V1)
-        shape = struct.pack(f"<i{a.ndim}q", a.ndim, *a.shape)
-        device = struct.pack("<3i", a.context.device_typeid, a.context.device_id, code_of(a.dtype))
-        file.write(version + shape + device)
-        file.write(a._data.reshape(-1).view(np.uint8).data)
+        _write_record(file, a)
     file.write(struct.pack("<Q", len(names)))
     for name in names:
         encoded = name.encode()
         file.write(struct.pack("<Q", len(encoded)) + encoded)
+
+
+def _write_record(file: BinaryIO, a: NDArray) -> None:
+    version = struct.pack("<Ii", V2, DENSE) if a.ndim else struct.pack("<I", V1)
+    shape = struct.pack(f"<i{a.ndim}q", a.ndim, *a.shape)
+    device = struct.pack("<3i", a.context.device_typeid, a.context.device_id, code_of(a.dtype))
+    file.write(version + shape + device)
+    file.write(a._data.reshape(-1).view(np.uint8).data)
+
+
+def record_of(array: NDArray) -> bytes:
+    """The record of one array, as MXNet's pickled arrays hold it."""
+    file = io.BytesIO()
+    _write_record(file, array)
+    return file.getvalue()
+
+
+def from_record(record: bytes | bytearray) -> NDArray:
+    """The array of a record; raises FormatError where it is damaged."""
+    return _Reader(io.BytesIO(record), len(record), "<record>").record()
 
 
 class _Reader:

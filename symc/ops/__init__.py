@@ -1,6 +1,7 @@
 """The operators of symc, one class each, grouped in family files; importing this package registers all of them."""
 
 from . import activation as activation
+from . import assign as assign
 from . import batch_norm as batch_norm
 from . import binary as binary
 from . import convolution as convolution
@@ -11,6 +12,7 @@ from . import indexing as indexing
 from . import loss as loss
 from . import movement as movement
 from . import norm as norm
+from . import optimizer as optimizer
 from . import ordering as ordering
 from . import padding as padding
 from . import pooling as pooling

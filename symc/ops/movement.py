@@ -177,7 +177,7 @@ class BroadcastLike(Spread):
         mine, others = self.lhs_axes, self.rhs_axes
         if mine is None and others is None:
             mine = others = tuple(range(max(len(lhs), len(rhs))))
-        if mine is None or others is None or len(mine) != len(others):
+        if not mine or not others or len(mine) != len(others):
             raise ShapeError(f"lhs_axes {mine} and rhs_axes {others} must be given together, in pairs")
         pairs = {normalize_axis(a, len(lhs)): rhs[normalize_axis(b, len(rhs))] for a, b in zip(mine, others)}
         return ins, [unify(spread_shape(lhs, pairs), outs[0])]

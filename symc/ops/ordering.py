@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from symc.core.dtypes import is_float
 from symc.core.op import Op, Shapes, op, param
 from symc.core.shapes import normalize_axis, unify
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, index_value, prim, select
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from symc.ir.builder import GraphBuilder
     from symc.ir.graph import Value
     from symc.loopir.tensor import Lowering
+
+
+def is_best(x: Expr, best: Expr) -> Expr:
+    """Whether x is the extreme; where there is a NaN it is the extreme."""
+    return prim("or", prim("eq", x, best), prim("ne", x, x)) if is_float(x.dtype) else prim("eq", x, best)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,7 @@ class FirstExtreme(Op):
                 return x(*(next(searched if a in axes else rest) for a in range(x.rank)))
 
             best = t.reduce(self.combiner, extents, at)
-            first = t.reduce("min", extents, lambda *k: select(prim("eq", at(*k), best), position(k), end))
+            first = t.reduce("min", extents, lambda *k: select(is_best(at(*k), best), position(k), end))
             return cast(first, t.out_dtype())
 
         t.map(element)

@@ -22,12 +22,14 @@ class Backend(Protocol):
 class PassContext:
     """What a compilation asks for besides the graph.
 
-    backend    the machine
-    grad_req   "write", "add" or "null" for each argument; empty for inference
+    backend         the machine
+    grad_req        "write", "add" or "null" for each argument; empty for inference
+    has_parameters  whether arguments that hold parameters rarely change, so that preparing them pays
     """
 
     backend: Backend
     grad_req: Mapping[str, str] = field(default_factory=dict)
+    has_parameters: bool = True
 
 
 @dataclass(frozen=True)

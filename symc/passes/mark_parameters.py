@@ -16,6 +16,8 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
 
     This is only a prediction of what rarely changes: an Executor notices when a parameter has been written.
     """
+    if not context.has_parameters:
+        return graph
     new: dict[Node, Node] = {}
 
     def moved(v: Value) -> Value:

@@ -58,13 +58,14 @@ class _Request:
     graph: Graph
     grad_req: Mapping[str, str]
     backend: CpuBackend
+    has_parameters: bool
 
     @cached_property
     def lowered(self) -> Lowered:
         # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
         from .lowered import lower_program
 
-        return lower_program(self.graph, self.grad_req, self.backend)
+        return lower_program(self.graph, self.grad_req, self.backend, self.has_parameters)
 
     @cached_property
     def key(self) -> str | None:
@@ -72,18 +73,23 @@ class _Request:
         if _is_being_watched() or _has_user_passes() or not all(_is_ours(n.op) for n in self.graph.nodes):
             return None
         asked = " ".join(f"{name!r}:{req}" for name, req in sorted(self.grad_req.items()))
+        asked += "" if self.has_parameters else " without parameters"
         return f"program {self.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
 
 
 def compile_graph(
-    graph: Graph, grad_req: Mapping[str, str] | None = None, backend: CpuBackend | None = None
+    graph: Graph,
+    grad_req: Mapping[str, str] | None = None,
+    backend: CpuBackend | None = None,
+    has_parameters: bool = True,
 ) -> Compiled:
     """Compiles a graph whose inputs have shapes and dtypes.
 
-    grad_req   "write", "add" or "null" by argument; empty or all "null" compiles no backward part
+    grad_req         "write", "add" or "null" by argument; empty or all "null" compiles no backward part
+    has_parameters   whether arguments that hold parameters rarely change: then they are prepared once
     """
     start = time.perf_counter()
-    request = _Request(graph, grad_req or {}, backend or CpuBackend.host())
+    request = _Request(graph, grad_req or {}, backend or CpuBackend.host(), has_parameters)
     loaded, objects, compiled = _from_cache(request) or _from_graph(request)
     result = Compiled(loaded, objects, compiled, time.perf_counter() - start, request)
     _tell(result, len(graph.nodes))

@@ -41,10 +41,12 @@ class Lowered:
         return ((step, node, call) for step, (node, call) in zip(self.program.steps, self.calls))
 
 
-def lower_program(graph: Graph, grad_req: Mapping[str, str], backend: CpuBackend) -> Lowered:
+def lower_program(
+    graph: Graph, grad_req: Mapping[str, str], backend: CpuBackend, has_parameters: bool = True
+) -> Lowered:
     """Passes, memory plan and schedules; nothing is compiled."""
     trace = Trace()
-    kernels = lower_graph(graph, PassContext(backend, dict(grad_req)), trace)
+    kernels = lower_graph(graph, PassContext(backend, dict(grad_req), has_parameters), trace)
     calls = trace.run(
         "schedule",
         lambda: [(node, call) for node in kernels.kernels for call in backend.schedule(node.kernel)],

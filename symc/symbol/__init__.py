@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from symc.functions import OperatorModule
+
 from . import functions, random
 from .creation import Group, Variable, arange, eye, full, histogram, linspace, ones, split_v2, var, zeros
-from .functions import OperatorModule
 from .json import load, load_json
 from .operators import hypot, maximum, minimum, pow, power
 from .symbol import Symbol
@@ -17,12 +18,12 @@ _HELPERS = [
     "contrib", "linalg", "random", "sparse", "image", "op",
 ]  # fmt: skip
 
-op = OperatorModule("op")
-_internal = OperatorModule("_internal")
-contrib = OperatorModule("contrib")
-linalg = OperatorModule("linalg")
-sparse = OperatorModule("sparse")
-image = OperatorModule("image")
+op = OperatorModule("symc.symbol", "op", functions.resolve)
+_internal = OperatorModule("symc.symbol", "_internal", functions.resolve)
+contrib = OperatorModule("symc.symbol", "contrib", functions.resolve)
+linalg = OperatorModule("symc.symbol", "linalg", functions.resolve)
+sparse = OperatorModule("symc.symbol", "sparse", functions.resolve)
+image = OperatorModule("symc.symbol", "image", functions.resolve)
 
 
 def __getattr__(name: str) -> Any:

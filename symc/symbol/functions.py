@@ -1,77 +1,27 @@
-"""`mx.sym.<operator>`: a Python function for every registered operator name, made when first asked for.
-
-MXNet's rule maps a registered name to a namespace: `_contrib_x` is `contrib.x`, `_linalg_x` `linalg.x`, `_sparse_x`
-`sparse.x`, `_image_x` `image.x`, `_random_x_like` `random.x_like`, any other `_x` is `_internal._x`.
-"""
+"""`mx.sym.<operator>`: a Python function for every registered operator name, made when first asked for."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
 from collections.abc import Callable
-from functools import cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symc.core.errors import ArgumentTypeError
-from symc.core.op import Op, registered_names
+from symc.core.op import Op
+from symc.functions import _Null, dressed, names, operator_class, place_of
 
 from .compose import apply
 
 if TYPE_CHECKING:
     from .symbol import Symbol
 
-NAMESPACES = ("contrib", "linalg", "sparse", "image", "random")
-
-
-class _NullType:
-    """The default of every parameter in a signature: not given."""
-
-    def __repr__(self) -> str:
-        return "_Null"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-_Null = _NullType()
-
-
-def place_of(registered: str) -> tuple[str, str]:
-    """The namespace and the Python name of a registered operator name."""
-    for namespace in NAMESPACES:
-        prefix = f"_{namespace}_"
-        if registered.startswith(prefix) and (namespace != "random" or registered.endswith("_like")):
-            return namespace, registered[len(prefix) :]
-    return ("_internal" if registered.startswith("_") else "op"), registered
-
-
-@cache
-def names() -> dict[str, dict[str, str]]:
-    """For every namespace the registered name behind each Python name; loads the operators."""
-    importlib.import_module("symc.ops")
-    table: dict[str, dict[str, str]] = {n: {} for n in ("op", "_internal", *NAMESPACES)}
-    for registered, cls in sorted(registered_names().items()):
-        if not cls.is_internal:
-            namespace, name = place_of(registered)
-            table[namespace][name] = registered
-    return table
+__all__ = ["_Null", "make_function", "names", "place_of", "resolve"]
 
 
 def resolve(namespace: str, name: str) -> Callable[..., Symbol]:
-    """The function `mx.sym.<namespace>.<name>`; raises AttributeError when no operator has this name.
-
-    `sparse.x` is the dense `x` where it is not registered on its own: symc stores every array dense.
-    """
-    table = names()
-    registered = table[namespace].get(name) or (table["op"].get(name) if namespace == "sparse" else None)
-    if registered is None:
-        where = "symc.symbol" if namespace == "op" else f"symc.symbol.{namespace}"
-        raise AttributeError(f"module '{where}' has no attribute '{name}'")
-    return make_function(registered_names()[registered], name, namespace)
+    """The function `mx.sym.<namespace>.<name>`; raises AttributeError when no operator has this name."""
+    return make_function(operator_class("symc.symbol", namespace, name), name, namespace)
 
 
 def make_function(cls: type[Op], name: str, namespace: str = "op") -> Callable[..., Symbol]:
@@ -81,11 +31,7 @@ def make_function(cls: type[Op], name: str, namespace: str = "op") -> Callable[.
     attr=None, out=None, **kwargs)`
     """
     function = _variadic(cls, name) if cls.variadic else _fixed(cls, name)
-    function.__name__ = function.__qualname__ = name
-    function.__module__ = "symc.symbol" if namespace == "op" else f"symc.symbol.{namespace}"
-    function.__doc__ = _doc(cls)
-    function.__signature__ = _signature(cls)  # type: ignore[attr-defined]
-    return function
+    return dressed(function, cls, "symc.symbol", namespace, name, ("name", "attr", "out"))
 
 
 def _fixed(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
@@ -137,48 +83,3 @@ def _variadic(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
         return apply(cls, hint, args, inputs, params, name, attr)
 
     return function
-
-
-def _signature(cls: type[Op]) -> inspect.Signature:
-    one, any_positional, keyword = (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.VAR_POSITIONAL,
-        inspect.Parameter.KEYWORD_ONLY,
-    )
-    rest = [("name", None), ("attr", None), ("out", None)]
-    if cls.variadic:
-        fields = [inspect.Parameter("data", any_positional)]
-        fields += [inspect.Parameter(n, keyword, default=_Null) for n in cls.params()]
-        fields += [inspect.Parameter(n, keyword, default=d) for n, d in rest]
-    else:
-        fields = [inspect.Parameter(n, one, default=None) for n in cls.arguments + cls.aux]
-        fields += [inspect.Parameter(n, one, default=_Null) for n in cls.params()]
-        fields += [inspect.Parameter(n, one, default=d) for n, d in rest]
-    return inspect.Signature([*fields, inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)])
-
-
-def _doc(cls: type[Op]) -> str:
-    tensors = "*data : Symbol[]" if cls.variadic else "\n".join(f"{n} : Symbol" for n in cls.arguments + cls.aux)
-    params = "\n".join(f"{p.name} : {p.type_text}\n    {p.doc}" for p in cls.params().values())
-    body = "\n".join(part for part in (tensors, params) if part)
-    return (
-        f"{cls.__doc__ or cls.name}\n\nParameters\n----------\n{body}\nname : string, optional\n    Name of the symbol."
-    )
-
-
-class OperatorModule(ModuleType):
-    """A namespace of operator functions, e.g. `mx.sym.linalg`; each is made on first use."""
-
-    def __init__(self, namespace: str) -> None:
-        super().__init__(f"symc.symbol.{namespace}", f"Operators of the namespace `{namespace}`.")
-        sys.modules[self.__name__] = self
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
-        function = resolve(self.__name__.rsplit(".", 1)[-1], name)
-        setattr(self, name, function)
-        return function
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *names()[self.__name__.rsplit(".", 1)[-1]]})

@@ -5,4 +5,6 @@ NOT_PASSING: dict[str, str] = {
         "compares with a graph in which equal nodes are not merged; symc always merges them, and inserts no copies"
     ),
     "test_symbol::test_gen_atomic_symbol_multiple_outputs": "needs the operator RNN",
+    "test_ndarray::test_basic_indexing_is_contiguous": "asks a private helper of MXNet's NDArray; symc asks NumPy",
+    "test_ndarray::test_save_load_scalar_zero_size_ndarrays": "wants errors outside np_shape: symc always has () and 0",
 }

@@ -44,7 +44,7 @@ def install() -> None:
     nose.tools = tools  # type: ignore[attr-defined]
     sys.modules |= {"nose": nose, "nose.tools": tools, "distutils": ModuleType("distutils")}
     sys.modules["distutils.version"] = _versions()
-    for name, kind in (("float", float), ("int", int), ("object", object)):  # gone since NumPy 1.24
+    for name, kind in (("float", float), ("int", int), ("object", object), ("NaN", np.nan)):  # gone from NumPy
         if name not in vars(np):
             setattr(np, name, kind)
 

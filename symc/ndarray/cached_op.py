@@ -1,0 +1,86 @@
+"""`mx.nd.CachedOp`: a symbol as a function of arrays, compiled for each combination of shapes it is called with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+
+from . import tape
+from .eager import EagerGraph
+from .invoke import apply, write
+from .ndarray import NDArray
+
+if TYPE_CHECKING:
+    from symc.symbol import Symbol
+
+MAX_PREPARED = 64  # graphs kept; the oldest are dropped first
+
+
+class CachedOp:
+    """Calls a symbol with its inputs in the order of `list_inputs()`; `out=` receives the outputs.
+
+    While recording, operators run and are recorded one by one; otherwise the symbol runs as one compiled graph.
+    """
+
+    def __init__(self, sym: Symbol, flags: Any = ()) -> None:
+        self._symbol = sym
+        self._names = sym.list_inputs()
+        self._prepared: dict[tuple, EagerGraph] = {}
+        self._preparing = threading.Lock()
+
+    def __call__(self, *args: NDArray, out: NDArray | Sequence[NDArray] | None = None, **kwargs: Any) -> Any:
+        """The outputs: an array, or a list of several.
+
+        Raises ArgumentError for another number of inputs, ShapeError and DTypeError where they do not fit.
+        """
+        if len(args) != len(self._names):
+            raise ArgumentError(
+                f"CachedOp: expected {len(self._names)} inputs ({', '.join(self._names)}), got {len(args)}"
+            )
+        for name, value in zip(self._names, args):
+            if not isinstance(value, NDArray):
+                raise ArgumentTypeError(f"CachedOp: input {name} must be an NDArray, got {type(value)}")
+        results = self._recorded(args) if tape.is_recording() else self._compiled(args)
+        if out is not None:
+            results = write("CachedOp", results, out)
+        return results[0] if len(results) == 1 else results
+
+    def _compiled(self, args: Sequence[NDArray]) -> list[NDArray]:
+        key = (tape.is_training(), *[(a.shape, a._data.dtype.num) for a in args])
+        graph = self._prepared.get(key)
+        if graph is None:
+            graph = self._prepare(args)
+            with self._preparing:
+                while len(self._prepared) >= MAX_PREPARED:
+                    self._prepared.pop(next(iter(self._prepared)))
+                self._prepared[key] = graph
+        return [NDArray(r, args[0].context if args else None) for r in graph(args)]
+
+    def _prepare(self, args: Sequence[NDArray]) -> EagerGraph:
+        from symc.passes.infer import infer_dtype, infer_shape
+        from symc.symbol.lower import to_graph
+
+        shapes = {n: a.shape for n, a in zip(self._names, args)}
+        dtypes = {n: a._data.dtype.name for n, a in zip(self._names, args)}
+        graph = infer_dtype(infer_shape(to_graph(self._symbol, tape.is_training(), shapes, dtypes)))
+        inputs = {node.name: node[0] for node in graph.inputs}
+        for name, shape in shapes.items():
+            if graph.shape(inputs[name]) != shape:
+                raise ShapeError(f"CachedOp: input {name} has shape {shape}, expected {graph.shape(inputs[name])}")
+        return EagerGraph(graph, [inputs[n] for n in self._names])
+
+    def _recorded(self, args: Sequence[NDArray]) -> list[NDArray]:
+        arrays = dict(zip(self._names, args))
+        made: dict[Any, list[NDArray]] = {}
+
+        def value(entry: Any) -> NDArray:
+            node, k = entry
+            return arrays[node.name] if node.is_variable else made[node][k]
+
+        for node in self._symbol.nodes():
+            if not node.is_variable:
+                made[node] = apply(node.op, [value(entry) for entry in node.inputs])
+        return [value(entry) for entry in self._symbol.heads]

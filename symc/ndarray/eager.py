@@ -1,0 +1,154 @@
+"""One operator on arrays of given shapes, run at once: as NumPy calls where they are few, compiled where it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from symc.core.errors import ShapeError
+from symc.core.op import Op
+from symc.core.shapes import FullShape, is_known
+from symc.ir.builder import GraphBuilder, finish
+from symc.ir.graph import Graph, Node, Output, Value
+from symc.loopir.whole import WholeArrays, whole_arrays
+
+from .storage import empty_aligned
+
+if TYPE_CHECKING:
+    from symc.runtime.function import GraphFunction
+
+    from .ndarray import NDArray
+
+# Elements that NumPy may compute for one call, all its passes together.  At 2^16 the kernel, which makes one pass on
+# several threads, is as fast (relu 28 us against 32, 2 cores); below it its longer call costs more than the passes, and
+# it has to be compiled first (100 ms).
+NUMPY_WORK = 1 << 16
+
+Facts = Sequence[tuple[FullShape, str]]  # shape and dtype of each array
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node: the registers it reads, and its calls, or the shape under which it shows its first input."""
+
+    inputs: tuple[int, ...]
+    calls: WholeArrays | FullShape
+
+
+@dataclass(frozen=True)
+class NumPyPlan:
+    """The nodes of a graph as NumPy calls; registers are the inputs, then the outputs of the steps.
+
+    heads   the register of each head, and whether its array is nobody else's
+    """
+
+    steps: tuple[Step, ...]
+    heads: tuple[tuple[int, bool], ...]
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        registers = list(inputs)
+        for step in self.steps:
+            operands = [registers[k] for k in step.inputs]
+            if isinstance(step.calls, tuple):
+                registers.append(operands[0].reshape(step.calls))
+            else:
+                registers += step.calls(operands)
+        return [registers[k] if is_own else registers[k].copy() for k, is_own in self.heads]
+
+
+class EagerGraph:
+    """A graph over given arrays, run at once; calling it gives new arrays for all its heads.
+
+    out_facts   shape and dtype of each head
+    """
+
+    def __init__(self, graph: Graph, inputs: Sequence[Value]) -> None:
+        """`inputs` are the graph's inputs in the order of the arrays; some may be unused."""
+        self.out_facts = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
+        self._graph = graph
+        self._plan = numpy_plan(graph, inputs)
+        self._function: GraphFunction | None = None
+        used = {v.node: k for k, v in enumerate(inputs)}
+        self._used = [used[node] for node in graph.inputs]
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether calls run compiled kernels rather than NumPy."""
+        return self._plan is None
+
+    def __call__(self, arrays: Sequence[NDArray]) -> list[np.ndarray]:
+        """The heads for arrays of the prepared shapes and dtypes."""
+        if self._plan is not None:
+            return self._plan([a._data for a in arrays])
+        function = self._function
+        if function is None:
+            from symc.runtime.function import GraphFunction
+
+            function = self._function = GraphFunction(self._graph)
+        results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
+        if all(r.size for r in results):
+            seed = 0
+            if function.is_random:
+                from .random import generator
+
+                seed = int(generator().integers(0, 2**62))
+            function([arrays[k]._address for k in self._used], [r.ctypes.data for r in results], seed)
+        return results
+
+
+def operator_graph(op: Op, in_facts: Facts, training: bool) -> EagerGraph:
+    """All results of one operator, hidden ones last; raises ShapeError or DTypeError where the inputs do not fit."""
+    g = GraphBuilder(training=training)
+    inputs = [g.input(f"in{k}", shape, dtype) for k, (shape, dtype) in enumerate(in_facts)]
+    node = g.apply(op, inputs, op.name)
+    heads = [node[k] for k in range(node.n_outputs)]
+    if not all(is_known(g.shapes.get(h)) and h in g.dtypes for h in heads):
+        raise ShapeError(f"{op}: parameters and inputs do not decide the shape and dtype of the result")
+    return EagerGraph(finish(g, [Output("head", name, h) for name, h in zip(op.result_names(), heads)]), inputs)
+
+
+def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
+    """The graph as NumPy calls; None where a node is none for NumPy or the work is beyond NUMPY_WORK."""
+    g = GraphBuilder.over(graph)
+    register = {v: k for k, v in enumerate(inputs)}
+    steps: list[Step] = []
+    root = {k: k for k in register.values()}  # whose memory each register shows
+    n_registers, work = len(inputs), 0
+
+    def run(node: Node) -> bool:
+        nonlocal n_registers, work
+        if node[0] in register:
+            return True
+        if not all(run(v.node) for v in node.inputs):
+            return False
+        expanded = None if node.is_input else node.operator.expand(g, node.inputs, graph.training)
+        outs = [node[k] for k in range(node.n_outputs)]
+        if expanded is not None:
+            if not all(run(v.node) for v in expanded):
+                return False
+            register.update((out, register[v]) for out, v in zip(outs, expanded))
+            return True
+        calls: WholeArrays | FullShape | None
+        if node.operator.is_view:
+            calls = g.shape(outs[0])
+            root[n_registers] = root.get(register[node.inputs[0]], register[node.inputs[0]])
+        else:
+            facts = [[(g.shape(v), g.dtype(v)) for v in values] for values in (node.inputs, outs)]
+            calls = whole_arrays(node.operator.lower, *facts)
+            if calls is None:
+                return False
+            work += calls.work
+        steps.append(Step(tuple(register[v] for v in node.inputs), calls))
+        register.update((out, n_registers + k) for k, out in enumerate(outs))
+        n_registers += len(outs)
+        return work <= NUMPY_WORK
+
+    if not all(run(o.value.node) for o in graph.outputs):
+        return None
+    heads = [register[o.value] for o in graph.outputs]
+    roots = [root.get(k, k) for k in heads]
+    own = [k >= len(inputs) and k not in roots[:n] for n, k in enumerate(roots)]
+    return NumPyPlan(tuple(steps), tuple(zip(heads, own)))

@@ -1,0 +1,120 @@
+"""Operators on NDArrays: finds the prepared run for the parameters, shapes and dtypes, or prepares it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from symc.context import Context
+from symc.core.errors import ArgumentError, DTypeError, ShapeError
+from symc.core.op import Op
+
+from . import tape
+from .ndarray import NDArray
+
+if TYPE_CHECKING:
+    from .eager import EagerGraph
+
+MAX_PREPARED = 2048  # runs kept; the oldest are dropped first
+
+
+class Prepared(NamedTuple):
+    """An operator with parameters, prepared for inputs of given shapes and dtypes."""
+
+    op: Op
+    run: EagerGraph
+    n_visible: int
+    updates: tuple[tuple[int, int], ...]  # (input, output): states that the run itself updates
+
+
+_prepared: dict[tuple, Prepared] = {}
+_preparing = threading.Lock()
+
+
+def invoke(
+    cls: type[Op],
+    params: Mapping[str, Any],
+    inputs: Sequence[NDArray],
+    out: NDArray | Sequence[NDArray] | None = None,
+    context: Context | None = None,
+) -> list[NDArray]:
+    """The visible results of an operator, as new arrays or written into `out`.
+
+    Raises ParameterError, ShapeError and DTypeError where parameters or inputs do not fit, ArgumentError where `out`
+    does not.
+    """
+    training = tape.mode.training
+    key = (cls, repr(params), training, *[(x._data.shape, x._data.dtype.num) for x in inputs])
+    found = _prepared.get(key)
+    if found is None:
+        found = _prepare(key, cls.create(params), inputs, training)
+    return _run(found, inputs, out, context, training)
+
+
+def apply(op: Op, inputs: Sequence[NDArray]) -> list[NDArray]:
+    """The visible results of an operator that has its parameters, as `invoke`."""
+    training = tape.mode.training
+    key = (op, training, *[(x._data.shape, x._data.dtype.num) for x in inputs])
+    found = _prepared.get(key)
+    if found is None:
+        found = _prepare(key, op, inputs, training)
+    return _run(found, inputs, None, None, training)
+
+
+def _prepare(key: tuple, op: Op, inputs: Sequence[NDArray], training: bool) -> Prepared:
+    """The run of an operator for inputs like these, kept for the next time."""
+    from .eager import operator_graph
+
+    names = op.input_names()
+    if len(names) != len(inputs):
+        raise ArgumentError(f"Operator {op.name} expects {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
+    run = operator_graph(op, [(x.shape, x._data.dtype.name) for x in inputs], training)
+    updates = tuple((names.index(name), k) for name, k in op.updated_by_every_run().items())
+    made = Prepared(op, run, op.n_visible(), updates)
+    with _preparing:
+        while len(_prepared) >= MAX_PREPARED:
+            _prepared.pop(next(iter(_prepared)))
+        _prepared[key] = made
+    return made
+
+
+def _run(
+    prepared: Prepared,
+    inputs: Sequence[NDArray],
+    out: NDArray | Sequence[NDArray] | None,
+    context: Context | None,
+    training: bool,
+) -> list[NDArray]:
+    recording = tape.mode.recording
+    if out is not None and recording:
+        tape.refuse_in_place(inputs, [out] if isinstance(out, NDArray) else out)
+    results = prepared.run(inputs)
+    place = inputs[0]._context if inputs else context
+    made = [NDArray(r, place) for r in results]
+    for k, output in prepared.updates:
+        inputs[k]._data[...] = results[output]
+        inputs[k]._touch()
+    n_visible = prepared.n_visible
+    if out is not None:
+        made[:n_visible] = write(prepared.op.name, made[:n_visible], out)
+    if recording:
+        tape.record(prepared.op, inputs, made, n_visible, training)
+    return made if len(made) == n_visible else made[:n_visible]
+
+
+def write(what: str, results: Sequence[NDArray], out: NDArray | Sequence[NDArray]) -> list[NDArray]:
+    """Copies results into the arrays of the caller; gives those."""
+    targets = [out] if isinstance(out, NDArray) else list(out)
+    if len(targets) != len(results):
+        raise ArgumentError(f"{what} has {len(results)} outputs, out= holds {len(targets)} arrays")
+    for result, target in zip(results, targets):
+        if target.shape != result.shape:
+            raise ShapeError(f"{what}: the result has shape {result.shape}, out= has {target.shape}")
+        if target._data.dtype != result._data.dtype:
+            raise DTypeError(f"{what}: the result is {result._data.dtype}, out= is {target._data.dtype}")
+        np.copyto(target._data, result._data)
+        target._touch()
+    return targets

@@ -1,0 +1,101 @@
+"""What autograd remembers: whether the thread records, and the operators it has run on arrays that want a gradient."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from symc.core.errors import ArgumentError, GradientError
+from symc.core.op import Op
+
+if TYPE_CHECKING:
+    from .ndarray import NDArray
+
+
+GRAD_REQS = ("write", "add", "null")
+
+
+class _Mode(threading.local):
+    """Of the running thread."""
+
+    recording = False
+    training = False
+
+
+mode = _Mode()
+
+
+def is_recording() -> bool:
+    """Whether operators are being recorded."""
+    return mode.recording
+
+
+def is_training() -> bool:
+    """Whether operators behave as in training."""
+    return mode.training
+
+
+class Recorded:
+    """One operator that was run while recording.
+
+    inputs    where each came from, and its contents
+    results   the contents of all its results, hidden ones last
+    """
+
+    __slots__ = ("inputs", "op", "results", "training")
+
+    def __init__(
+        self, op: Op, inputs: Sequence[tuple[Source, NDArray]], results: Sequence[NDArray], training: bool
+    ) -> None:
+        self.op = op
+        self.inputs: Sequence[tuple[Source, NDArray]] | None = inputs  # None once a backward has used them up
+        self.results = results
+        self.training = training
+
+
+class Made(NamedTuple):
+    """Result number `index` of a recorded operator."""
+
+    by: Recorded
+    index: int
+
+
+Source = Union[Made, "NDArray", None]  # a recorded result, a variable (an array with a gradient), or a constant
+
+
+def source_of(array: NDArray) -> Source:
+    """Where the gradient of an array goes; what a backward has used up leads nowhere any more."""
+    if array._grad is not None:
+        return array
+    made = array._made
+    return None if made is None or made.by.inputs is None else made
+
+
+def record(op: Op, inputs: Sequence[NDArray], results: Sequence[NDArray], n_visible: int, training: bool) -> None:
+    """Remembers an operator if one of its inputs leads to a variable; its visible results then do too."""
+    sources = [source_of(x) for x in inputs]
+    if all(s is None for s in sources):
+        return
+    node = Recorded(op, [(s, x.detach()) for s, x in zip(sources, inputs)], [r.detach() for r in results], training)
+    for k, result in enumerate(results[:n_visible]):
+        result._made = Made(node, k)
+
+
+def refuse_in_place(inputs: Sequence[NDArray], targets: Sequence[NDArray]) -> None:
+    """Raises GradientError where recording would lose what an array held: it is written and leads to a variable."""
+    if any(source_of(x) is not None for x in inputs) and any(
+        t is x or source_of(t) is not None for t in targets for x in [*inputs, None]
+    ):
+        raise GradientError(
+            "Inplace operations (+=, -=, x[:]=, etc) are not supported when recording with autograd; "
+            "make a new array, or leave autograd.record() first"
+        )
+
+
+def mark(array: NDArray, gradient: NDArray, grad_req: str) -> None:
+    """Makes an array a variable whose gradient goes to another; raises ArgumentError for an unknown `grad_req`."""
+    if grad_req not in GRAD_REQS:
+        raise ArgumentError(f"grad_req must be one of {', '.join(GRAD_REQS)}, got {grad_req!r}")
+    array._made = None
+    array._grad, array._grad_req = (None, "null") if grad_req == "null" else (gradient, grad_req)

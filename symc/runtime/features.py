@@ -1,0 +1,46 @@
+"""`mx.runtime.Features`: what this build can do, under the names of MXNet's compile-time features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Of MXNet 1.9's features those that describe something symc has; the others are off.
+ENABLED = frozenset({"F16C", "SIGNAL_HANDLER"})
+NAMES = (
+    "CUDA CUDNN NCCL CUDA_RTC TENSORRT CPU_SSE CPU_SSE2 CPU_SSE3 CPU_SSE4_1 CPU_SSE4_2 CPU_SSE4A CPU_AVX CPU_AVX2 "
+    "OPENMP SSE F16C JEMALLOC BLAS_OPEN BLAS_ATLAS BLAS_MKL BLAS_APPLE LAPACK MKLDNN OPENCV CAFFE PROFILER "
+    "DIST_KVSTORE CXX14 INT64_TENSOR_SIZE SIGNAL_HANDLER DEBUG TVM_OP"
+).split()
+
+
+@dataclass(frozen=True, repr=False)
+class Feature:
+    """A feature and whether it is there."""
+
+    name: str
+    enabled: bool
+
+    def __repr__(self) -> str:
+        return f"{'✔' if self.enabled else '✖'} {self.name}"
+
+
+def feature_list() -> list[Feature]:
+    """Every feature."""
+    return [Feature(name, name in ENABLED) for name in NAMES]
+
+
+class Features(dict[str, Feature]):
+    """Every feature by name."""
+
+    def __init__(self) -> None:
+        super().__init__((feature.name, feature) for feature in feature_list())
+
+    def __repr__(self) -> str:
+        return str(list(self.values()))
+
+    def is_enabled(self, feature_name: str) -> bool:
+        """Whether a feature is there; raises RuntimeError for a name MXNet does not have."""
+        found = self.get(feature_name.upper())
+        if found is None:
+            raise RuntimeError(f"Feature '{feature_name}' is unknown, known features are: {list(self)}")
+        return found.enabled

@@ -1,0 +1,75 @@
+"""`mx.test_utils`: random arrays, comparisons, and checks of symbols, under the names of MXNet 1.9."""
+
+from .checks import (
+    check_numeric_gradient,
+    check_speed,
+    check_symbolic_backward,
+    check_symbolic_forward,
+    numeric_grad,
+    same_symbol_structure,
+    simple_forward,
+)
+from .compare import (
+    almost_equal,
+    assert_allclose,
+    assert_almost_equal,
+    assert_almost_equal_ignore_nan,
+    assert_almost_equal_with_err,
+    assert_exception,
+    checkShapes,
+    collapse_sum_like,
+    compare_ndarray_tuple,
+    default_atols,
+    default_numeric_eps,
+    default_rtols,
+    effective_dtype,
+    get_atol,
+    get_etol,
+    get_rtol,
+    get_tolerance,
+    get_tols,
+    np_reduce,
+    retry,
+    same,
+    same_array,
+)
+from .consistency import check_consistency
+from .draw import (
+    assign_each,
+    assign_each2,
+    create_2d_tensor,
+    create_vector,
+    rand_coord_2d,
+    rand_ndarray,
+    rand_shape_2d,
+    rand_shape_3d,
+    rand_shape_nd,
+    random_arrays,
+    random_sample,
+    random_uniform_arrays,
+)
+from .scopes import (
+    default_context,
+    default_dtype,
+    discard_stderr,
+    environment,
+    is_aarch64_run,
+    is_cd_run,
+    list_gpus,
+    set_default_context,
+    use_np,
+    use_np_array,
+    use_np_shape,
+)
+
+__all__ = [
+    "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
+    "assert_almost_equal_with_err", "assert_exception", "assign_each", "assign_each2", "checkShapes",
+    "check_consistency", "check_numeric_gradient", "check_speed", "check_symbolic_backward", "check_symbolic_forward",
+    "collapse_sum_like", "compare_ndarray_tuple", "create_2d_tensor", "create_vector", "default_atols",
+    "default_context", "default_dtype", "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype",
+    "environment", "get_atol", "get_etol", "get_rtol", "get_tolerance", "get_tols", "is_aarch64_run", "is_cd_run",
+    "list_gpus", "np_reduce", "numeric_grad", "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d",
+    "rand_shape_nd", "random_arrays", "random_sample", "random_uniform_arrays", "retry", "same", "same_array",
+    "same_symbol_structure", "set_default_context", "simple_forward", "use_np", "use_np_array", "use_np_shape",
+]  # fmt: skip

@@ -1,0 +1,64 @@
+"""Operators as NumPy calls on whole arrays, against the interpreter on every case of every operator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from symc.ir.builder import GraphBuilder
+from symc.loopir.whole import WholeArrays, whole_arrays
+from tests.ops.cases import Case
+from tests.ops.recorded import assert_close
+from tests.ops.reference import make_op, run_graph, single_node
+from tests.ops.test_ops import all_cases
+
+CASES = {str(case): case for _, case in all_cases()}
+
+
+def calls_of(case: Case) -> WholeArrays | None:
+    """The calls of a case's operator, for all its results."""
+    op = make_op(case.op, case.params)
+    graph = single_node(op, case.shapes, case.input_dtypes())
+    node = graph.outputs[0].value.node
+    if op.expand(GraphBuilder(graph.facts), node.inputs, training=False) is not None:
+        return None  # the operator is made of others
+    outs = [node[k] for k in range(node.n_outputs)]
+    return whole_arrays(
+        op.lower, *([(graph.shape(v), graph.dtype(v)) for v in values] for values in (node.inputs, outs))
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_the_interpreter(name):
+    case = CASES[name]
+    calls = calls_of(case)
+    if calls is None:
+        return
+    op = make_op(case.op, case.params)
+    inputs = case.inputs()
+    kept = [x.copy() for x in inputs]
+    got = calls(inputs)
+    want = run_graph(single_node(op, case.shapes, case.input_dtypes()), dict(zip(op.input_names(), inputs)))
+    for result, expected in zip(got, want):
+        assert result.shape == expected.shape and result.dtype == expected.dtype and result.flags.c_contiguous
+        assert_close(result, expected, name)
+        assert not any(np.shares_memory(result, x) for x in inputs)
+    for x, before in zip(inputs, kept):
+        np.testing.assert_array_equal(x, before)
+
+
+def test_which_operators_numpy_runs():
+    of = {case.op for case in CASES.values() if calls_of(case) is not None}
+    assert {"relu", "broadcast_add", "sum", "transpose", "Concat", "take", "Pad", "_arange", "adam_update"} <= of
+    assert not of & {"dot", "Convolution", "erf", "Dropout"}
+
+
+def test_work_counts_what_is_computed():
+    def work(name: str, shape: tuple[int, ...], **params: object) -> int:
+        calls = calls_of(Case(name, (shape,), params))
+        assert calls is not None
+        return calls.work
+
+    assert work("transpose", (3, 4)) == 0
+    assert work("relu", (3, 4)) == 12
+    assert work("softmax", (50, 40)) < 10 * 50 * 40  # the sums of a row are not repeated for each of its elements
