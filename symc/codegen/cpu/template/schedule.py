@@ -1,0 +1,23 @@
+"""Template -> kernel call: the kernel that a routine's class stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from symc.codegen.kernel import KernelCall
+from symc.core.errors import CodegenError
+from symc.loopir.kernel import Template
+from symc.loopir.sorting import Sort
+from symc.loopir.routine import Routine
+
+from . import sort
+
+SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {Sort: sort.schedule}
+
+
+def schedule_template(template: Template) -> KernelCall:
+    """The call that carries out a template; raises CodegenError for a routine that has no kernel."""
+    found = SCHEDULES.get(type(template.routine))
+    if found is None:
+        raise CodegenError(f"no CPU kernel for routine {template.routine}; expected one of {list(SCHEDULES)}")
+    return found(template)
