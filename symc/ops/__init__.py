@@ -15,7 +15,9 @@ from . import ordering as ordering
 from . import padding as padding
 from . import pooling as pooling
 from . import random as random
+from . import rearrange as rearrange
 from . import reduce as reduce
 from . import reshape as reshape
+from . import sequence as sequence
 from . import slicing as slicing
 from . import softmax as softmax

@@ -105,6 +105,9 @@ class ArgMaxChannel(Op):
     def lower(self, t: Lowering) -> None:
         self._search(t.ins[0].shape).lower(t)
 
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        return True
+
 
 # -- sorting --------------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from symc.codegen.kernel import KernelCall
 from symc.core.errors import CodegenError
 from symc.loopir.kernel import Template
-from symc.loopir.sorting import Sort
 from symc.loopir.routine import Routine
+from symc.loopir.scan import Scan
+from symc.loopir.sorting import Sort
 
-from . import sort
+from . import scan, sort
 
-SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {Sort: sort.schedule}
+SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {Sort: sort.schedule, Scan: scan.schedule}
 
 
 def schedule_template(template: Template) -> KernelCall:

@@ -4,19 +4,18 @@
 # (the kernels are typed by numba)
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from symc.codegen.cpu.descriptor import Descriptor
-from symc.codegen.kernel import KernelCall, KernelCode, Ref
+from symc.codegen.kernel import KernelCall
 from symc.core.dtypes import ITEM_SIZE, is_float
 from symc.loopir.kernel import Template, buffer_of
-from symc.loopir.sorting import SELECTED, Sort
 from symc.loopir.routine import lines_of
+from symc.loopir.sorting import SELECTED, Sort
+
+from .call import template_call
 
 RUN = 16  # elements that insertion sorts faster than merging does
 
@@ -26,23 +25,15 @@ def schedule(template: Template) -> KernelCall:
     routine, data = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, Sort)
     outer, extent, inner = lines_of(data.shape, routine.axis)
-    d = Descriptor()
-    for name in (*template.ins, *template.outs, *template.scratch):
-        d.add(name, Ref(name, buffer_of(template, name).offset * ITEM_SIZE[buffer_of(template, name).dtype]))
-    for name, word in (("n_lines", outer * inner), ("length", extent), ("inner", inner), ("n_kept", routine.n_kept)):
-        d.add(name, word)
     make = select_kernel if routine.n_kept <= SELECTED else merge_kernel
     direction = "ascending" if routine.is_ascending else "descending"
+    words = {"n_lines": outer * inner, "length": extent, "inner": inner, "n_kept": routine.n_kept}
+    reason = f"{outer * inner} lines of {extent}, {routine.n_kept} kept"
 
-    def build() -> Callable[..., Any]:
+    def build() -> Callable[..., None]:
         return make(key_function(data.dtype, routine.is_ascending))
 
-    def describe() -> str:
-        return f"# Sorts {data.dtype}, {direction}.\n{textwrap.dedent(inspect.getsource(make))}"
-
-    code = KernelCode("sort", f"{make.__name__} {data.dtype} {direction}", describe, build)
-    reason = f"{outer * inner} lines of {extent}, {routine.n_kept} kept, {template.n_parts} chunks"
-    return KernelCall(code, tuple(d.words), template.n_parts, reason)
+    return template_call(template, "sort", f"{data.dtype} {direction}", make, build, words, reason)
 
 
 def key_function(dtype: str, is_ascending: bool) -> Callable[..., Any]:
