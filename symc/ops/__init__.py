@@ -8,6 +8,7 @@ from . import creation as creation
 from . import dense as dense
 from . import elementwise as elementwise
 from . import indexing as indexing
+from . import indexing_nd as indexing_nd
 from . import loss as loss
 from . import movement as movement
 from . import norm as norm
@@ -21,3 +22,4 @@ from . import reshape as reshape
 from . import sequence as sequence
 from . import slicing as slicing
 from . import softmax as softmax
+from . import statistics as statistics

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from symc.core.dtypes import is_float
-from symc.core.errors import ShapeError
-from symc.core.op import DTypes, Op, Shapes, op, param, same_dtype
-from symc.core.shapes import unify
-from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.core.op import DTypes, op, param
+from symc.loopir.expr import Expr, cast, prim, select
 
-from .composite import Composite
 from .rules import Reduction, number
 from .terms import Term
-
-if TYPE_CHECKING:
-    from symc.loopir.tensor import Lowering
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,99 +127,3 @@ class Norm(Reduction):
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
         return d * x("sign") if self.ord == 1 else x / y * d
-
-
-# -- statistics of whole arrays -------------------------------------------------------------------------------------
-
-
-@op("moments")
-class Moments(Composite):
-    """Mean and variance (not corrected) over some axes, which must be given.  MXNet operator moments."""
-
-    results = ("output0", "output1")
-
-    axes: tuple[int, ...] | None = param(None, doc="the axes to reduce")
-    keepdims: bool = param(False, doc="whether reduced axes stay with extent 1")
-
-    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        if not self.axes:
-            raise ShapeError(
-                "Empty axes is not supported, if you would like to do global moments, please pass all axes to axes "
-                "argument"
-            )
-        _, (shape,) = Mean(axis=self.axes, keepdims=self.keepdims).infer_shape(ins, [None])
-        return ins, [unify(shape, o) for o in outs]
-
-    def compose(self, *x: Term) -> Sequence[Term]:
-        data = x[0]
-        mean = data("mean", axis=self.axes, keepdims=True)
-        distance = data - mean
-        found = [mean, (distance * distance)("mean", axis=self.axes, keepdims=True)]
-        (shape,) = self.infer_shape([data.shape], [None, None])[1][:1]
-        return [t.reshape(shape) for t in found]  # type: ignore[arg-type]
-
-
-class OfArrays(Op):
-    """Numbers about whole arrays of any shapes and one dtype, in float32; no gradient."""
-
-    def n_numbers(self, n_arrays: int) -> int:
-        """How many numbers there are."""
-        return 1
-
-    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return ins, [unify((self.n_numbers(len(ins)),), outs[0])]
-
-    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
-        dtype = same_dtype(ins)
-        return [dtype] * len(ins), [same_dtype(("float32", outs[0]))]
-
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True
-
-
-@op("all_finite")
-class AllFinite(OfArrays):
-    """1 when no element is infinite or NaN, else 0: (1,) float32.  MXNet operator all_finite."""
-
-    init_output: bool = param(True, doc="ignored: the output is always written anew")
-
-    def lower(self, t: Lowering) -> None:
-        def finite(x: Expr) -> Expr:
-            one = const(1, "float32")
-            return select(prim("lt", prim("abs", x), math.inf), one, const(0, "float32")) if is_float(x.dtype) else one
-
-        def element(*i: IndexLike) -> Expr:
-            found = [t.reduce("min", x.shape, lambda *k, x=x: finite(x(*k))) for x in t.ins]
-            return functools.reduce(lambda a, b: prim("minimum", a, b), found)
-
-        t.map(element)
-
-
-@op("multi_all_finite")
-class MultiAllFinite(AllFinite):
-    """1 when no element of any array is infinite or NaN, else 0: (1,) float32.  MXNet operator multi_all_finite."""
-
-    parameter_order = ("num_arrays",)
-    variadic = "num_arrays"
-
-    num_arrays: int = param(1, low=1, doc="number of inputs")
-
-
-@op("multi_sum_sq")
-class MultiSumSq(OfArrays):
-    """The sum of the squares of every array: (num_arrays,) float32.  MXNet operator multi_sum_sq."""
-
-    variadic = "num_arrays"
-
-    num_arrays: int = param(low=1, doc="number of inputs")
-
-    def n_numbers(self, n_arrays: int) -> int:
-        return n_arrays
-
-    def lower(self, t: Lowering) -> None:
-        def square(x: Expr) -> Expr:
-            return cast(x, "float32") * cast(x, "float32")
-
-        for k, x in enumerate(t.ins):
-            total = t.reduce("sum", x.shape, lambda *i, x=x: square(x(*i)))
-            t.region((1,), lambda i, k=k: (k,), lambda i, total=total: total)
