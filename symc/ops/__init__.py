@@ -1,6 +1,7 @@
 """The operators of symc, one class each, grouped in family files; importing this package registers all of them."""
 
 from . import activation as activation
+from . import attention as attention
 from . import batch_norm as batch_norm
 from . import binary as binary
 from . import convolution as convolution
@@ -9,6 +10,7 @@ from . import dense as dense
 from . import elementwise as elementwise
 from . import indexing as indexing
 from . import indexing_nd as indexing_nd
+from . import linalg as linalg
 from . import loss as loss
 from . import movement as movement
 from . import norm as norm
