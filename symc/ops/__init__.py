@@ -25,3 +25,4 @@ from . import sequence as sequence
 from . import slicing as slicing
 from . import softmax as softmax
 from . import statistics as statistics
+from . import vision as vision
