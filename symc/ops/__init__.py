@@ -20,6 +20,7 @@ from . import pooling as pooling
 from . import random as random
 from . import rearrange as rearrange
 from . import reduce as reduce
+from . import regions as regions
 from . import reshape as reshape
 from . import sequence as sequence
 from . import slicing as slicing

@@ -7,13 +7,19 @@ from collections.abc import Callable
 from symc.codegen.kernel import KernelCall
 from symc.core.errors import CodegenError
 from symc.loopir.kernel import Template
+from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 
-from . import scan, sort
+from . import roi, scan, sort
 
-SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {Sort: sort.schedule, Scan: scan.schedule}
+SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
+    RoiAlign: roi.schedule_align,
+    RoiMax: roi.schedule_max,
+    Scan: scan.schedule,
+    Sort: sort.schedule,
+}
 
 
 def schedule_template(template: Template) -> KernelCall:
