@@ -2,8 +2,8 @@
 
     python benchmarks/compile_time.py [--models resnet-18,resnet-50] [--threads 2] [--repeats 3] [--json FILE]
 
-Every repeat starts with an empty SYMC_CACHE_DIR, compiles the models one after another into it (each may use what those
-before it left there), then compiles all of them again.
+Every repeat starts with an empty SYMC_CACHE_DIR and compiles the models one after another, all in one process (each may
+use what those before it left there); then, in a process of its own, each of them again.
 """
 
 from __future__ import annotations
@@ -23,40 +23,42 @@ ROOT = Path(__file__).resolve().parent.parent
 PHASES = ("import", "model", "compile", "second call")
 
 
-def child(name: str, started: float) -> None:
-    """One process of the measurement; prints the seconds of each phase as JSON; `started`: time.monotonic() before."""
-    marks = [started]
-    import symc  # here, because its time is a result
+def child(names: list[str], cache: Path, started: float) -> None:
+    """One process of the measurement; prints a line of JSON for each model; `started`: time.monotonic() before."""
+    for name in names:
+        n_before, marks = n_kernels(cache), [started]
+        import symc  # here, because its time is a result
 
-    marks.append(time.monotonic())
-    import numpy as np
+        marks.append(time.monotonic())
+        import numpy as np
 
-    model = symc.models.get(name).with_seed(0)
-    data = np.random.default_rng(0).standard_normal(model.shapes["data"], dtype=np.float32)
-    marks.append(time.monotonic())
-    executor = model.executor()
-    executor(data=data)
-    marks.append(time.monotonic())
-    executor(data=data)
-    marks.append(time.monotonic())
-    print(json.dumps(dict(zip(PHASES, (end - start for start, end in pairwise(marks)), strict=True))))
+        model = symc.models.get(name).with_seed(0)
+        data = np.random.default_rng(0).standard_normal(model.shapes["data"], dtype=np.float32)
+        marks.append(time.monotonic())
+        executor = model.executor()
+        executor(data=data)
+        marks.append(time.monotonic())
+        executor(data=data)
+        marks.append(time.monotonic())
+        seen = dict(zip(PHASES, (end - start for start, end in pairwise(marks)), strict=True))
+        print(json.dumps(seen | {"kernels": n_kernels(cache) - n_before}))
+        started = time.monotonic()
 
 
-def measure(name: str, cache: Path, n_threads: int) -> dict[str, float]:
-    """Seconds of each phase in a fresh process, and how many files it added to the cache (a file holds one kernel)."""
+def measure(names: list[str], cache: Path, n_threads: int) -> list[dict[str, float]]:
+    """For each model the seconds of each phase, in one fresh process, and how many kernels it added to the cache."""
     environment = os.environ | {
         "SYMC_CACHE_DIR": str(cache),
         "SYMC_NUM_THREADS": str(n_threads),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
-    n_before = n_files(cache)
-    command = [sys.executable, __file__, "--child", name, repr(time.monotonic())]
+    command = [sys.executable, __file__, "--child", ",".join(names), str(cache), repr(time.monotonic())]
     finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(finished.stdout.splitlines()[-1]) | {"kernels": n_files(cache) - n_before}
+    return [json.loads(line) for line in finished.stdout.splitlines()]
 
 
-def n_files(directory: Path) -> int:
-    return sum(path.is_file() for path in directory.rglob("*"))
+def n_kernels(directory: Path) -> int:
+    return sum(1 for _ in directory.rglob("*.kernel"))
 
 
 def repeat(models: list[str], n_threads: int) -> dict[str, dict[str, float]]:
@@ -64,11 +66,11 @@ def repeat(models: list[str], n_threads: int) -> dict[str, dict[str, float]]:
     rows = {}
     with tempfile.TemporaryDirectory(prefix="symc-compile-time-") as directory:
         cache = Path(directory)
-        for i, name in enumerate(models):
+        for i, seen in enumerate(measure(models, cache, n_threads)):
             state = f"after {models[i - 1]}" if i else "empty cache"
-            rows[f"{name}, {state}"] = measure(name, cache, n_threads)
+            rows[f"{models[i]}, {state}"] = seen
         for name in models:
-            rows[f"{name}, warm cache"] = measure(name, cache, n_threads)
+            (rows[f"{name}, warm cache"],) = measure([name], cache, n_threads)
     return rows
 
 
@@ -79,7 +81,7 @@ def medians(repeats: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, f
 
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], float(sys.argv[3]))
+        child(sys.argv[2].split(","), Path(sys.argv[3]), float(sys.argv[4]))
         return
     parser = argparse.ArgumentParser(description="compile times of symc; see benchmarks/README.md")
     parser.add_argument("--models", default="resnet-18,resnet-50", help="names of symc's zoo (default %(default)s)")

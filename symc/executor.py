@@ -325,19 +325,19 @@ class Executor:
         """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
         from symc.runtime.report import explain
 
-        return explain(self._compiled(is_train).program)
+        return explain(self._compiled(is_train).lowered)
 
     def source(self, is_train: bool = False) -> str:
         """The generated source of every kernel."""
         from symc.runtime.report import source
 
-        return source(self._compiled(is_train).program)
+        return source(self._compiled(is_train).lowered)
 
     def memory_plan(self, is_train: bool = False) -> Any:
         """Where every intermediate lies; planned, naive and lower-bound bytes."""
         from symc.runtime.report import MemoryReport
 
-        return MemoryReport.of(self._compiled(is_train).program)
+        return MemoryReport.of(self._compiled(is_train).lowered)
 
     def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
         """Time per step over some runs: prints as a table, exports a Chrome trace."""
@@ -345,7 +345,7 @@ class Executor:
 
         bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)
-        return profile(bound.session.program, bound.instance, n_runs)
+        return profile(bound.session.compiled.lowered, bound.instance, n_runs)
 
     def debug_str(self) -> str:
         """The symbol's nodes, then the compiled program, as text."""

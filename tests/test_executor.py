@@ -37,7 +37,7 @@ def dense(batch=4, **options):
 
 def kernels_of(ex):
     """Names of the kernels of all programs of an executor."""
-    return {name for bound in ex._sessions.values() for name in bound.session.program.codes}
+    return {name for bound in ex._sessions.values() for name in bound.session.program.kernel_names}
 
 
 # -- forward ----------------------------------------------------------------------------------------------------------

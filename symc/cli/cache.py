@@ -26,7 +26,7 @@ def execute(args: argparse.Namespace) -> Report:
         kernel_cache().clear()
     info = kernel_cache().info()
     if args.action == "clear" and info.n_entries:
-        raise SymcError(f"{info.directory}: {info.n_entries} of {before.n_entries} kernels could not be removed")
+        raise SymcError(f"{info.directory}: {info.n_entries} of {before.n_entries} entries could not be removed")
     removed = before.n_entries - info.n_entries
     data = {
         "directory": None if info.directory is None else str(info.directory),
@@ -39,4 +39,4 @@ def execute(args: argparse.Namespace) -> Report:
         return Report(data, "no kernel cache on disk (SYMC_CACHE=0, or its directory cannot be used)")
     cleared = f", {removed} removed" if args.action == "clear" else ""
     sizes = f"{size_text(info.size_bytes)} of at most {size_text(info.limit_bytes)}"
-    return Report(data, f"{info.directory}: {info.n_entries} kernels, {sizes}{cleared}")
+    return Report(data, f"{info.directory}: {info.n_entries} kernels and programs, {sizes}{cleared}")

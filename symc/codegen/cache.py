@@ -1,12 +1,13 @@
-"""The kernel cache on disk: object code by key, proved intact before anyone sees a byte of it.
+"""The kernel cache on disk: object code and programs by key, proved intact before anyone sees a byte of them.
 
-One file per entry, named by the hash of its key:
+One file per entry, named by the hash of its key, with its kind ("kernel" or "program") as suffix:
 
-    magic "SYMCKC01" | SHA-256 of all that follows | manifest length (u32, little endian) | manifest (JSON) | object
+    magic "SYMCKC01" | SHA-256 of all that follows | manifest length (u32, little endian) | manifest (JSON) | data
 
-Object code is code, so the directory must belong to this user and be writable by nobody else. Everything that can
-go wrong with a cache (damaged entries, a full or read-only disk, an unsafe directory) costs a compilation, never an
-error: numba's own cache raised or killed the process on damaged entries (18 of 120 bit flips).
+Object code is code, and a program says where it writes: so the directory must belong to this user and be writable by
+nobody else. Everything that can go wrong with a cache (damaged entries, a full or read-only disk, an unsafe directory)
+costs a compilation, never an error: numba's own cache raised or killed the process on damaged entries (18 of 120 bit
+flips).
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from symc.core.config import setting
+
+Kind = Literal["kernel", "program"]
 
 _MAGIC = b"SYMCKC01"  # the last two digits are the format's version
 _DIGEST = slice(len(_MAGIC), len(_MAGIC) + 32)
 _MANIFEST_LENGTH = struct.Struct("<I")
-_SUFFIX = ".kernel"
+_SUFFIXES = (".kernel", ".program")
 _UNFINISHED = ".tmp"
 _UNFINISHED_LIFE_S = 3600.0  # older ones were left by a process that died
 
@@ -45,7 +48,7 @@ class CacheInfo:
 
 
 class KernelCache:
-    """Maps keys to object code in `directory` (None: remembers nothing), least recently used entries dropped first.
+    """Maps keys to bytes in `directory` (None: remembers nothing), least recently used entries dropped first.
 
     Safe to share between threads and processes: entries appear and vanish atomically.
     """
@@ -55,11 +58,11 @@ class KernelCache:
         self._limit_bytes = limit_bytes
         self._has_warned = False
 
-    def get(self, key: str) -> bytes | None:
-        """The object stored under `key`, None when there is none or when the entry is damaged (it is removed)."""
+    def get(self, key: str, kind: Kind = "kernel") -> bytes | None:
+        """What is stored under `key`, None when there is none or when the entry is damaged (it is removed)."""
         if self._directory is None:
             return None
-        path = self._path(self._directory, key)
+        path = self._path(self._directory, key, kind)
         try:
             entry = path.read_bytes()
         except OSError:
@@ -72,13 +75,13 @@ class KernelCache:
                 os.utime(path)  # the recency that eviction goes by
         return data
 
-    def put(self, key: str, data: bytes, header: Mapping[str, Any]) -> None:
+    def put(self, key: str, data: bytes, header: Mapping[str, Any], kind: Kind = "kernel") -> None:
         """Stores `data`; `header` (JSON values) tells a reader of the file what it is. A failure warns once."""
         if self._directory is None:
             return
         entry = _pack(key, data, header)
         try:
-            _write_atomically(self._path(self._directory, key), entry)
+            _write_atomically(self._path(self._directory, key, kind), entry)
             self._evict(self._directory)
         except OSError as error:
             self._warn(f"cannot write to {self._directory} ({error}); kernels are compiled again in every process")
@@ -94,13 +97,13 @@ class KernelCache:
     def clear(self) -> None:
         """Removes all entries (not what other processes are writing at this moment)."""
         for path, _ in self._files():
-            if path.suffix == _SUFFIX:
+            if path.suffix in _SUFFIXES:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
     def info(self) -> CacheInfo:
         """Where the cache is and how full."""
-        sizes = [status.st_size for path, status in self._files() if path.suffix == _SUFFIX]
+        sizes = [status.st_size for path, status in self._files() if path.suffix in _SUFFIXES]
         return CacheInfo(self._directory, len(sizes), sum(sizes), self._limit_bytes)
 
     @cached_property
@@ -128,7 +131,7 @@ class KernelCache:
         files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns, reverse=True)
         size_bytes = 0
         for path, status in files:
-            if path.suffix == _SUFFIX:
+            if path.suffix in _SUFFIXES:
                 size_bytes += status.st_size
                 is_unwanted = size_bytes > self._limit_bytes
             else:
@@ -143,7 +146,7 @@ class KernelCache:
             return
         with contextlib.suppress(OSError):
             for item in os.scandir(self._directory):
-                if item.name.endswith((_SUFFIX, _UNFINISHED)):
+                if item.name.endswith((*_SUFFIXES, _UNFINISHED)):
                     with contextlib.suppress(FileNotFoundError):
                         yield Path(item.path), item.stat(follow_symlinks=False)
 
@@ -153,8 +156,8 @@ class KernelCache:
             warnings.warn(f"symc kernel cache: {problem}", RuntimeWarning, stacklevel=3)
 
     @staticmethod
-    def _path(directory: Path, key: str) -> Path:
-        return directory / (hashlib.sha256(key.encode()).hexdigest() + _SUFFIX)
+    def _path(directory: Path, key: str, kind: Kind = "kernel") -> Path:
+        return directory / f"{hashlib.sha256(key.encode()).hexdigest()}.{kind}"
 
 
 @cache
@@ -181,7 +184,7 @@ def _pack(key: str, data: bytes, header: Mapping[str, Any]) -> bytes:
 
 
 def _unpack(entry: bytes, key: str) -> bytes | None:
-    """The object in `entry`; None unless every byte is as it was written, for this key."""
+    """The data in `entry`; None unless every byte is as it was written, for this key."""
     body = entry[_DIGEST.stop :]
     if entry[: _DIGEST.start] != _MAGIC or entry[_DIGEST] != hashlib.sha256(body).digest():
         return None

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
-
-import networkx
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from symc.core.op import Op
 from symc.core.shapes import FullShape, Shape
+
+if TYPE_CHECKING:
+    import networkx
 
 # A "parameter" is an argument that only feeds slots holding trained values; an "accumulator" is the present content of
 # a gradient array that the new gradient is added to.
@@ -131,6 +132,9 @@ class Graph:
     @cached_property
     def nx(self) -> networkx.MultiDiGraph:
         """The same graph for networkx: an edge per use (`x * x` has two), keyed by the input's position."""
+        # Imported here: its 90 ms are more than a start from a warm cache takes otherwise, and that one asks no order.
+        import networkx
+
         g = networkx.MultiDiGraph()
         g.add_nodes_from(self.nodes)
         g.add_edges_from((v.node, n, k, {"output": v.index}) for n in self.nodes for k, v in enumerate(n.inputs))

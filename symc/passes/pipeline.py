@@ -1,6 +1,6 @@
 """THE ordered list of passes, and the runner that verifies, times and dumps every step.
 
-    graph of a Symbol -> PASSES -> lower -> plan_memory -> code generation (codegen) -> Program (runtime)
+graph of a Symbol -> PASSES -> lower -> plan_memory -> code generation (codegen) -> Program (runtime)
 """
 
 from __future__ import annotations
@@ -140,6 +140,11 @@ def register_pass(p: Pass, before: str = "assign_layout") -> None:
     if before not in {q.name for q in PASSES}:
         raise GraphError(f"no pass {before!r}; there are {', '.join(dict.fromkeys(q.name for q in PASSES))}")
     _USER_PASSES.append((before, p))
+
+
+def has_user_passes() -> bool:
+    """Whether `register_pass` was called."""
+    return bool(_USER_PASSES)
 
 
 def _pass_list() -> list[Pass]:

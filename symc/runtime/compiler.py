@@ -1,4 +1,4 @@
-"""From a graph to a program that can run: passes, schedules, kernels; with a record of what it took."""
+"""From a graph to a program that can run, taken from the cache on disk where the same graph was compiled before."""
 
 from __future__ import annotations
 
@@ -6,35 +6,73 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu.backend import CpuBackend
 from symc.core.config import setting
+from symc.core.version import source_digest
 from symc.ir.graph import Graph
-from symc.passes.base import PassContext
-from symc.passes.pipeline import Trace, lower_graph
+from symc.ir.text import graph_text
 
 from .instance import LoadedProgram
-from .program import Program, assemble
+from .program import Program
+
+if TYPE_CHECKING:
+    from .lowered import Lowered
+
+_LAYERS = ("core", "loopir", "ops", "ir", "passes", "codegen", "runtime")  # whose sources decide what a program is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compiled:
     """A loaded program and how it came to be.
 
+    objects    the object code of its kernels
     compiled   seconds spent on each kernel that no cache had
     time_s     the whole compilation
     """
 
     loaded: LoadedProgram
     objects: Mapping[str, bytes] = field(repr=False)
-    trace: Trace = field(repr=False)
     compiled: Mapping[str, float]
     time_s: float
+    _request: _Request = field(repr=False)
 
     @property
     def program(self) -> Program:
         return self.loaded.program
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """What the program was made from; a program that came from the cache is lowered again for those who look."""
+        return self._request.lowered
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """What is to be compiled."""
+
+    graph: Graph
+    grad_req: Mapping[str, str]
+    backend: CpuBackend
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
+        from .lowered import lower_program
+
+        return lower_program(self.graph, self.grad_req, self.backend)
+
+    @cached_property
+    def key(self) -> str | None:
+        """Names the program in the cache; None where something outside symc's sources decides what it is."""
+        if _is_being_watched() or _has_user_passes() or not all(_is_ours(n.op) for n in self.graph.nodes):
+            return None
+        asked = " ".join(f"{name!r}:{req}" for name, req in sorted(self.grad_req.items()))
+        return f"program {self.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
 
 
 def compile_graph(
@@ -45,34 +83,63 @@ def compile_graph(
     grad_req   "write", "add" or "null" by argument; empty or all "null" compiles no backward part
     """
     start = time.perf_counter()
-    backend = backend or CpuBackend.host()
-    trace = Trace()
-    kernels = lower_graph(graph, PassContext(backend, dict(grad_req or {})), trace)
-    calls = trace.run(
-        "schedule",
-        lambda: [(node, call) for node in kernels.kernels for call in backend.schedule(node.kernel)],
-        None,
-        len,
-    )
-    program = assemble(kernels, calls)
-    built = trace.run("compile", lambda: backend.compile(program.codes.values()), None, lambda b: len(b.compiled))
-    loaded = trace.run("load", lambda: LoadedProgram(program, backend.load(built.objects)), None, lambda _: 1)
-    spent = time.perf_counter() - start
-    if setting("SYMC_DEBUG") >= 1:
-        arena = kernels.arena
+    request = _Request(graph, grad_req or {}, backend or CpuBackend.host())
+    loaded, objects, compiled = _from_cache(request) or _from_graph(request)
+    result = Compiled(loaded, objects, compiled, time.perf_counter() - start, request)
+    _tell(result, len(graph.nodes))
+    return result
+
+
+def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]] | None:
+    """The program when the cache has it with all its kernels."""
+    data = None if request.key is None else kernel_cache().get(request.key, "program")
+    if data is None:
+        return None
+    program = Program.from_bytes(data)
+    objects = request.backend.find(program.kernel_names)
+    return None if objects is None else (LoadedProgram(program, request.backend.load(objects)), objects, {})
+
+
+def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]]:
+    lowered, backend = request.lowered, request.backend
+    run = lowered.trace.run
+    built = run("compile", lambda: backend.compile(lowered.codes.values()), None, lambda b: len(b.compiled))
+    loaded = run("load", lambda: LoadedProgram(lowered.program, backend.load(built.objects)), None, lambda _: 1)
+    if request.key is not None:
+        kernel_cache().put(request.key, lowered.program.to_bytes(), {"nodes": len(request.graph.nodes)}, "program")
+    return loaded, built.objects, built.compiled
+
+
+def _is_being_watched() -> bool:
+    """Whether somebody asked to see the steps of the compilation."""
+    return setting("SYMC_DEBUG") >= 2 or bool(setting("SYMC_DUMP"))
+
+
+def _has_user_passes() -> bool:
+    pipeline = sys.modules.get("symc.passes.pipeline")  # nobody has registered a pass with what is not imported
+    return pipeline is not None and pipeline.has_user_passes()
+
+
+def _is_ours(op: object) -> bool:
+    return op is None or type(op).__module__.startswith("symc.")
+
+
+def _tell(compiled: Compiled, n_nodes: int) -> None:
+    """What SYMC_DEBUG and SYMC_DUMP ask for."""
+    debug, program = setting("SYMC_DEBUG"), compiled.program
+    if debug >= 1:
         print(
-            f"symc: compiled {len(graph.nodes)} nodes to {len(program.steps)} steps, {len(program.codes)} kernels "
-            f"({len(built.compiled)} new), arena {arena.size_bytes if arena else 0} bytes, {spent * 1e3:.0f} ms",
+            f"symc: compiled {n_nodes} nodes to {len(program.steps)} steps, {len(program.kernel_names)} kernels "
+            f"({len(compiled.compiled)} new), arena {program.arena_bytes} bytes, {compiled.time_s * 1e3:.0f} ms",
             file=sys.stderr,
         )
-    if setting("SYMC_DEBUG") >= 3:
+    if debug >= 3:
         from .report import explain, source
 
-        print(explain(program), file=sys.stderr)
-        if setting("SYMC_DEBUG") >= 4:
-            print(source(program), file=sys.stderr)
+        print(explain(compiled.lowered), file=sys.stderr)
+        if debug >= 4:
+            print(source(compiled.lowered), file=sys.stderr)
     if setting("SYMC_DUMP"):
         from .dump import dump
 
-        dump(Path(setting("SYMC_DUMP")), trace, program)
-    return Compiled(loaded, built.objects, trace, built.compiled, spent)
+        dump(Path(setting("SYMC_DUMP")), compiled.lowered)

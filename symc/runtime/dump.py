@@ -9,9 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from symc.passes.pipeline import Trace
-
-from .program import Program
+from .lowered import Lowered
 from .report import MemoryReport, explain
 
 _CONTEXT_LINES = 2
@@ -27,7 +25,7 @@ summary { cursor: pointer; padding: .2em 0 }
 """
 
 
-def dump(directory: Path, trace: Trace, program: Program) -> Path:
+def dump(directory: Path, lowered: Lowered) -> Path:
     """Writes one compilation into a new folder of `directory` and returns the folder.
 
     00-eliminate_dead.txt ...   the graph, then the kernels, after each step
@@ -35,22 +33,22 @@ def dump(directory: Path, trace: Trace, program: Program) -> Path:
     kernels/<name>.py           the source of each kernel
     index.html                  all of it on one page, with differences
     """
-    folder = _new_folder(directory, _title(program))
-    for k, step in enumerate(trace.steps):
+    folder = _new_folder(directory, _title(lowered))
+    for k, step in enumerate(lowered.trace.steps):
         if step.text:
             (folder / f"{k:02d}-{step.name}.txt").write_text(step.text, encoding="utf-8")
-    (folder / "explain.txt").write_text(explain(program) + "\n", encoding="utf-8")
-    (folder / "memory.txt").write_text(str(MemoryReport.of(program)) + "\n", encoding="utf-8")
+    (folder / "explain.txt").write_text(explain(lowered) + "\n", encoding="utf-8")
+    (folder / "memory.txt").write_text(str(MemoryReport.of(lowered)) + "\n", encoding="utf-8")
     (folder / "kernels").mkdir()
-    for name, code in program.codes.items():
+    for name, code in lowered.codes.items():
         (folder / "kernels" / f"{name}.py").write_text(code.source, encoding="utf-8")
-    (folder / "index.html").write_text(_page(trace, program), encoding="utf-8")
+    (folder / "index.html").write_text(_page(lowered), encoding="utf-8")
     return folder
 
 
-def _title(program: Program) -> str:
-    mode = "train" if program.kernels.training else "predict"
-    heads = program.heads[0].name if program.heads else "nothing"
+def _title(lowered: Lowered) -> str:
+    mode = "train" if lowered.kernels.training else "predict"
+    heads = lowered.kernels.heads[0].name if lowered.kernels.heads else "nothing"
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', heads)[:40]}-{mode}"
 
 
@@ -67,10 +65,10 @@ def _new_folder(directory: Path, title: str) -> Path:
     raise AssertionError
 
 
-def _page(trace: Trace, program: Program) -> str:
-    parts = [f"<h1>{html.escape(_title(program))}</h1>", "<h2>Steps</h2>"]
+def _page(lowered: Lowered) -> str:
+    parts = [f"<h1>{html.escape(_title(lowered))}</h1>", "<h2>Steps</h2>"]
     before: tuple[str, bool] | None = None  # text, and whether it shows kernels rather than a graph
-    for step in trace.steps:
+    for step in lowered.trace.steps:
         label = f"{html.escape(step.name)} <span class=time>{step.time_s * 1e3:.2f} ms, {step.n_nodes}</span>"
         if not step.text:
             parts.append(f"<p>{label}</p>")
@@ -85,13 +83,13 @@ def _page(trace: Trace, program: Program) -> str:
             whole = f"<details><summary>whole text</summary><pre>{html.escape(step.text)}</pre></details>"
             parts.append(f"<details><summary>{label}</summary>{shown}{whole}</details>")
         before = (step.text, shows_kernels)
-    parts += ["<h2>Program</h2>", f"<pre>{html.escape(explain(program))}</pre>"]
-    parts += ["<h2>Memory</h2>", f"<pre>{html.escape(str(MemoryReport.of(program)))}</pre>", "<h2>Kernels</h2>"]
+    parts += ["<h2>Program</h2>", f"<pre>{html.escape(explain(lowered))}</pre>"]
+    parts += ["<h2>Memory</h2>", f"<pre>{html.escape(str(MemoryReport.of(lowered)))}</pre>", "<h2>Kernels</h2>"]
     parts += [
         f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(code.source)}</pre></details>"
-        for name, code in program.codes.items()
+        for name, code in lowered.codes.items()
     ]
-    head = f"<!doctype html><meta charset=utf-8><title>{html.escape(_title(program))}</title><style>{_STYLE}</style>"
+    head = f"<!doctype html><meta charset=utf-8><title>{html.escape(_title(lowered))}</title><style>{_STYLE}</style>"
     return "\n".join([head, *parts]) + "\n"
 
 

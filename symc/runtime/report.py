@@ -15,55 +15,57 @@ from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
 
 from .instance import Instance
-from .program import Program, Step
+from .lowered import Lowered
+from .program import Step
 from .table import scaled, shape_text, shortened, size_text, table, time_text
 from .work import NO_WORK, work_of
 
 NODES_WIDTH = 44
 
 
-def explain(program: Program) -> str:
+def explain(lowered: Lowered) -> str:
     """A table with a row for each step, and under it why the step is as it is.
 
     step  phase    operators                    nodes        output  chunks      work    moved  memory
        4  forward  FullyConnected + Activation  fc1 + relu1  1x128        1  201 KFLOP  396 KiB  data -> arena+0
           kernel symc_matrix_449e329e8e7a4637: fused; 1x128 (8 vectors of 16) tile, 1 row tiles x 1 panels; ...
     """
+    program = lowered.program
     rows, notes = [], []
-    for k, step in enumerate(program.steps):
-        work = work_of(step.node.kernel)
+    for k, (step, node, call) in enumerate(lowered.steps()):
+        work = work_of(node.kernel)
         rows.append(
             (
                 k,
                 step.phase,
-                shortened(" + ".join(_counted(step.node.operators)), NODES_WIDTH),
-                shortened(" + ".join(step.node.nodes), NODES_WIDTH),
-                ", ".join(dict.fromkeys(_output_shapes(step.node))),
+                shortened(" + ".join(_counted(node.operators)), NODES_WIDTH),
+                shortened(" + ".join(node.nodes), NODES_WIDTH),
+                ", ".join(dict.fromkeys(_output_shapes(node))),
                 step.n_chunks,
                 scaled(work.flops, "FLOP"),
                 size_text(work.size_bytes),
-                f"{_places(program.kernels, step.node.reads)} -> {_places(program.kernels, step.node.writes)}",
+                f"{_places(lowered.kernels, node.reads)} -> {_places(lowered.kernels, node.writes)}",
             )
         )
-        reasons = "; ".join(r for r in (step.node.reason, step.schedule) if r)
+        reasons = "; ".join(r for r in (node.reason, call.schedule) if r)
         notes.append(f"      kernel {step.kernel}: {reasons}")
     header = ("step", "phase", "operators", "nodes", "output", "chunks", "work", "moved", "memory")
     head, *lines = table(header, rows, right="step chunks work moved").splitlines()
-    total = sum((work_of(s.node.kernel) for s in program.steps), NO_WORK)
+    total = sum((work_of(node.kernel) for node, _ in lowered.calls), NO_WORK)
     body = [line for pair in zip(lines, notes) for line in pair]
     summary = (
-        f"{len(program.steps)} steps, {len(program.codes)} kernels, {scaled(total.flops, 'FLOP')}, "
+        f"{len(program.steps)} steps, {len(lowered.codes)} kernels, {scaled(total.flops, 'FLOP')}, "
         f"{size_text(total.size_bytes)} moved, arena {size_text(program.arena_bytes)}, "
         f"prepared {size_text(program.prepared_bytes)}"
     )
     return "\n".join([head, *body, summary])
 
 
-def source(program: Program) -> str:
+def source(lowered: Lowered) -> str:
     """The source of every kernel, each under a line with its name and the steps that call it."""
     parts = []
-    for name, code in program.codes.items():
-        steps = ", ".join(str(k) for k, s in enumerate(program.steps) if s.kernel == name)
+    for name, code in lowered.codes.items():
+        steps = ", ".join(str(k) for k, s in enumerate(lowered.program.steps) if s.kernel == name)
         parts.append(f"# ---- {name}: steps {steps}\n{code.source.rstrip()}\n")
     return "\n".join(parts)
 
@@ -136,9 +138,9 @@ class MemoryReport:
     storages: tuple[Placed, ...] = field(repr=False)
 
     @staticmethod
-    def of(program: Program) -> MemoryReport:
+    def of(lowered: Lowered) -> MemoryReport:
         """The report of a compiled program."""
-        return MemoryReport.of_kernels(program.kernels, [s.node for s in program.steps])
+        return MemoryReport.of_kernels(lowered.kernels, [node for node, _ in lowered.calls])
 
     @staticmethod
     def of_kernels(kernels: KernelGraph, steps: Sequence[KernelNode] = ()) -> MemoryReport:
@@ -239,7 +241,7 @@ class Profile:
     times_ns   int64 (n_runs, n_steps, 2): when each step began and ended, on a monotonic clock
     """
 
-    steps: tuple[tuple[int, Step], ...] = field(repr=False)  # with their number in the program
+    steps: tuple[tuple[int, Step, KernelNode], ...] = field(repr=False)  # with their number in the program
     times_ns: np.ndarray = field(repr=False)
 
     @cached_property
@@ -248,15 +250,15 @@ class Profile:
         medians_s = np.median(self.times_ns[:, :, 1] - self.times_ns[:, :, 0], axis=0) * 1e-9
         total_s = max(float(medians_s.sum()), 1e-12)
         found = []
-        for (number, step), time_s in zip(self.steps, medians_s.tolist()):
-            work, per_s = work_of(step.node.kernel), 1 / max(time_s, 1e-12)
+        for (number, step, node), time_s in zip(self.steps, medians_s.tolist()):
+            work, per_s = work_of(node.kernel), 1 / max(time_s, 1e-12)
             found.append(
                 StepTime(
                     number,
                     step.phase,
                     step.kernel,
-                    step.node.operators,
-                    step.node.nodes,
+                    node.operators,
+                    node.nodes,
                     time_s,
                     share=time_s / total_s,
                     gflops_per_s=work.flops * per_s * 1e-9,
@@ -324,13 +326,14 @@ class Profile:
             json.dump({"traceEvents": events, "displayTimeUnit": "ns"}, file)
 
 
-def profile(program: Program, instance: Instance, n_runs: int) -> Profile:
+def profile(lowered: Lowered, instance: Instance, n_runs: int) -> Profile:
     """Times each step over some runs of an instance that has run before.
 
     Of a program with gradients both directions are run, so gradients and states change as by `backward`.
     """
-    phases = [phase for phase in ("forward", "backward") if program.phase_steps(phase)]
-    numbered = tuple((k, s) for phase in phases for k, s in enumerate(program.steps) if s.phase == phase)
+    phases = [phase for phase in ("forward", "backward") if lowered.program.phase_steps(phase)]
+    steps = [(k, step, node) for k, (step, node, _) in enumerate(lowered.steps())]
+    numbered = tuple(s for phase in phases for s in steps if s[1].phase == phase)
     times_ns = np.zeros((max(1, n_runs), len(numbered), 2), np.int64)
     for run in times_ns:
         done = 0

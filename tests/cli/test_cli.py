@@ -334,7 +334,7 @@ def test_a_cache_that_cannot_be_cleared(run, monkeypatch, tmp_path):
     (tmp_path / "cache").mkdir(mode=0o700)
     (tmp_path / "cache" / "folder.kernel").mkdir()
     code, _, err = run("cache", "clear")
-    assert code == 1 and "1 of 1 kernels could not be removed" in err
+    assert code == 1 and "1 of 1 entries could not be removed" in err
 
 
 def test_errors_of_built_in_networks_name_them(run):

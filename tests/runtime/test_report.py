@@ -70,21 +70,22 @@ def test_numbers_for_people():
 
 def test_explain_has_a_row_and_a_reason_for_each_step(executor):
     text = executor.explain()
-    program = executor._compiled(False).program
+    lowered = executor._compiled(False).lowered
+    program = lowered.program
     lines = text.splitlines()
     assert lines[0].split() == "step phase operators nodes output chunks work moved memory".split()
     assert len(lines) == 2 * len(program.steps) + 2
     assert "Convolution + Activation" in text and "conv1 + act1" in text and "2x8x9x7" in text
     assert all(f"kernel {s.kernel}: " in line for s, line in zip(program.steps, lines[2::2]))
-    assert lines[-1].startswith(f"{len(program.steps)} steps, {len(program.codes)} kernels, ")
-    assert explain(program) == text
+    assert lines[-1].startswith(f"{len(program.steps)} steps, {len(lowered.codes)} kernels, ")
+    assert explain(lowered) == text
 
 
 def test_source_shows_every_kernel(executor):
-    program = executor._compiled(False).program
-    text = source(program)
+    lowered = executor._compiled(False).lowered
+    text = source(lowered)
     assert executor.source() == text
-    for name, code in program.codes.items():
+    for name, code in lowered.codes.items():
         assert f"# ---- {name}: steps " in text and code.source.strip() in text
 
 
@@ -119,7 +120,7 @@ def test_memory_report_names_what_is_in_place():
     assert str(report).splitlines()[0].split() == ["offset", "bytes", "steps", "intermediate"]
     for result, operand in report.in_place:
         assert f"in place of {operand}" in str(report) and result != operand
-    assert MemoryReport.of(executor._compiled(False).program) == report
+    assert MemoryReport.of(executor._compiled(False).lowered) == report
 
 
 # -- time -----------------------------------------------------------------------------------------------------------

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu.contraction import packing, schedule_contraction
@@ -16,6 +13,7 @@ from symc.codegen.cpu.nest import schedule_nest
 from symc.codegen.cpu.template import schedule_template
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
+from symc.core.version import source_digest
 from symc.loopir.kernel import Contraction, LoopKernel, Template
 from symc.loopir.packing import Packing
 
@@ -52,27 +50,36 @@ class CpuBackend:
 
     def identity(self) -> str:
         """Target, compiler and generator: object code of equal names and equal identities is interchangeable."""
-        return f"{self.target.fingerprint()} {toolchain()} {generator_version()}"
+        return f"{self.target.fingerprint()} {toolchain()} {source_digest('loopir', 'codegen')}"
 
     def preload(self, objects: Mapping[str, bytes]) -> None:
         """Object code by kernel name that `compile` shall use; trusted, and made by a backend of the same identity."""
-        _preloaded.update({f"{name} {self.identity()}": data for name, data in objects.items()})
+        _preloaded.update({self._key(name): data for name, data in objects.items()})
+
+    def find(self, names: Iterable[str]) -> dict[str, bytes] | None:
+        """Object code of kernels, preloaded or from the cache; None when one is missing."""
+        found = {name: self._find(name) for name in names}
+        return None if None in found.values() else found  # type: ignore[return-value]
+
+    def _find(self, name: str) -> bytes | None:
+        key = self._key(name)
+        return _preloaded.get(key) or kernel_cache().get(key)
+
+    def _key(self, name: str) -> str:
+        return f"{name} {self.identity()}"
 
     def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
         """Object code of kernels: preloaded, taken from the cache, or compiled."""
         result = CompiledKernels()
-        cache = kernel_cache()
-        identity = self.identity()
         for code in codes:
             if code.name in result.objects:
                 continue
-            key = f"{code.name} {identity}"
-            data = _preloaded.get(key) or cache.get(key)
+            data = self._find(code.name)
             if data is None:
                 start = time.perf_counter()
                 data = compile_function(code.build(), code.name, self.target)
                 spent = time.perf_counter() - start
-                cache.put(key, data, {"kernel": code.name, "structure": code.structure})
+                kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
                 result.compiled[code.name] = spent
                 if setting("SYMC_DEBUG") >= 2:
                     print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
@@ -93,14 +100,3 @@ class CompiledKernels:
 
     objects: dict[str, bytes] = field(default_factory=dict)
     compiled: dict[str, float] = field(default_factory=dict)
-
-
-@functools.cache
-def generator_version() -> str:
-    """A digest of the code generator itself: kernels of another version are never taken from a cache."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parents[2]
-    for folder in ("loopir", "codegen"):
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

@@ -1,0 +1,55 @@
+"""A graph lowered to scheduled kernels: what a program is assembled from, and what reports about it are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from symc.codegen.cpu.backend import CpuBackend
+from symc.codegen.kernel import KernelCall, KernelCode
+from symc.ir.graph import Graph
+from symc.ir.kernels import KernelGraph, KernelNode
+from symc.passes.base import PassContext
+from symc.passes.phases import PHASES
+from symc.passes.pipeline import Trace, lower_graph
+
+from .assemble import assemble
+from .program import Program, Step
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """Kernels with their memory plan, and the calls that carry them out in the order of the program's steps."""
+
+    kernels: KernelGraph
+    calls: tuple[tuple[KernelNode, KernelCall], ...] = field(repr=False)
+    trace: Trace = field(repr=False)
+
+    @cached_property
+    def program(self) -> Program:
+        """The calls as data."""
+        return assemble(self.kernels, self.calls)
+
+    @cached_property
+    def codes(self) -> Mapping[str, KernelCode]:
+        """The distinct kernels by name."""
+        return {call.code.name: call.code for _, call in self.calls}
+
+    def steps(self) -> Iterator[tuple[Step, KernelNode, KernelCall]]:
+        """Every step of the program with what it was made from."""
+        return ((step, node, call) for step, (node, call) in zip(self.program.steps, self.calls))
+
+
+def lower_program(graph: Graph, grad_req: Mapping[str, str], backend: CpuBackend) -> Lowered:
+    """Passes, memory plan and schedules; nothing is compiled."""
+    trace = Trace()
+    kernels = lower_graph(graph, PassContext(backend, dict(grad_req)), trace)
+    calls = trace.run(
+        "schedule",
+        lambda: [(node, call) for node in kernels.kernels for call in backend.schedule(node.kernel)],
+        None,
+        len,
+    )
+    calls.sort(key=lambda c: PHASES.index(c[0].phase))  # stable: within a phase the order of the kernels
+    return Lowered(kernels, tuple(calls), trace)

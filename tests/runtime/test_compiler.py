@@ -1,0 +1,172 @@
+"""A program comes from the cache when the same graph was compiled before, and only then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.codegen import cache as cache_module
+from symc.core.op import op
+from symc.ops.rules import Unary
+from symc.passes import pipeline
+from symc.passes.base import graph_pass
+from symc.runtime import compiler, lowered
+from symc.runtime.compiler import compile_graph
+from symc.runtime.program import Program
+from symc.symbol.compose import apply
+from symc.symbol.lower import to_graph
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own."""
+    found = cache_module.KernelCache(tmp_path / "cache")
+    monkeypatch.setattr(compiler, "kernel_cache", lambda: found)
+    return found
+
+
+@pytest.fixture
+def lowerings(monkeypatch):
+    """One entry for each time that a graph is lowered."""
+    seen = []
+    original = lowered.lower_program
+
+    def counted(*args):
+        seen.append(1)
+        return original(*args)
+
+    monkeypatch.setattr(lowered, "lower_program", counted)
+    return seen
+
+
+def network():
+    data = mx.sym.Variable("data")
+    net = mx.sym.Convolution(data, num_filter=5, kernel=(3, 3), name="conv")
+    net = mx.sym.BatchNorm(net, fix_gamma=False, name="bn")
+    return mx.sym.softmax(mx.sym.FullyConnected(net, num_hidden=3, name="fc"), name="prob")
+
+
+def results(symbol, training=False):
+    """Outputs and gradients of a fresh executor over fixed arrays."""
+    ex = symbol.simple_bind(mx.cpu(), data=(2, 4, 9, 7), grad_req="write" if training else "null")
+    rng = np.random.default_rng(0)
+    for array in (*ex.arg_arrays, *ex.aux_arrays):
+        array[:] = rng.uniform(0.5, 1.5, array.shape)
+    found = [o.asnumpy() for o in ex.forward(is_train=training)]
+    if training:
+        ex.backward([mx.nd.ones(o.shape) for o in ex.outputs])
+        found += [g.asnumpy() for g in ex.grad_arrays] + [a.asnumpy() for a in ex.aux_arrays]
+    return found
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_second_executor_is_not_lowered_and_gives_the_same_bits(lowerings, training):
+    first = results(network(), training)
+    n_first = len(lowerings)
+    second = results(network(), training)
+    assert n_first > 0 and len(lowerings) == n_first
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_reports_of_a_cached_program_lower_it_again(lowerings):
+    texts = []
+    for _ in range(2):
+        ex = network().simple_bind(mx.cpu(), grad_req="null", data=(2, 4, 9, 7))
+        texts.append((ex.explain(), ex.source(), str(ex.memory_plan())))
+    assert texts[0] == texts[1]
+    assert len(lowerings) == 2
+
+
+def graph_of(symbol, dtype="float32", **shapes):
+    return to_graph(symbol, arg_shapes=shapes, arg_dtypes=dict.fromkeys(shapes, dtype))
+
+
+def test_what_differs_is_compiled_apart(lowerings):
+    x = mx.sym.Variable("x")
+    y = x * 2
+    graphs = [
+        graph_of(y, x=(2, 3)),
+        graph_of(y, x=(3, 2)),
+        graph_of(y, x=(2, 3), dtype="float64"),
+        graph_of(x * 3, x=(2, 3)),
+        graph_of(mx.sym.Group([y, y]), x=(2, 3)),
+        to_graph(y, training=True, arg_shapes={"x": (2, 3)}, arg_dtypes={"x": "float32"}),
+    ]
+    for graph in graphs:
+        compile_graph(graph)
+    compile_graph(graphs[0], {"x": "write"})
+    compile_graph(graphs[0], {"x": "add"})
+    assert len(lowerings) == len(graphs) + 2
+
+
+def test_stored_and_read_programs_are_equal():
+    program = compile_graph(graph_of(network(), data=(2, 4, 9, 7))).program
+    again = Program.from_bytes(program.to_bytes())
+    assert again.to_bytes() == program.to_bytes()
+    assert (again.steps, again.slots, again.heads) == (program.steps, program.slots, program.heads)
+    assert np.array_equal(again.descriptors, program.descriptors) and np.array_equal(again.tables, program.tables)
+
+
+def test_a_damaged_program_is_made_again(cache, lowerings):
+    graph = graph_of(mx.sym.Variable("x") * 2, x=(2, 3))
+    compile_graph(graph)
+    (path,) = cache.info().directory.glob("*.program")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    compile_graph(graph)
+    assert len(lowerings) == 2
+    compile_graph(graph)
+    assert len(lowerings) == 2
+
+
+def test_a_program_without_its_kernels_is_made_again(cache, lowerings, monkeypatch):
+    graph = graph_of(mx.sym.Variable("x") * 2, x=(2, 3))
+    compile_graph(graph)
+    monkeypatch.setattr(compiler.CpuBackend, "find", lambda self, names: None)
+    compile_graph(graph)
+    assert len(lowerings) == 2
+
+
+def test_watching_shows_every_step(lowerings, monkeypatch, capsys):
+    graph = graph_of(mx.sym.Variable("x") * 2, x=(2, 3))
+    compile_graph(graph)
+    monkeypatch.setenv("SYMC_DEBUG", "2")
+    compile_graph(graph)
+    assert len(lowerings) == 2
+    assert "fuse" in capsys.readouterr().err
+
+
+def test_a_pass_of_the_users_is_always_run(lowerings, monkeypatch):
+    monkeypatch.setattr(pipeline, "_USER_PASSES", [])
+    graph = graph_of(mx.sym.Variable("x") * 2, x=(2, 3))
+    compile_graph(graph)
+    ran = []
+
+    @graph_pass(requires=(), keeps=("shape", "dtype", "layout", "group"))
+    def look(graph, context):
+        ran.append(1)
+        return graph
+
+    pipeline.register_pass(look, before="fuse")
+    compile_graph(graph)
+    compile_graph(graph)
+    assert len(ran) == 2 and len(lowerings) == 3
+
+
+def test_an_operator_of_the_users_is_always_lowered(lowerings):
+    @op("test_compiler_own_operator")
+    @dataclass(frozen=True)
+    class Own(Unary):
+        """x + 1"""
+
+        def formula(self, x):
+            return x + 1.0
+
+    graph = graph_of(apply(Own, "own", (mx.sym.Variable("x"),), {}, {}), x=(2, 3))
+    compile_graph(graph)
+    compile_graph(graph)
+    assert len(lowerings) == 2
