@@ -28,16 +28,18 @@ class RoiMax(Routine):
     def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         data, rois = ins
         values, places = outs
+        values[...], places[...] = 0, -1
         for r, roi in enumerate(rois):
-            for at, rows, columns in self._bins(data, roi):
-                box = data[int(roi[0]), :, rows, columns] if 0 <= int(roi[0]) < len(data) else data[0, :, :0, :0]
+            if not 0 <= int(roi[0]) < len(data):
+                continue
+            for (a, b), rows, columns in self._bins(data, roi):
+                box = data[int(roi[0]), :, rows, columns]
                 flat = box.reshape(data.shape[1], -1)
-                values[(r, slice(None), *at)], places[(r, slice(None), *at)] = 0, -1
                 if flat.shape[1]:
                     best = flat.argmax(1)
-                    values[(r, slice(None), *at)] = np.take_along_axis(flat, best[:, None], 1)[:, 0]
                     row, column = np.divmod(best, box.shape[2])
-                    places[(r, slice(None), *at)] = (rows.start + row) * data.shape[3] + columns.start + column
+                    values[r, :, a, b] = np.take_along_axis(flat, best[:, None], 1)[:, 0]
+                    places[r, :, a, b] = (rows.start + row) * data.shape[3] + columns.start + column
 
     def _bins(self, data: np.ndarray, roi: np.ndarray) -> Iterator[tuple[tuple[int, int], slice, slice]]:
         """The bins of one region with the rows and columns each covers."""

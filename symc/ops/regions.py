@@ -30,7 +30,7 @@ class RegionPooling(Op):
     arguments = ("data", "rois")
 
     pooled_size: tuple[int, ...] = param(doc="number of bins along the height and the width")
-    spatial_scale: float = param(low=0.0, high=1.0, doc="size of the data over the size of the image the regions are of")
+    spatial_scale: float = param(low=0.0, high=1.0, doc="extent of the data over that of the image the regions are of")
 
     def out_channels(self, channels: int | None) -> int | None:
         """Channels of the output."""

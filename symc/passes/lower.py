@@ -248,8 +248,8 @@ class Lowerer:
             scratch.append(Buffer.dense(self._unique(f"{node.name}.scratch.buf"), shape, dtype))
             self.views[scratch[-1].name] = View(storage.name)
         buffers = {b.name: b for b in (*ins, *outs, *scratch)}
-        names = [tuple(b.name for b in part) for part in (ins, outs, scratch)]
-        return Template(routine, *names, tuple(buffers.values()))
+        read, made, used = (tuple(b.name for b in part) for part in (ins, outs, scratch))
+        return Template(routine, read, made, used, tuple(buffers.values()))
 
     def _upstream(self, node: Node, group: Sequence[Node]) -> list[Node]:
         """The nodes of a group that a node depends on, in order: what is fused into the packing of its operand."""

@@ -1,4 +1,4 @@
-"""Hand-written kernels of templates against their routines' meaning: odd sizes, guard zones, every split into chunks."""
+"""Kernels of templates against what their routines mean: odd sizes, guard zones, every split into chunks."""
 
 from __future__ import annotations
 
