@@ -246,9 +246,7 @@ class Offset(Composite):
         check_square(a, "Input operand must be a tensor of square matrices")
         n = a[-1] if a[-1] is not None else a[-2]
         if n is not None and n <= abs(self.offset):
-            raise ShapeError(
-                f"Illegal offset {self.offset} for diag/trian extraction of matrix with dimension {n}"
-            )
+            raise ShapeError(f"Illegal offset {self.offset} for diag/trian extraction of matrix with dimension {n}")
         return n and n - abs(self.offset)
 
 

@@ -146,9 +146,7 @@ def test_parts_depend_on_the_work_alone() -> None:
 def test_a_template_prints_its_routine_and_buffers() -> None:
     template = template_of(Scan(0), [np.zeros((2, 3), "float32")], [((2, 3), "float32")])
     assert template.text() == (
-        "template Scan(axis=0): in0 -> out0\n"
-        "  in0: float32[2, 3] strides (3, 1)\n"
-        "  out0: float32[2, 3] strides (3, 1)"
+        "template Scan(axis=0): in0 -> out0\n  in0: float32[2, 3] strides (3, 1)\n  out0: float32[2, 3] strides (3, 1)"
     )
 
 

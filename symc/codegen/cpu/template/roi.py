@@ -25,9 +25,7 @@ def schedule_max(template: Template) -> KernelCall:
         "bin_rows": routine.bins[0], "bin_columns": routine.bins[1], "scale": routine.scale,
     }  # fmt: skip
     reason = f"{n_rois} regions x {channels} channels"
-    return template_call(
-        template, "roi", data.dtype, roi_max_kernel, lambda: roi_max_kernel(data.dtype), words, reason
-    )
+    return template_call(template, "roi", data.dtype, roi_max_kernel, lambda: roi_max_kernel(data.dtype), words, reason)
 
 
 def roi_max_kernel(dtype: str) -> Callable[..., None]:
