@@ -4,6 +4,7 @@ from . import activation as activation
 from . import attention as attention
 from . import batch_norm as batch_norm
 from . import binary as binary
+from . import columns as columns
 from . import convolution as convolution
 from . import creation as creation
 from . import dense as dense
@@ -22,8 +23,9 @@ from . import rearrange as rearrange
 from . import reduce as reduce
 from . import regions as regions
 from . import reshape as reshape
+from . import resize as resize
+from . import sampling as sampling
 from . import sequence as sequence
 from . import slicing as slicing
 from . import softmax as softmax
 from . import statistics as statistics
-from . import vision as vision
