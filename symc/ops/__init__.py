@@ -9,6 +9,7 @@ from . import convolution as convolution
 from . import creation as creation
 from . import dense as dense
 from . import elementwise as elementwise
+from . import factorize as factorize
 from . import indexing as indexing
 from . import indexing_nd as indexing_nd
 from . import linalg as linalg

@@ -6,19 +6,24 @@ from collections.abc import Callable
 
 from symc.codegen.kernel import KernelCall
 from symc.core.errors import CodegenError
+from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template
 from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 
-from . import roi, scan, sort
+from . import factorize, roi, scan, sort
 
 SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
+    Cholesky: factorize.schedule,
+    Lq: factorize.schedule,
+    Lu: factorize.schedule,
     RoiAlign: roi.schedule_align,
     RoiMax: roi.schedule_max,
     Scan: scan.schedule,
     Sort: sort.schedule,
+    TriangularSolve: factorize.schedule,
 }
 
 
