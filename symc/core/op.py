@@ -48,6 +48,7 @@ class Op:
     is_random: ClassVar[bool] = False  # two equal nodes give different values
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
+    undecidable: ClassVar[str] = ""  # why no shape can be inferred for the output: it depends on values
 
     @property
     def scale_shift_axis(self) -> int | None:

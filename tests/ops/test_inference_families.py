@@ -195,3 +195,10 @@ def test_nan_sorts_as_the_largest() -> None:
     for is_ascend, want in ((True, [1, 2, 4, 0, 3]), (False, [0, 3, 4, 2, 1])):
         net = mx.sym.argsort(mx.sym.Variable("x"), is_ascend=is_ascend)
         assert net.bind(mx.cpu(), {"x": mx.nd.array(x)}).forward()[0].asnumpy().tolist() == [want]
+
+
+def test_a_shape_that_depends_on_values_is_refused_with_the_reason() -> None:
+    net = mx.sym.contrib.boolean_mask(mx.sym.Variable("x"), mx.sym.Variable("m"), name="kept")
+    assert net.infer_shape_partial(x=(4, 2)) == ([(4, 2), (4,)], [()], [])
+    with pytest.raises(ShapeError, match="shape of kept cannot be decided .* keeps as many elements as index has ones"):
+        net.bind(mx.cpu(), {"x": mx.nd.ones((4, 2)), "m": mx.nd.ones((4,))})
