@@ -26,6 +26,7 @@ from .context import Context
 if TYPE_CHECKING:
     from symc.runtime.compiler import Compiled
     from symc.symbol.symbol import Symbol
+    from symc.visualization.plot import NetworkPlot
 
 MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
 
@@ -346,6 +347,14 @@ class Executor:
         bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)
         return profile(bound.session.compiled.lowered, bound.instance, n_runs)
+
+    def plot(self, title: str = "program", n_runs: int = 0) -> NetworkPlot:
+        """A drawing of the program that predicts: kernel calls, what they compute, and times over `n_runs` runs."""
+        from symc.visualization.plot import plot_program
+        from symc.visualization.program import Owners
+
+        profile = self.profile(n_runs=n_runs) if n_runs > 0 else None
+        return plot_program(Owners(self._symbol, self._compiled(False).lowered, profile), title)
 
     def debug_str(self) -> str:
         """The symbol's nodes, then the compiled program, as text."""

@@ -14,6 +14,7 @@ from .opening import Opened, add_model_arguments, add_trust_arguments, open_mode
 from .report import Report, progress
 
 if TYPE_CHECKING:
+    from symc.ir.graph import Graph
     from symc.ir.kernels import KernelGraph
     from symc.models import Model
 
@@ -101,17 +102,22 @@ def costs(kernels: KernelGraph) -> dict[str, Any]:
 def plan(model: Model) -> KernelGraph:
     """The kernels of one prediction and their memory, from the compiler's passes alone."""
     from symc.codegen.cpu.backend import CpuBackend
-    from symc.core.dtypes import dtype_name
     from symc.passes.base import PassContext
     from symc.passes.pipeline import Trace, lower_graph
+
+    return lower_graph(predicting_graph(model), PassContext(CpuBackend.host()), Trace())
+
+
+def predicting_graph(model: Model) -> Graph:
+    """The compiler's graph of one prediction, which needs shapes and dtypes but no weights."""
+    from symc.core.dtypes import dtype_name
     from symc.symbol.lower import to_graph
 
     args, _, states = model.inferred_shapes()
     arrays = {**model.arg_params, **model.aux_params}
     dtypes = {n: dtype_name(arrays[n].dtype) if n in arrays else "float32" for n in (*args, *states)}
     dtypes |= {n: dtype_name(d) for n, d in model.input_dtypes().items()}
-    graph = to_graph(model.symbol, arg_shapes={**args, **states}, arg_dtypes=dtypes)
-    return lower_graph(graph, PassContext(CpuBackend.host()), Trace())
+    return to_graph(model.symbol, arg_shapes={**args, **states}, arg_dtypes=dtypes)
 
 
 def _n_parameters(model: Model, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> int | None:

@@ -25,6 +25,7 @@ VERBS = {
     "compile": "compile a model into one .symc file",
     "verify": "prove a .symc file on this machine",
     "bench": "time predictions, with a profile of the steps",
+    "viz": "draw a model as SVG, HTML, PDF or DOT",
     "ops": "list the operators, or show one",
     "cache": "show or empty the kernel cache",
 }

@@ -110,17 +110,22 @@ def open_model(args: argparse.Namespace, array_shapes: Mapping[str, FullShape] |
 def ready(opened: Opened) -> Opened:
     """The model with its weights and the shapes of all inputs; raises UsageError saying which option gives them."""
     model = opened.model
-    unknown = [n for n in model.inputs() if n not in model.shapes]
-    if unknown:
-        raise UsageError(
-            f"{model.name}: the shape of input {', '.join(unknown)} is not known: give --shape {unknown[0]}=N,C,H,W"
-        )
+    require_shapes(model)
     if opened.weights is None:
         raise UsageError(f"{model.name} has no parameters: give --params FILE, or --seed N for random ones")
     if opened.seed is None:
         return opened
     with progress("drawing random weights"):
         return replace(opened, model=model.with_seed(opened.seed))
+
+
+def require_shapes(model: Model) -> None:
+    """Raises UsageError when the shape of an input is not known."""
+    unknown = [n for n in model.inputs() if n not in model.shapes]
+    if unknown:
+        raise UsageError(
+            f"{model.name}: the shape of input {', '.join(unknown)} is not known: give --shape {unknown[0]}=N,C,H,W"
+        )
 
 
 def _artifact(args: argparse.Namespace, path: Path) -> Opened:
