@@ -49,6 +49,7 @@ class Op:
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
+    undecidable: ClassVar[str] = ""  # why no shape can be inferred for the output: it depends on values
 
     @property
     def scale_shift_axis(self) -> int | None:

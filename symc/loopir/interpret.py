@@ -13,7 +13,7 @@ import numpy as np
 from symc.core.dtypes import compute_dtype
 
 from .expr import Affine, Axis, Expr, free_axes, walk
-from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store
+from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store, Template
 from .prims import COMBINERS, PRIMS
 
 Arrays = dict[str, np.ndarray]
@@ -21,6 +21,9 @@ Arrays = dict[str, np.ndarray]
 
 def interpret(kernel: LoopKernel, arrays: Arrays) -> None:
     """Runs a kernel on logical (unstrided) arrays, one per buffer name; outputs are written in place."""
+    if isinstance(kernel, Template):
+        kernel.routine.run([arrays[n] for n in kernel.ins], [arrays[n] for n in kernel.outs])
+        return
     accumulated = contract(kernel, arrays) if isinstance(kernel, Contraction) else None
     for store in kernel.stores:
         run_store(store, arrays, accumulated)

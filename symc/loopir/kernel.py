@@ -1,7 +1,8 @@
 """What a kernel is: buffers in memory, and what is stored into them.
 
 A `Nest` is a list of stores over loop axes; a `Contraction` is a sum of products over sliding windows whose result is
-stored the same way.  Neither says in which order, with which vectors or threads it runs: that is the schedule's job.
+stored the same way; a `Template` is irregular work, such as sorting.  None says in which order, with which vectors or
+threads it runs: that is the schedule's job.
 
 >>> x = Buffer.dense("x", (2, 3), "float32"); y = Buffer.dense("y", (3, 2), "float32")
 >>> i, j = Axis("i", 3), Axis("j", 2)
@@ -15,13 +16,14 @@ nest
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import GraphError
 from symc.core.shapes import FullShape, row_major_strides, size_of
 
 from .expr import Affine, Axis, Expr, free_axes, load, walk
+from .routine import Routine
 
 if TYPE_CHECKING:
     from .packing import Packing
@@ -81,6 +83,9 @@ class Nest:
 
     buffers: tuple[Buffer, ...]
     stores: tuple[Store, ...]
+    operands: ClassVar[tuple[str, ...]] = ()  # buffers read as a whole, besides what the stores load
+    written: ClassVar[tuple[str, ...]] = ()  # buffers filled as a whole, besides what the stores write
+    work_flops: ClassVar[int] = 0  # arithmetic besides that of the stores
 
     def text(self) -> str:
         """The printed form, one line a buffer and one a store."""
@@ -135,6 +140,12 @@ class Contraction:
     buffers: tuple[Buffer, ...]
     stores: tuple[Store, ...]
     packing: Packing | None = None
+    written: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The two factors."""
+        return (self.lhs, self.rhs)
 
     @property
     def work_flops(self) -> int:
@@ -154,7 +165,48 @@ class Contraction:
         return "\n".join([head, *(f"  {b}" for b in self.buffers), *(f"  {s}" for s in self.stores)])
 
 
-LoopKernel = Nest | Contraction
+@dataclass(frozen=True)
+class Template:
+    """A routine on dense buffers: reads `ins` as a whole, fills `outs`, and may leave anything in `scratch`."""
+
+    routine: Routine
+    ins: tuple[str, ...]
+    outs: tuple[str, ...]
+    scratch: tuple[str, ...]
+    buffers: tuple[Buffer, ...]
+    stores: ClassVar[tuple[Store, ...]] = ()
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The buffers it reads."""
+        return self.ins
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The buffers whose content it replaces."""
+        return self.outs + self.scratch
+
+    @property
+    def n_parts(self) -> int:
+        """Into how many independent parts the work is cut."""
+        return self.routine.n_parts(self._in_shapes)
+
+    @property
+    def work_flops(self) -> int:
+        return self.routine.work_flops(self._in_shapes)
+
+    @property
+    def _in_shapes(self) -> list[FullShape]:
+        return [buffer_of(self, name).shape for name in self.ins]
+
+    def text(self) -> str:
+        """The printed form: the routine with its parameters, then one line a buffer."""
+        using = f" using {', '.join(self.scratch)}" if self.scratch else ""
+        head = f"template {self.routine}: {', '.join(self.ins)} -> {', '.join(self.outs)}{using}"
+        return "\n".join([head, *(f"  {b}" for b in self.buffers)])
+
+
+LoopKernel = Nest | Contraction | Template
 
 
 def accumulator(dtype: str) -> Expr:
@@ -177,6 +229,11 @@ def verify(kernel: LoopKernel) -> None:
     declared = {b.name: b for b in kernel.buffers}
     if len(declared) != len(kernel.buffers):
         raise GraphError(f"a buffer is declared twice\n{kernel.text()}")
+    for name in (*kernel.operands, *kernel.written):
+        if name not in declared:
+            raise GraphError(f"unknown buffer {name!r} in: {kernel.text()}")
+    if isinstance(kernel, Template):
+        _check_template(kernel)
     for store in kernel.stores:
         unbound = free_axes(store.value) - set(store.axes)
         if unbound:
@@ -191,6 +248,16 @@ def verify(kernel: LoopKernel) -> None:
             if name not in declared:
                 raise GraphError(f"unknown buffer {name!r} in: {store}")
             _check_range(declared[name], index, store)
+
+
+def _check_template(template: Template) -> None:
+    """Every buffer dense, and no operand overwritten."""
+    for b in template.buffers:
+        is_dense = all(n == 1 or s == d for n, s, d in zip(b.shape, b.strides, row_major_strides(b.shape)))
+        if b.offset or not is_dense:
+            raise GraphError(f"buffer {b.name!r} must be dense in: {template.text()}")
+    if set(template.operands) & set(template.written):
+        raise GraphError(f"an operand is overwritten in: {template.text()}")
 
 
 def _check_range(buffer: Buffer, index: tuple[Affine | Expr, ...], where: Store) -> None:

@@ -22,6 +22,7 @@ from symc.core.shapes import FullShape, row_major_strides
 
 from .expr import INDEX_DTYPE, Affine, Axis, Expr, IndexLike, index_value, load, prim, reduce
 from .kernel import SEED, Window
+from .routine import Routine
 
 Function = Callable[..., Expr]
 
@@ -76,7 +77,7 @@ class Product:
 
 @dataclass
 class Lowering:
-    """Collects the definitions of a node's outputs: a function, regions written one after the other, or a product."""
+    """Collects the definitions of a node's outputs: functions, regions written in order, a product, or a template."""
 
     ins: Sequence[Tensor]
     out_shapes: Sequence[FullShape]
@@ -85,6 +86,7 @@ class Lowering:
     functions: dict[int, Function] = field(default_factory=dict)
     regions: dict[int, list[Region]] = field(default_factory=dict)
     products: dict[int, Product] = field(default_factory=dict)
+    routine: Routine | None = None
     _n_axes: int = 0
 
     def axis(self, extent: int) -> Axis:
@@ -125,6 +127,10 @@ class Lowering:
     ) -> None:
         """output 0 = finish(contraction of inputs lhs and rhs, *index); finish defaults to the sum itself."""
         self.products[0] = Product(kind, window, groups, lhs, rhs, sizes, finish or (lambda total, *i: total))
+
+    def template(self, routine: Routine) -> None:
+        """All outputs, as a routine computes them from all inputs."""
+        self.routine = routine
 
     def uniform(self, *index: IndexLike) -> Expr:
         """A random float32 in [0, 1) for an index of output 0; it changes with every run and with the node."""

@@ -2,13 +2,18 @@
 
 from . import activation as activation
 from . import assign as assign
+from . import attention as attention
 from . import batch_norm as batch_norm
 from . import binary as binary
+from . import columns as columns
 from . import convolution as convolution
 from . import creation as creation
 from . import dense as dense
 from . import elementwise as elementwise
+from . import factorize as factorize
 from . import indexing as indexing
+from . import indexing_nd as indexing_nd
+from . import linalg as linalg
 from . import loss as loss
 from . import movement as movement
 from . import norm as norm
@@ -17,7 +22,13 @@ from . import ordering as ordering
 from . import padding as padding
 from . import pooling as pooling
 from . import random as random
+from . import rearrange as rearrange
 from . import reduce as reduce
+from . import regions as regions
 from . import reshape as reshape
+from . import resize as resize
+from . import sampling as sampling
+from . import sequence as sequence
 from . import slicing as slicing
 from . import softmax as softmax
+from . import statistics as statistics

@@ -23,7 +23,7 @@ LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class _Sliding(Op):
+class Sliding(Op):
     """A kernel sliding over the spatial axes; parameters left empty are ones (stride, dilate) or zeros (pad)."""
 
     kernel: tuple[int, ...] = param(doc="extents of the kernel: (w,), (h, w) or (d, h, w)")
@@ -73,7 +73,7 @@ class _Sliding(Op):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class _ConvolutionLike(_Sliding):
+class _ConvolutionLike(Sliding):
     """What Convolution and Deconvolution share: arguments, the channels-last layouts, the bias."""
 
     arguments: ClassVar[tuple[str, ...]] = ("data", "weight", "bias")
@@ -290,7 +290,7 @@ class Deconvolution(_ConvolutionLike):
 
 
 @op("_convolution_data_gradient")
-class ConvolutionDataGradient(_Sliding):
+class ConvolutionDataGradient(Sliding):
     """The gradient of a convolution's data: dy (N, O, *out), weight (O, C / groups, *kernel) -> (N, C, *in_extents)."""
 
     arguments = ("dy", "weight")
@@ -311,7 +311,7 @@ class ConvolutionDataGradient(_Sliding):
 
 
 @op("_convolution_weight_gradient")
-class ConvolutionWeightGradient(_Sliding):
+class ConvolutionWeightGradient(Sliding):
     """The gradient of a convolution's weight: data (N, C, *in), dy (N, O, *out) -> (O, C / groups, *kernel)."""
 
     arguments = ("data", "dy")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from symc.core.errors import ShapeError
 from symc.core.op import DTypes, Shapes, op, param
-from symc.core.shapes import from_mxnet, normalize_axis, unify
-from symc.loopir.expr import Expr, IndexLike, cast, const, prim
+from symc.core.shapes import Shape, from_mxnet, normalize_axis, size_of, unify
+from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
 
 from .elementwise import CAST_DTYPES
@@ -184,3 +184,80 @@ class ArangeLike(Elementwise):
     def lower(self, t: Lowering) -> None:
         shape = t.out_shapes[0]
         t.map(lambda *i: progression(flat_index(i, shape), self.start, self.step, self.repeat, t.out_dtype()))
+
+
+# -- shapes as data -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeData(Elementwise):
+    """int64 numbers that the data's shape decides; its elements are not read."""
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, ["int64"]
+
+    def out_shape(self, data: Shape) -> Shape:
+        """The shape of the output."""
+        raise NotImplementedError
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, outs if ins[0] is None else [unify(self.out_shape(ins[0]), outs[0])]
+
+
+@op("shape_array", aliases=("_npx_shape_array",))
+class ShapeArray(ShapeData):
+    """The data's shape.  MXNet operator shape_array."""
+
+    def out_shape(self, data: Shape) -> Shape:
+        return (len(data),)
+
+    def lower(self, t: Lowering) -> None:
+        shape = t.ins[0].shape
+
+        def element(i: IndexLike) -> Expr:
+            found = number(shape[0], "int64")
+            for axis, extent in enumerate(shape[1:], 1):
+                found = select(prim("eq", index_number(i), axis), number(extent, "int64"), found)
+            return found
+
+        t.map(element)
+
+
+@op("size_array")
+class SizeArray(ShapeData):
+    """The number of the data's elements.  MXNet operator size_array."""
+
+    def out_shape(self, data: Shape) -> Shape:
+        return (1,)
+
+    def lower(self, t: Lowering) -> None:
+        size = size_of(t.ins[0].shape)
+        t.map(lambda *i: number(size, "int64"))
+
+
+@op("_contrib_index_array")
+class IndexArray(ShapeData):
+    """The index of every element: (*shape, rank), or its components along some axes.
+
+    MXNet operator _contrib_index_array.
+    """
+
+    axes: tuple[int, ...] | None = param(None, doc="which components; None gives all")
+
+    def components(self, rank: int) -> tuple[int, ...]:
+        """The axes whose components are given."""
+        return tuple(range(rank)) if self.axes is None else tuple(normalize_axis(a, rank) for a in self.axes)
+
+    def out_shape(self, data: Shape) -> Shape:
+        return (*data, len(self.components(len(data))))
+
+    def lower(self, t: Lowering) -> None:
+        axes = self.components(t.ins[0].rank)
+
+        def element(*i: IndexLike) -> Expr:
+            found = index_number(i[axes[0]])
+            for k, axis in enumerate(axes[1:], 1):
+                found = select(prim("eq", index_number(i[-1]), k), index_number(i[axis]), found)
+            return found
+
+        t.map(element)

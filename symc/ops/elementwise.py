@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symc.core.dtypes import is_float
-from symc.core.op import DTypes, op, param
+from symc.core.dtypes import FLOATS, is_float
+from symc.core.op import DTypes, Shapes, op, param
+from symc.core.shapes import unify
 from symc.loopir.expr import Expr, cast, const, prim, select
 from symc.loopir.tensor import Lowering
 
+from .composite import Composite
 from .rules import Elementwise, Formula, Unary, flows, number, single, unary, values
 from .special import digamma, erfinv
 from .terms import Term
@@ -251,3 +253,79 @@ class SmoothL1(Unary):
         outside = x("abs") > (1 / s2 if s2 else math.inf)
         return d * outside.choose(x("sign"), x * s2)
 
+
+# -- contrib --------------------------------------------------------------------------------------------------------
+
+
+@op("_contrib_quadratic")
+class Quadratic(Unary):
+    """a * x**2 + b * x + c.  MXNet operator _contrib_quadratic."""
+
+    keeps_integers = True
+
+    a: float = param(0.0, doc="factor of the square")
+    b: float = param(0.0, doc="factor of x")
+    c: float = param(0.0, doc="what is added")
+
+    def formula(self, x: Expr) -> Expr:
+        work = "float32" if not is_float(x.dtype) else x.dtype
+        a, b, c = (number(value, work) for value in (self.a, self.b, self.c))
+        v = cast(x, work)
+        return cast(a * v * v + b * v + c, x.dtype)
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term:
+        return d * (x * (2 * self.a) + self.b)
+
+
+@op("_contrib_div_sqrt_dim")
+class DivSqrtDim(Elementwise):
+    """x divided by the square root of the extent of its last axis.  MXNet operator _contrib_div_sqrt_dim."""
+
+    def lower(self, t: Lowering) -> None:
+        x, dtype = t.ins[0], t.out_dtype()
+        work = self.working_dtype(dtype)
+        root = number(math.sqrt(x.shape[-1]), work)
+        t.map(lambda *i: cast(cast(x(*i), work) / root, dtype))
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [g("_contrib_div_sqrt_dim", flows(dy))]
+
+
+@op("_contrib_gradientmultiplier")
+class GradientMultiplier(Copy):
+    """x itself; the gradient is multiplied by a number.  MXNet operator _contrib_gradientmultiplier."""
+
+    scalar: float = param(1.0, doc="what the gradient is multiplied by")
+    is_int: bool = param(True, doc="ignored")
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term:
+        return d * self.scalar
+
+
+@op("amp_multicast")
+class AmpMultiCast(Composite):
+    """Every float input in the widest of their dtypes, or in the narrowest.  MXNet operator amp_multicast."""
+
+    variadic = "num_outputs"
+    num_outputs: int = param(low=1, doc="number of inputs, and of outputs")
+    cast_narrow: bool = param(False, doc="cast to the narrowest instead")
+
+    def result_names(self) -> tuple[str, ...]:
+        return tuple(f"output{k}" for k in range(self.num_outputs))
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        shapes = [unify(a, b) for a, b in zip(ins, outs)]
+        return shapes, list(shapes)
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        if any(d is None for d in ins):
+            return ins, outs
+        widths = [FLOATS.index(d) for d in ins if d in FLOATS]
+        chosen = FLOATS[(min if self.cast_narrow else max)(widths)] if widths else None
+        return ins, [chosen if d in FLOATS else d for d in ins]
+
+    def compose(self, *x: Term) -> Sequence[Term]:
+        dtypes = self.infer_dtype([t.dtype for t in x], [None] * len(x))[1]
+        return [t.cast(d) for t, d in zip(x, dtypes) if d is not None]

@@ -1,4 +1,4 @@
-"""Reading at computed positions: Embedding, take, pick, batch_take, one_hot."""
+"""Reading at computed positions: Embedding, take, pick, batch_take, one_hot; boolean_mask."""
 
 from __future__ import annotations
 
@@ -295,3 +295,30 @@ class OneHot(Op):
             return select(is_on, number(self.on_value, dtype), number(self.off_value, dtype))
 
         t.map(element)
+
+
+@op("_contrib_boolean_mask")
+class BooleanMask(Op):
+    """The slices of data along an axis where index (N,) is not 0; it cannot be compiled.
+
+    How many there are depends on values, and every shape is decided before a graph runs: use SequenceMask or where,
+    or select on the host.  MXNet operator _contrib_boolean_mask.
+    """
+
+    arguments = ("data", "index")
+    undecidable = "keeps as many elements as index has ones; use where, or select the elements before the graph"
+
+    axis: int = param(0, doc="the axis to select along; MXNet allows 0 only")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data, index = ins
+        check_rank(index, 1, 1, "boolean_mask: index")
+        if self.axis != 0:
+            raise ShapeError(f"boolean_mask: only axis 0 is supported, got {self.axis}")
+        if data is not None:
+            index = unify(index, data[:1])
+        return [data, index], outs
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        dtype = same_dtype((ins[0], outs[0]))
+        return [dtype, ins[1]], [dtype]

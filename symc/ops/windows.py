@@ -26,7 +26,7 @@ def reaching(p: Position, j: Axis, k: int, w: Window) -> tuple[Position, Expr, l
     shifted = as_expr(p) + w.pad[k]
     if n_out <= -(-n_taps // stride):  # few windows: try them all
         tap = shifted - as_expr(j) * stride
-        return j, tap, _outside_checks(tap, 0 - (n_out - 1) * stride, w.in_extents[k] - 1 + w.pad[k], n_taps)
+        return j, tap, outside_checks(tap, 0 - (n_out - 1) * stride, w.in_extents[k] - 1 + w.pad[k], n_taps)
     last = shifted if stride == 1 else prim("floordiv", shifted, stride)
     q = last - as_expr(j)
     tap = shifted - q * stride
@@ -34,7 +34,7 @@ def reaching(p: Position, j: Axis, k: int, w: Window) -> tuple[Position, Expr, l
     return prim("minimum", prim("maximum", q, 0), n_out - 1), tap, valid if stride == 1 else [*valid, tap < n_taps]
 
 
-def _outside_checks(value: Expr, low: int, high: int, extent: int) -> list[Expr]:
+def outside_checks(value: Expr, low: int, high: int, extent: int) -> list[Expr]:
     """The conditions for 0 <= value < extent that low <= value <= high leaves open."""
     return [value >= 0] * (low < 0) + [value < extent] * (high >= extent)
 
@@ -58,7 +58,7 @@ def read(
         else:
             position = Affine.of(q) * stride + taps[k] - pad
         high = (w.out_extents[k] - 1) * stride + w.kernel[k] - 1 - pad
-        found = _outside_checks(as_expr(position), -pad, high, extent)
+        found = outside_checks(as_expr(position), -pad, high, extent)
         if found:
             checks += found
             position = prim("minimum", prim("maximum", as_expr(position), 0), extent - 1)

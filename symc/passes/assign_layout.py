@@ -25,8 +25,8 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
     """Gives every value a layout and makes conversions explicit as `_copy` nodes.
 
     Contractions with spatial axes read and write channels-last (the SIMD tile runs over channels); operators that keep
-    their axes follow their input, so a convolutional stretch stays channels-last; memory views, inputs and outputs of
-    the graph are row-major.
+    their axes follow their input, so a convolutional stretch stays channels-last; memory views, templates, inputs and
+    outputs of the graph are row-major.
 
     before:  %a = Convolution(%x, %w); %b = Activation(%a); head %b
     after:   %x' = _copy(%x) [0231]; %a = Convolution(%x', %w) [0231]; %b = Activation(%a) [0231]; head _copy(%b) [0123]
@@ -66,6 +66,8 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
             inputs = [convert(v, wanted[k], node) if k in operands else v for k, v in enumerate(inputs)]
         elif meaning.kind == "view":
             inputs = [convert(inputs[0], row_major(len(g.shape(inputs[0]))), node), *inputs[1:]]
+        elif meaning.kind == "template":
+            inputs = [convert(v, row_major(len(g.shape(v))), node) for v in inputs]
         elif meaning.kind == "map":
             inputs = [convert(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
         made = g.moved(node, tuple(inputs))
@@ -87,7 +89,7 @@ def _wanted(meaning: Meaning, inputs: Sequence[Value], layouts: dict[Value, Layo
     rank = len(meaning.axes)
     if meaning.kind == "product":
         return channels_last(rank)
-    if meaning.kind == "view":
+    if meaning.kind in ("view", "template"):
         return row_major(rank)
     for k, v in enumerate(inputs):
         if len(g.shape(v)) == rank and not layouts[v].is_row_major and meaning.follows_axes(k):

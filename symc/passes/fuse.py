@@ -118,7 +118,7 @@ class Fusion:
     def _may_join(self, node: Node, meaning: Meaning, group: Group) -> bool:
         graph = self.graph
         shape = graph.shape(node[0])
-        if group.kind == "regions" or group.domain != shape or group.phase != self.phases[node]:
+        if group.kind in ("regions", "template") or group.domain != shape or group.phase != self.phases[node]:
             return False
         if any(v in self.updates for n in group.nodes for v in (n[0],)):
             return False
@@ -216,8 +216,8 @@ class Fusion:
 
     def _reads_once(self, meaning: Meaning, position: int, producer: Group) -> bool:
         """Whether inlining costs no more than storing: no element is computed often, unless it is nearly free."""
-        if meaning.kind == "product":
-            return self._is_packed(meaning, position)  # other operands of a contraction are streams of memory
+        if meaning.kind in ("product", "template"):
+            return self._is_packed(meaning, position)  # other operands are streams of memory
         cheap = all(self.meanings[n].is_cheap for n in producer.nodes)
         n_loads = meaning.n_loads(position)
         if meaning.kind == "reduction":

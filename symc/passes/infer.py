@@ -177,6 +177,12 @@ def _name(value: Value) -> str:
 
 
 def _undecided_shapes(graph: Graph, shapes: Mapping[Value, Shape], undecided: Sequence[Value]) -> str:
+    for v in undecided:
+        if v.node.op is not None and v.node.op.undecidable:
+            return (
+                f"the shape of {_name(v)} cannot be decided when the graph is compiled: {v.node.op.name} "
+                f"{v.node.op.undecidable}"
+            )
     inputs = [v for v in undecided if v.node.is_input]
     listed = ", ".join(f"{_name(v)}: {_minus_one(shapes.get(v))}" for v in (inputs or undecided)[:10])
     what = "arguments" if inputs else "values"

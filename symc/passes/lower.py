@@ -21,11 +21,13 @@ from symc.loopir.kernel import (
     LoopKernel,
     Nest,
     Store,
+    Template,
     accumulator,
     loads_of,
     verify,
 )
 from symc.loopir.packing import Packing
+from symc.loopir.routine import Routine
 from symc.loopir.tensor import Function, Lowering, Tensor
 
 from .base import Backend, PassContext
@@ -196,6 +198,9 @@ class Lowerer:
         stores: list[tuple[Value, Store]] = []
         for node in nodes:
             t = define(self.graph, node, read)
+            if t.routine is not None:
+                self._emit(self._template(node, t.routine, phase), phase, nodes)
+                return  # never fused
             for k, function in t.functions.items():
                 functions[node[k]] = memoised(function)
             if t.products:
@@ -231,6 +236,20 @@ class Lowerer:
             kernel = self._contraction(*product, before, functions, reads, written, [s for _, s in stores], phase)
             nodes = [n for n in nodes if n not in before]
         self._emit(kernel, phase, nodes)
+
+    def _template(self, node: Node, routine: Routine, phase: Phase) -> Template:
+        """A routine on the node's inputs and outputs, with memory of its own for as long as it runs."""
+        ins = [self._buffer(v, phase) for v in node.inputs]
+        outs = [self._buffer(node[k], phase) for k in range(node.n_outputs)]
+        place: Place = "prepared" if phase == "prepare" else "arena"
+        scratch = []
+        for shape, dtype in routine.scratch([b.shape for b in ins]):
+            storage = self._new_storage(f"{node.name}.scratch", size_of(shape), dtype, place)
+            scratch.append(Buffer.dense(self._unique(f"{node.name}.scratch.buf"), shape, dtype))
+            self.views[scratch[-1].name] = View(storage.name)
+        buffers = {b.name: b for b in (*ins, *outs, *scratch)}
+        read, made, used = (tuple(b.name for b in part) for part in (ins, outs, scratch))
+        return Template(routine, read, made, used, tuple(buffers.values()))
 
     def _upstream(self, node: Node, group: Sequence[Node]) -> list[Node]:
         """The nodes of a group that a node depends on, in order: what is fused into the packing of its operand."""
@@ -359,10 +378,8 @@ class Lowerer:
 
     def _emit(self, kernel: LoopKernel, phase: Phase, nodes: Sequence[Node], reason: str = "") -> None:
         verify(kernel)
-        read = {e.data[0] for s in kernel.stores for e in loads_of_store(s)} - {ACCUMULATOR}
-        if isinstance(kernel, Contraction):
-            read |= {kernel.lhs, kernel.rhs}
-        written = {s.buffer for s in kernel.stores}
+        read = {e.data[0] for s in kernel.stores for e in loads_of_store(s)} - {ACCUMULATOR} | set(kernel.operands)
+        written = {s.buffer for s in kernel.stores} | set(kernel.written)
         self.kernels.append(
             KernelNode(
                 kernel,

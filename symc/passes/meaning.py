@@ -14,7 +14,7 @@ from symc.ir.graph import Graph, Node, Value
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, walk
 from symc.loopir.tensor import Function, Lowering, Product, Tensor
 
-Kind = Literal["view", "map", "reduction", "regions", "product"]
+Kind = Literal["view", "map", "reduction", "regions", "product", "template"]
 # Primitives that cost about one instruction: recomputing them is cheaper than a trip through memory.
 CHEAP = frozenset(
     "const param load index cast add sub mul neg abs maximum minimum lt le gt ge eq ne and or not select".split()
@@ -160,6 +160,8 @@ def _meaning(
     op.lower(t)
     if t.products:
         return Meaning(op, "product", axes, (), in_shapes, t.products[0])
+    if t.routine is not None:
+        return Meaning(op, "template", axes, (), in_shapes)
     if t.regions:
         bodies = tuple(r.value for regions in t.regions.values() for r in regions)
         return Meaning(op, "regions", axes, bodies, in_shapes)

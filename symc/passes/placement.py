@@ -11,7 +11,7 @@ from symc.loopir.expr import Affine
 from symc.loopir.kernel import Buffer
 from symc.loopir.tensor import Region, Tensor
 
-from .meaning import define, same_order
+from .meaning import define, meaning_of, same_order
 from .phases import Phase
 
 Offset = Callable[[Buffer], int]  # elements from the start of the whole to the start of the part
@@ -74,6 +74,6 @@ def _qualifies(graph: Graph, when: Mapping[Node, Phase], whole: Node, part: Valu
     users = graph.users.get(part, ())
     if sum(user is whole for user, _ in users) != 1 or any(user not in graph.facts.group for user, _ in users):
         return False  # collected twice, or seen through a memory view, which must be dense
-    if when[producer] != when[whole]:
-        return False
+    if when[producer] != when[whole] or meaning_of(graph, producer).kind == "template":
+        return False  # a template fills dense memory
     return same_order(graph.layout(part).order, graph.layout(whole[0]).order, graph.shape(part))

@@ -13,7 +13,7 @@ import numpy as np
 
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.expr import Affine, Expr, walk
-from symc.loopir.kernel import Contraction, LoopKernel, Store, buffer_of, loads_of
+from symc.loopir.kernel import LoopKernel, Store, buffer_of, loads_of
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -130,7 +130,7 @@ def is_in_place_legal(
     storage = kernels.storage_of(read).name
     if any(kernels.storage_of(other).name == storage for other in (*kernel.reads, *kernel.writes) if other != read):
         return False  # another view of the same memory is in use
-    if isinstance(kernel.kernel, Contraction) and read in (kernel.kernel.lhs, kernel.kernel.rhs):
+    if read in kernel.kernel.operands or write in kernel.kernel.written:
         return False
     stores = kernel.kernel.stores
     if any(s.axes != stores[0].axes or s.mode != "set" for s in stores):

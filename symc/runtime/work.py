@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import size_of
 from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
-from symc.loopir.kernel import ACCUMULATOR, Contraction, LoopKernel, Store, buffer_of, loads_of
+from symc.loopir.kernel import ACCUMULATOR, LoopKernel, Store, buffer_of, loads_of
 from symc.loopir.prims import PRIMS
 
 
@@ -28,12 +28,9 @@ NO_WORK = Work(0, 0)
 
 def work_of(kernel: LoopKernel) -> Work:
     """The work of one call of a kernel."""
-    flops = operations(kernel.stores)
-    read = {e.data[0] for s in kernel.stores for e in loads_of(s.value)} - {ACCUMULATOR}
-    if isinstance(kernel, Contraction):
-        flops += kernel.work_flops
-        read |= {kernel.lhs, kernel.rhs}
-    size_bytes = sum(buffer_of(kernel, name).size_bytes for name in read)
+    flops = operations(kernel.stores) + kernel.work_flops
+    read = {e.data[0] for s in kernel.stores for e in loads_of(s.value)} - {ACCUMULATOR} | set(kernel.operands)
+    size_bytes = sum(buffer_of(kernel, name).size_bytes for name in (*read, *kernel.written))
     size_bytes += sum(_iterations(s.axes) * ITEM_SIZE[buffer_of(kernel, s.buffer).dtype] for s in kernel.stores)
     return Work(flops, size_bytes)
 

@@ -43,7 +43,12 @@ class Blob:
 
 def find(mx, name: str):
     """The function under mx.sym that composes an operator."""
-    places = ((mx.sym._internal, name), (mx.sym, name), (mx.sym.contrib, name.replace("_contrib_", "")))
+    places = (
+        (mx.sym._internal, name),
+        (mx.sym, name),
+        (mx.sym.contrib, name.replace("_contrib_", "")),
+        (mx.sym.linalg, name.replace("_linalg_", "")),
+    )
     return next(f for module, n in places if (f := getattr(module, n, None)) is not None)
 
 

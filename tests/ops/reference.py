@@ -13,7 +13,7 @@ from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
 from symc.loopir.expr import Axis
 from symc.loopir.interpret import interpret
-from symc.loopir.kernel import SEED, Buffer, Contraction, LoopKernel, Nest, Store, accumulator, verify
+from symc.loopir.kernel import SEED, Buffer, Contraction, LoopKernel, Nest, Store, Template, accumulator, verify
 from symc.loopir.tensor import Lowering, Tensor
 
 Arrays = dict[Value, np.ndarray]
@@ -124,6 +124,9 @@ def kernel_of(graph: Graph, node: Node) -> tuple[LoopKernel, list[Buffer]]:
         prefix=f"{node.name}.",
     )
     node.op.lower(t)
+    if t.routine is not None:
+        names = tuple(b.name for b in ins), tuple(b.name for b in made)
+        return Template(t.routine, *names, (), (*ins, *made)), made
     stores: list[Store] = []
     functions = dict(t.functions)
     for p in t.products.values():

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu.contraction import packing, schedule_contraction
 from symc.codegen.cpu.nest import schedule_nest
+from symc.codegen.cpu.template import schedule_template
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.core.version import source_digest
-from symc.loopir.kernel import Contraction, LoopKernel
+from symc.loopir.kernel import Contraction, LoopKernel, Template
 from symc.loopir.packing import Packing
 
 from .compile import compile_function, toolchain
@@ -43,6 +44,8 @@ class CpuBackend:
         """The calls that compute a kernel, in order."""
         if isinstance(kernel, Contraction):
             return [schedule_contraction(kernel, self.target)]
+        if isinstance(kernel, Template):
+            return [schedule_template(kernel)]
         return list(schedule_nest(kernel, self.target))
 
     def identity(self) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from symc.codegen.cpu.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
-from .descriptor import Descriptor
 from .epilogue import Epilogue
 from .micro import Tile, emit_tile, with_masks
 from .simd import Simd

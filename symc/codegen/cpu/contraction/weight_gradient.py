@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from symc.codegen.cpu.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
-from .descriptor import Descriptor
 from .epilogue import Epilogue
 from .micro import CACHE_LINE_BYTES, Tile, with_masks
 from .simd import I8, I32, PREFETCH_L2, Simd, counted_loop, i64, smaller

@@ -1,0 +1,191 @@
+"""Region pooling: units of work are pairs of region and channel (maximum), or channels of all regions (align)."""
+
+# mypy: disable-error-code="no-untyped-def"
+# (the kernel is typed by numba)
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from symc.codegen.kernel import KernelCall
+from symc.loopir.kernel import Template, buffer_of
+from symc.loopir.roi import RoiAlign, RoiMax
+
+from .call import template_call
+
+
+def schedule_max(template: Template) -> KernelCall:
+    """The call of ROIPooling's kernel."""
+    routine, data = template.routine, buffer_of(template, template.ins[0])
+    assert isinstance(routine, RoiMax)
+    n_images, channels, height, width = data.shape
+    n_rois = buffer_of(template, template.ins[1]).shape[0]
+    words = {
+        "n_rois": n_rois, "n_images": n_images, "channels": channels, "height": height, "width": width,
+        "bin_rows": routine.bins[0], "bin_columns": routine.bins[1], "scale": routine.scale,
+    }  # fmt: skip
+    reason = f"{n_rois} regions x {channels} channels"
+    return template_call(template, "roi", data.dtype, roi_max_kernel, lambda: roi_max_kernel(data.dtype), words, reason)
+
+
+def roi_max_kernel(dtype: str) -> Callable[..., None]:
+    """One sweep over the pixels of each bin."""
+    from numba import njit
+
+    from symc.codegen.cpu.atomics import address_of
+
+    from .elements import elements
+
+    values, int32s, float64s = elements(dtype), elements("int32"), elements("float64")
+
+    @njit
+    def rounded(x):
+        return math.floor(x + 0.5) if x >= 0 else -math.floor(0.5 - x)
+
+    @njit
+    def limited(position, extent):
+        return 0 if position < 0 else extent if position > extent else position
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        data = values(bufs[desc[0]] + desc[1])
+        rois = values(bufs[desc[2]] + desc[3])
+        pooled = values(bufs[desc[4]] + desc[5])
+        places = int32s(bufs[desc[6]] + desc[7])
+        n_rois, n_images, channels, height, width = desc[8], desc[9], desc[10], desc[11], desc[12]
+        bin_rows, bin_columns = desc[13], desc[14]
+        scale = float64s(address_of(desc))[15]
+        n_units = n_rois * channels
+        for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
+            roi = unit // channels
+            image = int(rois[roi * 5])
+            left, top = rounded(rois[roi * 5 + 1] * scale), rounded(rois[roi * 5 + 2] * scale)
+            right, bottom = rounded(rois[roi * 5 + 3] * scale), rounded(rois[roi * 5 + 4] * scale)
+            rows, columns = bottom - top + 1, right - left + 1
+            if rows < 1:
+                rows = 1
+            if columns < 1:
+                columns = 1
+            plane = (image * channels + unit - roi * channels) * height * width
+            for a in range(bin_rows):
+                first_row = limited(a * rows // bin_rows + top, height)
+                last_row = limited(-(-(a + 1) * rows // bin_rows) + top, height)
+                for b in range(bin_columns):
+                    first_column = limited(b * columns // bin_columns + left, width)
+                    last_column = limited(-(-(b + 1) * columns // bin_columns) + left, width)
+                    at = (unit * bin_rows + a) * bin_columns + b
+                    places[at] = -1
+                    pooled[at] = 0
+                    if image < 0 or image >= n_images:
+                        continue
+                    for row in range(first_row, last_row):
+                        for column in range(first_column, last_column):
+                            place = row * width + column
+                            if places[at] < 0 or data[plane + place] > pooled[at]:
+                                places[at] = place
+                                pooled[at] = data[plane + place]
+
+    return kernel
+
+
+def schedule_align(template: Template) -> KernelCall:
+    """The call of ROIAlign's kernel, or of its adjoint."""
+    routine, source = template.routine, buffer_of(template, template.ins[0])
+    assert isinstance(routine, RoiAlign)
+    n_images, planes, height, width = routine.shape
+    n_rois, bins = buffer_of(template, template.ins[1]).shape[0], routine.bins
+    words = {
+        "n_rois": n_rois, "n_images": n_images, "planes": planes, "height": height, "width": width,
+        "bin_rows": bins[0], "bin_columns": bins[1], "channels": routine.channels, "samples": routine.sample_ratio,
+        "scale": routine.scale, "shift": 0.5 if routine.is_aligned else 0.0,
+        "least": 0.0 if routine.is_aligned else 1.0,
+    }  # fmt: skip
+    reason = f"{n_rois} regions x {routine.channels} channels"
+    structure = f"{source.dtype} by_position={routine.by_position} is_adjoint={routine.is_adjoint}"
+
+    def build() -> Callable[..., None]:
+        return roi_align_kernel(source.dtype, routine.by_position, routine.is_adjoint)
+
+    return template_call(template, "roi", structure, roi_align_kernel, build, words, reason)
+
+
+def roi_align_kernel(dtype: str, by_position: bool, is_adjoint: bool) -> Callable[..., None]:
+    """Each bin is the mean of samples interpolated between four pixels; the adjoint gives it back to them."""
+    from numba import njit
+
+    from symc.codegen.cpu.atomics import address_of
+
+    from .elements import elements
+
+    values, float64s = elements(dtype), elements("float64")
+
+    @njit
+    def clipped(position, extent):
+        return 0.0 if position <= 0 else extent - 1.0 if position >= extent - 1 else position
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        image_values = values(bufs[desc[4 if is_adjoint else 0]] + desc[5 if is_adjoint else 1])
+        bin_values = values(bufs[desc[0 if is_adjoint else 4]] + desc[1 if is_adjoint else 5])
+        rois = values(bufs[desc[2]] + desc[3])
+        n_rois, n_images, planes, height, width = desc[6], desc[7], desc[8], desc[9], desc[10]
+        bin_rows, bin_columns, channels, samples = desc[11], desc[12], desc[13], desc[14]
+        numbers = float64s(address_of(desc))
+        scale, shift, least = numbers[15], numbers[16], numbers[17]
+        n_bins = bin_rows * bin_columns
+        for channel in range(chunk * channels // n_chunks, (chunk + 1) * channels // n_chunks):
+            first_plane = channel * n_bins if by_position else channel
+            n_planes = n_bins if by_position else 1
+            if is_adjoint:
+                for image in range(n_images):
+                    start = (image * planes + first_plane) * height * width
+                    for at in range(start, start + n_planes * height * width):
+                        image_values[at] = 0
+            for roi in range(n_rois):
+                image = int(rois[roi * 5])
+                left, top = rois[roi * 5 + 1] * scale - shift, rois[roi * 5 + 2] * scale - shift
+                columns, rows = rois[roi * 5 + 3] * scale - shift - left, rois[roi * 5 + 4] * scale - shift - top
+                if not columns > least:
+                    columns = least
+                if not rows > least:
+                    rows = least
+                bin_height, bin_width = rows / bin_rows, columns / bin_columns
+                n_down = samples if samples > 0 else math.ceil(bin_height)
+                n_right = samples if samples > 0 else math.ceil(bin_width)
+                for k in range(n_bins):
+                    at = (roi * channels + channel) * n_bins + k
+                    if not is_adjoint:
+                        bin_values[at] = 0
+                    if image < 0 or image >= n_images or n_down * n_right == 0:
+                        continue
+                    plane = image * planes + first_plane + (k if by_position else 0)
+                    pixels = plane * height * width
+                    share = 1.0 / (n_down * n_right)
+                    total = 0.0
+                    for down in range(n_down):
+                        y = top + (k // bin_columns) * bin_height + (down + 0.5) * bin_height / n_down
+                        for right in range(n_right):
+                            x = left + (k % bin_columns) * bin_width + (right + 0.5) * bin_width / n_right
+                            if not (-1.0 <= y <= height and -1.0 <= x <= width):
+                                continue
+                            inner_y, inner_x = clipped(y, height), clipped(x, width)
+                            row, column = int(inner_y), int(inner_x)
+                            below = width if row < height - 1 else 0
+                            beside = 1 if column < width - 1 else 0
+                            low, near = inner_y - row, inner_x - column
+                            place = pixels + row * width + column
+                            if is_adjoint:
+                                d = bin_values[at] * share
+                                image_values[place] += d * (1 - low) * (1 - near)
+                                image_values[place + beside] += d * (1 - low) * near
+                                image_values[place + below] += d * low * (1 - near)
+                                image_values[place + below + beside] += d * low * near
+                            else:
+                                total += (1 - low) * (
+                                    (1 - near) * image_values[place] + near * image_values[place + beside]
+                                ) + low * (
+                                    (1 - near) * image_values[place + below]
+                                    + near * image_values[place + below + beside]
+                                )
+                    if not is_adjoint:
+                        bin_values[at] = total * share
+
+    return kernel

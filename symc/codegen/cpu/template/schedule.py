@@ -1,0 +1,35 @@
+"""Template -> kernel call: the kernel that a routine's class stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from symc.codegen.kernel import KernelCall
+from symc.core.errors import CodegenError
+from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
+from symc.loopir.kernel import Template
+from symc.loopir.roi import RoiAlign, RoiMax
+from symc.loopir.routine import Routine
+from symc.loopir.scan import Scan
+from symc.loopir.sorting import Sort
+
+from . import factorize, roi, scan, sort
+
+SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
+    Cholesky: factorize.schedule,
+    Lq: factorize.schedule,
+    Lu: factorize.schedule,
+    RoiAlign: roi.schedule_align,
+    RoiMax: roi.schedule_max,
+    Scan: scan.schedule,
+    Sort: sort.schedule,
+    TriangularSolve: factorize.schedule,
+}
+
+
+def schedule_template(template: Template) -> KernelCall:
+    """The call that carries out a template; raises CodegenError for a routine that has no kernel."""
+    found = SCHEDULES.get(type(template.routine))
+    if found is None:
+        raise CodegenError(f"no CPU kernel for routine {template.routine}; expected one of {list(SCHEDULES)}")
+    return found(template)

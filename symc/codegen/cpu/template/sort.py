@@ -1,0 +1,159 @@
+"""Sorting lines: insertion of short runs, then merges from the bottom up; few kept elements are selected instead."""
+
+# mypy: disable-error-code="no-untyped-def"
+# (the kernels are typed by numba)
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from symc.codegen.kernel import KernelCall
+from symc.core.dtypes import ITEM_SIZE, is_float
+from symc.loopir.kernel import Template, buffer_of
+from symc.loopir.routine import lines_of
+from symc.loopir.sorting import SELECTED, Sort
+
+from .call import template_call
+
+RUN = 16  # elements that insertion sorts faster than merging does
+
+
+def schedule(template: Template) -> KernelCall:
+    """The call of the selecting or the merging kernel."""
+    routine, data = template.routine, buffer_of(template, template.ins[0])
+    assert isinstance(routine, Sort)
+    outer, extent, inner = lines_of(data.shape, routine.axis)
+    make = select_kernel if routine.n_kept <= SELECTED else merge_kernel
+    direction = "ascending" if routine.is_ascending else "descending"
+    words = {"n_lines": outer * inner, "length": extent, "inner": inner, "n_kept": routine.n_kept}
+    reason = f"{outer * inner} lines of {extent}, {routine.n_kept} kept"
+
+    def build() -> Callable[..., None]:
+        return make(key_function(data.dtype, routine.is_ascending))
+
+    return template_call(template, "sort", f"{data.dtype} {direction}", make, build, words, reason)
+
+
+def key_function(dtype: str, is_ascending: bool) -> Callable[..., Any]:
+    """(address, position) -> int64 that orders elements of a dtype: smaller keys go first.
+
+    Floats are read as integers of sign and magnitude: -0 equals 0, and NaN, beyond infinity, becomes the largest.
+    """
+    from numba import njit
+
+    from .elements import elements
+
+    flip = 0 if is_ascending else -1  # x ^ -1 = -1 - x reverses the order
+    if not is_float(dtype):
+        integers = elements(dtype)
+
+        @njit
+        def integer_key(address, at):
+            return integers(address)[at] ^ flip
+
+        return integer_key
+    name = f"int{8 * ITEM_SIZE[dtype]}"
+    bits, largest = elements(name), int(np.iinfo(name).max)
+    infinity = int(np.array([np.inf], dtype).view(name)[0])
+
+    @njit
+    def float_key(address, at):
+        key = np.int64(bits(address)[at])
+        size = key & largest
+        if size > infinity:
+            return largest ^ flip
+        return (size if key >= 0 else -size) ^ flip
+
+    return float_key
+
+
+def select_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
+    """The first `n_kept` of each line: a sweep that inserts what belongs among the kept."""
+    from .elements import elements
+
+    words, int32s = elements("int64"), elements("int32")
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        source = bufs[desc[0]] + desc[1]
+        order = int32s(bufs[desc[2]] + desc[3])
+        n_lines, length, inner, n_kept = desc[8], desc[9], desc[10], desc[11]
+        keys = words(bufs[desc[4]] + desc[5] + chunk * length * 8)
+        kept = int32s(bufs[desc[6]] + desc[7] + chunk * length * 8)
+        for line in range(chunk * n_lines // n_chunks, (chunk + 1) * n_lines // n_chunks):
+            outer = line // inner
+            rest = line - outer * inner
+            n_found = 0
+            for k in range(length):
+                key = key_of(source, (outer * length + k) * inner + rest)
+                if n_found == n_kept:
+                    if keys[n_kept - 1] <= key:
+                        continue
+                else:
+                    n_found += 1
+                at = n_found - 1
+                while at > 0 and keys[at - 1] > key:
+                    keys[at] = keys[at - 1]
+                    kept[at] = kept[at - 1]
+                    at -= 1
+                keys[at] = key
+                kept[at] = k
+            for k in range(n_kept):
+                order[(outer * n_kept + k) * inner + rest] = kept[k]
+
+    return kernel
+
+
+def merge_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
+    """Each line as a whole: sorted runs of 16 positions, merged in pairs until one is left."""
+    from .elements import elements
+
+    words, int32s = elements("int64"), elements("int32")
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        source = bufs[desc[0]] + desc[1]
+        order = int32s(bufs[desc[2]] + desc[3])
+        n_lines, length, inner, n_kept = desc[8], desc[9], desc[10], desc[11]
+        keys = words(bufs[desc[4]] + desc[5] + chunk * length * 8)
+        first = bufs[desc[6]] + desc[7] + chunk * length * 8
+        for line in range(chunk * n_lines // n_chunks, (chunk + 1) * n_lines // n_chunks):
+            outer = line // inner
+            rest = line - outer * inner
+            here = int32s(first)
+            there = int32s(first + length * 4)
+            for k in range(length):
+                key = key_of(source, (outer * length + k) * inner + rest)
+                keys[k] = key
+                run = k - k % RUN
+                at = k
+                while at > run and keys[here[at - 1]] > key:
+                    here[at] = here[at - 1]
+                    at -= 1
+                here[at] = k
+            width = RUN
+            while width < length:
+                low = 0
+                while low < length:
+                    left = low
+                    middle = low + width
+                    if middle > length:
+                        middle = length
+                    high = middle + width
+                    if high > length:
+                        high = length
+                    right = middle
+                    for k in range(low, high):
+                        if left < middle and (right == high or keys[here[left]] <= keys[here[right]]):
+                            there[k] = here[left]
+                            left += 1
+                        else:
+                            there[k] = here[right]
+                            right += 1
+                    low = high
+                here, there = there, here
+                width *= 2
+            for k in range(n_kept):
+                order[(outer * n_kept + k) * inner + rest] = here[k]
+
+    return kernel

@@ -1,0 +1,196 @@
+"""Kernels of templates against what their routines mean: odd sizes, guard zones, every split into chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.codegen.cpu.target import host_target
+from symc.codegen.cpu.template import schedule_template
+from symc.core.errors import CodegenError, GraphError
+from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
+from symc.loopir.interpret import interpret
+from symc.loopir.kernel import Buffer, Template, verify
+from symc.loopir.roi import RoiAlign, RoiMax
+from symc.loopir.routine import Routine, even_parts
+from symc.loopir.scan import Scan
+from symc.loopir.sorting import SELECTED, Sort
+
+from .nests import GUARD, run_call
+
+rng = np.random.default_rng(3)
+
+
+def template_of(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, ...], str]]) -> Template:
+    """The routine over buffers in0, in1, ..., out0, ..., scratch0, ..."""
+    shapes = [a.shape for a in ins]
+    buffers = [
+        *(Buffer.dense(f"in{k}", a.shape, str(a.dtype)) for k, a in enumerate(ins)),
+        *(Buffer.dense(f"out{k}", shape, dtype) for k, (shape, dtype) in enumerate(outs)),
+        *(Buffer.dense(f"scratch{k}", shape, dtype) for k, (shape, dtype) in enumerate(routine.scratch(shapes))),
+    ]
+    names = [tuple(b.name for b in buffers if b.name.startswith(kind)) for kind in ("in", "out", "scratch")]
+    return Template(routine, *names, tuple(buffers))
+
+
+def check(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, ...], str]], exact: bool = True) -> None:
+    """The compiled kernel gives what the interpreter gives, whatever the split, and writes nowhere else."""
+    template = template_of(routine, ins, outs)
+    verify(template)
+    want = {b.name: np.zeros(b.shape, b.dtype) for b in template.buffers}
+    want.update((f"in{k}", a) for k, a in enumerate(ins))
+    interpret(template, want)
+    call = schedule_template(template)
+    for n_chunks in {1, call.n_chunks}:
+        raw = {b.name: np.full(b.size_bytes + 2 * GUARD, 0xA5, "uint8") for b in template.buffers}
+        for k, a in enumerate(ins):
+            raw[f"in{k}"][GUARD:-GUARD] = np.ascontiguousarray(a).view("uint8").ravel()
+        before = {name: memory.copy() for name, memory in raw.items()}
+        run_call(call, host_target(), {name: memory.ctypes.data + GUARD for name, memory in raw.items()}, n_chunks)
+        for b in template.buffers:
+            memory = raw[b.name]
+            assert (memory[:GUARD] == 0xA5).all(), f"{b.name}: written before its start"
+            assert (memory[-GUARD:] == 0xA5).all(), f"{b.name}: written behind its end"
+            if b.name.startswith("in"):
+                assert np.array_equal(memory, before[b.name]), f"{b.name} was changed"
+            if b.name.startswith("out"):
+                got = memory[GUARD:-GUARD].view(b.dtype).reshape(b.shape)
+                np.testing.assert_allclose(got, want[b.name], rtol=0 if exact else 1e-4, atol=0 if exact else 1e-5)
+
+
+def awkward(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Many ties; in floats also both zeros, infinities and NaN."""
+    values = rng.integers(0 if dtype == "uint8" else -9, 10, shape).astype(dtype)
+    if dtype.startswith("float"):
+        special = rng.integers(0, 12, shape)
+        for k, number in enumerate((np.nan, -np.inf, np.inf, -0.0)):
+            values[special == k] = number
+    return values
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint8", "int32", "int64"])
+@pytest.mark.parametrize("n_kept", [1, 5, None])
+@pytest.mark.parametrize("is_ascending", [True, False])
+def test_sort(dtype: str, n_kept: int | None, is_ascending: bool) -> None:
+    for shape, axis in (((3, 33), 1), ((1, 1), 1), ((2, 17, 3), 1), ((130, 2), 0), ((2, 16), 1)):
+        kept = min(n_kept or shape[axis], shape[axis])
+        out = (*shape[:axis], kept, *shape[axis + 1 :])
+        check(Sort(axis, kept, is_ascending), [awkward(shape, dtype)], [(out, "int32")])
+
+
+def test_a_long_line_is_sorted_like_numpy_does() -> None:
+    data = rng.normal(size=(2, 5000)).astype("float32")
+    check(Sort(1, 5000, True), [data], [(data.shape, "int32")])
+    check(Sort(1, SELECTED + 1, False), [data], [((2, SELECTED + 1), "int32")])
+
+
+@pytest.mark.parametrize("value", [np.iinfo("int64").min, np.iinfo("int64").max])
+def test_extreme_integers_are_ordered(value: int) -> None:
+    data = np.array([[0, value, -1, value, 1]], "int64")
+    for is_ascending in (True, False):
+        check(Sort(1, 5, is_ascending), [data], [((1, 5), "int32")])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "int32", "int64"])
+def test_scan(dtype: str) -> None:
+    for shape, axis in (((3, 33), 1), ((1, 1), 0), ((2, 7, 5), 1), ((600, 33), 0)):
+        check(Scan(axis), [rng.integers(-3, 4, shape).astype(dtype)], [(shape, dtype)])
+
+
+def regions(n: int, n_images: int, dtype: str) -> np.ndarray:
+    """Regions inside, outside, inside out, and of an image that does not exist."""
+    corners = rng.uniform(-4, 12, (n, 4))
+    return np.concatenate([rng.integers(-1, n_images + 1, (n, 1)), corners], 1).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_region_maximum(dtype: str) -> None:
+    for shape, bins in (((2, 3, 7, 9), (2, 3)), ((1, 1, 1, 1), (1, 1)), ((2, 33, 5, 6), (4, 1))):
+        data, rois = rng.normal(size=shape).astype(dtype), regions(7, shape[0], dtype)
+        out = (7, shape[1], *bins)
+        check(RoiMax(bins, 0.75), [data, rois], [(out, dtype), (out, "int32")])
+
+
+@pytest.mark.parametrize("sample_ratio", [-1, 2])
+@pytest.mark.parametrize("by_position", [True, False])
+@pytest.mark.parametrize("is_adjoint", [True, False])
+@pytest.mark.parametrize("is_aligned", [True, False])
+def test_region_mean(sample_ratio: int, by_position: bool, is_adjoint: bool, is_aligned: bool) -> None:
+    shape, bins = (2, 12, 7, 9), (2, 3)
+    channels = 2 if by_position else 12
+    routine = RoiAlign(shape, channels, bins, 0.5, sample_ratio, by_position, is_aligned, is_adjoint)
+    pooled = (5, channels, *bins)
+    source, out = (pooled, shape) if is_adjoint else (shape, pooled)
+    data = rng.normal(size=source).astype("float32")
+    check(routine, [data, regions(5, 2, "float32")], [(out, "float32")], exact=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_factorisations(n: int, dtype: str) -> None:
+    shape = (3, n, n)
+    a = rng.normal(size=shape).astype(dtype)
+    definite = a @ a.swapaxes(1, 2) + np.eye(n, dtype=dtype)
+    check(Cholesky(), [definite], [(shape, dtype)], exact=False)
+    check(Lu(), [a], [(shape, dtype), ((3, n), "int32"), ((3, 1), dtype)], exact=False)
+    wide = rng.normal(size=(3, n, n + 4)).astype(dtype)
+    check(Lq(), [wide], [(wide.shape, dtype), (shape, dtype)], exact=False)
+    for is_transposed in (True, False):
+        for is_unit in (True, False):
+            b = rng.normal(size=(3, n, 5)).astype(dtype)
+            check(TriangularSolve(is_transposed, is_unit), [definite / n, b], [(b.shape, dtype)], exact=False)
+
+
+def test_matrices_without_factors_give_numbers_that_show_it() -> None:
+    singular = np.array([[[0.0, 1], [0, 2]], [[0, 0], [0, 0]]])
+    check(Lu(), [singular], [(singular.shape, "float64"), ((2, 2), "int32"), ((2, 1), "float64")])
+    call_it = mx.sym.linalg.potrf(mx.sym.Variable("a")).bind(mx.cpu(), {"a": mx.nd.array([[1.0, 2], [2, 1]])})
+    assert np.isnan(call_it.forward()[0].asnumpy()).any()
+
+
+def test_equal_routines_share_their_code_whatever_the_extents() -> None:
+    calls = [
+        schedule_template(template_of(Sort(1, n, True), [np.zeros((3, n), "float32")], [((3, n), "int32")]))
+        for n in (40, 50)
+    ]
+    assert calls[0].code.name == calls[1].code.name
+    assert calls[0].words != calls[1].words
+    assert "merge_kernel" in calls[0].code.source
+    assert calls[0].schedule == "3 lines of 40, 40 kept, 1 chunks"
+
+
+def test_parts_depend_on_the_work_alone() -> None:
+    assert even_parts(1, 10**9) == 1
+    assert even_parts(10**6, 10**6) == 64
+    assert even_parts(100, 1) == 1
+
+
+def test_a_template_prints_its_routine_and_buffers() -> None:
+    template = template_of(Scan(0), [np.zeros((2, 3), "float32")], [((2, 3), "float32")])
+    assert template.text() == (
+        "template Scan(axis=0): in0 -> out0\n  in0: float32[2, 3] strides (3, 1)\n  out0: float32[2, 3] strides (3, 1)"
+    )
+
+
+@dataclass(frozen=True)
+class Unknown(Routine):
+    """A routine that no backend knows."""
+
+
+def test_a_routine_without_kernel_is_refused() -> None:
+    template = template_of(Unknown(), [np.zeros(2, "float32")], [((2,), "float32")])
+    with pytest.raises(CodegenError, match="no CPU kernel for routine Unknown"):
+        schedule_template(template)
+
+
+def test_the_verifier_wants_dense_known_buffers_and_leaves_operands_alone() -> None:
+    x, y = Buffer.dense("x", (2, 3), "float32"), Buffer.dense("y", (2, 3), "float32")
+    with pytest.raises(GraphError, match="unknown buffer 'z'"):
+        verify(Template(Scan(0), ("x",), ("z",), (), (x, y)))
+    with pytest.raises(GraphError, match="an operand is overwritten"):
+        verify(Template(Scan(0), ("x",), ("x",), (), (x, y)))
+    with pytest.raises(GraphError, match="buffer 'y' must be dense"):
+        verify(Template(Scan(0), ("x",), ("y",), (), (x, Buffer("y", (2, 3), "float32", (1, 2)))))

@@ -1,0 +1,51 @@
+"""Cases of resizing, sampling and pooling images."""
+
+from __future__ import annotations
+
+from .cases import Case, over_dtypes
+
+RESIZE, ADAPT = "_contrib_BilinearResize2D", "_contrib_AdaptiveAvgPooling2D"
+FLOATS = ("float32", "float64")
+
+
+# Regions (image, x1, y1, x2, y2): inside, partly outside, inside out, of a size that divides evenly, of one pixel.
+BOXES = (
+    0.0, 1.0, 1.0, 6.4, 5.6, 1.0, 2.5, 0.5, 13.0, 7.0, 1.0, 5.0, 5.0, 2.0, 2.0,
+    0.0, -3.0, 2.0, 3.0, 9.5, 1.0, 4.0, 4.0, 4.0, 4.0,
+)  # fmt: skip
+
+
+def _regions(name: str, shape: tuple, params: dict, **more: object) -> Case:
+    """Five regions; the second input of a case begins with its second point."""
+    return Case(name, (shape, (5, 5)), params, points=(BOXES[-1], *BOXES[:-1]), grads=(0,), smooth=False, **more)
+
+
+CASES = [
+    *over_dtypes(Case(RESIZE, ((1, 2, 4, 5),), {"height": 7, "width": 9}), FLOATS),
+    Case(RESIZE, ((1, 2, 6, 6),), {"height": 3, "width": 3, "align_corners": False}),
+    Case(RESIZE, ((2, 1, 3, 4),), {"height": 8, "width": 4, "align_corners": False}),
+    Case(RESIZE, ((1, 1, 3, 3),), {"height": 1, "width": 1}),
+    Case(RESIZE, ((1, 1, 4, 6),), {"scale_height": 1.5, "scale_width": 0.5, "mode": "size"}),
+    Case(RESIZE, ((1, 1, 5, 4),), {"scale_height": 2.0, "scale_width": 0.5, "mode": "odd_scale"}),
+    Case(RESIZE, ((1, 1, 5, 4), (1, 1, 2, 7)), {"mode": "like"}),
+    *(Case(RESIZE, ((1, 1, 5, 4),), {"mode": mode})
+      for mode in ("to_even_down", "to_even_up", "to_odd_down", "to_odd_up")),
+    *over_dtypes(Case(ADAPT, ((2, 2, 7, 5),), {"output_size": (3, 2)}), FLOATS),
+    Case(ADAPT, ((1, 2, 4, 4),)),
+    Case(ADAPT, ((1, 2, 3, 4),), {"output_size": (5,)}),
+    Case("BilinearSampler", ((1, 2, 5, 6), (1, 2, 3, 4)), domain=(-1.2, 1.2), smooth=False),
+    Case("BilinearSampler", ((2, 1, 4, 4), (2, 2, 4, 4)), dtypes="float64", domain=(-0.9, 0.9)),
+    Case("BilinearSampler", ((1, 1, 1, 1), (1, 2, 2, 2)), smooth=False),
+    Case("GridGenerator", ((2, 6),), {"transform_type": "affine", "target_shape": (4, 5)}),
+    Case("GridGenerator", ((1, 2, 4, 5),), {"transform_type": "warp"}),
+    Case("SpatialTransformer", ((2, 2, 5, 5), (2, 6)), {"target_shape": (4, 3), "transform_type": "affine",
+                                                        "sampler_type": "bilinear"}, smooth=False),
+    _regions("ROIPooling", (2, 2, 6, 7), {"pooled_size": (2, 3), "spatial_scale": 1.0}),
+    _regions("ROIPooling", (2, 3, 6, 7), {"pooled_size": (3, 2), "spatial_scale": 0.5}, dtypes="float64"),
+    *(_regions("_contrib_ROIAlign", (2, planes, 6, 7), {"pooled_size": (2, 2), "spatial_scale": 0.5, **more})
+      for planes, more in ((2, {}), (3, {"sample_ratio": 2}), (8, {"position_sensitive": True}))),
+    _regions("_contrib_ROIAlign", (2, 1, 6, 7), {"pooled_size": (3, 2), "spatial_scale": 1.0, "sample_ratio": 1},
+             dtypes="float64"),
+]  # fmt: skip
+
+ORACLE = {}  # the values recorded from MXNet stand here for NumPy
