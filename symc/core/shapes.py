@@ -30,6 +30,16 @@ def to_mxnet(shape: Shape | None) -> FullShape:
     return () if shape is None else tuple(0 if n is None else n for n in shape)
 
 
+def from_numpy_style(shape: Iterable[int] | None) -> Shape | None:
+    """Translates the notation of `np_shape`: -1 is an unknown extent, None an unknown shape, () a scalar."""
+    return None if shape is None else tuple(None if n == -1 else int(n) for n in shape)
+
+
+def to_numpy_style(shape: Shape | None) -> FullShape | None:
+    """The inverse of `from_numpy_style`."""
+    return None if shape is None else tuple(-1 if n is None else n for n in shape)
+
+
 def is_known(shape: Shape | None) -> bool:
     """Whether rank and every extent are known."""
     return shape is not None and None not in shape

@@ -10,9 +10,10 @@ import numpy as np
 
 from symc.core.dtypes import CODES
 from symc.core.errors import ArgumentError, ArgumentTypeError
-from symc.core.shapes import from_mxnet, is_known, to_mxnet
+from symc.core.shapes import from_mxnet, from_numpy_style, is_known, to_mxnet, to_numpy_style
 from symc.ir.graph import Graph, Value
 from symc.passes.infer import partial_dtypes, partial_shapes, used_values
+from symc.util import is_np_shape
 
 from .compose import check_keywords
 from .lower import to_graph
@@ -24,19 +25,23 @@ Lists = tuple["list | None", "list | None", "list | None"]
 
 
 def infer_shape(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], partial: bool) -> Lists:
-    """Shapes of arguments, outputs and auxiliary states; see `Symbol.infer_shape`."""
+    """Shapes of arguments, outputs and auxiliary states; see `Symbol.infer_shape`.
+
+    Under `np_shape` -1 is an unknown extent and None an unknown shape, instead of 0 and ().
+    """
+    read, show = (from_numpy_style, to_numpy_style) if is_np_shape() else (from_mxnet, to_mxnet)
     given = _by_name(symbol, args, kwargs, "InferShape")
     for name, shape in {**given, **kwargs}.items():
         if not isinstance(shape, tuple):
             raise ArgumentTypeError(f"Arguments need to be shapes (tuple), but '{name}' is {type(shape)}.")
-    graph = to_graph(symbol, arg_shapes={n: from_mxnet(s) for n, s in given.items()})
+    graph = to_graph(symbol, arg_shapes={n: read(s) for n, s in given.items()})
     shapes = partial_shapes(graph)
     arguments, heads, states = _values(graph)
     if not partial and not all(is_known(shapes.get(v)) for v in used_values(graph)):
-        unknown = [f"{v.node.name}: {to_mxnet(shapes.get(v))}" for v in arguments if not is_known(shapes.get(v))]
+        unknown = [f"{v.node.name}: {show(shapes.get(v))}" for v in arguments if not is_known(shapes.get(v))]
         _warn_undecided("shape", "(0s in shape means unknown dimensions). ", unknown)
         return None, None, None
-    return tuple([to_mxnet(shapes.get(v)) for v in values] for values in (arguments, heads, states))  # type: ignore[return-value]
+    return tuple([show(shapes.get(v)) for v in values] for values in (arguments, heads, states))  # type: ignore[return-value]
 
 
 def infer_type(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], partial: bool) -> Lists:

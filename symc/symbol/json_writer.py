@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from symc.util import is_np_shape
+
 from .node import Entry, SymbolNode, nodes_of
 from .upgrade import MXNET_VERSION
 
@@ -55,7 +57,8 @@ def _graph(heads: Sequence[Entry], pad: str, is_subgraph: bool) -> str:
         ("heads", _list(_entries(heads, (), index), inner)),
     ]
     if not is_subgraph:
-        fields.append(("attrs", f'{{"mxnet_version": ["int", {MXNET_VERSION}]}}'))
+        flags = [("is_np_shape", '["int", 1]')] if is_np_shape() else []
+        fields.append(("attrs", _object([*flags, ("mxnet_version", f'["int", {MXNET_VERSION}]')], inner)))
     return _object(fields, pad)
 
 

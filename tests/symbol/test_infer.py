@@ -86,3 +86,13 @@ def test_types():
 
 def test_arguments_of_one_name_get_one_shape():
     assert (var("x") * var("x")).infer_shape(x=(2,)) == ([(2,), (2,)], [(2,)], [])
+
+
+def test_under_np_shape_other_marks_mean_unknown():
+    s = mx.sym.exp(var("x"))
+    with mx.np_shape(True):
+        assert s.infer_shape_partial() == ([None], [None], [])
+        assert s.infer_shape_partial(x=(-1, 3)) == ([(-1, 3)], [(-1, 3)], [])
+        assert s.infer_shape(x=(0, 3)) == ([(0, 3)], [(0, 3)], [])  # an extent of 0 is one
+        assert s.infer_shape(x=()) == ([()], [()], [])
+    assert s.infer_shape_partial(x=(0, 3)) == ([(0, 3)], [(0, 3)], [])

@@ -246,3 +246,10 @@ def test_debug_str():
         "Attrs:\n\tno_bias=True\n\tnum_hidden=3\n"
     )
     assert var("d").debug_str() == "Variable:d\n"
+
+
+def test_np_shape_is_noted():
+    with mx.np_shape(True):
+        text = var("x").tojson()
+    assert text.endswith('  "attrs": {\n    "is_np_shape": ["int", 1], \n    "mxnet_version": ["int", 10901]\n  }\n}')
+    assert mx.sym.load_json(text).tojson() == var("x").tojson()
