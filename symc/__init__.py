@@ -1,11 +1,12 @@
 """symc compiles MXNet Symbol graphs; `import symc as mx` gives the names MXNet 1.9 gives.
 
-Importing is light: a submodule is loaded when it is first used (`mx.nd`, `mx.gluon`, ...).
+Importing is light: a submodule is loaded when it is first used (`mx.nd`, `mx.autograd`, ...).
 """
 
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import Any
 
 from symc.core.errors import SymcError
@@ -88,15 +89,16 @@ def __getattr__(attribute_name: str) -> Any:
 
 
 def _submodule(alias: str) -> Any:
-    path = f"symc.{_MODULES[alias]}" if alias in _MODULES else ""
-    try:
-        if path:
-            return importlib.import_module(path)
-    except ModuleNotFoundError as e:
-        if e.name != path:
-            raise
-    raise AttributeError(f"module 'symc' has no attribute '{alias}'")
+    if alias not in _MODULES:
+        raise AttributeError(f"module 'symc' has no attribute '{alias}'")
+    if not _is_there(alias):
+        raise AttributeError(f"module 'symc' has no attribute '{alias}': MXNet's module is not there yet")
+    return importlib.import_module(f"symc.{_MODULES[alias]}")
+
+
+def _is_there(alias: str) -> bool:
+    return find_spec(f"symc.{_MODULES[alias]}") is not None
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_FUNCTIONS})
+    return sorted({"__version__", *__all__, *filter(_is_there, _MODULES), *_FUNCTIONS})

@@ -61,7 +61,8 @@ def operator_class(package: str, namespace: str, name: str) -> type[Op]:
     table = names()
     registered = table[namespace].get(name) or (table["op"].get(name) if namespace == "sparse" else None)
     if registered is None:
-        raise AttributeError(f"module '{module_name(package, namespace)}' has no attribute '{name}'")
+        module = module_name(package, namespace)
+        raise AttributeError(f"module '{module}' has no attribute '{name}'; `symc ops` lists the operators")
     return registered_names()[registered]
 
 

@@ -237,6 +237,10 @@ def test_attach_grad_cuts_the_recording():
     [
         lambda x, y: x.__iadd__(y),
         lambda x, y: x.__setitem__(0, y[0]),
+        lambda x, y: x.__setitem__(0, 1),
+        lambda x, y: x.__setitem__(slice(None), [1, 2]),
+        lambda x, y: x.__setitem__(0, np.ones(())),
+        lambda x, y: x[0:1].__setitem__(slice(None), 1),
         lambda x, y: nd.relu(x, out=x),
     ],
 )
@@ -246,6 +250,16 @@ def test_writing_in_place_is_refused(write):
         y = x * 2
         with pytest.raises(GradientError, match="Inplace operations"):
             write(y, x)
+
+
+def test_arrays_without_a_gradient_are_written_while_recording():
+    x, y = variable([1, 2]), nd.zeros((2,), dtype="float64")
+    with autograd.record():
+        y[0] = 3
+        x[:] = np.array([5.0, 6.0])  # MXNet lets NumPy's arrays replace a variable's contents
+        z = (x * x * y).sum()
+    z.backward()
+    assert x.grad.asnumpy().tolist() == [30, 0]
 
 
 def test_whole_assignment_is_recorded():

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+import symc
+
 HEAVY = {"numba", "llvmlite", "networkx", "pytest", "graphviz"}
 
 
@@ -39,6 +41,19 @@ def test_submodules_load_on_first_use():
         "symc.models",
         "symc.ndarray",
     ]
+
+
+def test_what_is_listed_is_there():
+    names = dir(symc)
+    assert {"nd", "sym", "cpu", "Executor", "__version__"} <= {*names}
+    assert all(hasattr(symc, name) for name in names)
+
+
+def test_modules_that_are_not_there_say_so(monkeypatch):
+    monkeypatch.setitem(symc._MODULES, "later", "later")
+    with pytest.raises(AttributeError, match="module 'symc' has no attribute 'later': MXNet's module is not there yet"):
+        _ = symc.later
+    assert "later" not in dir(symc) and not hasattr(symc, "later")
 
 
 def test_the_check_sees_what_is_loaded():

@@ -26,6 +26,7 @@ SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8",
     "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?", "BF16": "<u2",
 }  # fmt: skip
+NPY_MAGIC = b"\x93NUMPY"
 PREAMBLE_BYTES = 12  # of an .npy file: magic, version, length of the header
 # What NumPy, its header's tokenizer, zipfile (RuntimeError: encrypted) and zlib raise for damaged files.
 NOT_NUMPY = (
@@ -79,6 +80,8 @@ def read_numpy(path: Path) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file:
             start = file.read(PREAMBLE_BYTES)
+            if start and not start.startswith((b"PK", NPY_MAGIC)):  # NumPy would take it for a pickle
+                raise ValueError(f"it starts with {start[:6]!r}, expected {NPY_MAGIC!r}")
             if not start.startswith(b"PK"):
                 _check_header(start, path.stat().st_size)
                 # A memory map believes no size that the file does not have; object arrays (pickles) are refused.
@@ -108,7 +111,7 @@ def read_numbers(path: Path, name: str) -> dict[str, np.ndarray]:
 def _check_header(start: bytes, size_bytes: int) -> None:
     """NumPy allocates as many bytes for the header as a file claims it has: no more than the file has are allowed."""
     header_bytes = int.from_bytes(start[8 : 10 if start[6:7] == b"\x01" else PREAMBLE_BYTES], "little")
-    if start.startswith(b"\x93NUMPY") and header_bytes > size_bytes:
+    if start.startswith(NPY_MAGIC) and header_bytes > size_bytes:
         raise ValueError(f"a header of {header_bytes} bytes in {size_bytes} bytes")
 
 

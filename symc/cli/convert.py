@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symc.core.errors import FormatError
+from symc.core.replacing import replacing
 
 from .arrays import OTHER_SUFFIXES, load_arrays, save_arrays
 from .naming import N_LISTED, split_name, with_prefixes, without_prefixes
 from .opening import require_file
-from .report import Report, UsageError, complain, progress, replacing
+from .report import Report, UsageError, complain, progress
 
 if TYPE_CHECKING:
     from symc.ndarray import NDArray

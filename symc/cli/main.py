@@ -117,7 +117,7 @@ def _arguments(words: list[str], verb: str | None) -> argparse.Namespace:
     if unknown:
         raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see {prog} --help")
     if args.verb is None and not args.version:
-        parser.error("which verb?")
+        parser.error(f"no verb, expected one of {', '.join(VERBS)}")
     return args
 
 

@@ -101,6 +101,11 @@ def open_model(args: argparse.Namespace, array_shapes: Mapping[str, FullShape] |
             opened = _built_in(args)
         elif Path(f"{path}-symbol.json").exists():
             opened = _files(args, Path(f"{path}-symbol.json"), args.params or _epoch_file(args, path))
+        elif args.model in names():
+            raise UsageError(
+                f"--epoch belongs to a prefix, but {path}-symbol.json does not exist; leave it out for the built-in "
+                f"network {args.model}"
+            )
         else:
             raise UsageError(
                 f"no model {args.model!r}: neither a .symc nor a .json file, nor a prefix ({path}-symbol.json does not "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,19 +38,6 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SymcError(f"writing {path}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place when all is written, and is removed when something fails."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with writing(path):
-            yield unfinished
-            os.replace(unfinished, path)
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
 
 
 @contextlib.contextmanager

@@ -336,13 +336,15 @@ class NDArray:
     def __setitem__(self, key: Any, value: Any) -> None:
         """Writes a number, an array or nested lists, broadcast and cast, into the part that `key` selects.
 
-        Raises as `x[key]` does, ValueError where the value does not broadcast, ArgumentTypeError where it is no array.
+        Raises as `x[key]` does, ValueError where the value does not broadcast, ArgumentTypeError where it is no array,
+        GradientError where a gradient would no longer fit what is recorded (NumPy's arrays may replace all of it, as
+        in MXNet).
         """
-        if tape.is_recording() and isinstance(value, NDArray):
-            if is_whole(key) and value.shape == self.shape:
+        if tape.is_recording() and not (is_whole(key) and isinstance(value, np.ndarray)):
+            if isinstance(value, NDArray) and is_whole(key) and value.shape == self.shape:
                 value.copyto(self)
                 return
-            tape.refuse_in_place([value, self], [self])
+            tape.refuse_in_place([value, self] if isinstance(value, NDArray) else [self], [self])
         index = (Ellipsis,) if is_whole(key) else numpy_index(key, NDArray)
         store(self._data, index, as_numpy(value))
         self._touch()

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from symc.core.errors import ArgumentError, FormatError, SymcError, TrustError
+from symc.core.replacing import replacing
 
 FORMAT_VERSION = 1
 ALIGNMENT = 64
@@ -121,19 +122,11 @@ def write_container(path: Path, about: Mapping[str, Any], parts: Mapping[str, by
             f"writing {path}: {size_bytes} bytes in {len(entries)} parts; a .symc file holds at most "
             f"{MAX_FILE_BYTES} bytes in {MAX_PARTS} parts"
         )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(unfinished, "wb") as file:
-            for entry, data in zip(entries, contents.values()):
-                file.write(entry.local_header())
-                file.write(data)
-            file.write(directory)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise SymcError(f"writing {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+    with replacing(path) as unfinished, open(unfinished, "wb") as file:
+        for entry, data in zip(entries, contents.values()):
+            file.write(entry.local_header())
+            file.write(data)
+        file.write(directory)
 
 
 def read_container(path: Path) -> Container:

@@ -175,7 +175,8 @@ USAGE = [
     (("ops", "Convolutoin"), "did you mean Convolution"),
     (("cache", "fill"), "invalid choice"),
     (("fly",), "invalid choice"),
-    ((), "which verb?"),
+    ((), "no verb, expected one of inspect, run,"),
+    (("run", "mlp", "--epoch", "3"), "leave it out for the built-in network mlp"),
 ]
 
 
@@ -195,7 +196,7 @@ FAULTS = [
     (("run", "net-symbol.json", "--params", "text.symc", "--shape", "data=1,6"), "text.symc"),
     (("run", "net-symbol.json", "--params", "few.params", "--shape", "data=1,6"), "3 parameters are missing: fc_bias"),
     (("run", *FILES, "--shape", "data=1,5"), "fc_weight has shape (4, 6), expected (4, 5)"),
-    (("run", "mlp", "--input", "data=text.symc"), "text.symc: not a NumPy file of numbers"),
+    (("run", "mlp", "--input", "data=text.symc"), "text.symc: not a NumPy file of numbers: it starts with b'this i'"),
     (("run", "mlp", "--input", "data=objects.npy"), "objects.npy: not a NumPy file of numbers"),
     (("run", "mlp", "--input", "data=strings.npy"), "expected numbers"),
     (("run", "mlp", "--input", "data=all.npz"), "all.npz: an archive, expected one array"),
