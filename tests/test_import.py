@@ -49,6 +49,14 @@ def test_what_is_listed_is_there():
     assert all(hasattr(symc, name) for name in names)
 
 
+@pytest.mark.parametrize("package", ["nd", "sym"])
+@pytest.mark.parametrize("namespace", ["", "op", "_internal", "linalg", "sparse", "image", "contrib", "random"])
+def test_the_functions_listed_are_there(package, namespace):
+    module = getattr(symc, package)
+    module = getattr(module, namespace) if namespace else module
+    assert dir(module) and [name for name in dir(module) if not hasattr(module, name)] == []
+
+
 def test_modules_that_are_not_there_say_so(monkeypatch):
     monkeypatch.setitem(symc._MODULES, "later", "later")
     with pytest.raises(AttributeError, match="module 'symc' has no attribute 'later': MXNet's module is not there yet"):

@@ -154,4 +154,4 @@ def _safetensors(module: str = "") -> ModuleType:
     try:
         return importlib.import_module("safetensors" + module)
     except ImportError:
-        raise SymcError(".safetensors files need the package safetensors: pip install 'symc[convert]'") from None
+        raise SymcError(".safetensors files need the package safetensors: pip install safetensors") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from symc.core.errors import SymcError
 
 from .opening import add_model_arguments, open_model, ready
-from .report import Report, progress
+from .report import Report, UsageError, progress
 
 EXAMPLES = (
     "symc compile m-symbol.json --params m-0000.params --shape data=1,3,224,224 -o m.symc",
@@ -31,6 +31,8 @@ def execute(args: argparse.Namespace) -> Report:
     from symc import artifact
     from symc.runtime.table import size_text, time_text
 
+    if args.output and Path(args.output).suffix != ".symc" and not Path(args.output).is_dir():
+        raise UsageError(f"-o {args.output}: expected a name that ends in .symc, by which other verbs know the file")
     start = time.perf_counter()
     model = ready(open_model(args)).model
     path = Path(args.output or f"{model.name}.symc")

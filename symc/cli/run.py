@@ -99,6 +99,8 @@ def read_inputs(options: list[str]) -> dict[str, np.ndarray]:
         if equals and path.suffix == ".npz":
             raise FormatError(f"{path}: an archive, expected one array; --input FILE.npz takes all of an .npz")
         arrays = read_numbers(path, name)
+        if twice := found.keys() & arrays:
+            raise UsageError(f"--input {option}: {', '.join(sorted(twice))} is given already")
         found |= arrays
     return found
 

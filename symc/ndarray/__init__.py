@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from symc.functions import OperatorModule
+from symc.functions import OperatorModule, names
 
 from . import contrib, functions, ndarray, operators, random
 from .combining import (
@@ -67,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*_HELPERS, *functions.names()["op"]})
+    return sorted({*_HELPERS, *names()["op"]})

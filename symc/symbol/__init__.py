@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from symc.functions import OperatorModule
+from symc.functions import OperatorModule, names
 
 from . import functions, random
 from .creation import Group, Variable, arange, eye, full, histogram, linspace, ones, split_v2, var, zeros
@@ -37,4 +37,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*_HELPERS, *functions.names()["op"]})
+    return sorted({*_HELPERS, *names()["op"]})

@@ -112,7 +112,7 @@ def require_format(kind: str) -> None:
     _require_known(kind)
     if kind in OWN_FORMATS:
         return
-    missing = ["its package (pip install 'symc[viz]')"] if find_spec("graphviz") is None else []
+    missing = ["its package (pip install graphviz)"] if find_spec("graphviz") is None else []
     missing += ["its program `dot`"] if shutil.which("dot") is None else []
     if missing:
         own = ", ".join(OWN_FORMATS)

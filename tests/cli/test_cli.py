@@ -175,6 +175,8 @@ USAGE = [
     (("ops", "Convolutoin"), "did you mean Convolution"),
     (("cache", "fill"), "invalid choice"),
     (("fly",), "invalid choice"),
+    (("run", "mlp", "--input", "data=x.npy", "--input", "data=x.npy"), "--input data=x.npy: data is given already"),
+    (("compile", "mlp", "-o", "m.bin"), "-o m.bin: expected a name that ends in .symc"),
     ((), "no verb, expected one of inspect, run,"),
     (("run", "mlp", "--epoch", "3"), "leave it out for the built-in network mlp"),
 ]

@@ -261,7 +261,7 @@ def test_formats(monkeypatch):
     monkeypatch.setattr("symc.visualization.plot.find_spec", lambda _: None)
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(
-        SymcError, match=r"'png' needs Graphviz: install its package \(pip install 'symc\[viz\]'\) and its"
+        SymcError, match=r"'png' needs Graphviz: install its package \(pip install graphviz\) and its"
     ):
         plot_of("mlp").pipe("png")
 
