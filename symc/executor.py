@@ -59,6 +59,7 @@ class Executor:
         self._sessions = Sessions(symbol, ctx, self.arg_dict, self.grad_dict, self.aux_dict, self._grad_req)
         self._outputs: list[NDArray] | None = None
         self._last: Bound | None = None
+        self._is_spent = False  # whether backward has used up what forward left for it
         self._predict: Bound | None = None
         self._epoch = -1
         self._monitor: tuple[Callable[[str, NDArray], None], bool] | None = None
@@ -144,6 +145,7 @@ class Executor:
         """Adds up or writes the gradients that `grad_req` asks for, and updates auxiliary states.
 
         out_grads   gradient of each output: an NDArray, a list or a dict by output name; loss outputs need none
+        Called again without a forward in between, it computes the forward again, from the arrays as they are by then.
         Raises GradientError when a head gradient is needed and missing.
         """
         bound = self._last
@@ -156,6 +158,9 @@ class Executor:
                 array._data[...] = value
         self._feed_head_gradients(bound, out_grads)
         bound.session.refresh()
+        if self._is_spent:  # a backward before this one overwrote intermediates; the random numbers stay the same
+            bound.instance.run("forward")
+        self._is_spent = True
         bound.instance.run("backward")
         for slot in bound.session.program.slots:
             if slot.place in ("gradient", "update"):
@@ -217,6 +222,7 @@ class Executor:
         bound.session.reseed(bound.instance, generator())
         bound.point_heads(self.outputs)
         bound.instance.run("forward")
+        self._is_spent = False
 
     def _feed_head_gradients(self, bound: Bound, out_grads: Any) -> None:
         given = self._listed_gradients(out_grads)
@@ -376,6 +382,7 @@ class Executor:
 
         bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)
+        self._is_spent = True  # a training program's backward is timed too
         return profile(bound.session.compiled.lowered, bound.instance, n_runs)
 
     def plot(self, title: str = "program", n_runs: int = 0) -> NetworkPlot:

@@ -225,6 +225,22 @@ def batch_norm(grad_req="write"):
     return ex, ex.aux_dict["bn_moving_mean"]
 
 
+def test_backward_again_gives_the_same_gradients():
+    """Backward's kernels reuse the memory of what forward left; a Jacobian is made by many backwards after one."""
+    data, weight = np.random.default_rng(0).standard_normal((2, 5, 4)).astype("float32")
+    net = sym.smooth_l1(sym.Dropout(sym.FullyConnected(x, weight=y, num_hidden=5, no_bias=True), p=0.3), scalar=1.0)
+    ex = net.simple_bind(mx.cpu(), x=(5, 4))
+    ex.forward(is_train=True, x=data, y=weight)
+    output, heads = ex.outputs[0].asnumpy(), [mx.nd.ones((5, 5)), mx.nd.ones((5, 5)) * 2]
+    found = []
+    for head in (heads[0], heads[1], heads[0]):
+        ex.backward(head)
+        found.append(ex.grad_dict["x"].asnumpy())
+    np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-5, atol=1e-6)  # the mask of Dropout is still the same
+    np.testing.assert_array_equal(found[2], found[0])
+    np.testing.assert_array_equal(ex.outputs[0].asnumpy(), output)
+
+
 def test_states_change_in_backward_only():
     ex, mean = batch_norm()
     ex.forward(is_train=False)
