@@ -199,7 +199,7 @@ class AmpCast(Cast):
 
 @op("clip", aliases=("_npi_clip", "_sparse_clip"))
 class Clip(Unary):
-    """x limited to [a_min, a_max]; the gradient passes inside and at both bounds.  MXNet operator clip."""
+    """x limited to [a_min, a_max]; the gradient passes inside, at both bounds and at NaN.  MXNet operator clip."""
 
     keeps_integers = True
     a_min: float = param(doc="lower bound")
@@ -218,7 +218,7 @@ class Clip(Unary):
         return number(low, dtype), number(high, dtype)
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
-        return ((x <= single(self.a_max)) * (x >= single(self.a_min))).choose(d, d.zeros())
+        return ((x > single(self.a_max)) + (x < single(self.a_min))).choose(d.zeros(), d)
 
 
 @op("hard_sigmoid")

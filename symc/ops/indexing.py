@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from symc.core.errors import ShapeError
@@ -121,22 +122,28 @@ class Take(Op):
         return argument == "indices" and req == "add"
 
 
-@op("_take_gradient")
-class TakeGradient(Op):
-    """Every slice of dy added to the slice of a zero array it was taken from."""
+@dataclass(frozen=True, kw_only=True)
+class IndexedGradient(Op):
+    """The gradient of an array that was indexed along one axis, from dy and the indices."""
 
-    arguments = ("dy", "indices")
     is_internal = True
 
-    axis: int = param(doc="the axis that is numbered, not negative")
+    axis: int = param(doc="the axis that was indexed, not negative")
     mode: str = param(doc="what happens to numbers out of range")
-    shape: tuple[int, ...] = param(doc="shape of the array that was taken from")
+    shape: tuple[int, ...] = param(doc="shape of the array that was indexed")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         return ins, [unify(outs[0], self.shape)]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return ins, [same_dtype((ins[0], outs[0]))]
+
+
+@op("_take_gradient")
+class TakeGradient(IndexedGradient):
+    """Every slice of dy added to the slice of a zero array it was taken from."""
+
+    arguments = ("dy", "indices")
 
     def lower(self, t: Lowering) -> None:
         dy, indices = t.ins
@@ -210,21 +217,10 @@ def index_of(rest: Sequence[IndexLike | Expr], axis: int, rank: int, data_rank: 
 
 
 @op("_pick_gradient")
-class PickGradient(Op):
+class PickGradient(IndexedGradient):
     """dy where an element was picked, else 0; dy and index have data's axes or all but one."""
 
     arguments = ("dy", "index")
-    is_internal = True
-
-    axis: int = param(doc="the axis picked along, not negative")
-    mode: str = param(doc="what happens to numbers out of range")
-    shape: tuple[int, ...] = param(doc="shape of the data")
-
-    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return ins, [unify(outs[0], self.shape)]
-
-    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
-        return ins, [same_dtype((ins[0], outs[0]))]
 
     def lower(self, t: Lowering) -> None:
         dy, index = t.ins

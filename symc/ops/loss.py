@@ -265,8 +265,9 @@ class MAERegressionOutput(_RegressionOutput):
 
 @op("MakeLoss")
 class MakeLoss(Elementwise):
-    """data itself as a loss: its gradient is grad_scale whatever comes from above, divided by the batch size (batch)
-    or by the number of elements above valid_thresh, at least 1 (valid).  Source: MXNet operator MakeLoss.
+    """data (*batch, C) itself as a loss: its gradient is grad_scale whatever comes from above, divided by the size of
+    the batch (batch) or by the number of elements above valid_thresh, at least 1 (valid).  Source: MXNet operator
+    MakeLoss, which takes all axes but the last for the batch (so a vector is a batch of 1).
     """
 
     is_loss = True
@@ -283,7 +284,7 @@ class MakeLoss(Elementwise):
     ) -> Sequence[Value | None]:
         data, scale = Term(g, x[0]), single(self.grad_scale)
         if self.normalization != "valid":
-            return [g.like(x[0], scale / data.shape[0] if self.normalization == "batch" else scale)]
+            return [g.like(x[0], scale / prod(data.shape[:-1]) if self.normalization == "batch" else scale)]
         n_valid = (data > single(self.valid_thresh)).sum(range(len(data.shape)))("_maximum_scalar", scalar=1.0)
         return [(scale / n_valid).broadcast_to(data.shape).value]
 

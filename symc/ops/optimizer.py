@@ -104,7 +104,10 @@ class SgdMomUpdate(Update):
 
 @op("nag_mom_update")
 class NagMomUpdate(Update):
-    """Nesterov's accelerated gradient (Sutskever et al., 2013).  MXNet operator nag_mom_update."""
+    """Nesterov's accelerated gradient (Sutskever et al., 2013).  MXNet operator nag_mom_update.
+
+    MXNet, when it writes over the weight, decays the momentum by the new weight; here it is always the old one.
+    """
 
     arguments, states, results = ("weight", "grad", "mom"), ("mom",), ("output", "mom")
     parameter_order = ("lr", "momentum", "wd", "rescale_grad", "clip_gradient")

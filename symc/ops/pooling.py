@@ -118,7 +118,7 @@ class _Pooling(_Pooled):
         x = t.ins[0]
         axes = self.spatial_axes(x.rank)
         w = self.window(x.shape, t.out_shapes[0])
-        lowest = float(np.finfo(x.dtype).min)
+        lowest = float(np.finfo(t.out_dtypes[0]).min)  # of a window that lies in the padding
 
         def element(*i: Position) -> Expr:
             if self.pool_type == "max":

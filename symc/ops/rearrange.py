@@ -252,7 +252,7 @@ class Diag(Movement):
         length: int | None = None
         if shape[rows] is not None and shape[columns] is not None:
             length = min(shape[rows] + min(self.k, 0), shape[columns] - max(self.k, 0))  # type: ignore[operator]
-            if length < 1:
+            if length < 0:
                 raise ShapeError(f"Diagonal does not exist: k={self.k} in {mx_text(shape)}")
         rest = tuple(n for a, n in enumerate(shape) if a not in (rows, columns))
         return ins, [unify((*rest, length), outs[0])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import networkx
@@ -224,10 +224,7 @@ class Lowerer:
         if not stores:
             return  # every part was written in place
         writes = {s.buffer: self.buffers[v] for v, s in stores}
-        used = {e.data[0] for _, s in stores for e in loads_of_store(s)}
-        buffers = [b for name, b in reads.items() if name in used]
-        if SEED in used:
-            buffers.append(self._seed())
+        buffers = self._read_by([s for _, s in stores], reads)
         if product is None:
             kernel: LoopKernel = Nest((*buffers, *writes.values()), tuple(s for _, s in stores))
         else:
@@ -236,6 +233,11 @@ class Lowerer:
             kernel = self._contraction(*product, before, functions, reads, written, [s for _, s in stores], phase)
             nodes = [n for n in nodes if n not in before]
         self._emit(kernel, phase, nodes)
+
+    def _read_by(self, stores: Sequence[Store], reads: Mapping[str, Buffer]) -> list[Buffer]:
+        """The buffers among `reads` that stores load from, and the seed's where they draw random numbers."""
+        used = loaded_by(stores)
+        return [b for name, b in reads.items() if name in used] + ([self._seed()] if SEED in used else [])
 
     def _template(self, node: Node, routine: Routine, phase: Phase) -> Template:
         """A routine on the node's inputs and outputs, with memory of its own for as long as it runs."""
@@ -285,8 +287,8 @@ class Lowerer:
         left, right = node.inputs[p.lhs], node.inputs[p.rhs]
         lhs = self._buffer(left, phase)
         rhs = self._operand(right, functions, phase)
-        again = {e.data[0] for s in stores for e in loads_of_store(s)}
-        operands = {b.name: b for b in (lhs, rhs, *(b for n, b in reads.items() if n in again), *written)}
+        again = loaded_by(stores)
+        operands = {b.name: b for b in (lhs, rhs, *self._read_by(stores, reads), *written)}
         made = Contraction(
             p.kind, *p.sizes, p.groups, p.window, lhs.name, rhs.name, tuple(operands.values()), tuple(stores)  # type: ignore[arg-type]
         )
@@ -313,9 +315,8 @@ class Lowerer:
             return made
         phase = self._packing_phase(v, phase)
         store = self._store(v, functions[v], phase)
-        used = {e.data[0] for e in loads_of_store(store)}
         stored = self.buffers[v]
-        self._emit(Nest((*(b for n, b in reads.items() if n in used), stored), (store,)), phase, before)
+        self._emit(Nest((*self._read_by([store], reads), stored), (store,)), phase, before)
         buffers = tuple(stored if b.name == rhs.name else b for b in made.buffers)
         return replace(made, rhs=stored.name, buffers=buffers)
 
@@ -356,8 +357,7 @@ class Lowerer:
         nest = packing.nest(rhs, packed)
         if v in functions:
             stores = tuple(replace(s, value=substitute(s.value, rhs.name, functions[v])) for s in nest.stores)
-            used = {e.data[0] for s in stores for e in loads_of_store(s)}
-            nest = Nest((*(b for n, b in reads.items() if n in used), packed), stores)
+            nest = Nest((*self._read_by(stores, reads), packed), stores)
         self._emit(nest, phase, nodes, "pack for the register tile")
         return packed
 
@@ -378,7 +378,7 @@ class Lowerer:
 
     def _emit(self, kernel: LoopKernel, phase: Phase, nodes: Sequence[Node], reason: str = "") -> None:
         verify(kernel)
-        read = {e.data[0] for s in kernel.stores for e in loads_of_store(s)} - {ACCUMULATOR} | set(kernel.operands)
+        read = loaded_by(kernel.stores) - {ACCUMULATOR} | set(kernel.operands)
         written = {s.buffer for s in kernel.stores} | set(kernel.written)
         self.kernels.append(
             KernelNode(
@@ -393,11 +393,8 @@ class Lowerer:
         )
 
 
-def loads_of_store(store: Store) -> list[Expr]:
-    """Every load a store performs, those that compute its index included."""
-    found = loads_of(store.value)
-    for component in store.index:
-        if isinstance(component, Expr):
-            found += loads_of(component)
-    return found
+def loaded_by(stores: Iterable[Store]) -> set[str]:
+    """The names of the buffers that stores load from, in their values or to compute where they store."""
+    parts = (part for s in stores for part in (s.value, *s.index) if isinstance(part, Expr))
+    return {load.data[0] for part in parts for load in loads_of(part)}
 

@@ -39,6 +39,7 @@ CASES = [
     *(Case(op, ((5,),), points=(0.0, -1.0, 0.5, 1e-30, INF), grads=()) for op in GAMMAS),
     *over_dtypes(Case("clip", params={"a_min": -1.0, "a_max": 1.0}, smooth=False), ALL),
     Case("clip", ((8,),), {"a_min": -1.0, "a_max": 0.5}, points=EDGES, smooth=False),
+    Case("clip", ((8,),), {"a_min": -1.0, "a_max": 0.5}, "float16", points=EDGES[:3] + EDGES[5:], smooth=False),
     Case("clip", ((8,),), {"a_min": 2.0, "a_max": -2.0}, points=(-3, -2, -1, 0, 1, 2, 3, 5), smooth=False),
     Case("clip", ((6,),), {"a_min": -0.5, "a_max": 2.5}, "int32", (-5, 5)),
     Case("clip", ((6,),), {"a_min": -3, "a_max": 300}, "uint8", (0, 200)),

@@ -62,6 +62,9 @@ WINDOWS = [
     *pool((1, 2, 7, 8), kernel=(3, 2), stride=(2, 3), pad=(1, 1)),
     *pool((1, 2, 7, 8), kernel=(3, 3), stride=(2, 2), pooling_convention="full"),
     *pool((2, 3, 8), kernel=(3,), stride=(2,), pad=(1,), pooling_convention="full"),
+    Case("Pooling", ((1, 2, 9),), {"pool_type": "max", "kernel": (4,), "stride": (3,), "pad": (3,),
+                                     "pooling_convention": "full"}, "float16",
+         points=(1.0, -2.0, 0.5), smooth=False),  # its last window lies in the padding
     *pool((1, 1, 4, 5, 3), kernel=(2, 2, 2), stride=(2, 1, 1)),
     *pool((2, 3, 4, 5), global_pool=True),
     *pool((1, 1, 33, 7), kernel=(5, 5), pad=(2, 2)),
@@ -135,6 +138,7 @@ LOSSES = [
     Case("SoftmaxOutput", ((2, 3, 4), (2, 3)), {"preserve_shape": True}, domain=(0, 2), smooth=False),
     *(Case(f"{name}RegressionOutput", ((4, 3), (4, 3)), smooth=False) for name in ("Linear", "Logistic", "MAE")),
     Case("MakeLoss", ((3, 4),), smooth=False),
+    *(Case("MakeLoss", (s,), {"normalization": "batch"}, smooth=False) for s in ((2, 3, 4), (5,))),
     Case("SVMOutput", ((5, 4), (5,)), domain=(0, 3), smooth=False),
     Case("softmax_cross_entropy", ((5, 4), (5,)), domain=(0, 3), grads=(0,)),
 ]
@@ -367,7 +371,7 @@ ORACLE = {
     "LinearRegressionOutput": lambda x, label: x,
     "LogisticRegressionOutput": lambda x, label: 1 / (1 + np.exp(-x)),
     "MAERegressionOutput": lambda x, label: x,
-    "MakeLoss": lambda x: x,
+    "MakeLoss": lambda x, **_: x,
     "SVMOutput": lambda x, label: x,
     "softmax_cross_entropy": _cross_entropy,
     "Embedding": lambda data, weight, **_: weight[_placed(data, len(weight), "clip")],

@@ -41,6 +41,7 @@ CASES = [
     *(Case("diag", ((3, 4),), {"k": k}) for k in (0, 1, -2, 3)),
     *(Case("diag", ((3,),), {"k": k}) for k in (0, 2, -1)),
     Case("diag", ((2, 3, 4),), {"axis1": 0, "axis2": 2, "k": 1}),
+    Case("diag", ((2, 3, 4),), {"axis1": -3, "axis2": -1, "k": 4}),  # a diagonal without elements
     Case("diag", ((2, 3, 4),), {"axis1": -1, "axis2": 1}),
     *over_dtypes(Case("diag", ((3, 3),)), ALL),
 ]  # fmt: skip

@@ -158,6 +158,15 @@ def lq_kernel(dtype: str) -> Callable[..., None]:
             total += vector[c] * vector[c]
         return total
 
+    @njit
+    def reflect(array, row, mirror, normal, n, square):
+        """Reflects n elements from `row` on in the plane whose normal, of squared length `square`, lies at `normal`."""
+        dot = 0.0
+        for c in range(n):
+            dot += mirror[normal + c] * array[row + c]
+        for c in range(n):
+            array[row + c] -= 2 * dot / square * mirror[normal + c]
+
     def kernel(chunk, n_chunks, desc, bufs):
         source = values(bufs[desc[0]] + desc[1])
         orthonormal = values(bufs[desc[2]] + desc[3])
@@ -186,11 +195,7 @@ def lq_kernel(dtype: str) -> Callable[..., None]:
                 work[row + i] = pivot - length
                 square = size(work, row + i, end)
                 for r in range(i + 1, rows):
-                    dot = 0.0
-                    for c in range(i, columns):
-                        dot += work[row + c] * work[r * columns + c]
-                    for c in range(i, columns):
-                        work[r * columns + c] -= 2 * dot / square * work[row + c]
+                    reflect(work, r * columns + i, work, row + i, columns - i, square)
             for step in range(rows):
                 i = rows - 1 - step
                 row = i * columns
@@ -198,10 +203,6 @@ def lq_kernel(dtype: str) -> Callable[..., None]:
                 if square == 0:
                     continue
                 for r in range(i, rows):
-                    dot = 0.0
-                    for c in range(i, columns):
-                        dot += work[row + c] * orthonormal[start + r * columns + c]
-                    for c in range(i, columns):
-                        orthonormal[start + r * columns + c] -= 2 * dot / square * work[row + c]
+                    reflect(orthonormal, start + r * columns + i, work, row + i, columns - i, square)
 
     return kernel

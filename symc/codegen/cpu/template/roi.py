@@ -43,8 +43,21 @@ def roi_max_kernel(dtype: str) -> Callable[..., None]:
         return math.floor(x + 0.5) if x >= 0 else -math.floor(0.5 - x)
 
     @njit
-    def limited(position, extent):
-        return 0 if position < 0 else extent if position > extent else position
+    def bin_range(k, n_bins, first, size, extent):
+        """Where bin k of `size` pixels from `first` on begins and ends, inside the image."""
+        begin, end = first + k * size // n_bins, first - (-(k + 1) * size // n_bins)
+        return min(max(begin, 0), extent), min(max(end, 0), extent)
+
+    @njit
+    def largest(data, plane, width, rows, columns):
+        """The place in the plane of a rectangle's first largest pixel; -1 when it is empty."""
+        found = -1
+        for row in range(rows[0], rows[1]):
+            for column in range(columns[0], columns[1]):
+                place = row * width + column
+                if found < 0 or data[plane + place] > data[plane + found]:
+                    found = place
+        return found
 
     def kernel(chunk, n_chunks, desc, bufs):
         data = values(bufs[desc[0]] + desc[1])
@@ -60,29 +73,16 @@ def roi_max_kernel(dtype: str) -> Callable[..., None]:
             image = int(rois[roi * 5])
             left, top = rounded(rois[roi * 5 + 1] * scale), rounded(rois[roi * 5 + 2] * scale)
             right, bottom = rounded(rois[roi * 5 + 3] * scale), rounded(rois[roi * 5 + 4] * scale)
-            rows, columns = bottom - top + 1, right - left + 1
-            if rows < 1:
-                rows = 1
-            if columns < 1:
-                columns = 1
+            n_rows, n_columns = max(bottom - top + 1, 1), max(right - left + 1, 1)
             plane = (image * channels + unit - roi * channels) * height * width
             for a in range(bin_rows):
-                first_row = limited(a * rows // bin_rows + top, height)
-                last_row = limited(-(-(a + 1) * rows // bin_rows) + top, height)
+                rows = bin_range(a, bin_rows, top, n_rows, height)
                 for b in range(bin_columns):
-                    first_column = limited(b * columns // bin_columns + left, width)
-                    last_column = limited(-(-(b + 1) * columns // bin_columns) + left, width)
+                    columns = bin_range(b, bin_columns, left, n_columns, width)
                     at = (unit * bin_rows + a) * bin_columns + b
-                    places[at] = -1
-                    pooled[at] = 0
-                    if image < 0 or image >= n_images:
-                        continue
-                    for row in range(first_row, last_row):
-                        for column in range(first_column, last_column):
-                            place = row * width + column
-                            if places[at] < 0 or data[plane + place] > pooled[at]:
-                                places[at] = place
-                                pooled[at] = data[plane + place]
+                    place = largest(data, plane, width, rows, columns) if 0 <= image < n_images else -1
+                    places[at] = place
+                    pooled[at] = data[plane + place] if place >= 0 else 0
 
     return kernel
 
@@ -119,8 +119,25 @@ def roi_align_kernel(dtype: str, by_position: bool, is_adjoint: bool) -> Callabl
     values, float64s = elements(dtype), elements("float64")
 
     @njit
-    def clipped(position, extent):
-        return 0.0 if position <= 0 else extent - 1.0 if position >= extent - 1 else position
+    def neighbours(position, extent, stride):
+        """Of a position between pixels: the offset of the pixel before it, the step to the next, how far it is on."""
+        inner = 0.0 if position <= 0 else extent - 1.0 if position >= extent - 1 else position
+        before = int(inner)
+        return before * stride, stride if before < extent - 1 else 0, inner - before
+
+    @njit
+    def interpolated(values, place, down, right, low, near):
+        top = (1 - near) * values[place] + near * values[place + right]
+        bottom = (1 - near) * values[place + down] + near * values[place + down + right]
+        return (1 - low) * top + low * bottom
+
+    @njit
+    def spread(values, place, down, right, low, near, d):
+        """The adjoint of `interpolated`: d added to the four pixels."""
+        values[place] += d * (1 - low) * (1 - near)
+        values[place + right] += d * (1 - low) * near
+        values[place + down] += d * low * (1 - near)
+        values[place + down + right] += d * low * near
 
     def kernel(chunk, n_chunks, desc, bufs):
         image_values = values(bufs[desc[4 if is_adjoint else 0]] + desc[5 if is_adjoint else 1])
@@ -143,11 +160,8 @@ def roi_align_kernel(dtype: str, by_position: bool, is_adjoint: bool) -> Callabl
                 image = int(rois[roi * 5])
                 left, top = rois[roi * 5 + 1] * scale - shift, rois[roi * 5 + 2] * scale - shift
                 columns, rows = rois[roi * 5 + 3] * scale - shift - left, rois[roi * 5 + 4] * scale - shift - top
-                if not columns > least:
-                    columns = least
-                if not rows > least:
-                    rows = least
-                bin_height, bin_width = rows / bin_rows, columns / bin_columns
+                bin_height = (rows if rows > least else least) / bin_rows
+                bin_width = (columns if columns > least else least) / bin_columns
                 n_down = samples if samples > 0 else math.ceil(bin_height)
                 n_right = samples if samples > 0 else math.ceil(bin_width)
                 for k in range(n_bins):
@@ -160,31 +174,20 @@ def roi_align_kernel(dtype: str, by_position: bool, is_adjoint: bool) -> Callabl
                     pixels = plane * height * width
                     share = 1.0 / (n_down * n_right)
                     total = 0.0
-                    for down in range(n_down):
-                        y = top + (k // bin_columns) * bin_height + (down + 0.5) * bin_height / n_down
-                        for right in range(n_right):
-                            x = left + (k % bin_columns) * bin_width + (right + 0.5) * bin_width / n_right
+                    for a in range(n_down):
+                        y = top + (k // bin_columns) * bin_height + (a + 0.5) * bin_height / n_down
+                        for b in range(n_right):
+                            x = left + (k % bin_columns) * bin_width + (b + 0.5) * bin_width / n_right
                             if not (-1.0 <= y <= height and -1.0 <= x <= width):
                                 continue
-                            inner_y, inner_x = clipped(y, height), clipped(x, width)
-                            row, column = int(inner_y), int(inner_x)
-                            below = width if row < height - 1 else 0
-                            beside = 1 if column < width - 1 else 0
-                            low, near = inner_y - row, inner_x - column
-                            place = pixels + row * width + column
+                            row, down, low = neighbours(y, height, width)
+                            column, right, near = neighbours(x, width, 1)
+                            place = pixels + row + column
                             if is_adjoint:
                                 d = bin_values[at] * share
-                                image_values[place] += d * (1 - low) * (1 - near)
-                                image_values[place + beside] += d * (1 - low) * near
-                                image_values[place + below] += d * low * (1 - near)
-                                image_values[place + below + beside] += d * low * near
+                                spread(image_values, place, down, right, low, near, d)
                             else:
-                                total += (1 - low) * (
-                                    (1 - near) * image_values[place] + near * image_values[place + beside]
-                                ) + low * (
-                                    (1 - near) * image_values[place + below]
-                                    + near * image_values[place + below + beside]
-                                )
+                                total += interpolated(image_values, place, down, right, low, near)
                     if not is_adjoint:
                         bin_values[at] = total * share
 

@@ -107,9 +107,23 @@ def select_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
 
 def merge_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
     """Each line as a whole: sorted runs of 16 positions, merged in pairs until one is left."""
+    from numba import njit
+
     from .elements import elements
 
     words, int32s = elements("int64"), elements("int32")
+
+    @njit
+    def merge(keys, here, there, low, middle, high):
+        """Merges the runs here[low:middle] and here[middle:high] into there[low:high]; equal keys stay in order."""
+        left, right = low, middle
+        for k in range(low, high):
+            if left < middle and (right == high or keys[here[left]] <= keys[here[right]]):
+                there[k] = here[left]
+                left += 1
+            else:
+                there[k] = here[right]
+                right += 1
 
     def kernel(chunk, n_chunks, desc, bufs):
         source = bufs[desc[0]] + desc[1]
@@ -133,24 +147,8 @@ def merge_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
                 here[at] = k
             width = RUN
             while width < length:
-                low = 0
-                while low < length:
-                    left = low
-                    middle = low + width
-                    if middle > length:
-                        middle = length
-                    high = middle + width
-                    if high > length:
-                        high = length
-                    right = middle
-                    for k in range(low, high):
-                        if left < middle and (right == high or keys[here[left]] <= keys[here[right]]):
-                            there[k] = here[left]
-                            left += 1
-                        else:
-                            there[k] = here[right]
-                            right += 1
-                    low = high
+                for low in range(0, length, 2 * width):
+                    merge(keys, here, there, low, min(low + width, length), min(low + 2 * width, length))
                 here, there = there, here
                 width *= 2
             for k in range(n_kept):
