@@ -12,8 +12,9 @@ from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
+from symc.loopir.variates import Variate
 
-from . import factorize, roi, scan, sort
+from . import factorize, roi, scan, sort, variates
 
 SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
     Cholesky: factorize.schedule,
@@ -24,6 +25,7 @@ SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
     Scan: scan.schedule,
     Sort: sort.schedule,
     TriangularSolve: factorize.schedule,
+    Variate: variates.schedule,
 }
 
 
