@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from symc.core.dtypes import FLOATS, compute_dtype, is_float
 from symc.core.errors import ParameterError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from symc.ir.graph import Value
     from symc.loopir.tensor import Lowering
 
-Number = Union[Term, float]  # a parameter: one for all, or an array that broadcasts against the result
+Number = Term | float  # a parameter: one for all, or an array that broadcasts against the result
 
 # -- sources --------------------------------------------------------------------------------------------------------
 
@@ -309,7 +309,8 @@ def _register(distribution: Distribution) -> None:
     """The operators of a distribution, one for each form."""
     numbers = distribution.parameters
     fields = {p.name: param(p.default, doc=p.doc) for p in numbers}
-    typed: dict[str, Any] = {**fields, "__annotations__": {p.name: p.kind for p in numbers}, "distribution": distribution}
+    kinds = {p.name: p.kind for p in numbers}
+    typed: dict[str, Any] = {**fields, "__annotations__": kinds, "distribution": distribution}
     order = tuple(p.name for p in numbers)
     forms: tuple[tuple[str, type[Drawing], dict[str, Any], str], ...] = (
         ("_random_{}", RandomNumbers, {**typed, "parameter_order": (*order, "shape", "ctx", "dtype")}, "for one {}"),

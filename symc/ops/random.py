@@ -92,7 +92,8 @@ class RandomIntegers(Op):
 
     def __post_init__(self) -> None:
         if not 0 < self.high - self.low < 2**63:
-            raise ParameterError(f"{self.name}: expected low < high < low + 2**63, got low={self.low}, high={self.high}")
+            seen = f"low={self.low}, high={self.high}"
+            raise ParameterError(f"{self.name}: expected low < high < low + 2**63, got {seen}")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         return [], [unify(from_mxnet(self.shape or ()), outs[0])]
