@@ -18,6 +18,7 @@ from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import SELECTED, Sort
+from symc.loopir.variates import Variate
 
 from .nests import GUARD, run_call
 
@@ -194,3 +195,12 @@ def test_the_verifier_wants_dense_known_buffers_and_leaves_operands_alone() -> N
         verify(Template(Scan(0), ("x",), ("x",), (), (x, y)))
     with pytest.raises(GraphError, match="buffer 'y' must be dense"):
         verify(Template(Scan(0), ("x",), ("y",), (), (x, Buffer("y", (2, 3), "float32", (1, 2)))))
+
+
+@pytest.mark.parametrize("family", ["gamma", "poisson"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_variates(family: str, dtype: str) -> None:
+    parameters = np.array([0.2, 1.0, 9.9, 10.1, 300.0, 0.0, -1.0, np.inf, np.nan], dtype)
+    for block in ((), (33,), (2, 40)):
+        keys = rng.integers(-(2**63), 2**63 - 1, (9, *block))
+        check(Variate(family), [keys, parameters], [((9, *block), dtype)], exact=False)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ParameterError
+from symc.core.errors import ParameterError, ShapeError
 
 N = 100_000
 LIMIT = 1.95 / math.sqrt(N)
@@ -271,3 +271,24 @@ def test_eager_operators_follow_the_seed():
     assert not np.array_equal(first[0].asnumpy(), mx.nd.random_normal(loc=1, shape=(40,)).asnumpy())
     assert abs(mx.nd.random_exponential(4.0, shape=(5000,)).asnumpy().mean() - 0.25) < 0.02  # a rate, as in MXNet
     assert abs(mx.nd.random.exponential(4.0, shape=(5000,)).asnumpy().mean() - 4) < 0.3  # a mean, as in MXNet
+
+
+def test_shapes_of_densities():
+    x, mu, sigma = (S.Variable(n) for n in ("x", "mu", "sigma"))
+    normal = S.random_pdf_normal(x, mu, sigma)
+    assert normal.infer_shape(x=(2, 3, 4), mu=(2, 3), sigma=(2, 3))[1] == [(2, 3, 4)]
+    with pytest.raises(ShapeError, match=r"Provided = \[3,2\], inferred shape=\(?\[?2,3"):
+        normal.infer_shape(x=(2, 3, 4), mu=(3, 2), sigma=(3, 2))
+    with pytest.raises(ShapeError, match=r"samples \(1\) must be at least dimension of distribution parameters \(2"):
+        normal.infer_shape(x=(2,), mu=(2, 3), sigma=(2, 3))
+    with pytest.raises(ShapeError, match="Shape inconsistent"):
+        S.random_pdf_dirichlet(x, mu).infer_shape(x=(2, 5, 4), mu=(2, 3))
+
+
+def test_a_density_is_the_slope_of_its_distribution_function():
+    x = np.linspace(0.3, 4, 7)
+    step = 1e-5
+    cdf = gamma_cdf(2.5, 1 / 1.7)
+    one = {"x": x, "a": np.full(7, 2.5), "b": np.full(7, 1.7)}
+    (density,) = numbers(S.random_pdf_gamma(*(S.Variable(n) for n in one)), **one)
+    np.testing.assert_allclose(density, [(cdf(v + step) - cdf(v - step)) / (2 * step) for v in x], rtol=1e-6)
