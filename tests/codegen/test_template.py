@@ -14,6 +14,7 @@ from symc.core.errors import CodegenError, GraphError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
+from symc.loopir.matching import Match
 from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
@@ -204,3 +205,13 @@ def test_variates(family: str, dtype: str) -> None:
     for block in ((), (33,), (2, 40)):
         keys = rng.integers(-(2**63), 2**63 - 1, (9, *block))
         check(Variate(family), [keys, parameters], [((9, *block), dtype)], exact=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("is_ascending, limit", [(False, -1), (True, -1), (False, 1)])
+def test_matching(dtype: str, is_ascending: bool, limit: int) -> None:
+    for n_matrices, n, m in ((1, 1, 1), (3, 4, 7), (150, 7, 5)):
+        scores = rng.normal(size=(n_matrices, n * m)).astype(dtype)
+        order = np.argsort(scores if is_ascending else -scores, 1).astype("int32")
+        outs = [((n_matrices, n), dtype), ((n_matrices, m), dtype)]
+        check(Match(n, m, is_ascending, 0.3, limit), [scores, order], outs)
