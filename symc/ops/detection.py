@@ -1,4 +1,4 @@
-"""Boxes of object detection: their overlap, prior boxes, matching of boxes by score; no gradients."""
+"""Boxes of object detection: their overlap, prior boxes, matching by score, suppression of those that overlap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from symc.core.errors import ParameterError, ShapeError
 from symc.core.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.core.shapes import Shape, unify
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
-from symc.loopir.matching import Match
+from symc.loopir.matching import Match, Suppress
 
 from .rules import index_number, number, single
 from .terms import Term
@@ -195,3 +195,148 @@ class MatchLines(Op):
 
     def lower(self, t: Lowering) -> None:
         t.template(Match(self.n_rows, self.n_columns, self.is_ascend, single(self.threshold), self.topk))
+
+
+@op("_contrib_box_nms", aliases=("_contrib_box_non_maximum_suppression",))
+class BoxNms(Op):
+    """data (*b, n, w): boxes with scores -> those kept, best first, then rows of -1; see loopir.matching.Suppress.
+
+    The hidden output (*b, n, 1) is where each came from, counted over all boxes, or -1.  Source: MXNet operator
+    _contrib_box_nms; as there, a box whose first coordinate is negative keeps its format.
+    """
+
+    results = ("output0", "output1")
+
+    overlap_thresh: float = param(0.5, doc="largest intersection over union with a better box")
+    valid_thresh: float = param(0.0, doc="boxes with a higher score count")
+    topk: int = param(-1, doc="how many of these may be kept; negative: all; 0: data as it is")
+    coord_start: int = param(2, doc="where the four coordinates begin")
+    score_index: int = param(1, doc="where the score is")
+    id_index: int = param(-1, doc="where the class is; negative: nowhere")
+    background_id: int = param(-1, doc="class of boxes that do not count")
+    force_suppress: bool = param(False, doc="whether boxes of other classes suppress too")
+    in_format: str = param("corner", choices=("center", "corner"), doc="what the coordinates are")
+    out_format: str = param("corner", choices=("center", "corner"), doc="what they become")
+
+    def n_visible(self) -> int:
+        return 1
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data = unify(ins[0], outs[0])
+        check_rank(data, 2, None, f"{self.name}: data")
+        if data is None:
+            return ins, outs
+        if data[-1] is not None:
+            self.check_places(data[-1])
+        return [data], [data, unify((*data[:-1], 1), outs[1])]
+
+    def check_places(self, width: int) -> None:
+        """Raises ShapeError where rows of `width` numbers do not hold what the parameters say."""
+        coordinates = set(range(self.coord_start, self.coord_start + 4))
+        others = [self.score_index, *([self.id_index] if self.id_index >= 0 else [])]
+        places = coordinates | set(others)
+        if len(places) < 4 + len(others) or not all(0 <= place < width for place in places):
+            raise ShapeError(
+                f"{self.name}: expected score_index={self.score_index}, id_index={self.id_index} and four coordinates "
+                f"from {self.coord_start} on at different places of rows of {width} numbers"
+            )
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        data = Term(g, x[0])
+        *lead, n, width = data.shape
+        n_batches = math.prod(lead)
+        rows = data.reshape((n_batches, n, width))
+        base = Term(g, g("_arange", start=0.0, stop=float(n_batches), dtype="int32")).reshape((n_batches, 1)) * n
+        if self.topk == 0:
+            every = Term(g, g("_arange", start=0.0, stop=float(n_batches * n), dtype="int32"))
+            return [data.value, every.cast(data.dtype).reshape((*lead, n, 1)).value]
+        wide = rows.cast(compute_dtype(data.dtype))
+        scores = wide("slice_axis", axis=2, begin=self.score_index, end=self.score_index + 1).reshape((n_batches, n))
+        order = scores("_order", axis=1, k=n, is_ascend=False)
+        record = wide("_suppress", order, **self.given_params())
+        kept = rows("_rows_or_minus_one", record, coord_start=self.coord_start, change=self.change())
+        origin = (record >= 0).choose(record + base, record)
+        return [kept.reshape(data.shape).value, origin.cast(data.dtype).reshape((*lead, n, 1)).value]
+
+    def change(self) -> str:
+        """What the format of the coordinates becomes."""
+        return "none" if self.in_format == self.out_format else self.out_format
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """Each row's goes to where it came from, whatever the format."""
+        if dy[0] is None:
+            return [None]
+        shape = g.shape(x[0])
+        head = Term(g, dy[0]).reshape((-1, shape[-1]))
+        origin = Term(g, y[1]).reshape((head.shape[0],))
+        flowing = (origin >= 0).reshape((head.shape[0], 1)) * head
+        return [flowing("_take_gradient", origin, axis=0, mode="clip", shape=head.shape).reshape(shape).value]
+
+
+@op("_suppress")
+class SuppressBoxes(BoxNms):
+    """boxes (b, n, w), their order (b, n) -> int32 (b, n): the positions of those kept, then -1."""
+
+    arguments = ("boxes", "order")
+    results = ("output",)
+    is_internal = True
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [unify(ins[1], outs[0])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, ["int32"]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> None:  # type: ignore[override]
+        return None
+
+    def lower(self, t: Lowering) -> None:
+        n_boxes = t.ins[0].shape[1]
+        t.template(
+            Suppress(
+                single(self.overlap_thresh), single(self.valid_thresh), n_boxes if self.topk < 0 else self.topk,
+                self.coord_start, self.score_index, max(self.id_index, -1), self.background_id, self.force_suppress,
+                self.in_format == "center",
+            )
+        )  # fmt: skip
+
+
+@op("_rows_or_minus_one")
+class RowsOrMinusOne(Op):
+    """data (b, n, w), record (b, n) -> (b, n, w): the row each position names, -1 everywhere for position -1; boxes
+    that start at a coordinate of at least 0 change their format."""
+
+    arguments = ("data", "record")
+    is_internal = True
+
+    coord_start: int = param(doc="where the four coordinates begin")
+    change: str = param(choices=("none", "center", "corner"), doc="the new format")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [unify(ins[0], outs[0])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, [same_dtype((ins[0], outs[0]))]
+
+    def lower(self, t: Lowering) -> None:
+        data, record = t.ins
+
+        def element(b: IndexLike, n: IndexLike, place: IndexLike) -> Expr:
+            row = cast(record(b, n), "int64")
+            found = prim("maximum", row, 0)
+            value = data(b, found, place)
+            if self.change != "none":
+                x, y, right, bottom = (data(b, found, self.coord_start + k) for k in range(4))
+                if self.change == "center":
+                    new = (x + right) / 2.0, (y + bottom) / 2.0, right - x, bottom - y
+                else:
+                    new = x - right / 2.0, y - bottom / 2.0, x + right / 2.0, y + bottom / 2.0
+                changed = value
+                for k, coordinate in enumerate(new):
+                    changed = select(prim("eq", index_number(place), self.coord_start + k), coordinate, changed)
+                value = select(x < 0.0, value, changed)
+            return select(row < 0, number(-1.0, value.dtype), value)
+
+        t.map(element)

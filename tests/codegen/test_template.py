@@ -14,7 +14,7 @@ from symc.core.errors import CodegenError, GraphError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
-from symc.loopir.matching import Match
+from symc.loopir.matching import Match, Suppress
 from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
@@ -215,3 +215,14 @@ def test_matching(dtype: str, is_ascending: bool, limit: int) -> None:
         order = np.argsort(scores if is_ascending else -scores, 1).astype("int32")
         outs = [((n_matrices, n), dtype), ((n_matrices, m), dtype)]
         check(Match(n, m, is_ascending, 0.3, limit), [scores, order], outs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("is_centred", [False, True])
+@pytest.mark.parametrize("class_at, is_class_blind", [(-1, False), (5, False), (5, True)])
+def test_suppress(dtype: str, is_centred: bool, class_at: int, is_class_blind: bool) -> None:
+    for n_batches, n_boxes, limit in ((1, 1, 1), (3, 17, 9), (40, 12, 12)):
+        boxes = rng.uniform(0, 3, (n_batches, n_boxes, 6)).astype(dtype)
+        order = np.argsort(-boxes[..., 4], 1).astype("int32")
+        routine = Suppress(0.25, 0.4, limit, 0, 4, class_at, 1, is_class_blind, is_centred)
+        check(routine, [boxes, order], [((n_batches, n_boxes), "int32")])

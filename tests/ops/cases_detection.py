@@ -11,7 +11,23 @@ BOXES = (
 )  # fmt: skip
 MATCH, PRIOR = "_contrib_bipartite_matching", "_contrib_MultiBoxPrior"
 
+NMS = "_contrib_box_nms"
+ROWS = {"coord_start": 0, "score_index": 4}
+CLASSES = {**ROWS, "id_index": 5, "valid_thresh": 0.1}
+
+
 CASES = [
+    *(Case(NMS, shape, params, dtype, domain=(0.05, 2.0), smooth=False)
+      for dtype in ("float32", "float64")
+      for shape, params in (
+          (((2, 9, 5),), {**ROWS, "overlap_thresh": 0.3, "in_format": "center"}),
+          (((2, 9, 5),), {**ROWS, "overlap_thresh": 0.1, "topk": 5, "in_format": "center", "out_format": "corner"}),
+          (((1, 12, 6),), {**CLASSES, "in_format": "center", "background_id": 0}),
+          (((12, 6),), {**CLASSES, "in_format": "center", "overlap_thresh": 0.2, "force_suppress": True}),
+          (((2, 2, 7, 6),), {"overlap_thresh": 0.1, "valid_thresh": 0.8, "out_format": "center"}),
+          (((2, 3, 6),), {"valid_thresh": 5.0}),
+          (((2, 3, 6),), {"topk": 0}),
+      )),
     *(Case("_contrib_box_iou", shapes, {"format": f}, dtype, points=BOXES, grads=())
       for f in ("corner", "center") for dtype in ("float32", "float64")
       for shapes in (((6, 4), (3, 4)), ((2, 3, 4), (2, 2, 4)))),
