@@ -150,6 +150,11 @@ class Graph:
         return {v: tuple(u) for v, u in found.items()}
 
     @cached_property
+    def random_streams(self) -> Mapping[Node, int]:
+        """The random nodes numbered in order: equal graphs draw equal numbers, whatever their nodes are called."""
+        return {n: k for k, n in enumerate(n for n in self.nodes if n.op is not None and n.op.is_random)}
+
+    @cached_property
     def output_values(self) -> frozenset[Value]:
         return frozenset(o.value for o in self.outputs)
 

@@ -13,18 +13,19 @@ Calling an input whose producer lies in the same kernel inlines the producer's e
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from symc.core.dtypes import compute_dtype
 from symc.core.shapes import FullShape, row_major_strides
 
-from .expr import INDEX_DTYPE, Affine, Axis, Expr, IndexLike, index_value, load, prim, reduce
+from .expr import INDEX_DTYPE, Affine, Axis, Expr, IndexLike, index_value, load, param, prim, reduce
 from .kernel import SEED, Window
 from .routine import Routine
 
 Function = Callable[..., Expr]
+
+GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # the odd factor of counters in `hash_uniform`, as an int64
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Lowering:
     ins: Sequence[Tensor]
     out_shapes: Sequence[FullShape]
     out_dtypes: Sequence[str]
-    prefix: str = ""
+    prefix: str = ""  # of the names of its axes
+    stream: int = 0  # tells its random numbers from those of other nodes
     functions: dict[int, Function] = field(default_factory=dict)
     regions: dict[int, list[Region]] = field(default_factory=dict)
     products: dict[int, Product] = field(default_factory=dict)
@@ -132,12 +134,22 @@ class Lowering:
         """All outputs, as a routine computes them from all inputs."""
         self.routine = routine
 
-    def uniform(self, *index: IndexLike) -> Expr:
-        """A random float32 in [0, 1) for an index of output 0; it changes with every run and with the node."""
+    def uniform(self, *index: IndexLike, draw: int = 0) -> Expr:
+        """A random float32 in [0, 1) for an index of output 0; it changes with every run, with the node, and with
+        `draw` (0 to 3), which numbers the draws for one index."""
+        return prim("hash_uniform", self._counter(index), self._key(draw))
+
+    def random_key(self, *index: IndexLike) -> Expr:
+        """An int64 for an index of output 0, to start a generator with: distinct, but random only when mixed."""
+        return self._counter(index) * GOLDEN + self._key()
+
+    def _counter(self, index: Sequence[IndexLike]) -> Expr:
         strides = row_major_strides(self.out_shapes[0])
-        counter = index_value(sum((Affine.of(i) * s for i, s in zip(index, strides)), Affine()))
-        key = load(SEED, (0,), INDEX_DTYPE) + zlib.crc32(self.prefix.encode()) * 2**20
-        return prim("hash_uniform", counter, key)
+        return index_value(sum((Affine.of(i) * s for i, s in zip(index, strides)), Affine()))
+
+    def _key(self, draw: int = 0) -> Expr:
+        """As counters are multiplied by an odd number, those below 2^40 never meet those of another key."""
+        return load(SEED, (0,), INDEX_DTYPE) + param((4 * self.stream + draw) * 2**40, INDEX_DTYPE)
 
     def out_dtype(self, output: int = 0) -> str:
         """The type the output's elements have in expressions."""

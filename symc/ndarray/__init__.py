@@ -61,7 +61,7 @@ def __getattr__(name: str) -> Any:
         from .cached_op import CachedOp
 
         return CachedOp
-    function = random.flat(name) or functions.resolve("op", name)
+    function = functions.resolve("op", name)
     globals()[name] = function
     return function
 

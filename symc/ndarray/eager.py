@@ -124,6 +124,7 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
             return True
         if not all(run(v.node) for v in node.inputs):
             return False
+        g.serving = node
         expanded = None if node.is_input else node.operator.expand(g, node.inputs, graph.training)
         outs = [node[k] for k in range(node.n_outputs)]
         if expanded is not None:

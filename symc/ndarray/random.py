@@ -255,42 +255,14 @@ def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArra
     return out
 
 
-_SAMPLERS: dict[str, Callable] = {
-    f.__name__: f
-    for f in (uniform, normal, exponential, gamma, poisson, negative_binomial, generalized_negative_binomial)
-}
-
-
-def flat(name: str) -> Callable | None:
-    """The function behind `mx.nd.random_uniform`, `mx.nd.sample_normal`, `mx.nd.shuffle`; None for other names."""
-    if name in ("uniform", "normal"):
-        return _SAMPLERS[name]
-    if name == "shuffle":
-        return shuffle
-    kind, _, rest = name.partition("_")
-    if kind == "random" and rest == "randint":
-        return randint
-    if kind == "sample" and rest == "multinomial":
-        return multinomial
-    return _SAMPLERS.get(rest) if kind in ("random", "sample") else None
-
-
 def __getattr__(name: str) -> Any:
-    """`uniform_like(data, low, high)` and the like: draws of the shape, dtype and device of `data`."""
-    sampler = _SAMPLERS.get(name.removesuffix("_like"))
-    if name.startswith("__") or sampler is None or not name.endswith("_like"):
+    """`uniform_like(data, low, high)` and the like: the operators whose draws have the shape and dtype of `data`."""
+    if name.startswith("__"):
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from .functions import resolve
 
-    def like(data: NDArray, *parameters: Any, **kwargs: Any) -> NDArray:
-        kwargs = {"shape": data.shape, "dtype": data.dtype, "ctx": data.context, **kwargs}
-        if name == "exponential_like" and "lam" in kwargs:
-            kwargs["scale"] = 1 / kwargs.pop("lam")
-        return sampler(*parameters, **kwargs)
-
-    like.__name__ = like.__qualname__ = name
-    like.__doc__ = f"`{name.removesuffix('_like')}` with the shape, dtype and device of `data`."
-    return like
+    return resolve("random", name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *(f"{name}_like" for name in _SAMPLERS), *names()["random"]})
+    return sorted({*__all__, *names()["random"]})

@@ -9,6 +9,9 @@ from . import columns as columns
 from . import convolution as convolution
 from . import creation as creation
 from . import dense as dense
+from . import densities as densities
+from . import detection as detection
+from . import distributions as distributions
 from . import elementwise as elementwise
 from . import factorize as factorize
 from . import indexing as indexing

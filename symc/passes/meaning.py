@@ -42,6 +42,7 @@ def define(graph: Graph, node: Node, read: Callable[[Value], Tensor]) -> Lowerin
         out_shapes=[graph.shape(v) for v in outs],
         out_dtypes=[graph.dtype(v) for v in outs],
         prefix=f"{node.name}.",
+        stream=graph.random_streams.get(node, 0),
     )
     node.operator.lower(t)
     return t

@@ -14,10 +14,12 @@ from symc.core.errors import CodegenError, GraphError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
+from symc.loopir.matching import Match, Suppress
 from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import SELECTED, Sort
+from symc.loopir.variates import Variate
 
 from .nests import GUARD, run_call
 
@@ -194,3 +196,33 @@ def test_the_verifier_wants_dense_known_buffers_and_leaves_operands_alone() -> N
         verify(Template(Scan(0), ("x",), ("x",), (), (x, y)))
     with pytest.raises(GraphError, match="buffer 'y' must be dense"):
         verify(Template(Scan(0), ("x",), ("y",), (), (x, Buffer("y", (2, 3), "float32", (1, 2)))))
+
+
+@pytest.mark.parametrize("family", ["gamma", "poisson"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_variates(family: str, dtype: str) -> None:
+    parameters = np.array([0.2, 1.0, 9.9, 10.1, 300.0, 0.0, -1.0, np.inf, np.nan], dtype)
+    for block in ((), (33,), (2, 40)):
+        keys = rng.integers(-(2**63), 2**63 - 1, (9, *block))
+        check(Variate(family), [keys, parameters], [((9, *block), dtype)], exact=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("is_ascending, limit", [(False, -1), (True, -1), (False, 1)])
+def test_matching(dtype: str, is_ascending: bool, limit: int) -> None:
+    for n_matrices, n, m in ((1, 1, 1), (3, 4, 7), (150, 7, 5)):
+        scores = rng.normal(size=(n_matrices, n * m)).astype(dtype)
+        order = np.argsort(scores if is_ascending else -scores, 1).astype("int32")
+        outs = [((n_matrices, n), dtype), ((n_matrices, m), dtype)]
+        check(Match(n, m, is_ascending, 0.3, limit), [scores, order], outs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("is_centred", [False, True])
+@pytest.mark.parametrize("class_at, is_class_blind", [(-1, False), (5, False), (5, True)])
+def test_suppress(dtype: str, is_centred: bool, class_at: int, is_class_blind: bool) -> None:
+    for n_batches, n_boxes, limit in ((1, 1, 1), (3, 17, 9), (40, 12, 12)):
+        boxes = rng.uniform(0, 3, (n_batches, n_boxes, 6)).astype(dtype)
+        order = np.argsort(-boxes[..., 4], 1).astype("int32")
+        routine = Suppress(0.25, 0.4, limit, 0, 4, class_at, 1, is_class_blind, is_centred)
+        check(routine, [boxes, order], [((n_batches, n_boxes), "int32")])

@@ -34,7 +34,9 @@ def test_moments(name, parameters, mean, variance):
     assert draws.dtype == np.float32
     blocks = function(*(nd.array([p, p]) for p in parameters), shape=(N,))
     assert blocks.shape == (2, N)
-    for x in (draws.asnumpy(), *blocks.asnumpy(), getattr(nd, f"random_{name}")(*parameters, shape=(N,)).asnumpy()):
+    of_operator = (1 / parameters[0],) if name == "exponential" else parameters  # which takes a rate, not a mean
+    flat = getattr(nd, f"random_{name}")(*of_operator, shape=(N,))
+    for x in (draws.asnumpy(), *blocks.asnumpy(), flat.asnumpy()):
         spread = math.sqrt(variance / N)
         assert abs(x.mean(dtype=np.float64) - mean) < 5 * spread
         assert abs(x.var(dtype=np.float64) / variance - 1) < 0.1

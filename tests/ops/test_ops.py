@@ -171,7 +171,9 @@ def test_simplified_is_equal(family: str, case: Case) -> None:
 
 def test_every_operator_has_cases() -> None:
     tested = {make_op(case.op, case.params).name for _, case in all_cases()}
-    assert [cls.name for cls in operators() if cls.name not in tested and not cls.undecidable] == []
+    apart = ("distributions", "random")  # families whose results no table can state: test_distributions.py
+    untested = [cls for cls in operators() if cls.name not in tested and not cls.undecidable]
+    assert [cls.name for cls in untested if cls.family not in apart] == []
 
 
 def test_case_names_are_unique() -> None:

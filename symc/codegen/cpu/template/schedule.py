@@ -8,22 +8,27 @@ from symc.codegen.kernel import KernelCall
 from symc.core.errors import CodegenError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template
+from symc.loopir.matching import Match, Suppress
 from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
+from symc.loopir.variates import Variate
 
-from . import factorize, roi, scan, sort
+from . import factorize, matching, roi, scan, sort, variates
 
 SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
     Cholesky: factorize.schedule,
     Lq: factorize.schedule,
     Lu: factorize.schedule,
+    Match: matching.schedule_match,
     RoiAlign: roi.schedule_align,
     RoiMax: roi.schedule_max,
     Scan: scan.schedule,
     Sort: sort.schedule,
+    Suppress: matching.schedule_suppress,
     TriangularSolve: factorize.schedule,
+    Variate: variates.schedule,
 }
 
 
