@@ -14,13 +14,13 @@ import numpy as np
 
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
 from symc.core.shapes import FullShape, size_of
-from symc.ndarray.ndarray import NDArray
+from symc.ndarray.ndarray import NDArray, as_numpy
 from symc.ndarray.random import generator
-from symc.ndarray.storage import Storage, zeros_aligned
+from symc.ndarray.storage import zeros_aligned
 from symc.passes.infer import infer_dtype, infer_shape
 
 from .arrays import BoundArrays
-from .binding import Bound, as_numpy
+from .binding import Bound
 from .context import Context
 from .sessions import Mode, Sessions, Shapes
 
@@ -60,7 +60,6 @@ class Executor:
         self._outputs: list[NDArray] | None = None
         self._last: Bound | None = None
         self._predict: Bound | None = None
-        self._epoch = -1
         self._monitor: tuple[Callable[[str, NDArray], None], bool] | None = None
         self._internals: Executor | None = None
 
@@ -155,7 +154,7 @@ class Executor:
             for array, value in zip(self.outputs, kept):
                 array._data[...] = value
         self._feed_head_gradients(bound, out_grads)
-        bound.session.refresh()
+        bound.refresh()
         bound.instance.run("backward")
         for slot in bound.session.program.slots:
             if slot.place in ("gradient", "update"):
@@ -179,18 +178,15 @@ class Executor:
         arrays = []
         for name, value in kwargs.items():
             slot = bound.inputs.get(name)
-            array = as_numpy(value, name)
+            array = as_numpy(value, f"argument {name}")
             if slot is None:
                 if name not in self.arg_dict:
                     raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
                 continue  # an argument that no output depends on
             if array.shape != slot[1]:
-                return self._call_reshaped({k: as_numpy(v, k) for k, v in kwargs.items()})
+                return self._call_reshaped({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()})
             arrays.append((slot, array))
-        if Storage.write_epoch != self._epoch:
-            epoch = Storage.write_epoch
-            bound.session.refresh()
-            self._epoch = epoch
+        bound.refresh()
         return bound.call(arrays, self._ctx)
 
     def _call_reshaped(self, arrays: dict[str, np.ndarray]) -> list[NDArray]:
@@ -200,20 +196,20 @@ class Executor:
         except (ArgumentError, ShapeError) as e:
             given = ", ".join(f"{n} {s} (bound: {self.arg_dict[n].shape})" for n, s in shapes if n in self.arg_dict)
             raise type(e)(f"calling with {given}: {e}") from e
-        bound.session.refresh()
+        bound.refresh()
         return bound.call([(bound.inputs[n], a) for n, a in arrays.items() if n in bound.inputs], self._ctx)
 
     def _assign(self, name: str, value: Any) -> None:
         if name not in self.arg_dict:
             raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
         array = self.arg_dict[name]
-        given = value._data if isinstance(value, NDArray) else as_numpy(value, name)
+        given = as_numpy(value, f"argument {name}")
         if given.shape != array.shape:
             raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
-        array[:] = value if isinstance(value, NDArray) else given
+        array[:] = given
 
     def _run_forward(self, bound: Bound) -> None:
-        bound.session.refresh()
+        bound.refresh()
         bound.session.reseed(bound.instance, generator())
         bound.point_heads(self.outputs)
         bound.instance.run("forward")
@@ -230,10 +226,12 @@ class Executor:
                     f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
                     f"head_gradient is required when calling backward; pass out_grads of shape {target.shape}"
                 )
-            array = value._data if isinstance(value, NDArray) else as_numpy(value, key)
+            if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
+                raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
+            array = as_numpy(value, f"head gradient {k}")
             if array.shape != target.shape:
                 raise ArgumentError(f"backward: head gradient {k} has shape {array.shape}, expected {target.shape}")
-            target[:] = value if isinstance(value, NDArray) else array
+            target[:] = array
 
     def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
         """Head gradients in the order of the outputs; None where there is none."""
@@ -348,7 +346,6 @@ class Executor:
         """Makes the next run use what the dictionaries hold now; nothing is compiled again."""
         self._sessions.forget()
         self._predict = self._last = self._internals = None
-        self._epoch = -1
 
     # -- looking inside -----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.dtypes import dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.core.errors import ArgumentError, ShapeError
 from symc.core.shapes import MAX_ELEMENTS
 
 from .casting import cast
@@ -28,12 +28,7 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
     """
     if dtype is None:
         dtype = source_array.dtype if isinstance(source_array, NDArray) else np.float32
-    if hasattr(source_array, "__dlpack__") and not hasattr(source_array, "__array__"):
-        source_array = np.from_dlpack(source_array)
-    try:
-        data = as_numpy(source_array)
-    except TypeError:
-        raise ArgumentTypeError("source_array must be array like object") from None
+    data = as_numpy(source_array, "source_array must be array like object")
     return NDArray._copy_of(data, ctx, as_dtype(dtype))
 
 

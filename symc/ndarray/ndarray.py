@@ -377,17 +377,23 @@ class NDArray:
         backward([self], [out_grad], retain_graph, train_mode)
 
 
-def as_numpy(value: Any) -> np.ndarray:
-    """The NumPy array of an NDArray (its memory), a number, or anything array-like; else ArgumentTypeError."""
+def as_numpy(value: Any, what: str = "value") -> np.ndarray:
+    """The NumPy array of an NDArray (its memory), a number, or anything array-like, without a copy where that can be.
+
+    Texts and objects are read as float64. Raises ArgumentTypeError, naming `what`, for what holds no real numbers.
+    """
     if isinstance(value, NDArray):
         return value._data
     try:
-        array = np.asarray(value)
-        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(
-            f"expected a number or an array-like object, got {value!r} of type {type(value)}"
-        ) from None
+        has_dlpack = hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray)
+        array = np.from_dlpack(value) if has_dlpack else np.asarray(value)
+        if array.dtype.kind in "OUS":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, BufferError, RuntimeError) as e:
+        raise ArgumentTypeError(f"{what}: expected a number or an array, got {type(value).__name__}: {e}") from e
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(f"{what}: expected real numbers, got {type(value).__name__} of dtype {array.dtype}")
+    return array
 
 
 def _restore(data: np.ndarray, device_type: str, device_id: int) -> NDArray:

@@ -220,6 +220,14 @@ def test_cached_op():
         op(x, grid(2, 4))
 
 
+def test_a_cached_op_may_be_deeper_than_python_recurses():
+    x = mx.sym.var("x")
+    net = x
+    for _ in range(2000):
+        net = -net
+    assert nd.CachedOp(net)(nd.array([3.0])).asscalar() == 3.0
+
+
 def test_combining():
     x = grid(2, 3, 4)
     for source, target in ((0, 2), (-1, 0), ([0, 1], [1, 2]), ([2, 0], [0, 1])):

@@ -120,6 +120,7 @@ def test_a_symbol_called_with_symbols_is_a_changed_copy():
         (lambda f: f == None, TypeError, "not supported"),  # noqa: E711
         (lambda f: f + True, mx.MXNetError, "Invalid Parameter format for scalar"),
         (lambda f: mx.sym.maximum(f, "a"), TypeError, "not supported"),
+        (lambda f: mx.sym.Group(f), mx.base.NotImplementedForSymbol, "__bool__.* is not implemented for Symbol"),
         (lambda f: mx.sym.Group([]), TypeError, "Expected a list of symbols as input"),
         (lambda f: mx.sym.Group([f, 1]), TypeError, "Expected a list of symbols as input"),
         (lambda f: mx.sym.Variable(3), TypeError, "Expect a string for variable `name`"),
