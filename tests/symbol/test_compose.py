@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.symbol.operators import FLUENT, NDARRAY_ONLY
+from symc.functions import FLUENT
+from symc.symbol.operators import NDARRAY_ONLY
 
 var = mx.sym.var
 
