@@ -16,7 +16,7 @@ from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError, SymcE
 from . import tape
 from .casting import store
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
-from .operators import add_operators, call
+from .operators import NUMBERS, add_operators, call
 from .reshape_codes import infer_reshape
 from .storage import Storage, empty_aligned, zeros_aligned
 
@@ -230,6 +230,8 @@ class NDArray:
             return False
         if self._leads_to_gradient:
             return call("_copy", self, out=other)
+        if tape.is_recording():
+            tape.refuse_in_place([self], [other])
         if other.shape != self.shape:
             raise ShapeError(f"copyto: cannot copy an array of shape {self.shape} to one of shape {other.shape}")
         store(other._data, ..., self._data)
@@ -336,13 +338,17 @@ class NDArray:
     def __setitem__(self, key: Any, value: Any) -> None:
         """Writes a number, an array or nested lists, broadcast and cast, into the part that `key` selects.
 
-        Raises as `x[key]` does, ValueError where the value does not broadcast, ArgumentTypeError where it is no array.
+        Raises as `x[key]` does, ValueError where the value does not broadcast, ArgumentTypeError where it is no array,
+        GradientError while recording where the array has a gradient; only new data for all of it, `x[:] = numpy_array`,
+        is let through, as in MXNet.
         """
-        if tape.is_recording() and isinstance(value, NDArray):
-            if is_whole(key) and value.shape == self.shape:
+        if tape.is_recording():
+            is_array = isinstance(value, NDArray)
+            if is_array and is_whole(key) and value.shape == self.shape:
                 value.copyto(self)
                 return
-            tape.refuse_in_place([value, self], [self])
+            if is_array or not is_whole(key) or isinstance(value, NUMBERS):
+                tape.refuse_in_place([value, self] if is_array else [self], [self])
         index = (Ellipsis,) if is_whole(key) else numpy_index(key, NDArray)
         store(self._data, index, as_numpy(value))
         self._touch()
