@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
-from symc.core.shapes import FullShape, size_of
+from symc.core.shapes import FullShape
 from symc.ndarray.ndarray import NDArray, as_numpy
 from symc.ndarray.random import generator
 from symc.ndarray.storage import zeros_aligned
@@ -22,6 +22,7 @@ from symc.passes.infer import infer_dtype, infer_shape
 from .arrays import BoundArrays
 from .binding import Bound
 from .context import Context
+from .resizing import resized, shared
 from .sessions import Mode, Sessions, Shapes
 
 if TYPE_CHECKING:
@@ -286,19 +287,7 @@ class Executor:
         is_allowed = {n: partial_shaping or n in kwargs for n in (*self.arg_dict, *self.aux_dict)}
 
         def fitted(name: str, array: NDArray, shape: FullShape) -> NDArray:
-            if array.shape != shape and not is_allowed[name]:
-                raise SymcError(
-                    f"Shape of unspecified array arg: {name} changed from {array.shape} to {shape}. This can cause the "
-                    "new executor to not share parameters with the old one. Please check for error in network. If this "
-                    "is intended, set partial_shaping=True to suppress this warning."
-                )
-            if size_of(shape) > array.size and not allow_up_sizing:
-                raise SymcError(
-                    f"New shape of arg: {name} is larger than original: {shape}, was {array.shape}. First making a big "
-                    "executor and then down sizing it is more efficient than the reverse. If you really want to up "
-                    "size, set allow_up_sizing=True to enable allocation of new arrays."
-                )
-            return _shared(array, shape)
+            return resized(name, array, shape, is_allowed[name], allow_up_sizing)
 
         args, grads = {}, {}
         for name, shape in zip(self._symbol.list_arguments(), arg_shapes):
@@ -308,7 +297,7 @@ class Executor:
         states = zip(self._symbol.list_auxiliary_states(), aux_shapes)
         aux = {name: fitted(name, self.aux_dict[name], shape) for name, shape in states}
         made = Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
-        made._outputs = [_shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
+        made._outputs = [shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
         made._monitor = self._monitor
         return made
 
@@ -410,14 +399,6 @@ class Executor:
 
     def _bound(self, is_train: bool, shapes: Shapes = (), with_gradient: bool = False) -> Bound:
         return self._sessions.get(Mode(is_train, with_gradient, shapes))
-
-
-def _shared(array: NDArray, shape: FullShape) -> NDArray:
-    """The start of an array's memory under another shape; new memory when it does not suffice."""
-    size = size_of(shape)
-    if size > array.size:
-        return NDArray(zeros_aligned(shape, array._data.dtype), array.context)
-    return array._view(array._data.reshape(-1)[:size].reshape(shape))
 
 
 def _first_double(names: Sequence[str]) -> str:

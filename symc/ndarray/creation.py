@@ -15,7 +15,7 @@ from symc.core.shapes import MAX_ELEMENTS
 
 from .casting import cast
 from .ndarray import NDArray, as_numpy
-from .storage import empty_aligned, zeros_aligned
+from .storage import empty_aligned, require_dense, zeros_aligned
 
 Shape = int | Sequence[int]
 
@@ -34,7 +34,7 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
 
 def empty(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: str | None = None) -> NDArray:
     """A new array, contents undefined; float32 unless `dtype` is given."""
-    _require_dense(stype)
+    require_dense(stype)
     return NDArray(empty_aligned(as_shape(shape), as_dtype(dtype)), ctx)
 
 
@@ -47,7 +47,7 @@ def zeros(
     **_: Any,
 ) -> NDArray:
     """A new array (or `out`) of zeros; float32 unless `dtype` is given."""
-    _require_dense(stype)
+    require_dense(stype)
     if out is not None:
         return full(shape, 0, ctx, dtype, out)
     return NDArray(zeros_aligned(as_shape(shape), as_dtype(dtype)), ctx)
@@ -183,8 +183,3 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     if math.prod(sizes) > MAX_ELEMENTS:
         raise ArgumentError(f"cannot allocate an NDArray of shape {sizes}: more than {MAX_ELEMENTS} elements")
     return sizes
-
-
-def _require_dense(stype: str | None) -> None:
-    if stype not in (None, "default"):
-        raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")

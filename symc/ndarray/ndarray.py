@@ -18,7 +18,7 @@ from .casting import store
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
 from .operators import NUMBERS, add_operators, call
 from .reshape_codes import infer_reshape
-from .storage import Storage, empty_aligned, zeros_aligned
+from .storage import Storage, empty_aligned, require_dense, zeros_aligned
 
 if TYPE_CHECKING:
     from .tape import Made
@@ -254,8 +254,7 @@ class NDArray:
 
     def tostype(self, stype: str) -> NDArray:
         """A copy with dense storage, the only kind there is; raises ArgumentError for another."""
-        if stype != "default":
-            raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")
+        require_dense(stype)
         return self.copy()
 
     def detach(self) -> NDArray:

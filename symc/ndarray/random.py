@@ -58,9 +58,6 @@ def generator() -> np.random.Generator:
     return _generator
 
 
-Options = Any  # shape, dtype, ctx, out
-
-
 def uniform(
     low: Any = 0, high: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
 ) -> NDArray:
