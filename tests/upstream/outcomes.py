@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+SKIPPED = "skips itself"
+
 
 class Outcomes:
     """A pytest plugin that collects, for each test, None (passed) or why it did not pass."""
@@ -19,7 +21,7 @@ class Outcomes:
         if report.failed:
             self._by_test[report.nodeid] = _reason(report)
         elif report.skipped:
-            self._by_test[report.nodeid] = f"skips itself: {_reason(report)}"
+            self._by_test[report.nodeid] = f"{SKIPPED}: {_reason(report)}"
         elif report.when == "call":
             self._by_test.setdefault(report.nodeid, None)
 
