@@ -132,16 +132,16 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     train_mode: bool = True,
-) -> NDArray | list[NDArray]:
+) -> list[NDArray]:
     """The gradients of the heads for the variables, as new arrays; the variables' own `grad` stays as it is.
 
+    variables      one or several; as in MXNet the gradient of one alone comes in a list, too
     retain_graph   keeps the recording; by default as create_graph
     create_graph   records the gradients themselves, so that they can be differentiated in turn
     Raises GradientError where nothing was recorded, or an operator on the way has no gradient.
     """
     heads, head_grads = _listed(heads, head_grads)
-    is_single = isinstance(variables, NDArray)
-    wanted: list[NDArray] = [variables] if is_single else list(variables)  # type: ignore[list-item]
+    wanted = [variables] if isinstance(variables, NDArray) else list(variables)
     order = _recorded(heads)
     if any(tape.source_of(v) is None for v in wanted):
         raise GradientError("autograd.grad: a variable has no gradient attached; call attach_grad() before recording")
@@ -153,7 +153,7 @@ def grad(
     if not (create_graph if retain_graph is None else retain_graph):
         for node in order:
             node.inputs = None
-    return results[0] if is_single else results
+    return results
 
 
 def get_symbol(x: NDArray) -> Any:

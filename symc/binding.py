@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from symc.core.dtypes import ITEM_SIZE
-from symc.core.errors import ArgumentTypeError
 from symc.core.shapes import FullShape, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.random import generator
-from symc.ndarray.storage import empty_aligned
+from symc.ndarray.storage import Storage, empty_aligned
 
 from .context import Context
 
@@ -45,6 +44,18 @@ class Bound:
         ]
         self.instance: Instance = session.new_instance()
         self._calls: list[CallBuffers] = []
+        self._epoch = -1  # of the last refresh
+
+    def refresh(self) -> None:
+        """Prepares the parameters when they were written since the last time; one comparison when nothing was.
+
+        The epoch is kept here, not by the executor: a thread that still runs an old session must not make a new one
+        believe that its parameters are prepared.
+        """
+        epoch = Storage.write_epoch
+        if epoch != self._epoch:
+            self.session.refresh()
+            self._epoch = epoch
 
     def point_heads(self, outputs: Sequence[NDArray]) -> None:
         """Makes the next run of the own instance write its heads into these arrays."""
@@ -109,24 +120,3 @@ class CallBuffers:
             staged = self._staged[slot] = (array, array.ctypes.data)
             self.instance.bufs[slot] = staged[1]
         return staged[0]
-
-
-def as_numpy(value: Any, name: str) -> np.ndarray:
-    """A NumPy view of anything array-like, without a copy where the protocol allows it.
-
-    Raises ArgumentTypeError, naming the argument, for what holds no real numbers.
-    """
-    if isinstance(value, NDArray):
-        return value._data
-    try:
-        if isinstance(value, np.ndarray):
-            array = value
-        else:
-            array = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
-    except (TypeError, ValueError, BufferError, RuntimeError) as e:
-        raise ArgumentTypeError(f"argument {name}: expected an array, got {type(value).__name__}: {e}") from e
-    if array.dtype.kind not in "fiub":
-        raise ArgumentTypeError(
-            f"argument {name}: expected an array of real numbers, got {type(value).__name__} of dtype {array.dtype}"
-        )
-    return array

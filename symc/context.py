@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from types import TracebackType
 from typing import ClassVar
 
 from symc.core.errors import ArgumentError
+
+from .scope import InForce
 
 
 class _DefaultContext(type):
@@ -21,7 +22,7 @@ class _DefaultContext(type):
     @default_ctx.setter
     def default_ctx(cls, context: Context) -> None:
         _warn_default_ctx()
-        _current.contexts[-1] = context
+        _in_force.stack[-1] = context
 
 
 class Context(metaclass=_DefaultContext):
@@ -67,26 +68,19 @@ class Context(metaclass=_DefaultContext):
         return f"{self.device_type}({self.device_id})"
 
     def __enter__(self) -> Context:
-        _current.contexts.append(self)
+        _in_force.stack.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _current.contexts.pop()
+        _in_force.stack.pop()
 
     def empty_cache(self) -> None:
         """Does nothing: symc keeps no pool of freed memory."""
 
 
-class _Current(threading.local):
-    """The default contexts of the running thread, the innermost `with` last."""
-
-    def __init__(self) -> None:
-        self.contexts = [Context("cpu", 0)]
-
-
-_current = _Current()
+_in_force = InForce(lambda: Context("cpu", 0))
 
 
 def _warn_default_ctx() -> None:
@@ -115,4 +109,4 @@ def num_gpus() -> int:
 
 def current_context() -> Context:
     """The thread's default context: `cpu(0)` unless a `with` block says otherwise."""
-    return _current.contexts[-1]
+    return _in_force.stack[-1]

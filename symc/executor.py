@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
-from symc.core.shapes import FullShape, size_of
-from symc.ndarray.ndarray import NDArray
+from symc.core.shapes import FullShape
+from symc.ndarray.ndarray import NDArray, as_numpy
 from symc.ndarray.random import generator
-from symc.ndarray.storage import Storage, zeros_aligned
+from symc.ndarray.storage import zeros_aligned
 from symc.passes.infer import infer_dtype, infer_shape
 
 from .arrays import BoundArrays
-from .binding import Bound, as_numpy
+from .binding import Bound
 from .context import Context
+from .resizing import resized, shared
 from .sessions import Mode, Sessions, Shapes
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ class Executor:
         self._last: Bound | None = None
         self._is_spent = False  # whether backward has used up what forward left for it
         self._predict: Bound | None = None
-        self._epoch = -1
         self._monitor: tuple[Callable[[str, NDArray], None], bool] | None = None
         self._internals: Executor | None = None
 
@@ -157,7 +157,7 @@ class Executor:
             for array, value in zip(self.outputs, kept):
                 array._data[...] = value
         self._feed_head_gradients(bound, out_grads)
-        bound.session.refresh()
+        bound.refresh()
         if self._is_spent:  # a backward before this one overwrote intermediates; the random numbers stay the same
             bound.instance.run("forward")
         self._is_spent = True
@@ -184,18 +184,15 @@ class Executor:
         arrays = []
         for name, value in kwargs.items():
             slot = bound.inputs.get(name)
-            array = as_numpy(value, name)
+            array = as_numpy(value, f"argument {name}")
             if slot is None:
                 if name not in self.arg_dict:
                     raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
                 continue  # an argument that no output depends on
             if array.shape != slot[1]:
-                return self._call_reshaped({k: as_numpy(v, k) for k, v in kwargs.items()})
+                return self._call_reshaped({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()})
             arrays.append((slot, array))
-        if Storage.write_epoch != self._epoch:
-            epoch = Storage.write_epoch
-            bound.session.refresh()
-            self._epoch = epoch
+        bound.refresh()
         return bound.call(arrays, self._ctx)
 
     def _call_reshaped(self, arrays: dict[str, np.ndarray]) -> list[NDArray]:
@@ -205,20 +202,20 @@ class Executor:
         except (ArgumentError, ShapeError) as e:
             given = ", ".join(f"{n} {s} (bound: {self.arg_dict[n].shape})" for n, s in shapes if n in self.arg_dict)
             raise type(e)(f"calling with {given}: {e}") from e
-        bound.session.refresh()
+        bound.refresh()
         return bound.call([(bound.inputs[n], a) for n, a in arrays.items() if n in bound.inputs], self._ctx)
 
     def _assign(self, name: str, value: Any) -> None:
         if name not in self.arg_dict:
             raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
         array = self.arg_dict[name]
-        given = value._data if isinstance(value, NDArray) else as_numpy(value, name)
+        given = as_numpy(value, f"argument {name}")
         if given.shape != array.shape:
             raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
-        array[:] = value if isinstance(value, NDArray) else given
+        array[:] = given
 
     def _run_forward(self, bound: Bound) -> None:
-        bound.session.refresh()
+        bound.refresh()
         bound.session.reseed(bound.instance, generator())
         bound.point_heads(self.outputs)
         bound.instance.run("forward")
@@ -236,10 +233,12 @@ class Executor:
                     f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
                     f"head_gradient is required when calling backward; pass out_grads of shape {target.shape}"
                 )
-            array = value._data if isinstance(value, NDArray) else as_numpy(value, key)
+            if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
+                raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
+            array = as_numpy(value, f"head gradient {k}")
             if array.shape != target.shape:
                 raise ArgumentError(f"backward: head gradient {k} has shape {array.shape}, expected {target.shape}")
-            target[:] = value if isinstance(value, NDArray) else array
+            target[:] = array
 
     def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
         """Head gradients in the order of the outputs; None where there is none."""
@@ -294,19 +293,7 @@ class Executor:
         is_allowed = {n: partial_shaping or n in kwargs for n in (*self.arg_dict, *self.aux_dict)}
 
         def fitted(name: str, array: NDArray, shape: FullShape) -> NDArray:
-            if array.shape != shape and not is_allowed[name]:
-                raise SymcError(
-                    f"Shape of unspecified array arg: {name} changed from {array.shape} to {shape}. This can cause the "
-                    "new executor to not share parameters with the old one. Please check for error in network. If this "
-                    "is intended, set partial_shaping=True to suppress this warning."
-                )
-            if size_of(shape) > array.size and not allow_up_sizing:
-                raise SymcError(
-                    f"New shape of arg: {name} is larger than original: {shape}, was {array.shape}. First making a big "
-                    "executor and then down sizing it is more efficient than the reverse. If you really want to up "
-                    "size, set allow_up_sizing=True to enable allocation of new arrays."
-                )
-            return _shared(array, shape)
+            return resized(name, array, shape, is_allowed[name], allow_up_sizing)
 
         args, grads = {}, {}
         for name, shape in zip(self._symbol.list_arguments(), arg_shapes):
@@ -316,7 +303,7 @@ class Executor:
         states = zip(self._symbol.list_auxiliary_states(), aux_shapes)
         aux = {name: fitted(name, self.aux_dict[name], shape) for name, shape in states}
         made = Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
-        made._outputs = [_shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
+        made._outputs = [shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
         made._monitor = self._monitor
         return made
 
@@ -354,7 +341,6 @@ class Executor:
         """Makes the next run use what the dictionaries hold now; nothing is compiled again."""
         self._sessions.forget()
         self._predict = self._last = self._internals = None
-        self._epoch = -1
 
     # -- looking inside -----------------------------------------------------------------------------------------------
 
@@ -420,14 +406,6 @@ class Executor:
 
     def _bound(self, is_train: bool, shapes: Shapes = (), with_gradient: bool = False) -> Bound:
         return self._sessions.get(Mode(is_train, with_gradient, shapes))
-
-
-def _shared(array: NDArray, shape: FullShape) -> NDArray:
-    """The start of an array's memory under another shape; new memory when it does not suffice."""
-    size = size_of(shape)
-    if size > array.size:
-        return NDArray(zeros_aligned(shape, array._data.dtype), array.context)
-    return array._view(array._data.reshape(-1)[:size].reshape(shape))
 
 
 def _first_double(names: Sequence[str]) -> str:

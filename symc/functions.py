@@ -17,6 +17,24 @@ from typing import Any
 from symc.core.op import Op, registered_names
 
 NAMESPACES = ("contrib", "linalg", "sparse", "image", "random")
+# Python's comparisons and the words they have in names of operators.
+COMPARISONS = {
+    "eq": "equal",
+    "ne": "not_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "lt": "lesser",
+    "le": "lesser_equal",
+}
+# Functions that are also methods, of an NDArray and of a Symbol.
+FLUENT = (
+    "abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmax_channel argmin argsort broadcast_axes "
+    "broadcast_like broadcast_to cbrt ceil clip cos cosh degrees depth_to_space exp expm1 fix flip floor log log10 "
+    "log1p log2 log_softmax max mean min nanprod nansum norm one_hot ones_like pad pick prod radians rcbrt reciprocal "
+    "relu repeat reshape_like rint round rsqrt shape_array sigmoid sign sin sinh size_array slice slice_axis "
+    "slice_like softmax softmin sort space_to_depth split sqrt square sum swapaxes take tan tanh tile topk transpose "
+    "trunc zeros_like"
+).split()
 
 
 class _NullType:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from types import TracebackType
 from typing import ClassVar
 
-
-class _WithCurrent(type):
-    """Gives `NameManager.current`, the class property of MXNet."""
-
-    @property
-    def current(cls) -> NameManager:
-        return current()
-
-    @current.setter
-    def current(cls, manager: NameManager) -> None:
-        NameManager._current.value = manager
+from .scope import HasCurrent, InForce
 
 
-class NameManager(metaclass=_WithCurrent):
+class NameManager(metaclass=HasCurrent):
     """Names operators that the user did not name: hint "exp" gives exp0, exp1, ...
 
     `with NameManager():` starts a fresh count for the thread; the innermost one alone decides. A subclass may override
     `get`.
     """
 
-    _current: ClassVar[_Thread]
+    _in_force: ClassVar[InForce]
 
     def __init__(self) -> None:
         self._counter: dict[str, int] = {}
-        self._outer: list[NameManager] = []
 
     def get(self, name: str | None, hint: str) -> str:
         """The user's name, or else the next one for the hint."""
@@ -41,14 +29,13 @@ class NameManager(metaclass=_WithCurrent):
         return f"{hint}{count}"
 
     def __enter__(self) -> NameManager:
-        self._outer.append(current())
-        NameManager._current.value = self
+        NameManager._in_force.stack.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        NameManager._current.value = self._outer.pop()
+        NameManager._in_force.stack.pop()
 
 
 class Prefix(NameManager):
@@ -63,16 +50,9 @@ class Prefix(NameManager):
         return self._prefix + super().get(name, hint)
 
 
-class _Thread(threading.local):
-    """The manager in force in the running thread."""
-
-    def __init__(self) -> None:
-        self.value = NameManager()
-
-
-NameManager._current = _Thread()
+NameManager._in_force = InForce(NameManager)
 
 
 def current() -> NameManager:
     """The name manager in force in the running thread."""
-    return NameManager._current.value
+    return NameManager._in_force.stack[-1]

@@ -10,12 +10,12 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.dtypes import dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.core.errors import ArgumentError, ShapeError
 from symc.core.shapes import MAX_ELEMENTS
 
 from .casting import cast
 from .ndarray import NDArray, as_numpy
-from .storage import empty_aligned, zeros_aligned
+from .storage import empty_aligned, require_dense, zeros_aligned
 
 Shape = int | Sequence[int]
 
@@ -28,18 +28,13 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
     """
     if dtype is None:
         dtype = source_array.dtype if isinstance(source_array, NDArray) else np.float32
-    if hasattr(source_array, "__dlpack__") and not hasattr(source_array, "__array__"):
-        source_array = np.from_dlpack(source_array)
-    try:
-        data = as_numpy(source_array)
-    except TypeError:
-        raise ArgumentTypeError("source_array must be array like object") from None
+    data = as_numpy(source_array, "source_array must be array like object")
     return NDArray._copy_of(data, ctx, as_dtype(dtype))
 
 
 def empty(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: str | None = None) -> NDArray:
     """A new array, contents undefined; float32 unless `dtype` is given."""
-    _require_dense(stype)
+    require_dense(stype)
     return NDArray(empty_aligned(as_shape(shape), as_dtype(dtype)), ctx)
 
 
@@ -52,7 +47,7 @@ def zeros(
     **_: Any,
 ) -> NDArray:
     """A new array (or `out`) of zeros; float32 unless `dtype` is given."""
-    _require_dense(stype)
+    require_dense(stype)
     if out is not None:
         return full(shape, 0, ctx, dtype, out)
     return NDArray(zeros_aligned(as_shape(shape), as_dtype(dtype)), ctx)
@@ -188,8 +183,3 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
     if math.prod(sizes) > MAX_ELEMENTS:
         raise ArgumentError(f"cannot allocate an NDArray of shape {sizes}: more than {MAX_ELEMENTS} elements")
     return sizes
-
-
-def _require_dense(stype: str | None) -> None:
-    if stype not in (None, "default"):
-        raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")

@@ -147,7 +147,7 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
         n_registers += len(outs)
         return work <= NUMPY_WORK
 
-    if not all(run(o.value.node) for o in graph.outputs):
+    if not all(run(node) for node in graph.nodes):  # inputs come first, so that only expansions recurse
         return None
     heads = [register[o.value] for o in graph.outputs]
     roots = [root.get(k, k) for k in heads]

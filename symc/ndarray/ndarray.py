@@ -18,7 +18,7 @@ from .casting import store
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
 from .operators import add_operators, call
 from .reshape_codes import infer_reshape
-from .storage import Storage, empty_aligned, zeros_aligned
+from .storage import Storage, empty_aligned, require_dense, zeros_aligned
 
 if TYPE_CHECKING:
     from .tape import Made
@@ -230,6 +230,8 @@ class NDArray:
             return False
         if self._leads_to_gradient:
             return call("_copy", self, out=other)
+        if tape.is_recording():
+            tape.refuse_in_place([self], [other])
         if other.shape != self.shape:
             raise ShapeError(f"copyto: cannot copy an array of shape {self.shape} to one of shape {other.shape}")
         store(other._data, ..., self._data)
@@ -252,8 +254,7 @@ class NDArray:
 
     def tostype(self, stype: str) -> NDArray:
         """A copy with dense storage, the only kind there is; raises ArgumentError for another."""
-        if stype != "default":
-            raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")
+        require_dense(stype)
         return self.copy()
 
     def detach(self) -> NDArray:
@@ -337,8 +338,8 @@ class NDArray:
         """Writes a number, an array or nested lists, broadcast and cast, into the part that `key` selects.
 
         Raises as `x[key]` does, ValueError where the value does not broadcast, ArgumentTypeError where it is no array,
-        GradientError where a gradient would no longer fit what is recorded (NumPy's arrays may replace all of it, as
-        in MXNet).
+        GradientError where a gradient would no longer fit what is recorded (new data for all of it, `x[:] =
+        numpy_array`, is let through, as in MXNet).
         """
         if tape.is_recording() and not (is_whole(key) and isinstance(value, np.ndarray)):
             if isinstance(value, NDArray) and is_whole(key) and value.shape == self.shape:
@@ -379,17 +380,23 @@ class NDArray:
         backward([self], [out_grad], retain_graph, train_mode)
 
 
-def as_numpy(value: Any) -> np.ndarray:
-    """The NumPy array of an NDArray (its memory), a number, or anything array-like; else ArgumentTypeError."""
+def as_numpy(value: Any, what: str = "value") -> np.ndarray:
+    """The NumPy array of an NDArray (its memory), a number, or anything array-like, without a copy where that can be.
+
+    Texts and objects are read as float64. Raises ArgumentTypeError, naming `what`, for what holds no real numbers.
+    """
     if isinstance(value, NDArray):
         return value._data
     try:
-        array = np.asarray(value)
-        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(
-            f"expected a number or an array-like object, got {value!r} of type {type(value)}"
-        ) from None
+        has_dlpack = hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray)
+        array = np.from_dlpack(value) if has_dlpack else np.asarray(value)
+        if array.dtype.kind in "OUS":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, BufferError, RuntimeError) as e:
+        raise ArgumentTypeError(f"{what}: expected a number or an array, got {type(value).__name__}: {e}") from e
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(f"{what}: expected real numbers, got {type(value).__name__} of dtype {array.dtype}")
+    return array
 
 
 def _restore(data: np.ndarray, device_type: str, device_id: int) -> NDArray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from symc.core.errors import ArgumentTypeError, DTypeError, UnknownOperatorError
 from symc.core.op import Op, lookup
+from symc.functions import COMPARISONS, FLUENT
 
 NUMBERS = (int, float, np.number, np.bool_)
 
@@ -70,22 +71,6 @@ ARITHMETIC = {
     "pow": "power",
 }
 NO_IN_PLACE = ("pow",)
-COMPARISONS = {
-    "eq": "equal",
-    "ne": "not_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "lt": "lesser",
-    "le": "lesser_equal",
-}
-FLUENT = (
-    "abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmax_channel argmin argsort broadcast_axes "
-    "broadcast_like broadcast_to cbrt ceil clip cos cosh degrees depth_to_space diag exp expm1 fix flip floor log "
-    "log10 log1p log2 log_softmax max mean min nanprod nansum norm one_hot ones_like pad pick prod radians rcbrt "
-    "reciprocal relu repeat reshape_like rint round rsqrt shape_array sigmoid sign sin sinh size_array slice "
-    "slice_axis slice_like softmax softmin sort space_to_depth split split_v2 sqrt square sum swapaxes take tan "
-    "tanh tile topk transpose trunc zeros_like"
-).split()
 
 
 def call(name: str, *inputs: Any, out: Any = None, **params: Any) -> Any:
@@ -179,7 +164,7 @@ def _fluent(name: str) -> Callable:
 
 def add_operators(cls: type) -> type:
     """Gives the NDArray class its operators and fluent methods; what the class defines itself stays."""
-    methods: dict[str, Callable] = {name: _fluent(name) for name in FLUENT}
+    methods: dict[str, Callable] = {name: _fluent(name) for name in (*FLUENT, "diag", "split_v2")}
     for short, name in ARITHMETIC.items():
         methods[f"__{short}__"], methods[f"__r{short}__"] = _forward(name), _reflected(name)
         if short not in NO_IN_PLACE:

@@ -18,6 +18,7 @@ from symc.core.dtypes import FLOATS
 from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.functions import _Null, names
 
+from . import tape
 from .casting import store
 from .creation import Shape, as_dtype, as_shape
 from .ndarray import NDArray
@@ -55,9 +56,6 @@ def seeded(seed_state: int) -> Iterator[None]:
 def generator() -> np.random.Generator:
     """The process's generator, for everything that draws."""
     return _generator
-
-
-Options = Any  # shape, dtype, ctx, out
 
 
 def uniform(
@@ -250,6 +248,8 @@ def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArra
         return NDArray._copy_of(drawn, ctx, dtype)
     if out.shape != drawn.shape:
         raise ArgumentError(f"out= has shape {out.shape}, what was drawn {drawn.shape}")
+    if tape.is_recording():
+        tape.refuse_in_place([], [out])
     store(out._data, ..., drawn)
     out._touch()
     return out

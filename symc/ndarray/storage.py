@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from symc.core.errors import ArgumentError
+
 # A cache line, and the width of the widest vector load.
 ALIGNMENT = 64
 
@@ -41,6 +43,12 @@ def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def zeros_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """A C-contiguous array of zeros at a 64-byte boundary; its pages are taken when first touched."""
     return _aligned(np.zeros, shape, dtype)
+
+
+def require_dense(stype: str | None) -> None:
+    """Raises ArgumentError for a storage type that is not dense, the only kind there is."""
+    if stype not in (None, "default"):
+        raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")
 
 
 def _aligned(allocate, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[no-untyped-def]

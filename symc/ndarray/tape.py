@@ -83,10 +83,12 @@ def record(op: Op, inputs: Sequence[NDArray], results: Sequence[NDArray], n_visi
 
 
 def refuse_in_place(inputs: Sequence[NDArray], targets: Sequence[NDArray]) -> None:
-    """Raises GradientError where recording would lose what an array held: it is written and leads to a variable."""
-    if any(source_of(x) is not None for x in inputs) and any(
-        t is x or source_of(t) is not None for t in targets for x in [*inputs, None]
-    ):
+    """Raises GradientError where recording would lose what an array held.
+
+    It is written and leads to a variable, or it will once it is written, while it is also read.
+    """
+    is_lost = any(source_of(t) is not None for t in targets)
+    if is_lost or (any(source_of(x) is not None for x in inputs) and any(t is x for t in targets for x in inputs)):
         raise GradientError(
             "Inplace operations (+=, -=, x[:]=, etc) are not supported when recording with autograd; "
             "make a new array, or leave autograd.record() first"

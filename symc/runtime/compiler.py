@@ -122,8 +122,9 @@ def _is_being_watched() -> bool:
 
 
 def _has_user_passes() -> bool:
-    pipeline = sys.modules.get("symc.passes.pipeline")  # nobody has registered a pass with what is not imported
-    return pipeline is not None and pipeline.has_user_passes()
+    # Nobody has registered a pass with what is not imported yet, or is just being imported by another thread.
+    has_any = getattr(sys.modules.get("symc.passes.pipeline"), "has_user_passes", None)
+    return has_any is not None and has_any()
 
 
 def _is_ours(op: object) -> bool:

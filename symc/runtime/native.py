@@ -25,7 +25,7 @@ import numpy as np
 
 from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu import runner_abi as abi
-from symc.codegen.cpu.compile import ArgType, compile_function, toolchain
+from symc.codegen.cpu.compile import NUMBA_LOCK, ArgType, compile_function, toolchain
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
 from symc.core.config import setting
@@ -206,9 +206,10 @@ def _runner() -> _Runner:
     identity = f"{hashlib.sha256(source).hexdigest()} {target.fingerprint()} {toolchain()}"
 
     def compiled(function: str) -> bytes:
-        from symc.codegen.cpu import runner  # imports numba
+        with NUMBA_LOCK:
+            from symc.codegen.cpu import runner  # imports numba
 
-        return compile_function(getattr(runner, function), f"symc_{function}", target, _POINTER_ARG)
+            return compile_function(getattr(runner, function), f"symc_{function}", target, _POINTER_ARG)
 
     def obtained(function: str) -> bytes:
         return kernel_cache().obtain(

@@ -1,4 +1,4 @@
-"""One compiled program over bound arrays: keeps prepared parameters fresh and lends out instances."""
+"""One compiled program over bound arrays: keeps prepared parameters fresh and makes instances."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Array(Protocol):
     def _touch(self) -> None: ...
 
 
-Bound = Mapping[tuple[str, str], Array]  # (place, key) -> the caller's array
+Arrays = Mapping[tuple[str, str], Array]  # (place, key) -> the caller's array
 
 
 class Session:
@@ -34,7 +34,7 @@ class Session:
     `refresh` compares version numbers, which every write through the NDArray interface changes.
     """
 
-    def __init__(self, compiled: Compiled, bound: Bound, n_threads: int | None = None) -> None:
+    def __init__(self, compiled: Compiled, bound: Arrays, n_threads: int | None = None) -> None:
         self.compiled = compiled
         self.program = compiled.program
         self.bound = bound
@@ -43,7 +43,7 @@ class Session:
         self._watched = [bound[s.place, s.key] for s in self.program.slots if s.place in ("parameter", "aux")]
         self._versions: list[int] | None = None
         self._lock = threading.Lock()
-        self._free: list[Instance] = []
+        self._preparing: Instance | None = None
 
     def new_instance(self) -> Instance:
         """An instance whose buffers are the bound arrays."""
@@ -54,27 +54,15 @@ class Session:
                 instance.bufs[k + 4] = array._address
         return instance
 
-    def borrow(self) -> Instance:
-        """An instance that nobody else uses until it is given back."""
-        try:
-            return self._free.pop()
-        except IndexError:
-            return self.new_instance()
-
-    def give_back(self, instance: Instance) -> None:
-        """Makes an instance available again."""
-        self._free.append(instance)
-
     def refresh(self) -> None:
         """Prepares the parameters when they have changed since the last time."""
-        versions = [a._version for a in self._watched]
-        if versions == self._versions:
+        if self._versions == [a._version for a in self._watched]:
             return
         with self._lock:
-            if versions != self._versions:
-                instance = self.borrow()
-                instance.run("prepare")
-                self.give_back(instance)
+            versions = [a._version for a in self._watched]
+            if self._versions != versions:
+                self._preparing = self._preparing or self.new_instance()
+                self._preparing.run("prepare")
                 self._versions = versions
 
     def reseed(self, instance: Instance, seeds: np.random.Generator) -> None:

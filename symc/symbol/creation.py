@@ -69,7 +69,12 @@ Variable = var
 
 
 def Group(symbols: Iterable[Symbol], create_fn: type[Symbol] = Symbol) -> Symbol:
-    """One symbol with the outputs of several; raises ArgumentTypeError when there is none."""
+    """One symbol with the outputs of several; raises ArgumentTypeError when there is none.
+
+    A single symbol is no list of them: NotImplementedForSymbol, as when its truth is asked for.
+    """
+    if isinstance(symbols, Symbol):
+        bool(symbols)
     symbols = list(symbols) if symbols is not None else []
     if not symbols or any(not isinstance(s, Symbol) for s in symbols):
         raise ArgumentTypeError("Expected a list of symbols as input")

@@ -13,6 +13,7 @@ import numpy as np
 
 from symc.core.errors import ArgumentTypeError, NotSupportedForSymbol, UnknownOperatorError
 from symc.core.op import lookup
+from symc.functions import COMPARISONS, FLUENT
 
 from .compose import apply
 
@@ -51,23 +52,6 @@ BINARY = {
     "mod": (Call("_mod", "_mod"), Call("_mod_scalar", "_modscalar"), Call("_rmod_scalar", "_rmodscalar")),
     "pow": (Call("_power", "_power"), Call("_power_scalar", "_powerscalar"), Call("_rpower_scalar", "_rpower_scalar")),
 }
-COMPARISONS = {
-    "eq": "equal",
-    "ne": "not_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "lt": "lesser",
-    "le": "lesser_equal",
-}
-
-FLUENT = (
-    "reshape reshape_like zeros_like ones_like broadcast_axes repeat pad swapaxes split slice slice_axis slice_like "
-    "take one_hot pick sort topk argsort argmax argmax_channel argmin clip abs sign shape_array size_array "
-    "broadcast_to broadcast_like tile transpose flip depth_to_space space_to_depth sum nansum prod nanprod mean max "
-    "min norm round rint fix floor ceil trunc sin cos tan arcsin arccos arctan degrees radians sinh cosh tanh arcsinh "
-    "arccosh arctanh exp expm1 log log10 log2 log1p sqrt rsqrt cbrt rcbrt square reciprocal relu sigmoid softmax "
-    "log_softmax softmin"
-).split()
 NDARRAY_ONLY = ("wait_to_read", "asnumpy", "asscalar", "copy", "as_in_context", "detach", "backward")
 
 
@@ -149,7 +133,7 @@ def add_operators(cls: type) -> type:
         (f"__i{n}__", _in_place(n, s)) for n, s in (("add", "+="), ("sub", "-="), ("mul", "*="), ("truediv", "/="))
     )
     methods.update((name, _ndarray_only(name)) for name in NDARRAY_ONLY)
-    methods.update((name, _fluent(name)) for name in FLUENT)
+    methods.update((name, _fluent(name)) for name in (*FLUENT, "reshape"))
     for name, method in methods.items():
         method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
         setattr(cls, name, method)

@@ -12,8 +12,9 @@ import numpy as np
 from symc.context import Context
 from symc.core.errors import ArgumentError
 from symc.ndarray import NDArray, array
+from symc.ndarray.ndarray import as_numpy
 
-from .compare import as_numpy, assert_almost_equal, default_numeric_eps, get_tolerance
+from .compare import assert_almost_equal, default_numeric_eps, get_tolerance
 from .scopes import default_context
 
 if TYPE_CHECKING:

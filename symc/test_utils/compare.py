@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from symc.ndarray import NDArray
+from symc.ndarray.ndarray import as_numpy
 
 Tolerance = float | Mapping[np.dtype, float] | None
 
@@ -67,11 +68,6 @@ def get_rtol(rtol: float | None = None, dtype: Any = np.float64) -> float:
 def get_etol(etol: float | None = None) -> float:
     """The share of wrong elements that is tolerated."""
     return 0 if etol is None else etol
-
-
-def as_numpy(value: Any) -> np.ndarray:
-    """A NumPy array of an NDArray, an array or a number."""
-    return value.asnumpy() if isinstance(value, NDArray) else np.asarray(value)
 
 
 def same(a: Any, b: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from symc.context import Context
-from symc.core.errors import ArgumentError
 from symc.ndarray import NDArray, array
+from symc.ndarray.storage import require_dense
 
 from .scopes import default_context, default_dtype
 
@@ -46,8 +46,7 @@ def rand_ndarray(
     ctx: Context | None = None,
 ) -> NDArray:
     """A standard normal NDArray; raises ArgumentError for storage other than dense."""
-    if stype != "default":
-        raise ArgumentError(f"rand_ndarray: storage type {stype!r} is not supported; symc's arrays are dense")
+    require_dense(stype)
     return array(random_arrays(tuple(shape)), ctx or default_context(), dtype)
 
 

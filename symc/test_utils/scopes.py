@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symc.context import Context, _current, current_context
+from symc.context import Context, _in_force, current_context
 from symc.util import use_np, use_np_array, use_np_shape
 
 __all__ = [
@@ -27,7 +27,7 @@ def default_context() -> Context:
 
 def set_default_context(ctx: Context) -> None:
     """Makes a device the thread's default."""
-    _current.contexts[-1] = ctx
+    _in_force.stack[-1] = ctx
 
 
 def default_dtype() -> type[np.generic]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.symbol.operators import FLUENT, NDARRAY_ONLY
+from symc.functions import FLUENT
+from symc.symbol.operators import NDARRAY_ONLY
 
 var = mx.sym.var
 
@@ -120,6 +121,7 @@ def test_a_symbol_called_with_symbols_is_a_changed_copy():
         (lambda f: f == None, TypeError, "not supported"),  # noqa: E711
         (lambda f: f + True, mx.MXNetError, "Invalid Parameter format for scalar"),
         (lambda f: mx.sym.maximum(f, "a"), TypeError, "not supported"),
+        (lambda f: mx.sym.Group(f), mx.base.NotImplementedForSymbol, "__bool__.* is not implemented for Symbol"),
         (lambda f: mx.sym.Group([]), TypeError, "Expected a list of symbols as input"),
         (lambda f: mx.sym.Group([f, 1]), TypeError, "Expected a list of symbols as input"),
         (lambda f: mx.sym.Variable(3), TypeError, "Expect a string for variable `name`"),

@@ -17,7 +17,7 @@ from symc.core.version import source_digest
 from symc.loopir.kernel import Contraction, LoopKernel, Template
 from symc.loopir.packing import Packing
 
-from .compile import compile_function, toolchain
+from .compile import NUMBA_LOCK, compile_function, toolchain
 from .load import load_objects
 from .target import Target, host_target
 
@@ -77,7 +77,8 @@ class CpuBackend:
             data = self._find(code.name)
             if data is None:
                 start = time.perf_counter()
-                data = compile_function(code.build(), code.name, self.target)
+                with NUMBA_LOCK:
+                    data = compile_function(code.build(), code.name, self.target)
                 spent = time.perf_counter() - start
                 kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
                 result.compiled[code.name] = spent

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -40,6 +41,10 @@ _ALLOWED_SYMBOLS = re.compile(
     r"|erfc|tgamma|lgamma|fmod|fma|floor|ceil|trunc|rint|round|roundeven|nearbyint|ldexp|frexp|hypot|cbrt)f?"
     r"|pthread_(mutex|cond)_\w+|sched_yield|clock_gettime"
 )
+
+# Held by whoever imports numba or makes a function for it: what it registers is global, and two threads that import it
+# at once fail ("partially initialized module 'numba.core.types'", its modules import one another in circles).
+NUMBA_LOCK = threading.RLock()
 
 _RAISED = "symc_kernel_raised"  # never defined anywhere
 

@@ -1,0 +1,134 @@
+"""One process, many threads: eager operators, recordings, names, and an executor that is called while it is rebound."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import symc as mx
+
+SECONDS = 2.0
+
+
+@pytest.fixture(autouse=True)
+def _switch_often():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def run_together(*works: Callable[[np.random.RandomState], None]) -> None:
+    """Each work in a thread of its own, again and again for SECONDS; raises the first error of any."""
+    errors: list[BaseException] = []
+    start, end = threading.Barrier(len(works)), time.monotonic() + SECONDS
+
+    def work_on(number: int, work: Callable[[np.random.RandomState], None]) -> None:
+        random = np.random.RandomState(number)
+        start.wait()
+        try:
+            while time.monotonic() < end and not errors:
+                work(random)
+        except BaseException as error:  # a thread's error would be lost
+            errors.append(error)
+
+    threads = [threading.Thread(target=work_on, args=pair) for pair in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def eager(random: np.random.RandomState) -> None:
+    """NumPy runs and compiled ones, of shapes and parameters that other threads prepare at the same time."""
+    x = random.uniform(-1, 1, (random.choice([3, 300]), random.choice([4, 300]))).astype("f4")
+    factor = float(random.randint(1, 9))
+    found = mx.nd.exp(mx.nd.array(x)) * factor
+    np.testing.assert_allclose(found.asnumpy(), np.exp(x.astype("f8")) * factor, rtol=1e-5)
+
+
+def recorded(random: np.random.RandomState) -> None:
+    x = mx.nd.array(random.uniform(-1, 1, (5, random.choice([3, 70]))))
+    x.attach_grad()
+    with mx.autograd.record():
+        y = mx.nd.sum(mx.nd.tanh(x) * x)
+    assert not mx.autograd.is_recording()
+    y.backward()
+    n = x.asnumpy().astype("f8")
+    np.testing.assert_allclose(x.grad.asnumpy(), np.tanh(n) + n * (1 - np.tanh(n) ** 2), rtol=1e-4, atol=1e-5)
+
+
+def named(_: np.random.RandomState) -> None:
+    with mx.name.NameManager(), mx.AttrScope(ctx_group="dev"), mx.gpu(1):
+        made = mx.sym.exp(mx.sym.sin(mx.sym.var("x")))
+        assert (made.name, made.attr("ctx_group"), mx.current_context()) == ("exp0", "dev", mx.gpu(1))
+
+
+def test_eager_operators_recordings_and_scopes():
+    run_together(eager, eager, recorded, recorded, named, named)
+
+
+def test_an_executor_is_called_while_its_arrays_are_bound_anew():
+    """The weights are equal throughout, so every call gives the same, unless its session was never prepared."""
+    data = mx.sym.FullyConnected(mx.sym.BatchNorm(mx.sym.var("data"), fix_gamma=False, name="bn"), num_hidden=10)
+    ex = data.simple_bind(mx.cpu(), grad_req="null", data=(4, 32))
+    values = np.random.RandomState(1)
+    for array in (*ex.arg_arrays, *ex.aux_arrays):
+        array[:] = values.uniform(0.1, 1.0, array.shape)
+    inputs = values.randn(8, 4, 32).astype("f4")
+    wanted = [ex(data=x)[0].asnumpy() for x in inputs]
+
+    def call(random: np.random.RandomState) -> None:
+        k = random.randint(len(inputs))
+        np.testing.assert_array_equal(ex(data=inputs[k])[0].asnumpy(), wanted[k])
+
+    def bind_anew(_: np.random.RandomState) -> None:
+        ex.arg_dict["bn_gamma"] = ex.arg_dict["bn_gamma"].copy()
+        time.sleep(0.001)
+
+    run_together(call, call, call, bind_anew)
+
+
+COLD_START = """
+import sys, threading
+sys.setswitchinterval(1e-5)
+import symc as mx
+start, wrong = threading.Barrier(4), []
+
+def work(operator):
+    start.wait()
+    try:
+        assert getattr(mx.nd, operator)(mx.nd.zeros((300, 300))).asnumpy().max() == 0
+    except BaseException as error:
+        wrong.append(repr(error))
+
+threads = [threading.Thread(target=work, args=(name,)) for name in ("sin", "tanh", "sqrt", "erf")]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit("; ".join(wrong) or 0)
+"""
+
+
+def test_the_first_compilations_of_a_process_may_come_at_once(tmp_path, monkeypatch):
+    """Each thread would import the passes and numba; numba cannot be imported by two threads at once."""
+    monkeypatch.setenv("SYMC_CACHE_DIR", str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", COLD_START], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_error_of_a_thread_is_raised():
+    def fail(_: np.random.RandomState) -> None:
+        raise ValueError("in a thread")
+
+    with pytest.raises(ValueError, match="in a thread"):
+        run_together(eager, fail)
