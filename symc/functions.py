@@ -10,7 +10,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -59,10 +59,15 @@ def place_of(registered: str) -> tuple[str, str]:
     return ("_internal" if registered.startswith("_") else "op"), registered
 
 
-@cache
 def names() -> dict[str, dict[str, str]]:
     """For every namespace the registered name behind each Python name; loads the operators."""
     importlib.import_module("symc.ops")
+    return _names(len(registered_names()))
+
+
+@lru_cache(maxsize=1)
+def _names(n_registered: int) -> dict[str, dict[str, str]]:
+    """Made anew when users have registered operators of their own since."""
     table: dict[str, dict[str, str]] = {n: {} for n in ("op", "_internal", *NAMESPACES)}
     for registered, cls in sorted(registered_names().items()):
         if not cls.is_internal:
