@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -42,9 +41,7 @@ def run(folder: Path, names: list[str], only: str = "") -> Outcomes:
     options += ["--continue-on-collection-errors"]
     if only:
         options += ["-k", only]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pytest.main([*options, *paths], plugins=[outcomes])
+    pytest.main([*options, *paths], plugins=[outcomes])
     return outcomes
 
 

@@ -11,6 +11,7 @@ import mxnet as mx
 from mxnet.base import MXNetError
 from nose.tools import assert_raises, make_decorator
 import unittest
+import warnings
 
 def twice(test):
     @make_decorator(test)
@@ -20,6 +21,9 @@ def twice(test):
 
 @twice
 def test_passes(n):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.warn("is seen")
+    assert len(seen) == 1
     assert mx.nd.ones((n, 3)).shape == (2, 3)
     assert_raises(MXNetError, mx.sym.load_json, "{}")
 
