@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from symc.core.errors import DTypeError, ShapeError
 from symc.core.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from symc.core.shapes import Shape, mx_text, unify, unify_extent
+from symc.core.shapes import Shape, mx_text, unify
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 
 from .composite import Composite
-from .linalg import check_square, product
+from .linalg import TriangularSide, check_square, product
 from .rules import flows, values
 from .terms import Term
 
@@ -205,30 +205,11 @@ def inverse(a: Term) -> Term:
 
 
 @op("_linalg_trsm", aliases=("linalg_trsm",))
-class Trsm(Composite):
+class Trsm(TriangularSide):
     """X with op(A) @ X = alpha * B, or X @ op(A) = alpha * B with rightside, for triangular A.
 
     MXNet operator _linalg_trsm.
     """
-
-    arguments = ("A", "B")
-
-    transpose: bool = param(False, doc="transpose A")
-    rightside: bool = param(False, doc="A stands on the right")
-    lower: bool = param(True, doc="A is lower triangular, else upper")  # hides Op.lower: a Composite needs none
-    alpha: float = param(1.0, doc="factor of B")
-
-    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        a, b = ins[0], unify(ins[1], outs[0])
-        check_square(a, "First operand must be a tensor of square matrices")
-        check_rank(b, 2, None, "trsm: B")
-        if a is None or b is None:
-            return [a, b], [b]
-        n = unify_extent(unify_extent(a[-1], a[-2]), b[-1 if self.rightside else -2], "trsm: extent of A and B")
-        lead = unify(a[:-2], b[:-2])
-        assert lead is not None
-        b = (*lead, b[-2], n) if self.rightside else (*lead, n, b[-1])
-        return [(*lead, n, n), b], [b]
 
     def compose(self, *x: Term) -> Sequence[Term]:
         """X @ op(A) = B is op(A).T @ X.T = B.T; an upper triangle is a lower one transposed."""

@@ -137,31 +137,36 @@ class Syrk(Composite):
         return [product(a, a, self.transpose, not self.transpose) * self.alpha]
 
 
-@op("_linalg_trmm", aliases=("linalg_trmm",))
-class Trmm(Composite):
-    """alpha * op(A) @ B, or alpha * B @ op(A) with rightside, for triangular A: its other triangle is not read.
-
-    MXNet operator _linalg_trmm.
-    """
+@dataclass(frozen=True, kw_only=True)
+class TriangularSide(Composite):
+    """What a triangular matrix A (*lead, n, n) does to B (*lead, n, m), or (*lead, m, n) with rightside."""
 
     arguments = ("A", "B")
 
     transpose: bool = param(False, doc="transpose A")
     rightside: bool = param(False, doc="A stands on the right")
     lower: bool = param(True, doc="A is lower triangular, else upper")  # hides Op.lower: a Composite needs none
-    alpha: float = param(1.0, doc="factor of the product")
+    alpha: float = param(1.0, doc="factor of the result")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         a, b = ins[0], unify(ins[1], outs[0])
         check_square(a, "First operand must be a tensor of square matrices")
-        check_rank(b, 2, None, "trmm: B")
+        check_rank(b, 2, None, f"{self.name}: B")
         if a is None or b is None:
             return [a, b], [b]
-        n = unify_extent(unify_extent(a[-1], a[-2]), b[-1 if self.rightside else -2], "trmm: extent of A and B")
+        n = unify_extent(unify_extent(a[-1], a[-2]), b[-1 if self.rightside else -2], "extent of A and B")
         lead = unify(a[:-2], b[:-2])
         assert lead is not None
         b = (*lead, b[-2], n) if self.rightside else (*lead, n, b[-1])
         return [(*lead, n, n), b], [b]
+
+
+@op("_linalg_trmm", aliases=("linalg_trmm",))
+class Trmm(TriangularSide):
+    """alpha * op(A) @ B, or alpha * B @ op(A) with rightside, for triangular A: its other triangle is not read.
+
+    MXNet operator _linalg_trmm.
+    """
 
     def compose(self, *x: Term) -> Sequence[Term]:
         a, b = x[0]("_triangle", is_lower=self.lower), x[1]
