@@ -66,7 +66,7 @@ def thread_count(requested: int | None = None) -> int:
 def step_table(rows: Iterable[tuple[int, int, int]]) -> np.ndarray:
     """The program made of (kernel address, descriptor address, n_chunks) rows, as int64 (n_steps, 4).
 
-    Raises ArgumentError for a null kernel or a chunk count outside 0..2**24-1 (0: the step has nothing to do).
+    Raises ArgumentError for a null kernel or a chunk count outside 0..2**16-1 (0: the step has nothing to do).
     """
     listed = list(rows)
     table = np.zeros((len(listed), abi.STEP_WORDS), np.int64)
@@ -145,7 +145,7 @@ class _Pool:
         self._libc.pthread_mutex_init(self._at(abi.MUTEX), None)
         self._libc.pthread_cond_init(self._at(abi.CONDITION), None)
         self._words()[abi.LIMIT] = 1
-        self._words()[abi.CALLER + abi.MEMBER_POOL] = self.address
+        self._words()[abi.MEMBERS + abi.MEMBER_POOL] = self.address
 
     def grow(self, n_threads: int) -> None:
         """Starts workers until `n_threads` can work on a program, the caller included."""

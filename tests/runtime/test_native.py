@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from symc.codegen.cpu.atomics import address_of, fetch_add, load, pause
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
@@ -36,9 +37,21 @@ def double_and_shift(chunk, n_chunks, desc, bufs):
         bufs[destination + i] = (2 * bufs[source + (i + n - 1) % n] + i) & 0xFFFFFFFF
 
 
+def wait_for_others(chunk, n_chunks, desc, bufs):
+    """bufs[0] counts chunks; chunk desc[0] waits for all others, at most desc[1] looks: bufs[1] = how many it saw."""
+    address = address_of(bufs)
+    if chunk == desc[0]:
+        n_looks = 0
+        while load(address, 0) < n_chunks - 1 and n_looks < desc[1]:
+            n_looks += 1
+            pause()
+        bufs[1] = load(address, 0)
+    fetch_add(address, 0, 1)
+
+
 @pytest.fixture(scope="module")
 def kernels():
-    functions = {"count": count, "double_and_shift": double_and_shift}
+    functions = {"count": count, "double_and_shift": double_and_shift, "wait_for_others": wait_for_others}
     return load_objects({name: compile_function(f, name, host_target()) for name, f in functions.items()})
 
 
@@ -79,6 +92,17 @@ def test_steps_are_ordered(kernels, n_threads):
         bufs[:n] = np.arange(n)
         program.run()
         np.testing.assert_array_equal(bufs[:n], expected)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+@pytest.mark.parametrize("held_up", [0, 5, 15])
+def test_the_chunks_of_a_thread_that_is_held_up_are_taken_by_others(kernels, held_up, n_threads):
+    desc, bufs = np.array([held_up, 10**9]), np.zeros(2, np.int64)
+    program = NativeProgram(step_table([(kernels["wait_for_others"], desc.ctypes.data, 16)]), bufs, n_threads)
+    for _ in range(50):
+        bufs[:] = 0
+        program.run()
+        assert bufs.tolist() == [16, 15]
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
@@ -189,6 +213,7 @@ def test_binding_checks(steps, bufs, message):
 
 PRELUDE = """
 import numpy as np, os, signal, sys, threading, time
+from symc.codegen.cpu.atomics import address_of, fetch_add, load, pause
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target

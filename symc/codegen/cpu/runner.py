@@ -1,9 +1,11 @@
 """The native runner: source of the functions that execute a program. Compiled by numba, never run as Python.
 
-One step is open at a time. Its chunks are claimed by compare-and-swap on CURSOR; whoever finishes the last of them
-opens the next step, after running single-chunk steps on the way without any synchronisation. CURSOR carries a
-serial number, so a thread that slept through steps or whole runs cannot claim by mistake and nobody ever has to wait
-for it: before a claim succeeds it has read nothing but CURSOR, and afterwards the step cannot end without it.
+One step is open at a time. Its chunks are dealt out in equal runs, a member's share, always the same ones to the same
+member: what a thread wrote in one step lies in its own cache when the next step reads it. A member claims its share
+from the front by compare-and-swap and then takes from the back of the others'; whoever finishes the last chunk opens
+the next step, after running single-chunk steps on the way without any synchronisation. Shares carry the serial number
+of their step, so a thread that slept through steps or whole runs cannot claim by mistake and nobody ever has to wait
+for it: before a claim succeeds it has read nothing else of the step, and afterwards the step cannot end without it.
 """
 
 # mypy: ignore-errors
@@ -11,6 +13,8 @@ for it: before a claim succeeds it has read nothing but CURSOR, and afterwards t
 from __future__ import annotations
 
 from typing import Any
+
+from numba.extending import register_jitable
 
 from . import runner_abi as abi
 from .atomics import (
@@ -61,7 +65,7 @@ def run(call: Any) -> None:
         shared[abi.NEXT_TIMES] = times
         shared[abi.FINISHED] = 0
         call_function(shared[abi.OPEN_NEXT], pool)
-        call_function(shared[abi.PARTICIPATE], pool + abi.CALLER * abi.WORD)
+        call_function(shared[abi.PARTICIPATE], pool + abi.MEMBERS * abi.WORD)
         store(pool, abi.BUSY, 0)
         return
     while step != end:
@@ -82,22 +86,20 @@ def participate(member: Any) -> None:
     another until the process ends."""
     pool = member[abi.MEMBER_POOL]
     index = member[abi.MEMBER_INDEX]
-    shared = words(pool)
     n_idle = 0
     while index != 0 or load(pool, abi.FINISHED) == 0:
-        cursor = load(pool, abi.CURSOR)
-        n_unclaimed = cursor & abi.MAX_CHUNKS
-        # LIMIT was written before the cursor: if it is newer than the cursor we saw, the claim fails.
-        if n_unclaimed != 0 and index < load(pool, abi.LIMIT):
+        serial = load(pool, abi.SERIAL)
+        n_done = 0
+        if serial != member[abi.MEMBER_SEEN]:
+            member[abi.MEMBER_SEEN] = serial
+            n_done = work(pool, index, serial)
+        if n_done != 0:
             n_idle = 0
-            if compare_exchange(pool, abi.CURSOR, cursor, cursor - 1):
-                row = words(shared[abi.STEP])
-                n_chunks = row[abi.N_CHUNKS]
-                call_kernel(row[abi.KERNEL], n_chunks - n_unclaimed, n_chunks, row[abi.DESC], shared[abi.BUFS])
-                if fetch_add(pool, abi.PENDING, -1) == 1:
-                    if shared[abi.STEP_TIMES] != 0:
-                        words(shared[abi.STEP_TIMES])[1] = now_ns()
-                    call_function(shared[abi.OPEN_NEXT], pool)
+            if fetch_add(pool, abi.PENDING, -n_done) == n_done:
+                times = words(pool)[abi.STEP_TIMES]
+                if times != 0:
+                    words(times)[1] = now_ns()
+                call_function(words(pool)[abi.OPEN_NEXT], pool)
         elif n_idle < SPINS:
             n_idle += 1
             pause()
@@ -106,13 +108,40 @@ def participate(member: Any) -> None:
             _yield()
         else:
             n_idle = 0
-            call_function(shared[abi.SLEEP], address_of(member))
+            call_function(words(pool)[abi.SLEEP], address_of(member))
+
+
+@register_jitable
+def work(pool: Any, index: Any, serial: Any) -> Any:
+    """Claims and runs chunks of step `serial`, first the member's own, until nobody has any left; how many."""
+    shared = words(pool)
+    n_members = load(pool, abi.LIMIT)
+    n_done = 0
+    turn = 0  # whose share: the own one, then the next member's
+    while turn < n_members:
+        member = index + turn
+        if member >= n_members:
+            member -= n_members
+        place = abi.MEMBERS + member * abi.MEMBER_WORDS + abi.MEMBER_SHARE
+        share = load(pool, place)
+        first = (share >> abi.COUNT_BITS) & abi.MAX_CHUNKS
+        end = share & abi.MAX_CHUNKS
+        # LIMIT was written before the shares: if it is newer than the share we saw, the claim fails.
+        if share >> abi.SERIAL_SHIFT != serial or first >= end or index >= load(pool, abi.LIMIT):
+            turn += 1
+            continue
+        chunk, rest = (first, share + (1 << abi.COUNT_BITS)) if turn == 0 else (end - 1, share - 1)
+        if compare_exchange(pool, place, share, rest):
+            row = words(shared[abi.STEP])
+            call_kernel(row[abi.KERNEL], chunk, row[abi.N_CHUNKS], row[abi.DESC], shared[abi.BUFS])
+            n_done += 1
+    return n_done
 
 
 def open_next(pool: Any) -> None:
     """Opens the next step that several threads can share, running those before it; at the end, finishes the run.
 
-    Called when all steps before NEXT are complete, by one thread; the others do not look beyond CURSOR.
+    Called when all steps before NEXT are complete, by one thread; the others claim nothing before SERIAL changes.
     """
     address = address_of(pool)
     step = pool[abi.NEXT]
@@ -130,9 +159,16 @@ def open_next(pool: Any) -> None:
             pool[abi.NEXT] = step
             pool[abi.NEXT_TIMES] = times
             store(address, abi.PENDING, n_chunks)
-            serial = (load(address, abi.CURSOR) >> abi.CHUNK_BITS) + 1
-            exchange(address, abi.CURSOR, (serial << abi.CHUNK_BITS) | n_chunks)
-            # Either this sees the sleeper or the sleeper, which counts itself first, sees the new cursor.
+            serial = (load(address, abi.SERIAL) + 1) & abi.MAX_SERIAL
+            n_members = pool[abi.LIMIT]
+            first = 0
+            for member in range(n_members):
+                end = n_chunks * (member + 1) // n_members
+                share = (serial << abi.SERIAL_SHIFT) | (first << abi.COUNT_BITS) | end
+                store(address, abi.MEMBERS + member * abi.MEMBER_WORDS + abi.MEMBER_SHARE, share)
+                first = end
+            exchange(address, abi.SERIAL, serial)
+            # Either this sees the sleeper or the sleeper, which counts itself first, sees the new serial number.
             if load(address, abi.SLEEPERS) != 0:
                 _lock(address + abi.MUTEX * abi.WORD)
                 _wake_all(address + abi.CONDITION * abi.WORD)
@@ -146,13 +182,13 @@ def open_next(pool: Any) -> None:
 
 
 def sleep(member: Any) -> None:
-    """Lets a worker sleep until a step is opened or LIMIT changes; returns at once if there is work already."""
+    """Lets a worker sleep until a step is opened or LIMIT changes; returns at once if one was opened meanwhile."""
     pool = member[abi.MEMBER_POOL]
     _lock(pool + abi.MUTEX * abi.WORD)
     is_counted = member[abi.MEMBER_INDEX] < load(pool, abi.LIMIT)  # the others are woken only when LIMIT changes
     if is_counted:
         fetch_add(pool, abi.SLEEPERS, 1)
-    if not is_counted or load(pool, abi.CURSOR) & abi.MAX_CHUNKS == 0:
+    if not is_counted or load(pool, abi.SERIAL) == member[abi.MEMBER_SEEN]:
         _wait(pool + abi.CONDITION * abi.WORD, pool + abi.MUTEX * abi.WORD)
     if is_counted:
         fetch_add(pool, abi.SLEEPERS, -1)

@@ -17,14 +17,16 @@ TIMES_BYTES = 2 * WORD  # a profiled step's begin and end
 CALL_STEPS, CALL_END, CALL_BUFS, CALL_THREADS, CALL_TIMES, CALL_POOL = range(6)
 CALL_WORDS = 6
 
-# A member record: the argument of `participate` and `sleep`. Member 0 is whoever called `run`, the others are workers.
-MEMBER_POOL, MEMBER_INDEX = 0, 1
-MEMBER_WORDS = 2
+# A member record, a cache line: the argument of `participate` and `sleep`. Member 0 is whoever called `run`, the others
+# are workers. SHARE: the serial number of a step << SERIAL_SHIFT | the first << COUNT_BITS | the end of the chunks that
+# nobody has claimed yet of those meant for this member. SEEN: the step that it looked at last.
+MEMBER_POOL, MEMBER_INDEX, MEMBER_SHARE, MEMBER_SEEN = range(4)
+MEMBER_WORDS = 8
 
 # The pool, in cache lines of 64 bytes so that threads that poll do not slow down threads that write elsewhere.
 LINE = 8
-CURSOR = 0 * LINE  # serial number of the open step << CHUNK_BITS | chunks nobody has claimed yet
-FINISHED = CURSOR + 1  # 1 when the run is complete
+SERIAL = 0 * LINE  # number of the open step, counted over all runs
+FINISHED = SERIAL + 1  # 1 when the run is complete
 PENDING = 1 * LINE  # chunks of the open step that are not done
 STEP = 2 * LINE  # address of the open step; this line changes only while no step is open
 STEP_TIMES, NEXT, NEXT_TIMES, END, BUFS = range(STEP + 1, STEP + 6)  # times: addresses, 0 when not profiling
@@ -32,12 +34,13 @@ BUSY = 3 * LINE  # 1 while a caller owns the pool
 SLEEPERS = BUSY + 1  # workers below LIMIT that are asleep
 LIMIT = BUSY + 2  # members with a smaller index take part
 OPEN_NEXT, SLEEP, PARTICIPATE = range(BUSY + 3, BUSY + 6)  # addresses of the native functions of these names
-CALLER = BUSY + 6  # member record of the caller
 MUTEX = 4 * LINE  # pthread_mutex_t, 64 bytes at most (glibc 40, musl 40, macOS 64)
 CONDITION = 5 * LINE  # pthread_cond_t, 64 bytes at most (48 everywhere)
-MEMBERS = 6 * LINE  # member records of the workers
+MEMBERS = 6 * LINE  # the member records
 MAX_THREADS = 256
 POOL_WORDS = MEMBERS + MAX_THREADS * MEMBER_WORDS
 
-CHUNK_BITS = 24
-MAX_CHUNKS = (1 << CHUNK_BITS) - 1
+COUNT_BITS = 16
+MAX_CHUNKS = (1 << COUNT_BITS) - 1
+SERIAL_SHIFT = 2 * COUNT_BITS
+MAX_SERIAL = (1 << 31) - 1  # a share is a signed word; after this comes 0
