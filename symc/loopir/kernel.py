@@ -27,6 +27,7 @@ from .routine import Routine
 
 if TYPE_CHECKING:
     from .packing import Packing
+    from .winograd import WinogradPacking
 
 SEED = "@seed"  # an int64[1] the runtime changes before every run: the key of random numbers
 ACCUMULATOR = "@acc"  # the buffer name under which a contraction's stores read the finished sum
@@ -126,7 +127,7 @@ class Contraction:
 
     `lhs` and `rhs` name the two operands (forward: x, w; data_gradient: y, w; weight_gradient: x, y).  `stores` run
     over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.  With a `packing`,
-    `rhs` is the weight as that packing arranges it.
+    `rhs` is the weight as that packing arranges it.  `written` names memory that the kernel needs while it runs.
     """
 
     kind: Literal["forward", "data_gradient", "weight_gradient"]
@@ -139,8 +140,8 @@ class Contraction:
     rhs: str
     buffers: tuple[Buffer, ...]
     stores: tuple[Store, ...]
-    packing: Packing | None = None
-    written: ClassVar[tuple[str, ...]] = ()
+    packing: Packing | WinogradPacking | None = None
+    written: tuple[str, ...] = ()
 
     @property
     def operands(self) -> tuple[str, ...]:

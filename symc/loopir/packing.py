@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,9 @@ class Packing:
     channels: int
     columns: int
     panel_columns: int
+
+    scratch: ClassVar[FullShape] = ()  # the kernel needs no memory of its own
+    routine: ClassVar[None] = None  # `nest` does all there is to do
 
     @property
     def n_panels(self) -> int:

@@ -9,13 +9,17 @@ from typing import Protocol
 from symc.ir.graph import FACTS, Graph
 from symc.loopir.kernel import Contraction
 from symc.loopir.packing import Packing
+from symc.loopir.winograd import WinogradPacking
 
 
 class Backend(Protocol):
     """What passes must know of the machine they compile for."""
 
-    def packing(self, contraction: Contraction) -> Packing | None:
-        """The arrangement of the right operand; None when it is read as it lies."""
+    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
+        """The arrangement of the right operand; None when it is read as it lies.
+
+        `is_reused`: the operand is arranged once and serves many runs.
+        """
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import networkx
 
 from symc.core.dtypes import compute_dtype
 from symc.core.errors import GraphError
-from symc.core.shapes import size_of
+from symc.core.shapes import FullShape, size_of
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
 from symc.loopir.expr import Axis, Expr, substitute
@@ -29,6 +29,7 @@ from symc.loopir.kernel import (
 from symc.loopir.packing import Packing
 from symc.loopir.routine import Routine
 from symc.loopir.tensor import Function, Lowering, Tensor
+from symc.loopir.winograd import WinogradPacking
 
 from .base import Backend, PassContext
 from .meaning import define, memoised
@@ -57,7 +58,7 @@ class Lowerer:
         self.storages: dict[str, Storage] = {}
         self.views: dict[str, View] = {}
         self.buffers: dict[Value, Buffer] = {}
-        self.packed: dict[tuple[Value, Packing], Buffer] = {}
+        self.packed: dict[tuple[Value, Packing | WinogradPacking], Buffer] = {}
         self.placed = placements(graph, self.phases)
         self.kernels: list[KernelNode] = []
         self.names: dict[str, int] = {}
@@ -243,15 +244,18 @@ class Lowerer:
         """A routine on the node's inputs and outputs, with memory of its own for as long as it runs."""
         ins = [self._buffer(v, phase) for v in node.inputs]
         outs = [self._buffer(node[k], phase) for k in range(node.n_outputs)]
-        place: Place = "prepared" if phase == "prepare" else "arena"
-        scratch = []
-        for shape, dtype in routine.scratch([b.shape for b in ins]):
-            storage = self._new_storage(f"{node.name}.scratch", size_of(shape), dtype, place)
-            scratch.append(Buffer.dense(self._unique(f"{node.name}.scratch.buf"), shape, dtype))
-            self.views[scratch[-1].name] = View(storage.name)
+        scratch = [self._scratch(node, shape, dtype, phase) for shape, dtype in routine.scratch([b.shape for b in ins])]
         buffers = {b.name: b for b in (*ins, *outs, *scratch)}
         read, made, used = (tuple(b.name for b in part) for part in (ins, outs, scratch))
         return Template(routine, read, made, used, tuple(buffers.values()))
+
+    def _scratch(self, node: Node, shape: FullShape, dtype: str, phase: Phase) -> Buffer:
+        """Memory for as long as a node's kernel runs."""
+        place: Place = "prepared" if phase == "prepare" else "arena"
+        storage = self._new_storage(f"{node.name}.scratch", size_of(shape), dtype, place)
+        buffer = Buffer.dense(self._unique(f"{node.name}.scratch.buf"), shape, dtype)
+        self.views[buffer.name] = View(storage.name)
+        return buffer
 
     def _upstream(self, node: Node, group: Sequence[Node]) -> list[Node]:
         """The nodes of a group that a node depends on, in order: what is fused into the packing of its operand."""
@@ -292,13 +296,21 @@ class Lowerer:
         made = Contraction(
             p.kind, *p.sizes, p.groups, p.window, lhs.name, rhs.name, tuple(operands.values()), tuple(stores)  # type: ignore[arg-type]
         )
-        packing = self.backend.packing(made)
+        is_reused = not self.graph.training and self._packing_phase(right, phase) == "prepare"
+        packing = self.backend.packing(made, is_reused)
         if packing is None:
             return self._with_stored_operand(made, rhs, before, right, functions, reads, phase)
         packed = self._pack(rhs, packing, [*before, node], right, functions, reads, phase)
         if rhs.name not in again and rhs.name != lhs.name:
             operands.pop(rhs.name)
-        return replace(made, rhs=packed.name, buffers=(packed, *operands.values()), packing=packing)
+        scratch = [self._scratch(node, packing.scratch, lhs.dtype, phase)] if packing.scratch else []
+        return replace(
+            made,
+            rhs=packed.name,
+            buffers=(packed, *operands.values(), *scratch),
+            packing=packing,
+            written=tuple(b.name for b in scratch),
+        )
 
     def _with_stored_operand(
         self,
@@ -337,7 +349,7 @@ class Lowerer:
     def _pack(
         self,
         rhs: Buffer,
-        packing: Packing,
+        packing: Packing | WinogradPacking,
         nodes: list[Node],
         v: Value,
         functions: dict[Value, Function],
@@ -357,8 +369,11 @@ class Lowerer:
         nest = packing.nest(rhs, packed)
         if v in functions:
             stores = tuple(replace(s, value=substitute(s.value, rhs.name, functions[v])) for s in nest.stores)
-            nest = Nest((*self._read_by(stores, reads), packed), stores)
+            nest = Nest((*self._read_by(stores, reads), nest.buffers[-1]), stores)
         self._emit(nest, phase, nodes, "pack for the register tile")
+        if packing.routine is not None:
+            finish = Template(packing.routine, (), (packed.name,), (), (packed,))
+            self._emit(finish, phase, nodes[-1:], "transform for the register tile")
         return packed
 
     def _seed(self) -> Buffer:

@@ -18,7 +18,7 @@ POISON = 0xA5
 class PlainBackend:
     """A machine that reads every operand as it lies."""
 
-    def packing(self, contraction: Contraction) -> Packing | None:
+    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | None:
         return None
 
 
@@ -28,7 +28,7 @@ class PackingBackend(PlainBackend):
 
     panel_columns: int = 4
 
-    def packing(self, contraction: Contraction) -> Packing | None:
+    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | None:
         if contraction.kind == "weight_gradient":
             return None
         dtype = next(b.dtype for b in contraction.buffers if b.name == contraction.lhs)

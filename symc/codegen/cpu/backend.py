@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from symc.codegen.cache import kernel_cache
@@ -16,6 +18,7 @@ from symc.core.config import setting
 from symc.core.version import source_digest
 from symc.loopir.kernel import Contraction, LoopKernel, Template
 from symc.loopir.packing import Packing
+from symc.loopir.winograd import WinogradPacking
 
 from .compile import NUMBA_LOCK, compile_function, toolchain
 from .load import load_objects
@@ -36,14 +39,14 @@ class CpuBackend:
         """The backend of this machine; SYMC_VECTOR_BITS narrows its vectors."""
         return CpuBackend(host_target(setting("SYMC_VECTOR_BITS")))
 
-    def packing(self, contraction: Contraction) -> Packing | None:
+    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
         """How the right operand must be arranged; None when it is read as it lies."""
-        return None if contraction.kind == "weight_gradient" else packing(contraction, self.target)
+        return None if contraction.kind == "weight_gradient" else packing(contraction, self.target, is_reused)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
         if isinstance(kernel, Contraction):
-            return [schedule_contraction(kernel, self.target)]
+            return schedule_contraction(kernel, self.target)
         if isinstance(kernel, Template):
             return [schedule_template(kernel)]
         return list(schedule_nest(kernel, self.target))
@@ -71,21 +74,21 @@ class CpuBackend:
     def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
         """Object code of kernels: preloaded, taken from the cache, or compiled."""
         result = CompiledKernels()
-        for code in codes:
-            if code.name in result.objects:
-                continue
-            data = self._find(code.name)
-            if data is None:
-                start = time.perf_counter()
-                with NUMBA_LOCK:
-                    data = compile_function(code.build(), code.name, self.target)
-                spent = time.perf_counter() - start
-                kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
-                result.compiled[code.name] = spent
-                if setting("SYMC_DEBUG") >= 2:
-                    print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
-            result.objects[code.name] = data
+        unique = {code.name: code for code in codes}
+        with collector_paused():
+            for name, code in unique.items():
+                result.objects[name] = self._find(name) or self._compiled(code, result)
         return result
+
+    def _compiled(self, code: KernelCode, result: CompiledKernels) -> bytes:
+        start = time.perf_counter()
+        with NUMBA_LOCK:
+            data = compile_function(code.build(), code.name, self.target)
+        spent = result.compiled[code.name] = time.perf_counter() - start
+        kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
+        if setting("SYMC_DEBUG") >= 2:
+            print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
+        return data
 
     def load(self, objects: dict[str, bytes]) -> dict[str, int]:
         """Addresses of kernels; each kernel is loaded once in a process."""
@@ -93,6 +96,18 @@ class CpuBackend:
         missing = {name: data for name, data in objects.items() if (mark, name) not in _loaded}
         _loaded.update({(mark, name): address for name, address in load_objects(missing).items()})
         return {name: _loaded[mark, name] for name in objects}
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without Python's cycle collector: numba's objects are many and alive, looking at them takes 10 % of a compile."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass

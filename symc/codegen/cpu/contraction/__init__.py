@@ -26,6 +26,7 @@ The same layers with physically padded inputs (no tap outside, so nothing for th
 """
 
 from .schedule import can_store, gradient_buffer, is_depthwise, packing, schedule_contraction, why_not_store
+from .winograd import schedule_weight_transform
 
 __all__ = ["can_store", "gradient_buffer", "is_depthwise", "packing", "schedule_contraction",
-           "why_not_store"]
+           "schedule_weight_transform", "why_not_store"]

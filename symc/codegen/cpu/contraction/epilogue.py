@@ -103,7 +103,8 @@ def epilogue_of(c: Contraction, flatten: Flatten) -> Epilogue:
         target = _operand(c, store, store.buffer, store.index, flatten)
         if target.column_stride == 0 and any(axis.extent > 1 for axis in store.axes):
             raise _refusal(c, store.buffer, "several sums are stored into one element")
-        for e in walk(store.value):
+        value = _sum_first(store.value)
+        for e in walk(value):
             if e.op == "load" and e.data[0] != ACCUMULATOR:
                 if e.data[0] in written:
                     raise _refusal(c, e.data[0], "it is read after an earlier store of the same kernel wrote it")
@@ -117,7 +118,6 @@ def epilogue_of(c: Contraction, flatten: Flatten) -> Epilogue:
                 raise _refusal(c, store.buffer, f"its value contains the {e.op} {e}")
         if target.dtype != store.value.dtype:
             raise _refusal(c, store.buffer, f"its value is a {store.value.dtype}")
-        value = store.value
         if store.mode == "add":
             old = Expr("load", (), (ADD_LOAD + store.buffer, ()), value.dtype)
             loads[old] = target
@@ -129,6 +129,18 @@ def epilogue_of(c: Contraction, flatten: Flatten) -> Epilogue:
         if places.get(operand.buffer, operand) != operand:
             raise _refusal(c, operand.buffer, "it is read at another place than it is written")
     return Epilogue(tuple(stores), loads, tuple(params))
+
+
+def _sum_first(root: Expr) -> Expr:
+    """`root` with the finished sum as the first operand of `sum + x` and `sum * x`: equal results, fewer kernels."""
+    new: dict[Expr, Expr] = {}
+    for e in walk(root):
+        args = tuple(new.get(a, a) for a in e.args)
+        if e.op in ("add", "mul") and args[1].op == "load" and args[1].data[0] == ACCUMULATOR:
+            args = args[::-1]
+        if args != e.args:
+            new[e] = Expr(e.op, args, e.data, e.dtype)
+    return new.get(root, root)
 
 
 def _operand(c: Contraction, store: Store, name: str, index: tuple[Affine | Expr, ...],

@@ -6,7 +6,7 @@ that its packed weights stay in cache while the pixels stream by; inside a unit 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,14 @@ from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
 from .epilogue import Epilogue
-from .micro import Tile, emit_tile, with_masks
-from .simd import Simd
+from .micro import Tile, by_rows, emit_tile, record_bytes, with_masks
+from .simd import Simd, i64
 from .stores import Place, emit_stores
 from .tables import TileTables
 
 SOURCE = '''
 def {name}(chunk, n_chunks, desc, bufs):
-    """Sums of products over windows, {tile}, {dtype}.
+    """Sums of products over windows, {tiles}, {dtype}.
 
     {epilogue}
     """
@@ -46,8 +46,8 @@ def {name}(chunk, n_chunks, desc, bufs):
             repeat = first_tile // table_tiles
             tile = first_tile - repeat * table_tiles
             for _ in range(first_tile, last_tile):
-                register_tile(desc, bufs, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes,
-                              weight + panel * panel_bytes, tiles + tile * {tile_bytes}, segments, zero_page,
+                register_tile(desc, bufs, tile_rows, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes,
+                              weight + panel * panel_bytes, tiles + tile * tile_bytes, segments, zero_page,
                               repeat * table_rows, group * group_columns + column, group_columns - column)
                 tile += 1
                 if tile == table_tiles:
@@ -83,8 +83,12 @@ class Problem:
     epilogue: Epilogue
 
 
-def emit(problem: Problem, tile: Tile, blocking: Blocking, has_masks: bool, reason: str) -> KernelCall:
-    """The kernel and its call; `has_masks`: the target stores part of a vector as fast as a whole one."""
+def emit(problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool,
+         reason: str) -> KernelCall:
+    """The kernel and its call; `has_masks`: the target stores part of a vector as fast as a whole one.
+
+    One kernel serves all register tiles `tiles`, which differ in rows only; this call uses `tile`.
+    """
     item = ITEM_SIZE[problem.dtype]
     tables = problem.tables
     panels_per_group = -(-problem.columns // tile.columns)
@@ -110,47 +114,55 @@ def emit(problem: Problem, tile: Tile, blocking: Blocking, has_masks: bool, reas
     d.add("panel_bytes", problem.depth * tile.columns * item)
     d.add("lhs_group_bytes", problem.lhs_group_stride * item)
     d.add("group_columns", problem.columns)
-    code = _code(problem.dtype, tile, problem.epilogue, d, has_masks)
+    d.add("tile_rows", tile.rows)
+    d.add("tile_bytes", record_bytes(tile))
+    code = _code(problem.dtype, tiles, problem.epilogue, d, has_masks)
     return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, reason)
 
 
-def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool) -> KernelCode:
-    stores = epilogue.structure()
-    structure = f"matrix {dtype} {tile} masks={has_masks}: {stores}"
+def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool) -> KernelCode:
+    stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
+    structure = f"matrix {dtype} {shapes} masks={has_masks}: {stores}"
     source = SOURCE.format(
-        name="kernel", tile=f"register tile of {tile}", dtype=dtype, epilogue=stores, columns=tile.columns,
-        tile_bytes=4 * (2 + tile.rows), words="\n    ".join(d.lines())).lstrip()
+        name="kernel", tiles=f"register tiles of {shapes}", dtype=dtype, epilogue=stores, columns=tiles[0].columns,
+        words="\n    ".join(d.lines())).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(dtype, tile, epilogue, d.length, has_masks)}
+        scope = {"register_tile": _register_tile(dtype, tiles, epilogue, d.length, has_masks)}
         exec(source, scope)
         return scope["kernel"]
 
     return KernelCode("matrix", structure, lambda: source, build)
 
 
-def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool) -> Any:
-    """The intrinsic `register_tile(desc, bufs, source, weight, record, segments, zero page, row, column, columns)`."""
+def _register_tile(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_word: int, has_masks: bool) -> Any:
+    """The intrinsic `register_tile(desc, bufs, rows, source, weight, record, segments, zero page, row, column,
+    columns)`."""
     from numba import types
     from numba.extending import intrinsic
 
     def emit_body(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        desc, bufs, source, weight, record, segments, zero_page, row, column, n_columns = arguments
-        simd = Simd(builder, dtype, tile.lanes)
-        header = simd.pointer(record)
-        begin = builder.mul(simd.load_int32(header, 0), row.type(4 * (2 + tile.rows)))
-        sums = emit_tile(simd, tile, simd.pointer(source), simd.pointer(zero_page), simd.pointer(weight),
-                         simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1))
-        rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
+        desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns = arguments
 
-        def finish(masks: list[Any]) -> None:
-            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
+        def emit_for(tile: Tile) -> None:
+            simd = Simd(builder, dtype, tile.lanes)
+            header = simd.pointer(record)
+            begin = builder.mul(simd.load_int32(header, 0), i64(record_bytes(tile)))
+            sums = emit_tile(simd, tile, simd.pointer(source), simd.pointer(zero_page), simd.pointer(weight),
+                             simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1))
+            rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
 
-        with_masks(simd, tile, n_columns, has_masks, finish)
+            def finish(masks: list[Any]) -> None:
+                emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
+
+            with_masks(simd, tile, n_columns, has_masks, finish)
+
+        by_rows(builder, tiles, n_rows, emit_for)
         return context.get_dummy_value()
 
     @intrinsic
-    def register_tile(typing, desc, bufs, source, weight, record, segments, zero_page, row, column, n_columns):  # type: ignore[no-untyped-def]
-        return types.void(desc, bufs, *[types.int64] * 8), emit_body
+    def register_tile(typing, desc, bufs, rows, source, weight, record, segments, zero_page, row,  # type: ignore[no-untyped-def]
+                      column, n_columns):
+        return types.void(desc, bufs, *[types.int64] * 9), emit_body
 
     return register_tile

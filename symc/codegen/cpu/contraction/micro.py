@@ -12,7 +12,7 @@ For a tile of 2 rows x 2 vectors the emitted loop is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,11 @@ class Tile:
         return f"{self.rows}x{self.columns} ({self.vectors} vectors of {self.lanes})"
 
 
+def record_bytes(tile: Tile) -> int:
+    """The size of a record of `tables.py`: two int32 numbers and one for each row."""
+    return 4 * (2 + tile.rows)
+
+
 def emit_tile(simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, segments: Any,
               n_segments: Any) -> list[list[Any]]:
     """The finished sums [row][vector].
@@ -48,31 +53,36 @@ def emit_tile(simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, 
     (weight position, length, offset of each row) as `tables.py` makes them.
     """
     b = simd.builder
-    record_bytes = 4 * (2 + tile.rows)
-    step_bytes = tile.vectors * simd.vector_bytes
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
-        record = simd.at(segments, b.mul(index, i64(record_bytes)))
-        first = simd.at(weight, b.mul(simd.load_int32(record, 0), i64(step_bytes)))
+        record = simd.at(segments, b.mul(index, i64(record_bytes(tile))))
+        first = simd.at(weight, b.mul(simd.load_int32(record, 0), i64(tile.vectors * simd.vector_bytes)))
         rows = [row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
-
-        def step(k: Any, sums: list[Any]) -> list[Any]:
-            position = simd.at(first, b.mul(k, i64(step_bytes)))
-            for line in range(0, step_bytes, CACHE_LINE_BYTES):
-                simd.prefetch(simd.at(position, PREFETCH_BYTES + line))
-            columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
-            advance = b.mul(k, i64(simd.item_bytes))
-            result = list(sums)
-            for r, pointer in enumerate(rows):
-                element = simd.broadcast(simd.at(pointer, advance))
-                for v, column in enumerate(columns):
-                    result[r * tile.vectors + v] = simd.multiply_add(element, column, sums[r * tile.vectors + v])
-            return result
-
-        return counted_loop(b, simd.load_int32(record, 1), sums, step, at_least_once=True)
+        return emit_products(simd, tile, rows, first, simd.load_int32(record, 1), sums)
 
     sums = counted_loop(b, n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
     return [sums[r * tile.vectors:(r + 1) * tile.vectors] for r in range(tile.rows)]
+
+
+def emit_products(simd: Simd, tile: Tile, rows: list[Any], weight: Any, length: Any, sums: list[Any]) -> list[Any]:
+    """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1."""
+    b = simd.builder
+    step_bytes = tile.vectors * simd.vector_bytes
+
+    def step(k: Any, sums: list[Any]) -> list[Any]:
+        position = simd.at(weight, b.mul(k, i64(step_bytes)))
+        for line in range(0, step_bytes, CACHE_LINE_BYTES):
+            simd.prefetch(simd.at(position, PREFETCH_BYTES + line))
+        columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
+        advance = b.mul(k, i64(simd.item_bytes))
+        result = list(sums)
+        for r, pointer in enumerate(rows):
+            element = simd.broadcast(simd.at(pointer, advance))
+            for v, column in enumerate(columns):
+                result[r * tile.vectors + v] = simd.multiply_add(element, column, sums[r * tile.vectors + v])
+        return result
+
+    return counted_loop(b, length, sums, step, at_least_once=True)
 
 
 def row_pointer(simd: Simd, source: Any, zero_page: Any, offset: Any) -> Any:
@@ -80,6 +90,16 @@ def row_pointer(simd: Simd, source: Any, zero_page: Any, offset: Any) -> Any:
     b = simd.builder
     inside = simd.at(source, b.mul(offset, i64(simd.item_bytes)))
     return b.select(b.icmp_signed("<", offset, i64(0)), zero_page, inside)
+
+
+def by_rows(builder: Any, tiles: Sequence[Tile], n_rows: Any, emit_for: Callable[[Tile], None]) -> None:
+    """Emits code for each of several tiles, of which the one with `n_rows` rows runs."""
+    if len(tiles) == 1:
+        emit_for(tiles[0])
+        return
+    for tile in tiles:
+        with builder.if_then(builder.icmp_signed("==", n_rows, i64(tile.rows))):
+            emit_for(tile)
 
 
 def with_masks(simd: Simd, tile: Tile, n_columns: Any, has_masks: bool, emit_for: Callable[[list[Any]], None]) -> None:

@@ -10,13 +10,15 @@ from symc.core.shapes import size_of
 from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, Store, buffer_of
 from symc.loopir.packing import Packing, packing_of
+from symc.loopir.winograd import N_TAPS, TRANSFORMS, WinogradPacking
 
-from . import depthwise, forward, weight_gradient
+from . import depthwise, forward, weight_gradient, winograd
 from .epilogue import Epilogue, epilogue_of, even_stride
 from .forward import Blocking
 from .micro import Tile
-from .shapes import choose_depthwise_tile, choose_gradient_tile, choose_tile
-from .tables import Geometry, images_per_table, tile_tables, window_geometry
+from .shapes import Choice, choose_depthwise_tile, choose_gradient_tile, choose_tile, choose_winograd_tile
+from .shapes import tiles_beside, winograd_shapes
+from .tables import Geometry, images_per_table, source_offsets, tile_tables, window_geometry
 
 DTYPES = ("float32", "float64")
 
@@ -25,26 +27,40 @@ PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 to 0.5 us
 CHUNK_BYTES = 160_000  # about 8 us of memory traffic
 MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up
+WINOGRAD_OUTPUTS = (2,)  # F(4x4) would be faster still, but rounds ten times as much as direct sums
+WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
 GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
 
 
-def schedule_contraction(c: Contraction, target: Target) -> KernelCall:
-    """The kernel call that computes `c`; for forward and data gradient `c.rhs` names the packed weight.
+def schedule_contraction(c: Contraction, target: Target) -> list[KernelCall]:
+    """The kernel calls that compute `c`, in order; for forward and data gradient `c.rhs` names the packed weight.
 
     Raises CodegenError when an operand is not channels-last or a store cannot be fused (`can_store`).
     """
     source = _source(c, c.lhs)
     if c.kind == "weight_gradient":
         other = _source(c, c.rhs)
-        return (_depthwise_gradient if is_depthwise(c) else _weight_gradient)(c, source, other, target)
-    return (_depthwise if is_depthwise(c) else _matrix)(c, source, target)
+        return [(_depthwise_gradient if is_depthwise(c) else _weight_gradient)(c, source, other, target)]
+    if isinstance(c.packing, WinogradPacking):
+        return _winograd(c, c.packing, source, target)
+    return [(_depthwise if is_depthwise(c) else _matrix)(c, source, target)]
 
 
-def packing(c: Contraction, target: Target) -> Packing:
-    """The layout that `schedule_contraction` expects of the weight `c.rhs` of a forward or data gradient."""
+def packing(c: Contraction, target: Target, is_reused: bool = False) -> Packing | WinogradPacking:
+    """The layout that `schedule_contraction` expects of the weight `c.rhs` of a forward or data gradient.
+
+    `is_reused`: a packed weight serves many runs, so that transforming it costs nothing.
+    """
     source = _source(c, c.lhs)
-    tile = _depthwise_tile(c, source, target) if is_depthwise(c) else _tile(c, source, target)
-    return packing_of(c, source.dtype, tile.columns)
+    if is_depthwise(c):
+        return packing_of(c, source.dtype, _depthwise_tile(c, source, target).columns)
+    direct = _tile(c, source, target)
+    if is_reused and is_winograd(c):
+        packings = [winograd_packing(c, outputs, target) for outputs in WINOGRAD_OUTPUTS]
+        best = min((p for p in packings if p), key=lambda choice: choice[1], default=None)
+        if best and best[1] < WINOGRAD_GAIN * direct.cycles:
+            return best[0]
+    return packing_of(c, source.dtype, direct.tile.columns)
 
 
 def is_depthwise(c: Contraction) -> bool:
@@ -71,7 +87,7 @@ def why_not_store(c: Contraction) -> str | None:
 
 def _matrix(c: Contraction, source: Buffer, target: Target) -> KernelCall:
     item = ITEM_SIZE[source.dtype]
-    tile, g = _tile(c, source, target), _geometry(c, source)
+    tile, g = _tile(c, source, target).tile, _geometry(c, source)
     packed = packing_of(c, source.dtype, tile.columns)
     images = images_per_table(c.batch, g.n_rows, tile.rows)
     problem = forward.Problem(
@@ -90,7 +106,8 @@ def _matrix(c: Contraction, source: Buffer, target: Target) -> KernelCall:
     reason = (f"{tile} tile, {n_tiles} row tiles x {n_panels} panels{skipped}; unit = {blocking.block_tiles} row tiles "
               f"x {blocking.group_panels} panels ({blocking.group_panels * panel_bytes // 1024} KB of weights stay in "
               f"cache), {blocking.n_chunks} chunks")
-    return forward.emit(problem, tile, blocking, _has_masks(target), reason)
+    tiles = tiles_beside(tile, target, source.dtype)
+    return forward.emit(problem, tile, tiles, blocking, _has_masks(target), reason)
 
 
 def _depthwise(c: Contraction, source: Buffer, target: Target) -> KernelCall:
@@ -140,6 +157,57 @@ def _blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, 
         group_panels = max(1, n_panels * n_blocks // wanted)
     n_units = n_blocks * -(-n_panels // group_panels)
     return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)))
+
+
+# Winograd
+
+
+def is_winograd(c: Contraction) -> bool:
+    """Whether Winograd's algorithm can compute `c`."""
+    w = c.window
+    has_work = c.batch * c.in_channels * c.out_channels * size_of(w.out_extents) > 0
+    return (c.kind == "forward" and c.groups == 1 and has_work and w.kernel == (N_TAPS, N_TAPS)
+            and w.stride == w.dilate == (1, 1))
+
+
+def winograd_packing(c: Contraction, outputs: int, target: Target) -> tuple[WinogradPacking, float] | None:
+    """The transformed weight for tiles of `outputs` x `outputs`, and the cycles to expect; None: no whole vectors."""
+    dtype = buffer_of(c, c.lhs).dtype
+    n_tiles = c.batch * size_of([-(-n // outputs) for n in c.window.out_extents])
+    choice = choose_winograd_tile(TRANSFORMS[outputs], n_tiles, c.in_channels, c.out_channels, dtype, target)
+    if choice is None:
+        return None
+    tile = choice.tile
+    packed = WinogradPacking(outputs, dtype, c.in_channels, c.out_channels, tile.vectors, tile.lanes, tile.rows, n_tiles)
+    return packed, choice.cycles
+
+
+def _winograd(c: Contraction, packed: WinogradPacking, source: Buffer, target: Target) -> list[KernelCall]:
+    item, w, m = ITEM_SIZE[source.dtype], c.window, packed.outputs
+    transforms = packed.transforms
+    tiles = [tile for tile, _ in winograd_shapes(target, source.dtype)]
+    tile = Tile(packed.rows, packed.vectors, packed.lanes)
+    n_tiles = tuple(-(-n // m) for n in w.out_extents)
+    inputs = Geometry(1, n_tiles, w.in_extents, source.strides[0], source.strides[2:], scale=(m, m),
+                      taps=(transforms.extent,) * 2, step=(1, 1), shift=tuple(-p for p in w.pad))
+    (transformed,) = c.written
+    problem = winograd.Problem(
+        dtype=source.dtype, transforms=transforms, source=_ref(source), weight=_ref(buffer_of(c, c.rhs)),
+        transformed=_ref(buffer_of(c, transformed)), offsets=source_offsets(inputs),
+        pixels=winograd.output_pixels(w.out_extents, m), n_repeats=c.batch, source_repeat_stride=source.strides[0],
+        pixels_per_table=size_of(w.out_extents), channels=c.in_channels, columns=c.out_channels, epilogue=_epilogue(c))
+    n_groups, n_panels = packed.scratch[0], packed.n_panels
+    panel_bytes = transforms.n_frequencies * c.in_channels * tile.columns * item
+    transformed_bytes = size_of(packed.scratch) * item
+    flops = 2 * problem.n_tiles * transforms.n_frequencies * c.in_channels * c.out_channels
+    blocking = _blocking(n_groups, n_panels, panel_bytes, transformed_bytes,
+                         _chunks(flops, n_panels * panel_bytes + transformed_bytes))
+    name = f"Winograd F({m}x{m}, 3x3), {problem.n_tiles} tiles in groups of {tile.rows}"
+    reason = (f"{name}, {tile} tile, {n_panels} panels; unit = {blocking.block_tiles} groups x "
+              f"{blocking.group_panels} panels, {blocking.n_chunks} chunks")
+    n_chunks = min(problem.n_tiles, _chunks(0, 2 * transformed_bytes))
+    return [winograd.emit_input(problem, tile, n_chunks, f"{name}: input transform, {n_chunks} chunks"),
+            winograd.emit(problem, tile, tiles, blocking, _has_masks(target), reason)]
 
 
 # weight gradient
@@ -226,7 +294,7 @@ def _pixel_stride(c: Contraction, dy: Buffer) -> int:
         raise CodegenError(f"{c.kind} contraction: operand {dy.name!r}: {error}\n{c.text()}") from error
 
 
-def _tile(c: Contraction, source: Buffer, target: Target) -> Tile:
+def _tile(c: Contraction, source: Buffer, target: Target) -> Choice:
     columns = (c.in_channels if c.kind == "data_gradient" else c.out_channels) // c.groups
     return choose_tile(_geometry(c, source), c.batch, c.groups, columns, source.dtype, target)
 

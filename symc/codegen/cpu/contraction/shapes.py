@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
+from symc.loopir.winograd import N_TAPS, Transforms
 
 from .micro import Tile
 from .tables import Geometry, images_per_table, row_order
 
 # (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
 # 7x7x512 3x3 layers and a 512 -> 128 pointwise layer.  28 accumulators hide the latency of two 512-bit FMA units too.
-WIDE_SHAPES = {(14, 2): 1.0, (7, 2): 0.97, (14, 1): 0.97, (7, 1): 0.95, (4, 4): 0.97, (4, 1): 0.7, (2, 8): 0.9,
+# (4, 4) reached 0.97 as well; a little less, and ties go to the kernel that other layers use anyway.
+WIDE_SHAPES = {(14, 2): 1.0, (7, 2): 0.97, (14, 1): 0.97, (7, 1): 0.95, (4, 4): 0.95, (4, 1): 0.7, (2, 8): 0.9,
                (2, 2): 0.7, (1, 8): 0.5, (1, 4): 0.5, (1, 1): 0.2}  # 32 registers: AVX-512, NEON
 NARROW_SHAPES = {(6, 2): 1.0, (4, 2): 0.96, (6, 1): 0.77, (4, 1): 0.54, (2, 4): 0.93, (2, 1): 0.4, (1, 8): 0.5,
                  (1, 4): 0.5, (1, 1): 0.2}  # 16 registers: AVX2, SSE
+SHARED_ROWS = (14, 7, 6, 4)  # tiles with as many vectors of as many lanes share a kernel: an extra tile costs 25 ms
+# Winograd: tiles that differ in rows only, because one kernel holds them all.
+WIDE_WINOGRAD_SHAPES = {(14, 2): 1.0, (8, 2): 0.97, (7, 2): 0.97}
+NARROW_WINOGRAD_SHAPES = {(6, 2): 1.0, (4, 2): 0.96}
 # Weight gradient: one pointer to dy serves all rows, so 8 rows x 3 vectors need few address registers.
 WIDE_GRADIENT_SHAPES = {(8, 3): 1.0, (8, 2): 0.97, (8, 1): 0.9, (4, 4): 0.95, (4, 2): 0.9, (4, 1): 0.6, (2, 4): 0.8,
                         (1, 8): 0.5, (1, 4): 0.45, (1, 1): 0.2}
@@ -34,6 +42,8 @@ MAX_COUNTED_ROWS = 1 << 22
 TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
 ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
+TRANSFORMED_BYTES_PER_CYCLE = 16  # Winograd's inputs between its two kernels, through L2 and L3
+WEIGHT_BYTES_PER_CYCLE = 6  # weights of a network rarely stay in a cache between two runs
 
 
 Shapes = dict[tuple[int, int], float]
@@ -48,8 +58,23 @@ def candidates(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list
             for (rows, vectors), share in (wide if has_32_registers else narrow).items()]
 
 
+def tiles_beside(tile: Tile, target: Target, dtype: str) -> list[Tile]:
+    """The tiles that share a kernel with `tile`, itself among them."""
+    beside = [t for t, _ in candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
+              if (t.vectors, t.lanes) == (tile.vectors, tile.lanes) and t.rows in SHARED_ROWS]
+    return beside if tile in beside else [tile]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A register tile and the time it is expected to take, in cycles of one core."""
+
+    tile: Tile
+    cycles: float
+
+
 @functools.lru_cache(maxsize=1024)
-def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, target: Target) -> Tile:
+def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, target: Target) -> Choice:
     """The tile with the lowest estimated time; `g` covers one image, `columns` are the output channels of a group."""
     full_lanes = target.lanes(dtype)
     row_bytes = (g.source_strides[-1] * g.scale[-1] if g.taps else g.image_stride) * ITEM_SIZE[dtype]
@@ -63,8 +88,43 @@ def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, 
         panels = groups * -(-columns // tile.columns)
         return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES)
 
-    shapes = candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
-    return min(shapes, key=lambda candidate: cycles(*candidate))[0]
+    return _cheapest(candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES), cycles)
+
+
+@functools.lru_cache(maxsize=1024)
+def choose_winograd_tile(transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str,
+                         target: Target) -> Choice | None:
+    """The tile of Winograd's products, whose rows are tiles of outputs; None where channels fill no whole vectors."""
+    full_lanes, item = target.lanes(dtype), ITEM_SIZE[dtype]
+    n_frequencies = transforms.n_frequencies
+    input_terms = sum(c != 0 for line in transforms.input for c in line)
+    output_terms = sum(c != 0 for line in transforms.output for c in line)
+    input_cycles = 3 * n_frequencies + 2 * transforms.extent * input_terms
+    output_cycles = n_frequencies + (transforms.extent + transforms.outputs) * output_terms
+    output_cycles += ROW_CYCLES * transforms.outputs**2
+
+    def cycles(tile: Tile, share: float) -> float:
+        n_groups, n_panels = -(-n_tiles // tile.rows), -(-columns // tile.columns)
+        multiply = channels * tile.rows * tile.vectors * tile.lanes / full_lanes / share
+        products = n_frequencies * n_groups * n_panels * (multiply + TILE_CYCLES + tile.rows * tile.vectors)
+        transformed_bytes = 2 * n_groups * tile.rows * channels * n_frequencies * item
+        more_weights = (n_frequencies - N_TAPS**2) * channels * columns * item
+        return (products + n_tiles * (channels // tile.lanes) * input_cycles
+                + n_tiles * n_panels * tile.vectors * output_cycles
+                + transformed_bytes / TRANSFORMED_BYTES_PER_CYCLE + more_weights / WEIGHT_BYTES_PER_CYCLE)
+
+    return None if channels % full_lanes else _cheapest(winograd_shapes(target, dtype), cycles)
+
+
+def winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:
+    """The register tiles of Winograd's kernel, with their efficiency relative to the FMA peak."""
+    lanes = target.lanes(dtype)
+    return [(tile, share) for tile, share in candidates(target, dtype, WIDE_WINOGRAD_SHAPES, NARROW_WINOGRAD_SHAPES)
+            if tile.lanes == lanes]
+
+
+def _cheapest(shapes: list[tuple[Tile, float]], cycles: Callable[[Tile, float], float]) -> Choice:
+    return min((Choice(tile, cycles(tile, share)) for tile, share in shapes), key=lambda choice: choice.cycles)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -46,7 +46,11 @@ class Simd:
 
     @property
     def zero(self) -> ir.Constant:
-        return ir.Constant(self.vector, [ir.Constant(self.element, 0.0)] * self.lanes)
+        return self.number(0.0)
+
+    def number(self, value: float) -> ir.Constant:
+        """A number in all lanes."""
+        return ir.Constant(self.vector, [ir.Constant(self.element, value)] * self.lanes)
 
     def pointer(self, address: Any) -> Any:
         """An `i8*` from an integer address or any pointer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from symc.codegen.cpu.contraction import schedule_weight_transform
 from symc.codegen.kernel import KernelCall
 from symc.core.errors import CodegenError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
@@ -14,6 +15,7 @@ from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 from symc.loopir.variates import Variate
+from symc.loopir.winograd import TransformWeight
 
 from . import factorize, matching, roi, scan, sort, variates
 
@@ -27,6 +29,7 @@ SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
     Scan: scan.schedule,
     Sort: sort.schedule,
     Suppress: matching.schedule_suppress,
+    TransformWeight: schedule_weight_transform,
     TriangularSolve: factorize.schedule,
     Variate: variates.schedule,
 }
