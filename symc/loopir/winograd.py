@@ -13,7 +13,7 @@ Convolutional Neural Networks (2015).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -66,7 +66,8 @@ class WinogradPacking:
     """A 3x3 weight (O, C, 3, 3) transformed once, in the order the register tile reads it.
 
     `shape` is dense: (panels, frequencies, C, columns of a panel).  The register tile is `rows` x (`vectors` x `lanes`); the
-    kernel keeps the transformed inputs in memory of its own as (groups of tiles, frequencies, rows, C).
+    kernel keeps the transformed inputs of `part_groups` groups of `rows` tiles in memory of its own, as (groups,
+    frequencies, rows, C), and works on one such part after the other.
     """
 
     outputs: int
@@ -75,8 +76,8 @@ class WinogradPacking:
     columns: int
     vectors: int
     lanes: int
-    rows: int
-    n_tiles: int
+    rows: int = field(compare=False)  # two layers that share a weight share the packed one, too
+    part_groups: int = field(compare=False)
 
     @property
     def panel_columns(self) -> int:
@@ -97,7 +98,7 @@ class WinogradPacking:
     @property
     def scratch(self) -> FullShape:
         """The shape of the memory the kernel needs while it runs."""
-        return (-(-self.n_tiles // self.rows), self.transforms.n_frequencies, self.rows, self.channels)
+        return (self.part_groups, self.transforms.n_frequencies, self.rows, self.channels)
 
     def buffer(self, name: str) -> Buffer:
         """The packed weight as a buffer that owns its memory."""

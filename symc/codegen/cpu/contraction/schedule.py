@@ -27,7 +27,9 @@ PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 to 0.5 us
 CHUNK_BYTES = 160_000  # about 8 us of memory traffic
 MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up
-WINOGRAD_OUTPUTS = (2,)  # F(4x4) would be faster still, but rounds ten times as much as direct sums
+WINOGRAD_OUTPUTS = 2  # tiles of 4 x 4 took another 9 % off ResNet-18, but round ten times as much as direct sums
+PART_BYTES = 2 << 20  # of transformed inputs
+MOST_PARTS = 4  # times four: transformed inputs are four times the source
 WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
 GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
 
@@ -55,11 +57,10 @@ def packing(c: Contraction, target: Target, is_reused: bool = False) -> Packing 
     if is_depthwise(c):
         return packing_of(c, source.dtype, _depthwise_tile(c, source, target).columns)
     direct = _tile(c, source, target)
-    if is_reused and is_winograd(c):
-        packings = [winograd_packing(c, outputs, target) for outputs in WINOGRAD_OUTPUTS]
-        best = min((p for p in packings if p), key=lambda choice: choice[1], default=None)
-        if best and best[1] < WINOGRAD_GAIN * direct.cycles:
-            return best[0]
+    if is_reused and is_winograd(c) and c.in_channels % target.lanes(source.dtype) == 0:
+        packed, cycles = winograd_packing(c, target)
+        if cycles < WINOGRAD_GAIN * direct.cycles:
+            return packed
     return packing_of(c, source.dtype, direct.tile.columns)
 
 
@@ -170,15 +171,20 @@ def is_winograd(c: Contraction) -> bool:
             and w.stride == w.dilate == (1, 1))
 
 
-def winograd_packing(c: Contraction, outputs: int, target: Target) -> tuple[WinogradPacking, float] | None:
-    """The transformed weight for tiles of `outputs` x `outputs`, and the cycles to expect; None: no whole vectors."""
+def winograd_packing(c: Contraction, target: Target) -> tuple[WinogradPacking, float]:
+    """The transformed weight, and the cycles to expect; input channels must fill whole vectors."""
     dtype = buffer_of(c, c.lhs).dtype
-    n_tiles = c.batch * size_of([-(-n // outputs) for n in c.window.out_extents])
-    choice = choose_winograd_tile(TRANSFORMS[outputs], n_tiles, c.in_channels, c.out_channels, dtype, target)
-    if choice is None:
-        return None
+    n_tiles = c.batch * size_of([-(-n // WINOGRAD_OUTPUTS) for n in c.window.out_extents])
+    transforms = TRANSFORMS[WINOGRAD_OUTPUTS]
+    choice = choose_winograd_tile(transforms, n_tiles, c.in_channels, c.out_channels, dtype, target)
     tile = choice.tile
-    packed = WinogradPacking(outputs, dtype, c.in_channels, c.out_channels, tile.vectors, tile.lanes, tile.rows, n_tiles)
+    group_bytes = transforms.n_frequencies * tile.rows * c.in_channels * ITEM_SIZE[dtype]
+    n_groups = -(-n_tiles // tile.rows)
+    source_bytes = size_of(buffer_of(c, c.lhs).shape) * ITEM_SIZE[dtype]
+    part_bytes = max(PART_BYTES, source_bytes // MOST_PARTS)
+    n_parts = -(-n_groups * group_bytes // part_bytes)
+    packed = WinogradPacking(WINOGRAD_OUTPUTS, dtype, c.in_channels, c.out_channels, tile.vectors, tile.lanes,
+                             tile.rows, -(-n_groups // n_parts))
     return packed, choice.cycles
 
 
@@ -194,20 +200,26 @@ def _winograd(c: Contraction, packed: WinogradPacking, source: Buffer, target: T
     problem = winograd.Problem(
         dtype=source.dtype, transforms=transforms, source=_ref(source), weight=_ref(buffer_of(c, c.rhs)),
         transformed=_ref(buffer_of(c, transformed)), offsets=source_offsets(inputs),
-        pixels=winograd.output_pixels(w.out_extents, m), n_repeats=c.batch, source_repeat_stride=source.strides[0],
+        pixels=winograd.output_pixels(w.out_extents, m), source_repeat_stride=source.strides[0],
         pixels_per_table=size_of(w.out_extents), channels=c.in_channels, columns=c.out_channels, epilogue=_epilogue(c))
-    n_groups, n_panels = packed.scratch[0], packed.n_panels
+    n_all, part_tiles = c.batch * size_of(n_tiles), packed.part_groups * tile.rows
+    parts = [winograd.Part(first, min(part_tiles, n_all - first)) for first in range(0, n_all, part_tiles)]
     panel_bytes = transforms.n_frequencies * c.in_channels * tile.columns * item
     transformed_bytes = size_of(packed.scratch) * item
-    flops = 2 * problem.n_tiles * transforms.n_frequencies * c.in_channels * c.out_channels
-    blocking = _blocking(n_groups, n_panels, panel_bytes, transformed_bytes,
-                         _chunks(flops, n_panels * panel_bytes + transformed_bytes))
-    name = f"Winograd F({m}x{m}, 3x3), {problem.n_tiles} tiles in groups of {tile.rows}"
-    reason = (f"{name}, {tile} tile, {n_panels} panels; unit = {blocking.block_tiles} groups x "
+    flops = 2 * part_tiles * transforms.n_frequencies * c.in_channels * c.out_channels
+    blocking = _blocking(packed.part_groups, packed.n_panels, panel_bytes, transformed_bytes,
+                         _chunks(flops, packed.n_panels * panel_bytes + transformed_bytes))
+    name = f"Winograd F({m}x{m}, 3x3), {n_all} tiles in groups of {tile.rows}"
+    reason = (f"{name}, {tile} tile, {packed.n_panels} panels; unit = {blocking.block_tiles} groups x "
               f"{blocking.group_panels} panels, {blocking.n_chunks} chunks")
-    n_chunks = min(problem.n_tiles, _chunks(0, 2 * transformed_bytes))
-    return [winograd.emit_input(problem, tile, n_chunks, f"{name}: input transform, {n_chunks} chunks"),
-            winograd.emit(problem, tile, tiles, blocking, _has_masks(target), reason)]
+    calls = []
+    for k, part in enumerate(parts):
+        of = f"; part {k + 1} of {len(parts)}" if len(parts) > 1 else ""
+        n_chunks = min(part.n_tiles, _chunks(0, 2 * transformed_bytes))
+        calls += [
+            winograd.emit_input(problem, part, tile, n_chunks, f"{name}: input transform, {n_chunks} chunks{of}"),
+            winograd.emit(problem, part, tile, tiles, blocking, _has_masks(target), reason + of)]
+    return calls
 
 
 # weight gradient

@@ -43,7 +43,7 @@ TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
 ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
 TRANSFORMED_BYTES_PER_CYCLE = 16  # Winograd's inputs between its two kernels, through L2 and L3
-WEIGHT_BYTES_PER_CYCLE = 6  # weights of a network rarely stay in a cache between two runs
+WEIGHT_BYTES_PER_CYCLE = 12  # weights of a network rarely stay in a cache between two runs
 
 
 Shapes = dict[tuple[int, int], float]
@@ -93,8 +93,8 @@ def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, 
 
 @functools.lru_cache(maxsize=1024)
 def choose_winograd_tile(transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str,
-                         target: Target) -> Choice | None:
-    """The tile of Winograd's products, whose rows are tiles of outputs; None where channels fill no whole vectors."""
+                         target: Target) -> Choice:
+    """The tile of Winograd's products, whose rows are tiles of outputs."""
     full_lanes, item = target.lanes(dtype), ITEM_SIZE[dtype]
     n_frequencies = transforms.n_frequencies
     input_terms = sum(c != 0 for line in transforms.input for c in line)
@@ -113,7 +113,7 @@ def choose_winograd_tile(transforms: Transforms, n_tiles: int, channels: int, co
                 + n_tiles * n_panels * tile.vectors * output_cycles
                 + transformed_bytes / TRANSFORMED_BYTES_PER_CYCLE + more_weights / WEIGHT_BYTES_PER_CYCLE)
 
-    return None if channels % full_lanes else _cheapest(winograd_shapes(target, dtype), cycles)
+    return _cheapest(winograd_shapes(target, dtype), cycles)
 
 
 def winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:

@@ -30,11 +30,12 @@ INPUT_SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
     """Input tiles of {extent}x{extent}, transformed: B^T d B, {dtype}."""
     {words}
-    for tile in range(chunk * n_tiles // n_chunks, (chunk + 1) * n_tiles // n_chunks):
+    for place in range(chunk * n_tiles // n_chunks, (chunk + 1) * n_tiles // n_chunks):
+        tile = first_tile + place
         repeat = tile // table_tiles
-        group = tile // rows
+        group = place // rows
         transform(source + repeat * repeat_bytes, zero_page, offsets + (tile - repeat * table_tiles) * {offset_bytes},
-                  transformed + (group * {n_frequencies} * rows + tile - group * rows) * row_bytes, rows * row_bytes,
+                  transformed + (group * {n_frequencies} * rows + place - group * rows) * row_bytes, rows * row_bytes,
                   row_bytes)
 '''
 
@@ -78,12 +79,13 @@ def kernel(chunk, n_chunks, desc, bufs):
                         multiply(rows, transformed + (group * {n_frequencies} + frequency) * rows * row_bytes, row_bytes,
                                  weight + (panel * {n_frequencies} + frequency) * panel_bytes, depth,
                                  products + ((group - stack) * {n_frequencies} + frequency) * rows * {row_bytes})
-                last_tile = stack_end * rows
-                if last_tile > n_tiles:
-                    last_tile = n_tiles
-                for tile in range(stack * rows, last_tile):
+                last_place = stack_end * rows
+                if last_place > n_tiles:
+                    last_place = n_tiles
+                for place in range(stack * rows, last_place):
+                    tile = first_tile + place
                     repeat = tile // table_tiles
-                    row = tile - stack * rows
+                    row = place - stack * rows
                     group = row // rows
                     finish(desc, bufs, products + (group * {n_frequencies} * rows + row - group * rows) * {row_bytes},
                            rows * {row_bytes}, pixels + (tile - repeat * table_tiles) * {pixel_bytes},
@@ -92,6 +94,14 @@ def kernel(chunk, n_chunks, desc, bufs):
 '''
 
 STACKED_ROWS = 16  # rows of products that are finished together, so that deep layers read their weights less often
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the tiles, which both kernels do before the next: their transformed inputs fit a cache."""
+
+    first_tile: int
+    n_tiles: int
 
 
 @dataclass(frozen=True)
@@ -110,19 +120,14 @@ class Problem:
     transformed: Ref
     offsets: np.ndarray
     pixels: np.ndarray
-    n_repeats: int
     source_repeat_stride: int
     pixels_per_table: int
     channels: int
     columns: int
     epilogue: Epilogue
 
-    @property
-    def n_tiles(self) -> int:
-        return len(self.pixels) * self.n_repeats
 
-
-def emit_input(problem: Problem, tile: Tile, n_chunks: int, reason: str) -> KernelCall:
+def emit_input(problem: Problem, part: Part, tile: Tile, n_chunks: int, reason: str) -> KernelCall:
     """The kernel that transforms the input, and its call."""
     item, transforms = ITEM_SIZE[problem.dtype], problem.transforms
     d = Descriptor()
@@ -130,7 +135,8 @@ def emit_input(problem: Problem, tile: Tile, n_chunks: int, reason: str) -> Kern
     d.add("transformed", problem.transformed)
     d.add("offsets", Table(problem.offsets))
     d.add("zero_page", Table(np.zeros(problem.channels, problem.dtype)))
-    d.add("n_tiles", problem.n_tiles)
+    d.add("first_tile", part.first_tile)
+    d.add("n_tiles", part.n_tiles)
     d.add("table_tiles", len(problem.offsets))
     d.add("repeat_bytes", problem.source_repeat_stride * item)
     d.add("row_bytes", problem.channels * item)
@@ -149,7 +155,7 @@ def emit_input(problem: Problem, tile: Tile, n_chunks: int, reason: str) -> Kern
     return KernelCall(code, tuple(d.words), n_chunks, reason)
 
 
-def emit(problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool,
+def emit(problem: Problem, part: Part, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool,
          reason: str) -> KernelCall:
     """The kernel that multiplies and transforms back, and its call; a block of `blocking` is groups of tiles.
 
@@ -157,7 +163,7 @@ def emit(problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking
     """
     item, transforms = ITEM_SIZE[problem.dtype], problem.transforms
     n_panels = -(-problem.columns // tile.columns)
-    n_groups = -(-problem.n_tiles // tile.rows)
+    n_groups = -(-part.n_tiles // tile.rows)
     n_blocks = -(-n_groups // blocking.block_tiles)
     d = Descriptor()
     d.add("transformed", problem.transformed)
@@ -169,7 +175,8 @@ def emit(problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking
     d.add("n_groups", n_groups)
     d.add("group_panels", blocking.group_panels)
     d.add("n_panels", n_panels)
-    d.add("n_tiles", problem.n_tiles)
+    d.add("first_tile", part.first_tile)
+    d.add("n_tiles", part.n_tiles)
     d.add("table_tiles", len(problem.pixels))
     d.add("table_pixels", problem.pixels_per_table)
     d.add("rows", tile.rows)
