@@ -37,6 +37,9 @@ SETTINGS: dict[str, Setting] = {
     "SYMC_DUMP": Setting(str, None, "directory that receives every compile step as text and an index.html"),
     "SYMC_NUM_THREADS": Setting(int, None, "threads of the native runner; default: the CPUs this process may use"),
     "SYMC_VECTOR_BITS": Setting(int, None, "SIMD width of generated kernels: 128, 256 or 512; default: the CPU's"),
+    "SYMC_WINOGRAD": Setting(
+        _flag, True, "0 sums every convolution directly: an infinity or NaN then reaches only the windows that see it"
+    ),
     "SYMC_CACHE": Setting(_flag, True, "0 switches the kernel cache on disk off"),
     "SYMC_CACHE_DIR": Setting(str, None, "directory of the kernel cache; default: $XDG_CACHE_HOME/symc"),
     "SYMC_VERIFY": Setting(_flag, True, "0 skips the verifier between passes"),

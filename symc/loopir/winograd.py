@@ -65,9 +65,9 @@ TRANSFORMS = {
 class WinogradPacking:
     """A 3x3 weight (O, C, 3, 3) transformed once, in the order the register tile reads it.
 
-    `shape` is dense: (panels, frequencies, C, columns of a panel).  The register tile is `rows` x (`vectors` x `lanes`); the
-    kernel keeps the transformed inputs of `part_groups` groups of `rows` tiles in memory of its own, as (groups,
-    frequencies, rows, C), and works on one such part after the other.
+    `shape` is dense: (panels, frequencies, C, columns of a panel).  The register tile is `rows` x (`vectors` x
+    `lanes`); the kernel keeps the transformed inputs of `part_groups` groups of `rows` tiles in memory of its own, as
+    (groups, frequencies, rows, C), and works on one such part after the other.
     """
 
     outputs: int

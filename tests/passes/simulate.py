@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from symc.core.shapes import size_of
 from symc.ir.kernels import KernelGraph
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Contraction
 from symc.loopir.packing import Packing, packing_of
+from symc.loopir.winograd import WinogradPacking
 
 POISON = 0xA5
 
@@ -33,6 +35,19 @@ class PackingBackend(PlainBackend):
             return None
         dtype = next(b.dtype for b in contraction.buffers if b.name == contraction.lhs)
         return packing_of(contraction, dtype, self.panel_columns)
+
+
+@dataclass(frozen=True)
+class WinogradBackend(PackingBackend):
+    """A machine that transforms every 3x3 weight that serves many runs."""
+
+    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
+        if not is_reused or contraction.window.kernel != (3, 3):
+            return super().packing(contraction, is_reused)
+        dtype = next(b.dtype for b in contraction.buffers if b.name == contraction.lhs)
+        n_tiles = contraction.batch * size_of([-(-n // 2) for n in contraction.window.out_extents])
+        channels = contraction.in_channels, contraction.out_channels
+        return WinogradPacking(2, dtype, *channels, vectors=1, lanes=self.panel_columns, rows=1, part_groups=n_tiles)
 
 
 Arrays = dict[tuple[str, str], np.ndarray]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textwrap import dedent
 
+import numpy as np
 import pytest
 
 from symc.core.errors import GraphError
@@ -14,9 +15,10 @@ from symc.passes.assign_layout import assign_layout
 from symc.passes.base import PassContext
 from symc.passes.fuse import fuse
 from symc.passes.lower import lower
+from symc.passes.plan_memory import plan_memory
 
 from .golden import context, graph_of
-from .simulate import PackingBackend, PlainBackend
+from .simulate import PackingBackend, PlainBackend, WinogradBackend, simulate
 
 
 @op("_test_out_of_bounds")
@@ -131,6 +133,48 @@ def test_one_weight_used_twice_is_packed_once():
         PackingBackend(),
     )
     assert [k for k in table(kernels) if k[2].startswith("pack")] == [("prepare", "a", "pack for the register tile")]
+
+
+SHARED_CONVOLUTION = """
+    argument %x: float32[2, 3, 6, 5]
+    argument %z: float32[1, 3, 4, 4]
+    {role} %w: float32[5, 3, 3, 3]
+    %a = Convolution(%x, %w, kernel=(3, 3), pad=(1, 1), num_filter=5, no_bias=True): float32[2, 5, 6, 5]
+    %b = Convolution(%z, %w, kernel=(3, 3), num_filter=5, no_bias=True): float32[1, 5, 2, 2]
+    %r = Activation(%b, act_type="relu"): float32[1, 5, 2, 2]
+    head a = %a
+    head r = %r
+    """
+
+
+def test_a_transformed_weight_serves_every_layer_that_shares_it():
+    kernels = lowered(SHARED_CONVOLUTION.format(role="parameter"), WinogradBackend())
+    reasons = [k.reason for k in kernels.kernels if k.phase == "prepare"]
+    assert reasons == ["pack for the register tile", "transform for the register tile"]
+    places = {s.name: s.place for s in kernels.storages.values() if "scratch" in s.name or "packed" in s.name}
+    assert places == {"a.packed": "prepared", "a.scratch": "arena", "b.scratch": "arena"}
+
+
+def test_a_weight_that_changes_is_not_transformed():
+    kernels = lowered(SHARED_CONVOLUTION.format(role="argument"), WinogradBackend())
+    assert not any("transform" in k.reason or k.kernel.written for k in kernels.kernels)
+
+
+@pytest.mark.parametrize("role", ["parameter", "argument"])
+def test_transformed_weights_mean_the_same(role):
+    rng = np.random.default_rng(0)
+    arrays = {
+        ("argument", "x"): rng.standard_normal((2, 3, 6, 5)),
+        ("argument", "z"): rng.standard_normal((1, 3, 4, 4)),
+        (role, "w"): rng.standard_normal((5, 3, 3, 3)),
+    }
+    arrays = {key: value.astype("float32") for key, value in arrays.items()}
+    plain, transformed = (
+        simulate(plan_memory(lowered(SHARED_CONVOLUTION.format(role=role), backend)), dict(arrays))
+        for backend in (PlainBackend(), WinogradBackend())
+    )
+    for head in ("0", "1"):
+        np.testing.assert_allclose(transformed["head", head], plain["head", head], rtol=1e-5, atol=1e-5)
 
 
 def test_heads_that_are_inputs_views_or_heads_already_are_copied():

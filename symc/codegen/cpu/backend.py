@@ -33,15 +33,18 @@ class CpuBackend:
     """Schedules, compiles and loads kernels for one CPU target."""
 
     target: Target
+    has_winograd: bool = True  # whether Winograd's algorithm may be chosen
 
     @staticmethod
     def host() -> CpuBackend:
-        """The backend of this machine; SYMC_VECTOR_BITS narrows its vectors."""
-        return CpuBackend(host_target(setting("SYMC_VECTOR_BITS")))
+        """The backend of this machine, as SYMC_VECTOR_BITS and SYMC_WINOGRAD narrow it."""
+        return CpuBackend(host_target(setting("SYMC_VECTOR_BITS")), setting("SYMC_WINOGRAD"))
 
     def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
         """How the right operand must be arranged; None when it is read as it lies."""
-        return None if contraction.kind == "weight_gradient" else packing(contraction, self.target, is_reused)
+        if contraction.kind == "weight_gradient":
+            return None
+        return packing(contraction, self.target, is_reused and self.has_winograd)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
@@ -53,7 +56,8 @@ class CpuBackend:
 
     def identity(self) -> str:
         """Target, compiler and generator: object code of equal names and equal identities is interchangeable."""
-        return f"{self.target.fingerprint()} {toolchain()} {source_digest('loopir', 'codegen')}"
+        algorithms = "" if self.has_winograd else " direct"
+        return f"{self.target.fingerprint()}{algorithms} {toolchain()} {source_digest('loopir', 'codegen')}"
 
     def preload(self, objects: Mapping[str, bytes]) -> None:
         """Object code by kernel name that `compile` shall use; trusted, and made by a backend of the same identity."""

@@ -16,8 +16,15 @@ from . import depthwise, forward, weight_gradient, winograd
 from .epilogue import Epilogue, epilogue_of, even_stride
 from .forward import Blocking
 from .micro import Tile
-from .shapes import Choice, choose_depthwise_tile, choose_gradient_tile, choose_tile, choose_winograd_tile
-from .shapes import tiles_beside, winograd_shapes
+from .shapes import (
+    Choice,
+    choose_depthwise_tile,
+    choose_gradient_tile,
+    choose_tile,
+    choose_winograd_tile,
+    tiles_beside,
+    winograd_shapes,
+)
 from .tables import Geometry, images_per_table, source_offsets, tile_tables, window_geometry
 
 DTYPES = ("float32", "float64")
@@ -28,7 +35,7 @@ CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 t
 CHUNK_BYTES = 160_000  # about 8 us of memory traffic
 MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up
 WINOGRAD_OUTPUTS = 2  # tiles of 4 x 4 took another 9 % off ResNet-18, but round ten times as much as direct sums
-PART_BYTES = 2 << 20  # of transformed inputs
+PART_BYTES = 4 << 20  # of transformed inputs
 MOST_PARTS = 4  # times four: transformed inputs are four times the source
 WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
 GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2

@@ -1,8 +1,8 @@
 """Winograd's algorithm (`loopir/winograd.py`) in two kernels, and a third that transforms the weights once.
 
-`emit_input` transforms the input into [group of tiles][frequency][tile of the group][channel]; `emit` multiplies it, for
-each panel of output channels and every frequency, with the packed weights and transforms the sums back, still in cache,
-into the epilogue.  A group is as many output tiles as the register tile has rows.
+`emit_input` transforms the input into [group of tiles][frequency][tile of the group][channel]; `emit` multiplies it,
+for each panel of output channels and every frequency, with the packed weights and transforms the sums back, still in
+cache, into the epilogue.  A group is as many output tiles as the register tile has rows.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ def kernel(chunk, n_chunks, desc, bufs):
                     stack_end = last_group
                 for frequency in range({n_frequencies}):
                     for group in range(stack, stack_end):
-                        multiply(rows, transformed + (group * {n_frequencies} + frequency) * rows * row_bytes, row_bytes,
-                                 weight + (panel * {n_frequencies} + frequency) * panel_bytes, depth,
+                        multiply(rows, transformed + (group * {n_frequencies} + frequency) * rows * row_bytes,
+                                 row_bytes, weight + (panel * {n_frequencies} + frequency) * panel_bytes,
+                                 depth,
                                  products + ((group - stack) * {n_frequencies} + frequency) * rows * {row_bytes})
                 last_place = stack_end * rows
                 if last_place > n_tiles:
@@ -222,7 +223,8 @@ def _code(dtype: str, tiles: Sequence[Tile], transforms: Transforms, epilogue: E
         n_frequencies=transforms.n_frequencies, row_bytes=row_bytes, pixel_bytes=4 * transforms.outputs**2).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"memory": _memory(transforms.n_frequencies * most_rows * row_bytes), "multiply": _multiply(dtype, tiles),
+        scope = {"memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
+                 "multiply": _multiply(dtype, tiles),
                  "finish": _finish(dtype, tiles[0], transforms, epilogue, d.length, has_masks)}
         exec(source, scope)
         return scope["kernel"]
