@@ -376,7 +376,7 @@ def test_winograd_geometry(inputs, pad, extra, batch, target):
 def test_winograd_in_parts(batch, monkeypatch, target):
     """Large inputs are transformed part by part, whatever the number of images in a part."""
     monkeypatch.setattr("symc.codegen.cpu.contraction.schedule.PART_BYTES", 20_000)
-    monkeypatch.setattr("symc.codegen.cpu.contraction.schedule.MOST_PARTS", 1000)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.schedule.MAX_PARTS", 1000)
     c = contraction(batch=batch, channels=(16, 33), inputs=(13, 11), epilogue=bias_residual_relu)
     packed, _ = winograd_packing(c, target)
     assert np.prod(packed.scratch) * 4 < 30_000

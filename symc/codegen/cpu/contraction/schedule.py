@@ -35,8 +35,7 @@ CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 t
 CHUNK_BYTES = 160_000  # about 8 us of memory traffic
 MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up
 WINOGRAD_OUTPUTS = 2  # tiles of 4 x 4 took another 9 % off ResNet-18, but round ten times as much as direct sums
-PART_BYTES = 4 << 20  # of transformed inputs
-MOST_PARTS = 4  # times four: transformed inputs are four times the source
+PART_BYTES, MAX_PARTS = 4 << 20, 16  # Winograd's transformed inputs that are in memory at one time
 WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
 GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
 
@@ -185,11 +184,9 @@ def winograd_packing(c: Contraction, target: Target) -> tuple[WinogradPacking, f
     transforms = TRANSFORMS[WINOGRAD_OUTPUTS]
     choice = choose_winograd_tile(transforms, n_tiles, c.in_channels, c.out_channels, dtype, target)
     tile = choice.tile
-    group_bytes = transforms.n_frequencies * tile.rows * c.in_channels * ITEM_SIZE[dtype]
     n_groups = -(-n_tiles // tile.rows)
-    source_bytes = size_of(buffer_of(c, c.lhs).shape) * ITEM_SIZE[dtype]
-    part_bytes = max(PART_BYTES, source_bytes // MOST_PARTS)
-    n_parts = -(-n_groups * group_bytes // part_bytes)
+    n_bytes = n_groups * transforms.n_frequencies * tile.rows * c.in_channels * ITEM_SIZE[dtype]
+    n_parts = min(MAX_PARTS, -(-n_bytes // PART_BYTES))
     packed = WinogradPacking(WINOGRAD_OUTPUTS, dtype, c.in_channels, c.out_channels, tile.vectors, tile.lanes,
                              tile.rows, -(-n_groups // n_parts))
     return packed, choice.cycles
