@@ -7,7 +7,6 @@ from symc.core.version import source_digest
 
 from workers.protocol import Prepared, Task, serve
 
-
 SOURCES = source_digest("")[:8]  # names what is measured; symc.__version__ is that of the MXNet it follows
 
 

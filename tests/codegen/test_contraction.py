@@ -329,6 +329,15 @@ def test_chunks_of_a_large_layer(target):
     assert 32 <= call.n_chunks <= 64
 
 
+@pytest.mark.parametrize("weights_per_source", [0, 1000])
+@pytest.mark.parametrize("has_winograd", [False, True])
+def test_units_by_block_or_by_panel_group(weights_per_source, has_winograd, monkeypatch, target):
+    monkeypatch.setattr("symc.codegen.cpu.contraction.schedule.WEIGHTS_PER_SOURCE", weights_per_source)
+    c = contraction(batch=1, channels=(64, 200), inputs=(15, 17), epilogue=bias_residual_relu)
+    packed = winograd_packing(c, target)[0] if has_winograd else packing(c, target)
+    check(c, target, packed=packed, splits=(None, 1, 7))
+
+
 def test_tables_repeat_over_large_batches(target):
     c = contraction(batch=6, channels=(3, 8), inputs=(24, 28), epilogue=bias_residual_relu)
     call = check(c, target)

@@ -1,7 +1,8 @@
 """The matrix kernel of forward and data gradient: tiles of pixels x panels of channels.
 
-The work is a grid of units, each a block of tiles x a group of panels.  Units of one panel group follow each other, so
-that its packed weights stay in cache while the pixels stream by; inside a unit the pixels stay while panels change.
+The work is a grid of units, each a block of tiles x a group of panels; inside a unit the pixels stay while panels
+change.  Units of one block follow each other, so that a thread keeps to its pixels, or units of one panel group, so
+that its weights stay in cache while the pixels stream by.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ def {name}(chunk, n_chunks, desc, bufs):
     """
     {words}
     for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
-        panel_group = unit // n_blocks
-        block = unit - panel_group * n_blocks
+        if is_block_major:
+            block = unit // n_panel_groups
+            panel_group = unit - block * n_panel_groups
+        else:
+            panel_group = unit // n_blocks
+            block = unit - panel_group * n_blocks
         first_tile = block * block_tiles
         last_tile = first_tile + block_tiles
         if last_tile > n_tiles:
@@ -63,6 +68,7 @@ class Blocking:
     block_tiles: int
     group_panels: int
     n_chunks: int
+    is_block_major: bool = False  # units of one block follow each other, else units of one panel group
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,11 @@ def emit(problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking
     d.add("tiles", Table(tables.tiles))
     d.add("segments", Table(tables.segments))
     d.add("zero_page", Table(np.zeros(max(1, tables.longest), problem.dtype)))
-    d.add("n_units", n_blocks * -(-n_panels // blocking.group_panels))
+    n_panel_groups = -(-n_panels // blocking.group_panels)
+    d.add("n_units", n_blocks * n_panel_groups)
     d.add("n_blocks", n_blocks)
+    d.add("n_panel_groups", n_panel_groups)
+    d.add("is_block_major", int(blocking.is_block_major))
     d.add("block_tiles", blocking.block_tiles)
     d.add("n_tiles", n_tiles)
     d.add("table_tiles", max(1, len(tables.tiles)))

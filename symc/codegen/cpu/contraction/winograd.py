@@ -57,8 +57,12 @@ def kernel(chunk, n_chunks, desc, bufs):
     {words}
     products = memory()
     for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
-        panel_group = unit // n_blocks
-        block = unit - panel_group * n_blocks
+        if is_block_major:
+            block = unit // n_panel_groups
+            panel_group = unit - block * n_panel_groups
+        else:
+            panel_group = unit // n_blocks
+            block = unit - panel_group * n_blocks
         first_group = block * block_groups
         last_group = first_group + block_groups
         if last_group > n_groups:
@@ -170,8 +174,11 @@ def emit(problem: Problem, part: Part, tile: Tile, tiles: Sequence[Tile], blocki
     d.add("transformed", problem.transformed)
     d.add("weight", problem.weight)
     d.add("pixels", Table(problem.pixels))
-    d.add("n_units", n_blocks * -(-n_panels // blocking.group_panels))
+    n_panel_groups = -(-n_panels // blocking.group_panels)
+    d.add("n_units", n_blocks * n_panel_groups)
     d.add("n_blocks", n_blocks)
+    d.add("n_panel_groups", n_panel_groups)
+    d.add("is_block_major", int(blocking.is_block_major))
     d.add("block_groups", blocking.block_tiles)
     d.add("n_groups", n_groups)
     d.add("group_panels", blocking.group_panels)
