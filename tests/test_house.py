@@ -26,6 +26,10 @@ def test_ruff():
     run_tool("ruff", "check", "--no-fix", "--output-format", "concise", ".")
 
 
+def test_ruff_format():
+    run_tool("ruff", "format", "--check", "--output-format", "concise", ".")
+
+
 def test_mypy():
     run_tool("mypy")
 

@@ -12,7 +12,16 @@ from symc.loopir.kernel import LoopKernel
 # Where storage lives: `arena` is reused by liveness; `prepared` holds what parameters alone decide; the others are
 # arrays that the caller owns, one slot each.
 Place = Literal[
-    "arena", "prepared", "argument", "parameter", "aux", "head", "gradient", "update", "head_gradient", "accumulator",
+    "arena",
+    "prepared",
+    "argument",
+    "parameter",
+    "aux",
+    "head",
+    "gradient",
+    "update",
+    "head_gradient",
+    "accumulator",
     "seed",
 ]
 
@@ -98,5 +107,3 @@ class ArenaPlan:
     naive_bytes: int  # every storage on its own
     lower_bound_bytes: int  # the largest sum of simultaneously live storage
     in_place: dict[str, str] = field(default_factory=dict)  # storage -> the storage whose memory it takes over
-
-

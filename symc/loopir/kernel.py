@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .packing import Packing
     from .winograd import WinogradPacking
 
+ContractionKind = Literal["forward", "data_gradient", "weight_gradient"]
 SEED = "@seed"  # an int64[1] the runtime changes before every run: the key of random numbers
 ACCUMULATOR = "@acc"  # the buffer name under which a contraction's stores read the finished sum
 
@@ -130,7 +131,7 @@ class Contraction:
     `rhs` is the weight as that packing arranges it.  `written` names memory that the kernel needs while it runs.
     """
 
-    kind: Literal["forward", "data_gradient", "weight_gradient"]
+    kind: ContractionKind
     batch: int
     in_channels: int
     out_channels: int

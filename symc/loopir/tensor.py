@@ -20,7 +20,7 @@ from symc.core.dtypes import compute_dtype
 from symc.core.shapes import FullShape, row_major_strides
 
 from .expr import INDEX_DTYPE, Affine, Axis, Expr, IndexLike, index_value, load, param, prim, reduce
-from .kernel import SEED, Window
+from .kernel import SEED, ContractionKind, Window
 from .routine import Routine
 
 Function = Callable[..., Expr]
@@ -67,7 +67,7 @@ class Region:
 class Product:
     """An output that is a contraction of two inputs (see loopir.kernel.Contraction), then `finish` of the sum."""
 
-    kind: str
+    kind: ContractionKind
     window: Window
     groups: int
     lhs: int  # positions among the node's inputs
@@ -119,7 +119,7 @@ class Lowering:
 
     def product(
         self,
-        kind: str,
+        kind: ContractionKind,
         window: Window,
         sizes: tuple[int, int, int],
         groups: int = 1,

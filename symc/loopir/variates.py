@@ -129,4 +129,3 @@ def samplers(compiled: Callable[[Callable[..., Any]], Callable[..., Any]]) -> di
                 return k
 
     return {"gamma": gamma, "poisson": poisson}
-

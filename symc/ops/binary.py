@@ -21,58 +21,95 @@ if TYPE_CHECKING:
 # -- arithmetic -----------------------------------------------------------------------------------------------------
 
 binary(
-    "a + b", lambda a, b: a + b, lambda d, a, b, y: d, lambda d, a, b, y: d,
+    "a + b",
+    lambda a, b: a + b,
+    lambda d, a, b, y: d,
+    lambda d, a, b, y: d,
     elementwise="elemwise_add _Plus _add _plus _sparse_elemwise_add",
     broadcast="broadcast_add broadcast_plus _sparse_broadcast_add _sparse_broadcast_plus",
-    scalar="_plus_scalar _PlusScalar", neutral=0,
+    scalar="_plus_scalar _PlusScalar",
+    neutral=0,
 )
 binary(
-    "a - b", lambda a, b: a - b, lambda d, a, b, y: d, lambda d, a, b, y: -d,
+    "a - b",
+    lambda a, b: a - b,
+    lambda d, a, b, y: d,
+    lambda d, a, b, y: -d,
     elementwise="elemwise_sub _Minus _minus _sub _sparse_elemwise_sub",
     broadcast="broadcast_sub broadcast_minus _sparse_broadcast_sub _sparse_broadcast_minus",
-    scalar="_minus_scalar _MinusScalar", reverse="_rminus_scalar _RMinusScalar", neutral=0,
+    scalar="_minus_scalar _MinusScalar",
+    reverse="_rminus_scalar _RMinusScalar",
+    neutral=0,
 )
 binary(
-    "a * b", lambda a, b: a * b, lambda d, a, b, y: d * b, lambda d, a, b, y: d * a,
+    "a * b",
+    lambda a, b: a * b,
+    lambda d, a, b, y: d * b,
+    lambda d, a, b, y: d * a,
     elementwise="elemwise_mul _Mul _mul _sparse_elemwise_mul",
-    broadcast="broadcast_mul _sparse_broadcast_mul", scalar="_mul_scalar _MulScalar", neutral=1,
+    broadcast="broadcast_mul _sparse_broadcast_mul",
+    scalar="_mul_scalar _MulScalar",
+    neutral=1,
 )
 binary(
-    "a / b; integers truncate toward 0", lambda a, b: a / b,
-    lambda d, a, b, y: d / b, lambda d, a, b, y: d * (-a / (b * b)),
+    "a / b; integers truncate toward 0",
+    lambda a, b: a / b,
+    lambda d, a, b, y: d / b,
+    lambda d, a, b, y: d * (-a / (b * b)),
     elementwise="elemwise_div _Div _div _sparse_elemwise_div",
     broadcast="broadcast_div _sparse_broadcast_div",
-    scalar="_div_scalar _DivScalar", reverse="_rdiv_scalar _RDivScalar", neutral=1,
+    scalar="_div_scalar _DivScalar",
+    reverse="_rdiv_scalar _RDivScalar",
+    neutral=1,
 )
 binary(
-    "a mod b with the sign of b; a mod 0 is 0", lambda a, b: prim("mod", a, b),
-    lambda d, a, b, y: d, lambda d, a, b, y: d * -(a / b)("floor"),
-    elementwise="_mod _Mod", broadcast="broadcast_mod",
-    scalar="_mod_scalar _ModScalar", reverse="_rmod_scalar _RModScalar",
+    "a mod b with the sign of b; a mod 0 is 0",
+    lambda a, b: prim("mod", a, b),
+    lambda d, a, b, y: d,
+    lambda d, a, b, y: d * -(a / b)("floor"),
+    elementwise="_mod _Mod",
+    broadcast="broadcast_mod",
+    scalar="_mod_scalar _ModScalar",
+    reverse="_rmod_scalar _RModScalar",
 )
 binary(
-    "a to the power b", lambda a, b: prim("pow", a, b),
-    lambda d, a, b, y: d * (a ** (b - 1) * b), lambda d, a, b, y: d * (y * log(a)),
-    elementwise="_power _Power", broadcast="broadcast_power",
-    scalar="_power_scalar _PowerScalar", reverse="_rpower_scalar _RPowerScalar",
-    keeps_integers=False, neutral=1,
+    "a to the power b",
+    lambda a, b: prim("pow", a, b),
+    lambda d, a, b, y: d * (a ** (b - 1) * b),
+    lambda d, a, b, y: d * (y * log(a)),
+    elementwise="_power _Power",
+    broadcast="broadcast_power",
+    scalar="_power_scalar _PowerScalar",
+    reverse="_rpower_scalar _RPowerScalar",
+    keeps_integers=False,
+    neutral=1,
 )
 binary(
-    "sqrt(a * a + b * b) without overflow", lambda a, b: prim("hypot", a, b),
-    lambda d, a, b, y: d * (a / y), lambda d, a, b, y: d * (b / y),
-    elementwise="_hypot _Hypot", broadcast="broadcast_hypot",
-    scalar="_hypot_scalar _HypotScalar _npi_hypot_scalar", keeps_integers=False,
+    "sqrt(a * a + b * b) without overflow",
+    lambda a, b: prim("hypot", a, b),
+    lambda d, a, b, y: d * (a / y),
+    lambda d, a, b, y: d * (b / y),
+    elementwise="_hypot _Hypot",
+    broadcast="broadcast_hypot",
+    scalar="_hypot_scalar _HypotScalar _npi_hypot_scalar",
+    keeps_integers=False,
 )
 binary(
-    "The larger of a and b; the gradient of a tie goes to a", lambda a, b: prim("maximum", a, b),
-    lambda d, a, b, y: d * (a >= b), lambda d, a, b, y: d * (a < b),
-    elementwise="_maximum _Maximum", broadcast="broadcast_maximum _npi_maximum",
+    "The larger of a and b; the gradient of a tie goes to a",
+    lambda a, b: prim("maximum", a, b),
+    lambda d, a, b, y: d * (a >= b),
+    lambda d, a, b, y: d * (a < b),
+    elementwise="_maximum _Maximum",
+    broadcast="broadcast_maximum _npi_maximum",
     scalar="_maximum_scalar _MaximumScalar _npi_maximum_scalar",
 )
 binary(
-    "The smaller of a and b; the gradient of a tie goes to a", lambda a, b: prim("minimum", a, b),
-    lambda d, a, b, y: d * (a <= b), lambda d, a, b, y: d * (a > b),
-    elementwise="_minimum _Minimum", broadcast="broadcast_minimum _npi_minimum",
+    "The smaller of a and b; the gradient of a tie goes to a",
+    lambda a, b: prim("minimum", a, b),
+    lambda d, a, b, y: d * (a <= b),
+    lambda d, a, b, y: d * (a > b),
+    elementwise="_minimum _Minimum",
+    broadcast="broadcast_minimum _npi_minimum",
     scalar="_minimum_scalar _MinimumScalar _npi_minimum_scalar",
 )
 
@@ -82,8 +119,10 @@ binary(
 def predicate(text: str, name: str, alias: str, formula: Callable[[Expr, Expr], Expr]) -> None:
     """Registers the forms of a predicate, which has no slope."""
     binary(
-        f"1 where {text}, else 0", formula,
-        elementwise=f"_{name} _{alias}", broadcast=f"broadcast_{name}",
+        f"1 where {text}, else 0",
+        formula,
+        elementwise=f"_{name} _{alias}",
+        broadcast=f"broadcast_{name}",
         scalar=f"_{name}_scalar _{alias.replace('_', '')}Scalar",
     )
 
@@ -106,8 +145,9 @@ predicate("a < b", "lesser", "Lesser", lambda a, b: a < b)
 predicate("a <= b", "lesser_equal", "Lesser_Equal", lambda a, b: a <= b)
 predicate("neither a nor b is 0", "logical_and", "Logical_And", both)
 predicate("a or b is not 0", "logical_or", "Logical_Or", either)
-predicate("one of a and b is 0", "logical_xor", "Logical_Xor",
-          lambda a, b: prim("and", either(a, b), prim("not", both(a, b))))
+predicate(
+    "one of a and b is 0", "logical_xor", "Logical_Xor", lambda a, b: prim("and", either(a, b), prim("not", both(a, b)))
+)
 
 # -- several operands -----------------------------------------------------------------------------------------------
 

@@ -62,8 +62,10 @@ class Sliding(Op):
         if self.n_spatial not in names:
             raise ShapeError(f"Unknown convolution type: kernel {self.kernel} must have 1, 2 or 3 extents")
         if len(data) != self.n_spatial + 2:
-            raise ShapeError(f"Input data should be {self.n_spatial + 2}D in batch-num_filter-{names[self.n_spatial]}, "
-                             f"got {mx_text(data)}")
+            raise ShapeError(
+                f"Input data should be {self.n_spatial + 2}D in batch-num_filter-{names[self.n_spatial]}, "
+                f"got {mx_text(data)}"
+            )
         for name, value in (("stride", self.strides), ("dilate", self.dilations), ("pad", self.pads)):
             if len(value) != self.n_spatial:
                 raise ShapeError(f"{name} {value} must have as many extents as kernel {self.kernel}")
@@ -114,11 +116,13 @@ class _ConvolutionLike(Sliding):
     def check_groups(self, in_channels: int | None) -> None:
         """Raises ShapeError when channels cannot be split into the groups."""
         if in_channels is not None and in_channels % self.num_group:
-            raise ShapeError(f"input num_filter must divide group size: {in_channels} channels, "
-                             f"{self.num_group} groups")
+            raise ShapeError(
+                f"input num_filter must divide group size: {in_channels} channels, {self.num_group} groups"
+            )
         if self.num_filter % self.num_group:
-            raise ShapeError(f"output num_filter must divide group size: {self.num_filter} filters, "
-                             f"{self.num_group} groups")
+            raise ShapeError(
+                f"output num_filter must divide group size: {self.num_filter} filters, {self.num_group} groups"
+            )
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
         """Channels-last layouts become transposes around the channels-first operator."""
@@ -134,8 +138,13 @@ class _ConvolutionLike(Sliding):
 
     def sliding_params(self) -> dict[str, FullShape | int]:
         """The parameters of the gradients' operators."""
-        return {"kernel": self.kernel, "stride": self.strides, "dilate": self.dilations, "pad": self.pads,
-                "num_group": self.num_group}
+        return {
+            "kernel": self.kernel,
+            "stride": self.strides,
+            "dilate": self.dilations,
+            "pad": self.pads,
+            "num_group": self.num_group,
+        }
 
 
 @op("Convolution", aliases=("_npx_convolution",))
@@ -173,8 +182,10 @@ class Convolution(_ConvolutionLike):
     def _out_extent(self, extent: int, k: int) -> int:
         padded = extent + 2 * self.pads[k]
         if self.spans[k] > padded:
-            raise ShapeError(f"kernel size exceed input: kernel {self.kernel} dilated to {self.spans[k]} on an axis of "
-                             f"{extent} padded to {padded}")
+            raise ShapeError(
+                f"kernel size exceed input: kernel {self.kernel} dilated to {self.spans[k]} on an axis of "
+                f"{extent} padded to {padded}"
+            )
         return (padded - self.spans[k]) // self.strides[k] + 1
 
     def _in_extent(self, out_extent: int | None, k: int) -> int | None:

@@ -183,15 +183,18 @@ class BatchDot(Op):
         if lhs is None or rhs is None:
             return ins, outs
         if len(lhs) != len(rhs) or len(lhs) < 3:
-            raise ShapeError(f"batch_dot currently only support N-D*N-D array (N >= 3): "
-                             f"{mx_text(lhs)} v.s. {mx_text(rhs)}")
+            raise ShapeError(
+                f"batch_dot currently only support N-D*N-D array (N >= 3): {mx_text(lhs)} v.s. {mx_text(rhs)}"
+            )
         m, k = lhs[:-3:-1] if self.transpose_a else lhs[-2:]
         other, n = rhs[:-3:-1] if self.transpose_b else rhs[-2:]
         if k is None or other is None:  # as in MXNet: nothing is said before both are known
             return ins, outs
         if k != other or unequal(lhs[:-2], rhs[:-2]):
-            raise ShapeError(f"batch_dot shape error: {mx_text(lhs)} X {mx_text(rhs)} trans_a={self.transpose_a} "
-                             f"trans_b={self.transpose_b}")
+            raise ShapeError(
+                f"batch_dot shape error: {mx_text(lhs)} X {mx_text(rhs)} trans_a={self.transpose_a} "
+                f"trans_b={self.transpose_b}"
+            )
         return ins, [unify(outs[0], (*(unify(lhs[:-2], rhs[:-2]) or ()), m, n))]
 
     def lower(self, t: Lowering) -> None:
@@ -200,10 +203,14 @@ class BatchDot(Op):
 
         def element(*i: IndexLike) -> Expr:
             *lead, m, n = i
-            return t.reduce("sum", (k_extent,), lambda k: (
-                (a(*lead, k, m) if self.transpose_a else a(*lead, m, k))
-                * (b(*lead, n, k) if self.transpose_b else b(*lead, k, n))
-            ))
+            return t.reduce(
+                "sum",
+                (k_extent,),
+                lambda k: (
+                    (a(*lead, k, m) if self.transpose_a else a(*lead, m, k))
+                    * (b(*lead, n, k) if self.transpose_b else b(*lead, k, n))
+                ),
+            )
 
         t.map(element)
 

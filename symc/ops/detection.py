@@ -130,9 +130,7 @@ class MultiBoxPrior(Op):
             half = number(0.0, dtype)
             for k, (w, h) in enumerate(extents):
                 half = select(prim("eq", kind, k), select(is_y, number(h, dtype), number(w, dtype)), half)
-            middle = select(
-                is_y, centre(prim("floordiv", pixel, width), 0), centre(prim("mod", pixel, width), 1)
-            )
+            middle = select(is_y, centre(prim("floordiv", pixel, width), 0), centre(prim("mod", pixel, width), 1))
             edge = middle + select(side < 2, -half, half)
             return prim("minimum", prim("maximum", edge, 0.0), 1.0) if self.clip else edge
 

@@ -30,17 +30,32 @@ CAST_DTYPES = ("bool", "float16", "float32", "float64", "int32", "int64", "int8"
 
 # -- arithmetic -----------------------------------------------------------------------------------------------------
 
-unary("abs _sparse_abs", lambda x: prim("abs", x), lambda d, x, y: d * x("sign"),
-      "Absolute value; its slope at 0 is 0.", keeps_integers=True)
-unary("sign _sparse_sign", lambda x: cast(x > 0, x.dtype) - cast(x < 0, x.dtype), None, "-1, 0 or 1; 0 for NaN.",
-      keeps_integers=True)
+unary(
+    "abs _sparse_abs",
+    lambda x: prim("abs", x),
+    lambda d, x, y: d * x("sign"),
+    "Absolute value; its slope at 0 is 0.",
+    keeps_integers=True,
+)
+unary(
+    "sign _sparse_sign",
+    lambda x: cast(x > 0, x.dtype) - cast(x < 0, x.dtype),
+    None,
+    "-1, 0 or 1; 0 for NaN.",
+    keeps_integers=True,
+)
 unary("negative _sparse_negative", lambda x: -x, lambda d, x, y: -d, "-x.", keeps_integers=True)
 unary("square _sparse_square", lambda x: x * x, lambda d, x, y: d * (2 * x), "x squared.", keeps_integers=True)
 unary("reciprocal", lambda x: 1 / x, lambda d, x, y: d * (-1 / (x * x)), "1 / x.")
-unary("sqrt _sparse_sqrt", lambda x: prim("sqrt", x), lambda d, x, y: d * (0.5 / y),
-      "Square root; its slope at 0 is infinite.")
-unary("rsqrt _sparse_rsqrt", lambda x: 1 / prim("sqrt", x), lambda d, x, y: d * (-0.5 / (x("sqrt") * x)),
-      "1 / sqrt(x).")
+unary(
+    "sqrt _sparse_sqrt",
+    lambda x: prim("sqrt", x),
+    lambda d, x, y: d * (0.5 / y),
+    "Square root; its slope at 0 is infinite.",
+)
+unary(
+    "rsqrt _sparse_rsqrt", lambda x: 1 / prim("sqrt", x), lambda d, x, y: d * (-0.5 / (x("sqrt") * x)), "1 / sqrt(x)."
+)
 unary("cbrt _sparse_cbrt", lambda x: prim("cbrt", x), lambda d, x, y: d * (1 / (3 * (y * y))), "Cube root.")
 unary("rcbrt", lambda x: 1 / prim("cbrt", x), lambda d, x, y: d * (-1 / (3 * (x("cbrt") * x))), "1 / cbrt(x).")
 
@@ -51,53 +66,90 @@ unary("expm1 _sparse_expm1", lambda x: prim("expm1", x), lambda d, x, y: d * x("
 unary("log _sparse_log", lambda x: prim("log", x), lambda d, x, y: d * (1 / x), "Natural logarithm.")
 unary("log1p _sparse_log1p", lambda x: prim("log1p", x), lambda d, x, y: d * (1 / (1 + x)), "log(1 + x), exact near 0.")
 unary("log2 _sparse_log2", lambda x: prim("log2", x), lambda d, x, y: d * (1 / math.log(2) / x), "Base-2 logarithm.")
-unary("log10 _sparse_log10", lambda x: prim("log10", x), lambda d, x, y: d * (1 / math.log(10) / x),
-      "Base-10 logarithm.")
+unary(
+    "log10 _sparse_log10", lambda x: prim("log10", x), lambda d, x, y: d * (1 / math.log(10) / x), "Base-10 logarithm."
+)
 
 # -- trigonometry ---------------------------------------------------------------------------------------------------
 
 unary("sin _sparse_sin", lambda x: prim("sin", x), lambda d, x, y: d * x("cos"), "Sine of an angle in radians.")
 unary("cos _sparse_cos", lambda x: prim("cos", x), lambda d, x, y: d * -x("sin"), "Cosine of an angle in radians.")
 unary("tan _sparse_tan", lambda x: prim("tan", x), lambda d, x, y: d * (y * y + 1), "Tangent of an angle in radians.")
-unary("arcsin _sparse_arcsin", lambda x: prim("arcsin", x), lambda d, x, y: d * (1 / (1 - x * x)("sqrt")),
-      "Inverse sine.")
-unary("arccos _sparse_arccos", lambda x: prim("arccos", x), lambda d, x, y: d * (-1 / (1 - x * x)("sqrt")),
-      "Inverse cosine.")
+unary(
+    "arcsin _sparse_arcsin", lambda x: prim("arcsin", x), lambda d, x, y: d * (1 / (1 - x * x)("sqrt")), "Inverse sine."
+)
+unary(
+    "arccos _sparse_arccos",
+    lambda x: prim("arccos", x),
+    lambda d, x, y: d * (-1 / (1 - x * x)("sqrt")),
+    "Inverse cosine.",
+)
 unary("arctan _sparse_arctan", lambda x: prim("arctan", x), lambda d, x, y: d * (1 / (x * x + 1)), "Inverse tangent.")
 unary("sinh _sparse_sinh", lambda x: prim("sinh", x), lambda d, x, y: d * x("cosh"), "Hyperbolic sine.")
 unary("cosh _sparse_cosh", lambda x: prim("cosh", x), lambda d, x, y: d * x("sinh"), "Hyperbolic cosine.")
 unary("tanh _sparse_tanh", lambda x: prim("tanh", x), lambda d, x, y: d * (1 - y * y), "Hyperbolic tangent.")
-unary("arcsinh _sparse_arcsinh", lambda x: prim("arcsinh", x), lambda d, x, y: d * (1 / x("_hypot_scalar", scalar=1.0)),
-      "Inverse hyperbolic sine.")
-unary("arccosh _sparse_arccosh", lambda x: prim("arccosh", x), lambda d, x, y: d * (1 / (x * x - 1)("sqrt")),
-      "Inverse hyperbolic cosine.")
-unary("arctanh _sparse_arctanh", lambda x: prim("arctanh", x), lambda d, x, y: d * (1 / (1 - x * x)),
-      "Inverse hyperbolic tangent.")
-unary("degrees _sparse_degrees", lambda x: x * DEGREES, lambda d, x, y: d * DEGREES,
-      "Radians to degrees.")
-unary("radians _sparse_radians", lambda x: x * RADIANS, lambda d, x, y: d * RADIANS,
-      "Degrees to radians.")
+unary(
+    "arcsinh _sparse_arcsinh",
+    lambda x: prim("arcsinh", x),
+    lambda d, x, y: d * (1 / x("_hypot_scalar", scalar=1.0)),
+    "Inverse hyperbolic sine.",
+)
+unary(
+    "arccosh _sparse_arccosh",
+    lambda x: prim("arccosh", x),
+    lambda d, x, y: d * (1 / (x * x - 1)("sqrt")),
+    "Inverse hyperbolic cosine.",
+)
+unary(
+    "arctanh _sparse_arctanh",
+    lambda x: prim("arctanh", x),
+    lambda d, x, y: d * (1 / (1 - x * x)),
+    "Inverse hyperbolic tangent.",
+)
+unary("degrees _sparse_degrees", lambda x: x * DEGREES, lambda d, x, y: d * DEGREES, "Radians to degrees.")
+unary("radians _sparse_radians", lambda x: x * RADIANS, lambda d, x, y: d * RADIANS, "Degrees to radians.")
 
 # -- activations and special functions ------------------------------------------------------------------------------
 
 unary("sigmoid _sparse_sigmoid", lambda x: prim("sigmoid", x), lambda d, x, y: d * (y * (1 - y)), "1 / (1 + exp(-x)).")
-unary("softsign", lambda x: x / (1 + prim("abs", x)), lambda d, x, y: d * (1 / (1 + x("abs"))("square")),
-      "x / (1 + |x|).")
+unary(
+    "softsign", lambda x: x / (1 + prim("abs", x)), lambda d, x, y: d * (1 / (1 + x("abs"))("square")), "x / (1 + |x|)."
+)
 # Where y is not positive it is 0 or NaN, so d * y is the 0 or NaN that MXNet gives.
-unary("relu _sparse_relu", lambda x: prim("maximum", x, 0), lambda d, x, y: (y > 0).choose(d, d * y),
-      "max(x, 0); NaN stays; its slope at 0 is 0.", keeps_integers=True)
-unary("erf _npx_erf", lambda x: prim("erf", x), lambda d, x, y: d * (2 / SQRT_PI * (-(x * x))("exp")),
-      "Gauss error function.")
-unary("erfinv _npx_erfinv", erfinv, lambda d, x, y: d * (0.5 * SQRT_PI * (y * y)("exp")),
-      "Inverse of the error function on [-1, 1].")
-unary("gamma _npx_gamma _sparse_gamma", lambda x: prim("gamma", x), lambda d, x, y: d * (y * x("_digamma")),
-      "Gamma function.")
-unary("gammaln _npx_gammaln _sparse_gammaln", lambda x: prim("gammaln", x), lambda d, x, y: d * x("_digamma"),
-      "Logarithm of the absolute value of the gamma function.")
+unary(
+    "relu _sparse_relu",
+    lambda x: prim("maximum", x, 0),
+    lambda d, x, y: (y > 0).choose(d, d * y),
+    "max(x, 0); NaN stays; its slope at 0 is 0.",
+    keeps_integers=True,
+)
+unary(
+    "erf _npx_erf",
+    lambda x: prim("erf", x),
+    lambda d, x, y: d * (2 / SQRT_PI * (-(x * x))("exp")),
+    "Gauss error function.",
+)
+unary(
+    "erfinv _npx_erfinv",
+    erfinv,
+    lambda d, x, y: d * (0.5 * SQRT_PI * (y * y)("exp")),
+    "Inverse of the error function on [-1, 1].",
+)
+unary(
+    "gamma _npx_gamma _sparse_gamma",
+    lambda x: prim("gamma", x),
+    lambda d, x, y: d * (y * x("_digamma")),
+    "Gamma function.",
+)
+unary(
+    "gammaln _npx_gammaln _sparse_gammaln",
+    lambda x: prim("gammaln", x),
+    lambda d, x, y: d * x("_digamma"),
+    "Logarithm of the absolute value of the gamma function.",
+)
 unary("_digamma", digamma, None, "Derivative of gammaln; part of its gradient.", internal=True)
 
 # -- rounding and logic ---------------------------------------------------------------------------------------------
-
 
 
 def rounding(names: str, formula: Formula, doc: str) -> None:
@@ -121,8 +173,13 @@ unary("logical_not", lambda x: cast(prim("eq", x, 0), x.dtype), None, "1 where x
 
 # -- copies and constants -------------------------------------------------------------------------------------------
 
-unary("zeros_like _sparse_zeros_like", lambda x: const(0, x.dtype), None, "Zeros of x's shape and dtype.",
-      keeps_integers=True)
+unary(
+    "zeros_like _sparse_zeros_like",
+    lambda x: const(0, x.dtype),
+    None,
+    "Zeros of x's shape and dtype.",
+    keeps_integers=True,
+)
 unary("ones_like", lambda x: const(1, x.dtype), None, "Ones of x's shape and dtype.", keeps_integers=True)
 
 

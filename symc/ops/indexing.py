@@ -88,8 +88,10 @@ class Take(Op):
         if a is None or indices is None:
             return ins, outs
         if not -len(a) <= self.axis < len(a):
-            raise ShapeError(f"Axis should be in the range of [-r, r-1] where r is the rank of input tensor: axis "
-                             f"{self.axis}, rank {len(a)}")
+            raise ShapeError(
+                f"Axis should be in the range of [-r, r-1] where r is the rank of input tensor: axis "
+                f"{self.axis}, rank {len(a)}"
+            )
         axis = normalize_axis(self.axis, len(a))
         return ins, [unify(outs[0], (*a[:axis], *indices, *a[axis + 1 :]))]
 

@@ -99,8 +99,15 @@ class SoftmaxOutput(Op):
         else:
             aligned = label.reshape((n_labels,))
         alpha = 0.0 if self.multi_output else self.smooth_alpha
-        d = Term(g, output)("_softmax_output_gradient", aligned, axis=axes, scale=scale, smooth_alpha=alpha,
-                            ignore_label=self.ignore_label, use_ignore=self.use_ignore)
+        d = Term(g, output)(
+            "_softmax_output_gradient",
+            aligned,
+            axis=axes,
+            scale=scale,
+            smooth_alpha=alpha,
+            ignore_label=self.ignore_label,
+            use_ignore=self.use_ignore,
+        )
         if self.normalization != "valid":
             return d
         is_valid = label.cast("int32")("_not_equal_scalar", scalar=int(self.ignore_label)).cast(d.dtype)
@@ -315,8 +322,17 @@ class SVMOutput(Elementwise):
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
-        return [g("_svm_output_gradient", y[0], x[1], margin=self.margin, use_linear=self.use_linear,
-                  regularization_coefficient=self.regularization_coefficient), None]
+        return [
+            g(
+                "_svm_output_gradient",
+                y[0],
+                x[1],
+                margin=self.margin,
+                use_linear=self.use_linear,
+                regularization_coefficient=self.regularization_coefficient,
+            ),
+            None,
+        ]
 
 
 @op("_svm_output_gradient")

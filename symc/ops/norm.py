@@ -303,10 +303,9 @@ class LRNGradient(_AcrossChannels):
 
         def element(*i: IndexLike) -> Expr:
             around = self.neighbours(
-                t, i, lambda *j: dy(*j) * x(*j) * prim("pow", norm(*j), number(power - 1, x.dtype)))
+                t, i, lambda *j: dy(*j) * x(*j) * prim("pow", norm(*j), number(power - 1, x.dtype))
+            )
             factor = number(2 * power * single(self.alpha) / self.nsize, x.dtype)
             return dy(*i) * prim("pow", norm(*i), number(power, x.dtype)) + factor * around * x(*i)
 
         t.map(element)
-
-

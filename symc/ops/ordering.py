@@ -93,7 +93,6 @@ class ArgMin(FirstExtreme):
     combiner = "min"
 
 
-
 @op("argmax_channel")
 class ArgMaxChannel(Op):
     """The position of the largest element along the second axis (of a vector: the only one); no gradient.

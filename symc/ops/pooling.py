@@ -94,8 +94,9 @@ class _Pooling(_Pooled):
 
     def _check(self, data: Shape) -> None:
         if len(self.kernel) != len(data) - 2:
-            raise ShapeError(f"Pooling: kernel {self.kernel} needs input data of {len(self.kernel) + 2} dimensions, "
-                             f"got {len(data)}")
+            raise ShapeError(
+                f"Pooling: kernel {self.kernel} needs input data of {len(self.kernel) + 2} dimensions, got {len(data)}"
+            )
         for name, value in (("stride", self.stride), ("pad", self.pad)):
             if value and len(value) != len(self.kernel):
                 raise ShapeError(f"Pooling: {name} {value} must have as many extents as kernel {self.kernel}")

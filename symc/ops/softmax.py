@@ -80,8 +80,14 @@ class _Softmax(Op):
         if g.dtype(x[0]) != "float16" or self.dtype in (None, "float16"):
             return None
         axis = normalize_axis(self.axis, len(g.shape(x[0])))
-        y = g("_float16_softmax", x[0], axis=axis, is_negated=self.negated, is_log=self.is_log,
-              temperature=self.temperature or 1.0)
+        y = g(
+            "_float16_softmax",
+            x[0],
+            axis=axis,
+            is_negated=self.negated,
+            is_log=self.is_log,
+            temperature=self.temperature or 1.0,
+        )
         return [Term(g, y).cast(self.dtype).value]
 
     def lower(self, t: Lowering) -> None:

@@ -1,7 +1,7 @@
 """Arithmetic on graph values, so that a gradient reads as the mathematics it is.
 
-    d, y = Term(g, dy[0]), Term(g, y[0])
-    return [(d * (1 - y * y)).value]        # the gradient of tanh
+d, y = Term(g, dy[0]), Term(g, y[0])
+return [(d * (1 - y * y)).value]        # the gradient of tanh
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ def log(x: Operand) -> Operand:
         return float(np.log(np.float64(x)))
 
 
-def scaled_parameters(
-    g: GraphBuilder, parameters: Sequence[Value], scale: Value, shift: Value
-) -> tuple[Value, Value]:
+def scaled_parameters(g: GraphBuilder, parameters: Sequence[Value], scale: Value, shift: Value) -> tuple[Value, Value]:
     """Weight (O, ...) and bias (O,) of a layer followed by `* scale[o] + shift[o]`; `parameters` may lack the bias."""
     weight, factor, offset = Term(g, parameters[0]), Term(g, scale), Term(g, shift)
     spread = (weight.shape[0], *(1,) * (len(weight.shape) - 1))

@@ -37,9 +37,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
     for k, output in enumerate(graph.outputs):
         node = output.value.node
         if node in leads_to_wanted and (node.is_input or not node.operator.is_loss):
-            head = g.input(
-                head_gradient_name(k), g.shape(output.value), g.dtype(output.value), role="head_gradient"
-            )
+            head = g.input(head_gradient_name(k), g.shape(output.value), g.dtype(output.value), role="head_gradient")
             flowing[output.value] = [head]  # MXNet: of a value listed as head twice, the last gradient counts
     seeds = {o.value.node for o in graph.outputs}
     for node in reversed(graph.nodes):

@@ -294,7 +294,14 @@ class Lowerer:
         again = loaded_by(stores)
         operands = {b.name: b for b in (lhs, rhs, *self._read_by(stores, reads), *written)}
         made = Contraction(
-            p.kind, *p.sizes, p.groups, p.window, lhs.name, rhs.name, tuple(operands.values()), tuple(stores)  # type: ignore[arg-type]
+            p.kind,
+            *p.sizes,
+            p.groups,
+            p.window,
+            lhs.name,
+            rhs.name,
+            tuple(operands.values()),
+            tuple(stores),
         )
         is_reused = not self.graph.training and self._packing_phase(right, phase) == "prepare"
         packing = self.backend.packing(made, is_reused)
@@ -412,4 +419,3 @@ def loaded_by(stores: Iterable[Store]) -> set[str]:
     """The names of the buffers that stores load from, in their values or to compute where they store."""
     parts = (part for s in stores for part in (s.value, *s.index) if isinstance(part, Expr))
     return {load.data[0] for part in parts for load in loads_of(part)}
-

@@ -136,9 +136,7 @@ def is_in_place_legal(
     if any(s.axes != stores[0].axes or s.mode != "set" for s in stores):
         return False
     at, own = next((k, s) for k, s in enumerate(stores) if s.buffer == write)
-    return all(
-        r.store <= at and not r.is_reduced and _equal_index(r.at, own.index, own) for r in reads.get(read, ())
-    )
+    return all(r.store <= at and not r.is_reduced and _equal_index(r.at, own.index, own) for r in reads.get(read, ()))
 
 
 def _equal_index(a: tuple[Affine | Expr, ...], b: tuple[Affine | Expr, ...], store: Store) -> bool:

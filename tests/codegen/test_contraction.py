@@ -50,7 +50,7 @@ class Memory:
 
     def view(self) -> np.ndarray:
         strides = tuple(s * self.raw.itemsize for s in self.buffer.strides)
-        return np.lib.stride_tricks.as_strided(self.raw[GUARD + self.buffer.offset:], self.buffer.shape, strides)
+        return np.lib.stride_tricks.as_strided(self.raw[GUARD + self.buffer.offset :], self.buffer.shape, strides)
 
     @property
     def address(self) -> int:
@@ -92,12 +92,27 @@ def channels_last(name: str, shape: tuple[int, ...], dtype: str, slack: int = 0,
 
 
 def out_extents(inputs, kernel, stride, dilate, pad, extra=0):
-    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 + extra
-                 for n, k, s, d, p in zip(inputs, kernel, stride, dilate, pad))
+    return tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1 + extra for n, k, s, d, p in zip(inputs, kernel, stride, dilate, pad)
+    )
 
 
-def contraction(kind="forward", batch=2, channels=(7, 33), inputs=(6, 9), kernel=(3, 3), stride=(1, 1), dilate=(1, 1),
-                pad=(1, 1), groups=1, dtype="float32", slack=0, offset=0, extra=0, epilogue=None) -> Contraction:
+def contraction(
+    kind="forward",
+    batch=2,
+    channels=(7, 33),
+    inputs=(6, 9),
+    kernel=(3, 3),
+    stride=(1, 1),
+    dilate=(1, 1),
+    pad=(1, 1),
+    groups=1,
+    dtype="float32",
+    slack=0,
+    offset=0,
+    extra=0,
+    epilogue=None,
+) -> Contraction:
     """A convolution whose epilogue is `epilogue(stores' axes, dtype) -> (values by output, extra buffers)`."""
     c, o = channels
     outs = out_extents(inputs, kernel, stride, dilate, pad, extra)
@@ -176,8 +191,14 @@ def with_packing(c: Contraction, packed: Packing | WinogradPacking) -> Contracti
     return replace(c, buffers=tuple(buffers), packing=packed, written=("scratch",) if packed.scratch else ())
 
 
-def check(c: Contraction, target: Target, seed: int = 0, splits=(None, 1, 3), oracle: Contraction | None = None,
-          packed: Packing | WinogradPacking | None = None) -> KernelCall:
+def check(
+    c: Contraction,
+    target: Target,
+    seed: int = 0,
+    splits=(None, 1, 3),
+    oracle: Contraction | None = None,
+    packed: Packing | WinogradPacking | None = None,
+) -> KernelCall:
     """Runs a contraction for several splits in random order and compares with the interpreter (of `oracle`).
 
     The weight is arranged as `packed`, by default as a direct kernel wants it.  Gives the last call.
@@ -198,8 +219,9 @@ def check(c: Contraction, target: Target, seed: int = 0, splits=(None, 1, 3), or
     calls = schedule_contraction(call_form, target)
     results = []
     for split in splits:
-        memory = {b.name: Memory.of(b, {**logical, **extra}[b.name] if b.name in read else None)
-                  for b in call_form.buffers}
+        memory = {
+            b.name: Memory.of(b, {**logical, **extra}[b.name] if b.name in read else None) for b in call_form.buffers
+        }
         for call in calls:
             n_chunks = split or call.n_chunks
             chunks = list(range(n_chunks))
@@ -208,8 +230,9 @@ def check(c: Contraction, target: Target, seed: int = 0, splits=(None, 1, 3), or
         for name, m in memory.items():
             assert m.outside_is_untouched(), f"{name} was written outside its elements"
         for store in c.stores:
-            np.testing.assert_allclose(memory[store.buffer].view(), expected[store.buffer], **TOLERANCE[dtype],
-                                       err_msg=calls[-1].schedule)
+            np.testing.assert_allclose(
+                memory[store.buffer].view(), expected[store.buffer], **TOLERANCE[dtype], err_msg=calls[-1].schedule
+            )
         results.append([memory[s.buffer].view().copy() for s in c.stores])
     for other in results[1:]:
         for a, b in zip(results[0], other):
@@ -332,7 +355,7 @@ def test_chunks_of_a_large_layer(target):
 @pytest.mark.parametrize("weights_per_source", [0, 1000])
 @pytest.mark.parametrize("has_winograd", [False, True])
 def test_units_by_block_or_by_panel_group(weights_per_source, has_winograd, monkeypatch, target):
-    monkeypatch.setattr("symc.codegen.cpu.contraction.schedule.WEIGHTS_PER_SOURCE", weights_per_source)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.blocking.WEIGHTS_PER_SOURCE", weights_per_source)
     c = contraction(batch=1, channels=(64, 200), inputs=(15, 17), epilogue=bias_residual_relu)
     packed = winograd_packing(c, target)[0] if has_winograd else packing(c, target)
     check(c, target, packed=packed, splits=(None, 1, 7))
@@ -348,9 +371,17 @@ def test_tables_repeat_over_large_batches(target):
 def test_one_kernel_serves_every_geometry():
     """Extents are run-time arguments: the same structure is the same machine code."""
     target = host_target()
-    names = {schedule_contraction(_packed(contraction(batch=4, channels=(16, 64), inputs=(14 * n, 28), kernel=(k, k),
-                                                      pad=(k // 2, k // 2)), target), target)[0].code.name
-             for n in (1, 2) for k in (1, 3, 5)}
+    names = {
+        schedule_contraction(
+            _packed(
+                contraction(batch=4, channels=(16, 64), inputs=(14 * n, 28), kernel=(k, k), pad=(k // 2, k // 2)),
+                target,
+            ),
+            target,
+        )[0].code.name
+        for n in (1, 2)
+        for k in (1, 3, 5)
+    }
     assert len(names) == 1
 
 
@@ -358,8 +389,9 @@ def test_parameters_are_read_at_run_time():
     def scaled(factor):
         return lambda result, axes: ([("y", accumulator("float32") * param(factor, "float32"), "set")], [])
 
-    (a,), (b,) = (schedule_contraction(_packed(contraction(epilogue=scaled(f)), host_target()), host_target())
-                  for f in (0.5, 3.0))
+    (a,), (b,) = (
+        schedule_contraction(_packed(contraction(epilogue=scaled(f)), host_target()), host_target()) for f in (0.5, 3.0)
+    )
     assert a.code.name == b.code.name and a.words[-1] == 0.5 and b.words[-1] == 3.0
 
 
@@ -373,9 +405,18 @@ def check_winograd(c: Contraction, target: Target) -> KernelCall:
     return check(c, target, packed=packed)
 
 
-@pytest.mark.parametrize("inputs, pad, extra", [
-    ((6, 8), (1, 1), 0), ((7, 7), (1, 1), 0), ((5, 9), (0, 0), 0), ((1, 1), (1, 1), 0), ((3, 4), (4, 5), 0),
-    ((8, 8), (1, 1), 1), ((3, 40), (0, 2), 0)])
+@pytest.mark.parametrize(
+    "inputs, pad, extra",
+    [
+        ((6, 8), (1, 1), 0),
+        ((7, 7), (1, 1), 0),
+        ((5, 9), (0, 0), 0),
+        ((1, 1), (1, 1), 0),
+        ((3, 4), (4, 5), 0),
+        ((8, 8), (1, 1), 1),
+        ((3, 40), (0, 2), 0),
+    ],
+)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_winograd_geometry(inputs, pad, extra, batch, target):
     check_winograd(contraction(channels=(16, 33), inputs=inputs, pad=pad, extra=extra, batch=batch), target)
@@ -413,14 +454,27 @@ def test_winograd_of_a_layer_as_it_is_used(extent, channels):
     packed = packing(c, target, is_reused=True)
     assert isinstance(packed, WinogradPacking)
     call = check(c, target, packed=packed, splits=(None, 7))
-    others = {schedule_contraction(with_packing(o, winograd_packing(o, target)[0]), target)[-1].code.name
-              for o in (contraction(channels=(64, 64), inputs=(n, n), epilogue=bias_residual_relu) for n in (4, 8, 20))}
+    others = {
+        schedule_contraction(with_packing(o, winograd_packing(o, target)[0]), target)[-1].code.name
+        for o in (contraction(channels=(64, 64), inputs=(n, n), epilogue=bias_residual_relu) for n in (4, 8, 20))
+    }
     assert others == {call.code.name}
 
 
-@pytest.mark.parametrize("change", [
-    dict(kernel=(5, 5)), dict(kernel=(3, 1), pad=(1, 0)), dict(stride=(2, 2), inputs=(57, 57)), dict(dilate=(2, 2)),
-    dict(groups=2), dict(kind="data_gradient"), dict(channels=(3, 64)), dict(channels=(64, 4)), dict(batch=0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(kernel=(5, 5)),
+        dict(kernel=(3, 1), pad=(1, 0)),
+        dict(stride=(2, 2), inputs=(57, 57)),
+        dict(dilate=(2, 2)),
+        dict(groups=2),
+        dict(kind="data_gradient"),
+        dict(channels=(3, 64)),
+        dict(channels=(64, 4)),
+        dict(batch=0),
+    ],
+)
 def test_winograd_is_not_chosen(change):
     wanted = dict(batch=1, channels=(64, 64), inputs=(56, 56))
     target = host_target()

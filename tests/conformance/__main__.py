@@ -1,12 +1,12 @@
 """The command: replays golden data, prints passed/total per family and the sum; exit status 1 when something differs.
 
-    python -m tests.conformance                                     everything that comes with the repository
-    python -m tests.conformance ops --list --only Pooling           one operator, with a line for each difference
-    python -m tests.conformance ops nets models train --root ../shared/conformance
-    python -m tests.conformance api --list                          snippets of Python: values, texts, errors
-    python -m tests.conformance legacy --root ../shared/conformance   files of every age, byte-equal round trips
-    python -m tests.conformance threads                             8 threads, 1,000 calls each, one Executor
-    MXNET_MKLDNN_ENABLED=0 PYTHON_OF_MXNET -m tests.conformance --peer mxnet ops nets models train api
+python -m tests.conformance                                     everything that comes with the repository
+python -m tests.conformance ops --list --only Pooling           one operator, with a line for each difference
+python -m tests.conformance ops nets models train --root ../shared/conformance
+python -m tests.conformance api --list                          snippets of Python: values, texts, errors
+python -m tests.conformance legacy --root ../shared/conformance   files of every age, byte-equal round trips
+python -m tests.conformance threads                             8 threads, 1,000 calls each, one Executor
+MXNET_MKLDNN_ENABLED=0 PYTHON_OF_MXNET -m tests.conformance --peer mxnet ops nets models train api
 """
 
 from __future__ import annotations

@@ -48,11 +48,7 @@ CASES = [
     *over_dtypes(Case("smooth_l1", ((4, 5),)), FLOATS),
     Case("smooth_l1", ((4, 5),), {"scalar": 2.0}),
     Case("smooth_l1", ((5,),), {"scalar": 2.0}, points=(-0.25, 0.25, 0.0, 0.3, -0.3), smooth=False),
-    *(
-        Case("Cast", ((6,),), {"dtype": to}, of, (-3, 120), smooth=False)
-        for of in ALL
-        for to in (*ALL, "bool")
-    ),
+    *(Case("Cast", ((6,),), {"dtype": to}, of, (-3, 120), smooth=False) for of in ALL for to in (*ALL, "bool")),
     Case("Cast", ((6,),), {"dtype": "uint8"}, "float32", points=(300.0, -1.0, 255.0, 0.9, -0.9, 3.7), smooth=False),
     Case("amp_cast", ((6,),), {"dtype": "float16"}, smooth=False),
     Case("amp_cast", ((6,),), {"dtype": "float16"}, "int32", smooth=False),

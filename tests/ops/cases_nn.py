@@ -23,8 +23,12 @@ def conv(data: tuple[int, ...], weight: tuple[int, ...], bias: int = 0, **params
 
 def pool(shape: tuple[int, ...], **params: object) -> list[Case]:
     """One window reduced in every way."""
-    kinds = [{"pool_type": "sum"}, {"pool_type": "avg"}, {"pool_type": "avg", "count_include_pad": False},
-             {"pool_type": "max"}]
+    kinds = [
+        {"pool_type": "sum"},
+        {"pool_type": "avg"},
+        {"pool_type": "avg", "count_include_pad": False},
+        {"pool_type": "max"},
+    ]
     return [Case("Pooling", (shape,), {**kind, **params}, smooth=kind["pool_type"] != "max") for kind in kinds]
 
 
@@ -62,9 +66,14 @@ WINDOWS = [
     *pool((1, 2, 7, 8), kernel=(3, 2), stride=(2, 3), pad=(1, 1)),
     *pool((1, 2, 7, 8), kernel=(3, 3), stride=(2, 2), pooling_convention="full"),
     *pool((2, 3, 8), kernel=(3,), stride=(2,), pad=(1,), pooling_convention="full"),
-    Case("Pooling", ((1, 2, 9),), {"pool_type": "max", "kernel": (4,), "stride": (3,), "pad": (3,),
-                                     "pooling_convention": "full"}, "float16",
-         points=(1.0, -2.0, 0.5), smooth=False),  # its last window lies in the padding
+    Case(
+        "Pooling",
+        ((1, 2, 9),),
+        {"pool_type": "max", "kernel": (4,), "stride": (3,), "pad": (3,), "pooling_convention": "full"},
+        "float16",
+        points=(1.0, -2.0, 0.5),
+        smooth=False,
+    ),  # its last window lies in the padding
     *pool((1, 1, 4, 5, 3), kernel=(2, 2, 2), stride=(2, 1, 1)),
     *pool((2, 3, 4, 5), global_pool=True),
     *pool((1, 1, 33, 7), kernel=(5, 5), pad=(2, 2)),

@@ -112,9 +112,9 @@ def deviates(case: Case, k: int) -> bool:
 @pytest.mark.parametrize(
     "family, case",
     chosen(
-        lambda f, c: c.points is None
-        and c.op in TABLES[f].ORACLE
-        and all(d.startswith("float") for d in c.input_dtypes())
+        lambda f, c: (
+            c.points is None and c.op in TABLES[f].ORACLE and all(d.startswith("float") for d in c.input_dtypes())
+        )
     ),
 )
 def test_equals_numpy_in_float64(family: str, case: Case) -> None:

@@ -60,9 +60,7 @@ def updates(graph: Graph, arrays: Arrays) -> dict[str, np.ndarray]:
     return found
 
 
-def _pulled_back(
-    graph: Graph, node: Node, arrays: Arrays, dy: Sequence[np.ndarray | None]
-) -> list[np.ndarray | None]:
+def _pulled_back(graph: Graph, node: Node, arrays: Arrays, dy: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
     alone = _Alone(graph, node, arrays)
     heads = [None if d is None else alone.input(f"dy{k}", d) for k, d in enumerate(dy)]
     dx = node.operator.gradient(alone.g, alone.x, alone.y, heads)

@@ -147,9 +147,7 @@ def chain(op: str, n: int, shapes: tuple[str, str]) -> str:
     return "\n".join([*lines, f"head y = %n{n}"])
 
 
-@pytest.mark.parametrize(
-    "op, shapes", [("sin", ("3", "3")), ("square", ("3", "3")), ("transpose", ("2, 3", "3, 2"))]
-)
+@pytest.mark.parametrize("op, shapes", [("sin", ("3", "3")), ("square", ("3", "3")), ("transpose", ("2, 3", "3, 2"))])
 def test_kernels_are_bounded(op, shapes):
     found = [len(names.split()) for names in groups(chain(op, 200, shapes))]
     assert sum(found) == 200 and max(found) <= min(MAX_NODES, MAX_OPERATIONS)

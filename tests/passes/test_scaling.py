@@ -110,7 +110,6 @@ def test_four_times_the_nodes_take_about_four_times_the_calls(build):
     assert large < 5 * small
 
 
-
 def test_work_that_grows_with_the_square_shows():
     small, large = (calls_to_compile(chain(n * n // 1000)) for n in (300, 1200))
     assert large > 10 * small

@@ -260,9 +260,7 @@ def test_formats(monkeypatch):
         mx.viz.plot_network(mx.sym.Variable("data"), save_format="xyz")
     monkeypatch.setattr("symc.visualization.plot.find_spec", lambda _: None)
     monkeypatch.setattr("shutil.which", lambda _: None)
-    with pytest.raises(
-        SymcError, match=r"'png' needs Graphviz: install its package \(pip install graphviz\) and its"
-    ):
+    with pytest.raises(SymcError, match=r"'png' needs Graphviz: install its package \(pip install graphviz\) and its"):
         plot_of("mlp").pipe("png")
 
 

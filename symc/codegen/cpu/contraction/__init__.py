@@ -6,7 +6,7 @@
     depthwise, all three     `depthwise.py`
 
 `tables.py` answers padding, stride, dilation and batch; `epilogue.py` and `stores.py` what happens to the sums;
-`shapes.py` and `schedule.py` decide.
+`shapes.py`, `blocking.py` and `schedule.py` decide.
 
 Measured on one thread of a Zen 4 (117 GFLOP/s FMA peak at 512 and at 256 bits), % of that peak, nominal flops; more
 than 100 is possible because taps in the padding are skipped.  Batch 1 forward, batch 8 gradients:
@@ -32,5 +32,12 @@ The same layers with physically padded inputs (no tap outside, so nothing for th
 from .schedule import can_store, gradient_buffer, is_depthwise, packing, schedule_contraction, why_not_store
 from .winograd import schedule_weight_transform
 
-__all__ = ["can_store", "gradient_buffer", "is_depthwise", "packing", "schedule_contraction",
-           "schedule_weight_transform", "why_not_store"]
+__all__ = [
+    "can_store",
+    "gradient_buffer",
+    "is_depthwise",
+    "packing",
+    "schedule_contraction",
+    "schedule_weight_transform",
+    "why_not_store",
+]

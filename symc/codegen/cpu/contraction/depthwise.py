@@ -19,8 +19,8 @@ from symc.codegen.cpu.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
+from .blocking import Blocking
 from .epilogue import Epilogue
-from .forward import Blocking
 from .micro import Tile, row_pointer, with_masks
 from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
@@ -125,8 +125,15 @@ def emit(problem: Problem, tile: Tile, blocking: Blocking, reason: str, has_mask
 def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> KernelCode:
     stores = epilogue.structure()
     structure = f"depthwise {dtype} {tile} masks={has_masks} sums={has_sums}: {stores}"
-    source = SOURCE.format(tile=tile, dtype=dtype, epilogue=stores, words="\n    ".join(d.lines()),
-                           columns=tile.columns, item=ITEM_SIZE[dtype], tile_bytes=4 * (2 + tile.rows)).lstrip()
+    source = SOURCE.format(
+        tile=tile,
+        dtype=dtype,
+        epilogue=stores,
+        words="\n    ".join(d.lines()),
+        columns=tile.columns,
+        item=ITEM_SIZE[dtype],
+        tile_bytes=4 * (2 + tile.rows),
+    ).lstrip()
 
     def build() -> Callable[..., Any]:
         scope = {"register_tile": _register_tile(dtype, tile, epilogue, d.length, has_masks, has_sums)}
@@ -136,19 +143,32 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
     return KernelCode("depthwise", structure, lambda: source, build)
 
 
-def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool,
-                   has_sums: bool) -> Any:
+def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool, has_sums: bool) -> Any:
     from numba import types
     from numba.extending import intrinsic
 
     def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        (desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns,
-         n_sums, x_sum_bytes, factor_sum_bytes) = arguments
+        (
+            desc,
+            bufs,
+            x,
+            factor,
+            record,
+            segments,
+            zero_page,
+            row,
+            column,
+            n_columns,
+            n_sums,
+            x_sum_bytes,
+            factor_sum_bytes,
+        ) = arguments
         simd = Simd(b, dtype, tile.lanes)
         header = simd.pointer(record)
         begin = b.mul(simd.load_int32(header, 0), i64(4 * (2 + tile.rows)))
         listed, count = simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1)
         rows = [b.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
+
         def finish(masks: list[Any]) -> None:
             def part(number: Any) -> list[Any]:
                 x_at = simd.at(simd.pointer(x), b.mul(number, x_sum_bytes))
@@ -156,15 +176,29 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
                 return emit_windows(simd, tile, x_at, simd.pointer(zero_page), factor_at, listed, count, masks)
 
             total = _totals(simd, tile, n_sums, part) if has_sums else part(i64(0))
-            sums = [total[r * tile.vectors:(r + 1) * tile.vectors] for r in range(tile.rows)]
+            sums = [total[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
             emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
         return context.get_dummy_value()
 
     @intrinsic
-    def register_tile(typing, desc, bufs, x, factor, record, segments, zero_page, row, column,  # type: ignore[no-untyped-def]
-                      n_columns, n_sums, x_sum_bytes, factor_sum_bytes):
+    def register_tile(
+        typing,
+        desc,
+        bufs,
+        x,
+        factor,
+        record,
+        segments,
+        zero_page,
+        row,
+        column,  # type: ignore[no-untyped-def]
+        n_columns,
+        n_sums,
+        x_sum_bytes,
+        factor_sum_bytes,
+    ):
         return types.void(desc, bufs, *[types.int64] * 11), emit_body
 
     return register_tile
@@ -188,8 +222,9 @@ def _totals(simd: Simd, tile: Tile, n_parts: Any, part: Callable[[Any], list[Any
     return [simd.load(at) for at in places]
 
 
-def emit_windows(simd: Simd, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, n_segments: Any,
-                 masks: list[Any]) -> list[Any]:
+def emit_windows(
+    simd: Simd, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, n_segments: Any, masks: list[Any]
+) -> list[Any]:
     """sums[row][vector] += factor[segment][vector] * x[offset of the row][vector] over the segments."""
     b = simd.builder
     record_bytes = 4 * (2 + tile.rows)

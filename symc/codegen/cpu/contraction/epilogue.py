@@ -143,8 +143,7 @@ def _sum_first(root: Expr) -> Expr:
     return new.get(root, root)
 
 
-def _operand(c: Contraction, store: Store, name: str, index: tuple[Affine | Expr, ...],
-             flatten: Flatten) -> Operand:
+def _operand(c: Contraction, store: Store, name: str, index: tuple[Affine | Expr, ...], flatten: Flatten) -> Operand:
     buffer = buffer_of(c, name)
     if any(isinstance(component, Expr) for component in index):
         raise _refusal(c, name, "its index is computed")
@@ -177,5 +176,7 @@ def even_stride(axes: Sequence[Axis], strides: dict[Axis, int], single: int = 0)
 
 
 def _refusal(c: Contraction, buffer: str, reason: str) -> CodegenError:
-    return CodegenError(f"epilogue of a {c.kind} contraction: buffer {buffer!r} cannot be fused: {reason}; "
-                        f"store the plain sum and compute the rest in a kernel of its own\n{c.text()}")
+    return CodegenError(
+        f"epilogue of a {c.kind} contraction: buffer {buffer!r} cannot be fused: {reason}; "
+        f"store the plain sum and compute the rest in a kernel of its own\n{c.text()}"
+    )

@@ -17,6 +17,7 @@ from symc.codegen.cpu.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
+from .blocking import Blocking
 from .epilogue import Epilogue
 from .micro import Tile, by_rows, emit_tile, record_bytes, with_masks
 from .simd import Simd, i64
@@ -62,16 +63,6 @@ def {name}(chunk, n_chunks, desc, bufs):
 
 
 @dataclass(frozen=True)
-class Blocking:
-    """How the grid of tiles x panels is cut: unit = `block_tiles` x `group_panels`, and units into chunks."""
-
-    block_tiles: int
-    group_panels: int
-    n_chunks: int
-    is_block_major: bool = False  # units of one block follow each other, else units of one panel group
-
-
-@dataclass(frozen=True)
 class Problem:
     """A forward-like contraction in terms of its matrix: `groups` independent products of one table."""
 
@@ -89,8 +80,9 @@ class Problem:
     epilogue: Epilogue
 
 
-def emit(problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool,
-         reason: str) -> KernelCall:
+def emit(
+    problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool, reason: str
+) -> KernelCall:
     """The kernel and its call; `has_masks`: the target stores part of a vector as fast as a whole one.
 
     One kernel serves all register tiles `tiles`, which differ in rows only; this call uses `tile`.
@@ -133,8 +125,13 @@ def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, 
     stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
     structure = f"matrix {dtype} {shapes} masks={has_masks}: {stores}"
     source = SOURCE.format(
-        name="kernel", tiles=f"register tiles of {shapes}", dtype=dtype, epilogue=stores, columns=tiles[0].columns,
-        words="\n    ".join(d.lines())).lstrip()
+        name="kernel",
+        tiles=f"register tiles of {shapes}",
+        dtype=dtype,
+        epilogue=stores,
+        columns=tiles[0].columns,
+        words="\n    ".join(d.lines()),
+    ).lstrip()
 
     def build() -> Callable[..., Any]:
         scope = {"register_tile": _register_tile(dtype, tiles, epilogue, d.length, has_masks)}
@@ -157,8 +154,15 @@ def _register_tile(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_
             simd = Simd(builder, dtype, tile.lanes)
             header = simd.pointer(record)
             begin = builder.mul(simd.load_int32(header, 0), i64(record_bytes(tile)))
-            sums = emit_tile(simd, tile, simd.pointer(source), simd.pointer(zero_page), simd.pointer(weight),
-                             simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1))
+            sums = emit_tile(
+                simd,
+                tile,
+                simd.pointer(source),
+                simd.pointer(zero_page),
+                simd.pointer(weight),
+                simd.at(simd.pointer(segments), begin),
+                simd.load_int32(header, 1),
+            )
             rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
 
             def finish(masks: list[Any]) -> None:
@@ -170,8 +174,20 @@ def _register_tile(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_
         return context.get_dummy_value()
 
     @intrinsic
-    def register_tile(typing, desc, bufs, rows, source, weight, record, segments, zero_page, row,  # type: ignore[no-untyped-def]
-                      column, n_columns):
+    def register_tile(
+        typing,
+        desc,
+        bufs,
+        rows,
+        source,
+        weight,
+        record,
+        segments,
+        zero_page,
+        row,  # type: ignore[no-untyped-def]
+        column,
+        n_columns,
+    ):
         return types.void(desc, bufs, *[types.int64] * 9), emit_body
 
     return register_tile

@@ -45,8 +45,9 @@ def record_bytes(tile: Tile) -> int:
     return 4 * (2 + tile.rows)
 
 
-def emit_tile(simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, segments: Any,
-              n_segments: Any) -> list[list[Any]]:
+def emit_tile(
+    simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, segments: Any, n_segments: Any
+) -> list[list[Any]]:
     """The finished sums [row][vector].
 
     `source`, `zero_page`, `weight` and `segments` are addresses; `segments` points to int32 records
@@ -61,7 +62,7 @@ def emit_tile(simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, 
         return emit_products(simd, tile, rows, first, simd.load_int32(record, 1), sums)
 
     sums = counted_loop(b, n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
-    return [sums[r * tile.vectors:(r + 1) * tile.vectors] for r in range(tile.rows)]
+    return [sums[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
 
 
 def emit_products(simd: Simd, tile: Tile, rows: list[Any], weight: Any, length: Any, sums: list[Any]) -> list[Any]:

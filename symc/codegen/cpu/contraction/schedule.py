@@ -13,8 +13,8 @@ from symc.loopir.packing import Packing, packing_of
 from symc.loopir.winograd import N_TAPS, TRANSFORMS, WinogradPacking
 
 from . import depthwise, forward, weight_gradient, winograd
+from .blocking import WEIGHTS_IN_L2_BYTES, Blocking, choose_blocking, count_chunks
 from .epilogue import Epilogue, epilogue_of, even_stride
-from .forward import Blocking
 from .micro import Tile
 from .shapes import (
     Choice,
@@ -29,12 +29,6 @@ from .tables import Geometry, images_per_table, source_offsets, tile_tables, win
 
 DTYPES = ("float32", "float64")
 
-WEIGHTS_IN_L2_BYTES = 384 * 1024  # packed weights of a panel group; L2 is 1 MB or more on current cores
-PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
-CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 to 0.5 us
-CHUNK_BYTES = 160_000  # about 8 us of memory traffic
-MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up
-WEIGHTS_PER_SOURCE = 10  # weights of more bytes than so many times the source's are read by one thread only
 WINOGRAD_OUTPUTS = 2  # tiles of 4 x 4 took another 9 % off ResNet-18, but round ten times as much as direct sums
 PART_BYTES, MAX_PARTS = 4 << 20, 16  # Winograd's transformed inputs that are in memory at one time
 WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
@@ -99,21 +93,32 @@ def _matrix(c: Contraction, source: Buffer, target: Target) -> KernelCall:
     packed = packing_of(c, source.dtype, tile.columns)
     images = images_per_table(c.batch, g.n_rows, tile.rows)
     problem = forward.Problem(
-        dtype=source.dtype, lhs=_ref(source), weight=_ref(buffer_of(c, c.rhs)),
-        tables=tile_tables(g.of_images(images), tile.rows), n_repeats=c.batch // max(1, images),
-        rows_per_table=images * g.n_rows, lhs_repeat_stride=images * g.image_stride, lhs_group_stride=g.channels,
-        groups=c.groups, columns=packed.columns, depth=packed.channels * g.n_taps, epilogue=_epilogue(c))
+        dtype=source.dtype,
+        lhs=_ref(source),
+        weight=_ref(buffer_of(c, c.rhs)),
+        tables=tile_tables(g.of_images(images), tile.rows),
+        n_repeats=c.batch // max(1, images),
+        rows_per_table=images * g.n_rows,
+        lhs_repeat_stride=images * g.image_stride,
+        lhs_group_stride=g.channels,
+        groups=c.groups,
+        columns=packed.columns,
+        depth=packed.channels * g.n_taps,
+        epilogue=_epilogue(c),
+    )
     n_tiles = len(problem.tables.tiles) * problem.n_repeats
     n_panels = c.groups * packed.n_panels
     panel_bytes = problem.depth * tile.columns * item
     source_bytes = c.batch * size_of(g.source_extents) * g.channels * c.groups * item
-    wanted = _chunks(c.work_flops, n_panels * panel_bytes + source_bytes)
-    blocking = _blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted)
+    wanted = count_chunks(c.work_flops, n_panels * panel_bytes + source_bytes)
+    blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted)
     steps = problem.tables.steps * problem.n_repeats / max(1, n_tiles * problem.depth)
     skipped = f" ({1 - steps:.0%} of the taps are padding and skipped)" if steps < 0.995 else ""
-    reason = (f"{tile} tile, {n_tiles} row tiles x {n_panels} panels{skipped}; unit = {blocking.block_tiles} row tiles "
-              f"x {blocking.group_panels} panels ({blocking.group_panels * panel_bytes // 1024} KB of weights stay in "
-              f"cache), {blocking.n_chunks} chunks")
+    reason = (
+        f"{tile} tile, {n_tiles} row tiles x {n_panels} panels{skipped}; unit = {blocking.block_tiles} row tiles "
+        f"x {blocking.group_panels} panels ({blocking.group_panels * panel_bytes // 1024} KB of weights stay in "
+        f"cache), {blocking.n_chunks} chunks"
+    )
     tiles = tiles_beside(tile, target, source.dtype)
     return forward.emit(problem, tile, tiles, blocking, _has_masks(target), reason)
 
@@ -122,11 +127,18 @@ def _depthwise(c: Contraction, source: Buffer, target: Target) -> KernelCall:
     tile, g = _depthwise_tile(c, source, target), _geometry(c, source)
     images = images_per_table(c.batch, g.n_rows, tile.rows)
     problem = depthwise.Problem(
-        dtype=source.dtype, x=_ref(source), factor=_ref(buffer_of(c, c.rhs)),
+        dtype=source.dtype,
+        x=_ref(source),
+        factor=_ref(buffer_of(c, c.rhs)),
         # The packed weight has one vector group for each tap, so that is the length of a segment.
-        tables=tile_tables(g.of_images(images).with_channels(tile.columns), tile.rows), channels=c.groups,
-        panel_stride=g.n_taps * tile.columns, epilogue=_epilogue(c), n_repeats=c.batch // max(1, images),
-        rows_per_table=images * g.n_rows, x_repeat_stride=images * g.image_stride)
+        tables=tile_tables(g.of_images(images).with_channels(tile.columns), tile.rows),
+        channels=c.groups,
+        panel_stride=g.n_taps * tile.columns,
+        epilogue=_epilogue(c),
+        n_repeats=c.batch // max(1, images),
+        rows_per_table=images * g.n_rows,
+        x_repeat_stride=images * g.image_stride,
+    )
     n_tiles = len(problem.tables.tiles) * problem.n_repeats
     return depthwise.emit(problem, tile, *_depthwise_plan(c, tile, n_tiles), _has_masks(target))
 
@@ -137,37 +149,30 @@ def _depthwise_gradient(c: Contraction, x: Buffer, dy: Buffer, target: Target) -
     images = images_per_table(c.batch, g.n_rows, 1)
     tables = depthwise.gradient_tables(g.of_images(images), dy.strides[0], _pixel_stride(c, dy), tile.rows)
     problem = depthwise.Problem(
-        dtype=x.dtype, x=_ref(x), factor=_ref(dy), tables=tables, channels=c.groups, panel_stride=tile.columns,
-        epilogue=_epilogue(c), n_sums=c.batch // max(1, images), x_sum_stride=images * x.strides[0],
-        factor_sum_stride=images * dy.strides[0])
+        dtype=x.dtype,
+        x=_ref(x),
+        factor=_ref(dy),
+        tables=tables,
+        channels=c.groups,
+        panel_stride=tile.columns,
+        epilogue=_epilogue(c),
+        n_sums=c.batch // max(1, images),
+        x_sum_stride=images * x.strides[0],
+        factor_sum_stride=images * dy.strides[0],
+    )
     return depthwise.emit(problem, tile, *_depthwise_plan(c, tile, len(tables.tiles)), _has_masks(target))
 
 
 def _depthwise_plan(c: Contraction, tile: Tile, n_tiles: int) -> tuple[Blocking, str]:
     n_panels = -(-c.groups // tile.columns)
     # Depthwise work is bound by loads: two vector loads a multiplication.
-    wanted = min(_chunks(2 * c.work_flops, 0), max(1, n_tiles * n_panels))
+    wanted = min(count_chunks(2 * c.work_flops, 0), max(1, n_tiles * n_panels))
     block_tiles = max(1, n_tiles // wanted)
-    reason = (f"depthwise, {tile} tile, {n_tiles} row tiles x {n_panels} panels; unit = {block_tiles} row tiles x "
-              f"1 panel, {wanted} chunks")
+    reason = (
+        f"depthwise, {tile} tile, {n_tiles} row tiles x {n_panels} panels; unit = {block_tiles} row tiles x "
+        f"1 panel, {wanted} chunks"
+    )
     return Blocking(block_tiles, 1, wanted), reason
-
-
-def _blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, wanted: int) -> Blocking:
-    """Panels that share L2 and tiles whose pixels do; smaller blocks where they would not make `wanted` units."""
-    group_panels = max(1, min(n_panels, WEIGHTS_IN_L2_BYTES // max(1, panel_bytes)))
-    block_tiles = max(1, min(n_tiles, PIXELS_IN_L2_BYTES * n_tiles // max(1, source_bytes)))
-    n_groups = -(-n_panels // group_panels)
-    if -(-n_tiles // block_tiles) * n_groups < wanted:
-        block_tiles = max(1, n_tiles * n_groups // wanted)
-    n_blocks = -(-n_tiles // block_tiles)
-    if n_blocks * n_groups < wanted:
-        group_panels = max(1, n_panels * n_blocks // wanted)
-    n_units = n_blocks * -(-n_panels // group_panels)
-    # A thread that keeps to its block finds in its own cache what it wrote a step before: 5 % of ResNet-18 on 2
-    # threads, 10 to 35 % at times when a virtual machine's cores reach each other's caches slowly.
-    is_block_major = n_panels * panel_bytes < WEIGHTS_PER_SOURCE * source_bytes
-    return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)), is_block_major)
 
 
 # Winograd
@@ -177,8 +182,13 @@ def is_winograd(c: Contraction) -> bool:
     """Whether Winograd's algorithm can compute `c`."""
     w = c.window
     has_work = c.batch * c.in_channels * c.out_channels * size_of(w.out_extents) > 0
-    return (c.kind == "forward" and c.groups == 1 and has_work and w.kernel == (N_TAPS, N_TAPS)
-            and w.stride == w.dilate == (1, 1))
+    return (
+        c.kind == "forward"
+        and c.groups == 1
+        and has_work
+        and w.kernel == (N_TAPS, N_TAPS)
+        and w.stride == w.dilate == (1, 1)
+    )
 
 
 def winograd_packing(c: Contraction, target: Target) -> tuple[WinogradPacking, float]:
@@ -191,8 +201,16 @@ def winograd_packing(c: Contraction, target: Target) -> tuple[WinogradPacking, f
     n_groups = -(-n_tiles // tile.rows)
     n_bytes = n_groups * transforms.n_frequencies * tile.rows * c.in_channels * ITEM_SIZE[dtype]
     n_parts = min(MAX_PARTS, -(-n_bytes // PART_BYTES))
-    packed = WinogradPacking(WINOGRAD_OUTPUTS, dtype, c.in_channels, c.out_channels, tile.vectors, tile.lanes,
-                             tile.rows, -(-n_groups // n_parts))
+    packed = WinogradPacking(
+        WINOGRAD_OUTPUTS,
+        dtype,
+        c.in_channels,
+        c.out_channels,
+        tile.vectors,
+        tile.lanes,
+        tile.rows,
+        -(-n_groups // n_parts),
+    )
     return packed, choice.cycles
 
 
@@ -202,31 +220,57 @@ def _winograd(c: Contraction, packed: WinogradPacking, source: Buffer, target: T
     tiles = [tile for tile, _ in winograd_shapes(target, source.dtype)]
     tile = Tile(packed.rows, packed.vectors, packed.lanes)
     n_tiles = tuple(-(-n // m) for n in w.out_extents)
-    inputs = Geometry(1, n_tiles, w.in_extents, source.strides[0], source.strides[2:], scale=(m, m),
-                      taps=(transforms.extent,) * 2, step=(1, 1), shift=tuple(-p for p in w.pad))
+    inputs = Geometry(
+        1,
+        n_tiles,
+        w.in_extents,
+        source.strides[0],
+        source.strides[2:],
+        scale=(m, m),
+        taps=(transforms.extent,) * 2,
+        step=(1, 1),
+        shift=tuple(-p for p in w.pad),
+    )
     (transformed,) = c.written
     problem = winograd.Problem(
-        dtype=source.dtype, transforms=transforms, source=_ref(source), weight=_ref(buffer_of(c, c.rhs)),
-        transformed=_ref(buffer_of(c, transformed)), offsets=source_offsets(inputs),
-        pixels=winograd.output_pixels(w.out_extents, m), source_repeat_stride=source.strides[0],
-        pixels_per_table=size_of(w.out_extents), channels=c.in_channels, columns=c.out_channels, epilogue=_epilogue(c))
+        dtype=source.dtype,
+        transforms=transforms,
+        source=_ref(source),
+        weight=_ref(buffer_of(c, c.rhs)),
+        transformed=_ref(buffer_of(c, transformed)),
+        offsets=source_offsets(inputs),
+        pixels=winograd.output_pixels(w.out_extents, m),
+        source_repeat_stride=source.strides[0],
+        pixels_per_table=size_of(w.out_extents),
+        channels=c.in_channels,
+        columns=c.out_channels,
+        epilogue=_epilogue(c),
+    )
     n_all, part_tiles = c.batch * size_of(n_tiles), packed.part_groups * tile.rows
     parts = [winograd.Part(first, min(part_tiles, n_all - first)) for first in range(0, n_all, part_tiles)]
     panel_bytes = transforms.n_frequencies * c.in_channels * tile.columns * item
     transformed_bytes = size_of(packed.scratch) * item
     flops = 2 * part_tiles * transforms.n_frequencies * c.in_channels * c.out_channels
-    blocking = _blocking(packed.part_groups, packed.n_panels, panel_bytes, transformed_bytes,
-                         _chunks(flops, packed.n_panels * panel_bytes + transformed_bytes))
+    blocking = choose_blocking(
+        packed.part_groups,
+        packed.n_panels,
+        panel_bytes,
+        transformed_bytes,
+        count_chunks(flops, packed.n_panels * panel_bytes + transformed_bytes),
+    )
     name = f"Winograd F({m}x{m}, 3x3), {n_all} tiles in groups of {tile.rows}"
-    reason = (f"{name}, {tile} tile, {packed.n_panels} panels; unit = {blocking.block_tiles} groups x "
-              f"{blocking.group_panels} panels, {blocking.n_chunks} chunks")
+    reason = (
+        f"{name}, {tile} tile, {packed.n_panels} panels; unit = {blocking.block_tiles} groups x "
+        f"{blocking.group_panels} panels, {blocking.n_chunks} chunks"
+    )
     calls = []
     for k, part in enumerate(parts):
         of = f"; part {k + 1} of {len(parts)}" if len(parts) > 1 else ""
-        n_chunks = min(part.n_tiles, _chunks(0, 2 * transformed_bytes))
+        n_chunks = min(part.n_tiles, count_chunks(0, 2 * transformed_bytes))
         calls += [
             winograd.emit_input(problem, part, tile, n_chunks, f"{name}: input transform, {n_chunks} chunks{of}"),
-            winograd.emit(problem, part, tile, tiles, blocking, _has_masks(target), reason + of)]
+            winograd.emit(problem, part, tile, tiles, blocking, _has_masks(target), reason + of),
+        ]
     return calls
 
 
@@ -240,25 +284,37 @@ def _weight_gradient(c: Contraction, x: Buffer, dy: Buffer, target: Target) -> K
     images = images_per_table(c.batch, g.n_rows, 1)
     width = g.taps[-1] if is_merged else 1
     problem = weight_gradient.Problem(
-        dtype=x.dtype, x=_ref(x), dy=_ref(dy),
+        dtype=x.dtype,
+        x=_ref(x),
+        dy=_ref(dy),
         tables=weight_gradient.pixel_tables(g.of_images(images), dy.strides[0], _pixel_stride(c, dy), is_merged),
-        n_repeats=c.batch // max(1, images), x_repeat_stride=images * x.strides[0],
-        dy_repeat_stride=images * dy.strides[0], groups=c.groups, rows=rows, channels=g.channels,
-        n_runs=g.n_taps // width, run_columns=width * g.channels, epilogue=_epilogue(c))
+        n_repeats=c.batch // max(1, images),
+        x_repeat_stride=images * x.strides[0],
+        dy_repeat_stride=images * dy.strides[0],
+        groups=c.groups,
+        rows=rows,
+        channels=g.channels,
+        n_runs=g.n_taps // width,
+        run_columns=width * g.channels,
+        epilogue=_epilogue(c),
+    )
     n_panels = c.groups * problem.n_runs * -(-problem.run_columns // tile.columns)
     n_row_tiles = -(-rows // tile.rows)
     operand_bytes = (size_of(x.shape) + size_of(dy.shape)) * ITEM_SIZE[x.dtype]
     block_tiles, block_panels, n_chunks = _gradient_units(c, n_row_tiles, n_panels, operand_bytes)
-    reason = (f"{tile} tile, {n_row_tiles} tiles of output channels x {n_panels} panels of (tap, channel), pixels in "
-              f"blocks of {weight_gradient.BLOCK_PIXELS}; unit = {block_tiles} tiles x {block_panels} panels, "
-              f"{n_chunks} chunks")
-    return weight_gradient.emit(problem, tile, block_tiles * tile.rows, block_panels, n_chunks, _has_masks(target),
-                                reason)
+    reason = (
+        f"{tile} tile, {n_row_tiles} tiles of output channels x {n_panels} panels of (tap, channel), pixels in "
+        f"blocks of {weight_gradient.BLOCK_PIXELS}; unit = {block_tiles} tiles x {block_panels} panels, "
+        f"{n_chunks} chunks"
+    )
+    return weight_gradient.emit(
+        problem, tile, block_tiles * tile.rows, block_panels, n_chunks, _has_masks(target), reason
+    )
 
 
 def _gradient_units(c: Contraction, n_row_tiles: int, n_panels: int, operand_bytes: int) -> tuple[int, int, int]:
     """(row tiles, panels, chunks): every unit streams all pixels, so from memory it must have tiles that share them."""
-    wanted = _chunks(c.work_flops, 0)
+    wanted = count_chunks(c.work_flops, 0)
     least = GRADIENT_TILES_FROM_MEMORY if operand_bytes > WEIGHTS_IN_L2_BYTES else 1
     tiles = min(weight_gradient.STACK_TILES, max(least, n_row_tiles * n_panels // wanted))
     block_tiles = min(n_row_tiles, tiles)
@@ -288,11 +344,14 @@ def gradient_buffer(c: Contraction, name: str) -> Buffer:
 def _source(c: Contraction, name: str) -> Buffer:
     buffer = buffer_of(c, name)
     if buffer.dtype not in DTYPES:
-        raise CodegenError(f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of "
-                           f"{', '.join(DTYPES)}\n{c.text()}")
+        raise CodegenError(
+            f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of {', '.join(DTYPES)}\n{c.text()}"
+        )
     if buffer.shape[1] > 1 and buffer.strides[1] != 1:
-        raise CodegenError(f"{c.kind} contraction: operand {name!r} has channel stride {buffer.strides[1]}; "
-                           f"expected channels-last (stride 1)\n{c.text()}")
+        raise CodegenError(
+            f"{c.kind} contraction: operand {name!r} has channel stride {buffer.strides[1]}; "
+            f"expected channels-last (stride 1)\n{c.text()}"
+        )
     return buffer
 
 
@@ -321,11 +380,6 @@ def _tile(c: Contraction, source: Buffer, target: Target) -> Choice:
 
 def _depthwise_tile(c: Contraction, source: Buffer, target: Target) -> Tile:
     return choose_depthwise_tile(_geometry(c, source).n_rows, c.batch, c.groups, source.dtype, target)
-
-
-def _chunks(flops: int, n_bytes: int) -> int:
-    """Parts worth claiming one by one."""
-    return max(1, min(MAX_CHUNKS, max(flops // CHUNK_FLOPS, n_bytes // CHUNK_BYTES)))
 
 
 def _has_masks(target: Target) -> bool:

@@ -16,19 +16,57 @@ from .tables import Geometry, images_per_table, row_order
 # (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
 # 7x7x512 3x3 layers and a 512 -> 128 pointwise layer.  28 accumulators hide the latency of two 512-bit FMA units too.
 # (4, 4) reached 0.97 as well; a little less, and ties go to the kernel that other layers use anyway.
-WIDE_SHAPES = {(14, 2): 1.0, (7, 2): 0.97, (14, 1): 0.97, (7, 1): 0.95, (4, 4): 0.95, (4, 1): 0.7, (2, 8): 0.9,
-               (2, 2): 0.7, (1, 8): 0.5, (1, 4): 0.5, (1, 1): 0.2}  # 32 registers: AVX-512, NEON
-NARROW_SHAPES = {(6, 2): 1.0, (4, 2): 0.96, (6, 1): 0.77, (4, 1): 0.54, (2, 4): 0.93, (2, 1): 0.4, (1, 8): 0.5,
-                 (1, 4): 0.5, (1, 1): 0.2}  # 16 registers: AVX2, SSE
+WIDE_SHAPES = {
+    (14, 2): 1.0,
+    (7, 2): 0.97,
+    (14, 1): 0.97,
+    (7, 1): 0.95,
+    (4, 4): 0.95,
+    (4, 1): 0.7,
+    (2, 8): 0.9,
+    (2, 2): 0.7,
+    (1, 8): 0.5,
+    (1, 4): 0.5,
+    (1, 1): 0.2,
+}  # 32 registers: AVX-512, NEON
+NARROW_SHAPES = {
+    (6, 2): 1.0,
+    (4, 2): 0.96,
+    (6, 1): 0.77,
+    (4, 1): 0.54,
+    (2, 4): 0.93,
+    (2, 1): 0.4,
+    (1, 8): 0.5,
+    (1, 4): 0.5,
+    (1, 1): 0.2,
+}  # 16 registers: AVX2, SSE
 SHARED_ROWS = (14, 7, 6, 4)  # tiles with as many vectors of as many lanes share a kernel: an extra tile costs 25 ms
 # Winograd: tiles that differ in rows only, because one kernel holds them all.
 WIDE_WINOGRAD_SHAPES = {(14, 2): 1.0, (8, 2): 0.97, (7, 2): 0.97}
 NARROW_WINOGRAD_SHAPES = {(6, 2): 1.0, (4, 2): 0.96}
 # Weight gradient: one pointer to dy serves all rows, so 8 rows x 3 vectors need few address registers.
-WIDE_GRADIENT_SHAPES = {(8, 3): 1.0, (8, 2): 0.97, (8, 1): 0.9, (4, 4): 0.95, (4, 2): 0.9, (4, 1): 0.6, (2, 4): 0.8,
-                        (1, 8): 0.5, (1, 4): 0.45, (1, 1): 0.2}
-NARROW_GRADIENT_SHAPES = {(6, 2): 1.0, (4, 3): 0.97, (4, 2): 0.93, (4, 1): 0.54, (2, 4): 0.8, (1, 8): 0.5, (1, 4): 0.45,
-                          (1, 1): 0.2}
+WIDE_GRADIENT_SHAPES = {
+    (8, 3): 1.0,
+    (8, 2): 0.97,
+    (8, 1): 0.9,
+    (4, 4): 0.95,
+    (4, 2): 0.9,
+    (4, 1): 0.6,
+    (2, 4): 0.8,
+    (1, 8): 0.5,
+    (1, 4): 0.45,
+    (1, 1): 0.2,
+}
+NARROW_GRADIENT_SHAPES = {
+    (6, 2): 1.0,
+    (4, 3): 0.97,
+    (4, 2): 0.93,
+    (4, 1): 0.54,
+    (2, 4): 0.8,
+    (1, 8): 0.5,
+    (1, 4): 0.45,
+    (1, 1): 0.2,
+}
 # Depthwise: the address of a row is used by all vectors, so more vectors cost less.
 WIDE_DEPTHWISE_SHAPES = {(7, 4): 1.0, (7, 3): 0.95, (7, 2): 0.9, (7, 1): 0.5, (3, 4): 0.9, (1, 4): 0.5, (1, 1): 0.2}
 NARROW_DEPTHWISE_SHAPES = {(3, 4): 0.9, (6, 2): 0.7, (3, 2): 0.65, (6, 1): 0.5, (1, 4): 0.5, (1, 1): 0.2}
@@ -53,15 +91,21 @@ def candidates(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list
     """Every tile the target can hold, with its efficiency relative to the FMA peak."""
     has_32_registers = target.vector_bits == 512 or target.triple.startswith("aarch64")
     lanes = target.lanes(dtype)
-    return [(Tile(rows, vectors, lanes // part), share * speed)
-            for part, speed in PART_OF_VECTOR.items() if lanes % part == 0 and lanes // part >= 2
-            for (rows, vectors), share in (wide if has_32_registers else narrow).items()]
+    return [
+        (Tile(rows, vectors, lanes // part), share * speed)
+        for part, speed in PART_OF_VECTOR.items()
+        if lanes % part == 0 and lanes // part >= 2
+        for (rows, vectors), share in (wide if has_32_registers else narrow).items()
+    ]
 
 
 def tiles_beside(tile: Tile, target: Target, dtype: str) -> list[Tile]:
     """The tiles that share a kernel with `tile`, itself among them."""
-    beside = [t for t, _ in candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
-              if (t.vectors, t.lanes) == (tile.vectors, tile.lanes) and t.rows in SHARED_ROWS]
+    beside = [
+        t
+        for t, _ in candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
+        if (t.vectors, t.lanes) == (tile.vectors, tile.lanes) and t.rows in SHARED_ROWS
+    ]
     return beside if tile in beside else [tile]
 
 
@@ -92,8 +136,9 @@ def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, 
 
 
 @functools.lru_cache(maxsize=1024)
-def choose_winograd_tile(transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str,
-                         target: Target) -> Choice:
+def choose_winograd_tile(
+    transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str, target: Target
+) -> Choice:
     """The tile of Winograd's products, whose rows are tiles of outputs."""
     full_lanes, item = target.lanes(dtype), ITEM_SIZE[dtype]
     n_frequencies = transforms.n_frequencies
@@ -109,9 +154,13 @@ def choose_winograd_tile(transforms: Transforms, n_tiles: int, channels: int, co
         products = n_frequencies * n_groups * n_panels * (multiply + TILE_CYCLES + tile.rows * tile.vectors)
         transformed_bytes = 2 * n_groups * tile.rows * channels * n_frequencies * item
         more_weights = (n_frequencies - N_TAPS**2) * channels * columns * item
-        return (products + n_tiles * (channels // tile.lanes) * input_cycles
-                + n_tiles * n_panels * tile.vectors * output_cycles
-                + transformed_bytes / TRANSFORMED_BYTES_PER_CYCLE + more_weights / WEIGHT_BYTES_PER_CYCLE)
+        return (
+            products
+            + n_tiles * (channels // tile.lanes) * input_cycles
+            + n_tiles * n_panels * tile.vectors * output_cycles
+            + transformed_bytes / TRANSFORMED_BYTES_PER_CYCLE
+            + more_weights / WEIGHT_BYTES_PER_CYCLE
+        )
 
     return _cheapest(winograd_shapes(target, dtype), cycles)
 
@@ -119,8 +168,11 @@ def choose_winograd_tile(transforms: Transforms, n_tiles: int, channels: int, co
 def winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:
     """The register tiles of Winograd's kernel, with their efficiency relative to the FMA peak."""
     lanes = target.lanes(dtype)
-    return [(tile, share) for tile, share in candidates(target, dtype, WIDE_WINOGRAD_SHAPES, NARROW_WINOGRAD_SHAPES)
-            if tile.lanes == lanes]
+    return [
+        (tile, share)
+        for tile, share in candidates(target, dtype, WIDE_WINOGRAD_SHAPES, NARROW_WINOGRAD_SHAPES)
+        if tile.lanes == lanes
+    ]
 
 
 def _cheapest(shapes: list[tuple[Tile, float]], cycles: Callable[[Tile, float], float]) -> Choice:
@@ -139,9 +191,11 @@ def choose_gradient_tile(g: Geometry, rows: int, dtype: str, target: Target) -> 
         slots = panels * -(-rows // tile.rows) * tile.rows * tile.vectors * tile.lanes
         return slots / full_lanes / share * border_pixels
 
-    choices = [(tile, share, is_merged)
-               for tile, share in candidates(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
-               for is_merged in ((False, True) if g.is_merged else (False,))]
+    choices = [
+        (tile, share, is_merged)
+        for tile, share in candidates(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
+        for is_merged in ((False, True) if g.is_merged else (False,))
+    ]
     tile, _, is_merged = min(choices, key=lambda choice: work(*choice))
     return tile, is_merged
 

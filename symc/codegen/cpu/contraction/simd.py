@@ -128,8 +128,13 @@ class Simd:
         return found or ir.Function(self.builder.module, ir.FunctionType(result, arguments), name)
 
 
-def counted_loop(builder: Any, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]],
-                 at_least_once: bool = False) -> list[Any]:
+def counted_loop(
+    builder: Any,
+    count: Any,
+    carried: list[Any],
+    body: Callable[[Any, list[Any]], list[Any]],
+    at_least_once: bool = False,
+) -> list[Any]:
     """for i in range(count): carried = body(i, carried); gives the final values of `carried`.
 
     `at_least_once` promises count >= 1 and saves the first test.

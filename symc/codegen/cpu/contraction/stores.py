@@ -34,8 +34,9 @@ class Place:
     masks: Sequence[Any]
 
 
-def emit_stores(simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int,
-                sums: list[list[Any]], place: Place) -> None:
+def emit_stores(
+    simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, sums: list[list[Any]], place: Place
+) -> None:
     """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless."""
     walker = _Operands(simd, epilogue, desc, bufs, first_word, place)
     columns = []  # one emitter for each vector that knows what all rows share

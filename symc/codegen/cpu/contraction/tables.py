@@ -90,11 +90,19 @@ def window_geometry(c: Contraction, source: Buffer, channels: int, merge: bool) 
     if not w.kernel or w.dilate[-1] != 1 or (not is_forward and w.stride[-1] != 1):
         merge = False
     return Geometry(
-        1, rows, extents, source.strides[0], source.strides[2:],
-        scale=w.stride if is_forward else ones, taps=w.kernel, step=w.dilate,
+        1,
+        rows,
+        extents,
+        source.strides[0],
+        source.strides[2:],
+        scale=w.stride if is_forward else ones,
+        taps=w.kernel,
+        step=w.dilate,
         shift=tuple(-p for p in w.pad) if is_forward else tuple(p - s for p, s in zip(w.pad, last)),
-        divide=ones if is_forward else w.stride, channels=channels,
-        is_merged=merge and source.strides[-1] == channels)
+        divide=ones if is_forward else w.stride,
+        channels=channels,
+        is_merged=merge and source.strides[-1] == channels,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +126,10 @@ def source_offsets(g: Geometry) -> np.ndarray:
         offsets = offsets + (position * g.source_strides[d]).reshape(line)
         inside = inside & exists.reshape(line)
     if offsets.size and offsets.max() >= 2**31:
-        raise CodegenError(f"offset table: an offset of {offsets.max()} elements does not fit 32 bits; "
-                           f"cut the batch into smaller parts")
+        raise CodegenError(
+            f"offset table: an offset of {offsets.max()} elements does not fit 32 bits; "
+            f"cut the batch into smaller parts"
+        )
     return np.where(inside, offsets, OUTSIDE).astype(np.int32).reshape(g.n_rows, g.n_taps)
 
 
@@ -184,8 +194,9 @@ def tile_tables(g: Geometry, n_rows: int) -> TileTables:
     offsets, seen = source_offsets(g), sight(g)
     patterns, pattern = np.unique(seen.group[rows], axis=0, return_inverse=True)  # tiles alike in what their rows see
     pattern = pattern.reshape(-1)
-    runs = [_runs(seen.taps[groups], g.taps[-1] if g.taps else 1, g.is_merged) if g.channels else []
-            for groups in patterns]
+    runs = [
+        _runs(seen.taps[groups], g.taps[-1] if g.taps else 1, g.is_merged) if g.channels else [] for groups in patterns
+    ]
     counts = np.array([len(r) for r in runs])[pattern]
     begins = np.concatenate([[0], np.cumsum(counts)])
     segments = np.zeros((int(begins[-1]), 2 + n_rows), np.int32)

@@ -140,13 +140,16 @@ def pixel_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, is_mer
         borders.append(np.where(taps[border][:, :, None] < 0, -1, elements).reshape(len(border), width * g.channels))
     counts = [len(a) + len(b) for a, b in zip(pixels[::2], pixels[1::2])]
     pixels.append(np.zeros((PREFETCH_PIXELS, 2), int))  # read ahead of the last block
-    return PixelTables(np.concatenate(pixels).astype(np.int32),
-                       np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-                       np.concatenate(borders).astype(np.int32))
+    return PixelTables(
+        np.concatenate(pixels).astype(np.int32),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+        np.concatenate(borders).astype(np.int32),
+    )
 
 
-def emit(problem: Problem, tile: Tile, block_rows: int, block_panels: int, n_chunks: int, has_masks: bool,
-         reason: str) -> KernelCall:
+def emit(
+    problem: Problem, tile: Tile, block_rows: int, block_panels: int, n_chunks: int, has_masks: bool, reason: str
+) -> KernelCall:
     """The kernel and its call; a unit of work is `block_rows` rows x `block_panels`, at most STACK_TILES tiles."""
     item = ITEM_SIZE[problem.dtype]
     tables = problem.tables
@@ -185,14 +188,24 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
     item = ITEM_SIZE[dtype]
     structure = f"weight_gradient {dtype} {tile} masks={has_masks} borders={has_borders}: {stores}"
     source = SOURCE.format(
-        tile=tile, dtype=dtype, epilogue=stores, words="\n    ".join(d.lines()), columns=tile.columns, rows=tile.rows,
-        item=item, tile_bytes=tile.rows * tile.columns * item,
-        totals_bytes=STACK_TILES * tile.rows * tile.columns * item).lstrip()
+        tile=tile,
+        dtype=dtype,
+        epilogue=stores,
+        words="\n    ".join(d.lines()),
+        columns=tile.columns,
+        rows=tile.rows,
+        item=item,
+        tile_bytes=tile.rows * tile.columns * item,
+        totals_bytes=STACK_TILES * tile.rows * tile.columns * item,
+    ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"stack_memory": _stack_memory(tile, item), "sum_block": _sum_block(dtype, tile),
-                 "pack_block": _pack_block(dtype, tile, has_masks, has_borders),
-                 "store_tile": _store_tile(dtype, tile, epilogue, d.length, has_masks)}
+        scope = {
+            "stack_memory": _stack_memory(tile, item),
+            "sum_block": _sum_block(dtype, tile),
+            "pack_block": _pack_block(dtype, tile, has_masks, has_borders),
+            "store_tile": _store_tile(dtype, tile, epilogue, d.length, has_masks),
+        }
         exec(source, scope)
         return scope["kernel"]
 
@@ -253,8 +266,9 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
                     simd.prefetch(simd.at(ahead, line), PREFETCH_L2)
                 row = simd.at(target, b.mul(index, i64(tile.columns * simd.item_bytes)))
                 for v, mask in enumerate(masks):
-                    simd.store(simd.load(simd.at(values, v * simd.vector_bytes), mask),
-                               simd.at(row, v * simd.vector_bytes))
+                    simd.store(
+                        simd.load(simd.at(values, v * simd.vector_bytes), mask), simd.at(row, v * simd.vector_bytes)
+                    )
                 return []
 
             counted_loop(b, count, [], pixel)
@@ -263,8 +277,18 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
         return context.get_dummy_value()
 
     @intrinsic
-    def pack_block(typing, pixels, borders, begins, run, block, x, column,  # type: ignore[no-untyped-def]
-                   run_columns, packed):
+    def pack_block(
+        typing,
+        pixels,
+        borders,
+        begins,
+        run,
+        block,
+        x,
+        column,  # type: ignore[no-untyped-def]
+        run_columns,
+        packed,
+    ):
         return types.void(*[types.int64] * 9), emit_body
 
     return pack_block
@@ -304,8 +328,18 @@ def _sum_block(dtype: str, tile: Tile) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def sum_block(typing, pixels, begins, run, block, packed, dy, n_rows,  # type: ignore[no-untyped-def]
-                  totals, number):
+    def sum_block(
+        typing,
+        pixels,
+        begins,
+        run,
+        block,
+        packed,
+        dy,
+        n_rows,  # type: ignore[no-untyped-def]
+        totals,
+        number,
+    ):
         return types.void(*[types.int64] * 9), emit_body
 
     return sum_block
@@ -323,8 +357,10 @@ def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has
         rows = [b.add(row, smaller(b, i64(r), last)) for r in range(tile.rows)]
         at = simd.pointer(totals)
         # The totals of the rows beyond the last are those of the last row: their dy was read there.
-        sums = [[simd.load(simd.at(at, (r * tile.vectors + v) * simd.vector_bytes)) for v in range(tile.vectors)]
-                for r in range(tile.rows)]
+        sums = [
+            [simd.load(simd.at(at, (r * tile.vectors + v) * simd.vector_bytes)) for v in range(tile.vectors)]
+            for r in range(tile.rows)
+        ]
 
         def finish(masks: list[Any]) -> None:
             emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))

@@ -19,8 +19,8 @@ from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.kernel import Template
 from symc.loopir.winograd import N_TAPS, Matrix, Transforms, TransformWeight
 
+from .blocking import Blocking
 from .epilogue import Epilogue
-from .forward import Blocking
 from .micro import Tile, by_rows, emit_products, row_pointer, with_masks
 from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
@@ -147,8 +147,12 @@ def emit_input(problem: Problem, part: Part, tile: Tile, n_chunks: int, reason: 
     d.add("row_bytes", problem.channels * item)
     d.add("rows", tile.rows)
     source = INPUT_SOURCE.format(
-        extent=transforms.extent, dtype=problem.dtype, words="\n    ".join(d.lines()),
-        n_frequencies=transforms.n_frequencies, offset_bytes=4 * transforms.n_frequencies).lstrip()
+        extent=transforms.extent,
+        dtype=problem.dtype,
+        words="\n    ".join(d.lines()),
+        n_frequencies=transforms.n_frequencies,
+        offset_bytes=4 * transforms.n_frequencies,
+    ).lstrip()
 
     def build() -> Callable[..., Any]:
         scope = {"transform": _input_transform(problem.dtype, tile.lanes, transforms)}
@@ -160,8 +164,9 @@ def emit_input(problem: Problem, part: Part, tile: Tile, n_chunks: int, reason: 
     return KernelCall(code, tuple(d.words), n_chunks, reason)
 
 
-def emit(problem: Problem, part: Part, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool,
-         reason: str) -> KernelCall:
+def emit(
+    problem: Problem, part: Part, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool, reason: str
+) -> KernelCall:
     """The kernel that multiplies and transforms back, and its call; a block of `blocking` is groups of tiles.
 
     One kernel serves all register tiles `tiles`, which differ in rows only; this call uses `tile`.
@@ -220,19 +225,29 @@ def schedule_weight_transform(template: Template) -> KernelCall:
     return KernelCall(code, tuple(d.words), template.n_parts, f"{template.n_parts} chunks")
 
 
-def _code(dtype: str, tiles: Sequence[Tile], transforms: Transforms, epilogue: Epilogue, d: Descriptor,
-          has_masks: bool) -> KernelCode:
+def _code(
+    dtype: str, tiles: Sequence[Tile], transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_masks: bool
+) -> KernelCode:
     stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
     columns, most_rows = tiles[0].columns, max(STACKED_ROWS, *(tile.rows for tile in tiles))
     row_bytes = columns * ITEM_SIZE[dtype]
     source = SOURCE.format(
-        tiles=shapes, dtype=dtype, epilogue=stores, words="\n    ".join(d.lines()), columns=columns,
-        n_frequencies=transforms.n_frequencies, row_bytes=row_bytes, pixel_bytes=4 * transforms.outputs**2).lstrip()
+        tiles=shapes,
+        dtype=dtype,
+        epilogue=stores,
+        words="\n    ".join(d.lines()),
+        columns=columns,
+        n_frequencies=transforms.n_frequencies,
+        row_bytes=row_bytes,
+        pixel_bytes=4 * transforms.outputs**2,
+    ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
-                 "multiply": _multiply(dtype, tiles),
-                 "finish": _finish(dtype, tiles[0], transforms, epilogue, d.length, has_masks)}
+        scope = {
+            "memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
+            "multiply": _multiply(dtype, tiles),
+            "finish": _finish(dtype, tiles[0], transforms, epilogue, d.length, has_masks),
+        }
         exec(source, scope)
         return scope["kernel"]
 
@@ -285,8 +300,9 @@ def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
     return multiply
 
 
-def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, first_word: int,
-            has_masks: bool) -> Any:
+def _finish(
+    dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, first_word: int, has_masks: bool
+) -> Any:
     """The intrinsic `finish(desc, bufs, products, bytes of a frequency, pixels, first pixel, column, columns)`: one
     tile of outputs.
 
@@ -305,8 +321,9 @@ def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, 
         places = [simd.at(source, b.mul(step, i64(k))) for k in range(transforms.n_frequencies)]
         sums: list[list[Any]] = [[] for _ in numbers]
         for v in range(tile.vectors):
-            outputs = transform(simd, transforms.output, [simd.load(simd.at(place, v * simd.vector_bytes))
-                                                          for place in places])
+            outputs = transform(
+                simd, transforms.output, [simd.load(simd.at(place, v * simd.vector_bytes)) for place in places]
+            )
             for row, out, value in zip(sums, is_outside, outputs):
                 row.append(b.select(out, outputs[0], value))
 
@@ -332,8 +349,10 @@ def _input_transform(dtype: str, lanes: int, transforms: Transforms) -> Any:
         source, zero_page, offsets, target, step, row_bytes = arguments
         simd = Simd(b, dtype, lanes)
         table = simd.pointer(offsets)
-        inputs = [row_pointer(simd, simd.pointer(source), simd.pointer(zero_page), simd.load_int32(table, k))
-                  for k in range(transforms.n_frequencies)]
+        inputs = [
+            row_pointer(simd, simd.pointer(source), simd.pointer(zero_page), simd.load_int32(table, k))
+            for k in range(transforms.n_frequencies)
+        ]
         first = simd.pointer(target)
         targets = [simd.at(first, b.mul(step, i64(k))) for k in range(transforms.n_frequencies)]
 
@@ -366,7 +385,7 @@ def _weight_transform(dtype: str, n_vectors: int, lanes: int, transforms: Transf
         frequencies = [simd.at(first, b.mul(step, i64(k))) for k in range(transforms.n_frequencies)]
         for v in range(n_vectors):
             places = [simd.at(pointer, v * simd.vector_bytes) for pointer in frequencies]
-            values = transform(simd, transforms.weight, [simd.load(at) for at in places[:N_TAPS**2]])
+            values = transform(simd, transforms.weight, [simd.load(at) for at in places[: N_TAPS**2]])
             for at, value in zip(places, values):
                 simd.store(value, at)
         return context.get_dummy_value()
