@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 
@@ -47,16 +46,12 @@ class Transforms:
         return self.extent**2
 
 
-def _rows(*lines: str) -> Matrix:
-    return tuple(tuple(float(Fraction(number)) for number in line.split()) for line in lines)
-
-
 TRANSFORMS = {
     2: Transforms(
         2,
-        weight=_rows("1 0 0", "1/2 1/2 1/2", "1/2 -1/2 1/2", "0 0 1"),
-        input=_rows("1 0 -1 0", "0 1 1 0", "0 -1 1 0", "0 1 0 -1"),
-        output=_rows("1 1 1 0", "0 1 -1 -1"),
+        weight=((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
+        input=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
+        output=((1, 1, 1, 0), (0, 1, -1, -1)),
     ),
 }
 

@@ -10,9 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from symc.codegen.cache import kernel_cache
-from symc.codegen.cpu.contraction import packing, schedule_contraction
-from symc.codegen.cpu.nest import schedule_nest
-from symc.codegen.cpu.template import schedule_template
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.core.version import source_digest
@@ -42,12 +39,18 @@ class CpuBackend:
 
     def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
         """How the right operand must be arranged; None when it is read as it lies."""
+        from .contraction import packing  # here: a start with a warm cache schedules nothing
+
         if contraction.kind == "weight_gradient":
             return None
         return packing(contraction, self.target, is_reused and self.has_winograd)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
+        from .contraction import schedule_contraction
+        from .nest import schedule_nest
+        from .template import schedule_template
+
         if isinstance(kernel, Contraction):
             return schedule_contraction(kernel, self.target)
         if isinstance(kernel, Template):
