@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
@@ -91,9 +92,10 @@ class Form:
     def roots(self) -> tuple[Expr, ...]:
         return tuple(r for s in self.stores for r in s.roots)
 
-    def every(self) -> list[Expr]:
+    @cached_property
+    def every(self) -> tuple[Expr, ...]:
         """All distinct expressions, operands first."""
-        return list(dict.fromkeys(e for r in self.roots for e in walk(r)))
+        return tuple(dict.fromkeys(e for r in self.roots for e in walk(r)))
 
     def linears(self) -> list[Linear]:
         """Every access and index value."""

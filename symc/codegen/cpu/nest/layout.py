@@ -76,7 +76,7 @@ def lay_out(plan: Plan, block: int, n_blocks: int) -> Layout:
             text += f" + s * {names[index]}"
         return f"{access.dtype}[{text}]"
 
-    for e in plan.form.every():
+    for e in plan.form.every:
         names[e] = f"e{len(names)}"
         if e.op == "load":
             text = f"load {access_text(e, plan.form.loads[e])}"

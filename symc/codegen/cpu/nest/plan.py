@@ -141,9 +141,7 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
     """
 
     def saved(sweep: str) -> float:
-        return sum(
-            operation_cost(e) for e in form.every() if e.op not in ("load", "index") and sweep not in form.free(e)
-        )
+        return sum(operation_cost(e) for e in form.every if e.op not in ("load", "index") and sweep not in form.free(e))
 
     sweep = max(reversed(outer), key=lambda a: min(saved(a), 1.0) if form.extents[a] >= 4 else -1.0)
     outer = tuple(a for a in outer if a != sweep)
@@ -161,7 +159,7 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
 def _saved_by_scalars(form: Form, vector: str, sweep: str) -> float:
     """Work that is the same in all rows and all lanes: done once in any order of the loops."""
     return sum(
-        operation_cost(e) for e in form.every() if e.op not in ("load", "index") and not form.free(e) & {vector, sweep}
+        operation_cost(e) for e in form.every if e.op not in ("load", "index") and not form.free(e) & {vector, sweep}
     )
 
 
@@ -242,7 +240,7 @@ def _group(form: Form, loops: dict[StoreForm, tuple[tuple[str, ...], str | None]
 def _cost(form: Form, lanes: int, vectors: set[str], exprs: Iterable[Expr] | None = None) -> float:
     """Vector operations when the lanes run along `vectors` wherever an expression depends on one of them."""
     total = 0.0
-    for e in form.every() if exprs is None else exprs:
+    for e in form.every if exprs is None else exprs:
         if e.op in ("const", "param"):
             continue
         free = form.free(e) | (set(form.reduce_axes[e]) if e.op == "reduce" else frozenset())
@@ -306,13 +304,13 @@ def operation_cost(e: Expr) -> float:
 
 def _weight(form: Form) -> float:
     """Operations in one copy of the body, which is what unrolling multiplies."""
-    return sum(operation_cost(e) for e in form.every() if e.op not in ("load", "index"))
+    return sum(operation_cost(e) for e in form.every if e.op not in ("load", "index"))
 
 
 def total_work(form: Form) -> float:
     """Elements of simple work in the whole form."""
     total = sum(_SIMPLE * _trips(form, s.axes) for s in form.stores)
-    for e in form.every():
+    for e in form.every:
         free = form.free(e) | (set(form.reduce_axes[e]) if e.op == "reduce" else frozenset())
         total += operation_cost(e) * _trips(form, free)
     return total
