@@ -39,7 +39,8 @@ class CpuBackend:
 
     def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
         """How the right operand must be arranged; None when it is read as it lies."""
-        from .contraction import packing  # here: a start with a warm cache schedules nothing
+        # Here, because a start with a warm cache schedules nothing.
+        from symc.codegen.cpu.contraction import packing
 
         if contraction.kind == "weight_gradient":
             return None
@@ -47,9 +48,9 @@ class CpuBackend:
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
-        from .contraction import schedule_contraction
-        from .nest import schedule_nest
-        from .template import schedule_template
+        from symc.codegen.cpu.contraction import schedule_contraction
+        from symc.codegen.cpu.nest import schedule_nest
+        from symc.codegen.cpu.template import schedule_template
 
         if isinstance(kernel, Contraction):
             return schedule_contraction(kernel, self.target)
