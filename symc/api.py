@@ -17,9 +17,8 @@ from symc.ndarray.ndarray import NDArray
 from .context import Context, current_context
 
 if TYPE_CHECKING:
+    from symc.executor import Executor
     from symc.symbol.symbol import Symbol
-
-    from .executor import Executor
 
 
 def compile(

@@ -38,9 +38,8 @@ from symc.runtime.artifact import (
 )
 
 if TYPE_CHECKING:
+    from symc.executor import Executor
     from symc.symbol import Symbol
-
-    from .executor import Executor
 
 GOLDEN_SEED = 0
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from symc.core.op import Op, registered_names
+from symc.ir.op import Op, registered_names
 
 NAMESPACES = ("contrib", "linalg", "sparse", "image", "random")
 # Python's comparisons and the words they have in names of operators.

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from symc import ndarray as nd
-from symc import symbol as sym
 from symc.core.errors import FormatError
 
+from . import ndarray as nd
+from . import symbol as sym
 from .context import cpu
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import networkx
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ("core", "loopir", "ops", "ir", "passes", "codegen", "runtime", "face", "cli")  # lowest first
+LAYERS = ("core", "loopir", "ir", "ops", "passes", "codegen", "runtime", "face", "cli")  # lowest first
 # Modules that a start from a filled kernel cache needs; they may import numba inside functions only.
 LIGHT = (
     "symc.codegen.cache",
@@ -91,7 +91,7 @@ def path_package(module: str, path: Path) -> list[str]:
 
 
 def layer_of(module: str) -> str:
-    """symc.core.op -> core; symc.symbol.json -> face."""
+    """symc.core.shapes -> core; symc.symbol.json -> face."""
     folder = [*module.split("."), ""][1]
     return folder if folder in LAYERS else "face"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .report import Report, UsageError
 
 if TYPE_CHECKING:
-    from symc.core.op import Op
+    from symc.ir.op import Op
 
 EXAMPLES = ("symc ops", "symc ops Convolution", "symc ops pooling")
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> Report:
     """All families, one family, or one operator."""
     import symc.ops  # noqa: F401  (registers the operators)
-    from symc.core.op import operators, registered_names
+    from symc.ir.op import operators, registered_names
 
     families: dict[str, list[str]] = defaultdict(list)
     for cls in operators():

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from symc.core.errors import DTypeError, ShapeError
-from symc.core.op import Op, lookup
 from symc.core.shapes import FullShape, Shape
 
 from .graph import Facts, Graph, Node, Output, Role, Value
+from .op import Op, lookup
 
 
 class GraphBuilder:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from symc.core.op import Op
 from symc.core.shapes import FullShape, Shape
+
+from .op import Op
 
 if TYPE_CHECKING:
     import networkx

@@ -16,10 +16,10 @@ from typing import Any
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import FormatError, SymcError
-from symc.core.op import Op, lookup
 from symc.core.shapes import Shape
 
 from .graph import Facts, Graph, Layout, Node, Output, Role, Value
+from .op import Op, lookup
 from .text import graph_text
 
 __all__ = ["graph_text", "parse_graph"]

@@ -11,8 +11,8 @@ import numpy as np
 
 from symc.context import cpu
 from symc.core.errors import ArgumentError, ShapeError
-from symc.core.op import Op
 from symc.core.shapes import FullShape, is_known
+from symc.ir.op import Op
 
 if TYPE_CHECKING:
     from symc.executor import Executor

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from symc.core.errors import ShapeError
-from symc.core.op import Op
 from symc.core.shapes import FullShape, is_known
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
+from symc.ir.op import Op
 from symc.loopir.whole import WholeArrays, whole_arrays
 
 from .storage import empty_aligned

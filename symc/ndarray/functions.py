@@ -9,8 +9,8 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.errors import ArgumentError, ArgumentTypeError
-from symc.core.op import Op
 from symc.functions import _Null, dressed, operator_class
+from symc.ir.op import Op
 
 from .invoke import invoke
 from .ndarray import NDArray

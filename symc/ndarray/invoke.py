@@ -10,7 +10,7 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.errors import ArgumentError, DTypeError, ShapeError
-from symc.core.op import Op
+from symc.ir.op import Op
 
 from . import tape
 from .ndarray import NDArray

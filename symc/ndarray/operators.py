@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from symc.core.errors import ArgumentTypeError, DTypeError, UnknownOperatorError
-from symc.core.op import Op, lookup
 from symc.functions import COMPARISONS, FLUENT
+from symc.ir.op import Op, lookup
 
 NUMBERS = (int, float, np.number, np.bool_)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Union
 
 from symc.core.errors import ArgumentError, GradientError
-from symc.core.op import Op
+from symc.ir.op import Op
 
 if TYPE_CHECKING:
     from .ndarray import NDArray

@@ -1,37 +1,12 @@
-"""The operators of symc, one class each, grouped in family files; importing this package registers all of them."""
+"""The operators of symc, one class each, in family files; importing this package registers all of them.
 
-from . import activation as activation
-from . import assign as assign
-from . import attention as attention
-from . import batch_norm as batch_norm
-from . import binary as binary
-from . import columns as columns
-from . import convolution as convolution
-from . import creation as creation
-from . import dense as dense
-from . import densities as densities
-from . import detection as detection
-from . import distributions as distributions
-from . import elementwise as elementwise
-from . import factorize as factorize
-from . import indexing as indexing
-from . import indexing_nd as indexing_nd
-from . import linalg as linalg
-from . import loss as loss
-from . import movement as movement
-from . import norm as norm
+`rules` has what families share.
+"""
+
+from . import index as index
+from . import math as math
+from . import nn as nn
 from . import optimizer as optimizer
-from . import ordering as ordering
-from . import padding as padding
-from . import pooling as pooling
 from . import random as random
-from . import rearrange as rearrange
-from . import reduce as reduce
-from . import regions as regions
-from . import reshape as reshape
-from . import resize as resize
-from . import sampling as sampling
-from . import sequence as sequence
-from . import slicing as slicing
-from . import softmax as softmax
-from . import statistics as statistics
+from . import shape as shape
+from . import vision as vision

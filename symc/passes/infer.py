@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from symc.core.errors import DTypeError, ShapeError
-from symc.core.op import Op
 from symc.core.shapes import MAX_ELEMENTS, Shape, is_known, mx_text, size_of, unify
 from symc.ir.graph import Graph, Node, Value
+from symc.ir.op import Op
 
 Fact = TypeVar("Fact")
 

@@ -8,9 +8,9 @@ from functools import cached_property, lru_cache
 from typing import Literal
 
 from symc.core.dtypes import compute_dtype
-from symc.core.op import Op
 from symc.core.shapes import FullShape
 from symc.ir.graph import Graph, Node, Value
+from symc.ir.op import Op
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, walk
 from symc.loopir.tensor import Function, Lowering, Product, Tensor
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from symc import attribute, name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ParameterError, SymcError
-from symc.core.op import Op
+from symc.ir.op import Op
 
 from .node import HIDDEN_KEYS, Entry, SymbolNode, nodes_of, parse_op, user_origin
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.core.errors import ArgumentTypeError
-from symc.core.op import Op
 from symc.functions import _Null, dressed, names, operator_class, place_of
+from symc.ir.op import Op
 
 from .compose import apply
 

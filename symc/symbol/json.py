@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from symc.core.errors import ArgumentTypeError, FormatError, SymcError, UnknownOperatorError
-from symc.core.op import Op, lookup
+from symc.ir.op import Op, lookup
 
 from .json_writer import tojson
 from .listing import map_order

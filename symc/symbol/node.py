@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from symc.core.op import Op
 from symc.ir.graph import post_order
+from symc.ir.op import Op
 
 if TYPE_CHECKING:
     from .symbol import Symbol

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from symc.core.errors import ArgumentTypeError, NotSupportedForSymbol, UnknownOperatorError
-from symc.core.op import lookup
 from symc.functions import COMPARISONS, FLUENT
+from symc.ir.op import lookup
 
 from .compose import apply
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from symc.core.errors import FormatError, ParameterError
-from symc.core.op import Op
+from symc.ir.op import Op
 
 from .compose import input_variable, set_input_attrs
 from .listing import map_order

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .picture import Colour
 
 if TYPE_CHECKING:
-    from symc.core.op import Op
+    from symc.ir.op import Op
 
 INPUT = Colour("input", "#e6f4ef", "#3d9a7c")
 MEMORY = Colour("memory", "#f4f4f2", "#8a8a86")

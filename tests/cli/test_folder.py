@@ -55,7 +55,7 @@ def test_every_file_gets_its_own_result(run, folder, expected, batch, where):
 
 
 def test_one_executor_compiles_once_for_each_number_of_rows(run, folder, monkeypatch):
-    from symc.sessions import Sessions
+    from symc.executor.sessions import Sessions
 
     made = []
     bind = Sessions._bind

@@ -8,7 +8,7 @@ import pytest
 
 import symc as mx
 import symc.ops  # registers the operators, which `import symc` puts off
-from symc.core.op import lookup
+from symc.ir.op import lookup
 
 from .golden import ROOT, Case, op_cases
 from .suite import checks_of_ops, expect_all_pass

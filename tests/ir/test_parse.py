@@ -14,7 +14,7 @@ from symc.core.errors import FormatError
 from symc.ir.graph import Facts, Graph, Layout, Node, Output, Value
 from symc.ir.parse import KINDS, ROLES, parse_graph
 from symc.ir.text import graph_text
-from symc.ops.elementwise import Clip, Copy
+from symc.ops.math.elementwise import Clip, Copy
 from symc.passes.base import PassContext
 from symc.passes.pipeline import Trace, run_passes
 

@@ -20,8 +20,8 @@ from symc.core.errors import (
     ShapeError,
     UnknownOperatorError,
 )
-from symc.core.op import lookup, operators
 from symc.functions import FLUENT, place_of
+from symc.ir.op import lookup, operators
 from symc.ndarray import eager, invoke
 from symc.ndarray import operators as nd_operators
 from tests.ops.recorded import assert_close

@@ -8,9 +8,9 @@ import numpy as np
 
 import symc.ops  # noqa: F401  (registers the operators)
 from symc.core.dtypes import compute_dtype
-from symc.core.op import Op, lookup
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
+from symc.ir.op import Op, lookup
 from symc.loopir.expr import Axis
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import SEED, Buffer, Contraction, LoopKernel, Nest, Store, Template, accumulator, verify

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from symc.core.op import Op, operators
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output
+from symc.ir.op import Op, operators
 from symc.loopir.expr import const
 from symc.loopir.tensor import Lowering
 

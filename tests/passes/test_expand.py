@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from symc.core.errors import ShapeError
-from symc.core.op import Op, op
+from symc.ir.op import Op, op
 from symc.passes.expand import expand
 
 from .golden import changes, context, graph_of, keeps

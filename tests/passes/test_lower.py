@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from symc.core.errors import GraphError
-from symc.core.op import Op, op
 from symc.ir.kernels import KernelGraph
+from symc.ir.op import Op, op
 from symc.ir.text import graph_text
 from symc.passes.assign_layout import assign_layout
 from symc.passes.base import PassContext

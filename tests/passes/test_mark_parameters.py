@@ -6,7 +6,7 @@ import pytest
 
 from symc.core.errors import GraphError
 from symc.ir.graph import Graph, Node, Output
-from symc.ops.elementwise import Copy
+from symc.ops.math.elementwise import Copy
 from symc.passes.mark_parameters import mark_parameters
 from symc.passes.verify import verify
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from symc.core.errors import GraphError
-from symc.core.op import Op, op
+from symc.ir.op import Op, op
 from symc.passes.simplify import simplify
 from symc.passes.verify import verify
 

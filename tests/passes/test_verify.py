@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from symc.core.errors import GraphError
-from symc.core.op import Op, op
 from symc.ir.graph import Graph, Node, Output, Value
-from symc.ops.elementwise import Copy
+from symc.ir.op import Op, op
+from symc.ops.math.elementwise import Copy
 from symc.passes.verify import Verifier, verify
 
 from .golden import graph_of

@@ -9,8 +9,8 @@ import pytest
 
 import symc as mx
 from symc.codegen import cache as cache_module
-from symc.core.op import op
-from symc.ops.rules import Unary
+from symc.ir.op import op
+from symc.ops.rules.elementwise import Unary
 from symc.passes import pipeline
 from symc.passes.base import graph_pass
 from symc.runtime import compiler, lowered

@@ -1,0 +1,412 @@
+"""The Executor: a symbol bound to arrays.  MXNet's contract (forward, backward, outputs, the dictionaries), and a call.
+
+ex = sym.simple_bind(mx.cpu(), data=(1, 3, 224, 224))
+ex.forward(is_train=False, data=x)      # MXNet: outputs are overwritten by the next forward
+y, = ex(data=x)                         # fresh arrays, safe from several threads at once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symc.context import Context
+from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
+from symc.core.shapes import FullShape
+from symc.ndarray.ndarray import NDArray, as_numpy
+from symc.ndarray.random import generator
+from symc.ndarray.storage import zeros_aligned
+from symc.passes.infer import infer_dtype, infer_shape
+
+from .arrays import BoundArrays
+from .bound import Bound
+from .reshape import resized, shared
+from .sessions import Mode, Sessions, Shapes
+
+if TYPE_CHECKING:
+    from symc.runtime.compiler import Compiled
+    from symc.symbol.symbol import Symbol
+    from symc.visualization.plot import NetworkPlot
+
+
+class Executor:
+    """A symbol with its arrays; compiles itself when it first runs, once for predicting and once for training.
+
+    arg_dict, grad_dict, aux_dict   the bound arrays by name (gradients not asked for are None); assigning another
+                                    array of the same shape and dtype binds that one instead
+    outputs                         what the last `forward` computed
+    """
+
+    def __init__(
+        self,
+        symbol: Symbol,
+        ctx: Context,
+        arg_arrays: Mapping[str, NDArray],
+        grad_arrays: Mapping[str, NDArray | None],
+        grad_req: Mapping[str, str],
+        aux_arrays: Mapping[str, NDArray],
+    ) -> None:
+        self._symbol = symbol
+        self._ctx = ctx
+        gradients = {name: grad_arrays.get(name) for name in arg_arrays}
+        self._arguments = BoundArrays("argument", arg_arrays, self._take_arrays_anew)
+        self._gradients = BoundArrays("gradient", gradients, self._take_arrays_anew)
+        self._states = BoundArrays("auxiliary state", aux_arrays, self._take_arrays_anew)
+        self._grad_req = {
+            n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict
+        }
+        self._sessions = Sessions(symbol, ctx, self.arg_dict, self.grad_dict, self.aux_dict, self._grad_req)
+        self._outputs: list[NDArray] | None = None
+        self._last: Bound | None = None
+        self._is_spent = False  # whether backward has used up what forward left for it
+        self._predict: Bound | None = None
+        self._monitor: tuple[Callable[[str, NDArray], None], bool] | None = None
+        self._internals: Executor | None = None
+
+    # -- the arrays ---------------------------------------------------------------------------------------------------
+
+    @property
+    def arg_dict(self) -> dict[str, NDArray]:
+        """Arguments by name."""
+        return self._arguments
+
+    @property
+    def grad_dict(self) -> dict[str, NDArray | None]:
+        """Gradients by name; None where none was asked for."""
+        return self._gradients
+
+    @property
+    def aux_dict(self) -> dict[str, NDArray]:
+        """Auxiliary states by name."""
+        return self._states
+
+    @property
+    def arg_arrays(self) -> list[NDArray]:
+        """Arguments in the order of `symbol.list_arguments()`."""
+        return [self.arg_dict[n] for n in self._symbol.list_arguments()]
+
+    @property
+    def grad_arrays(self) -> list[NDArray | None]:
+        """Gradients in the order of the arguments; None where none was asked for."""
+        return [self.grad_dict[n] for n in self._symbol.list_arguments()]
+
+    @property
+    def aux_arrays(self) -> list[NDArray]:
+        """Auxiliary states in the order of `symbol.list_auxiliary_states()`."""
+        return [self.aux_dict[n] for n in self._symbol.list_auxiliary_states()]
+
+    @property
+    def outputs(self) -> list[NDArray]:
+        """The outputs; the next `forward` overwrites them."""
+        if self._outputs is None:
+            graph = infer_dtype(infer_shape(self._sessions.graph(False)))
+            heads = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
+            self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for shape, dtype in heads]
+        return list(self._outputs)
+
+    @property
+    def output_dict(self) -> dict[str, NDArray]:
+        """Outputs by name."""
+        names = self._symbol.list_outputs()
+        if len(set(names)) != len(names):
+            raise ArgumentError(f'There are multiple outputs with name "{_first_double(names)}"')
+        return dict(zip(names, self.outputs))
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def forward(self, is_train: bool = False, **kwargs: Any) -> list[NDArray]:
+        """Computes the outputs; keyword arguments are copied into the arguments of that name first.
+
+        Raises ArgumentTypeError for an unknown name, ArgumentError for a shape other than the bound one.
+        """
+        if not isinstance(is_train, (bool, int, np.bool_)):
+            raise ArgumentTypeError(
+                f"forward: is_train must be True or False, got {type(is_train).__name__}; arrays are given by name: "
+                f"forward({next(iter(self.arg_dict), 'data')}=...)"
+            )
+        for name, value in kwargs.items():
+            self._assign(name, value)
+        wants_gradient = is_train and self._wants_gradient
+        try:
+            bound = self._bound(bool(is_train), with_gradient=wants_gradient)
+        except GradientError:  # as in MXNet, `backward` is what refuses
+            bound, wants_gradient = self._bound(True), False
+        self._run_forward(bound)
+        self._last = bound if wants_gradient else None
+        for array in self.outputs:
+            array._touch()
+        if self._monitor is not None:
+            self._report_internals(bool(is_train))
+        return self.outputs
+
+    def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
+        """Adds up or writes the gradients that `grad_req` asks for, and updates auxiliary states.
+
+        out_grads   gradient of each output: an NDArray, a list or a dict by output name; loss outputs need none
+        Called again without a forward in between, it computes the forward again, from the arrays as they are by then.
+        Raises GradientError when a head gradient is needed and missing.
+        """
+        bound = self._last
+        if bound is None:
+            # MXNet allows backward after a predicting forward: the training forward is made up for.
+            bound = self._bound(True, with_gradient=True)
+            kept = [o.asnumpy() for o in self.outputs]
+            self._run_forward(bound)
+            for array, value in zip(self.outputs, kept):
+                array._data[...] = value
+        self._feed_head_gradients(bound, out_grads)
+        bound.refresh()
+        if self._is_spent:  # a backward before this one overwrote intermediates; the random numbers stay the same
+            bound.instance.run("forward")
+        self._is_spent = True
+        bound.instance.run("backward")
+        for slot in bound.session.program.slots:
+            if slot.place in ("gradient", "update"):
+                bound.session.bound[slot.place, slot.key]._touch()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[NDArray]:
+        """The outputs for the given arguments as fresh arrays, predicting; safe from several threads at once.
+
+        Arguments are arrays (NDArray, NumPy, anything with DLPack or `__array__`), by name or in the order of
+        `list_arguments()`; those left out keep their bound values.  Other shapes than the bound ones are allowed:
+        the program for them is made once (its kernels are shared).
+        """
+        if args:
+            names = self._symbol.list_arguments()
+            if len(args) > len(names):
+                raise ArgumentTypeError(f"expected at most {len(names)} arguments, got {len(args)}")
+            kwargs = {**dict(zip(names, args)), **kwargs}
+        bound = self._predict
+        if bound is None:
+            bound = self._predict = self._bound(False)
+        arrays = []
+        for name, value in kwargs.items():
+            slot = bound.inputs.get(name)
+            array = as_numpy(value, f"argument {name}")
+            if slot is None:
+                if name not in self.arg_dict:
+                    raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
+                continue  # an argument that no output depends on
+            if array.shape != slot[1]:
+                return self._call_reshaped({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()})
+            arrays.append((slot, array))
+        bound.refresh()
+        return bound.call(arrays, self._ctx)
+
+    def _call_reshaped(self, arrays: dict[str, np.ndarray]) -> list[NDArray]:
+        shapes = tuple(sorted((n, a.shape) for n, a in arrays.items()))
+        try:
+            bound = self._bound(False, shapes)
+        except (ArgumentError, ShapeError) as e:
+            given = ", ".join(f"{n} {s} (bound: {self.arg_dict[n].shape})" for n, s in shapes if n in self.arg_dict)
+            raise type(e)(f"calling with {given}: {e}") from e
+        bound.refresh()
+        return bound.call([(bound.inputs[n], a) for n, a in arrays.items() if n in bound.inputs], self._ctx)
+
+    def _assign(self, name: str, value: Any) -> None:
+        if name not in self.arg_dict:
+            raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
+        array = self.arg_dict[name]
+        given = as_numpy(value, f"argument {name}")
+        if given.shape != array.shape:
+            raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
+        array[:] = given
+
+    def _run_forward(self, bound: Bound) -> None:
+        bound.refresh()
+        bound.session.reseed(bound.instance, generator())
+        bound.point_heads(self.outputs)
+        bound.instance.run("forward")
+        self._is_spent = False
+
+    def _feed_head_gradients(self, bound: Bound, out_grads: Any) -> None:
+        given = self._listed_gradients(out_grads)
+        needed = {int(key.removeprefix("head_gradient")): key for key in bound.session.program.needs("head_gradient")}
+        for k, key in sorted(needed.items()):
+            value = given[k] if k < len(given) else None
+            target = self._sessions.head_gradients[key]
+            if value is None:
+                name = self._symbol.list_outputs()[k]
+                raise GradientError(
+                    f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
+                    f"head_gradient is required when calling backward; pass out_grads of shape {target.shape}"
+                )
+            if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
+                raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
+            array = as_numpy(value, f"head gradient {k}")
+            if array.shape != target.shape:
+                raise ArgumentError(f"backward: head gradient {k} has shape {array.shape}, expected {target.shape}")
+            target[:] = array
+
+    def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
+        """Head gradients in the order of the outputs; None where there is none."""
+        names = self._symbol.list_outputs()
+        if out_grads is None:
+            return []
+        if isinstance(out_grads, Mapping):
+            strange = [n for n in out_grads if n not in names]
+            if strange:
+                raise ArgumentError(f"backward: no output {strange[0]}; the outputs are {', '.join(names)}")
+            return [out_grads.get(name) for name in names]
+        listed = out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
+        if len(listed) > len(names):
+            raise ArgumentError(
+                f"backward: {len(listed)} head gradients for {len(names)} output(s): {', '.join(names)}"
+            )
+        return listed
+
+    # -- changing what is bound ---------------------------------------------------------------------------------------
+
+    def copy_params_from(
+        self,
+        arg_params: Mapping[str, NDArray],
+        aux_params: Mapping[str, NDArray] | None = None,
+        allow_extra_params: bool = False,
+    ) -> None:
+        """Copies parameters into the bound arrays; raises ArgumentError for names that are not bound."""
+        for kind, given, known in (
+            ("arguments", arg_params, self.arg_dict),
+            ("auxiliary states", aux_params or {}, self.aux_dict),
+        ):
+            for name, value in given.items():
+                if name in known:
+                    if value.shape != known[name].shape:
+                        raise ArgumentError(
+                            f"copying parameter {name}: it has shape {value.shape}, bound is {known[name].shape}"
+                        )
+                    known[name][:] = value
+                elif not allow_extra_params:
+                    raise ArgumentError(f'Find name "{name}" that is not in the {kind}')
+
+    def reshape(self, partial_shaping: bool = False, allow_up_sizing: bool = False, **kwargs: FullShape) -> Executor:
+        """An executor for other input shapes that shares this one's arrays where they fit, outputs included.
+
+        partial_shaping   arguments not named may change their shape too
+        allow_up_sizing   arrays that grow may be allocated anew
+        Raises SymcError when an array would have to grow, or to change unasked.
+        """
+        arg_shapes, out_shapes, aux_shapes = self._symbol.infer_shape(**kwargs)
+        if arg_shapes is None or aux_shapes is None or out_shapes is None:
+            raise SymcError("reshape: insufficient argument shapes provided")
+        is_allowed = {n: partial_shaping or n in kwargs for n in (*self.arg_dict, *self.aux_dict)}
+
+        def fitted(name: str, array: NDArray, shape: FullShape) -> NDArray:
+            return resized(name, array, shape, is_allowed[name], allow_up_sizing)
+
+        args, grads = {}, {}
+        for name, shape in zip(self._symbol.list_arguments(), arg_shapes):
+            args[name] = fitted(name, self.arg_dict[name], shape)
+            grad = self.grad_dict[name]
+            grads[name] = None if grad is None else fitted(name, grad, shape)
+        states = zip(self._symbol.list_auxiliary_states(), aux_shapes)
+        aux = {name: fitted(name, self.aux_dict[name], shape) for name, shape in states}
+        made = Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
+        made._outputs = [shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
+        made._monitor = self._monitor
+        return made
+
+    def set_monitor_callback(self, callback: Callable[[str, NDArray], None], monitor_all: bool = False) -> None:
+        """Calls `callback(name, array)` for every output of every node after each forward.
+
+        monitor_all   also for the inputs of the network.  Every forward then runs a second, unfused program.
+        """
+        self._monitor = (callback, monitor_all)
+
+    def _report_internals(self, is_train: bool) -> None:
+        assert self._monitor is not None
+        callback, monitor_all = self._monitor
+        internals = self._symbol.get_internals()
+        if self._internals is None:
+            used = {n: self.arg_dict[n] for n in internals.list_arguments()}
+            self._internals = Executor(internals, self._ctx, used, {}, {}, self.aux_dict)
+        given = {*self.arg_dict, *self.aux_dict}
+        for name, array in zip(internals.list_outputs(), self._internals.forward(is_train=is_train)):
+            if monitor_all or name not in given:
+                callback(name, array)
+
+    def set_num_threads(self, n_threads: int | None) -> None:
+        """Threads of the native runner for this executor; None = the process's default.  Results do not change.
+
+        Raises ArgumentError outside 1..256.
+        """
+        from symc.runtime.native import thread_count
+
+        thread_count(n_threads)
+        self._sessions.n_threads = n_threads
+        self._take_arrays_anew()
+
+    def _take_arrays_anew(self) -> None:
+        """Makes the next run use what the dictionaries hold now; nothing is compiled again."""
+        self._sessions.forget()
+        self._predict = self._last = self._internals = None
+
+    # -- looking inside -----------------------------------------------------------------------------------------------
+
+    def explain(self, is_train: bool = False) -> str:
+        """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
+        from symc.runtime.report import explain
+
+        return explain(self._compiled(is_train).lowered)
+
+    def source(self, is_train: bool = False) -> str:
+        """The generated source of every kernel."""
+        from symc.runtime.report import source
+
+        return source(self._compiled(is_train).lowered)
+
+    def memory_plan(self, is_train: bool = False) -> Any:
+        """Where every intermediate lies; planned, naive and lower-bound bytes."""
+        from symc.runtime.report import MemoryReport
+
+        return MemoryReport.of(self._compiled(is_train).lowered)
+
+    def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
+        """Time per step over some runs: prints as a table, exports a Chrome trace."""
+        from symc.runtime.report import profile
+
+        bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
+        self._run_forward(bound)
+        self._is_spent = True  # a training program's backward is timed too
+        return profile(bound.session.compiled.lowered, bound.instance, n_runs)
+
+    def plot(self, title: str = "program", n_runs: int = 0) -> NetworkPlot:
+        """A drawing of the program that predicts: kernel calls, what they compute, and times over `n_runs` runs."""
+        from symc.visualization.plot import plot_program
+        from symc.visualization.program import Owners
+
+        profile = self.profile(n_runs=n_runs) if n_runs > 0 else None
+        return plot_program(Owners(self._symbol, self._compiled(False).lowered, profile), title)
+
+    def debug_str(self) -> str:
+        """The symbol's nodes, the compiled program, and how much memory it takes beside the bound arrays."""
+        is_train = self._wants_gradient
+        plan = self.memory_plan(is_train)
+        allocated = -(-(plan.planned_bytes + plan.prepared_bytes + plan.output_bytes) // (1 << 20))
+        return f"{self._symbol.debug_str()}\n{self.explain(is_train)}\nTotal {allocated} MB allocated\n"
+
+    def get_optimized_symbol(self) -> Symbol:
+        """The symbol after algebra and merging of equal nodes; see `symc.symbol.lift.optimized`.
+
+        What comes after (layouts, folded weights, fused kernels) is not made of MXNet's operators: see `explain`.
+        """
+        from symc.codegen.cpu.backend import CpuBackend
+        from symc.passes.base import PassContext
+        from symc.symbol.lift import optimized
+
+        return optimized(self._symbol, self._sessions.graph(self._wants_gradient), PassContext(CpuBackend.host()))
+
+    def _compiled(self, is_train: bool) -> Compiled:
+        return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled
+
+    @property
+    def _wants_gradient(self) -> bool:
+        return any(req != "null" for req in self._grad_req.values())
+
+    def _bound(self, is_train: bool, shapes: Shapes = (), with_gradient: bool = False) -> Bound:
+        return self._sessions.get(Mode(is_train, with_gradient, shapes))
+
+
+def _first_double(names: Sequence[str]) -> str:
+    return next(n for k, n in enumerate(names) if n in names[:k])

@@ -1,0 +1,160 @@
+"""The programs of an executor, one for each way to run it, and their sessions over the arrays that are bound now."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from symc.context import Context
+from symc.core.dtypes import ITEM_SIZE, dtype_name
+from symc.core.errors import ArgumentError
+from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
+from symc.ndarray.ndarray import NDArray
+from symc.ndarray.storage import zeros_aligned
+from symc.symbol.lower import to_graph
+
+from .bound import Bound, Input
+
+if TYPE_CHECKING:
+    from symc.ir.graph import Graph
+    from symc.runtime.compiler import Compiled
+    from symc.runtime.program import Program
+    from symc.symbol.symbol import Symbol
+
+MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
+
+Shapes = tuple[tuple[str, FullShape], ...]
+
+
+class Mode(NamedTuple):
+    """What a program is compiled for; `shapes` are those that differ from the bound ones."""
+
+    is_train: bool
+    with_gradient: bool
+    shapes: Shapes
+
+
+class Sessions:
+    """Compiles a program when its mode is first asked for, and binds it to the arrays of the executor's dictionaries.
+
+    n_threads        of the sessions made from now on; None = the process's default
+    head_gradients   the arrays that backward reads, by name; made when a program needs them
+    """
+
+    def __init__(
+        self,
+        symbol: Symbol,
+        ctx: Context,
+        arguments: Mapping[str, NDArray],
+        gradients: Mapping[str, NDArray | None],
+        states: Mapping[str, NDArray],
+        grad_req: Mapping[str, str],
+    ) -> None:
+        self.n_threads: int | None = None
+        self.head_gradients: dict[str, NDArray] = {}
+        self._symbol = symbol
+        self._ctx = ctx
+        self._arguments = arguments
+        self._gradients = gradients
+        self._states = states
+        self._grad_req = grad_req
+        self._programs: dict[Mode, Compiled] = {}
+        self._found: dict[Mode, Bound] = {}
+        self._lock = threading.Lock()
+
+    def get(self, mode: Mode) -> Bound:
+        """The session of a mode; safe from several threads."""
+        found = self._found.get(mode)
+        if found is not None:
+            return found
+        with self._lock:
+            if mode not in self._found:
+                reshaped = [m for m in self._programs if m.shapes]
+                if mode.shapes and mode not in reshaped and len(reshaped) >= MAX_SHAPES:
+                    self._programs.pop(reshaped[0])
+                    self._found.pop(reshaped[0], None)
+                self._found[mode] = self._bind(mode)
+            return self._found[mode]
+
+    def forget(self) -> None:
+        """Drops the sessions but not the programs: the next run takes the arrays anew."""
+        with self._lock:
+            self._found.clear()
+
+    def all(self) -> list[Bound]:
+        """The sessions in use."""
+        return list(self._found.values())
+
+    def graph(self, is_train: bool, shapes: Mapping[str, FullShape] | None = None) -> Graph:
+        """The symbol's graph with the shapes and dtypes of the arrays, or other shapes for some."""
+        arrays = {**self._arguments, **self._states}
+        return to_graph(
+            self._symbol,
+            training=is_train,
+            arg_shapes={n: (shapes or {}).get(n, a.shape) for n, a in arrays.items()},
+            arg_dtypes={n: dtype_name(a.dtype) for n, a in arrays.items()},
+        )
+
+    def _bind(self, mode: Mode) -> Bound:
+        from symc.runtime.compiler import compile_graph
+        from symc.runtime.session import Session
+
+        shapes = self._needed_shapes(mode)
+        if mode not in self._programs:
+            graph = self.graph(mode.is_train, shapes)
+            self._programs[mode] = compile_graph(graph, self._grad_req if mode.with_gradient else None)
+        compiled = self._programs[mode]
+        self._require_given(compiled.program, shapes, mode)
+        inputs: dict[str, Input] = {
+            s.key: (k + 4, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])
+            for k, s in enumerate(compiled.program.slots)
+            if s.place in ("argument", "parameter")
+            for shape in [shapes.get(s.key, self._arguments[s.key].shape)]
+        }
+        arrays = self._arrays(compiled.program, shapes)
+        return Bound(Session(compiled, arrays, self.n_threads), inputs)
+
+    def _arrays(self, program: Program, shapes: Mapping[str, FullShape]) -> dict[tuple[str, str], NDArray]:
+        """The array of each slot; arguments of other shapes are given with each call."""
+        bound: dict[tuple[str, str], NDArray] = {}
+        for slot in program.slots:
+            place, name = slot.place, slot.key
+            if place in ("argument", "parameter") and name not in shapes:
+                bound[place, name] = self._arguments[name]
+            elif place in ("aux", "update"):
+                bound[place, name] = self._states[name]
+            elif place in ("gradient", "accumulator"):
+                gradient = self._gradients[name]
+                assert gradient is not None
+                bound[place, name] = gradient
+            elif place == "head_gradient":
+                head = program.heads[int(name.removeprefix("head_gradient"))]
+                if name not in self.head_gradients:
+                    self.head_gradients[name] = NDArray(zeros_aligned(head.shape, np.dtype(head.dtype)), self._ctx)
+                bound[place, name] = self.head_gradients[name]
+        return bound
+
+    def _require_given(self, program: Program, shapes: Mapping[str, FullShape], mode: Mode) -> None:
+        for slot in program.slots:
+            if slot.place in ("argument", "parameter") and slot.key in shapes and slot.key not in dict(mode.shapes):
+                raise ArgumentError(
+                    f"argument {slot.key} is bound with shape {self._arguments[slot.key].shape}, but the shapes of the "
+                    f"arguments given need {shapes[slot.key]}; give it as well"
+                )
+
+    def _needed_shapes(self, mode: Mode) -> dict[str, FullShape]:
+        """The given shapes, and those that other arguments would need instead of the bound ones to fit them.
+
+        A label has the batch size of the data; predicting does not read it, so that it need not be given.
+        """
+        shapes = dict(mode.shapes)
+        if not shapes:
+            return shapes
+        inferred, _, _ = self._symbol.infer_shape_partial(**shapes)
+        for name, shape in zip(self._symbol.list_arguments(), inferred):
+            if is_known(from_mxnet(shape)) and shape != self._arguments[name].shape:
+                shapes.setdefault(name, shape)
+        return shapes

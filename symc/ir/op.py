@@ -1,0 +1,227 @@
+"""The operator: one class holds everything about it; other places may derive from it, never restate it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from symc.core.dtypes import dtype_name
+from symc.core.errors import DTypeError, ShapeError
+from symc.core.params import Param, param, params_of, parse_params
+from symc.core.shapes import Shape, unify
+
+if TYPE_CHECKING:
+    from symc.loopir.tensor import Lowering
+
+    from .builder import GraphBuilder
+    from .graph import Value
+
+__all__ = ["Op", "Shapes", "DTypes", "lookup", "op", "operators", "param"]
+
+Shapes = list["Shape | None"]
+DTypes = list["str | None"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    """Base of every operator; an instance is the operator with its parameters, frozen and hashable.
+
+    Class attributes say how it looks from outside; methods say what it means.  Lists of inputs hold the arguments
+    first, then the auxiliary states.
+    """
+
+    name: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    family: ClassVar[str] = ""  # the family file it lives in, e.g. "elementwise"
+    arguments: ClassVar[tuple[str, ...]] = ("data",)
+    aux: ClassVar[tuple[str, ...]] = ()  # states that training updates in place
+    results: ClassVar[tuple[str, ...]] = ("output",)
+    trained: ClassVar[frozenset[str]] = frozenset()  # arguments that hold parameters rather than data
+    parameter_order: ClassVar[tuple[str, ...]] = ()  # MXNet's, where declaring them gives another order
+    variadic: ClassVar[str | None] = None  # the parameter that counts the inputs (MXNet's key_var_num_args)
+
+    # Traits that passes ask for.
+    is_elementwise: ClassVar[bool] = False  # every output element depends on one element of each (broadcast) input
+    is_view: ClassVar[bool] = False  # the output is the first input's memory under another shape
+    is_assembly: ClassVar[bool] = False  # the output is put together from boxes copied from inputs
+    is_random: ClassVar[bool] = False  # two equal nodes give different values
+    is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
+    is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
+    is_internal: ClassVar[bool] = False  # made by passes; not offered to users
+    undecidable: ClassVar[str] = ""  # why no shape can be inferred for the output: it depends on values
+
+    @property
+    def scale_shift_axis(self) -> int | None:
+        """The axis c when the operator is data * scale[c] + shift[c] (inputs in that order), else None."""
+        return None
+
+    @property
+    def layer_stride(self) -> tuple[int, ...] | None:
+        """The distance of the output's positions on the first input, of a layer that slides over it; else None."""
+        return None
+
+    @property
+    def is_pointwise_layer(self) -> bool:
+        """Whether such a layer reads the first input at those positions alone."""
+        return False
+
+    def with_layer_stride(self, stride: tuple[int, ...]) -> Op:
+        """The same layer with another stride: every n-th output position of the layer with an n-th of the stride."""
+        raise NotImplementedError(f"{self.name} is no sliding layer")
+
+    # -- how it looks from outside -------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, given: Mapping[str, Any]) -> Op:
+        """An instance from parameters as MXNet strings or Python objects; raises ParameterError."""
+        return cls(**parse_params(cls, given, cls.name))
+
+    @classmethod
+    def params(cls) -> dict[str, Param]:
+        """The declared parameters by name."""
+        return params_of(cls)
+
+    def argument_names(self) -> tuple[str, ...]:
+        """Names of the arguments this instance takes, in order; a missing one becomes a variable."""
+        if self.variadic:
+            return tuple(f"arg{i}" for i in range(getattr(self, self.variadic)))
+        return self.arguments
+
+    def input_names(self) -> tuple[str, ...]:
+        """Arguments, then auxiliary states."""
+        return self.argument_names() + self.aux
+
+    def result_names(self) -> tuple[str, ...]:
+        """Names of all outputs, hidden ones last."""
+        return self.results
+
+    def n_visible(self) -> int:
+        """How many outputs users see."""
+        return len(self.result_names())
+
+    def initial_attrs(self, input_name: str) -> dict[str, str]:
+        """Attributes MXNet gives to a variable created for one input (`__init__` of moving statistics)."""
+        return {}
+
+    def given_params(self) -> dict[str, Any]:
+        """Parameters that differ from their defaults, for printing."""
+        known = params_of(type(self))
+        return {n: getattr(self, n) for n, p in known.items() if p.is_required or getattr(self, n) != p.default}
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.given_params().items())})"
+
+    # -- what it means --------------------------------------------------------------------------------------------
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        """Partial shapes refined in both directions; pure; raises ShapeError only on contradiction.
+
+        The default: every input and output has the same shape.
+        """
+        shape: Shape | None = None
+        for s in (*ins, *outs):
+            shape = unify(shape, s)
+        return [shape] * len(ins), [shape] * len(outs)
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        """Partial dtypes refined in both directions; the default: one dtype for all inputs and outputs."""
+        dtype = same_dtype((*ins, *outs))
+        return [dtype] * len(ins), [dtype] * len(outs)
+
+    def lower(self, t: Lowering) -> None:
+        """Defines each output: index -> scalar expression, or a contraction (see loopir.tensor.Lowering)."""
+        raise NotImplementedError(f"{self.name} has no lowering")
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
+        """The same outputs from simpler operators, or None when the operator lowers directly."""
+        return None
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        """Equal outputs for less work (x * 1 -> x), or None; must keep shapes and dtypes."""
+        return None
+
+    def absorb_scale_shift(
+        self, g: GraphBuilder, x: Sequence[Value], scale: Value, shift: Value, axis: int
+    ) -> Sequence[Value] | None:
+        """This operator followed by `* scale[c] + shift[c]` along `axis`, folded into its parameters; None = cannot."""
+        return None
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """Gradients of the arguments from inputs, outputs and head gradients; None = no path.
+
+        A head gradient is None where nothing flows into that output.
+        """
+        return [None] * len(x)
+
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        """Whether MXNet raises an error when the gradient of an argument is asked for, by "write" or "add"."""
+        return not self.is_differentiable
+
+    def update_aux(self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value]) -> dict[str, Value]:
+        """New values of auxiliary states (by name) after a training step."""
+        return {}
+
+    def updated_by_every_run(self) -> dict[str, int]:
+        """The states (by name) that every run overwrites with one of the results: an optimizer's momentum."""
+        return {}
+
+
+def same_dtype(dtypes: Sequence[str | None]) -> str | None:
+    """The one known dtype among several; raises DTypeError when two differ."""
+    known = [d for d in dtypes if d is not None]
+    if any(d != known[0] for d in known):
+        raise DTypeError(f"expected one dtype, got {', '.join(sorted(set(known)))}")
+    return dtype_name(known[0]) if known else None
+
+
+_registry: dict[str, type[Op]] = {}
+_canonical: dict[str, type[Op]] = {}
+
+OpClass = TypeVar("OpClass", bound=type[Op])
+
+
+def op(name: str, aliases: tuple[str, ...] = ()) -> Callable[[OpClass], OpClass]:
+    """Registers an operator class under its canonical MXNet name and its aliases."""
+
+    def register(cls: OpClass) -> OpClass:
+        if any("param" in getattr(v, "metadata", ()) for v in vars(cls).values()):
+            # Without parameters of its own a class inherits its base's methods (equality compares classes as well);
+            # generating them anew costs 0.5 ms a class, 0.1 s for all operators.
+            cls = dataclass(frozen=True, kw_only=True, repr=False)(cls)  # type: ignore[assignment]
+        cls.name, cls.aliases = name, aliases
+        cls.family = cls.__module__.rsplit(".", 1)[-1]
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
+        for key in (name, *aliases):
+            if key in _registry:
+                raise ValueError(f"operator {key} is registered twice: {_registry[key]} and {cls}")
+            _registry[key] = cls
+        _canonical[name] = cls
+        return cls
+
+    return register
+
+
+def lookup(name: str) -> type[Op] | None:
+    """The operator class of a canonical name or alias; None when symc does not have it."""
+    return _registry.get(name)
+
+
+def operators(internal: bool = False) -> Iterator[type[Op]]:
+    """Every operator class by canonical name."""
+    return (cls for _, cls in sorted(_canonical.items()) if internal or not cls.is_internal)
+
+
+def registered_names() -> dict[str, type[Op]]:
+    """Every name and alias with its class."""
+    return dict(_registry)
+
+
+def check_rank(shape: Shape | None, low: int, high: int | None, what: str) -> None:
+    """Raises ShapeError when a known shape's rank lies outside low..high."""
+    if shape is not None and not (low <= len(shape) and (high is None or len(shape) <= high)):
+        span = f"{low}" if high == low else f"{low} to {high}" if high is not None else f"at least {low}"
+        raise ShapeError(f"{what} must have {span} dimensions, got {len(shape)}: {shape}")

@@ -1,0 +1,11 @@
+"""Layers of networks."""
+
+from . import activation as activation
+from . import attention as attention
+from . import batch_norm as batch_norm
+from . import columns as columns
+from . import convolution as convolution
+from . import loss as loss
+from . import norm as norm
+from . import pooling as pooling
+from . import softmax as softmax

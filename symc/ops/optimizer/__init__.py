@@ -1,0 +1,3 @@
+"""Updates of weights."""
+
+from . import updates as updates

@@ -1,0 +1,241 @@
+"""Dropout, integers, indices and orders drawn anew at every run; numbers of a distribution are in `distributions`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symc.core.errors import ParameterError
+from symc.core.shapes import from_mxnet, normalize_axis, size_of, unify
+from symc.ir.builder import GraphBuilder
+from symc.ir.graph import Value
+from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.loopir.tensor import Lowering
+from symc.ops.rules.numbers import number, single
+from symc.ops.rules.terms import Term
+
+
+@op("Dropout", aliases=("_npx_dropout",))
+class Dropout(Op):
+    """data * mask, where every element of the mask is 0 with probability p and else 1 / (1 - p); outside training data
+    itself, unless mode is always.
+
+    The mask is a hidden output of data's shape, with extent 1 along `axes`, over which it is shared.
+    Source: MXNet operator Dropout.
+    """
+
+    results = ("output", "mask")
+    is_random = True
+
+    p: float = param(0.5, low=0, high=1, doc="probability of an element being dropped")
+    mode: str = param("training", choices=("always", "training"), doc="when elements are dropped")
+    axes: tuple[int, ...] = param((), doc="axes along which the mask is shared")
+    cudnn_off: bool | None = param(False, doc="ignored")
+
+    def n_visible(self) -> int:
+        return 1
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data = unify(ins[0], outs[0])
+        if data is None:
+            return ins, outs
+        shared = [normalize_axis(a, len(data)) for a in self.axes]
+        return [data], [data, tuple(1 if a in shared else n for a, n in enumerate(data))]
+
+    def drops(self, training: bool) -> bool:
+        """Whether elements are dropped at all."""
+        return self.p > 0 and (training or self.mode == "always")
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
+        if self.drops(training):
+            return None
+        _, (_, mask) = self.infer_shape([g.shape(x[0])], [None, None])
+        return [x[0], g("_full", shape=mask, dtype=g.dtype(x[0]), value=1.0)]
+
+    def lower(self, t: Lowering) -> None:
+        x, mask_shape = t.ins[0], t.out_shapes[1]
+        kept = 1 - single(self.p)
+
+        def mask(*i: IndexLike) -> Expr:
+            at = [0 if n == 1 else k for n, k in zip(mask_shape, i)]
+            weight = number(1 / kept if kept else 0.0, x.dtype)
+            return select(t.uniform(*at) < number(kept, "float32"), weight, 0.0)
+
+        t.map(lambda *i: x(*i) * mask(*i))
+        t.map(mask, output=1)
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        if dy[0] is None or not self.drops(g.training):
+            return [dy[0]]
+        return [(Term(g, dy[0]) * Term(g, y[1])).value]
+
+
+@op("_random_randint", aliases=("random_randint", "_npi_random_randint"))
+class RandomIntegers(Op):
+    """(*shape): integers in [low, high), of 63 random bits each, modulo high - low.  MXNet operator _random_randint."""
+
+    arguments = ()
+    is_random = True
+
+    low: int = param(doc="smallest integer")
+    high: int = param(doc="end of the integers, not included")
+    shape: tuple[int, ...] | None = param(None, doc="shape of the result; None leaves it to the users")
+    ctx: str = param("", doc="context; ignored: the executor decides")
+    dtype: str | None = param(None, choices=("int32", "int64"), dtype=True, doc="dtype of the result; None is int32")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.high - self.low < 2**63:
+            seen = f"low={self.low}, high={self.high}"
+            raise ParameterError(f"{self.name}: expected low < high < low + 2**63, got {seen}")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return [], [unify(from_mxnet(self.shape or ()), outs[0])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return [], [self.dtype or "int32"]
+
+    def lower(self, t: Lowering) -> None:
+        span, low = number(self.high - self.low, "int64"), number(self.low, "int64")
+
+        def element(*i: IndexLike) -> Expr:
+            first, second, third = (cast(t.uniform(*i, draw=k) * 2.0**24, "int64") for k in range(3))
+            bits = first * 2**39 + second * 2**15 + prim("floordiv", third, const(2**9, "int64"))
+            return cast(low + prim("mod", bits, span), t.out_dtype())
+
+        t.map(element)
+
+
+@op("_sample_multinomial", aliases=("sample_multinomial",))
+class SampleMultinomial(Op):
+    """data (*p, k): each line's probabilities -> (*p, *shape) indices in [0, k), and the logarithms of their
+    probabilities if get_prob, whose gradient reaches the data.
+
+    Lines need not sum to 1.  Source: MXNet operator _sample_multinomial.
+    """
+
+    is_random = True
+
+    shape: tuple[int, ...] = param((), doc="shape of the block that each line draws")
+    get_prob: bool = param(False, doc="also give the logarithm of each drawn probability")
+    dtype: str = param(
+        "int32", choices=("float16", "float32", "float64", "int32", "uint8"), dtype=True, doc="dtype of the indices"
+    )
+
+    def result_names(self) -> tuple[str, ...]:
+        return ("output0", "output1") if self.get_prob else ("output",)
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        (data,) = ins
+        check_rank(data, 1, None, f"{self.name}: data")
+        if data is None:
+            return ins, outs
+        drawn = (*data[:-1], *self.shape) or (1,)
+        return ins, [unify(drawn, o) for o in outs]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        dtype = same_dtype((ins[0], *outs[1:]))
+        return [dtype], [self.dtype, dtype][: len(outs)]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        data = Term(g, x[0])
+        *lead, k = data.shape
+        n_lines, n_draws = size_of(tuple(lead)), size_of(self.shape)
+        lines = data.reshape((n_lines, k))
+        sums = lines.cast("float32" if data.dtype == "float16" else data.dtype)("cumsum", axis=1)
+        noise = Term(g, g("_noise", shape=(n_lines, n_draws), dtype=sums.dtype, kind="uniform"))
+        indices = sums("_first_above", noise)
+        shape = (*lead, *self.shape) or (1,)
+        found = [indices.reshape(shape).cast(self.dtype)]
+        if self.get_prob:
+            found.append(lines("_gather_lines", indices)("log").reshape(shape))
+        return [t.value for t in found]
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        if len(dy) < 2 or dy[1] is None:
+            return [None]
+        *lead, k = g.shape(x[0])
+        lines = (size_of(tuple(lead)), size_of(self.shape))
+        indices, log, head = (Term(g, v).reshape(lines) for v in (y[0], y[1], dy[1]))
+        slope = head * (-log)("exp")  # 1 / probability
+        return [slope("_scatter_lines", indices.cast("int32"), extent=k).reshape(g.shape(x[0])).value]
+
+
+@op("_first_above")
+class FirstAbove(Op):
+    """sums (n, k) rising along lines, noise (n, m) in [0, 1) -> int32 (n, m): the first k whose sum is larger than
+    that fraction of the last sum."""
+
+    arguments = ("sums", "noise")
+    is_internal = True
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [unify(ins[1], outs[0])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, ["int32"]
+
+    def lower(self, t: Lowering) -> None:
+        sums, noise = t.ins
+        k = sums.shape[1]
+
+        def element(n: IndexLike, m: IndexLike) -> Expr:
+            limit = noise(n, m) * sums(n, k - 1)
+            n_below = t.reduce("sum", (k,), lambda j: cast(sums(n, j) <= limit, "int32"))
+            return prim("minimum", n_below, const(k - 1, "int32"))
+
+        t.map(element)
+
+
+@op("_gather_lines")
+class GatherLines(Op):
+    """data (n, k), indices (n, m) -> (n, m): the elements of each line at its indices, which are in range."""
+
+    arguments = ("data", "indices")
+    is_internal = True
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [unify(ins[1], outs[0])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, [same_dtype((ins[0], outs[0]))]
+
+    def lower(self, t: Lowering) -> None:
+        data, indices = t.ins
+        t.map(lambda n, m: data(n, cast(indices(n, m), "int64")))
+
+
+@op("_scatter_lines")
+class ScatterLines(Op):
+    """data (n, m), indices (n, m) -> (n, extent): zeros to which each element is added at its index."""
+
+    arguments = ("data", "indices")
+    is_internal = True
+
+    extent: int = param(doc="how long the lines of the result are")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [None if ins[0] is None else (ins[0][0], self.extent)]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, [same_dtype((ins[0], outs[0]))]
+
+    def lower(self, t: Lowering) -> None:
+        data, indices = t.ins
+        t.region(t.out_shapes[0], lambda *i: i, lambda *i: const(0, data.dtype))
+        t.region(data.shape, lambda n, m: (n, cast(indices(n, m), "int64")), data, mode="add")
+
+
+@op("_shuffle", aliases=("shuffle", "_npi_shuffle"))
+class Shuffle(Op):
+    """data with its first axis in random order; no gradient.  Source: MXNet operator _shuffle."""
+
+    is_random = True
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        data = Term(g, x[0])
+        noise = Term(g, g("_noise", shape=data.shape[:1], dtype="float64", kind="uniform"))
+        return [data("take", noise("argsort", axis=0, dtype="int32"), axis=0).value]

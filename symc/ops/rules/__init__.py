@@ -1,0 +1,1 @@
+"""What families of operators share: each rule gives shape, dtype, lowering and gradient to many of them."""

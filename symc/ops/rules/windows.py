@@ -1,0 +1,108 @@
+"""Index arithmetic of windows sliding over spatial axes: what lies under a tap, and which windows cover an element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from math import prod
+
+from symc.core.shapes import FullShape
+from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value, prim, select
+from symc.loopir.kernel import Window
+from symc.loopir.tensor import Tensor
+
+from .numbers import number
+
+Position = IndexLike | Expr
+
+
+def reaching(p: Position, j: Axis, k: int, w: Window) -> tuple[Position, Expr, list[Expr]]:
+    """The j-th window that may cover element p along spatial axis k: its position, which of its taps p is, and the
+    conditions under which it really does."""
+    n_taps, stride, n_out = w.kernel[k], w.stride[k], w.out_extents[k]
+    shifted = as_expr(p) + w.pad[k]
+    if n_out <= -(-n_taps // stride):  # few windows: try them all
+        tap = shifted - as_expr(j) * stride
+        return j, tap, outside_checks(tap, 0 - (n_out - 1) * stride, w.in_extents[k] - 1 + w.pad[k], n_taps)
+    last = shifted if stride == 1 else prim("floordiv", shifted, stride)
+    q = last - as_expr(j)
+    tap = shifted - q * stride
+    valid = [q >= 0, prim("lt", q, n_out)]
+    return prim("minimum", prim("maximum", q, 0), n_out - 1), tap, valid if stride == 1 else [*valid, tap < n_taps]
+
+
+def outside_checks(value: Expr, low: int, high: int, extent: int) -> list[Expr]:
+    """The conditions for 0 <= value < extent that low <= value <= high leaves open."""
+    return [value >= 0] * (low < 0) + [value < extent] * (high >= extent)
+
+
+def as_expr(index: Position) -> Expr:
+    """An index as an int64 expression."""
+    return index if isinstance(index, Expr) else index_value(index)
+
+
+def read(
+    x: Tensor, axes: Sequence[int], w: Window, index: Sequence[Position], taps: Sequence[Axis], outside: float
+) -> tuple[Expr, Expr | None]:
+    """The element under a tap of the window at an output index, `outside` in the padding; and whether it is inside
+    (None: always)."""
+    source, checks = list(index), []
+    for k, a in enumerate(axes):
+        q, stride, pad, extent = index[a], w.stride[k], w.pad[k], w.in_extents[k]
+        position: Position
+        if isinstance(q, Expr):
+            position = q * stride + index_value(taps[k] - pad)
+        else:
+            position = Affine.of(q) * stride + taps[k] - pad
+        high = (w.out_extents[k] - 1) * stride + w.kernel[k] - 1 - pad
+        found = outside_checks(as_expr(position), -pad, high, extent)
+        if found:
+            checks += found
+            position = prim("minimum", prim("maximum", as_expr(position), 0), extent - 1)
+        source[a] = position
+    value = x(*source)
+    if not checks:
+        return value, None
+    inside = reduce(lambda a, b: prim("and", a, b), checks)
+    return select(inside, value, outside), inside
+
+
+def flattened(taps: Sequence[Position], kernel: FullShape) -> Expr:
+    """The row-major number of a tap."""
+    total = as_expr(taps[0])
+    for tap, extent in zip(taps[1:], kernel[1:]):
+        total = total * extent + as_expr(tap)
+    return total
+
+
+def divisor(windows: Sequence[Position], w: Window, counts_padding: bool, full: bool, dtype: str) -> Expr:
+    """How many elements an average counts in the window at the given spatial position.
+
+    A window never reaches further than the padded data; without its padding only the data itself counts.
+    """
+    fixed, varying = [], []
+    for k, q in enumerate(windows):
+        kernel, stride, pad, extent = w.kernel[k], w.stride[k], w.pad[k], w.in_extents[k]
+        low, high = (-pad, extent + pad) if counts_padding else (0, extent)
+        reach = (w.out_extents[k] - 1) * stride + kernel - pad
+        if full or (-pad >= low and reach <= high):
+            fixed.append(kernel)
+            continue
+        start = as_expr(q) * stride - pad
+        stop = prim("minimum", start + kernel, high)
+        count = stop - prim("maximum", start, low)
+        may_be_empty = (w.out_extents[k] - 1) * stride - pad >= high  # past the data: its sum is 0, not NaN
+        varying.append(prim("maximum", count, 1) if may_be_empty else count)
+    if not varying:
+        return number(prod(fixed), dtype)
+    return cast(reduce(lambda a, b: a * b, varying) * prod(fixed), dtype)
+
+
+def powered(x: Expr, power: int) -> Expr:
+    """x ** power for a power of 1 to 3, without absolute value, as MXNet computes it."""
+    return reduce(lambda a, b: a * b, [x] * power)
+
+
+def root(x: Expr, power: int) -> Expr:
+    """The power-th root for a power of 1 to 3."""
+    return x if power == 1 else prim("sqrt" if power == 2 else "cbrt", x)

@@ -1,0 +1,6 @@
+"""Images sampled and resized, regions, detection."""
+
+from . import detection as detection
+from . import regions as regions
+from . import resize as resize
+from . import sampling as sampling

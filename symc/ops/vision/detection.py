@@ -1,0 +1,337 @@
+"""Boxes of object detection: their overlap, prior boxes, matching by score, suppression of those that overlap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from symc.core.dtypes import compute_dtype
+from symc.core.errors import ParameterError, ShapeError
+from symc.core.shapes import Shape, unify
+from symc.ir.builder import GraphBuilder
+from symc.ir.graph import Value
+from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.matching import Match, Suppress
+from symc.loopir.tensor import Lowering, Tensor
+from symc.ops.rules.movement import index_number
+from symc.ops.rules.numbers import number, single
+from symc.ops.rules.terms import Term
+
+
+@op("_contrib_box_iou")
+class BoxIou(Op):
+    """lhs (*a, 4), rhs (*b, 4) -> (*a, *b): the intersection of two boxes over their union; 0 without intersection.
+
+    Source: MXNet operator _contrib_box_iou.
+    """
+
+    arguments = ("lhs", "rhs")
+
+    format: str = param("corner", choices=("center", "corner"), doc="(x1, y1, x2, y2), or (x, y, width, height)")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        for side, shape in zip(self.arguments, ins):
+            check_rank(shape, 2, None, f"{self.name}: {side}")
+            if shape is not None and shape[-1] not in (4, None):
+                raise ShapeError(f"last dimension of {side} must be 4 {shape[-1]} provided")
+        lhs, rhs = ins
+        if lhs is None or rhs is None:
+            return ins, outs
+        return [(*lhs[:-1], 4), (*rhs[:-1], 4)], [unify((*lhs[:-1], *rhs[:-1]), outs[0])]
+
+    def lower(self, t: Lowering) -> None:
+        lhs, rhs = t.ins
+        n_lead = lhs.rank - 1
+
+        def element(*i: IndexLike) -> Expr:
+            one, other = self.box(lhs, i[:n_lead]), self.box(rhs, i[n_lead:])
+            inner = shared(one[0], other[0]) * shared(one[1], other[1])
+            union = area(one) + area(other) - inner
+            return select(inner > 0.0, inner / union, 0.0)
+
+        t.map(element)
+
+    def box(self, boxes: Tensor, at: Sequence[IndexLike]) -> tuple[tuple[Expr, Expr, Expr], ...]:
+        """(start, end, extent) along x and y."""
+        x, y, right, bottom = (boxes(*at, k) for k in range(4))
+        if self.format == "corner":
+            return (x, right, right - x), (y, bottom, bottom - y)
+        return (x - right * 0.5, x + right * 0.5, right), (y - bottom * 0.5, y + bottom * 0.5, bottom)
+
+
+def shared(one: tuple[Expr, Expr, Expr], other: tuple[Expr, Expr, Expr]) -> Expr:
+    """The length that two spans (start, end, extent) have in common."""
+    length = prim("minimum", one[1], other[1]) - prim("maximum", one[0], other[0])
+    return prim("maximum", length, 0.0)
+
+
+def area(box: tuple[tuple[Expr, Expr, Expr], ...]) -> Expr:
+    """The area of a box, 0 for one that is inside out."""
+    width, height = box[0][2], box[1][2]
+    return select(prim("minimum", width, height) < 0.0, 0.0, width * height)
+
+
+@op("_contrib_MultiBoxPrior", aliases=("_npx_multibox_prior",))
+class MultiBoxPrior(Op):
+    """data (N, C, H, W) -> (1, H * W * (sizes + ratios - 1), 4): boxes (x1, y1, x2, y2) around every pixel, in
+    fractions of the image: all sizes in the first ratio, then the first size in the other ratios.
+
+    Only the shape of the data matters.  Source: MXNet operator _contrib_MultiBoxPrior.
+    """
+
+    sizes: tuple[float, ...] = param((1.0,), doc="heights of the boxes")
+    ratios: tuple[float, ...] = param((1.0,), doc="width over height")
+    clip: bool = param(False, doc="whether to cut boxes off at the border")
+    steps: tuple[float, ...] = param((-1.0, -1.0), doc="distance of pixels along y and x; not positive: 1 / H, 1 / W")
+    offsets: tuple[float, ...] = param((0.5, 0.5), doc="centre of a pixel along y and x")
+
+    def __post_init__(self) -> None:
+        if not self.sizes or not self.ratios or len(self.steps) != 2 or len(self.offsets) != 2:
+            raise ParameterError(
+                f"{self.name}: expected sizes, ratios, two steps and two offsets, got sizes={self.sizes}, "
+                f"ratios={self.ratios}, steps={self.steps}, offsets={self.offsets}"
+            )
+        if self.steps[0] * self.steps[1] < 0:
+            raise ParameterError(f"{self.name}: Must specify both step_y and step_x, got steps={self.steps}")
+        if not all(0 <= offset <= 1 for offset in self.offsets):
+            raise ParameterError(f"{self.name}: expected offsets from 0 to 1, got {self.offsets}")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        (data,) = ins
+        check_rank(data, 4, None, f"{self.name}: data")
+        n_boxes: int | None = None
+        if data is not None and data[2] is not None and data[3] is not None:
+            n_boxes = data[2] * data[3] * len(self.extents())
+        shape: Shape = (1, n_boxes, 4)
+        return ins, [unify(shape, outs[0])]
+
+    def extents(self) -> list[tuple[float, float]]:
+        """(width relative to H / W, height) of half of each box at a pixel."""
+        boxes = [(size, self.ratios[0]) for size in self.sizes] + [(self.sizes[0], r) for r in self.ratios[1:]]
+        return [(single(s) * math.sqrt(single(r)) / 2, single(s) / math.sqrt(single(r)) / 2) for s, r in boxes]
+
+    def lower(self, t: Lowering) -> None:
+        height, width = t.ins[0].shape[2:4]
+        steps = self.steps if self.steps[0] > 0 and self.steps[1] > 0 else (1 / height, 1 / width)
+        extents = [(w * height / width, h) for w, h in self.extents()]
+        dtype = t.out_dtype()
+
+        def centre(position: Expr, axis: int) -> Expr:
+            return (cast(position, dtype) + number(self.offsets[axis], dtype)) * number(steps[axis], dtype)
+
+        def element(_: IndexLike, box: IndexLike, corner: IndexLike) -> Expr:
+            n, side = index_number(box), index_number(corner)
+            pixel, kind = prim("floordiv", n, len(extents)), prim("mod", n, len(extents))
+            is_y = prim("eq", prim("mod", side, 2), 1)
+            half = number(0.0, dtype)
+            for k, (w, h) in enumerate(extents):
+                half = select(prim("eq", kind, k), select(is_y, number(h, dtype), number(w, dtype)), half)
+            middle = select(is_y, centre(prim("floordiv", pixel, width), 0), centre(prim("mod", pixel, width), 1))
+            edge = middle + select(side < 2, -half, half)
+            return prim("minimum", prim("maximum", edge, 0.0), 1.0) if self.clip else edge
+
+        t.map(element)
+
+
+@op("_contrib_bipartite_matching")
+class BipartiteMatching(Op):
+    """data (*b, n, m): scores of pairs -> for each row its column (*b, n), for each column its row (*b, m); -1: none.
+
+    Greedy: the best pair of what is left is matched, down to the threshold.  Source: MXNet operator
+    _contrib_bipartite_matching.
+    """
+
+    results = ("output0", "output1")
+
+    is_ascend: bool = param(False, doc="whether the smallest score is the best")
+    threshold: float = param(doc="scores that are not better are not matched")
+    topk: int = param(-1, doc="matching ends when there are more matches than this; not positive: no limit")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        (data,) = ins
+        check_rank(data, 2, None, f"{self.name}: score matrix")
+        if data is None:
+            return ins, outs
+        return ins, [unify(data[:-1], outs[0]), unify((*data[:-2], data[-1]), outs[1])]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        data = Term(g, x[0])
+        *lead, n_rows, n_columns = data.shape
+        lines = data.cast(compute_dtype(data.dtype)).reshape((math.prod(lead), n_rows * n_columns))
+        order = lines("_order", axis=1, k=n_rows * n_columns, is_ascend=self.is_ascend)
+        sizes = {"n_rows": n_rows, "n_columns": n_columns}
+        match = g.node("_match", lines.value, order.value, **sizes, **self.given_params())
+        shapes = (*lead, n_rows), (*lead, n_columns)
+        return [Term(g, match[k]).reshape(shape).cast(data.dtype).value for k, shape in enumerate(shapes)]
+
+
+@op("_match")
+class MatchLines(Op):
+    """scores (b, n * m), their order (b, n * m) -> the matching (b, n), (b, m); see loopir.matching."""
+
+    arguments = ("scores", "order")
+    results = ("output0", "output1")
+    is_internal = True
+
+    n_rows: int = param(doc="n")
+    n_columns: int = param(doc="m")
+    is_ascend: bool = param(False, doc="whether the smallest score is the best")
+    threshold: float = param(doc="scores that are not better are not matched")
+    topk: int = param(-1, doc="matching ends when there are more matches than this; not positive: no limit")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        n_lines = None if ins[0] is None else ins[0][0]
+        return ins, [unify((n_lines, n), o) for n, o in zip((self.n_rows, self.n_columns), outs)]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        dtype = same_dtype((ins[0], *outs))
+        return [dtype, "int32"], [dtype, dtype]
+
+    def lower(self, t: Lowering) -> None:
+        t.template(Match(self.n_rows, self.n_columns, self.is_ascend, single(self.threshold), self.topk))
+
+
+@op("_contrib_box_nms", aliases=("_contrib_box_non_maximum_suppression",))
+class BoxNms(Op):
+    """data (*b, n, w): boxes with scores -> those kept, best first, then rows of -1; see loopir.matching.Suppress.
+
+    The hidden output (*b, n, 1) is where each came from, counted over all boxes, or -1.  Source: MXNet operator
+    _contrib_box_nms; as there, a box whose first coordinate is negative keeps its format.
+    """
+
+    results = ("output0", "output1")
+
+    overlap_thresh: float = param(0.5, doc="largest intersection over union with a better box")
+    valid_thresh: float = param(0.0, doc="boxes with a higher score count")
+    topk: int = param(-1, doc="how many of these may be kept; negative: all; 0: data as it is")
+    coord_start: int = param(2, doc="where the four coordinates begin")
+    score_index: int = param(1, doc="where the score is")
+    id_index: int = param(-1, doc="where the class is; negative: nowhere")
+    background_id: int = param(-1, doc="class of boxes that do not count")
+    force_suppress: bool = param(False, doc="whether boxes of other classes suppress too")
+    in_format: str = param("corner", choices=("center", "corner"), doc="what the coordinates are")
+    out_format: str = param("corner", choices=("center", "corner"), doc="what they become")
+
+    def n_visible(self) -> int:
+        return 1
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data = unify(ins[0], outs[0])
+        check_rank(data, 2, None, f"{self.name}: data")
+        if data is None:
+            return ins, outs
+        if data[-1] is not None:
+            self.check_places(data[-1])
+        return [data], [data, unify((*data[:-1], 1), outs[1])]
+
+    def check_places(self, width: int) -> None:
+        """Raises ShapeError where rows of `width` numbers do not hold what the parameters say."""
+        coordinates = set(range(self.coord_start, self.coord_start + 4))
+        others = [self.score_index, *([self.id_index] if self.id_index >= 0 else [])]
+        places = coordinates | set(others)
+        if len(places) < 4 + len(others) or not all(0 <= place < width for place in places):
+            raise ShapeError(
+                f"{self.name}: expected score_index={self.score_index}, id_index={self.id_index} and four coordinates "
+                f"from {self.coord_start} on at different places of rows of {width} numbers"
+            )
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        data = Term(g, x[0])
+        *lead, n, width = data.shape
+        n_batches = math.prod(lead)
+        rows = data.reshape((n_batches, n, width))
+        base = Term(g, g("_arange", start=0.0, stop=float(n_batches), dtype="int32")).reshape((n_batches, 1)) * n
+        if self.topk == 0:
+            every = Term(g, g("_arange", start=0.0, stop=float(n_batches * n), dtype="int32"))
+            return [data.value, every.cast(data.dtype).reshape((*lead, n, 1)).value]
+        wide = rows.cast(compute_dtype(data.dtype))
+        scores = wide("slice_axis", axis=2, begin=self.score_index, end=self.score_index + 1).reshape((n_batches, n))
+        order = scores("_order", axis=1, k=n, is_ascend=False)
+        record = wide("_suppress", order, **self.given_params())
+        kept = rows("_rows_or_minus_one", record, coord_start=self.coord_start, change=self.change())
+        origin = (record >= 0).choose(record + base, record)
+        return [kept.reshape(data.shape).value, origin.cast(data.dtype).reshape((*lead, n, 1)).value]
+
+    def change(self) -> str:
+        """What the format of the coordinates becomes."""
+        return "none" if self.in_format == self.out_format else self.out_format
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """Each row's goes to where it came from, whatever the format."""
+        if dy[0] is None:
+            return [None]
+        shape = g.shape(x[0])
+        head = Term(g, dy[0]).reshape((-1, shape[-1]))
+        origin = Term(g, y[1]).reshape((head.shape[0],))
+        flowing = (origin >= 0).reshape((head.shape[0], 1)) * head
+        return [flowing("_take_gradient", origin, axis=0, mode="clip", shape=head.shape).reshape(shape).value]
+
+
+@op("_suppress")
+class SuppressBoxes(BoxNms):
+    """boxes (b, n, w), their order (b, n) -> int32 (b, n): the positions of those kept, then -1."""
+
+    arguments = ("boxes", "order")
+    results = ("output",)
+    is_internal = True
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [unify(ins[1], outs[0])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, ["int32"]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> None:  # type: ignore[override]
+        return None
+
+    def lower(self, t: Lowering) -> None:
+        n_boxes = t.ins[0].shape[1]
+        t.template(
+            Suppress(
+                single(self.overlap_thresh), single(self.valid_thresh), n_boxes if self.topk < 0 else self.topk,
+                self.coord_start, self.score_index, max(self.id_index, -1), self.background_id, self.force_suppress,
+                self.in_format == "center",
+            )
+        )  # fmt: skip
+
+
+@op("_rows_or_minus_one")
+class RowsOrMinusOne(Op):
+    """data (b, n, w), record (b, n) -> (b, n, w): the row each position names, -1 everywhere for position -1; boxes
+    that start at a coordinate of at least 0 change their format."""
+
+    arguments = ("data", "record")
+    is_internal = True
+
+    coord_start: int = param(doc="where the four coordinates begin")
+    change: str = param(choices=("none", "center", "corner"), doc="the new format")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [unify(ins[0], outs[0])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, [same_dtype((ins[0], outs[0]))]
+
+    def lower(self, t: Lowering) -> None:
+        data, record = t.ins
+
+        def element(b: IndexLike, n: IndexLike, place: IndexLike) -> Expr:
+            row = cast(record(b, n), "int64")
+            found = prim("maximum", row, 0)
+            value = data(b, found, place)
+            if self.change != "none":
+                x, y, right, bottom = (data(b, found, self.coord_start + k) for k in range(4))
+                if self.change == "center":
+                    new = (x + right) / 2.0, (y + bottom) / 2.0, right - x, bottom - y
+                else:
+                    new = x - right / 2.0, y - bottom / 2.0, x + right / 2.0, y + bottom / 2.0
+                changed = value
+                for k, coordinate in enumerate(new):
+                    changed = select(prim("eq", index_number(place), self.coord_start + k), coordinate, changed)
+                value = select(x < 0.0, value, changed)
+            return select(row < 0, number(-1.0, value.dtype), value)
+
+        t.map(element)
