@@ -55,5 +55,5 @@ def compile(
             "each input by keyword"
         )
     executor = symbol.bind(ctx or current_context(), args, grad_req="null", aux_states={n: known[n] for n in states})
-    executor.explain()
+    executor._compiled(is_train=False)
     return executor

@@ -35,6 +35,20 @@ def test_the_compiler_loads_without_numba():
     assert loaded_by("symc.runtime.compiler") <= {"llvmlite"}
 
 
+def test_a_warm_compile_loads_no_scheduler(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYMC_CACHE_DIR", str(tmp_path))
+    code = f"""
+import sys, numpy, symc as mx
+y = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc")
+shapes = {{"fc_weight": (2, 3), "fc_bias": (2,)}}
+net = mx.compile(y, {{name: mx.nd.ones(shape) for name, shape in shapes.items()}}, data=(1, 3))
+print(*net(data=numpy.ones((1, 3), "float32"))[0].asnumpy().flat, *({HEAVY!r} - {{"llvmlite"}}) & sys.modules.keys())
+"""
+    cold, warm = run_fresh(code).split(), run_fresh(code).split()
+    assert set(cold) == {"4.0", "numba", "networkx"}
+    assert set(warm) == {"4.0"}
+
+
 def test_submodules_load_on_first_use():
     assert run_fresh("import symc; print(symc.artifact.__name__, symc.models.__name__, symc.nd.__name__)").split() == [
         "symc.artifact",
