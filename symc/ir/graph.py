@@ -82,6 +82,16 @@ class Layout:
 
     order: tuple[int, ...]
 
+    @staticmethod
+    def row_major(rank: int) -> Layout:
+        """(0, 1, ..., rank - 1): as NumPy's arrays lie."""
+        return Layout(tuple(range(rank)))
+
+    @staticmethod
+    def channels_last(rank: int) -> Layout:
+        """(N, C, *S) with C innermost: (0, 2, ..., rank - 1, 1)."""
+        return Layout((0, *range(2, rank), 1)) if rank > 2 else Layout.row_major(rank)
+
     @property
     def is_row_major(self) -> bool:
         return self.order == tuple(range(len(self.order)))

@@ -1,4 +1,4 @@
-"""Chooses the memory order of every value: channels-last around contractions, row-major where users look."""
+"""Chooses the memory order of every value: as the machine wants it around contractions, row-major where users look."""
 
 from __future__ import annotations
 
@@ -7,30 +7,22 @@ from collections.abc import Sequence
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Layout, Node, Output, Value
 
-from .base import PassContext, graph_pass
+from .base import Machine, PassContext, graph_pass
 from .meaning import Meaning, meaning_of, same_order
-
-
-def channels_last(rank: int) -> Layout:
-    """(N, C, *S) with C innermost: (0, 2, ..., rank - 1, 1)."""
-    return Layout((0, *range(2, rank), 1)) if rank > 2 else Layout(tuple(range(rank)))
-
-
-def row_major(rank: int) -> Layout:
-    return Layout(tuple(range(rank)))
 
 
 @graph_pass(provides=("layout",), keeps=("shape", "dtype"))
 def assign_layout(graph: Graph, context: PassContext) -> Graph:
     """Gives every value a layout and makes conversions explicit as `_copy` nodes.
 
-    Contractions with spatial axes read and write channels-last (the SIMD tile runs over channels); operators that keep
-    their axes follow their input, so a convolutional stretch stays channels-last; memory views, templates, inputs and
-    outputs of the graph are row-major.
+    The backend says in which order a contraction reads and writes (the CPU: channels-last, as its tile wants);
+    operators that keep their axes follow their input, so a convolutional stretch keeps its order; memory views,
+    templates, inputs and outputs of the graph are row-major.
 
     before:  %a = Convolution(%x, %w); %b = Activation(%a); head %b
     after:   %x' = _copy(%x) [0231]; %a = Convolution(%x', %w) [0231]; %b = Activation(%a) [0231]; head _copy(%b) [0123]
     """
+    backend = context.backend
     g = GraphBuilder.over(graph)
     layouts: dict[Value, Layout] = {}
     converted: dict[tuple[Value, Layout], Value] = {}
@@ -39,7 +31,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
     def place(node: Node, layout: Layout) -> None:
         for k in range(node.n_outputs):
             rank = len(g.shape(node[k]))
-            layouts[node[k]] = layout if len(layout.order) == rank else row_major(rank)
+            layouts[node[k]] = layout if len(layout.order) == rank else Layout.row_major(rank)
 
     def convert(v: Value, wanted: Layout, of: Node) -> Value:
         shape = g.shape(v)
@@ -54,20 +46,19 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
 
     for node in graph.nodes:
         if node.is_input:
-            place(node, row_major(len(g.shape(node[0]))))
+            place(node, Layout.row_major(len(g.shape(node[0]))))
             new[node[0]] = node[0]
             continue
         meaning = meaning_of(graph, node)
         inputs = [new[v] for v in node.inputs]
-        layout = _wanted(meaning, inputs, layouts, g)
-        if meaning.kind == "product":
-            operands = _streamed_operands(meaning)
-            wanted = [channels_last(len(g.shape(v))) for v in inputs]
-            inputs = [convert(v, wanted[k], node) if k in operands else v for k, v in enumerate(inputs)]
+        layout = _wanted(meaning, inputs, layouts, g, backend)
+        if meaning.product is not None:
+            orders = [backend.layout_of(meaning.product, len(g.shape(v)), k) for k, v in enumerate(inputs)]
+            inputs = [v if order is None else convert(v, order, node) for v, order in zip(inputs, orders)]
         elif meaning.kind == "view":
-            inputs = [convert(inputs[0], row_major(len(g.shape(inputs[0]))), node), *inputs[1:]]
+            inputs = [convert(inputs[0], Layout.row_major(len(g.shape(inputs[0]))), node), *inputs[1:]]
         elif meaning.kind == "template":
-            inputs = [convert(v, row_major(len(g.shape(v))), node) for v in inputs]
+            inputs = [convert(v, Layout.row_major(len(g.shape(v))), node) for v in inputs]
         elif meaning.kind == "map":
             inputs = [convert(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
         made = g.moved(node, tuple(inputs))
@@ -76,7 +67,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
     outputs = []
     for o in graph.outputs:
         v = new[o.value]
-        outputs.append(Output(o.kind, o.name, convert(v, row_major(len(g.shape(v))), v.node)))
+        outputs.append(Output(o.kind, o.name, convert(v, Layout.row_major(len(g.shape(v))), v.node)))
     return finish(g, outputs, layouts)
 
 
@@ -85,20 +76,15 @@ def _is_big(meaning: Meaning, position: int) -> bool:
     return meaning.op.is_elementwise and meaning.is_pointwise(position)
 
 
-def _wanted(meaning: Meaning, inputs: Sequence[Value], layouts: dict[Value, Layout], g: GraphBuilder) -> Layout:
+def _wanted(
+    meaning: Meaning, inputs: Sequence[Value], layouts: dict[Value, Layout], g: GraphBuilder, backend: Machine
+) -> Layout:
     rank = len(meaning.axes)
-    if meaning.kind == "product":
-        return channels_last(rank)
+    if meaning.product is not None:
+        return backend.layout_of(meaning.product, rank, None) or Layout.row_major(rank)
     if meaning.kind in ("view", "template"):
-        return row_major(rank)
+        return Layout.row_major(rank)
     for k, v in enumerate(inputs):
         if len(g.shape(v)) == rank and not layouts[v].is_row_major and meaning.follows_axes(k):
             return layouts[v]
-    return row_major(rank)
-
-
-def _streamed_operands(meaning: Meaning) -> set[int]:
-    """Positions of the operands that a contraction streams channels-last: the data, and for a weight gradient both."""
-    product = meaning.product
-    assert product is not None
-    return {product.lhs, product.rhs} if product.kind == "weight_gradient" else {product.lhs}
+    return Layout.row_major(rank)

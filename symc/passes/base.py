@@ -6,14 +6,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from symc.ir.graph import FACTS, Graph
+from symc.ir.graph import FACTS, Graph, Layout, Node
 from symc.loopir.kernel import Contraction
 from symc.loopir.packing import Packing
+from symc.loopir.tensor import Product
 from symc.loopir.winograd import WinogradPacking
 
 
-class Backend(Protocol):
-    """What passes must know of the machine they compile for."""
+class Machine(Protocol):
+    """What passes ask of the backend they compile for; the rest of it is in codegen/backend.py."""
+
+    def layout_of(self, product: Product, rank: int, operand: int | None) -> Layout | None:
+        """The memory order in which a contraction reads the node's input number `operand`, which has that rank, or,
+        with None, writes its result; None: any order will do.
+        """
+
+    def fits_prologue(self, product: Product, operand: int) -> bool:
+        """Whether a contraction rearranges an operand anyway, so that what computes it can run there."""
+
+    def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
+        """Whether an elementwise node over the shape of a contraction's result can run on its finished sums."""
 
     def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
         """The arrangement of the right operand; None when it is read as it lies.
@@ -31,7 +43,7 @@ class PassContext:
     has_parameters  whether arguments that hold parameters rarely change, so that preparing them pays
     """
 
-    backend: Backend
+    backend: Machine
     grad_req: Mapping[str, str] = field(default_factory=dict)
     has_parameters: bool = True
 

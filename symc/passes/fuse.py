@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 from symc.core.shapes import FullShape, size_of
 from symc.ir.graph import Graph, Layout, Node, Value
-from symc.loopir.expr import Affine
-from symc.loopir.tensor import Product
 
-from .base import PassContext, graph_pass
+from .base import Machine, PassContext, graph_pass
 from .group_order import GroupOrder, Ranked
 from .meaning import Kind, Meaning, meanings, same_order
 from .phases import Phase, phases
@@ -44,14 +42,15 @@ def fuse(graph: Graph, context: PassContext) -> Graph:
     before:  %a = Convolution(%x, %w, %b); %c = elemwise_add(%a, %r); %y = Activation(%c)
     after:   the same graph; group 0 = {%a, %c, %y}
     """
-    return graph.with_facts(group=Fusion(graph).run())
+    return graph.with_facts(group=Fusion(graph, context.backend).run())
 
 
 class Fusion:
     """One greedy walk over the nodes in topological order."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, backend: Machine) -> None:
         self.graph = graph
+        self.backend = backend
         self.meanings = meanings(graph)
         self.phases = phases(graph)
         self.order = GroupOrder()
@@ -133,34 +132,11 @@ class Fusion:
                     return False  # reads elements of the group other than its own
             elif source.node in self.group_of and not self.order.may_need(group, self.group_of[source.node]):
                 return False  # not convex: an operand of the node itself waits for the group
-        return group.kind != "product" or self._fits_tile(node, meaning, group)
+        return group.kind != "product" or self._fits_epilogue(node, group)
 
-    def _fits_tile(self, node: Node, meaning: Meaning, group: Group) -> bool:
-        """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone."""
+    def _fits_epilogue(self, node: Node, group: Group) -> bool:
         anchor = next(n for n in group.nodes if self.meanings[n].product is not None)
-        if self._product(anchor).kind == "weight_gradient":
-            return False  # its tile lies across output channels and taps, not rows and channels
-        computed = self.graph.dtype(anchor[0])
-        if any(self.graph.dtype(v) != computed for v in (*node.inputs, node[0])) or meaning.uses_index:
-            return False
-        for k, v in enumerate(node.inputs):
-            shape = self.graph.shape(v)
-            if meaning.is_pointwise(k):
-                if not same_order(self.graph.layout(v).order, group.layout.order, shape):
-                    return False
-            elif not meaning.is_broadcast(k) or sum(n > 1 for n in shape) > 1 or not self._is_channel(meaning, k):
-                return False
-        return True
-
-    def _product(self, anchor: Node) -> Product:
-        product = self.meanings[anchor].product
-        assert product is not None
-        return product
-
-    def _is_channel(self, meaning: Meaning, position: int) -> bool:
-        components = [i for index in meaning.loads(position) for i in index if isinstance(i, Affine)]
-        axes = {a for i in components for a in i.axes() if a.extent > 1}
-        return axes <= {meaning.axes[1]} if len(meaning.axes) > 1 else not axes
+        return self.backend.fits_epilogue(self.graph, anchor, node)
 
     # -- absorb -------------------------------------------------------------------------------------------------------
 
@@ -186,20 +162,17 @@ class Fusion:
                 continue
             if not self._reads_once(meaning, k, producer):
                 continue
-            if group.kind == "product" and meaning.kind != "product" and not self._all_fit_tile(producer, group):
+            if group.kind == "product" and meaning.kind != "product" and not self._all_fit_epilogue(producer, group):
                 continue
             self._merge(producer, group)
 
-    def _all_fit_tile(self, producer: Group, group: Group) -> bool:
+    def _all_fit_epilogue(self, producer: Group, group: Group) -> bool:
         """Whether a producer of an epilogue's operand can itself run in the epilogue."""
-        return producer.domain == group.domain and all(
-            self._fits_tile(n, self.meanings[n], group) for n in producer.nodes
-        )
+        return producer.domain == group.domain and all(self._fits_epilogue(n, group) for n in producer.nodes)
 
     def _is_packed(self, meaning: Meaning, position: int) -> bool:
-        """Whether an operand is copied into the register tile's order anyway, so that its producer can run there."""
-        product = meaning.product
-        return product is not None and product.kind != "weight_gradient" and position == product.rhs != product.lhs
+        """Whether an operand is rearranged for a contraction anyway, so that its producer can run there."""
+        return meaning.product is not None and self.backend.fits_prologue(meaning.product, position)
 
     def _is_private(self, producer: Group, v: Value, node: Node) -> bool:
         """Whether the producer's only visible result is `v` and only `node` reads it."""

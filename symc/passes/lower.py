@@ -31,7 +31,7 @@ from symc.loopir.routine import Routine
 from symc.loopir.tensor import Function, Lowering, Tensor
 from symc.loopir.winograd import WinogradPacking
 
-from .base import Backend, PassContext
+from .base import Machine, PassContext
 from .meaning import define, memoised
 from .phases import PHASES, Phase, phases
 from .placement import placements
@@ -51,7 +51,7 @@ def lower(graph: Graph, context: PassContext) -> KernelGraph:
 class Lowerer:
     """One lowering: assigns storage to values, then emits the kernels group by group."""
 
-    def __init__(self, graph: Graph, backend: Backend) -> None:
+    def __init__(self, graph: Graph, backend: Machine) -> None:
         self.graph = graph
         self.backend = backend
         self.phases = phases(graph)

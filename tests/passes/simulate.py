@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from symc.codegen.cpu import preferences
 from symc.core.shapes import size_of
 from symc.ir.kernels import KernelGraph
 from symc.loopir.interpret import interpret
@@ -18,7 +19,11 @@ POISON = 0xA5
 
 @dataclass(frozen=True)
 class PlainBackend:
-    """A machine that reads every operand as it lies."""
+    """A machine that reads every operand as it lies, and is otherwise like the CPU."""
+
+    layout_of = staticmethod(preferences.layout_of)
+    fits_prologue = staticmethod(preferences.fits_prologue)
+    fits_epilogue = staticmethod(preferences.fits_epilogue)
 
     def packing(self, contraction: Contraction, is_reused: bool) -> Packing | None:
         return None

@@ -13,8 +13,10 @@ from symc.codegen.cache import kernel_cache
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.core.version import source_digest
+from symc.ir.graph import Graph, Layout, Node
 from symc.loopir.kernel import Contraction, LoopKernel, Template
 from symc.loopir.packing import Packing
+from symc.loopir.tensor import Product
 from symc.loopir.winograd import WinogradPacking
 
 from .compile import NUMBA_LOCK, compile_function, toolchain
@@ -37,9 +39,28 @@ class CpuBackend:
         """The backend of this machine, as SYMC_VECTOR_BITS and SYMC_WINOGRAD narrow it."""
         return CpuBackend(host_target(setting("SYMC_VECTOR_BITS")), setting("SYMC_WINOGRAD"))
 
+    # Imports are late, because a start with a warm cache schedules nothing.
+
+    def layout_of(self, product: Product, rank: int, operand: int | None) -> Layout | None:
+        """See passes.base.Machine."""
+        from .preferences import layout_of
+
+        return layout_of(product, rank, operand)
+
+    def fits_prologue(self, product: Product, operand: int) -> bool:
+        """See passes.base.Machine."""
+        from .preferences import fits_prologue
+
+        return fits_prologue(product, operand)
+
+    def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
+        """See passes.base.Machine."""
+        from .preferences import fits_epilogue
+
+        return fits_epilogue(graph, anchor, node)
+
     def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
         """How the right operand must be arranged; None when it is read as it lies."""
-        # Here, because a start with a warm cache schedules nothing.
         from symc.codegen.cpu.contraction import packing
 
         if contraction.kind == "weight_gradient":

@@ -1,0 +1,50 @@
+"""What the register tile asks of the graph: memory orders, and what may run before and after a contraction's sums.
+
+A tile holds some rows (pixels) by some columns (channels) of a result, in vectors along the channels. So data streams
+best with its channels innermost, a weight is packed anew in the tile's order, and an epilogue may read what lies as the
+result does, or depends on the channel alone.
+"""
+
+from __future__ import annotations
+
+from symc.ir.graph import Graph, Layout, Node, Value
+from symc.loopir.expr import Affine
+from symc.loopir.tensor import Product
+from symc.passes.meaning import Meaning, meaning_of, same_order
+
+
+def layout_of(product: Product, rank: int, operand: int | None) -> Layout | None:
+    """Channels-last for the result and for what is streamed; a packed operand may lie as it likes."""
+    if operand is None or operand == product.lhs or product.kind == "weight_gradient":
+        return Layout.channels_last(rank)
+    return None
+
+
+def fits_prologue(product: Product, operand: int) -> bool:
+    """A packed operand is copied into the tile's order anyway; other operands are streams of memory."""
+    return product.kind != "weight_gradient" and operand == product.rhs != product.lhs
+
+
+def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
+    """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone."""
+    product = meaning_of(graph, anchor).product
+    assert product is not None
+    if product.kind == "weight_gradient":
+        return False  # its tile lies across output channels and taps, not rows and channels
+    computed, meaning = graph.dtype(anchor[0]), meaning_of(graph, node)
+    if any(graph.dtype(v) != computed for v in (*node.inputs, node[0])) or meaning.uses_index:
+        return False
+    return all(_is_read_in_order(graph, anchor[0], meaning, k, v) for k, v in enumerate(node.inputs))
+
+
+def _is_read_in_order(graph: Graph, result: Value, meaning: Meaning, position: int, v: Value) -> bool:
+    shape = graph.shape(v)
+    if meaning.is_pointwise(position):
+        return same_order(graph.layout(v).order, graph.layout(result).order, shape)
+    return meaning.is_broadcast(position) and sum(n > 1 for n in shape) <= 1 and _is_channel(meaning, position)
+
+
+def _is_channel(meaning: Meaning, position: int) -> bool:
+    components = [i for index in meaning.loads(position) for i in index if isinstance(i, Affine)]
+    axes = {a for i in components for a in i.axes() if a.extent > 1}
+    return axes <= {meaning.axes[1]} if len(meaning.axes) > 1 else not axes
