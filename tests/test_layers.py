@@ -20,6 +20,8 @@ LIGHT = (
     "symc.codegen.cpu.load",
     "symc.codegen.cpu.target",
 )
+# What code generation shares between devices.
+NEUTRAL = ("symc.codegen.llvm", "symc.codegen.nest")
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,13 @@ def test_a_start_from_the_cache_needs_no_numba():
     early = [str(i) for i in importing("numba") + importing("llvmlite") if i.source in LIGHT and not i.is_late]
     assert not early, "\n".join(early)
     assert set(LIGHT) <= set(MODULES)
+
+
+@pytest.mark.parametrize("package", NEUTRAL)
+def test_what_devices_share_knows_none_of_them(package):
+    modules = {m for m in MODULES if m.startswith(f"{package}.")}
+    found = [str(i) for i in importing("symc.codegen.cpu") if i.source in modules]
+    assert modules and not found, "\n".join(found)
 
 
 def test_numba_cuda_stays_in_its_folder():

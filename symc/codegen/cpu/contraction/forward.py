@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from symc.codegen.cpu.descriptor import Descriptor
+from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from symc.codegen.cpu.emit import VectorEmitter
+from symc.codegen.llvm.emit import VectorEmitter
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr, walk
 

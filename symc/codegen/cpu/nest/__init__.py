@@ -1,4 +1,4 @@
-"""Loop nests on the CPU: form (what is accessed how) -> plan (decides) -> layout, source, body (print)."""
+"""Loop nests on the CPU: form -> plan (decides) -> layout, source, body (print)."""
 
 from .schedule import schedule_nest
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from symc.codegen.cpu.emit import primitive
+from symc.codegen.llvm.emit import primitive
+from symc.codegen.llvm.loops import Values
+from symc.codegen.llvm.memory import Memory, narrow, widen
+from symc.codegen.nest.form import StoreForm
+from symc.codegen.nest.plan import StorePlan
 from symc.core.dtypes import compute_dtype
 
 from .evaluate import Evaluator
-from .form import StoreForm
 from .frame import Scope
-from .loops import Values
-from .memory import Memory, narrow, widen
-from .plan import StorePlan
 
 
 class Body(Evaluator):

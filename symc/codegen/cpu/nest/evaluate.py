@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from llvmlite import ir
 
-from symc.codegen.cpu.emit import primitive
-from symc.codegen.cpu.lanes import I32, I64, Lanes
+from symc.codegen.llvm.emit import primitive
+from symc.codegen.llvm.lanes import I32, I64, Lanes
+from symc.codegen.llvm.loops import Values, loop, minimum
 from symc.loopir.expr import Expr, walk
 from symc.loopir.prims import COMBINERS
 
 from .frame import Frame, Scope
-from .loops import Values, loop, minimum
 
 # Partial sums are restarted after this many additions, twice nested: the error of a sum of 1e6 stays near 1e-6.
 SUM_BLOCK = 128

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from symc.codegen.cpu.emit import VectorEmitter
-from symc.codegen.cpu.lanes import F32, F64, I32, I64, Lanes
+from symc.codegen.llvm.emit import VectorEmitter
+from symc.codegen.llvm.lanes import F32, F64, I32, I64, Lanes
+from symc.codegen.llvm.memory import Memory, widen
+from symc.codegen.nest.form import Access
+from symc.codegen.nest.layout import Key, Layout
+from symc.codegen.nest.plan import Plan
 from symc.loopir.expr import Expr
-
-from .form import Access
-from .layout import Key, Layout
-from .memory import Memory, widen
-from .plan import Plan
 
 
 @dataclass

@@ -14,18 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
-from symc.codegen.cpu import maths
 from symc.codegen.cpu.target import Target
+from symc.codegen.llvm import maths
+from symc.codegen.nest.form import Access, Form, StoreForm
+from symc.codegen.nest.plan import Kind, Plan, StorePlan
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.shapes import size_of
 from symc.loopir.expr import Expr, walk
-
-from .form import Access, Form, StoreForm
-
-Kind = Literal["lane", "row", "tile", "scalar"]
 
 MAX_LANES = 32  # of small integers: what is done lane by lane (libm, gather) must not explode
 MIN_CHUNK_WORK = 16_384  # elements of simple work; about 5 us, so that handing out a chunk (0.1 us) does not show
@@ -38,33 +34,6 @@ LONG_ROW = 8192  # elements: beside 2 us of work the start of a body (20 to 50 n
 _SIMPLE, _DIVISION, _POLYNOMIAL, _LIBRARY = 0.25, 1.0, 2.5, 20.0
 _GATHER = 1.2  # of one element against one vector
 _REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vectors
-
-
-@dataclass(frozen=True, eq=False)
-class StorePlan:
-    """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it)."""
-
-    stores: tuple[StoreForm, ...]
-    serial: tuple[str, ...]
-    vector: str | None
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """The schedule of one form."""
-
-    form: Form
-    kind: Kind
-    lanes: int
-    unroll: int
-    outer: tuple[str, ...]
-    vector: str | None  # lane and tile: the axis of the lanes
-    blocked: str | None  # the axis whose range is cut into blocks; if it is not that of the lanes, a serial loop inside
-    cross: str | None  # tile: the axis the strided loads are contiguous along
-    row_vectors: dict[Expr, str | None]  # reductions in scalar surroundings: the axis of their lanes
-    stores: tuple[StorePlan, ...]
-    reason: str
-    cost: float
 
 
 def plan_form(form: Form, target: Target) -> Plan:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .layout import Layout
-from .plan import Plan
+from symc.codegen.nest.layout import Layout
+from symc.codegen.nest.plan import Plan
 
 
 def function_text(plan: Plan, layout: Layout) -> str:
@@ -89,7 +89,7 @@ def _body_intrinsic(plan: Plan, layout: Layout, vector_bits: int) -> Any:
     from numba.core import types
     from numba.extending import intrinsic
 
-    from symc.codegen.cpu.lanes import I64
+    from symc.codegen.llvm.lanes import I64
 
     from .body import Body
     from .tile import TileBody

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from symc.codegen.cpu.lanes import I32, I64, Lanes
+from symc.codegen.llvm.lanes import I32, I64, Lanes
+from symc.codegen.llvm.loops import Values, loop, minimum
+from symc.codegen.llvm.memory import Memory, stored_type, widen
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr
 
 from .body import Body
 from .frame import Scope
-from .loops import Values, loop, minimum
-from .memory import Memory, stored_type, widen
 
 
 class TileBody(Body):

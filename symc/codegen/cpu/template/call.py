@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from symc.codegen.cpu.descriptor import Descriptor
+from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
 from symc.loopir.kernel import Template
 

@@ -13,10 +13,10 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from symc.codegen.cpu.compile import compile_function
-from symc.codegen.cpu.emit import VectorEmitter
-from symc.codegen.cpu.lanes import I1, I8, I64
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target
+from symc.codegen.llvm.emit import VectorEmitter
+from symc.codegen.llvm.lanes import I1, I8, I64
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, const, load, prim, select
 from symc.loopir.interpret import convert

@@ -13,8 +13,7 @@ from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, const, index_value, load, param, prim, reduce, select
 from symc.loopir.kernel import Buffer, Nest, Store
-
-from .nests import Memory, all_targets, assert_nothing_else_changed, axes, check, f32, rand, run_call
+from tests.codegen.nests import Memory, all_targets, assert_nothing_else_changed, axes, check, f32, rand, run_call
 
 SIZES = (1, 7, 16, 17, 33, 100, 1000)
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from symc.codegen.cpu.emit import cast
-from symc.codegen.cpu.lanes import I8, I32, I64, Lanes, declare, scalar_type, suffix_of
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 
+from .emit import cast
+from .lanes import I8, I32, I64, Lanes, declare, scalar_type, suffix_of
 from .loops import loop, minimum
 
 POINTER = ir.PointerType()

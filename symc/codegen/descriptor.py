@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symc.codegen.kernel import Ref, Table, Word
+from .kernel import Ref, Table, Word
 
 
 class Descriptor:

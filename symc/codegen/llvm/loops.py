@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from symc.codegen.cpu.lanes import I64
+from .lanes import I64
 
 Values = list[ir.Value]
 
