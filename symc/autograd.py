@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError
+from symc.core.errors import ArgumentError, GradientError
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
 from symc.ndarray import tape
 from symc.ndarray.eager import EagerGraph
+from symc.ndarray.fit import require_fit
 from symc.ndarray.invoke import apply
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.tape import Made, Recorded, Source
@@ -169,10 +170,9 @@ def _listed(heads: Any, head_grads: Any) -> tuple[list[NDArray], list[NDArray | 
     if len(heads) != len(head_grads):
         raise ArgumentError(f"backward: {len(heads)} heads, {len(head_grads)} head gradients")
     for head, gradient in zip(heads, head_grads):
-        if not isinstance(head, NDArray) or not isinstance(gradient, (NDArray, type(None))):
-            raise ArgumentTypeError(f"backward: expected NDArrays, got {type(head)} and {type(gradient)}")
-        if gradient is not None and gradient.shape != head.shape:
-            raise GradientError(f"backward: head gradient of shape {gradient.shape} for a head of shape {head.shape}")
+        require_fit("backward: a head", head)
+        if gradient is not None:
+            require_fit("backward: the head gradient", gradient, head.shape, head._data.dtype)
     return heads, head_grads
 
 

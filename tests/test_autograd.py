@@ -133,7 +133,7 @@ def test_two_heads_and_a_shared_part_that_is_used_up():
         second.backward()
     with autograd.record():
         y = x * 2
-    with pytest.raises(GradientError, match="shape"):
+    with pytest.raises(ArgumentError, match=r"head gradient has shape \(3,\), expected \(2,\)"):
         y.backward(nd.ones((3,), dtype="float64"))
     with pytest.raises(ArgumentError, match="2 heads, 1 head"):
         autograd.backward([x, x], [x])

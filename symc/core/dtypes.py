@@ -29,6 +29,7 @@ BFLOAT16_CODE = 12
 
 FLOATS = ("float16", "float32", "float64")
 ITEM_SIZE = {name: np.dtype(name).itemsize for name in CODES}
+NATIVE = frozenset(map(np.dtype, CODES))  # byte-swapped ones are not in it
 
 
 def dtype_name(dtype: object) -> str:

@@ -6,9 +6,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.core.errors import ArgumentError
+from symc.ndarray.fit import require_fit
 from symc.ndarray.ndarray import NDArray
 
 
@@ -34,17 +33,8 @@ class BoundArrays(dict[str, Any]):
             return
         if old is None:
             raise ArgumentError(f"{self._what} {name} was not asked for when the symbol was bound; bind it anew")
-        if not isinstance(array, NDArray):
-            raise ArgumentTypeError(
-                f"{self._what} {name}: expected an NDArray to bind, got {type(array).__name__}; to copy numbers into "
-                "the bound array, assign to its elements: arrays[name][:] = ..."
-            )
-        if array.shape != old.shape or np.dtype(array.dtype) != np.dtype(old.dtype):
-            raise ArgumentError(
-                f"{self._what} {name} is bound as {np.dtype(old.dtype).name} {old.shape}; an array in its place must "
-                f"have the same shape and dtype, got {np.dtype(array.dtype).name} {array.shape}; see Executor.reshape"
-            )
-        super().__setitem__(name, array)
+        what = f"{self._what} {name} (to copy into the bound array, assign to its elements, arrays[name][:] = ...)"
+        super().__setitem__(name, require_fit(what, array, old.shape, old._data.dtype))
         rebound = self._rebound()
         if rebound is not None:
             rebound()

@@ -272,11 +272,12 @@ class Executor:
         ):
             for name, value in given.items():
                 if name in known:
-                    if value.shape != known[name].shape:
+                    array = as_numpy(value, f"parameter {name}")
+                    if array.shape != known[name].shape:
                         raise ArgumentError(
-                            f"copying parameter {name}: it has shape {value.shape}, bound is {known[name].shape}"
+                            f"copying parameter {name}: it has shape {array.shape}, bound is {known[name].shape}"
                         )
-                    known[name][:] = value
+                    known[name][:] = array
                 elif not allow_extra_params:
                     raise ArgumentError(f'Find name "{name}" that is not in the {kind}')
 

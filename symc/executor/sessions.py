@@ -10,7 +10,7 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.dtypes import ITEM_SIZE, dtype_name
-from symc.core.errors import ArgumentError
+from symc.core.errors import ArgumentError, GraphError
 from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import zeros_aligned
@@ -21,7 +21,7 @@ from .bound import Bound, Input
 if TYPE_CHECKING:
     from symc.ir.graph import Graph
     from symc.runtime.compiler import Compiled
-    from symc.runtime.program import Program
+    from symc.runtime.program import Program, Slot
     from symc.symbol.symbol import Symbol
 
 MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
@@ -135,6 +135,8 @@ class Sessions:
                 if name not in self.head_gradients:
                     self.head_gradients[name] = NDArray(zeros_aligned(head.shape, np.dtype(head.dtype)), self._ctx)
                 bound[place, name] = self.head_gradients[name]
+            if (place, name) in bound:
+                _require_room(bound[place, name], slot)
         return bound
 
     def _require_given(self, program: Program, shapes: Mapping[str, FullShape], mode: Mode) -> None:
@@ -158,3 +160,12 @@ class Sessions:
             if is_known(from_mxnet(shape)) and shape != self._arguments[name].shape:
                 shapes.setdefault(name, shape)
         return shapes
+
+
+def _require_room(array: NDArray, slot: Slot) -> None:
+    """Raises GraphError when kernels would read or write beyond an array: the executor's checks have let it through."""
+    if array.size != slot.size or array._data.dtype != slot.dtype:
+        raise GraphError(
+            f"binding {slot.place} {slot.key}: the program needs {slot.size} elements of {slot.dtype}, the array is "
+            f"{array._data.dtype} {array.shape}"
+        )

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.core.errors import ArgumentError
 
 from . import tape
 from .eager import EagerGraph
+from .fit import require_fit
 from .invoke import apply, write
 from .ndarray import NDArray
 
@@ -41,8 +42,7 @@ class CachedOp:
                 f"CachedOp: expected {len(self._names)} inputs ({', '.join(self._names)}), got {len(args)}"
             )
         for name, value in zip(self._names, args):
-            if not isinstance(value, NDArray):
-                raise ArgumentTypeError(f"CachedOp: input {name} must be an NDArray, got {type(value)}")
+            require_fit(f"CachedOp: input {name}", value)
         results = self._recorded(args) if tape.is_recording() else self._compiled(args)
         if out is not None:
             results = write("CachedOp", results, out)
@@ -67,9 +67,8 @@ class CachedOp:
         dtypes = {n: a._data.dtype.name for n, a in zip(self._names, args)}
         graph = infer_dtype(infer_shape(to_graph(self._symbol, tape.is_training(), shapes, dtypes)))
         inputs = {node.name: node[0] for node in graph.inputs}
-        for name, shape in shapes.items():
-            if graph.shape(inputs[name]) != shape:
-                raise ShapeError(f"CachedOp: input {name} has shape {shape}, expected {graph.shape(inputs[name])}")
+        for name, array in zip(self._names, args):
+            require_fit(f"CachedOp: input {name}", array, graph.shape(inputs[name]), graph.dtype(inputs[name]))
         return EagerGraph(graph, [inputs[n] for n in self._names])
 
     def _recorded(self, args: Sequence[NDArray]) -> list[NDArray]:

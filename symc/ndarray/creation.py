@@ -10,10 +10,11 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.dtypes import dtype_name
-from symc.core.errors import ArgumentError, ShapeError
+from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.core.shapes import MAX_ELEMENTS
 
 from .casting import cast
+from .fit import is_usable, require_fit
 from .ndarray import NDArray, as_numpy
 from .storage import empty_aligned, require_dense, zeros_aligned
 
@@ -60,9 +61,7 @@ def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArr
 
 def full(shape: Shape, val: Any, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None) -> NDArray:
     """A new array (or `out`) filled with `val`, cast; float32 unless `dtype` is given."""
-    result = empty(shape, ctx, dtype) if out is None else out
-    if result.shape != as_shape(shape):
-        raise ShapeError(f"full: out= has shape {result.shape}, expected {as_shape(shape)}")
+    result = empty(shape, ctx, dtype) if out is None else require_fit("full: out=", out, as_shape(shape))
     result[:] = val
     return result
 
@@ -109,15 +108,20 @@ def eye(
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
     """An array over the memory of a C-contiguous NumPy array, which becomes read-only; a copy without `zero_copy`.
 
-    Raises ArgumentError where the memory is not contiguous.
+    Raises ArgumentError where that memory cannot be shared: it is not contiguous, in another byte order, of a dtype
+    MXNet lacks, or was read-only before and is not NumPy's own (a file's pages, the inside of a `bytes`).
     """
+    if not isinstance(ndarray, np.ndarray):
+        raise ArgumentTypeError(f"from_numpy: expected a NumPy array, got {type(ndarray).__name__}")
     if not zero_copy:
         return array(ndarray, dtype=ndarray.dtype)
     if not ndarray.flags.c_contiguous:
         raise ArgumentError("Only c-contiguous arrays are supported for zero-copy")
-    as_dtype(ndarray.dtype)
+    if not ndarray.flags.writeable and not _owner(ndarray).flags.owndata:
+        raise ArgumentError("from_numpy: the array's memory is read-only and not NumPy's own; use zero_copy=False")
+    shared = NDArray(np.asarray(_Writable(ndarray)))
     ndarray.flags.writeable = False
-    return NDArray(np.asarray(_Writable(ndarray)))
+    return shared
 
 
 def from_dlpack(dlpack: Any) -> NDArray:
@@ -127,9 +131,11 @@ def from_dlpack(dlpack: Any) -> NDArray:
     copied.
     """
     exporter = dlpack if hasattr(dlpack, "__dlpack__") else _Capsule(dlpack)
-    data = np.from_dlpack(exporter)
-    if data.flags.c_contiguous and data.flags.writeable:
-        as_dtype(data.dtype)
+    try:
+        data = np.from_dlpack(exporter)
+    except (TypeError, ValueError, BufferError, RuntimeError) as e:
+        raise ArgumentError(f"from_dlpack: cannot take over a {type(dlpack).__name__}: {e}") from e
+    if is_usable(data):
         return NDArray(data)
     return NDArray._copy_of(data, dtype=as_dtype(data.dtype))
 
@@ -144,6 +150,13 @@ to_dlpack_for_write = to_dlpack_for_read
 
 def waitall() -> None:
     """Returns at once: every operation is finished when the call that started it returns."""
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    """The array whose memory a view shows."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 class _Writable:

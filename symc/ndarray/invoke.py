@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from symc.context import Context
-from symc.core.errors import ArgumentError, DTypeError, ShapeError
+from symc.core.errors import ArgumentError
 from symc.ir.op import Op
 
 from . import tape
+from .fit import require_fit
 from .ndarray import NDArray
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _run(
 ) -> list[NDArray]:
     recording = tape.mode.recording
     if out is not None and recording:
-        tape.refuse_in_place(inputs, [out] if isinstance(out, NDArray) else out)
+        tape.refuse_in_place(inputs, targets_of(prepared.op.name, out))
     results = prepared.run(inputs)
     place = inputs[0]._context if inputs else context
     made = [NDArray(r, place) for r in results]
@@ -106,15 +107,19 @@ def _run(
 
 
 def write(what: str, results: Sequence[NDArray], out: NDArray | Sequence[NDArray]) -> list[NDArray]:
-    """Copies results into the arrays of the caller; gives those."""
-    targets = [out] if isinstance(out, NDArray) else list(out)
+    """Copies results into the arrays of the caller, if all of them fit; gives those."""
+    targets = targets_of(what, out)
     if len(targets) != len(results):
         raise ArgumentError(f"{what} has {len(results)} outputs, out= holds {len(targets)} arrays")
     for result, target in zip(results, targets):
-        if target.shape != result.shape:
-            raise ShapeError(f"{what}: the result has shape {result.shape}, out= has {target.shape}")
-        if target._data.dtype != result._data.dtype:
-            raise DTypeError(f"{what}: the result is {result._data.dtype}, out= is {target._data.dtype}")
+        require_fit(f"{what}: out=", target, result.shape, result._data.dtype)
+    for result, target in zip(results, targets):
         np.copyto(target._data, result._data)
         target._touch()
     return targets
+
+
+def targets_of(what: str, out: NDArray | Sequence[NDArray]) -> list[NDArray]:
+    """The arrays that `out=` names; raises ArgumentTypeError where it holds anything else."""
+    targets = list(out) if isinstance(out, (list, tuple)) else [out]
+    return [require_fit(f"{what}: out=", target) for target in targets]

@@ -15,6 +15,7 @@ from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError, SymcE
 
 from . import tape
 from .casting import store
+from .fit import require_usable
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
 from .operators import add_operators, call
 from .reshape_codes import infer_reshape
@@ -41,10 +42,12 @@ class NDArray:
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
 
     def __init__(self, data: np.ndarray, context: Context | None = None, storage: Storage | None = None) -> None:
-        """Wraps `data` (C-contiguous, writable) without a copy; a view passes the storage it shares.
+        """Wraps `data` without a copy; a view passes the storage it shares.
 
-        Raises SymcError for a device whose memory symc cannot allocate, ArgumentTypeError for what is no device.
+        Raises SymcError for a device whose memory symc cannot allocate, ArgumentTypeError for what is no device,
+        ArgumentError for memory that is not C-contiguous, aligned, writable and in native byte order.
         """
+        require_usable(data)
         self._context = current_context() if context is None else context
         if not isinstance(self._context, Context):
             raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
@@ -60,7 +63,7 @@ class NDArray:
     @classmethod
     def _copy_of(cls, data: np.ndarray, context: Context | None = None, dtype: np.dtype | None = None) -> NDArray:
         """A new array with the contents of `data`, cast to `dtype`."""
-        result = empty_aligned(data.shape, data.dtype if dtype is None else dtype)
+        result = empty_aligned(data.shape, data.dtype.newbyteorder("=") if dtype is None else dtype)
         store(result, ..., data)
         return cls(result, context)
 

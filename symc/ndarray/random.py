@@ -21,6 +21,7 @@ from symc.functions import _Null, names
 from . import tape
 from .casting import store
 from .creation import Shape, as_dtype, as_shape
+from .fit import require_fit
 from .ndarray import NDArray
 
 __all__ = [
@@ -246,8 +247,7 @@ def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArra
     """The draws as a new array, or in `out`."""
     if out is None:
         return NDArray._copy_of(drawn, ctx, dtype)
-    if out.shape != drawn.shape:
-        raise ArgumentError(f"out= has shape {out.shape}, what was drawn {drawn.shape}")
+    require_fit("what is drawn goes to out=, which", out, drawn.shape)
     if tape.is_recording():
         tape.refuse_in_place([], [out])
     store(out._data, ..., drawn)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 from symc.core.errors import ArgumentError, GradientError
 from symc.ir.op import Op
 
+from .fit import require_fit
+
 if TYPE_CHECKING:
     from .ndarray import NDArray
 
@@ -96,8 +98,14 @@ def refuse_in_place(inputs: Sequence[NDArray], targets: Sequence[NDArray]) -> No
 
 
 def mark(array: NDArray, gradient: NDArray, grad_req: str) -> None:
-    """Makes an array a variable whose gradient goes to another; raises ArgumentError for an unknown `grad_req`."""
+    """Makes an array a variable whose gradient goes to another of its shape and dtype.
+
+    Raises ArgumentError for a gradient that does not fit, or an unknown `grad_req`.
+    """
     if grad_req not in GRAD_REQS:
         raise ArgumentError(f"grad_req must be one of {', '.join(GRAD_REQS)}, got {grad_req!r}")
+    require_fit("a variable", array)
+    if grad_req != "null":
+        require_fit("the gradient of a variable", gradient, array.shape, array._data.dtype)
     array._made = None
     array._grad, array._grad_req = (None, "null") if grad_req == "null" else (gradient, grad_req)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.context import Context
-from symc.core.dtypes import CODES
+from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.shapes import from_mxnet
 from symc.ir.graph import Graph
@@ -39,6 +39,7 @@ def bind(
     something is missing or does not fit.
     """
     from symc.executor import Executor
+    from symc.ndarray.fit import require_fit
 
     if not isinstance(ctx, Context):
         raise ArgumentTypeError("Context type error")
@@ -50,11 +51,11 @@ def bind(
     given = {**arg_arrays, **aux_arrays}
     dtypes = {n: np.dtype(a.dtype).name for n, a in given.items()}
     graph = _infer(symbol, {n: tuple(a.shape) for n, a in given.items()}, dtypes)
-    for name, array in grad_arrays.items():
-        if array is not None and array.shape != arg_arrays[name].shape:
-            raise ArgumentError(
-                f"args_grad of {name} has shape {array.shape}, the argument has {arg_arrays[name].shape}"
-            )
+    for node in graph.inputs:
+        name, shape, dtype = node.name, graph.shape(node[0]), graph.dtype(node[0])
+        require_fit(f"the array of {name}", given[name], shape, dtype)
+        if grad_arrays.get(name) is not None:
+            require_fit(f"args_grad of {name}", grad_arrays[name], shape, dtype)
     effective = {n: "null" if grad_arrays[n] is None else reqs[n] for n in arguments}
     _require_gradients(graph, effective)
     return Executor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
@@ -86,7 +87,7 @@ def simple_bind(
     arguments = symbol.list_arguments()
     try:
         reqs = _simple_grad_reqs(grad_req, arguments)
-        types = {n: np.dtype(d).name for n, d in (type_dict or {}).items()}
+        types = {n: dtype_name(d) for n, d in (type_dict or {}).items()}
         known = {*arguments, *symbol.list_auxiliary_states()}
         strange = [n for n in types if n not in known]
         if strange:
@@ -128,9 +129,13 @@ class _Store:
     def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray:
         """A shared array when it fits, else zeros."""
         from symc.ndarray import zeros
+        from symc.ndarray.fit import require_fit
 
         for found in (self.shared.get(name), (self.buffer or {}).get(name)):
-            if found is not None and found.shape == shape and np.dtype(found.dtype).name == dtype:
+            if found is None:
+                continue
+            require_fit(f"shared_buffer[{name!r}]", found)
+            if found.shape == shape and found._data.dtype == dtype:
                 return found
         made = zeros(shape, self.ctx, dtype)
         if self.buffer is not None:
@@ -141,8 +146,7 @@ class _Store:
 def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[str, str]) -> Graph:
     """The graph with all shapes and dtypes; what is given wins over the variables' own attributes."""
     known = {n: from_mxnet(s) for n, s in shapes.items()}
-    graph = to_graph(symbol, arg_shapes=known, arg_dtypes={n: d for n, d in dtypes.items() if d in CODES})
-    return infer_dtype(infer_shape(graph))
+    return infer_dtype(infer_shape(to_graph(symbol, arg_shapes=known, arg_dtypes=dtypes)))
 
 
 def _require_gradients(graph: Graph, reqs: Mapping[str, str]) -> None:

@@ -65,8 +65,8 @@ def test_replacing_between_forward_and_backward():
     [
         (lambda ex: ex.arg_dict.__setitem__("w", mx.nd.ones(2)), ArgumentError, "argument w; expected one of data"),
         (lambda ex: ex.arg_dict.__setitem__("data", np.ones((2, 5))), ArgumentTypeError, r"arrays\[name\]\[:\] = "),
-        (lambda ex: ex.arg_dict.__setitem__("data", mx.nd.ones((3, 5))), ArgumentError, r"2, 5\).*got float32"),
-        (lambda ex: ex.arg_dict.update(data=mx.nd.ones((2, 5), dtype="float64")), ArgumentError, "got float64"),
+        (lambda ex: ex.arg_dict.__setitem__("data", mx.nd.ones((3, 5))), ArgumentError, r"3, 5\), expected \(2, 5\)"),
+        (lambda ex: ex.arg_dict.update(data=mx.nd.ones((2, 5), dtype="float64")), ArgumentError, "is float64, exp"),
         (lambda ex: ex.grad_dict.__setitem__("data", mx.nd.ones((2, 5))), ArgumentError, "data was not asked for"),
         (lambda ex: ex.arg_dict.pop("data"), ArgumentError, "names of an executor's arguments are fixed: data"),
         (lambda ex: ex.arg_dict.clear(), ArgumentError, "are fixed"),

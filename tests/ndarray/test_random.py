@@ -106,7 +106,7 @@ def test_out_and_tensors():
         (lambda: nd.random.uniform(nd.zeros(2), 1), ArgumentTypeError, "same type"),
         (lambda: nd.random.uniform(nd.zeros(2), nd.ones(3)), ArgumentError, "different shapes"),
         (lambda: nd.random.multinomial(nd.array([-1.0, 2.0])), ArgumentError, "negative"),
-        (lambda: nd.random.uniform(shape=(2,), out=nd.zeros(3)), ArgumentError, "out= has shape"),
+        (lambda: nd.random.uniform(shape=(2,), out=nd.zeros(3)), ArgumentError, "out=, which has shape"),
     ],
 )
 def test_errors(attempt, error, text):
