@@ -88,9 +88,11 @@ class Layout:
         return Layout(tuple(range(rank)))
 
     @staticmethod
-    def channels_last(rank: int) -> Layout:
-        """(N, C, *S) with C innermost: (0, 2, ..., rank - 1, 1)."""
-        return Layout((0, *range(2, rank), 1)) if rank > 2 else Layout.row_major(rank)
+    def channels_last(rank: int, channel: int = 1) -> Layout:
+        """The axis of channels innermost: (N, C, *S) as (0, 2, ..., rank - 1, 1)."""
+        if rank <= channel:
+            return Layout.row_major(rank)
+        return Layout((*(axis for axis in range(rank) if axis != channel), channel))
 
     @property
     def is_row_major(self) -> bool:

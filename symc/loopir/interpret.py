@@ -115,15 +115,25 @@ class _Grid:
 
 
 def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
-    """The finished sums of a contraction in float64, shaped as the computed tensor."""
+    """The finished sums of a contraction, added in float64, shaped as the computed tensor."""
+    lhs, rhs = arrays[c.lhs].astype("float64"), arrays[c.rhs].astype("float64")
+    if c.packing is not None:
+        rhs = c.packing.unpack(rhs)
+    if c.stack is None:
+        sums = _contract(c, lhs, rhs)
+    else:
+        pairs = zip(lhs, rhs) if c.stack else [(np.zeros(lhs.shape[1:]), np.zeros(rhs.shape[1:]))]
+        sums = np.stack([_contract(c, *pair) for pair in pairs])[: c.stack]
+    return sums.astype(compute_dtype(next(b.dtype for b in c.buffers if b.name == c.lhs)))
+
+
+def _contract(c: Contraction, lhs: np.ndarray, rhs: np.ndarray) -> np.ndarray:
+    """One contraction of logical operands."""
     w = c.window
     in_group, out_group = c.in_channels // c.groups, c.out_channels // c.groups
     x_shape = (c.batch, c.in_channels, *w.in_extents)
     y_shape = (c.batch, c.out_channels, *w.out_extents)
     w_shape = (c.out_channels, in_group, *w.kernel)
-    lhs, rhs = arrays[c.lhs].astype("float64"), arrays[c.rhs].astype("float64")
-    if c.packing is not None:
-        rhs = c.packing.unpack(rhs)
     x = np.zeros(x_shape) if c.kind == "data_gradient" else lhs.reshape(x_shape)
     y = {"forward": np.zeros(y_shape), "data_gradient": lhs, "weight_gradient": rhs}[c.kind].reshape(y_shape)
     weight = np.zeros(w_shape) if c.kind == "weight_gradient" else rhs.reshape(w_shape)
@@ -144,8 +154,7 @@ def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
                 xs += np.einsum("no...,oc->nc...", ys, ws)
             else:
                 ws += np.tensordot(ys, xs, (_all_but(1, ys), _all_but(1, xs)))
-    dtype = compute_dtype(next(b.dtype for b in c.buffers if b.name == c.lhs))
-    return {"forward": y, "data_gradient": x, "weight_gradient": weight}[c.kind].astype(dtype)
+    return {"forward": y, "data_gradient": x, "weight_gradient": weight}[c.kind]
 
 
 def _span(tap: int, n_in: int, n_out: int, stride: int, dilate: int, pad: int) -> tuple[slice, slice]:

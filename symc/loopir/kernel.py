@@ -129,6 +129,7 @@ class Contraction:
     `lhs` and `rhs` name the two operands (forward: x, w; data_gradient: y, w; weight_gradient: x, y).  `stores` run
     over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.  With a `packing`,
     `rhs` is the weight as that packing arranges it.  `written` names memory that the kernel needs while it runs.
+    With a `stack`, all three tensors have one more axis in front, of that extent: so many independent contractions.
     """
 
     kind: ContractionKind
@@ -143,6 +144,7 @@ class Contraction:
     stores: tuple[Store, ...]
     packing: Packing | WinogradPacking | None = None
     written: tuple[str, ...] = ()
+    stack: int | None = None
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -153,14 +155,16 @@ class Contraction:
     def work_flops(self) -> int:
         """Multiplications and additions, padding taps counted."""
         w = self.window
-        outputs = self.batch * self.out_channels * size_of(w.out_extents)
+        n_stacked = 1 if self.stack is None else self.stack
+        outputs = n_stacked * self.batch * self.out_channels * size_of(w.out_extents)
         return 2 * outputs * (self.in_channels // self.groups) * w.n_taps
 
     def text(self) -> str:
         """The printed form."""
         w = self.window
+        stack = "" if self.stack is None else f" stack={self.stack}"
         head = (
-            f"contraction {self.kind} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
+            f"contraction {self.kind}{stack} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
             f"groups={self.groups} in={w.in_extents} out={w.out_extents} kernel={w.kernel} stride={w.stride} "
             f"dilate={w.dilate} pad={w.pad} lhs={self.lhs} rhs={self.rhs}{' packed' if self.packing else ''}"
         )

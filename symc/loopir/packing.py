@@ -20,7 +20,7 @@ class Packing:
 
     `shape` is dense: (groups, panels, *kernel, channels, columns of a panel).  For a forward contraction channels are
     the input channels of a group and columns its output channels; for a data gradient the roles are exchanged and
-    the taps are mirrored.
+    the taps are mirrored.  The groups of a stacked contraction lie along the weight's leading axis.
     """
 
     is_mirrored: bool
@@ -31,6 +31,7 @@ class Packing:
     channels: int
     columns: int
     panel_columns: int
+    is_stacked: bool = False
 
     scratch: ClassVar[FullShape] = ()  # the kernel needs no memory of its own
     routine: ClassVar[None] = None  # `nest` does all there is to do
@@ -48,7 +49,8 @@ class Packing:
         return Buffer.dense(name, self.shape, self.dtype)
 
     def nest(self, source: Buffer, packed: Buffer) -> Nest:
-        """Copies the logical weight `source` (O, C / groups, *kernel), with any strides, into `packed`.
+        """Copies the logical weight `source` (O, C / groups, *kernel), with any strides, into `packed`; the
+        weight of a stacked contraction is (groups, O, C, *kernel).
 
         The last panel's missing columns are filled with zeros.
         """
@@ -72,15 +74,17 @@ class Packing:
         if self.is_mirrored:
             array = np.flip(array, tuple(taps))
         array = array.transpose(0, 1, array.ndim - 1, array.ndim - 2, *taps)
-        array = array.reshape(self.groups, -1, self.channels, *self.kernel)[:, : self.columns]
+        array = array.reshape(self.groups, self.n_panels * self.panel_columns, self.channels, *self.kernel)
+        array = array[:, : self.columns]
         if self.is_transposed:
             array = array.swapaxes(1, 2)
         return array.reshape(self._source_shape())
 
     def _source_shape(self) -> FullShape:
-        if not self.is_transposed:
-            return (self.groups * self.columns, self.channels, *self.kernel)
-        return (self.groups * self.channels, self.columns, *self.kernel)
+        outer, inner = (self.channels, self.columns) if self.is_transposed else (self.columns, self.channels)
+        if self.is_stacked:
+            return (self.groups, outer, inner, *self.kernel)
+        return (self.groups * outer, inner, *self.kernel)
 
     def _copy(
         self,
@@ -101,11 +105,12 @@ class Packing:
         if is_zero:
             value = const(0, source.dtype)
         else:
-            outer, inner_channel = group * self.columns + inner, Affine.of(channel)
+            outer, inner_channel, extent = inner, Affine.of(channel), self.columns
             if self.is_transposed:
-                outer, inner_channel = group * self.channels + channel, inner
+                outer, inner_channel, extent = Affine.of(channel), inner, self.channels
+            first = (Affine.of(group), outer) if self.is_stacked else (group * extent + outer,)
             read = tuple(tap.extent - 1 - tap if self.is_mirrored else Affine.of(tap) for tap in taps)
-            value = load(source.name, (outer, inner_channel, *read), source.dtype)
+            value = load(source.name, (*first, inner_channel, *read), source.dtype)
         return Store(packed.name, at, value, (group, panel, *taps, channel, column))
 
 
@@ -115,8 +120,12 @@ def packing_of(c: Contraction, dtype: str, panel_columns: int) -> Packing:
     Depthwise weights are one group whose columns are all channels, each with a single input channel.
     """
     is_gradient = c.kind == "data_gradient"
-    if c.groups == c.in_channels == c.out_channels:
+    if c.stack is None and c.groups == c.in_channels == c.out_channels:
         return Packing(is_gradient, False, dtype, 1, c.window.kernel, 1, c.groups, panel_columns)
     inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
     channels, columns = (outer, inner) if is_gradient else (inner, outer)
-    return Packing(is_gradient, is_gradient, dtype, c.groups, c.window.kernel, channels, columns, panel_columns)
+    is_stacked = c.stack is not None
+    groups = c.groups if c.stack is None else c.stack
+    return Packing(
+        is_gradient, is_gradient, dtype, groups, c.window.kernel, channels, columns, panel_columns, is_stacked
+    )

@@ -74,6 +74,12 @@ class Product:
     rhs: int
     sizes: tuple[int, int, int]  # batch, in_channels, out_channels
     finish: Callable[..., Expr]  # (sum, *output index) -> Expr
+    stack: int | None = None
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of channels in the operands and the result."""
+        return 1 if self.stack is None else 2
 
 
 @dataclass
@@ -126,9 +132,10 @@ class Lowering:
         lhs: int = 0,
         rhs: int = 1,
         finish: Function | None = None,
+        stack: int | None = None,
     ) -> None:
         """output 0 = finish(contraction of inputs lhs and rhs, *index); finish defaults to the sum itself."""
-        self.products[0] = Product(kind, window, groups, lhs, rhs, sizes, finish or (lambda total, *i: total))
+        self.products[0] = Product(kind, window, groups, lhs, rhs, sizes, finish or (lambda total, *i: total), stack)
 
     def template(self, routine: Routine) -> None:
         """All outputs, as a routine computes them from all inputs."""

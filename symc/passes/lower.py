@@ -302,6 +302,7 @@ class Lowerer:
             rhs.name,
             tuple(operands.values()),
             tuple(stores),
+            stack=p.stack,
         )
         is_reused = not self.graph.training and self._packing_phase(right, phase) == "prepare"
         packing = self.backend.packing(made, is_reused)

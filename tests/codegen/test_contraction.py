@@ -112,6 +112,7 @@ def contraction(
     offset=0,
     extra=0,
     epilogue=None,
+    stack=None,
 ) -> Contraction:
     """A convolution whose epilogue is `epilogue(stores' axes, dtype) -> (values by output, extra buffers)`."""
     c, o = channels
@@ -120,15 +121,22 @@ def contraction(
     x = channels_last("x", (batch, c, *inputs), dtype, slack, offset)
     y = channels_last("y", (batch, o, *outs), dtype, slack, offset)
     w = Buffer.dense("w", (o, c // groups, *kernel), dtype)
+    if stack is not None:
+        x, w, y = (stacked(b, stack) for b in (x, w, y))
     lhs, rhs, result = {"forward": (x, w, y), "data_gradient": (y, w, x), "weight_gradient": (x, y, w)}[kind]
     axes = tuple(Axis(f"i{d}", n) for d, n in enumerate(result.shape))
-    if kind == "weight_gradient":
+    if kind == "weight_gradient" and stack is None:
         bare = Contraction(kind, batch, c, o, groups, window, lhs.name, rhs.name, (lhs, rhs), ())
         result = gradient_buffer(bare, "w")
     values, buffers = (epilogue or plain)(result, axes)
     stores = tuple(Store(name, axes, value, axes, mode) for name, value, mode in values)
     buffers = tuple({b.name: b for b in (lhs, rhs, result, *buffers)}.values())
-    return Contraction(kind, batch, c, o, groups, window, lhs.name, rhs.name, buffers, stores)
+    return Contraction(kind, batch, c, o, groups, window, lhs.name, rhs.name, buffers, stores, stack=stack)
+
+
+def stacked(b: Buffer, extent: int) -> Buffer:
+    """The buffer with an axis in front."""
+    return Buffer(b.name, (extent, *b.shape), b.dtype, (b.shape[0] * b.strides[0], *b.strides), b.offset)
 
 
 def plain(result: Buffer, axes: tuple[Axis, ...]):
@@ -290,6 +298,43 @@ def test_channels(kind, dtype, channels, target):
 @pytest.mark.parametrize("groups, channels", [(2, (6, 66)), (3, (9, 9)), (4, (64, 128))])
 def test_groups(kind, groups, channels, target):
     check(contraction(kind, channels=channels, groups=groups), target)
+
+
+MATRIX = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+
+
+def residual_and_column(result: Buffer, axes: tuple[Axis, ...]):
+    """A full tensor and a number for each column."""
+    row = Buffer.dense("row", result.shape[-1:], result.dtype)
+    total = accumulator(result.dtype) * load("row", axes[-1:], result.dtype) + load("other", axes, result.dtype)
+    return [(result.name, total, "set")], [row, Buffer.dense("other", result.shape, result.dtype)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stack", [1, 2, 5])
+@pytest.mark.parametrize("rows, channels", [(5, (7, 33)), (1, (64, 64)), (33, (1, 1)), (70, (33, 20))])
+def test_stack(kind, stack, rows, channels, target):
+    """Independent matrices side by side: each has its own operands, and reads no neighbour's."""
+    check(contraction(kind, rows, channels, **MATRIX, stack=stack), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("epilogue", [residual_and_column, accumulate])
+def test_stack_epilogue(kind, epilogue, target):
+    c = contraction(kind, 19, (9, 33), **MATRIX, stack=3, epilogue=epilogue)
+    assert can_store(c)
+    check(c, target)
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+def test_stack_of_convolutions(kind, target):
+    check(contraction(kind, stack=3), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stack, rows", [(0, 3), (3, 0)])
+def test_empty_stack(kind, stack, rows, target):
+    check(contraction(kind, rows, (4, 5), **MATRIX, stack=stack), target)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -47,8 +47,13 @@ PRODUCTS = [
     Case("dot", ((2, 3, 4), (2, 5)), {"transpose_a": True}),
     Case("dot", ((5, 2), (4, 3, 2)), {"transpose_b": True}),
     *over_dtypes(Case("batch_dot", ((2, 3, 4), (2, 4, 5))), FLOATS),
+    Case("batch_dot", ((2, 4, 3), (2, 4, 5)), {"transpose_a": True}),
+    Case("batch_dot", ((2, 3, 4), (2, 5, 4)), {"transpose_b": True}),
     Case("batch_dot", ((2, 4, 3), (2, 5, 4)), {"transpose_a": True, "transpose_b": True}),
+    Case("batch_dot", ((5, 33, 7), (5, 7, 1))),
     Case("batch_dot", ((2, 1, 3, 4), (2, 1, 4, 7))),
+    Case("batch_dot", ((2, 3, 4, 5), (2, 3, 4, 7)), {"transpose_a": True}),
+    Case("batch_dot", ((2, 3, 5, 4), (2, 3, 7, 4)), {"transpose_b": True}),
 ]
 
 WINDOWS = [

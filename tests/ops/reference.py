@@ -143,7 +143,7 @@ def kernel_of(graph: Graph, node: Node) -> tuple[LoopKernel, list[Buffer]]:
         return Nest(buffers, tuple(stores)), made
     p = t.products[0]
     lhs, rhs = f"in{p.lhs}", f"in{p.rhs}"
-    return Contraction(p.kind, *p.sizes, p.groups, p.window, lhs, rhs, buffers, tuple(stores)), made  # type: ignore[arg-type]
+    return Contraction(p.kind, *p.sizes, p.groups, p.window, lhs, rhs, buffers, tuple(stores), stack=p.stack), made  # type: ignore[arg-type]
 
 
 def poisoned(b: Buffer) -> np.ndarray:

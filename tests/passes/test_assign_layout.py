@@ -70,6 +70,18 @@ def test_everything_else_is_row_major():
     )
 
 
+def test_a_stack_of_matrices_is_row_major():
+    keeps(
+        assign_layout,
+        """
+        argument %x: float32[2, 3, 5]
+        argument %y: float32[2, 5, 4]
+        %a = batch_dot(%x, %y): float32[2, 3, 4]
+        head a = %a
+        """,
+    )
+
+
 def test_a_constant_that_takes_its_shape_from_its_users():
     keeps(
         assign_layout,

@@ -56,6 +56,24 @@ def test_an_epilogue_joins_its_contraction_and_a_weights_producer_its_packing():
     ) == ["p a s c"]
 
 
+def test_a_stack_of_products_takes_what_lies_along_its_columns():
+    """The rows of all its matrices lie behind each other: what differs between matrices is no number for each row."""
+    graph = """
+        argument %x: float32[2, 3, 5]
+        argument %r: float32[2, 3, 4]
+        argument %c: float32[{c}]
+        parameter %w: float32[2, 4, 5]
+        %p = exp(%w): float32[2, 4, 5]
+        %a = batch_dot(%x, %p, transpose_b=True): float32[2, 3, 4]
+        %s = elemwise_add(%a, %r): float32[2, 3, 4]
+        %m = broadcast_mul(%s, %c): float32[2, 3, 4]
+        head m = %m
+        """
+    assert groups(graph.format(c="1, 1, 4")) == ["p a s m"]
+    assert groups(graph.format(c="1, 3, 1")) == ["p a s", "m"]
+    assert groups(graph.format(c="2, 1, 1")) == ["p a s", "m"]
+
+
 def test_an_operand_streamed_twice_is_stored():
     assert groups(
         """

@@ -170,3 +170,31 @@ def test_an_operator_of_the_users_is_always_lowered(lowerings):
     compile_graph(graph)
     compile_graph(graph)
     assert len(lowerings) == 2
+
+
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize(
+    "name, lead",
+    [("dot", ()), ("batch_dot", (2,)), ("batch_dot", (2, 3)), ("linalg_gemm2", (2,)), ("linalg_gemm2", ())],
+)
+def test_every_matrix_product_is_a_matrix_kernel(name, lead, transpose_a, transpose_b):
+    """Not a loop nest, whatever is transposed."""
+    shapes = {"a": (*lead, 33, 5) if transpose_a else (*lead, 5, 33), "b": (*lead, 33, 7)}
+    if transpose_b:
+        shapes["b"] = (*lead, 7, 33)
+    y = getattr(mx.sym, name)(
+        mx.sym.Variable("a"), mx.sym.Variable("b"), transpose_a=transpose_a, transpose_b=transpose_b
+    )
+    graph = to_graph(y, arg_shapes=shapes, arg_dtypes=dict.fromkeys(shapes, "float32"))
+    families = {code.family for code in compile_graph(graph).lowered.codes.values()}
+    assert families & {"matrix", "weight_gradient"}
+
+
+def test_attention_is_made_of_matrix_kernels():
+    x = mx.sym.Variable("x")
+    scores = mx.sym.contrib.interleaved_matmul_selfatt_qk(x, heads=2)
+    mixed = mx.sym.contrib.interleaved_matmul_selfatt_valatt(x, mx.sym.softmax(scores), heads=2)
+    graph = to_graph(mixed, arg_shapes={"x": (5, 3, 2 * 3 * 4)}, arg_dtypes={"x": "float32"})
+    calls = compile_graph(graph).lowered.calls
+    assert [c.code.family for _, c in calls].count("matrix") == 2

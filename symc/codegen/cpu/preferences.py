@@ -16,7 +16,7 @@ from symc.passes.meaning import Meaning, meaning_of, same_order
 def layout_of(product: Product, rank: int, operand: int | None) -> Layout | None:
     """Channels-last for the result and for what is streamed; a packed operand may lie as it likes."""
     if operand is None or operand == product.lhs or product.kind == "weight_gradient":
-        return Layout.channels_last(rank)
+        return Layout.channels_last(rank, product.channel_axis)
     return None
 
 
@@ -34,17 +34,19 @@ def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
     computed, meaning = graph.dtype(anchor[0]), meaning_of(graph, node)
     if any(graph.dtype(v) != computed for v in (*node.inputs, node[0])) or meaning.uses_index:
         return False
-    return all(_is_read_in_order(graph, anchor[0], meaning, k, v) for k, v in enumerate(node.inputs))
+    order = graph.layout(anchor[0]).order
+
+    def is_read_in_order(position: int, v: Value) -> bool:
+        if meaning.is_pointwise(position):
+            return same_order(graph.layout(v).order, order, graph.shape(v))
+        return meaning.is_broadcast(position) and _differs_along(meaning, position, product.channel_axis)
+
+    return all(is_read_in_order(k, v) for k, v in enumerate(node.inputs))
 
 
-def _is_read_in_order(graph: Graph, result: Value, meaning: Meaning, position: int, v: Value) -> bool:
-    shape = graph.shape(v)
-    if meaning.is_pointwise(position):
-        return same_order(graph.layout(v).order, graph.layout(result).order, shape)
-    return meaning.is_broadcast(position) and sum(n > 1 for n in shape) <= 1 and _is_channel(meaning, position)
-
-
-def _is_channel(meaning: Meaning, position: int) -> bool:
+def _differs_along(meaning: Meaning, position: int, axis: int) -> bool:
+    """Whether an input has but one axis, and that is the given axis of the output."""
+    if sum(n > 1 for n in meaning.in_shapes[position]) > 1:
+        return False
     components = [i for index in meaning.loads(position) for i in index if isinstance(i, Affine)]
-    axes = {a for i in components for a in i.axes() if a.extent > 1}
-    return axes <= {meaning.axes[1]} if len(meaning.axes) > 1 else not axes
+    return {a for i in components for a in i.axes() if a.extent > 1} <= {*meaning.axes[axis : axis + 1]}

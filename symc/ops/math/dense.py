@@ -140,13 +140,7 @@ class Dot(Op):
 
     def lower(self, t: Lowering) -> None:
         (m, n), a = t.out_shapes[0], t.ins[0].shape
-        k = a[0] if self.transpose_a else a[1]
-        if self.transpose_b:  # y[m, n] = sum x[m, k] * w[n, k]
-            t.product("forward", Window.none(), (m, k, n))
-        elif self.transpose_a:  # w[m, n] = sum x[k, n] * y[k, m]
-            t.product("weight_gradient", Window.none(), (k, n, m), lhs=1, rhs=0)
-        else:  # x[m, n] = sum y[m, k] * w[k, n]
-            t.product("data_gradient", Window.none(), (m, n, k))
+        matrix_product(t, m, a[0] if self.transpose_a else a[1], n, self.transpose_a, self.transpose_b)
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -164,8 +158,7 @@ class Dot(Op):
 class BatchDot(Op):
     """Matrix products over equal leading axes: lhs (*lead, M, K), rhs (*lead, K, N) -> (*lead, M, N).
 
-    transpose_a takes lhs as (*lead, K, M), transpose_b rhs as (*lead, N, K).  It lowers to a reduction nest: a
-    Contraction has one batch axis on one operand only.  Source: MXNet operator batch_dot.
+    transpose_a takes lhs as (*lead, K, M), transpose_b rhs as (*lead, N, K).  Source: MXNet operator batch_dot.
     """
 
     arguments = ("lhs", "rhs")
@@ -193,22 +186,22 @@ class BatchDot(Op):
             )
         return ins, [unify(outs[0], (*(unify(lhs[:-2], rhs[:-2]) or ()), m, n))]
 
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
+        """Several leading axes are viewed as one; a product of two transposes is the transpose of a product."""
+        lead = g.shape(x[0])[:-2]
+        a, b = (reshaped(g, v, (prod(lead), *g.shape(v)[-2:])) for v in x)
+        if self.transpose_a and self.transpose_b:
+            y = g("transpose", g("batch_dot", b, a), axes=(0, 2, 1))
+        elif len(lead) == 1:
+            return None
+        else:
+            y = g("batch_dot", a, b, transpose_a=self.transpose_a, transpose_b=self.transpose_b)
+        return [reshaped(g, y, (*lead, *g.shape(y)[-2:]))]
+
     def lower(self, t: Lowering) -> None:
-        a, b = t.ins
-        k_extent = a.shape[-2 if self.transpose_a else -1]
-
-        def element(*i: IndexLike) -> Expr:
-            *lead, m, n = i
-            return t.reduce(
-                "sum",
-                (k_extent,),
-                lambda k: (
-                    (a(*lead, k, m) if self.transpose_a else a(*lead, m, k))
-                    * (b(*lead, n, k) if self.transpose_b else b(*lead, k, n))
-                ),
-            )
-
-        t.map(element)
+        (n_stacked, m, n), a = t.out_shapes[0], t.ins[0].shape
+        k = a[1] if self.transpose_a else a[2]
+        matrix_product(t, m, k, n, self.transpose_a, self.transpose_b, n_stacked)
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -216,6 +209,19 @@ class BatchDot(Op):
         if dy[0] is None:
             return [None, None]
         return product_gradients(g, "batch_dot", x[0], x[1], dy[0], self.transpose_a, self.transpose_b)
+
+
+def matrix_product(
+    t: Lowering, m: int, k: int, n: int, transpose_a: bool, transpose_b: bool, stack: int | None = None
+) -> None:
+    """Output 0 (m, n) = input 0 (m, k) times input 1 (k, n), either transposed but not both; or a stack of them."""
+    none = Window.none()
+    if transpose_b:  # y[m, n] = sum x[m, k] * w[n, k]
+        t.product("forward", none, (m, k, n), stack=stack)
+    elif transpose_a:  # w[m, n] = sum x[k, n] * y[k, m]
+        t.product("weight_gradient", none, (k, n, m), lhs=1, rhs=0, stack=stack)
+    else:  # x[m, n] = sum y[m, k] * w[k, n]
+        t.product("data_gradient", none, (m, n, k), stack=stack)
 
 
 def product_gradients(

@@ -53,7 +53,8 @@ def {name}(chunk, n_chunks, desc, bufs):
             tile = first_tile - repeat * table_tiles
             for _ in range(first_tile, last_tile):
                 register_tile(desc, bufs, tile_rows, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes,
-                              weight + panel * panel_bytes, tiles + tile * tile_bytes, segments, zero_page,
+                              weight + panel * panel_bytes + repeat * weight_repeat_bytes,
+                              tiles + tile * tile_bytes, segments, zero_page,
                               repeat * table_rows, group * group_columns + column, group_columns - column)
                 tile += 1
                 if tile == table_tiles:
@@ -70,10 +71,11 @@ class Problem:
     lhs: Ref
     weight: Ref
     tables: TileTables
-    n_repeats: int  # how often the table is walked, each time for the next images
+    n_repeats: int  # how often the table is walked, each time for the next images or the next of a stack
     rows_per_table: int
     lhs_repeat_stride: int  # elements between two repeats
     lhs_group_stride: int
+    is_stacked: bool  # each repeat has a weight of its own
     groups: int
     columns: int  # output channels of one group
     depth: int  # length of the whole reduction: taps * channels of one group
@@ -109,6 +111,7 @@ def emit(
     d.add("table_tiles", max(1, len(tables.tiles)))
     d.add("table_rows", problem.rows_per_table)
     d.add("lhs_repeat_bytes", problem.lhs_repeat_stride * item)
+    d.add("weight_repeat_bytes", n_panels * problem.depth * tile.columns * item if problem.is_stacked else 0)
     d.add("group_panels", blocking.group_panels)
     d.add("n_panels", n_panels)
     d.add("panels_per_group", panels_per_group)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall, Ref
 from symc.core.dtypes import ITEM_SIZE
@@ -91,16 +93,20 @@ def _matrix(c: Contraction, source: Buffer, target: Target) -> KernelCall:
     item = ITEM_SIZE[source.dtype]
     tile, g = _tile(c, source, target).tile, _geometry(c, source)
     packed = packing_of(c, source.dtype, tile.columns)
-    images = images_per_table(c.batch, g.n_rows, tile.rows)
+    images, n_repeats = c.batch, c.stack
+    if n_repeats is None:
+        images = images_per_table(c.batch, g.n_rows, tile.rows)
+        n_repeats = c.batch // max(1, images)
     problem = forward.Problem(
         dtype=source.dtype,
         lhs=_ref(source),
         weight=_ref(buffer_of(c, c.rhs)),
         tables=tile_tables(g.of_images(images), tile.rows),
-        n_repeats=c.batch // max(1, images),
+        n_repeats=n_repeats,
         rows_per_table=images * g.n_rows,
-        lhs_repeat_stride=images * g.image_stride,
+        lhs_repeat_stride=images * g.image_stride if c.stack is None else buffer_of(c, c.lhs).strides[0],
         lhs_group_stride=g.channels,
+        is_stacked=c.stack is not None,
         groups=c.groups,
         columns=packed.columns,
         depth=packed.channels * g.n_taps,
@@ -109,8 +115,8 @@ def _matrix(c: Contraction, source: Buffer, target: Target) -> KernelCall:
     n_tiles = len(problem.tables.tiles) * problem.n_repeats
     n_panels = c.groups * packed.n_panels
     panel_bytes = problem.depth * tile.columns * item
-    source_bytes = c.batch * size_of(g.source_extents) * g.channels * c.groups * item
-    wanted = count_chunks(c.work_flops, n_panels * panel_bytes + source_bytes)
+    source_bytes = n_repeats * images * size_of(g.source_extents) * g.channels * c.groups * item
+    wanted = count_chunks(c.work_flops, size_of(packed.shape) * item + source_bytes)
     blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted)
     steps = problem.tables.steps * problem.n_repeats / max(1, n_tiles * problem.depth)
     skipped = f" ({1 - steps:.0%} of the taps are padding and skipped)" if steps < 0.995 else ""
@@ -185,6 +191,7 @@ def is_winograd(c: Contraction) -> bool:
     return (
         c.kind == "forward"
         and c.groups == 1
+        and c.stack is None
         and has_work
         and w.kernel == (N_TAPS, N_TAPS)
         and w.stride == w.dilate == (1, 1)
@@ -280,6 +287,7 @@ def _winograd(c: Contraction, packed: WinogradPacking, source: Buffer, target: T
 def _weight_gradient(c: Contraction, x: Buffer, dy: Buffer, target: Target) -> KernelCall:
     g = _geometry(c, x)
     rows = c.out_channels // c.groups
+    n_groups = c.groups if c.stack is None else c.stack
     tile, is_merged = choose_gradient_tile(g, rows, x.dtype, target)
     images = images_per_table(c.batch, g.n_rows, 1)
     width = g.taps[-1] if is_merged else 1
@@ -291,14 +299,16 @@ def _weight_gradient(c: Contraction, x: Buffer, dy: Buffer, target: Target) -> K
         n_repeats=c.batch // max(1, images),
         x_repeat_stride=images * x.strides[0],
         dy_repeat_stride=images * dy.strides[0],
-        groups=c.groups,
+        x_group_stride=g.channels if c.stack is None else buffer_of(c, c.lhs).strides[0],
+        dy_group_stride=rows if c.stack is None else buffer_of(c, c.rhs).strides[0],
+        groups=n_groups,
         rows=rows,
         channels=g.channels,
         n_runs=g.n_taps // width,
         run_columns=width * g.channels,
         epilogue=_epilogue(c),
     )
-    n_panels = c.groups * problem.n_runs * -(-problem.run_columns // tile.columns)
+    n_panels = n_groups * problem.n_runs * -(-problem.run_columns // tile.columns)
     n_row_tiles = -(-rows // tile.rows)
     operand_bytes = (size_of(x.shape) + size_of(dy.shape)) * ITEM_SIZE[x.dtype]
     block_tiles, block_panels, n_chunks = _gradient_units(c, n_row_tiles, n_panels, operand_bytes)
@@ -342,7 +352,10 @@ def gradient_buffer(c: Contraction, name: str) -> Buffer:
 
 
 def _source(c: Contraction, name: str) -> Buffer:
+    """A streamed operand, the first of a stack."""
     buffer = buffer_of(c, name)
+    if c.stack is not None:
+        buffer = Buffer(name, buffer.shape[1:], buffer.dtype, buffer.strides[1:], buffer.offset)
     if buffer.dtype not in DTYPES:
         raise CodegenError(
             f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of {', '.join(DTYPES)}\n{c.text()}"
@@ -388,24 +401,28 @@ def _has_masks(target: Target) -> bool:
 
 
 def _epilogue(c: Contraction) -> Epilogue:
-    if c.kind != "weight_gradient":
-        return epilogue_of(c, _pixels_and_channels)
-    return epilogue_of(c, _taps_and_channels if is_depthwise(c) else _outputs_and_taps)
+    flatten = _pixels_and_channels
+    if c.kind == "weight_gradient":
+        flatten = _taps_and_channels if is_depthwise(c) else _outputs_and_taps
+    n_stacks = 0 if c.stack is None else 1
+
+    def rows_and_columns(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
+        rows, columns = flatten(*store.axes[n_stacks:])
+        return even_stride([*store.axes[:n_stacks], *rows], strides), even_stride(columns, strides, single=1)
+
+    return epilogue_of(c, rows_and_columns)
 
 
 # Rows and columns of the stores.  A single column counts as contiguous, so that it may be loaded under a mask.
 
 
-def _pixels_and_channels(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
-    image, channel, *positions = store.axes
-    return even_stride([image, *positions], strides), even_stride([channel], strides, single=1)
+def _pixels_and_channels(image: Axis, channel: Axis, *positions: Axis) -> tuple[Sequence[Axis], Sequence[Axis]]:
+    return (image, *positions), (channel,)
 
 
-def _outputs_and_taps(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
-    output, channel, *taps = store.axes
-    return even_stride([output], strides), even_stride([*taps, channel], strides, single=1)
+def _outputs_and_taps(output: Axis, channel: Axis, *taps: Axis) -> tuple[Sequence[Axis], Sequence[Axis]]:
+    return (output,), (*taps, channel)
 
 
-def _taps_and_channels(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
-    output, _, *taps = store.axes
-    return even_stride(taps, strides), even_stride([output], strides, single=1)
+def _taps_and_channels(output: Axis, _: Axis, *taps: Axis) -> tuple[Sequence[Axis], Sequence[Axis]]:
+    return taps, (output,)

@@ -110,6 +110,8 @@ class Problem:
     n_repeats: int
     x_repeat_stride: int
     dy_repeat_stride: int
+    x_group_stride: int
+    dy_group_stride: int
     groups: int
     rows: int  # output channels of a group
     channels: int  # input channels of a group
@@ -176,8 +178,8 @@ def emit(
     d.add("n_repeats", max(1, problem.n_repeats))
     d.add("x_repeat_bytes", problem.x_repeat_stride * item)
     d.add("dy_repeat_bytes", problem.dy_repeat_stride * item)
-    d.add("x_group_bytes", problem.channels * item)
-    d.add("dy_group_bytes", problem.rows * item)
+    d.add("x_group_bytes", problem.x_group_stride * item)
+    d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
     code = _code(problem.dtype, tile, problem.epilogue, d, has_masks, has_borders)
     return KernelCall(code, (*d.words, *problem.epilogue.words), n_chunks, reason)
