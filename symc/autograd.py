@@ -11,13 +11,13 @@ graph is prepared once for each structure, so that a training loop compiles noth
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
@@ -32,8 +32,6 @@ __all__ = [
     "backward", "grad", "is_recording", "is_training", "mark_variables", "pause", "predict_mode", "record",
     "set_recording", "set_training", "train_mode",
 ]  # fmt: skip
-
-MAX_PREPARED = 256  # backward graphs kept; the oldest are dropped first
 
 is_recording, is_training = tape.is_recording, tape.is_training
 
@@ -272,11 +270,7 @@ def _gradients(
     found = _prepared.get(key)
     if found is None:
         graph, inputs, states = _backward_graph(*key)
-        found = (EagerGraph(graph, inputs), states)
-        with _preparing:
-            while len(_prepared) >= MAX_PREPARED:
-                _prepared.pop(next(iter(_prepared)))
-            _prepared[key] = found
+        found = _prepared.put(key, (EagerGraph(graph, inputs), states))
     run, states = found
     results = run(recording.arrays)
     for number, value in zip(states, results[len(wanted) :]):
@@ -307,8 +301,7 @@ def _recorded_gradients(
     return [made[o.value] for o in graph.outputs[: len(wanted)]]
 
 
-_prepared: dict[tuple, tuple[EagerGraph, tuple[int, ...]]] = {}
-_preparing = threading.Lock()
+_prepared: BoundedCache[tuple, tuple[EagerGraph, tuple[int, ...]]] = BoundedCache(256)  # backward graphs
 
 
 def _backward_graph(

@@ -21,11 +21,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from symc.core.config import setting
+from symc.core.lazy import lazy
 
 Kind = Literal["kernel", "program"]
 
@@ -106,7 +107,7 @@ class KernelCache:
         sizes = [status.st_size for path, status in self._files() if path.suffix in _SUFFIXES]
         return CacheInfo(self._directory, len(sizes), sum(sizes), self._limit_bytes)
 
-    @cached_property
+    @lazy
     def _directory(self) -> Path | None:
         """The directory once it exists and is known to be private."""
         if self._wanted is None:

@@ -15,10 +15,11 @@ import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from symc.core.lazy import lazy
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ class KernelCode:
     describe: Callable[[], str] = field(repr=False)
     build: Callable[[], Callable[..., Any]] = field(repr=False)
 
-    @cached_property
+    @lazy
     def source(self) -> str:
         """The readable text of the kernel."""
         return self.describe()
 
-    @cached_property
+    @lazy
     def name(self) -> str:
         return f"symc_{self.family}_{hashlib.sha256(self.structure.encode()).hexdigest()[:16]}"
 

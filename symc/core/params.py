@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import functools
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .bounded import bounded
 from .dtypes import dtype_name
 from .errors import DTypeError, ParameterError
 
@@ -150,7 +150,7 @@ def _bounds(p: Param) -> str:
     return f"should be smaller equal to {p.high}" if p.low is None else f"exceed bound [{p.low},{p.high}]"
 
 
-@functools.lru_cache(maxsize=4096)
+@bounded(limit=1 << 20, weigh=lambda key, _: 256 + len(key[0]))  # characters
 def _literal(text: str) -> Any:
     """A Python literal from MXNet's text: '(2L, 2L)', '[2, 2]', '2.5', 'None'; nothing is executed."""
     if len(text) > 100_000:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from symc.context import Context
+from symc.core.bounded import BoundedCache
 from symc.core.dtypes import ITEM_SIZE, dtype_name
 from symc.core.errors import ArgumentError, GraphError
+from symc.core.locks import new_lock
 from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import zeros_aligned
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from symc.runtime.program import Program, Slot
     from symc.symbol.symbol import Symbol
 
-MAX_SHAPES = 8  # programs kept for calls with other input shapes than those bound
+MAX_PROGRAMS = 12  # kept by one executor, for its modes and for calls with other input shapes than those bound
 
 Shapes = tuple[tuple[str, FullShape], ...]
 
@@ -61,9 +62,9 @@ class Sessions:
         self._gradients = gradients
         self._states = states
         self._grad_req = grad_req
-        self._programs: dict[Mode, Compiled] = {}
-        self._found: dict[Mode, Bound] = {}
-        self._lock = threading.Lock()
+        self._programs: BoundedCache[Mode, Compiled] = BoundedCache(MAX_PROGRAMS)
+        self._found: BoundedCache[Mode, Bound] = BoundedCache(MAX_PROGRAMS)
+        self._lock = new_lock()
 
     def get(self, mode: Mode) -> Bound:
         """The session of a mode; safe from several threads."""
@@ -71,22 +72,16 @@ class Sessions:
         if found is not None:
             return found
         with self._lock:
-            if mode not in self._found:
-                reshaped = [m for m in self._programs if m.shapes]
-                if mode.shapes and mode not in reshaped and len(reshaped) >= MAX_SHAPES:
-                    self._programs.pop(reshaped[0])
-                    self._found.pop(reshaped[0], None)
-                self._found[mode] = self._bind(mode)
-            return self._found[mode]
+            return self._found.obtain(mode, lambda: self._bind(mode))
 
     def forget(self) -> None:
         """Drops the sessions but not the programs: the next run takes the arrays anew."""
-        with self._lock:
+        with self._lock:  # a session that is being made has the old arrays
             self._found.clear()
 
     def all(self) -> list[Bound]:
         """The sessions in use."""
-        return list(self._found.values())
+        return self._found.values()
 
     def graph(self, is_train: bool, shapes: Mapping[str, FullShape] | None = None) -> Graph:
         """The symbol's graph with the shapes and dtypes of the arrays, or other shapes for some."""
@@ -103,10 +98,10 @@ class Sessions:
         from symc.runtime.session import Session
 
         shapes = self._needed_shapes(mode)
-        if mode not in self._programs:
-            graph = self.graph(mode.is_train, shapes)
-            self._programs[mode] = compile_graph(graph, self._grad_req if mode.with_gradient else None)
-        compiled = self._programs[mode]
+        compiled = self._programs.obtain(
+            mode,
+            lambda: compile_graph(self.graph(mode.is_train, shapes), self._grad_req if mode.with_gradient else None),
+        )
         self._require_given(compiled.program, shapes, mode)
         inputs: dict[str, Input] = {
             s.key: (k + 4, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])

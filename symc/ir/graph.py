@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from symc.core.lazy import lazy
 from symc.core.shapes import FullShape, Shape
 
 from .op import Op
@@ -142,7 +142,7 @@ class Graph:
         outputs = tuple(outputs)
         return Graph(tuple(post_order(o.value.node for o in outputs)), outputs, training, facts or Facts())
 
-    @cached_property
+    @lazy
     def nx(self) -> networkx.MultiDiGraph:
         """The same graph for networkx: an edge per use (`x * x` has two), keyed by the input's position."""
         # Imported here: its 90 ms are more than a start from a warm cache takes otherwise, and that one asks no order.
@@ -153,7 +153,7 @@ class Graph:
         g.add_edges_from((v.node, n, k, {"output": v.index}) for n in self.nodes for k, v in enumerate(n.inputs))
         return g
 
-    @cached_property
+    @lazy
     def users(self) -> Mapping[Value, tuple[tuple[Node, int], ...]]:
         """Who reads a value: (node, input position) pairs in topological order."""
         found: dict[Value, list[tuple[Node, int]]] = {}
@@ -162,16 +162,16 @@ class Graph:
                 found.setdefault(v, []).append((node, k))
         return {v: tuple(u) for v, u in found.items()}
 
-    @cached_property
+    @lazy
     def random_streams(self) -> Mapping[Node, int]:
         """The random nodes numbered in order: equal graphs draw equal numbers, whatever their nodes are called."""
         return {n: k for k, n in enumerate(n for n in self.nodes if n.op is not None and n.op.is_random)}
 
-    @cached_property
+    @lazy
     def output_values(self) -> frozenset[Value]:
         return frozenset(o.value for o in self.outputs)
 
-    @cached_property
+    @lazy
     def _n_listed(self) -> Counter[Value]:
         """How often a value is an output."""
         return Counter(o.value for o in self.outputs)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError
 
 from . import tape
@@ -17,8 +17,6 @@ from .ndarray import NDArray
 if TYPE_CHECKING:
     from symc.symbol import Symbol
 
-MAX_PREPARED = 64  # graphs kept; the oldest are dropped first
-
 
 class CachedOp:
     """Calls a symbol with its inputs in the order of `list_inputs()`; `out=` receives the outputs.
@@ -29,8 +27,7 @@ class CachedOp:
     def __init__(self, sym: Symbol, flags: Any = ()) -> None:
         self._symbol = sym
         self._names = sym.list_inputs()
-        self._prepared: dict[tuple, EagerGraph] = {}
-        self._preparing = threading.Lock()
+        self._prepared: BoundedCache[tuple, EagerGraph] = BoundedCache(64)
 
     def __call__(self, *args: NDArray, out: NDArray | Sequence[NDArray] | None = None, **kwargs: Any) -> Any:
         """The outputs: an array, or a list of several.
@@ -50,13 +47,7 @@ class CachedOp:
 
     def _compiled(self, args: Sequence[NDArray]) -> list[NDArray]:
         key = (tape.is_training(), *[(a.shape, a._data.dtype.num) for a in args])
-        graph = self._prepared.get(key)
-        if graph is None:
-            graph = self._prepare(args)
-            with self._preparing:
-                while len(self._prepared) >= MAX_PREPARED:
-                    self._prepared.pop(next(iter(self._prepared)))
-                self._prepared[key] = graph
+        graph = self._prepared.obtain(key, lambda: self._prepare(args))
         return [NDArray(r, args[0].context if args else None) for r in graph(args)]
 
     def _prepare(self, args: Sequence[NDArray]) -> EagerGraph:

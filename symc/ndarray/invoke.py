@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from symc.context import Context
+from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError
 from symc.ir.op import Op
 
@@ -18,8 +18,6 @@ from .ndarray import NDArray
 
 if TYPE_CHECKING:
     from .eager import EagerGraph
-
-MAX_PREPARED = 2048  # runs kept; the oldest are dropped first
 
 
 class Prepared(NamedTuple):
@@ -31,8 +29,7 @@ class Prepared(NamedTuple):
     updates: tuple[tuple[int, int], ...]  # (input, output): states that the run itself updates
 
 
-_prepared: dict[tuple, Prepared] = {}
-_preparing = threading.Lock()
+_prepared: BoundedCache[tuple, Prepared] = BoundedCache(2048)
 
 
 def invoke(
@@ -74,12 +71,7 @@ def _prepare(key: tuple, op: Op, inputs: Sequence[NDArray], training: bool) -> P
         raise ArgumentError(f"Operator {op.name} expects {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
     run = operator_graph(op, [(x.shape, x._data.dtype.name) for x in inputs], training)
     updates = tuple((names.index(name), k) for name, k in op.updated_by_every_run().items())
-    made = Prepared(op, run, op.n_visible(), updates)
-    with _preparing:
-        while len(_prepared) >= MAX_PREPARED:
-            _prepared.pop(next(iter(_prepared)))
-        _prepared[key] = made
-    return made
+    return _prepared.put(key, Prepared(op, run, op.n_visible(), updates))
 
 
 def _run(

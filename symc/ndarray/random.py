@@ -16,6 +16,7 @@ import numpy as np
 from symc.context import Context
 from symc.core.dtypes import FLOATS
 from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.core.locks import adopted
 from symc.functions import _Null, names
 
 from . import tape
@@ -31,7 +32,14 @@ __all__ = [
 
 INTEGERS = ("int32", "int64")
 
-_generator = np.random.default_rng()
+
+def _new_generator(seed: int | None) -> np.random.Generator:
+    made = np.random.default_rng(seed)
+    adopted(made.bit_generator.lock)  # held while numbers are drawn, the GIL released
+    return made
+
+
+_generator = _new_generator(None)
 
 
 def seed(seed_state: int, ctx: Context | str = "all") -> None:
@@ -39,7 +47,7 @@ def seed(seed_state: int, ctx: Context | str = "all") -> None:
     global _generator
     if not isinstance(seed_state, (int, np.integer)):
         raise ArgumentError(f"seed_state must be int, got {seed_state!r}")
-    _generator = np.random.default_rng(int(seed_state) % 2**64)
+    _generator = _new_generator(int(seed_state) % 2**64)
 
 
 @contextmanager

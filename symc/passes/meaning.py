@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Literal
 
 from symc.core.dtypes import compute_dtype
+from symc.core.lazy import lazy
 from symc.core.shapes import FullShape
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.op import Op
@@ -59,7 +60,7 @@ class Meaning:
     in_shapes: tuple[FullShape, ...]
     product: Product | None = None
 
-    @cached_property
+    @lazy
     def _loads(self) -> dict[str, list[tuple[Affine | Expr, ...]]]:
         found: dict[str, list[tuple[Affine | Expr, ...]]] = {}
         for body in self.bodies:
@@ -110,18 +111,18 @@ class Meaning:
                     return False
         return True
 
-    @cached_property
+    @lazy
     def is_cheap(self) -> bool:
         """Whether recomputing an element costs less than storing and loading it."""
         ops = [e.op for body in self.bodies for e in walk(body)]
         return len(ops) <= 24 and all(op in CHEAP for op in ops)
 
-    @cached_property
+    @lazy
     def uses_index(self) -> bool:
         """Whether an element depends on where it is (random numbers, ranges, computed positions)."""
         return any(e.op == "index" for body in self.bodies for e in walk(body))
 
-    @cached_property
+    @lazy
     def n_operations(self) -> int:
         return sum(1 for body in self.bodies for e in walk(body) if e.op not in ("const", "param", "load", "index"))
 

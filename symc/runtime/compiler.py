@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu.backend import CpuBackend
 from symc.core.config import setting
+from symc.core.lazy import lazy
 from symc.core.version import source_digest
 from symc.ir.graph import Graph
 from symc.ir.text import graph_text
@@ -45,7 +45,7 @@ class Compiled:
     def program(self) -> Program:
         return self.loaded.program
 
-    @cached_property
+    @lazy
     def lowered(self) -> Lowered:
         """What the program was made from; a program that came from the cache is lowered again for those who look."""
         return self._request.lowered
@@ -60,14 +60,14 @@ class _Request:
     backend: CpuBackend
     has_parameters: bool
 
-    @cached_property
+    @lazy
     def lowered(self) -> Lowered:
         # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
         from .lowered import lower_program
 
         return lower_program(self.graph, self.grad_req, self.backend, self.has_parameters)
 
-    @cached_property
+    @lazy
     def key(self) -> str | None:
         """Names the program in the cache; None where something outside symc's sources decides what it is."""
         if _is_being_watched() or _has_user_passes() or not all(_is_ours(n.op) for n in self.graph.nodes):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from symc.codegen.cpu.backend import CpuBackend
 from symc.codegen.kernel import KernelCall, KernelCode
+from symc.core.lazy import lazy
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
 from symc.passes.base import PassContext
@@ -26,12 +26,12 @@ class Lowered:
     calls: tuple[tuple[KernelNode, KernelCall], ...] = field(repr=False)
     trace: Trace = field(repr=False)
 
-    @cached_property
+    @lazy
     def program(self) -> Program:
         """The calls as data."""
         return assemble(self.kernels, self.calls)
 
-    @cached_property
+    @lazy
     def codes(self) -> Mapping[str, KernelCode]:
         """The distinct kernels by name."""
         return {call.code.name: call.code for _, call in self.calls}

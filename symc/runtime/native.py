@@ -14,7 +14,6 @@ import ctypes
 import hashlib
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -30,6 +29,7 @@ from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
 from symc.core.config import setting
 from symc.core.errors import ArgumentError
+from symc.core.locks import in_child, new_lock
 
 _POINTER_ARG: tuple[ArgType, ...] = ("ptr",)
 
@@ -140,7 +140,7 @@ class _Pool:
     def reset(self) -> None:
         """A pool of no workers: the state of a fresh process, and of a forked child, which inherits memory only."""
         self.n_threads = 1  # the caller
-        self._growing = threading.Lock()
+        self._growing = new_lock()
         ctypes.memset(self.address, 0, abi.POOL_WORDS * abi.WORD)
         self._libc.pthread_mutex_init(self._at(abi.MUTEX), None)
         self._libc.pthread_cond_init(self._at(abi.CONDITION), None)
@@ -185,7 +185,7 @@ class _Pool:
 
 
 _POOL = _Pool()
-os.register_at_fork(after_in_child=_POOL.reset)
+in_child(_POOL.reset)
 
 
 class _Runner(NamedTuple):

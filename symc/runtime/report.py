@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from symc.core.lazy import lazy
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
 
@@ -244,7 +244,7 @@ class Profile:
     steps: tuple[tuple[int, Step, KernelNode], ...] = field(repr=False)  # with their number in the program
     times_ns: np.ndarray = field(repr=False)
 
-    @cached_property
+    @lazy
     def rows(self) -> list[StepTime]:
         """Steps in order."""
         medians_s = np.median(self.times_ns[:, :, 1] - self.times_ns[:, :, 0], axis=0) * 1e-9

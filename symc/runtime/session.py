@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
+
+from symc.core.locks import new_lock
 
 from .compiler import Compiled
 from .instance import Instance, aligned_bytes
@@ -42,7 +43,7 @@ class Session:
         self.prepared = aligned_bytes(self.program.prepared_bytes)
         self._watched = [bound[s.place, s.key] for s in self.program.slots if s.place in ("parameter", "aux")]
         self._versions: list[int] | None = None
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._preparing: Instance | None = None
 
     def new_instance(self) -> Instance:

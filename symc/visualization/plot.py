@@ -8,13 +8,13 @@ import webbrowser
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
+from symc.core.lazy import lazy
 from symc.core.shapes import FullShape
 from symc.symbol import Symbol
 from symc.symbol.json_writer import without_amp_casts
@@ -147,7 +147,7 @@ class NetworkPlot:
     def __post_init__(self) -> None:
         _require_known(self.format.lower())
 
-    @cached_property
+    @lazy
     def scene(self) -> Scene:
         """All shapes at their places."""
         return scene_of(self.picture)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from symc.core.lazy import lazy
 from symc.ir.kernels import KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
 from symc.runtime.lowered import Lowered
@@ -36,22 +36,22 @@ class Owners:
     lowered: Lowered
     profile: Profile | None = None
 
-    @cached_property
+    @lazy
     def steps(self) -> dict[int, KernelNode]:
         """What each step computes that every prediction runs, by the step's number."""
         return {k: node for k, (node, _) in enumerate(self.lowered.calls) if node.phase == "forward"}
 
-    @cached_property
+    @lazy
     def order(self) -> dict[SymbolNode, int]:
         """The place of each node in the user's network."""
         return {node: k for k, node in enumerate(self.symbol.nodes())}
 
-    @cached_property
+    @lazy
     def times_s(self) -> dict[int, float]:
         """The median time of each step; empty where nothing was measured."""
         return {} if self.profile is None else {row.step: row.time_s for row in self.profile.rows}
 
-    @cached_property
+    @lazy
     def step_of(self) -> dict[SymbolNode, int]:
         """The step that computes each operator node.
 
@@ -97,7 +97,7 @@ class Owners:
                         found[user] = (fit, target)
         return {name: step for name, (_, step) in found.items()}
 
-    @cached_property
+    @lazy
     def nodes_of(self) -> dict[int, list[SymbolNode]]:
         """The operator nodes of each step, in the order of the user's network."""
         found: dict[int, list[SymbolNode]] = {}

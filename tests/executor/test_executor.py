@@ -435,12 +435,12 @@ def test_other_batch_sizes_share_kernels():
 
 
 def test_programs_for_other_shapes_are_few():
-    from symc.executor.sessions import MAX_SHAPES
+    from symc.executor.sessions import MAX_PROGRAMS
 
     ex = (x + 1).simple_bind(mx.cpu(), x=(2,))
-    for n in range(3, 3 * MAX_SHAPES):
+    for n in range(3, 3 * MAX_PROGRAMS):
         assert ex(x=np.zeros(n))[0].shape == (n,)
-    assert len(ex._sessions.all()) <= MAX_SHAPES + 1
+    assert len(ex._sessions.all()) == MAX_PROGRAMS
 
 
 # -- threads and memory -----------------------------------------------------------------------------------------------

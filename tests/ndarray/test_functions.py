@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import symc as mx
+from symc.core.bounded import BoundedCache
 from symc.core.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -58,7 +59,7 @@ def test_signatures_are_mxnets():
 @pytest.mark.parametrize("op", ["relu", "softmax", "sum", "broadcast_add", "Concat", "FullyConnected", "LayerNorm"])
 def test_numpy_and_kernels_agree(monkeypatch, op, limit):
     monkeypatch.setattr(eager, "NUMPY_WORK", limit)
-    monkeypatch.setattr(invoke, "_prepared", {})
+    monkeypatch.setattr(invoke, "_prepared", BoundedCache(2048))
     case = next(c for _, c in all_cases() if c.op == op and c.dtypes == "float32")
     instance = make_op(case.op, case.params)
     want = run_graph(
@@ -167,8 +168,7 @@ def test_methods_are_functions():
 
 
 def test_prepared_runs_are_bounded(monkeypatch):
-    monkeypatch.setattr(invoke, "_prepared", {})
-    monkeypatch.setattr(invoke, "MAX_PREPARED", 4)
+    monkeypatch.setattr(invoke, "_prepared", BoundedCache(4))
     for k in range(9):
         assert (nd.ones(2) + k).asnumpy()[0] == 1 + k
     assert len(invoke._prepared) == 4
@@ -281,7 +281,7 @@ def test_no_module_hides_an_operator():
 
 
 def test_several_threads_at_once(monkeypatch):
-    monkeypatch.setattr(invoke, "MAX_PREPARED", 8)
+    monkeypatch.setattr(invoke, "_prepared", BoundedCache(8))
     weight = nd.array(np.linspace(-1, 1, 12).reshape(3, 4))
     failures = []
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from symc.core.errors import CodegenError
+from symc.core.locks import adopted
 
 from .elf import symbols
 from .target import Target
@@ -44,7 +45,7 @@ _ALLOWED_SYMBOLS = re.compile(
 
 # Held by whoever imports numba or makes a function for it: what it registers is global, and two threads that import it
 # at once fail ("partially initialized module 'numba.core.types'", its modules import one another in circles).
-NUMBA_LOCK = threading.RLock()
+NUMBA_LOCK = adopted(threading.RLock())
 
 _RAISED = "symc_kernel_raised"  # never defined anywhere
 

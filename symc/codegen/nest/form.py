@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from symc.core.dtypes import ITEM_SIZE
+from symc.core.lazy import lazy
 from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
 from symc.loopir.kernel import Buffer, Store
 
@@ -92,7 +92,7 @@ class Form:
     def roots(self) -> tuple[Expr, ...]:
         return tuple(r for s in self.stores for r in s.roots)
 
-    @cached_property
+    @lazy
     def every(self) -> tuple[Expr, ...]:
         """All distinct expressions, operands first."""
         return tuple(dict.fromkeys(e for r in self.roots for e in walk(r)))
