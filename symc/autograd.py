@@ -21,6 +21,7 @@ from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
+from symc.ir.reverse import Reverse
 from symc.ndarray import tape
 from symc.ndarray.eager import EagerGraph
 from symc.ndarray.fit import require_fit
@@ -243,8 +244,10 @@ class _Recording:
             self.sources.append(None if gradient is None else tape.source_of(gradient))
 
     def _number(self, source: Source, contents: NDArray) -> int:
-        """The number of a value; constants are all different."""
-        key = (source.by, source.index) if isinstance(source, Made) else id(contents if source is None else source)
+        """The number of a value; a constant is the memory that holds it."""
+        key = (
+            (source.by, source.index) if isinstance(source, Made) else id(contents._data if source is None else source)
+        )
         if key not in self._numbers:
             self._numbers[key] = len(self.arrays)
             self.arrays.append(contents)
@@ -312,37 +315,25 @@ def _backward_graph(
 ) -> tuple[Graph, list[Value], tuple[int, ...]]:
     """The graph of gradients over recorded values and head gradients, its inputs, and which values it updates."""
     g = GraphBuilder(training=True)
-    value = [g.input(f"v{k}", shape, dtype) for k, (shape, dtype) in enumerate(facts)]
-    flowing: dict[int, list[Value]] = {}
-    for head, gradient in zip(heads, value[len(value) - len(heads) :]):
-        flowing.setdefault(head, []).append(gradient)
-    updates: dict[int, Value] = {}
-    leading = set(wanted)
-    for _, _, ins, outs in steps:
-        if leading & set(ins):
-            leading.update(outs)
-    for n, (op, training, ins, outs) in reversed(list(enumerate(steps))):
-        g.training = training
-        g.serving = Node(op, f"{op.name.strip('_').lower()}{n}")
-        x, y = [value[k] for k in ins], [value[k] for k in outs]
-        if training and op.aux:
-            position = dict(zip(op.input_names(), ins))
-            updates.update((position[name], v) for name, v in op.update_aux(g, x, y).items())
-        dy = [g.add(flowing[k]) if k in flowing else None for k in outs]
-        if not leading & set(ins) or all(d is None for d in dy):
-            continue
-        for name, k, dx in zip(op.input_names(), ins, op.gradient(g, x, y, dy)):
-            if k not in leading:
-                continue
-            if op.refuses_gradient(name, "write"):
-                raise GradientError(f"backward: {op.name} gives no gradient for its argument {name}")
-            if dx is not None:
-                flowing.setdefault(k, []).append(dx)
-    g.serving = None
-    totals = [g.add(flowing[k]) if k in flowing else g.like(value[k], 0.0) for k in wanted]
+    contents = [g.input(f"array{k}", shape, dtype) for k, (shape, dtype) in enumerate(facts)]
+    value = dict(enumerate(contents))  # what was recorded, as the results of nodes
+    training: dict[Node, bool] = {}
+    for n, (op, is_training, ins, outs) in enumerate(steps):
+        node = Node(op, f"{op.name.strip('_').lower()}{n}", tuple(value[k] for k in ins))
+        value.update((k, node[i]) for i, k in enumerate(outs))
+        training[node] = is_training
+    recorded = {v: contents[k] for k, v in value.items()}
+    reverse = Reverse(g, list(training), {value[k]: "write" for k in wanted}, recorded, training)
+    flowing: dict[Value, list[Value]] = {}
+    for head, gradient in zip(heads, contents[len(contents) - len(heads) :]):
+        flowing.setdefault(value[head], []).append(gradient)
+    terms = reverse.gradients(flowing)
+    updates = reverse.updates()
+    totals = [g.add(terms[value[k]]) if value[k] in terms else g.like(contents[k], 0.0) for k in wanted]
     outputs = [Output("head", f"gradient{k}", v) for k, v in enumerate(totals)]
-    outputs += [Output("head", f"update{k}", v) for k, v in updates.items()]
-    return finish(g, outputs), value, tuple(updates)
+    outputs += [Output("head", f"update{k}", v) for k, v in enumerate(updates.values())]
+    numbers = {v: k for k, v in value.items()}
+    return finish(g, outputs), contents, tuple(numbers[v] for v in updates)
 
 
 class Function:

@@ -135,6 +135,7 @@ class ScatterSetND(Op):
     """
 
     arguments = ("lhs", "rhs", "indices")
+    is_differentiable = False
 
     shape: tuple[int, ...] = param(doc="shape of lhs")
 
@@ -150,9 +151,6 @@ class ScatterSetND(Op):
         lhs, rhs, indices = t.ins
         t.region(lhs.shape, lambda *i: i, lhs)
         write(t, rhs, indices, "set")
-
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True
 
 
 @op("_contrib_index_copy")

@@ -97,6 +97,8 @@ class ArgMaxChannel(Op):
     Source: MXNet operator argmax_channel.
     """
 
+    is_differentiable = False
+
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         check_rank(ins[0], 1, None, "argmax_channel: data")
         return (ins, outs) if ins[0] is None else self._search(ins[0]).infer_shape(ins, outs)
@@ -106,9 +108,6 @@ class ArgMaxChannel(Op):
 
     def lower(self, t: Lowering) -> None:
         self._search(t.ins[0].shape).lower(t)
-
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True
 
 
 # -- sorting --------------------------------------------------------------------------------------------------------

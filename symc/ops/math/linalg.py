@@ -210,6 +210,7 @@ class KhatriRao(Composite):
     """
 
     variadic = "num_args"
+    is_differentiable = False
 
     num_args: int = param(low=1, doc="number of matrices")
 
@@ -227,9 +228,6 @@ class KhatriRao(Composite):
             (m, n), k = total.shape, matrix.shape[0]
             total = (total.reshape((m, 1, n)) * matrix.reshape((1, k, n))).reshape((m * k, n))
         return [total]
-
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True
 
 
 # -- diagonals and triangles ----------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class Moments(Composite):
 class OfArrays(Op):
     """Numbers about whole arrays of any shapes and one dtype, in float32; no gradient."""
 
+    is_differentiable = False
+
     def n_numbers(self, n_arrays: int) -> int:
         """How many numbers there are."""
         return 1
@@ -61,9 +63,6 @@ class OfArrays(Op):
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype(ins)
         return [dtype] * len(ins), [same_dtype(("float32", outs[0]))]
-
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True
 
 
 @op("all_finite")
@@ -122,6 +121,7 @@ class AllClose(Op):
     """
 
     arguments = ("a", "b")
+    is_differentiable = False
 
     rtol: float = param(1e-05, doc="relative tolerance")
     atol: float = param(1e-08, doc="absolute tolerance")
@@ -149,9 +149,6 @@ class AllClose(Op):
 
         t.map(lambda *i: t.reduce("min", a.shape, close))
 
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True
-
 
 @op("_histogram", aliases=("_npi_histogram",))
 class Histogram(Op):
@@ -163,6 +160,7 @@ class Histogram(Op):
 
     arguments = ("data", "bins")
     results = ("output0", "output1")
+    is_differentiable = False
 
     bin_cnt: int | None = param(None, doc="number of bins; needs range")
     range: tuple[float, ...] | None = param(None, doc="lower and upper bound of all bins")
@@ -224,6 +222,3 @@ class Histogram(Op):
         t.region((n_bins,), lambda i: (i,), lambda i: const(0, "int64"))
         t.region(data.shape, lambda *i: (bin_of(data(*i)),), counts, mode="add")
         t.region((n_bins + 1,), lambda i: (i,), lambda i: bound(i), output=1)
-
-    def refuses_gradient(self, argument: str, req: str) -> bool:
-        return True

@@ -234,6 +234,7 @@ class Shuffle(Op):
     """data with its first axis in random order; no gradient.  Source: MXNet operator _shuffle."""
 
     is_random = True
+    is_differentiable = False
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
         data = Term(g, x[0])

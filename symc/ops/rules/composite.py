@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Node, Value
 from symc.ir.op import Op
+from symc.ir.reverse import Reverse
 
-from .terms import Term, values
+from .terms import Term
 
 
 class Composite(Op):
@@ -30,21 +31,16 @@ class Composite(Op):
 def pulled_back(
     g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
 ) -> Sequence[Value | None]:
-    """The gradients of x from those of y, which nodes of the builder compute from x; None = no path."""
-    flowing: dict[Value, list[Value]] = {}
+    """The gradients of x from those of y, which nodes of the builder compute from x; None = no path.
+
+    Where x has a value twice, its whole gradient is that of the first place.
+    """
+    heads: dict[Value, list[Value]] = {}
     for v, d in zip(y, dy):
         if d is not None:
-            flowing.setdefault(v, []).append(d)
-    sources = set(x)
-    for node in reversed(_between(sources, y)):
-        outs = [node[k] for k in range(node.n_outputs)]
-        heads = [g.add(flowing[v]) if v in flowing else None for v in outs]
-        if all(d is None for d in heads):
-            continue
-        for v, d in zip(node.inputs, node.operator.gradient(g, node.inputs, outs, heads)):
-            if d is not None:
-                flowing.setdefault(v, []).append(d)
-    return values([Term(g, g.add(flowing[v])) if v in flowing else None for v in x])
+            heads.setdefault(v, []).append(d)
+    flowing = Reverse(g, _between(set(x), y), dict.fromkeys(x, "write")).gradients(heads)
+    return [g.add(flowing.pop(v)) if v in flowing else None for v in x]
 
 
 def _between(sources: set[Value], targets: Sequence[Value]) -> list[Node]:
