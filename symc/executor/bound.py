@@ -10,8 +10,8 @@ import numpy as np
 from symc.context import Context
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import FullShape, size_of
+from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray
-from symc.ndarray.random import generator
 from symc.ndarray.storage import Storage, empty_aligned
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from symc import registry
 from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.ndarray import NDArray
-from symc.ndarray.random import generator
+from symc.ndarray.generator import generator
 
 
 class InitDesc(str):

@@ -10,7 +10,7 @@ import numpy as np
 
 from symc.core.errors import ArgumentError
 from symc.ndarray import NDArray
-from symc.ndarray.random import generator
+from symc.ndarray.generator import generator
 
 from .base import Initializer, alias, register
 

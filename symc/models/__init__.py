@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 
 from symc.attribute import AttrScope
 from symc.core.errors import ArgumentError
 from symc.core.shapes import FullShape
 from symc.name import NameManager
+from symc.symbol import Symbol
 
 from .model import Model
-from .weights import init_params
+from .weights import Params
 
 __all__ = ["Model", "get", "init_params", "names"]
 
@@ -55,3 +57,9 @@ def get(name: str, num_classes: int | None = None) -> Model:
     for node in symbol.nodes():
         node.origin = f"built-in network {name}"  # instead of the line that called this function
     return Model(name, symbol, {"data": shape})
+
+
+def init_params(symbol: Symbol, shapes: Mapping[str, FullShape], seed: int = 0) -> tuple[Params, Params]:
+    """Seeded weights of a symbol with inputs of these shapes: arguments that are no inputs, and auxiliary states."""
+    model = Model("", symbol, shapes).with_seed(seed)
+    return dict(model.arg_params), dict(model.aux_params)

@@ -14,6 +14,8 @@ from symc.core.errors import ArgumentError, ShapeError
 from symc.core.shapes import FullShape, is_known
 from symc.ir.op import Op
 
+from .weights import seeded_params
+
 if TYPE_CHECKING:
     from symc.executor import Executor
     from symc.ndarray import NDArray
@@ -41,10 +43,11 @@ class Model:
         return replace(self, arg_params=arg_params, aux_params=aux_params)
 
     def with_seed(self, seed: int = 0) -> Model:
-        """The same network with seeded random weights."""
-        from .weights import init_params
-
-        return self.with_params(*init_params(self.symbol, self.shapes, seed))
+        """The same network with seeded random weights; see `weights.seeded_params`."""
+        args, _, states = self.inferred_shapes()
+        inputs = {*self.shapes, *self.labels()}
+        wanted = {n: s for n, s in args.items() if n not in inputs}
+        return self.with_params(*seeded_params(self.symbol, wanted, states, seed))
 
     def with_shapes(self, shapes: Mapping[str, FullShape]) -> Model:
         """The same network for other input shapes."""

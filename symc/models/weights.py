@@ -22,31 +22,28 @@ _PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "dot", "batch_dot
 _SUMS = ("elemwise_add", "broadcast_add", "add_n", "_plus", "elemwise_sub", "broadcast_sub")
 
 
-def init_params(symbol: Symbol, shapes: Mapping[str, FullShape], seed: int = 0) -> tuple[Params, Params]:
-    """Arguments that are not inputs, and auxiliary states, as float32 arrays.
+def seeded_params(
+    symbol: Symbol, arg_shapes: Mapping[str, FullShape], aux_shapes: Mapping[str, FullShape], seed: int
+) -> tuple[Params, Params]:
+    """Arrays for the arguments and auxiliary states of these shapes, float32.
 
     Weights are normal with variance 2 / fan-in (He et al., Delving Deep into Rectifiers, 2015).  Moving variances are
     what the network's own activations are expected to have for inputs of mean 0 and variance 1, and gamma, beta and the
     moving mean scatter a little around 1, 0 and 0, so that a mistake in any of them shows.
     A value depends on `seed` and the parameter's name only, not on the order of the graph.
     """
-    from .model import Model
-
-    model = Model("", symbol, shapes)
-    arg_shapes, _, aux_shapes = model.inferred_shapes()
-    inputs = {*shapes, *model.labels()}
     used_as = _argument_names(symbol)
     moments = second_moments(symbol)
-    found: dict[str, NDArray] = {}
-    for name, shape in {**arg_shapes, **aux_shapes}.items():
-        if name not in inputs:
-            argument, user = used_as.get(name, ("", None))
-            energy = moments[user.inputs[0].node] if user is not None else 1.0
-            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            values = empty_aligned(shape, np.dtype(np.float32))
-            _draw(rng, argument, energy, values)
-            found[name] = NDArray(values, cpu())
-    return {n: a for n, a in found.items() if n in arg_shapes}, {n: a for n, a in found.items() if n in aux_shapes}
+
+    def array(name: str, shape: FullShape) -> NDArray:
+        argument, user = used_as.get(name, ("", None))
+        energy = moments[user.inputs[0].node] if user is not None else 1.0
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        values = empty_aligned(shape, np.dtype(np.float32))
+        _draw(rng, argument, energy, values)
+        return NDArray(values, cpu())
+
+    return {n: array(n, s) for n, s in arg_shapes.items()}, {n: array(n, s) for n, s in aux_shapes.items()}
 
 
 def _draw(rng: np.random.Generator, argument: str, energy: float, out: np.ndarray) -> None:

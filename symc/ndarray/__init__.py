@@ -58,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     if name == "CachedOp":
-        from .cached_op import CachedOp
+        from symc.executor.cached_op import CachedOp
 
         return CachedOp
     function = functions.resolve("op", name)

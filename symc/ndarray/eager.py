@@ -15,6 +15,7 @@ from symc.ir.graph import Graph, Node, Output, Value
 from symc.ir.op import Op
 from symc.loopir.whole import WholeArrays, whole_arrays
 
+from .generator import generator
 from .storage import empty_aligned
 
 if TYPE_CHECKING:
@@ -90,11 +91,7 @@ class EagerGraph:
             function = self._function = GraphFunction(self._graph)
         results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
         if all(r.size for r in results):
-            seed = 0
-            if function.is_random:
-                from .random import generator
-
-                seed = int(generator().integers(0, 2**62))
+            seed = int(generator().integers(0, 2**62)) if function.is_random else 0
             function([arrays[k]._address for k in self._used], [r.ctypes.data for r in results], seed)
         return results
 

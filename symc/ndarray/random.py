@@ -7,8 +7,7 @@ those of MXNet; the distributions are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,14 @@ import numpy as np
 from symc.context import Context
 from symc.core.dtypes import FLOATS
 from symc.core.errors import ArgumentError, ArgumentTypeError
-from symc.core.locks import adopted
 from symc.functions import _Null, names
 
 from . import tape
 from .casting import store
 from .creation import Shape, as_dtype, as_shape
 from .fit import require_fit
+from .generator import generator
+from .generator import seed as seed
 from .ndarray import NDArray
 
 __all__ = [
@@ -33,47 +33,13 @@ __all__ = [
 INTEGERS = ("int32", "int64")
 
 
-def _new_generator(seed: int | None) -> np.random.Generator:
-    made = np.random.default_rng(seed)
-    adopted(made.bit_generator.lock)  # held while numbers are drawn, the GIL released
-    return made
-
-
-_generator = _new_generator(None)
-
-
-def seed(seed_state: int, ctx: Context | str = "all") -> None:
-    """Restarts the generator from a number, for every device whatever `ctx`; raises ArgumentError for no number."""
-    global _generator
-    if not isinstance(seed_state, (int, np.integer)):
-        raise ArgumentError(f"seed_state must be int, got {seed_state!r}")
-    _generator = _new_generator(int(seed_state) % 2**64)
-
-
-@contextmanager
-def seeded(seed_state: int) -> Iterator[None]:
-    """Draws inside repeat for a number; afterwards the generator goes on as if there had been none."""
-    global _generator
-    outside = _generator
-    seed(seed_state)
-    try:
-        yield
-    finally:
-        _generator = outside
-
-
-def generator() -> np.random.Generator:
-    """The process's generator, for everything that draws."""
-    return _generator
-
-
 def uniform(
     low: Any = 0, high: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
 ) -> NDArray:
     """Evenly distributed in [low, high)."""
 
     def sample(low: Any, high: Any, size: Any) -> Any:
-        return low + (high - low) * _generator.random(size)
+        return low + (high - low) * generator().random(size)
 
     def below(result: np.ndarray, low: Any, high: Any) -> None:
         """Rounding to a narrow type must not reach `high`."""
@@ -91,7 +57,7 @@ def normal(
     """Normal with mean `loc` and standard deviation `scale`."""
 
     def sample(loc: Any, scale: Any, size: Any) -> Any:
-        return loc + scale * _generator.standard_normal(size)
+        return loc + scale * generator().standard_normal(size)
 
     return _draw("normal", sample, (loc, scale), ("scale > 0", lambda loc, scale: scale > 0), shape, dtype, ctx, out)
 
@@ -107,7 +73,7 @@ def exponential(
     """Exponential with mean `scale`."""
 
     def sample(scale: Any, size: Any) -> Any:
-        return scale * _generator.standard_exponential(size)
+        return scale * generator().standard_exponential(size)
 
     return _draw("exponential", sample, (scale,), ("scale > 0", lambda s: s > 0), shape, dtype, ctx, out)
 
@@ -118,7 +84,7 @@ def gamma(
     """Gamma with shape `alpha` and scale `beta`: mean alpha * beta."""
 
     def sample(alpha: Any, beta: Any, size: Any) -> Any:
-        return beta * _generator.standard_gamma(alpha, size)
+        return beta * generator().standard_gamma(alpha, size)
 
     check = ("alpha > 0 and beta > 0", lambda a, b: (a > 0) & (b > 0))
     return _draw("gamma", sample, (alpha, beta), check, shape, dtype, ctx, out)
@@ -130,7 +96,7 @@ def poisson(
     """Poisson with mean `lam`, as floating-point numbers."""
 
     def sample(lam: Any, size: Any) -> Any:
-        return _generator.poisson(lam, size)
+        return generator().poisson(lam, size)
 
     return _draw("poisson", sample, (lam,), ("lam >= 0", lambda lam: lam >= 0), shape, dtype, ctx, out)
 
@@ -141,7 +107,7 @@ def negative_binomial(
     """Failures before the k-th success of probability p: mean k (1 - p) / p."""
 
     def sample(k: Any, p: Any, size: Any) -> Any:
-        return _generator.poisson(_generator.standard_gamma(k, size) * ((1 - p) / p))
+        return generator().poisson(generator().standard_gamma(k, size) * ((1 - p) / p))
 
     check = ("k >= 0 and 0 < p <= 1", lambda k, p: (k >= 0) & (p > 0) & (p <= 1))
     return _draw("negative_binomial", sample, (k, p), check, shape, dtype, ctx, out)
@@ -154,8 +120,8 @@ def generalized_negative_binomial(
 
     def sample(mu: Any, alpha: Any, size: Any) -> Any:
         spread = np.where(np.asarray(alpha) > 0, alpha, 1)
-        rates = np.where(np.asarray(alpha) > 0, _generator.standard_gamma(1 / spread, size) * spread * mu, mu)
-        return _generator.poisson(rates, size)
+        rates = np.where(np.asarray(alpha) > 0, generator().standard_gamma(1 / spread, size) * spread * mu, mu)
+        return generator().poisson(rates, size)
 
     check = ("mu >= 0 and alpha >= 0", lambda mu, alpha: (mu >= 0) & (alpha >= 0))
     return _draw("generalized_negative_binomial", sample, (mu, alpha), check, shape, dtype, ctx, out)
@@ -170,7 +136,7 @@ def randint(
             raise ArgumentError(f"randint: {name} must be an integer, got {bound!r}")
 
     def sample(low: Any, high: Any, size: Any) -> Any:
-        return _generator.integers(low, high, size)
+        return generator().integers(low, high, size)
 
     check = ("low < high", lambda low, high: low < high)
     return _draw("randint", sample, (low, high), check, shape, dtype, ctx, out, dtypes=INTEGERS)
@@ -190,7 +156,7 @@ def multinomial(
     ends = np.cumsum(rows, axis=1)
     if not (rows >= 0).all() or not (ends[:, -1] > 0).all():
         raise ArgumentError("multinomial: probabilities must not be negative, nor all be 0")
-    picks = _generator.random((len(rows), n_draws)) * ends[:, -1:]
+    picks = generator().random((len(rows), n_draws)) * ends[:, -1:]
     drawn = np.stack([np.searchsorted(e, p, side="right") for e, p in zip(ends, picks)])
     result_shape = (*probabilities.shape[:-1], *block) or (1,)
     indices = _placed(drawn.reshape(result_shape), as_dtype(dtype), data.context, out)
@@ -202,7 +168,7 @@ def multinomial(
 
 def shuffle(data: NDArray, out: NDArray | None = None, **_: Any) -> NDArray:
     """The array with its first axis in random order."""
-    return _placed(_generator.permutation(data._data), data._data.dtype, data.context, out)
+    return _placed(generator().permutation(data._data), data._data.dtype, data.context, out)
 
 
 def _draw(

@@ -284,8 +284,8 @@ class Symbol:
         group2ctx: dict[str, Context] | None = None,
         shared_exec: Executor | None = None,
     ) -> Executor:
-        """An executor over the caller's arrays; see `symc.symbol.bind.bind`."""
-        from .bind import bind
+        """An executor over the caller's arrays; see `symc.executor.bind.bind`."""
+        from symc.executor.bind import bind
 
         return bind(self, ctx, args, args_grad, grad_req, aux_states)
 
@@ -301,16 +301,15 @@ class Symbol:
         shared_buffer: dict[str, NDArray] | None = None,
         **kwargs: tuple[int, ...],
     ) -> Executor:
-        """An executor over new arrays, from the shapes of some arguments; see `symc.symbol.bind.simple_bind`."""
-        from .bind import simple_bind
+        """An executor over new arrays, from the shapes of some arguments; see `symc.executor.bind.simple_bind`."""
+        from symc.executor.bind import simple_bind
 
         return simple_bind(self, ctx, grad_req, type_dict, shared_arg_names, shared_exec, shared_buffer, kwargs)
 
     def eval(self, ctx: Context | None = None, **kwargs: NDArray) -> list[NDArray]:
         """The outputs for the given arguments."""
         from symc.context import current_context
-
-        from .bind import bind
+        from symc.executor.bind import bind
 
         states = {n: kwargs[n] for n in self.list_auxiliary_states() if n in kwargs}
         return bind(self, ctx or current_context(), kwargs, None, "null", states).forward()

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError
-
-from . import tape
-from .eager import EagerGraph
-from .fit import require_fit
-from .invoke import apply, write
-from .ndarray import NDArray
+from symc.ndarray import tape
+from symc.ndarray.eager import EagerGraph
+from symc.ndarray.fit import require_fit
+from symc.ndarray.invoke import apply, write
+from symc.ndarray.ndarray import NDArray
 
 if TYPE_CHECKING:
     from symc.symbol import Symbol

@@ -13,14 +13,12 @@ from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.shapes import from_mxnet
 from symc.ir.graph import Graph
 from symc.passes.infer import infer_dtype, infer_shape
-
-from .lower import to_graph
+from symc.symbol.lower import to_graph
 
 if TYPE_CHECKING:
     from symc.executor import Executor
     from symc.ndarray import NDArray
-
-    from .symbol import Symbol
+    from symc.symbol.symbol import Symbol
 
 GRAD_REQS = {"null": 0, "write": 1, "add": 3}
 
