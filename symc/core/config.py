@@ -27,6 +27,18 @@ def _flag(text: str) -> bool:
     return text.strip().lower() not in ("", "0", "false", "no", "off")
 
 
+def _one_of(*choices: str) -> Callable[[str], str]:
+    """Reads one of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(text)
+        return text
+
+    parse.__name__ = f"one of {', '.join(choices)}"
+    return parse
+
+
 SETTINGS: dict[str, Setting] = {
     "SYMC_DEBUG": Setting(
         int,
@@ -39,6 +51,12 @@ SETTINGS: dict[str, Setting] = {
     "SYMC_VECTOR_BITS": Setting(int, None, "SIMD width of generated kernels: 128, 256 or 512; default: the CPU's"),
     "SYMC_WINOGRAD": Setting(
         _flag, True, "0 sums every convolution directly: an infinity or NaN then reaches only the windows that see it"
+    ),
+    "SYMC_NUMERICS": Setting(
+        _one_of("strict", "default", "fast"),
+        "default",
+        "default rounds float16 after every operator, as MXNet does; strict also leaves out Winograd's algorithm; fast "
+        "rounds float16 only where it is cast to or stored: inside a fused kernel it is float32",
     ),
     "SYMC_CACHE": Setting(_flag, True, "0 switches the kernel cache on disk off"),
     "SYMC_CACHE_DIR": Setting(str, None, "directory of the kernel cache; default: $XDG_CACHE_HOME/symc"),

@@ -248,6 +248,39 @@ def cast(x: Expr, dtype: str) -> Expr:
     return x if x.dtype == dtype else Expr("cast", (x,), None, dtype)
 
 
+def rounded(x: Expr, is_half: Callable[[str], bool] = lambda buffer: False) -> Expr:
+    """A float32 as float16 holds it; `x` itself where it is such a number anyway.
+
+    is_half   whether a buffer holds float16
+    """
+    return x if _is_rounded(x, is_half) else cast(cast(x, "float16"), "float32")
+
+
+# Of float16 numbers these give float16 numbers.
+_CHOOSING = frozenset("maximum minimum neg abs sign floor ceil trunc round select".split())
+
+
+def _is_rounded(root: Expr, is_half: Callable[[str], bool]) -> bool:
+    waiting = [root]
+    while waiting:
+        e = waiting.pop()
+        if e.op in _CHOOSING or (e.op == "reduce" and e.data[0] in ("max", "min")):
+            waiting += e.args[1:] if e.op == "select" else e.args
+        elif not (
+            (e.op == "cast" and e.args[0].dtype in ("float16", "bool"))
+            or (e.op == "const" and e.data in (0.0, 0.5, 1.0, 2.0))
+            or (e.op == "load" and is_half(e.data[0]))
+        ):
+            return False
+    return True
+
+
+def unrounded(x: Expr) -> Expr:
+    """What `rounded` rounds: a store into float16 does it anyway."""
+    is_rounding = x.op == "cast" and x.args[0].op == "cast" and x.args[0].dtype == "float16"
+    return x.args[0].args[0] if is_rounding and x.args[0].args[0].dtype == "float32" else x
+
+
 def reduce(combiner: str, axes: tuple[Axis, ...], body: Expr) -> Expr:
     """`body` combined ("sum", "prod", "max", "min") over all values of `axes`."""
     if combiner not in COMBINERS:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from symc.core.dtypes import compute_dtype
+from symc.core.errors import GraphError
 from symc.core.shapes import FullShape, row_major_strides
 
 from .expr import INDEX_DTYPE, Affine, Axis, Expr, IndexLike, index_value, load, param, prim, reduce
@@ -119,7 +120,12 @@ class Lowering:
         output: int = 0,
         mode: str = "set",
     ) -> None:
-        """for i in range(extents): output[index(i...)] = value(i...); regions run in the order they are stated."""
+        """for i in range(extents): output[index(i...)] = value(i...); regions run in the order they are stated.
+
+        Mode "add" adds instead; raises GraphError in float16, where sums of ones stop growing at 2048.
+        """
+        if mode == "add" and self.out_dtypes[output] == "float16":
+            raise GraphError("float16 cannot be added to: an operator that does is `Accumulating`")
         axes = tuple(self.axis(n) for n in extents)
         self.regions.setdefault(output, []).append(Region(axes, tuple(index(*axes)), value(*axes), mode))
 

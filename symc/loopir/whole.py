@@ -19,7 +19,7 @@ import numpy as np
 from symc.core.dtypes import compute_dtype
 from symc.core.shapes import FullShape, row_major_strides
 
-from .expr import Affine, Axis, Expr, operands_of, walk
+from .expr import Affine, Axis, Expr, operands_of, unrounded, walk
 from .interpret import convert
 from .kernel import SEED
 from .prims import COMBINERS, PRIMS
@@ -93,7 +93,7 @@ def whole_arrays(
             return None
         parts = []
         for axes, index, value in stores:
-            register = _Grid(axes, code).register(value)
+            register = _Grid(axes, code).register(unrounded(value) if dtype == "float16" else value)
             where = None if index is None else _view(index, axes, shape, np.dtype(dtype))
             parts.append((register, where))
         is_fresh = k in t.functions and register not in code.borrowed

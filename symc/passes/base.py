@@ -41,11 +41,13 @@ class PassContext:
     backend         the machine
     grad_req        "write", "add" or "null" for each argument; empty for inference
     has_parameters  whether arguments that hold parameters rarely change, so that preparing them pays
+    rounds_float16  whether every operator's float16 result is rounded, not only what is stored
     """
 
     backend: Machine
     grad_req: Mapping[str, str] = field(default_factory=dict)
     has_parameters: bool = True
+    rounds_float16: bool = True
 
 
 @dataclass(frozen=True)

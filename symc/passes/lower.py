@@ -12,7 +12,7 @@ from symc.core.errors import GraphError
 from symc.core.shapes import FullShape, size_of
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
-from symc.loopir.expr import Axis, Expr, substitute
+from symc.loopir.expr import Axis, Expr, rounded, substitute, unrounded
 from symc.loopir.kernel import (
     ACCUMULATOR,
     SEED,
@@ -31,7 +31,7 @@ from symc.loopir.routine import Routine
 from symc.loopir.tensor import Function, Lowering, Tensor
 from symc.loopir.winograd import WinogradPacking
 
-from .base import Machine, PassContext
+from .base import PassContext
 from .meaning import define, memoised
 from .phases import PHASES, Phase, phases
 from .placement import placements
@@ -45,15 +45,16 @@ def lower(graph: Graph, context: PassContext) -> KernelGraph:
     before:  group 0 = {%a = Convolution(%x, %w), %y = Activation(%a)}
     after:   contraction forward ... lhs=x rhs=w.packed;  for n, c, h, w: y[n, c, h, w] = maximum(@acc[], 0.0)
     """
-    return Lowerer(graph, context.backend).run()
+    return Lowerer(graph, context).run()
 
 
 class Lowerer:
     """One lowering: assigns storage to values, then emits the kernels group by group."""
 
-    def __init__(self, graph: Graph, backend: Machine) -> None:
+    def __init__(self, graph: Graph, context: PassContext) -> None:
         self.graph = graph
-        self.backend = backend
+        self.backend = context.backend
+        self.rounds_float16 = context.rounds_float16
         self.phases = phases(graph)
         self.storages: dict[str, Storage] = {}
         self.views: dict[str, View] = {}
@@ -203,7 +204,7 @@ class Lowerer:
                 self._emit(self._template(node, t.routine, phase), phase, nodes)
                 return  # never fused
             for k, function in t.functions.items():
-                functions[node[k]] = memoised(function)
+                functions[node[k]] = memoised(self._rounding(node[k], function, reads))
             if t.products:
                 product = (node, t)
                 total = accumulator(compute_dtype(self.graph.dtype(node[0])))
@@ -234,6 +235,16 @@ class Lowerer:
             kernel = self._contraction(*product, before, functions, reads, written, [s for _, s in stores], phase)
             nodes = [n for n in nodes if n not in before]
         self._emit(kernel, phase, nodes)
+
+    def _rounding(self, v: Value, function: Function, reads: Mapping[str, Buffer]) -> Function:
+        """The definition of a value as those who read it see it: a float16 is rounded, whether it is stored or not."""
+        if self.graph.dtype(v) != "float16" or not self.rounds_float16:
+            return function
+
+        def is_half(buffer: str) -> bool:
+            return buffer in reads and reads[buffer].dtype == "float16"
+
+        return lambda *i: rounded(function(*i), is_half)
 
     def _read_by(self, stores: Sequence[Store], reads: Mapping[str, Buffer]) -> list[Buffer]:
         """The buffers among `reads` that stores load from, and the seed's where they draw random numbers."""
@@ -274,7 +285,8 @@ class Lowerer:
     def _store(self, v: Value, function: Function, phase: Phase) -> Store:
         buffer = self._buffer(v, phase)
         axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(buffer.shape))
-        return Store(buffer.name, axes, function(*axes), axes)  # type: ignore[arg-type]
+        value = function(*axes)
+        return Store(buffer.name, axes, unrounded(value) if buffer.dtype == "float16" else value, axes)  # type: ignore[arg-type]
 
     def _contraction(
         self,

@@ -74,6 +74,7 @@ class _Request:
             return None
         asked = " ".join(f"{name!r}:{req}" for name, req in sorted(self.grad_req.items()))
         asked += "" if self.has_parameters else " without parameters"
+        asked += "" if setting("SYMC_NUMERICS") != "fast" else " fast"
         return f"program {self.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
 
 

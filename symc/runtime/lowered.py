@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from symc.codegen.cpu.backend import CpuBackend
 from symc.codegen.kernel import KernelCall, KernelCode
+from symc.core.config import setting
 from symc.core.lazy import lazy
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
@@ -46,7 +47,8 @@ def lower_program(
 ) -> Lowered:
     """Passes, memory plan and schedules; nothing is compiled."""
     trace = Trace()
-    kernels = lower_graph(graph, PassContext(backend, dict(grad_req), has_parameters), trace)
+    context = PassContext(backend, dict(grad_req), has_parameters, setting("SYMC_NUMERICS") != "fast")
+    kernels = lower_graph(graph, context, trace)
     calls = trace.run(
         "schedule",
         lambda: [(node, call) for node in kernels.kernels for call in backend.schedule(node.kernel)],

@@ -36,8 +36,9 @@ class CpuBackend:
 
     @staticmethod
     def host() -> CpuBackend:
-        """The backend of this machine, as SYMC_VECTOR_BITS and SYMC_WINOGRAD narrow it."""
-        return CpuBackend(host_target(setting("SYMC_VECTOR_BITS")), setting("SYMC_WINOGRAD"))
+        """The backend of this machine, as SYMC_VECTOR_BITS, SYMC_WINOGRAD and SYMC_NUMERICS narrow it."""
+        has_winograd = setting("SYMC_WINOGRAD") and setting("SYMC_NUMERICS") != "strict"
+        return CpuBackend(host_target(setting("SYMC_VECTOR_BITS")), has_winograd)
 
     # Imports are late, because a start with a warm cache schedules nothing.
 

@@ -12,6 +12,7 @@ from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import number
 from symc.ops.rules.windows import as_expr
 
@@ -138,7 +139,7 @@ class IndexedGradient(Op):
 
 
 @op("_take_gradient")
-class TakeGradient(IndexedGradient):
+class TakeGradient(Accumulating, IndexedGradient):
     """Every slice of dy added to the slice of a zero array it was taken from."""
 
     arguments = ("dy", "indices")

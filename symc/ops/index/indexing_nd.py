@@ -13,6 +13,7 @@ from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering, Tensor
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.movement import index_number
 from symc.ops.rules.terms import flows
 
@@ -120,7 +121,7 @@ class ScatterND(IntoZeros):
 
 
 @op("_accumulate_nd")
-class AccumulateND(IntoZeros):
+class AccumulateND(Accumulating, IntoZeros):
     """As scatter_nd, but what has equal coordinates is added: the adjoint of gather_nd."""
 
     is_internal = True

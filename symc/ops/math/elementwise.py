@@ -12,7 +12,7 @@ from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Shapes, op, param
-from symc.loopir.expr import Expr, cast, const, prim, select
+from symc.loopir.expr import Expr, cast, const, prim, rounded, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.elementwise import Elementwise, Formula, Unary, unary
@@ -234,7 +234,9 @@ class Cast(Elementwise):
         return [x[0]] if self.infer_dtype([g.dtype(x[0])], [None])[1] == [g.dtype(x[0])] else None
 
     def lower(self, t: Lowering) -> None:
-        t.map(lambda *i: cast(t.ins[0](*i), t.out_dtype()))
+        x = t.ins[0]
+        rounds = t.out_dtypes[0] == "float16"
+        t.map(lambda *i: rounded(cast(x(*i), "float32")) if rounds else cast(x(*i), t.out_dtype()))
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

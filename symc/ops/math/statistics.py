@@ -40,12 +40,12 @@ class Moments(Composite):
         return ins, [unify(shape, o) for o in outs]
 
     def compose(self, *x: Term) -> Sequence[Term]:
-        data = x[0]
+        data = x[0].wide()
         mean = data("mean", axis=self.axes, keepdims=True)
         distance = data - mean
         found = [mean, (distance * distance)("mean", axis=self.axes, keepdims=True)]
         (shape,) = self.infer_shape([data.shape], [None, None])[1][:1]
-        return [t.reshape(shape) for t in found]  # type: ignore[arg-type]
+        return [t.reshape(shape).cast(x[0].dtype) for t in found]  # type: ignore[arg-type]
 
 
 class OfArrays(Op):

@@ -14,6 +14,7 @@ from symc.ir.graph import Value
 from symc.ir.op import Shapes, check_rank, op, param
 from symc.loopir.expr import Affine, Expr, IndexLike, const, prim, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.terms import flows
 from symc.ops.rules.windows import as_expr, outside_checks
 from symc.ops.shape.rearrange import times
@@ -90,7 +91,7 @@ class Im2Col(Columns):
 
 
 @op("col2im")
-class Col2Im(Columns):
+class Col2Im(Accumulating, Columns):
     """The image whose pixels are the sums of what the columns hold of them: (N, C * taps, windows) -> (N, C, *spatial).
 
     The adjoint of im2col.  Source: MXNet operator col2im.

@@ -71,9 +71,9 @@ class _MomentNorm(Op):
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
         data = Term(g, x[0])
-        seen = data.reshape(self.view(data.shape))
+        seen = data.wide().reshape(self.view(data.shape))
         rank = len(seen.shape)
-        gamma, beta = (self._along_channels(Term(g, v), rank) for v in x[1:])
+        gamma, beta = (self._along_channels(Term(g, v).wide(), rank) for v in x[1:])
         mean = seen("mean", axis=self.axes(rank), keepdims=True)
         centred = seen - mean
         variance = (centred * centred)("mean", axis=self.axes(rank), keepdims=True)
@@ -81,7 +81,8 @@ class _MomentNorm(Op):
         out = centred / std * gamma + beta
         moments = known(self.moment_shape(data.shape))
         third = variance if self.gives_variance else std
-        return [out.reshape(data.shape).value, mean.reshape(moments).value, third.reshape(moments).value]
+        results = [out.reshape(data.shape), mean.reshape(moments), third.reshape(moments)]
+        return [v.cast(data.dtype).value for v in results]
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -89,19 +90,19 @@ class _MomentNorm(Op):
         """As MXNet: gradients of the mean and std outputs are ignored."""
         if dy[0] is None:
             return [None] * len(x)
-        shape = g.shape(x[0])
-        seen, head = (Term(g, v).reshape(self.view(shape)) for v in (x[0], dy[0]))
+        shape, dtype = g.shape(x[0]), g.dtype(x[0])
+        seen, head = (Term(g, v).wide().reshape(self.view(shape)) for v in (x[0], dy[0]))
         rank, axes = len(seen.shape), self.axes(len(seen.shape))
         kept = tuple(1 if a in axes else n for a, n in enumerate(seen.shape))
-        mean, third = (Term(g, v).reshape(kept) for v in y[1:])
+        mean, third = (Term(g, v).wide().reshape(kept) for v in y[1:])
         std = (third + single(self.eps))("sqrt") if self.gives_variance else third
-        gamma = self._along_channels(Term(g, x[1]), rank)
+        gamma = self._along_channels(Term(g, x[1]).wide(), rank)
         normal = (seen - mean) / std
         passed = head * gamma
         means = [v("mean", axis=axes, keepdims=True) for v in (passed, passed * normal)]
         d_data = (passed - means[0] - normal * means[1]) / std
         d_gamma, d_beta = ((v.sum_to(gamma.shape)).reshape(g.shape(x[1])) for v in (head * normal, head))
-        return [d_data.reshape(shape).value, d_gamma.value, d_beta.value]
+        return [v.cast(dtype).value for v in (d_data.reshape(shape), d_gamma, d_beta)]
 
 
 def known(shape: Shape) -> FullShape:
@@ -209,21 +210,21 @@ class L2Normalization(Op):
         return ins, [unify(outs[0], ins[0]), tuple(n for a, n in enumerate(ins[0]) if a not in axes)]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        data = Term(g, x[0])
+        data = Term(g, x[0]).wide()
         axes = self.axes(len(data.shape))
         norm = ((data * data).sum(axes) + single(self.eps))("sqrt")
         hidden = tuple(n for a, n in enumerate(data.shape) if a not in axes)
-        return [(data / norm).value, norm.reshape(hidden).value]
+        return [v.cast(g.dtype(x[0])).value for v in (data / norm, norm.reshape(hidden))]
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
         if dy[0] is None:
             return [None]
-        head, out = Term(g, dy[0]), Term(g, y[0])
+        head, out = Term(g, dy[0]).wide(), Term(g, y[0]).wide()
         axes = self.axes(len(out.shape))
-        norm = Term(g, y[1]).reshape(tuple(1 if a in axes else n for a, n in enumerate(out.shape)))
-        return [((head - out * (head * out).sum(axes)) / norm).value]
+        norm = Term(g, y[1]).wide().reshape(tuple(1 if a in axes else n for a, n in enumerate(out.shape)))
+        return [((head - out * (head * out).sum(axes)) / norm).cast(g.dtype(x[0])).value]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

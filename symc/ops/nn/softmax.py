@@ -13,7 +13,7 @@ from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, prim, rounded, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term
@@ -138,9 +138,6 @@ class Float16Softmax(Op):
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]
         extent = x.shape[self.axis]
-
-        def rounded(e: Expr) -> Expr:
-            return cast(cast(e, "float16"), e.dtype)
 
         def element(*i: IndexLike) -> Expr:
             def signed(k: IndexLike | Expr) -> Expr:

@@ -55,8 +55,9 @@ class Density(Composite):
 
     def compose(self, *x: Term) -> Sequence[Term]:
         sample = x[0] if self.follows_sample else x[0]("BlockGrad")
-        log = type(self).log_density(sample, *(self.aligned(p, len(sample.shape)) for p in x[1:]))
-        return [(log if self.is_log else log("exp")).broadcast_to(self.density_shape(x[0].shape))]  # type: ignore[arg-type]
+        log = type(self).log_density(sample.wide(), *(self.aligned(p, len(sample.shape)).wide() for p in x[1:]))
+        density = (log if self.is_log else log("exp")).cast(x[0].dtype)
+        return [density.broadcast_to(self.density_shape(x[0].shape))]  # type: ignore[arg-type]
 
 
 def _uniform(x: Term, low: Term, high: Term) -> Term:

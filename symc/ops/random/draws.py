@@ -11,6 +11,7 @@ from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
 
@@ -209,7 +210,7 @@ class GatherLines(Op):
 
 
 @op("_scatter_lines")
-class ScatterLines(Op):
+class ScatterLines(Accumulating):
     """data (n, m), indices (n, m) -> (n, extent): zeros to which each element is added at its index."""
 
     arguments = ("data", "indices")

@@ -12,6 +12,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from symc.core.dtypes import compute_dtype
 from symc.core.shapes import FullShape
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -91,6 +92,10 @@ class Term:
     def cast(self, dtype: str) -> Term:
         """The value converted to a dtype."""
         return self if self.dtype == dtype else self("Cast", dtype=dtype)
+
+    def wide(self) -> Term:
+        """The value in the dtype sums of it are computed in: float32 for float16."""
+        return self.cast(compute_dtype(self.dtype))
 
     def sum(self, axes: Sequence[int]) -> Term:
         """The sum over some axes, which stay with extent 1."""

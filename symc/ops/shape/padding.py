@@ -19,6 +19,7 @@ from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, op, param
 from symc.loopir.expr import Affine, IndexLike
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import flows
 
@@ -101,7 +102,7 @@ class Pad(Padding):
 
 
 @op("_pad_adjoint")
-class PadAdjoint(Padding):
+class PadAdjoint(Accumulating, Padding):
     """Each element the sum of all places of the padded array it was copied to.  Made by gradients of Pad."""
 
     is_internal = True

@@ -15,6 +15,7 @@ from symc.loopir.expr import IndexLike, cast, const, prim, select
 from symc.loopir.roi import RoiAlign as RoiAlignRoutine
 from symc.loopir.roi import RoiMax
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import single
 from symc.ops.rules.terms import Term, flows
 
@@ -98,7 +99,7 @@ class RoiMaximum(RegionPooling):
 
 
 @op("_roi_max_gradient")
-class RoiMaximumGradient(Op):
+class RoiMaximumGradient(Accumulating):
     """dy (R, C, *bins) added where each bin found its largest element, in planes (N, C, H * W)."""
 
     arguments = ("dy", "places", "rois")

@@ -9,9 +9,10 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, check_rank, op, param
+from symc.ir.op import Shapes, check_rank, op, param
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
@@ -19,7 +20,7 @@ from symc.ops.rules.windows import as_expr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stencil(Op):
+class Stencil(Accumulating):
     """y[.., j, ..] = sum over k of weight(j, k) * x[.., position(j, k), ..] along an axis, or the adjoint of that."""
 
     is_internal = True

@@ -13,6 +13,7 @@ from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, check_rank, op, param
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering, Tensor
+from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
@@ -104,7 +105,7 @@ class BilinearSampler(Op):
 
 
 @op("_bilinear_sampler_data_gradient")
-class BilinearSamplerDataGradient(Op):
+class BilinearSamplerDataGradient(Accumulating):
     """dy (N, C, h, w) given back to the pixels it was interpolated from, corner after corner."""
 
     arguments = ("dy", "grid")
