@@ -12,7 +12,7 @@ from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.shapes import from_mxnet
 from symc.ir.graph import Graph
-from symc.passes.infer import infer_dtype, infer_shape
+from symc.ir.infer import infer_dtype, infer_shape
 from symc.symbol.lower import to_graph
 
 if TYPE_CHECKING:

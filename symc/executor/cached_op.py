@@ -50,7 +50,7 @@ class CachedOp:
         return [NDArray(r, args[0].context if args else None) for r in graph(args)]
 
     def _prepare(self, args: Sequence[NDArray]) -> EagerGraph:
-        from symc.passes.infer import infer_dtype, infer_shape
+        from symc.ir.infer import infer_dtype, infer_shape
         from symc.symbol.lower import to_graph
 
         shapes = {n: a.shape for n, a in zip(self._names, args)}

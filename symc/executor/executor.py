@@ -15,10 +15,10 @@ import numpy as np
 from symc.context import Context
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
 from symc.core.shapes import FullShape
+from symc.ir.infer import infer_dtype, infer_shape
 from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray, as_numpy
 from symc.ndarray.storage import zeros_aligned
-from symc.passes.infer import infer_dtype, infer_shape
 
 from .arrays import BoundArrays
 from .bound import Bound

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 from symc.core.config import setting
 from symc.core.errors import ArgumentTypeError, GraphError
+from symc.ir import infer
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph
 from symc.ir.text import graph_text
 
-from . import infer
 from .assign_layout import assign_layout
 from .base import Pass, PassContext, graph_pass
 from .eliminate_dead import eliminate_dead
@@ -38,13 +38,13 @@ from .verify import Verifier
 
 @graph_pass(requires=(), provides=("shape",), keeps=("dtype",))
 def infer_shape(graph: Graph, context: PassContext) -> Graph:
-    """Every shape, from those of the inputs, in both directions (see passes.infer)."""
+    """Every shape, from those of the inputs, in both directions (see ir.infer)."""
     return infer.infer_shape(graph)
 
 
 @graph_pass(requires=("shape",), provides=("dtype",), keeps=("shape",))
 def infer_dtype(graph: Graph, context: PassContext) -> Graph:
-    """Every dtype, from those of the inputs, in both directions (see passes.infer)."""
+    """Every dtype, from those of the inputs, in both directions (see ir.infer)."""
     return infer.infer_dtype(graph)
 
 

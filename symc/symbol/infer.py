@@ -12,7 +12,7 @@ from symc.core.dtypes import CODES
 from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.core.shapes import from_mxnet, from_numpy_style, is_known, to_mxnet, to_numpy_style
 from symc.ir.graph import Graph, Value
-from symc.passes.infer import partial_dtypes, partial_shapes, used_values
+from symc.ir.infer import partial_dtypes, partial_shapes, used_values
 from symc.util import is_np_shape
 
 from .compose import check_keywords

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from symc.ir.graph import Graph, Node
+from symc.ir.infer import infer_dtype, infer_shape
 from symc.passes.base import PassContext
-from symc.passes.infer import infer_dtype, infer_shape
 from symc.passes.merge_equal import merge_equal
 from symc.passes.simplify import simplify
 

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from symc.core.errors import DTypeError, ShapeError
 from symc.core.shapes import MAX_ELEMENTS, Shape, is_known, mx_text, size_of, unify
-from symc.ir.graph import Graph, Node, Value
-from symc.ir.op import Op
+
+from .graph import Graph, Node, Value
+from .op import Op
 
 Fact = TypeVar("Fact")
 
