@@ -23,7 +23,6 @@ LAYERS = (  # lowest first
     "cli",
 )  # fmt: skip
 ALLOWED = {  # (module, what it may import although that is higher or comes back to it): why
-    ("symc.loopir.kernel", "symc.loopir.*"): "a contraction names its packing, which is made of buffers and nests",
     ("symc.ir.op", "symc.ir.*"): "an operator writes its gradient with the builder, over values of nodes that hold it",
     ("symc.symbol.symbol", "symc.symbol.*"): "a Symbol's methods are written in the modules of its folder",
     ("symc.symbol.symbol", "symc.ndarray"): "bind and eval are MXNet's methods of a Symbol",
@@ -44,7 +43,7 @@ LIGHT = (
     "symc.codegen.cpu.target",
 )
 # What code generation shares between devices.
-NEUTRAL = ("symc.codegen.llvm", "symc.codegen.nest")
+NEUTRAL = ("symc.codegen.llvm", "symc.codegen.nest", "symc.codegen.contraction")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A `Nest` is a list of stores over loop axes; a `Contraction` is a sum of products over sliding windows whose result is
 stored the same way; a `Template` is irregular work, such as sorting.  None says in which order, with which vectors or
-threads it runs: that is the schedule's job.
+threads it runs: that is the schedule's job, and a contraction only carries along what a device decided (`Plan`).
 
 >>> x = Buffer.dense("x", (2, 3), "float32"); y = Buffer.dense("y", (3, 2), "float32")
 >>> i, j = Axis("i", 3), Axis("j", 2)
@@ -16,7 +16,9 @@ nest
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import GraphError
@@ -24,10 +26,6 @@ from symc.core.shapes import FullShape, row_major_strides, size_of
 
 from .expr import Affine, Axis, Expr, free_axes, load, walk
 from .routine import Routine
-
-if TYPE_CHECKING:
-    from .packing import Packing
-    from .winograd import WinogradPacking
 
 ContractionKind = Literal["forward", "data_gradient", "weight_gradient"]
 SEED = "@seed"  # an int64[1] the runtime changes before every run: the key of random numbers
@@ -115,6 +113,40 @@ class Window:
         return size_of(self.kernel)
 
 
+class Packing(Protocol):
+    """An arrangement of a contraction's right operand; hashable, and equal ones can be shared.
+
+    shape    of the arranged operand, which is dense
+    routine  what is left to do, in place, after `nest`
+    """
+
+    @property
+    def shape(self) -> FullShape: ...
+
+    @property
+    def routine(self) -> Routine | None: ...
+
+    def nest(self, source: Buffer, packed: Buffer) -> Nest:
+        """Fills `packed` from the logical operand `source`, whatever its strides."""
+
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """The logical operand inside an arranged one: undoes `nest` and `routine`."""
+
+
+class Plan(Protocol):
+    """How a device computes a contraction, as far as others must know.
+
+    packing  how the right operand lies; None: as its buffer says
+    scratch  the shape of memory in the dtype of the left operand that the kernel needs while it runs, or ()
+    """
+
+    @property
+    def packing(self) -> Packing | None: ...
+
+    @property
+    def scratch(self) -> FullShape: ...
+
+
 @dataclass(frozen=True)
 class Contraction:
     """A sum of products over windows; the geometry of an (often trivial) convolution.
@@ -127,8 +159,8 @@ class Contraction:
     weight_gradient  w[o, c, tap] = sum over n, q of  x[n, c, p] * y[n, o, q]
 
     `lhs` and `rhs` name the two operands (forward: x, w; data_gradient: y, w; weight_gradient: x, y).  `stores` run
-    over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.  With a `packing`,
-    `rhs` is the weight as that packing arranges it.  `written` names memory that the kernel needs while it runs.
+    over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.  A device's `plan` may
+    give `rhs` a packing, and ask for scratch memory, which `written` names.
     With a `stack`, all three tensors have one more axis in front, of that extent: so many independent contractions.
     """
 
@@ -142,7 +174,7 @@ class Contraction:
     rhs: str
     buffers: tuple[Buffer, ...]
     stores: tuple[Store, ...]
-    packing: Packing | WinogradPacking | None = None
+    plan: Plan | None = None
     written: tuple[str, ...] = ()
     stack: int | None = None
 
@@ -150,6 +182,16 @@ class Contraction:
     def operands(self) -> tuple[str, ...]:
         """The two factors."""
         return (self.lhs, self.rhs)
+
+    @property
+    def packing(self) -> Packing | None:
+        """How `rhs` lies; None: as its buffer says."""
+        return None if self.plan is None else self.plan.packing
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel is convolved alone (one channel of one group is a matrix product)."""
+        return self.stack is None and 1 < self.groups == self.in_channels == self.out_channels
 
     @property
     def work_flops(self) -> int:
@@ -240,6 +282,8 @@ def verify(kernel: LoopKernel) -> None:
             raise GraphError(f"unknown buffer {name!r} in: {kernel.text()}")
     if isinstance(kernel, Template):
         _check_template(kernel)
+    if isinstance(kernel, Contraction):
+        _check_plan(kernel)
     for store in kernel.stores:
         unbound = free_axes(store.value) - set(store.axes)
         if unbound:
@@ -259,11 +303,29 @@ def verify(kernel: LoopKernel) -> None:
 def _check_template(template: Template) -> None:
     """Every buffer dense, and no operand overwritten."""
     for b in template.buffers:
-        is_dense = all(n == 1 or s == d for n, s, d in zip(b.shape, b.strides, row_major_strides(b.shape)))
-        if b.offset or not is_dense:
+        if not _is_dense(b):
             raise GraphError(f"buffer {b.name!r} must be dense in: {template.text()}")
     if set(template.operands) & set(template.written):
         raise GraphError(f"an operand is overwritten in: {template.text()}")
+
+
+def _check_plan(c: Contraction) -> None:
+    """A packed operand and scratch memory as the plan wants them."""
+    if c.plan is None:
+        return
+    wanted = dict.fromkeys(c.written, c.plan.scratch)
+    if c.plan.packing is not None:
+        wanted[c.rhs] = c.plan.packing.shape
+    for name, shape in wanted.items():
+        buffer = buffer_of(c, name)
+        if buffer.shape != shape or not _is_dense(buffer):
+            raise GraphError(f"{buffer}; its plan wants it dense, of shape {shape}, in: {c.text()}")
+    if bool(c.written) != bool(c.plan.scratch):
+        raise GraphError(f"scratch {c.written}; its plan wants shape {c.plan.scratch} in: {c.text()}")
+
+
+def _is_dense(b: Buffer) -> bool:
+    return not b.offset and all(n == 1 or s == d for n, s, d in zip(b.shape, b.strides, row_major_strides(b.shape)))
 
 
 def _check_range(buffer: Buffer, index: tuple[Affine | Expr, ...], where: Store) -> None:

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from symc.ir.graph import FACTS, Graph, Layout, Node
-from symc.loopir.kernel import Contraction
-from symc.loopir.packing import Packing
+from symc.loopir.kernel import Contraction, Plan
 from symc.loopir.tensor import Product
-from symc.loopir.winograd import WinogradPacking
 
 
 class Machine(Protocol):
@@ -27,10 +25,10 @@ class Machine(Protocol):
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         """Whether an elementwise node over the shape of a contraction's result can run on its finished sums."""
 
-    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
-        """The arrangement of the right operand; None when it is read as it lies.
+    def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
+        """How it computes a contraction whose operands lie as their buffers say; None: it wants nothing of passes.
 
-        `is_reused`: the operand is arranged once and serves many runs.
+        `is_reused`: the right operand is arranged once and serves many runs.
         """
 
 

@@ -20,16 +20,15 @@ from symc.loopir.kernel import (
     Contraction,
     LoopKernel,
     Nest,
+    Packing,
     Store,
     Template,
     accumulator,
     loads_of,
     verify,
 )
-from symc.loopir.packing import Packing
 from symc.loopir.routine import Routine
 from symc.loopir.tensor import Function, Lowering, Tensor
-from symc.loopir.winograd import WinogradPacking
 
 from .base import PassContext
 from .meaning import define, memoised
@@ -59,7 +58,7 @@ class Lowerer:
         self.storages: dict[str, Storage] = {}
         self.views: dict[str, View] = {}
         self.buffers: dict[Value, Buffer] = {}
-        self.packed: dict[tuple[Value, Packing | WinogradPacking], Buffer] = {}
+        self.packed: dict[tuple[Value, Packing], Buffer] = {}
         self.placed = placements(graph, self.phases)
         self.kernels: list[KernelNode] = []
         self.names: dict[str, int] = {}
@@ -305,32 +304,21 @@ class Lowerer:
         rhs = self._operand(right, functions, phase)
         again = loaded_by(stores)
         operands = {b.name: b for b in (lhs, rhs, *self._read_by(stores, reads), *written)}
-        made = Contraction(
-            p.kind,
-            *p.sizes,
-            p.groups,
-            p.window,
-            lhs.name,
-            rhs.name,
-            tuple(operands.values()),
-            tuple(stores),
-            stack=p.stack,
-        )
+        names, buffers = (lhs.name, rhs.name), tuple(operands.values())
+        made = Contraction(p.kind, *p.sizes, p.groups, p.window, *names, buffers, tuple(stores), stack=p.stack)
         is_reused = not self.graph.training and self._packing_phase(right, phase) == "prepare"
-        packing = self.backend.packing(made, is_reused)
-        if packing is None:
-            return self._with_stored_operand(made, rhs, before, right, functions, reads, phase)
-        packed = self._pack(rhs, packing, [*before, node], right, functions, reads, phase)
-        if rhs.name not in again and rhs.name != lhs.name:
-            operands.pop(rhs.name)
-        scratch = [self._scratch(node, packing.scratch, lhs.dtype, phase)] if packing.scratch else []
-        return replace(
-            made,
-            rhs=packed.name,
-            buffers=(packed, *operands.values(), *scratch),
-            packing=packing,
-            written=tuple(b.name for b in scratch),
-        )
+        plan = self.backend.plan(made, is_reused)
+        if plan is None or plan.packing is None:
+            made = self._with_stored_operand(made, rhs, before, right, functions, reads, phase)
+        else:
+            packed = self._pack(rhs, plan.packing, [*before, node], right, functions, reads, phase)
+            if rhs.name not in again and rhs.name != lhs.name:
+                operands.pop(rhs.name)
+            made = replace(made, rhs=packed.name, buffers=(packed, *operands.values()))
+        if plan is not None and plan.scratch:
+            scratch = self._scratch(node, plan.scratch, lhs.dtype, phase)
+            made = replace(made, buffers=(*made.buffers, scratch), written=(scratch.name,))
+        return replace(made, plan=plan)
 
     def _with_stored_operand(
         self,
@@ -369,7 +357,7 @@ class Lowerer:
     def _pack(
         self,
         rhs: Buffer,
-        packing: Packing | WinogradPacking,
+        packing: Packing,
         nodes: list[Node],
         v: Value,
         functions: dict[Value, Function],

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from symc.codegen.contraction.panels import panels_of
+from symc.codegen.contraction.plan import ContractionPlan
+from symc.codegen.contraction.winograd import WinogradPanels
 from symc.codegen.cpu import preferences
-from symc.core.shapes import size_of
+from symc.core.shapes import FullShape, size_of
 from symc.ir.kernels import KernelGraph
 from symc.loopir.interpret import interpret
-from symc.loopir.kernel import Contraction
-from symc.loopir.packing import Packing, packing_of
-from symc.loopir.winograd import WinogradPacking
+from symc.loopir.kernel import Contraction, Packing, buffer_of
 
 POISON = 0xA5
 
@@ -25,7 +26,7 @@ class PlainBackend:
     fits_prologue = staticmethod(preferences.fits_prologue)
     fits_epilogue = staticmethod(preferences.fits_epilogue)
 
-    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | None:
+    def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         return None
 
 
@@ -35,24 +36,29 @@ class PackingBackend(PlainBackend):
 
     panel_columns: int = 4
 
-    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | None:
+    def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         if contraction.kind == "weight_gradient":
             return None
-        dtype = next(b.dtype for b in contraction.buffers if b.name == contraction.lhs)
-        return packing_of(contraction, dtype, self.panel_columns)
+        dtype = buffer_of(contraction, contraction.lhs).dtype
+        return planned(panels_of(contraction, dtype, self.panel_columns))
 
 
 @dataclass(frozen=True)
 class WinogradBackend(PackingBackend):
     """A machine that transforms every 3x3 weight that serves many runs."""
 
-    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
+    def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         if not is_reused or contraction.window.kernel != (3, 3):
-            return super().packing(contraction, is_reused)
-        dtype = next(b.dtype for b in contraction.buffers if b.name == contraction.lhs)
+            return super().plan(contraction, is_reused)
+        dtype = buffer_of(contraction, contraction.lhs).dtype
         n_tiles = contraction.batch * size_of([-(-n // 2) for n in contraction.window.out_extents])
-        channels = contraction.in_channels, contraction.out_channels
-        return WinogradPacking(2, dtype, *channels, vectors=1, lanes=self.panel_columns, rows=1, part_groups=n_tiles)
+        packing = WinogradPanels(2, dtype, contraction.in_channels, contraction.out_channels, self.panel_columns)
+        return planned(packing, (n_tiles, packing.transforms.n_frequencies, contraction.in_channels))
+
+
+def planned(packing: Packing, scratch: FullShape = ()) -> ContractionPlan:
+    """A plan that nobody carries out."""
+    return ContractionPlan(algorithm="interpreted", cycles=0.0, why="", packing=packing, scratch=scratch)
 
 
 Arrays = dict[tuple[str, str], np.ndarray]

@@ -14,10 +14,8 @@ from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.core.version import source_digest
 from symc.ir.graph import Graph, Layout, Node
-from symc.loopir.kernel import Contraction, LoopKernel, Template
-from symc.loopir.packing import Packing
+from symc.loopir.kernel import Contraction, LoopKernel, Plan, Template
 from symc.loopir.tensor import Product
-from symc.loopir.winograd import WinogradPacking
 
 from .compile import NUMBA_LOCK, compile_function, toolchain
 from .load import load_objects
@@ -60,13 +58,11 @@ class CpuBackend:
 
         return fits_epilogue(graph, anchor, node)
 
-    def packing(self, contraction: Contraction, is_reused: bool) -> Packing | WinogradPacking | None:
-        """How the right operand must be arranged; None when it is read as it lies."""
-        from symc.codegen.cpu.contraction import packing
+    def plan(self, contraction: Contraction, is_reused: bool) -> Plan:
+        """See passes.base.Machine."""
+        from symc.codegen.cpu.contraction import plan_contraction
 
-        if contraction.kind == "weight_gradient":
-            return None
-        return packing(contraction, self.target, is_reused and self.has_winograd)
+        return plan_contraction(contraction, self.target, is_reused and self.has_winograd)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
@@ -75,9 +71,9 @@ class CpuBackend:
         from symc.codegen.cpu.template import schedule_template
 
         if isinstance(kernel, Contraction):
-            return schedule_contraction(kernel, self.target)
+            return schedule_contraction(kernel)
         if isinstance(kernel, Template):
-            return [schedule_template(kernel)]
+            return [schedule_template(kernel, self.target)]
         return list(schedule_nest(kernel, self.target))
 
     def identity(self) -> str:

@@ -5,8 +5,8 @@
     weight gradient          `weight_gradient.py`: tiles of output channels x panels of (tap, channel), nothing packed
     depthwise, all three     `depthwise.py`
 
-`tables.py` answers padding, stride, dilation and batch; `epilogue.py` and `stores.py` what happens to the sums;
-`shapes.py`, `blocking.py` and `schedule.py` decide.
+`plan.py` decides, with the estimates of `shapes.py` and the cuts of `blocking.py`; `schedule.py` carries a plan out.
+`tables.py` answers padding, stride, dilation and batch; `epilogue.py` and `stores.py` what happens to the sums.
 
 Measured on one thread of a Zen 4 (117 GFLOP/s FMA peak at 512 and at 256 bits), % of that peak, nominal flops; more
 than 100 is possible because taps in the padding are skipped.  Batch 1 forward, batch 8 gradients:
@@ -29,15 +29,8 @@ Winograd's share of the direct kernel's time, same machine, one thread (estimate
 The same layers with physically padded inputs (no tap outside, so nothing for the table to skip) run 0 to 9 % slower.
 """
 
-from .schedule import can_store, gradient_buffer, is_depthwise, packing, schedule_contraction, why_not_store
+from .plan import candidates, plan_contraction
+from .schedule import schedule_contraction
 from .winograd import schedule_weight_transform
 
-__all__ = [
-    "can_store",
-    "gradient_buffer",
-    "is_depthwise",
-    "packing",
-    "schedule_contraction",
-    "schedule_weight_transform",
-    "why_not_store",
-]
+__all__ = ["candidates", "plan_contraction", "schedule_contraction", "schedule_weight_transform"]

@@ -9,6 +9,11 @@ PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 to 0.5 us
 CHUNK_BYTES = 160_000  # about 8 us of memory traffic
 MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up
+GRADIENT_PIXELS = (
+    128  # of a block that a weight gradient sums: a panel of x fills half of L1, 16 KB for 2 vectors of 512 bits
+)
+GRADIENT_TILES = 32  # tiles whose totals are on the stack at once: 48 KB for 24 vectors of 512 bits
+GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
 WEIGHTS_PER_SOURCE = 10  # weights of more bytes than so many times the source's are read by one thread only
 
 
@@ -42,3 +47,13 @@ def choose_blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes:
     # threads, 10 to 35 % at times when a virtual machine's cores reach each other's caches slowly.
     is_block_major = n_panels * panel_bytes < WEIGHTS_PER_SOURCE * source_bytes
     return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)), is_block_major)
+
+
+def choose_gradient_blocking(n_tiles: int, n_panels: int, operand_bytes: int, wanted: int) -> Blocking:
+    """Every unit of a weight gradient streams all pixels, so from memory it must have tiles that share them."""
+    least = GRADIENT_TILES_FROM_MEMORY if operand_bytes > WEIGHTS_IN_L2_BYTES else 1
+    tiles = min(GRADIENT_TILES, max(least, n_tiles * n_panels // wanted))
+    block_tiles = min(n_tiles, tiles)
+    group_panels = max(1, min(n_panels, tiles // block_tiles))
+    n_units = -(-n_tiles // block_tiles) * -(-n_panels // group_panels)
+    return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)))

@@ -19,9 +19,9 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
-from .blocking import Blocking
 from .epilogue import Epilogue
 from .micro import Tile, row_pointer, with_masks
+from .plan import DepthwisePlan
 from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
 from .tables import Geometry, TileTables, source_offsets
@@ -95,10 +95,9 @@ def gradient_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, n_r
     return TileTables(np.array(headers, np.int32), np.concatenate(segments).astype(np.int32), begin, 1)
 
 
-def emit(problem: Problem, tile: Tile, blocking: Blocking, reason: str, has_masks: bool) -> KernelCall:
+def emit(problem: Problem, plan: DepthwisePlan) -> KernelCall:
     """The kernel and its call; units are blocks of tiles x panels, panels of a block follow each other."""
-    item = ITEM_SIZE[problem.dtype]
-    tables = problem.tables
+    item, tables, tile = ITEM_SIZE[problem.dtype], problem.tables, plan.tile
     n_tiles = len(tables.tiles) * problem.n_repeats
     d = Descriptor()
     d.add("x", problem.x)
@@ -106,9 +105,9 @@ def emit(problem: Problem, tile: Tile, blocking: Blocking, reason: str, has_mask
     d.add("tiles", Table(tables.tiles))
     d.add("segments", Table(tables.segments))
     d.add("zero_page", Table(np.zeros(tile.columns, problem.dtype)))
-    d.add("n_blocks", -(-n_tiles // blocking.block_tiles))
+    d.add("n_blocks", -(-n_tiles // plan.blocking.block_tiles))
     d.add("n_panels", -(-problem.channels // tile.columns))
-    d.add("block_tiles", blocking.block_tiles)
+    d.add("block_tiles", plan.blocking.block_tiles)
     d.add("n_tiles", n_tiles)
     d.add("table_tiles", max(1, len(tables.tiles)))
     d.add("table_rows", problem.rows_per_table)
@@ -118,8 +117,8 @@ def emit(problem: Problem, tile: Tile, blocking: Blocking, reason: str, has_mask
     d.add("n_sums", problem.n_sums)
     d.add("x_sum_bytes", problem.x_sum_stride * item)
     d.add("factor_sum_bytes", problem.factor_sum_stride * item)
-    code = _code(problem.dtype, tile, problem.epilogue, d, has_masks, problem.n_sums > 1)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, reason)
+    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, problem.n_sums > 1)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), plan.blocking.n_chunks, plan.why)
 
 
 def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> KernelCode:

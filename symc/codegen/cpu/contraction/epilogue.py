@@ -89,12 +89,9 @@ def _text(root: Expr, names: dict[Expr, str]) -> str:
     return "{" + ", ".join([*lines, known[root]]) + "}"
 
 
-# (store, stride of each of its axes) -> (row stride, column stride); ValueError: not evenly spaced
-Flatten = Callable[[Store, dict[Axis, int]], "tuple[int, int]"]
-
-
-def epilogue_of(c: Contraction, flatten: Flatten) -> Epilogue:
+def epilogue_of(c: Contraction) -> Epilogue:
     """The epilogue of a contraction; raises CodegenError naming the buffer that the kernel cannot walk."""
+    flatten = _flatten_of(c)
     stores: list[tuple[Operand, Expr]] = []
     loads: dict[Expr, Operand] = {}
     params: dict[Expr, None] = {}
@@ -129,6 +126,36 @@ def epilogue_of(c: Contraction, flatten: Flatten) -> Epilogue:
         if places.get(operand.buffer, operand) != operand:
             raise _refusal(c, operand.buffer, "it is read at another place than it is written")
     return Epilogue(tuple(stores), loads, tuple(params))
+
+
+# (store, stride of each of its axes) -> (row stride, column stride); ValueError: not evenly spaced
+Flatten = Callable[[Store, dict[Axis, int]], "tuple[int, int]"]
+
+
+def _flatten_of(c: Contraction) -> Flatten:
+    """Rows and columns of the stores.  A single column counts as contiguous, so that it may be loaded under a mask."""
+    split: Callable[..., tuple[Sequence[Axis], Sequence[Axis]]] = _pixels_and_channels
+    if c.kind == "weight_gradient":
+        split = _taps_and_channels if c.is_depthwise else _outputs_and_taps
+    n_stacks = 0 if c.stack is None else 1
+
+    def flatten(store: Store, strides: dict[Axis, int]) -> tuple[int, int]:
+        rows, columns = split(*store.axes[n_stacks:])
+        return even_stride([*store.axes[:n_stacks], *rows], strides), even_stride(columns, strides, single=1)
+
+    return flatten
+
+
+def _pixels_and_channels(image: Axis, channel: Axis, *positions: Axis) -> tuple[Sequence[Axis], Sequence[Axis]]:
+    return (image, *positions), (channel,)
+
+
+def _outputs_and_taps(output: Axis, channel: Axis, *taps: Axis) -> tuple[Sequence[Axis], Sequence[Axis]]:
+    return (output,), (*taps, channel)
+
+
+def _taps_and_channels(output: Axis, _: Axis, *taps: Axis) -> tuple[Sequence[Axis], Sequence[Axis]]:
+    return taps, (output,)
 
 
 def _sum_first(root: Expr) -> Expr:

@@ -17,9 +17,9 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
-from .blocking import Blocking
 from .epilogue import Epilogue
 from .micro import Tile, by_rows, emit_tile, record_bytes, with_masks
+from .plan import MatrixPlan
 from .simd import Simd, i64
 from .stores import Place, emit_stores
 from .tables import TileTables
@@ -82,15 +82,10 @@ class Problem:
     epilogue: Epilogue
 
 
-def emit(
-    problem: Problem, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool, reason: str
-) -> KernelCall:
-    """The kernel and its call; `has_masks`: the target stores part of a vector as fast as a whole one.
-
-    One kernel serves all register tiles `tiles`, which differ in rows only; this call uses `tile`.
-    """
-    item = ITEM_SIZE[problem.dtype]
-    tables = problem.tables
+def emit(problem: Problem, plan: MatrixPlan) -> KernelCall:
+    """The kernel, which serves all register tiles `plan.tiles` (they differ in rows only), and its call."""
+    item, tables = ITEM_SIZE[problem.dtype], problem.tables
+    tile, blocking = plan.tile, plan.blocking
     panels_per_group = -(-problem.columns // tile.columns)
     n_panels = problem.groups * panels_per_group
     n_tiles = len(tables.tiles) * problem.n_repeats
@@ -120,8 +115,8 @@ def emit(
     d.add("group_columns", problem.columns)
     d.add("tile_rows", tile.rows)
     d.add("tile_bytes", record_bytes(tile))
-    code = _code(problem.dtype, tiles, problem.epilogue, d, has_masks)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, reason)
+    code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, plan.why)
 
 
 def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool) -> KernelCode:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from symc.codegen.contraction.winograd import N_TAPS, Transforms
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
-from symc.loopir.winograd import N_TAPS, Transforms
 
 from .micro import Tile
 from .tables import Geometry, images_per_table, row_order
@@ -83,11 +83,10 @@ SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
 TRANSFORMED_BYTES_PER_CYCLE = 16  # Winograd's inputs between its two kernels, through L2 and L3
 WEIGHT_BYTES_PER_CYCLE = 12  # weights of a network rarely stay in a cache between two runs
 
-
 Shapes = dict[tuple[int, int], float]
 
 
-def candidates(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list[tuple[Tile, float]]:
+def tiles_of(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list[tuple[Tile, float]]:
     """Every tile the target can hold, with its efficiency relative to the FMA peak."""
     has_32_registers = target.vector_bits == 512 or target.triple.startswith("aarch64")
     lanes = target.lanes(dtype)
@@ -99,47 +98,67 @@ def candidates(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list
     ]
 
 
-def tiles_beside(tile: Tile, target: Target, dtype: str) -> list[Tile]:
+def tiles_beside(tile: Tile, target: Target, dtype: str) -> tuple[Tile, ...]:
     """The tiles that share a kernel with `tile`, itself among them."""
-    beside = [
+    beside = tuple(
         t
-        for t, _ in candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
+        for t, _ in tiles_of(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
         if (t.vectors, t.lanes) == (tile.vectors, tile.lanes) and t.rows in SHARED_ROWS
-    ]
-    return beside if tile in beside else [tile]
+    )
+    return beside if tile in beside else (tile,)
+
+
+def winograd_tiles(target: Target, dtype: str) -> tuple[Tile, ...]:
+    """The tiles of Winograd's kernel, which holds them all."""
+    return tuple(tile for tile, _ in _winograd_shapes(target, dtype))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A register tile and the time it is expected to take, in cycles of one core."""
+    """A register tile and the time it is expected to take, in cycles of one core.
+
+    is_merged  of a weight gradient: whether a line of taps is one run of columns
+    """
 
     tile: Tile
     cycles: float
+    is_merged: bool = False
+
+
+def cheapest(choices: Sequence[Choice]) -> Choice:
+    """The choice with the lowest estimate; the first one of several."""
+    return min(choices, key=lambda choice: choice.cycles)
 
 
 @functools.lru_cache(maxsize=1024)
-def choose_tile(g: Geometry, batch: int, groups: int, columns: int, dtype: str, target: Target) -> Choice:
-    """The tile with the lowest estimated time; `g` covers one image, `columns` are the output channels of a group."""
+def matrix_choices(
+    g: Geometry, batch: int, stack: int | None, groups: int, columns: int, dtype: str, target: Target
+) -> tuple[Choice, ...]:
+    """The tiles of a forward contraction or data gradient.
+
+    `g` covers one image, `columns` are the output channels of a group.
+    """
     full_lanes = target.lanes(dtype)
     row_bytes = (g.source_strides[-1] * g.scale[-1] if g.taps else g.image_stride) * ITEM_SIZE[dtype]
 
     def cycles(tile: Tile, share: float) -> float:
         if tile.rows > L1_WAYS and row_bytes and row_bytes % L1_WAY_BYTES == 0:
             share *= CONFLICT
-        n_tiles, steps, n_segments = tile_counts(g, batch, tile.rows)
+        n_tiles, steps, n_segments = tile_counts(g, batch, tile.rows, stack)
         multiply = steps * tile.rows * tile.vectors * tile.lanes / full_lanes / share
         fixed = n_tiles * (TILE_CYCLES + ROW_CYCLES * tile.rows * tile.vectors)
         panels = groups * -(-columns // tile.columns)
         return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES)
 
-    return _cheapest(candidates(target, dtype, WIDE_SHAPES, NARROW_SHAPES), cycles)
+    shapes = tiles_of(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
+    return tuple(Choice(tile, cycles(tile, share)) for tile, share in shapes)
 
 
 @functools.lru_cache(maxsize=1024)
-def choose_winograd_tile(
+def winograd_choices(
     transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str, target: Target
-) -> Choice:
-    """The tile of Winograd's products, whose rows are tiles of outputs."""
+) -> tuple[Choice, ...]:
+    """The tiles of Winograd's products, whose rows are tiles of outputs."""
     full_lanes, item = target.lanes(dtype), ITEM_SIZE[dtype]
     n_frequencies = transforms.n_frequencies
     input_terms = sum(c != 0 for line in transforms.input for c in line)
@@ -162,66 +181,65 @@ def choose_winograd_tile(
             + more_weights / WEIGHT_BYTES_PER_CYCLE
         )
 
-    return _cheapest(winograd_shapes(target, dtype), cycles)
+    return tuple(Choice(tile, cycles(tile, share)) for tile, share in _winograd_shapes(target, dtype))
 
 
-def winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:
-    """The register tiles of Winograd's kernel, with their efficiency relative to the FMA peak."""
-    lanes = target.lanes(dtype)
-    return [
-        (tile, share)
-        for tile, share in candidates(target, dtype, WIDE_WINOGRAD_SHAPES, NARROW_WINOGRAD_SHAPES)
-        if tile.lanes == lanes
-    ]
-
-
-def _cheapest(shapes: list[tuple[Tile, float]], cycles: Callable[[Tile, float], float]) -> Choice:
-    return min((Choice(tile, cycles(tile, share)) for tile, share in shapes), key=lambda choice: choice.cycles)
+def _winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:
+    shapes = tiles_of(target, dtype, WIDE_WINOGRAD_SHAPES, NARROW_WINOGRAD_SHAPES)
+    return [(tile, share) for tile, share in shapes if tile.lanes == target.lanes(dtype)]
 
 
 @functools.lru_cache(maxsize=1024)
-def choose_gradient_tile(g: Geometry, rows: int, dtype: str, target: Target) -> tuple[Tile, bool]:
-    """The tile of a weight gradient with `rows` output channels a group, and whether a line of taps is one run."""
+def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str, target: Target) -> tuple[Choice, ...]:
+    """The tiles of a weight gradient with `rows` output channels a group, each with taps alone or in lines."""
     full_lanes = target.lanes(dtype)
 
-    def work(tile: Tile, share: float, is_merged: bool) -> float:
+    def cycles(tile: Tile, share: float, is_merged: bool) -> float:
         width = g.taps[-1] if is_merged else 1
         panels = g.n_taps // width * -(-width * g.channels // tile.columns)
         border_pixels = 1.1 if is_merged else 1.0  # gathered element by element
         slots = panels * -(-rows // tile.rows) * tile.rows * tile.vectors * tile.lanes
-        return slots / full_lanes / share * border_pixels
+        return slots / full_lanes / share * border_pixels * batch * g.n_rows * groups
 
-    choices = [
-        (tile, share, is_merged)
-        for tile, share in candidates(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
+    return tuple(
+        Choice(tile, cycles(tile, share, is_merged), is_merged)
+        for tile, share in tiles_of(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
         for is_merged in ((False, True) if g.is_merged else (False,))
-    ]
-    tile, _, is_merged = min(choices, key=lambda choice: work(*choice))
-    return tile, is_merged
+    )
 
 
 @functools.lru_cache(maxsize=1024)
-def choose_depthwise_tile(rows: int, batch: int, channels: int, dtype: str, target: Target) -> Tile:
-    """The tile of a depthwise kernel over `rows` rows (pixels of an image, or taps of a weight gradient)."""
+def depthwise_choices(rows: int, channels: int, length: int, dtype: str, target: Target) -> tuple[Choice, ...]:
+    """The tiles of a depthwise kernel: sums of `length` products for each channel, `rows` of them.
+
+    Rows are the pixels of all images, or the taps of a weight gradient.
+    """
     full_lanes = target.lanes(dtype)
 
-    def work(tile: Tile, share: float) -> float:
-        slots = -(-rows * batch // tile.rows) * tile.rows * -(-channels // tile.columns) * tile.columns
-        return slots / full_lanes / share
+    def cycles(tile: Tile, share: float) -> float:
+        slots = -(-rows // tile.rows) * tile.rows * -(-channels // tile.columns) * tile.columns
+        return slots / full_lanes / share * length
 
-    shapes = candidates(target, dtype, WIDE_DEPTHWISE_SHAPES, NARROW_DEPTHWISE_SHAPES)
-    return min(shapes, key=lambda candidate: work(*candidate))[0]
+    shapes = tiles_of(target, dtype, WIDE_DEPTHWISE_SHAPES, NARROW_DEPTHWISE_SHAPES)
+    return tuple(Choice(tile, cycles(tile, share)) for tile, share in shapes)
 
 
-def tile_counts(g: Geometry, batch: int, n_rows: int) -> tuple[float, float, float]:
-    """Tiles, reduction steps summed over tiles, and segments for the whole batch.
+def table_cover(g: Geometry, batch: int, n_rows: int, stack: int | None = None) -> tuple[int, int]:
+    """How many images the offset tables cover, and how often they are walked; `g` covers one image."""
+    if stack is not None:
+        return batch, stack
+    images = images_per_table(batch, g.n_rows, n_rows)
+    return images, batch // max(1, images)
+
+
+def tile_counts(g: Geometry, batch: int, n_rows: int, stack: int | None = None) -> tuple[int, int, float]:
+    """Tiles, reduction steps summed over tiles, and segments for the whole batch or stack of batches.
 
     Beyond MAX_COUNTED_ROWS every tile is taken to visit every tap: the border no longer matters, and a question about
     extents that no memory holds (`symc inspect`) must not allocate tables of their size.
     """
-    images = images_per_table(batch, g.n_rows // max(1, g.images), n_rows)
+    images, repeats = table_cover(g, batch, n_rows, stack)
     whole = g.of_images(images)
-    repeats = batch / max(1, images)
     if whole.n_rows > MAX_COUNTED_ROWS:
         n_tiles = -(-whole.n_rows // n_rows)
         visited = n_tiles * g.n_taps

@@ -23,19 +23,18 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
+from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
 from .epilogue import Epilogue
 from .micro import CACHE_LINE_BYTES, Tile, with_masks
+from .plan import GradientPlan
 from .simd import I8, I32, PREFETCH_L2, Simd, counted_loop, i64, smaller
 from .stores import Place, emit_stores
 from .tables import Geometry, source_offsets
 
-BLOCK_PIXELS = 128  # a panel of x fills half of L1: 16 KB for 2 vectors of 512 bits
-STACK_TILES = 32  # tiles whose totals are on the stack at once: 48 KB for 24 vectors of 512 bits
-
 # The table leads to pixels that no hardware prefetcher expects, so the next block is asked for while this one is
 # summed; into L2, because L1 has no room.  Share of the peak without and with, 8 images, 512 and 256 bits:
 # 7x7s2 stem 43 -> 60 and 45 -> 69 %, 56x56x64 81 -> 86 and 60 -> 77 %, 14x14x256 103 -> 103 and 86 -> 81 %.
-PREFETCH_PIXELS = BLOCK_PIXELS
+PREFETCH_PIXELS = GRADIENT_PIXELS
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -149,10 +148,10 @@ def pixel_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, is_mer
     )
 
 
-def emit(
-    problem: Problem, tile: Tile, block_rows: int, block_panels: int, n_chunks: int, has_masks: bool, reason: str
-) -> KernelCall:
-    """The kernel and its call; a unit of work is `block_rows` rows x `block_panels`, at most STACK_TILES tiles."""
+def emit(problem: Problem, plan: GradientPlan) -> KernelCall:
+    """The kernel and its call; a unit is a block of tiles x panels, at most GRADIENT_TILES tiles."""
+    tile = plan.tile
+    block_rows, block_panels = plan.blocking.block_tiles * tile.rows, plan.blocking.group_panels
     item = ITEM_SIZE[problem.dtype]
     tables = problem.tables
     panels_per_run = -(-problem.run_columns // tile.columns)
@@ -174,15 +173,15 @@ def emit(
     d.add("panels_per_group", panels_per_group)
     d.add("panels_per_run", panels_per_run)
     d.add("run_columns", problem.run_columns)
-    d.add("n_blocks", max(1, -(-tables.longest // BLOCK_PIXELS)))
+    d.add("n_blocks", max(1, -(-tables.longest // GRADIENT_PIXELS)))
     d.add("n_repeats", max(1, problem.n_repeats))
     d.add("x_repeat_bytes", problem.x_repeat_stride * item)
     d.add("dy_repeat_bytes", problem.dy_repeat_stride * item)
     d.add("x_group_bytes", problem.x_group_stride * item)
     d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
-    code = _code(problem.dtype, tile, problem.epilogue, d, has_masks, has_borders)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), n_chunks, reason)
+    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_borders)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), plan.blocking.n_chunks, plan.why)
 
 
 def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_borders: bool) -> KernelCode:
@@ -198,7 +197,7 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
         rows=tile.rows,
         item=item,
         tile_bytes=tile.rows * tile.columns * item,
-        totals_bytes=STACK_TILES * tile.rows * tile.columns * item,
+        totals_bytes=GRADIENT_TILES * tile.rows * tile.columns * item,
     ).lstrip()
 
     def build() -> Callable[..., Any]:
@@ -215,12 +214,12 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
 
 
 def _stack_memory(tile: Tile, item: int) -> Any:
-    """The intrinsic `stack_memory()`: address of memory for the sums of STACK_TILES tiles and a block of x."""
+    """The intrinsic `stack_memory()`: address of memory for the sums of GRADIENT_TILES tiles and a block of x."""
     from numba import types
     from numba.extending import intrinsic
 
     def emit_body(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size = i64((STACK_TILES * tile.rows + BLOCK_PIXELS) * tile.columns * item)
+        size = i64((GRADIENT_TILES * tile.rows + GRADIENT_PIXELS) * tile.columns * item)
         with builder.goto_entry_block():
             memory = builder.alloca(I8, size)
             memory.align = 64
@@ -237,8 +236,8 @@ def _listed_pixels(simd: Simd, pixels: Any, begins: Any, run: Any, block: Any) -
     """Address of the first table entry of a run's block, and the number of its pixels (may be negative)."""
     b = simd.builder
     bounds = simd.at(simd.pointer(begins), b.mul(run, i64(4)))
-    first = b.add(simd.load_int32(bounds, 0), b.mul(block, i64(BLOCK_PIXELS)))
-    count = smaller(b, b.sub(simd.load_int32(bounds, 1), first), i64(BLOCK_PIXELS))
+    first = b.add(simd.load_int32(bounds, 0), b.mul(block, i64(GRADIENT_PIXELS)))
+    count = smaller(b, b.sub(simd.load_int32(bounds, 1), first), i64(GRADIENT_PIXELS))
     return simd.at(simd.pointer(pixels), b.mul(first, i64(8))), count
 
 

@@ -1,4 +1,4 @@
-"""Winograd's algorithm (`loopir/winograd.py`) in two kernels, and a third that transforms the weights once.
+"""Winograd's algorithm (`codegen/contraction/`) in two kernels, and a third that transforms the weights once.
 
 `emit_input` transforms the input into [group of tiles][frequency][tile of the group][channel]; `emit` multiplies it,
 for each panel of output channels and every frequency, with the packed weights and transforms the sums back, still in
@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from symc.codegen.contraction.winograd import N_TAPS, Matrix, Transforms, TransformWeight
+from symc.codegen.cpu.target import Target
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
-from symc.loopir.kernel import Template
-from symc.loopir.winograd import N_TAPS, Matrix, Transforms, TransformWeight
+from symc.loopir.kernel import Contraction, Template, buffer_of
 
-from .blocking import Blocking
 from .epilogue import Epilogue
 from .micro import Tile, by_rows, emit_products, row_pointer, with_masks
+from .plan import WinogradPlan
 from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
-from .tables import OUTSIDE
+from .tables import OUTSIDE, Geometry
 
 INPUT_SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -107,6 +108,12 @@ class Part:
 
     first_tile: int
     n_tiles: int
+    number: int  # from 1
+    of: int
+
+    def __str__(self) -> str:
+        """What explanations append to the plan's words."""
+        return f"; part {self.number} of {self.of}" if self.of > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -132,9 +139,10 @@ class Problem:
     epilogue: Epilogue
 
 
-def emit_input(problem: Problem, part: Part, tile: Tile, n_chunks: int, reason: str) -> KernelCall:
+def emit_input(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
     """The kernel that transforms the input, and its call."""
-    item, transforms = ITEM_SIZE[problem.dtype], problem.transforms
+    item, transforms, tile = ITEM_SIZE[problem.dtype], problem.transforms, plan.tile
+    n_chunks = min(part.n_tiles, plan.input_chunks)
     d = Descriptor()
     d.add("source", problem.source)
     d.add("transformed", problem.transformed)
@@ -161,17 +169,17 @@ def emit_input(problem: Problem, part: Part, tile: Tile, n_chunks: int, reason: 
 
     structure = f"winograd input {problem.dtype} F{transforms.outputs} {tile.lanes} lanes"
     code = KernelCode("winograd_input", structure, lambda: source, build)
-    return KernelCall(code, tuple(d.words), n_chunks, reason)
+    why = f"{plan.algorithm}, {plan.grid}: input transform, {n_chunks} chunks{part}"
+    return KernelCall(code, tuple(d.words), n_chunks, why)
 
 
-def emit(
-    problem: Problem, part: Part, tile: Tile, tiles: Sequence[Tile], blocking: Blocking, has_masks: bool, reason: str
-) -> KernelCall:
-    """The kernel that multiplies and transforms back, and its call; a block of `blocking` is groups of tiles.
+def emit(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
+    """The kernel that multiplies and transforms back, and its call; a block of tiles is groups of tiles of outputs.
 
-    One kernel serves all register tiles `tiles`, which differ in rows only; this call uses `tile`.
+    One kernel serves all register tiles `plan.tiles`, which differ in rows only.
     """
     item, transforms = ITEM_SIZE[problem.dtype], problem.transforms
+    tile, blocking = plan.tile, plan.blocking
     n_panels = -(-problem.columns // tile.columns)
     n_groups = -(-part.n_tiles // tile.rows)
     n_blocks = -(-n_groups // blocking.block_tiles)
@@ -198,29 +206,32 @@ def emit(
     d.add("row_bytes", problem.channels * item)
     d.add("panel_bytes", problem.channels * tile.columns * item)
     d.add("n_columns", problem.columns)
-    code = _code(problem.dtype, tiles, transforms, problem.epilogue, d, has_masks)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, reason)
+    code = _code(problem.dtype, plan.tiles, transforms, problem.epilogue, d, plan.has_masks)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, f"{plan.why}{part}")
 
 
-def schedule_weight_transform(template: Template) -> KernelCall:
+def schedule_weight_transform(template: Template, target: Target) -> KernelCall:
     """The call that carries out a `TransformWeight`."""
     routine = template.routine
     assert isinstance(routine, TransformWeight)
     packing, transforms = routine.packing, routine.packing.transforms
+    lanes = target.lanes(packing.dtype)
+    n_vectors = packing.panel_columns // lanes
     line_bytes = packing.panel_columns * ITEM_SIZE[packing.dtype]
     d = Descriptor()
-    d.add("weight", Ref(*template.outs))
+    (weight,) = template.outs
+    d.add("weight", Ref(weight))
     d.add("n_lines", packing.n_panels * packing.channels)
     d.add("channels", packing.channels)
     d.add("panel_bytes", transforms.n_frequencies * packing.channels * line_bytes)
     source = WEIGHT_SOURCE.format(dtype=packing.dtype, words="\n    ".join(d.lines()), line_bytes=line_bytes).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"transform": _weight_transform(packing.dtype, packing.vectors, packing.lanes, transforms)}
+        scope = {"transform": _weight_transform(packing.dtype, n_vectors, lanes, transforms)}
         exec(source, scope)
         return scope["kernel"]
 
-    structure = f"winograd weight {packing.dtype} F{transforms.outputs} {packing.vectors} vectors of {packing.lanes}"
+    structure = f"winograd weight {packing.dtype} F{transforms.outputs} {n_vectors} vectors of {lanes}"
     code = KernelCode("winograd_weight", structure, lambda: source, build)
     return KernelCall(code, tuple(d.words), template.n_parts, f"{template.n_parts} chunks")
 
@@ -424,3 +435,19 @@ def output_pixels(extents: tuple[int, ...], outputs: int) -> np.ndarray:
     y, x = lines[0][:, None, :, None], lines[1][None, :, None, :]
     inside = (y < extents[0]) & (x < extents[1])
     return np.where(inside, y * extents[1] + x, OUTSIDE).reshape(-1, outputs**2).astype(np.int32)
+
+
+def input_geometry(c: Contraction, outputs: int) -> Geometry:
+    """Which inputs the tiles of outputs of one image read: rows are tiles, taps the inputs of a tile."""
+    source, w = buffer_of(c, c.lhs), c.window
+    return Geometry(
+        1,
+        tuple(-(-n // outputs) for n in w.out_extents),
+        w.in_extents,
+        source.strides[0],
+        source.strides[2:],
+        scale=(outputs, outputs),
+        taps=(outputs + N_TAPS - 1,) * 2,
+        step=(1, 1),
+        shift=tuple(-p for p in w.pad),
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from symc.codegen.contraction.winograd import TransformWeight
 from symc.codegen.cpu.contraction import schedule_weight_transform
+from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall
 from symc.core.errors import CodegenError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
@@ -15,7 +17,6 @@ from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 from symc.loopir.variates import Variate
-from symc.loopir.winograd import TransformWeight
 
 from . import factorize, matching, roi, scan, sort, variates
 
@@ -29,14 +30,15 @@ SCHEDULES: dict[type[Routine], Callable[[Template], KernelCall]] = {
     Scan: scan.schedule,
     Sort: sort.schedule,
     Suppress: matching.schedule_suppress,
-    TransformWeight: schedule_weight_transform,
     TriangularSolve: factorize.schedule,
     Variate: variates.schedule,
 }
 
 
-def schedule_template(template: Template) -> KernelCall:
+def schedule_template(template: Template, target: Target) -> KernelCall:
     """The call that carries out a template; raises CodegenError for a routine that has no kernel."""
+    if isinstance(template.routine, TransformWeight):
+        return schedule_weight_transform(template, target)
     found = SCHEDULES.get(type(template.routine))
     if found is None:
         raise CodegenError(f"no CPU kernel for routine {template.routine}; expected one of {list(SCHEDULES)}")

@@ -1,4 +1,4 @@
-"""Weights in the order the register tile reads them: [group][panel][tap][channel][column], zero padded."""
+"""Weights in panels, as tiles of results read them: [group][panel][tap][channel][column], zero padded."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import numpy as np
 
 from symc.core.errors import CodegenError
 from symc.core.shapes import FullShape
-
-from .expr import Affine, Axis, Expr, const, load
-from .kernel import Buffer, Contraction, Nest, Store
+from symc.loopir.expr import Affine, Axis, Expr, const, load
+from symc.loopir.kernel import Buffer, Contraction, Nest, Store
 
 
 @dataclass(frozen=True)
-class Packing:
-    """How the weight of a contraction must be laid out before the kernel runs.
+class Panels:
+    """A packing: the columns of the weight in panels of `panel_columns`.
 
-    `shape` is dense: (groups, panels, *kernel, channels, columns of a panel).  For a forward contraction channels are
+    `shape` is (groups, panels, *kernel, channels, columns of a panel).  For a forward contraction channels are
     the input channels of a group and columns its output channels; for a data gradient the roles are exchanged and
     the taps are mirrored.  The groups of a stacked contraction lie along the weight's leading axis.
     """
@@ -33,7 +32,6 @@ class Packing:
     panel_columns: int
     is_stacked: bool = False
 
-    scratch: ClassVar[FullShape] = ()  # the kernel needs no memory of its own
     routine: ClassVar[None] = None  # `nest` does all there is to do
 
     @property
@@ -43,10 +41,6 @@ class Packing:
     @property
     def shape(self) -> FullShape:
         return (self.groups, self.n_panels, *self.kernel, self.channels, self.panel_columns)
-
-    def buffer(self, name: str) -> Buffer:
-        """The packed weight as a buffer that owns its memory."""
-        return Buffer.dense(name, self.shape, self.dtype)
 
     def nest(self, source: Buffer, packed: Buffer) -> Nest:
         """Copies the logical weight `source` (O, C / groups, *kernel), with any strides, into `packed`; the
@@ -114,18 +108,17 @@ class Packing:
         return Store(packed.name, at, value, (group, panel, *taps, channel, column))
 
 
-def packing_of(c: Contraction, dtype: str, panel_columns: int) -> Packing:
-    """The packing of a forward contraction or data gradient for panels of `panel_columns` columns.
+def panels_of(c: Contraction, dtype: str, panel_columns: int) -> Panels:
+    """The weight of a forward contraction or data gradient in panels of `panel_columns` columns.
 
     Depthwise weights are one group whose columns are all channels, each with a single input channel.
     """
     is_gradient = c.kind == "data_gradient"
-    if c.stack is None and c.groups == c.in_channels == c.out_channels:
-        return Packing(is_gradient, False, dtype, 1, c.window.kernel, 1, c.groups, panel_columns)
+    if c.is_depthwise:
+        return Panels(is_gradient, False, dtype, 1, c.window.kernel, 1, c.groups, panel_columns)
     inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
     channels, columns = (outer, inner) if is_gradient else (inner, outer)
-    is_stacked = c.stack is not None
-    groups = c.groups if c.stack is None else c.stack
-    return Packing(
+    groups, is_stacked = (c.groups, False) if c.stack is None else (c.stack, True)
+    return Panels(
         is_gradient, is_gradient, dtype, groups, c.window.kernel, channels, columns, panel_columns, is_stacked
     )

@@ -13,16 +13,16 @@ Convolutional Neural Networks (2015).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from symc.core.errors import CodegenError
-from symc.core.shapes import FullShape
+from symc.core.shapes import FullShape, size_of
+from symc.loopir.kernel import Buffer, Contraction, Nest
+from symc.loopir.routine import Routine, even_parts
 
-from .kernel import Buffer, Nest
-from .packing import Packing
-from .routine import Routine, even_parts
+from .panels import Panels
 
 N_TAPS = 3  # along each of the two axes
 Matrix = tuple[tuple[float, ...], ...]
@@ -56,27 +56,32 @@ TRANSFORMS = {
 }
 
 
-@dataclass(frozen=True)
-class WinogradPacking:
-    """A 3x3 weight (O, C, 3, 3) transformed once, in the order the register tile reads it.
+def is_winograd(c: Contraction) -> bool:
+    """Whether Winograd's algorithm can compute `c`."""
+    w = c.window
+    has_work = c.batch * c.in_channels * c.out_channels * size_of(w.out_extents) > 0
+    return (
+        c.kind == "forward"
+        and c.groups == 1
+        and c.stack is None
+        and has_work
+        and w.kernel == (N_TAPS, N_TAPS)
+        and w.stride == w.dilate == (1, 1)
+    )
 
-    `shape` is dense: (panels, frequencies, C, columns of a panel).  The register tile is `rows` x (`vectors` x
-    `lanes`); the kernel keeps the transformed inputs of `part_groups` groups of `rows` tiles in memory of its own, as
-    (groups, frequencies, rows, C), and works on one such part after the other.
+
+@dataclass(frozen=True)
+class WinogradPanels:
+    """A packing: a 3x3 weight (O, C, 3, 3) transformed once, its columns in panels of `panel_columns`.
+
+    `shape` is (panels, frequencies, C, columns of a panel); `outputs` is the extent of a tile of results.
     """
 
     outputs: int
     dtype: str
     channels: int
     columns: int
-    vectors: int
-    lanes: int
-    rows: int = field(compare=False)  # two layers that share a weight share the packed one, too
-    part_groups: int = field(compare=False)
-
-    @property
-    def panel_columns(self) -> int:
-        return self.vectors * self.lanes
+    panel_columns: int
 
     @property
     def transforms(self) -> Transforms:
@@ -91,15 +96,6 @@ class WinogradPacking:
         return (self.n_panels, self.transforms.n_frequencies, self.channels, self.panel_columns)
 
     @property
-    def scratch(self) -> FullShape:
-        """The shape of the memory the kernel needs while it runs."""
-        return (self.part_groups, self.transforms.n_frequencies, self.rows, self.channels)
-
-    def buffer(self, name: str) -> Buffer:
-        """The packed weight as a buffer that owns its memory."""
-        return Buffer.dense(name, self.shape, self.dtype)
-
-    @property
     def routine(self) -> TransformWeight:
         """What is left to do after `nest`."""
         return TransformWeight(self)
@@ -108,7 +104,7 @@ class WinogradPacking:
         """Copies the logical weight `source` (O, C, 3, 3), with any strides, where `routine` expects it in `packed`."""
         if packed.shape != self.shape:
             raise CodegenError(f"packing a weight: {packed}; expected shape {self.shape}")
-        direct = Packing(False, False, self.dtype, 1, (N_TAPS, N_TAPS), self.channels, self.columns, self.panel_columns)
+        direct = Panels(False, False, self.dtype, 1, (N_TAPS, N_TAPS), self.channels, self.columns, self.panel_columns)
         panel, frequency, channel, column = packed.strides
         strides = (panel, panel, N_TAPS * frequency, frequency, channel, column)
         return direct.nest(source, Buffer(packed.name, direct.shape, self.dtype, strides, packed.offset))
@@ -126,7 +122,7 @@ class WinogradPacking:
 class TransformWeight(Routine):
     """G w G^T of every pair of channels, in place: the nine taps lie where the first nine frequencies will."""
 
-    packing: WinogradPacking
+    packing: WinogradPanels
 
     def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         (packed,) = outs

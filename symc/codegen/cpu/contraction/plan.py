@@ -1,0 +1,305 @@
+"""Decides how a contraction is computed: algorithm, register tile, units of work, chunks, and why, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from symc.codegen.contraction.panels import Panels, panels_of
+from symc.codegen.contraction.plan import ContractionPlan
+from symc.codegen.contraction.winograd import TRANSFORMS, WinogradPanels, is_winograd
+from symc.codegen.cpu.target import Target
+from symc.core.dtypes import ITEM_SIZE
+from symc.core.errors import CodegenError
+from symc.core.shapes import size_of
+from symc.loopir.kernel import Buffer, Contraction, buffer_of
+
+from .blocking import GRADIENT_PIXELS, Blocking, choose_blocking, choose_gradient_blocking, count_chunks
+from .micro import Tile
+from .shapes import (
+    Choice,
+    cheapest,
+    depthwise_choices,
+    gradient_choices,
+    matrix_choices,
+    table_cover,
+    tile_counts,
+    tiles_beside,
+    winograd_choices,
+    winograd_tiles,
+)
+from .tables import Geometry, window_geometry
+
+DTYPES = ("float32", "float64")
+
+WINOGRAD_OUTPUTS = 2  # tiles of 4 x 4 took another 9 % off ResNet-18, but round ten times as much as direct sums
+PART_BYTES, MAX_PARTS = 4 << 20, 16  # Winograd's transformed inputs that are in memory at one time
+WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuPlan(ContractionPlan):
+    """What every kernel of contractions on the CPU is told.
+
+    tile       the register tile
+    tiles      all tiles that the kernel's code holds, for other layers
+    has_masks  whether part of a vector is loaded and stored as fast as a whole one (AVX-512's mask registers)
+    blocking   units of work, and chunks
+    images     how many images the offset tables cover
+    n_repeats  how often they are walked, each time for the next images
+    """
+
+    tile: Tile
+    tiles: tuple[Tile, ...]
+    has_masks: bool
+    blocking: Blocking
+    images: int
+    n_repeats: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixPlan(CpuPlan):
+    """Forward or data gradient: tiles of pixels x panels of channels."""
+
+    packing: Panels
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinogradPlan(CpuPlan):
+    """3x3 windows in tiles of `packing.outputs` squared results; a group is as many of them as `tile` has rows.
+
+    grid          the tiles of outputs in words
+    part_groups   groups whose inputs are transformed at one time
+    input_chunks  chunks of such a transform
+    """
+
+    packing: WinogradPanels
+    grid: str
+    part_groups: int
+    input_chunks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientPlan(CpuPlan):
+    """Weight gradient: tiles of output channels x panels of (tap, channel).
+
+    is_merged  whether a line of taps is one run of columns
+    """
+
+    is_merged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwisePlan(CpuPlan):
+    """Forward, data gradient or weight gradient of channels that are convolved alone."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One way to compute a contraction: the tiles it can use, and the whole plan that follows from one."""
+
+    choices: tuple[Choice, ...]
+    plan: Callable[[Choice], CpuPlan]
+
+    @property
+    def best(self) -> Choice:
+        return cheapest(self.choices)
+
+
+def plan_contraction(c: Contraction, target: Target, is_reused: bool = False) -> CpuPlan:
+    """The plan with the lowest estimate; Winograd's must be clearly below the direct one's.
+
+    `is_reused`: an arranged weight serves many runs, so that transforming it costs nothing.
+
+    Raises CodegenError when the left operand is not channels-last or has a dtype that no kernel computes.
+    """
+    direct, *others = _algorithms(c, target, is_reused)
+    for winograd in others:
+        if winograd.best.cycles < WINOGRAD_GAIN * direct.best.cycles:
+            return winograd.plan(winograd.best)
+    return direct.plan(direct.best)
+
+
+def candidates(c: Contraction, target: Target, is_reused: bool = False) -> list[CpuPlan]:
+    """Every plan that computes `c`, algorithm by algorithm."""
+    return [algorithm.plan(choice) for algorithm in _algorithms(c, target, is_reused) for choice in algorithm.choices]
+
+
+def source_of(c: Contraction, name: str) -> Buffer:
+    """A streamed operand, the first of a stack; raises CodegenError where no kernel can read it."""
+    buffer = _first_of_stack(c, name)
+    if buffer.dtype not in DTYPES:
+        raise CodegenError(
+            f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of {', '.join(DTYPES)}\n{c.text()}"
+        )
+    if buffer.shape[1] > 1 and buffer.strides[1] != 1:
+        raise CodegenError(
+            f"{c.kind} contraction: operand {name!r} has channel stride {buffer.strides[1]}; "
+            f"expected channels-last (stride 1)\n{c.text()}"
+        )
+    return buffer
+
+
+def _first_of_stack(c: Contraction, name: str) -> Buffer:
+    buffer = buffer_of(c, name)
+    if c.stack is None:
+        return buffer
+    return Buffer(name, buffer.shape[1:], buffer.dtype, buffer.strides[1:], buffer.offset)
+
+
+def geometry_of(c: Contraction) -> Geometry:
+    """The windows of one image over the left operand."""
+    channels = (c.out_channels if c.kind == "data_gradient" else c.in_channels) // c.groups
+    return window_geometry(c, _first_of_stack(c, c.lhs), channels, merge=c.groups == 1)
+
+
+def _algorithms(c: Contraction, target: Target, is_reused: bool) -> list[Algorithm]:
+    """The direct algorithm, then those that compute the same in another way."""
+    source = source_of(c, c.lhs)
+    if c.is_depthwise:
+        return [_depthwise(c, source.dtype, target)]
+    if c.kind == "weight_gradient":
+        return [_weight_gradient(c, source.dtype, target)]
+    found = [_matrix(c, source.dtype, target)]
+    if is_reused and is_winograd(c) and c.in_channels % target.lanes(source.dtype) == 0:
+        found.append(_winograd(c, source.dtype, target))
+    return found
+
+
+def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
+    g, item = geometry_of(c), ITEM_SIZE[dtype]
+    columns = (c.in_channels if c.kind == "data_gradient" else c.out_channels) // c.groups
+
+    def plan(choice: Choice) -> MatrixPlan:
+        tile = choice.tile
+        packing = panels_of(c, dtype, tile.columns)
+        images, n_repeats = table_cover(g, c.batch, tile.rows, c.stack)
+        n_tiles, steps, _ = tile_counts(g, c.batch, tile.rows, c.stack)
+        n_panels, depth = c.groups * packing.n_panels, packing.channels * g.n_taps
+        panel_bytes = depth * tile.columns * item
+        source_bytes = n_repeats * images * size_of(g.source_extents) * g.channels * c.groups * item
+        wanted = count_chunks(c.work_flops, size_of(packing.shape) * item + source_bytes)
+        blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted)
+        seen = steps / max(1, n_tiles * depth)
+        skipped = f" ({1 - seen:.0%} of the taps are padding and skipped)" if seen < 0.995 else ""
+        return MatrixPlan(
+            algorithm="direct sums",
+            cycles=choice.cycles,
+            packing=packing,
+            tile=tile,
+            tiles=tiles_beside(tile, target, dtype),
+            has_masks=_has_masks(target),
+            blocking=blocking,
+            images=images,
+            n_repeats=n_repeats,
+            why=f"{tile} tile, {n_tiles} row tiles x {n_panels} panels{skipped}; unit = {blocking.block_tiles} row "
+            f"tiles x {blocking.group_panels} panels ({blocking.group_panels * panel_bytes // 1024} KB of weights stay "
+            f"in cache), {blocking.n_chunks} chunks",
+        )
+
+    return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, dtype, target), plan)
+
+
+def _winograd(c: Contraction, dtype: str, target: Target) -> Algorithm:
+    """Winograd's algorithm; input channels must fill whole vectors."""
+    m, item = WINOGRAD_OUTPUTS, ITEM_SIZE[dtype]
+    transforms = TRANSFORMS[m]
+    n_tiles = c.batch * size_of(tuple(-(-n // m) for n in c.window.out_extents))
+
+    def plan(choice: Choice) -> WinogradPlan:
+        tile = choice.tile
+        packing = WinogradPanels(m, dtype, c.in_channels, c.out_channels, tile.columns)
+        n_groups = -(-n_tiles // tile.rows)
+        group_bytes = transforms.n_frequencies * tile.rows * c.in_channels * item
+        n_parts = min(MAX_PARTS, -(-n_groups * group_bytes // PART_BYTES))
+        part_groups = -(-n_groups // n_parts)
+        part_bytes = part_groups * group_bytes
+        panel_bytes = transforms.n_frequencies * c.in_channels * tile.columns * item
+        flops = 2 * part_groups * tile.rows * transforms.n_frequencies * c.in_channels * c.out_channels
+        wanted = count_chunks(flops, packing.n_panels * panel_bytes + part_bytes)
+        blocking = choose_blocking(part_groups, packing.n_panels, panel_bytes, part_bytes, wanted)
+        algorithm, grid = f"Winograd F({m}x{m}, 3x3)", f"{n_tiles} tiles in groups of {tile.rows}"
+        return WinogradPlan(
+            algorithm=algorithm,
+            cycles=choice.cycles,
+            packing=packing,
+            scratch=(part_groups, transforms.n_frequencies, tile.rows, c.in_channels),
+            tile=tile,
+            tiles=winograd_tiles(target, dtype),
+            has_masks=_has_masks(target),
+            blocking=blocking,
+            images=1,
+            n_repeats=c.batch,
+            grid=grid,
+            part_groups=part_groups,
+            input_chunks=count_chunks(0, 2 * part_bytes),
+            why=f"{algorithm}, {grid}, {tile} tile, {packing.n_panels} panels; unit = {blocking.block_tiles} groups x "
+            f"{blocking.group_panels} panels, {blocking.n_chunks} chunks",
+        )
+
+    return Algorithm(winograd_choices(transforms, n_tiles, c.in_channels, c.out_channels, dtype, target), plan)
+
+
+def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
+    g = geometry_of(c)
+    rows = c.out_channels // c.groups
+    n_groups = c.groups if c.stack is None else c.stack
+    images, n_repeats = table_cover(g, c.batch, 1)
+    operand_bytes = sum(size_of(_first_of_stack(c, name).shape) for name in c.operands) * ITEM_SIZE[dtype]
+
+    def plan(choice: Choice) -> GradientPlan:
+        tile, width = choice.tile, g.taps[-1] if choice.is_merged else 1
+        n_panels = n_groups * (g.n_taps // width) * -(-width * g.channels // tile.columns)
+        n_tiles = -(-rows // tile.rows)
+        blocking = choose_gradient_blocking(n_tiles, n_panels, operand_bytes, count_chunks(c.work_flops, 0))
+        return GradientPlan(
+            algorithm="weight gradient",
+            cycles=choice.cycles,
+            tile=tile,
+            tiles=(tile,),
+            has_masks=_has_masks(target),
+            blocking=blocking,
+            images=images,
+            n_repeats=n_repeats,
+            is_merged=choice.is_merged,
+            why=f"{tile} tile, {n_tiles} tiles of output channels x {n_panels} panels of (tap, channel), pixels in "
+            f"blocks of {GRADIENT_PIXELS}; unit = {blocking.block_tiles} tiles x {blocking.group_panels} panels, "
+            f"{blocking.n_chunks} chunks",
+        )
+
+    return Algorithm(gradient_choices(g, c.batch, n_groups, rows, dtype, target), plan)
+
+
+def _depthwise(c: Contraction, dtype: str, target: Target) -> Algorithm:
+    g = geometry_of(c)
+    n_pixels = c.batch * g.n_rows
+    is_gradient = c.kind == "weight_gradient"
+    rows, length = (g.n_taps, n_pixels) if is_gradient else (n_pixels, g.n_taps)
+
+    def plan(choice: Choice) -> DepthwisePlan:
+        tile = choice.tile
+        n_panels = -(-c.groups // tile.columns)
+        n_tiles = -(-rows // tile.rows) if is_gradient else tile_counts(g, c.batch, tile.rows)[0]
+        images, n_repeats = table_cover(g, c.batch, 1 if is_gradient else tile.rows)
+        # Depthwise work is bound by loads: two vector loads a multiplication.
+        n_chunks = min(count_chunks(2 * c.work_flops, 0), max(1, n_tiles * n_panels))
+        blocking = Blocking(max(1, n_tiles // n_chunks), 1, n_chunks)
+        return DepthwisePlan(
+            algorithm="depthwise sums",
+            cycles=choice.cycles,
+            packing=None if is_gradient else panels_of(c, dtype, tile.columns),
+            tile=tile,
+            tiles=(tile,),
+            has_masks=_has_masks(target),
+            blocking=blocking,
+            images=images,
+            n_repeats=n_repeats,
+            why=f"depthwise, {tile} tile, {n_tiles} row tiles x {n_panels} panels; unit = {blocking.block_tiles} row "
+            f"tiles x 1 panel, {n_chunks} chunks",
+        )
+
+    return Algorithm(depthwise_choices(rows, c.groups, length, dtype, target), plan)
+
+
+def _has_masks(target: Target) -> bool:
+    return target.vector_bits == 512
