@@ -111,7 +111,7 @@ def plan(model: Model) -> KernelGraph:
 def predicting_graph(model: Model) -> Graph:
     """The compiler's graph of one prediction, which needs shapes and dtypes but no weights."""
     from symc.core.dtypes import dtype_name
-    from symc.symbol.lower import to_graph
+    from symc.symbol.graph import to_graph
 
     args, _, states = model.inferred_shapes()
     arrays = {**model.arg_params, **model.aux_params}

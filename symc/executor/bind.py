@@ -13,7 +13,7 @@ from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.shapes import from_mxnet
 from symc.ir.graph import Graph
 from symc.ir.infer import infer_dtype, infer_shape
-from symc.symbol.lower import to_graph
+from symc.symbol.graph import to_graph
 
 if TYPE_CHECKING:
     from symc.executor import Executor

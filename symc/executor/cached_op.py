@@ -51,7 +51,7 @@ class CachedOp:
 
     def _prepare(self, args: Sequence[NDArray]) -> EagerGraph:
         from symc.ir.infer import infer_dtype, infer_shape
-        from symc.symbol.lower import to_graph
+        from symc.symbol.graph import to_graph
 
         shapes = {n: a.shape for n, a in zip(self._names, args)}
         dtypes = {n: a._data.dtype.name for n, a in zip(self._names, args)}

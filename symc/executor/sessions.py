@@ -15,7 +15,7 @@ from symc.core.locks import new_lock
 from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import zeros_aligned
-from symc.symbol.lower import to_graph
+from symc.symbol.graph import to_graph
 
 from .bound import Bound, Input
 

@@ -67,7 +67,7 @@ class Model:
 
     def declared_shapes(self) -> dict[str, FullShape]:
         """Shapes that input variables declare themselves (`__shape__`), where fully known."""
-        from symc.symbol.lower import variable_shape
+        from symc.symbol.graph import variable_shape
 
         variables = {node.name: node for node in self.symbol.nodes() if node.is_variable}
         found = {n: variable_shape(variables[n], None) for n in self.inputs()}

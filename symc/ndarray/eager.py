@@ -32,7 +32,7 @@ Facts = Sequence[tuple[FullShape, str]]  # shape and dtype of each array
 
 
 @dataclass(frozen=True)
-class Step:
+class NumPyStep:
     """One node: the registers it reads, and its calls, or the shape under which it shows its first input."""
 
     inputs: tuple[int, ...]
@@ -46,7 +46,7 @@ class NumPyPlan:
     heads   the register of each head, and whether its array is nobody else's
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[NumPyStep, ...]
     heads: tuple[tuple[int, bool], ...]
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -111,7 +111,7 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
     """The graph as NumPy calls; None where a node is none for NumPy or the work is beyond NUMPY_WORK."""
     g = GraphBuilder.over(graph)
     register = {v: k for k, v in enumerate(inputs)}
-    steps: list[Step] = []
+    steps: list[NumPyStep] = []
     root = {k: k for k in register.values()}  # whose memory each register shows
     n_registers, work = len(inputs), 0
 
@@ -139,7 +139,7 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
             if calls is None:
                 return False
             work += calls.work
-        steps.append(Step(tuple(register[v] for v in node.inputs), calls))
+        steps.append(NumPyStep(tuple(register[v] for v in node.inputs), calls))
         register.update((out, n_registers + k) for k, out in enumerate(outs))
         n_registers += len(outs)
         return work <= NUMPY_WORK

@@ -74,7 +74,7 @@ Result = TypeVar("Result")
 
 
 @dataclass
-class Step:
+class Stage:
     """What one pass did: its time and the result's text (only when it is being dumped)."""
 
     name: str
@@ -85,9 +85,9 @@ class Step:
 
 @dataclass
 class Trace:
-    """Every step of one compilation."""
+    """Every stage of one compilation."""
 
-    steps: list[Step] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
 
     def run(
         self,
@@ -102,7 +102,7 @@ class Trace:
         spent = time.perf_counter() - start
         debug = setting("SYMC_DEBUG")
         text = show(result) if show and (debug >= 5 or setting("SYMC_DUMP")) else ""
-        self.steps.append(Step(name, spent, count(result), text))
+        self.stages.append(Stage(name, spent, count(result), text))
         if debug >= 2:
             print(f"symc: {name:<16} {spent * 1e3:8.2f} ms  {count(result)} nodes", file=sys.stderr)
         if debug >= 5 and text:

@@ -39,7 +39,7 @@ def dump(directory: Path, lowered: Lowered) -> Path:
     Raises SymcError naming the file that cannot be written.
     """
     folder = _new_folder(directory, _title(lowered))
-    texts = {f"{k:02d}-{step.name}.txt": step.text for k, step in enumerate(lowered.trace.steps) if step.text}
+    texts = {f"{k:02d}-{stage.name}.txt": stage.text for k, stage in enumerate(lowered.trace.stages) if stage.text}
     texts |= {"explain.txt": explain(lowered) + "\n", "memory.txt": str(MemoryReport.of(lowered)) + "\n"}
     texts |= {f"kernels/{name}.py": code.source for name, code in lowered.codes.items()}
     texts["index.html"] = _page(lowered)
@@ -82,21 +82,21 @@ def _new_folder(directory: Path, title: str) -> Path:
 def _page(lowered: Lowered) -> str:
     parts = [f"<h1>{html.escape(_title(lowered))}</h1>", "<h2>Steps</h2>"]
     before: tuple[str, bool] | None = None  # text, and whether it shows kernels rather than a graph
-    for step in lowered.trace.steps:
-        label = f"{html.escape(step.name)} <span class=time>{step.time_s * 1e3:.2f} ms, {step.n_nodes}</span>"
-        if not step.text:
+    for stage in lowered.trace.stages:
+        label = f"{html.escape(stage.name)} <span class=time>{stage.time_s * 1e3:.2f} ms, {stage.n_nodes}</span>"
+        if not stage.text:
             parts.append(f"<p>{label}</p>")
             continue
-        shows_kernels = step.name in ("lower", "plan_memory")
+        shows_kernels = stage.name in ("lower", "plan_memory")
         is_comparable = before is not None and before[1] == shows_kernels
-        changes = "".join(_changes(before[0], step.text)) if is_comparable and before else None
+        changes = "".join(_changes(before[0], stage.text)) if is_comparable and before else None
         if changes == "":
             parts.append(f"<p>{label}: no change</p>")
         else:
             shown = f"<pre>{changes}</pre>" if changes else ""
-            whole = f"<details><summary>whole text</summary><pre>{html.escape(step.text)}</pre></details>"
+            whole = f"<details><summary>whole text</summary><pre>{html.escape(stage.text)}</pre></details>"
             parts.append(f"<details><summary>{label}</summary>{shown}{whole}</details>")
-        before = (step.text, shows_kernels)
+        before = (stage.text, shows_kernels)
     parts += ["<h2>Program</h2>", f"<pre>{html.escape(explain(lowered))}</pre>"]
     parts += ["<h2>Memory</h2>", f"<pre>{html.escape(str(MemoryReport.of(lowered)))}</pre>", "<h2>Kernels</h2>"]
     parts += [

@@ -16,7 +16,7 @@ from symc.ir.infer import partial_dtypes, partial_shapes, used_values
 from symc.util import is_np_shape
 
 from .compose import check_keywords
-from .lower import to_graph
+from .graph import to_graph
 
 if TYPE_CHECKING:
     from .symbol import Symbol

@@ -29,7 +29,7 @@ MAX_TRUNKS = 20
 
 
 @dataclass(frozen=True)
-class Layout:
+class Arrangement:
     """Places in a drawing whose upper left corner is (0, 0).
 
     centres   of the boxes
@@ -44,7 +44,7 @@ class Layout:
     height: float
 
 
-def layered(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Layout:
+def layered(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int]]) -> Arrangement:
     """The layout of boxes (width, height) and of edges (tail, head) with tail < head; several may be equal."""
     net = _Net(sizes, edges)
     net.reduce_crossings()
@@ -192,7 +192,7 @@ class _Router:
             found.update(((box, w), place) for w, place in zip(others, places))
         return found
 
-    def layout(self) -> Layout:
+    def layout(self) -> Arrangement:
         net = self.net
         routes, via = [], []
         drawn: dict[int, int] = {}  # piece of a trunk -> the edge whose route leads through it
@@ -203,7 +203,7 @@ class _Router:
             drawn.update((v, k) for v in path[1:-1] if v not in drawn)
             routes.append(self._points(path[shared:]))
         centres = tuple((self.x[v], self._middle(v)) for v in range(net.n_boxes))
-        return Layout(centres, tuple(routes), tuple(via), self.width, self.bottoms[-1] if self.bottoms else 0.0)
+        return Arrangement(centres, tuple(routes), tuple(via), self.width, self.bottoms[-1] if self.bottoms else 0.0)
 
     def _path(self, tail: int, head: int) -> list[int]:
         """The vertices an edge leads through; those between the ends are pieces of a trunk."""

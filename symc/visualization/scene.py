@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .font import fitted, printable, text_width
-from .layout import Layout, Point, layered
+from .layout import Arrangement, Point, layered
 from .picture import Box, Colour, Picture
 
 INK, SOFT_INK, PALE_INK, LINE = "#22262b", "#454b52", "#6b7178", "#9aa1a9"
@@ -128,7 +128,7 @@ def _bars(box: Box, frame: Rect) -> tuple[Rect, ...]:
     return white, Rect(x, y, max(LOAD_HEIGHT, full * box.load), LOAD_HEIGHT, LOAD_HEIGHT / 2, box.colour.edge)
 
 
-def _placed_edges(picture: Picture, layout: Layout, dx: float, dy: float) -> list[PlacedEdge]:
+def _placed_edges(picture: Picture, layout: Arrangement, dx: float, dy: float) -> list[PlacedEdge]:
     """Lines with arrows; a label stands once where several edges carry the same data: beside the rightmost."""
     rightmost: dict[tuple[int, str], tuple[float, int]] = {}
     for k, (edge, route) in enumerate(zip(picture.edges, layout.routes)):

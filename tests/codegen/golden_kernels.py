@@ -26,7 +26,7 @@ from symc.codegen.cpu.backend import CpuBackend
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.target import Target
 from symc.runtime.lowered import Lowered, lower_program
-from symc.symbol.lower import to_graph
+from symc.symbol.graph import to_graph
 
 FOLDER = Path(__file__).parents[1] / "data" / "kernels"
 WIDTHS = (256, 512)  # vector bits of the targets that are recorded

@@ -9,7 +9,7 @@ from symc.core.errors import DTypeError, ShapeError
 from symc.ir.graph import Graph, Node, Output
 from symc.ir.infer import infer_dtype, infer_shape, partial_dtypes, partial_shapes
 from symc.ir.op import Op, op
-from symc.symbol.lower import to_graph
+from symc.symbol.graph import to_graph
 
 var = mx.sym.var
 calls = []

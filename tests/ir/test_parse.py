@@ -32,7 +32,7 @@ def test_every_stage_of_a_compilation_parses_back(example: Example) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYMC_DUMP", "unused")
         run_passes(example.graph, PassContext(PlainBackend(), example.grad_req), trace)
-    for text in [graph_text(example.graph), *(step.text for step in trace.steps)]:
+    for text in [graph_text(example.graph), *(step.text for step in trace.stages)]:
         assert text and graph_text(parse_graph(text)) == text
 
 

@@ -58,15 +58,15 @@ def test_every_pass_says_what_it_changes():
 def test_steps_are_traced():
     trace = Trace()
     lower_graph(graph_of(TEXT), context(), trace)
-    assert [s.name for s in trace.steps] == [*(p.name for p in PASSES), "lower", "plan_memory"]
-    assert all(s.time_s > 0 and s.n_nodes > 0 and s.text == "" for s in trace.steps)
+    assert [s.name for s in trace.stages] == [*(p.name for p in PASSES), "lower", "plan_memory"]
+    assert all(s.time_s > 0 and s.n_nodes > 0 and s.text == "" for s in trace.stages)
 
 
 def test_steps_are_kept_as_text_when_dumping(monkeypatch, tmp_path):
     monkeypatch.setenv("SYMC_DUMP", str(tmp_path))
     trace = Trace()
     result = run_passes(graph_of(TEXT), context(), trace)
-    assert trace.steps[-1].text == graph_text(result)
+    assert trace.stages[-1].text == graph_text(result)
 
 
 # -- contracts ------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_a_users_pass_runs_in_front_of_a_named_one():
     register_pass(relu_to_tanh, before="assign_layout")
     trace = Trace()
     graph = run_passes(graph_of(TEXT), context(), trace)
-    names = [s.name for s in trace.steps]
+    names = [s.name for s in trace.stages]
     assert names.index("relu_to_tanh") == names.index("assign_layout") - 1
     assert "tanh(" in graph_text(graph) and "relu(" not in graph_text(graph)
 
@@ -146,8 +146,8 @@ def test_a_users_pass_runs_once_in_front_of_a_pass_that_runs_twice():
     register_pass(relu_to_tanh, before="simplify")
     trace = Trace()
     run_passes(graph_of(TEXT), context(), trace)
-    assert [s.name for s in trace.steps].count("relu_to_tanh") == 1
-    assert [s.name for s in trace.steps].count("simplify") == 2
+    assert [s.name for s in trace.stages].count("relu_to_tanh") == 1
+    assert [s.name for s in trace.stages].count("simplify") == 2
 
 
 def test_users_passes_keep_their_order():
@@ -157,7 +157,7 @@ def test_users_passes_keep_their_order():
     with pytest.raises(GraphError, match=r"^pass fuse needs"):
         # eliminate_dead keeps all; relu_to_tanh drops the layout that fuse needs
         run_passes(graph_of(TEXT), context(), trace)
-    assert [s.name for s in trace.steps][-2:] == ["relu_to_tanh", "eliminate_dead"]
+    assert [s.name for s in trace.stages][-2:] == ["relu_to_tanh", "eliminate_dead"]
 
 
 def test_an_unknown_place_is_an_error():
@@ -172,7 +172,7 @@ def test_unregistering():
     unregister_pass(relu_to_tanh)
     trace = Trace()
     run_passes(graph_of(TEXT), context(), trace)
-    assert "relu_to_tanh" not in [s.name for s in trace.steps]
+    assert "relu_to_tanh" not in [s.name for s in trace.stages]
     with pytest.raises(GraphError, match="'relu_to_tanh' is not registered"):
         unregister_pass(relu_to_tanh)
 

@@ -9,7 +9,7 @@ from symc.codegen.cpu.backend import CpuBackend
 from symc.ir.kernels import KernelGraph
 from symc.passes.base import PassContext
 from symc.passes.pipeline import Trace, lower_graph
-from symc.symbol.lower import to_graph
+from symc.symbol.graph import to_graph
 
 rng = np.random.default_rng(5)
 

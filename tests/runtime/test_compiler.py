@@ -17,7 +17,7 @@ from symc.runtime import compiler, lowered
 from symc.runtime.compiler import compile_graph
 from symc.runtime.program import Program
 from symc.symbol.compose import apply
-from symc.symbol.lower import to_graph
+from symc.symbol.graph import to_graph
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import symc as mx
-from symc.symbol.lower import to_graph
+from symc.symbol.graph import to_graph
 
 var = mx.sym.var
 
