@@ -45,6 +45,11 @@ def is_known(shape: Shape | None) -> bool:
     return shape is not None and None not in shape
 
 
+def is_empty(shape: Shape | None) -> bool:
+    """Whether an extent is known to be 0."""
+    return shape is not None and 0 in shape
+
+
 def unify_extent(a: int | None, b: int | None, what: str = "extent") -> int | None:
     """The more precise of two extents; raises ShapeError when both are known and differ."""
     if a is None:

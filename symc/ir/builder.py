@@ -98,7 +98,7 @@ class GraphBuilder:
         assert node.op is not None
         outs = [node[k] for k in range(node.n_outputs)]
         try:
-            _, shapes = node.op.infer_shape([self.shapes.get(v) for v in node.inputs], [None] * len(outs))
+            _, shapes = node.op.checked_shapes([self.shapes.get(v) for v in node.inputs], [None] * len(outs))
             _, dtypes = node.op.infer_dtype([self.dtypes.get(v) for v in node.inputs], [None] * len(outs))
         except (ShapeError, DTypeError) as e:
             raise type(e)(f"Error in operator {node.name}: {e}") from e

@@ -51,7 +51,7 @@ def infer_dtype(graph: Graph) -> Graph:
 
 def partial_shapes(graph: Graph) -> dict[Value, Shape]:
     """What can be known about shapes, in both directions, from the shapes the graph already has."""
-    return _Inference(graph, graph.facts.shape, lambda op, ins, outs: op.infer_shape(ins, outs), unify).run()
+    return _Inference(graph, graph.facts.shape, lambda op, ins, outs: op.checked_shapes(ins, outs), unify).run()
 
 
 def partial_dtypes(graph: Graph, default: str | None = None) -> dict[Value, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from symc.core.dtypes import dtype_name
 from symc.core.errors import DTypeError, ShapeError
 from symc.core.params import Param, param, params_of, parse_params
-from symc.core.shapes import Shape, unify
+from symc.core.shapes import Shape, is_empty, mx_text, unify
 
 if TYPE_CHECKING:
     from symc.loopir.tensor import Lowering
@@ -40,6 +40,7 @@ class Op:
     results: ClassVar[tuple[str, ...]] = ("output",)
     trained: ClassVar[frozenset[str]] = frozenset()  # arguments that hold parameters rather than data
     parameter_order: ClassVar[tuple[str, ...]] = ()  # MXNet's, where declaring them gives another order
+    needs_elements: ClassVar[tuple[str, ...]] = ()  # inputs an output is picked from: empty only where it is empty
     variadic: ClassVar[str | None] = None  # the parameter that counts the inputs (MXNet's key_var_num_args)
 
     # Traits that passes ask for.
@@ -114,6 +115,14 @@ class Op:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.given_params().items())})"
 
     # -- what it means --------------------------------------------------------------------------------------------
+
+    def checked_shapes(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        """`infer_shape`; raises ShapeError as well for an output with elements from an input without any it needs."""
+        ins, outs = self.infer_shape(ins, outs)
+        for name, shape in zip(self.input_names(), ins):
+            if name in self.needs_elements and is_empty(shape) and not any(map(is_empty, outs)):
+                raise ShapeError(f"{name} of shape {mx_text(shape)} has no elements for a result of {mx_text(outs[0])}")
+        return ins, outs
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         """Partial shapes refined in both directions; pure; raises ShapeError only on contradiction.

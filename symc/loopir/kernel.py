@@ -21,7 +21,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 
 from symc.core.dtypes import ITEM_SIZE
-from symc.core.errors import GraphError
+from symc.core.errors import GraphError, ShapeError
 from symc.core.shapes import FullShape, row_major_strides, size_of
 
 from .expr import Affine, Axis, Expr, free_axes, load, walk
@@ -273,7 +273,10 @@ def loads_of(expr: Expr) -> list[Expr]:
 
 
 def verify(kernel: LoopKernel) -> None:
-    """Raises GraphError when a kernel names an unknown buffer, leaves an axis unbound, or can step outside a buffer."""
+    """Raises GraphError when a kernel names an unknown buffer, leaves an axis unbound, or can step outside a buffer.
+
+    ShapeError when it would read or write at computed positions of a buffer that has none.
+    """
     declared = {b.name: b for b in kernel.buffers}
     if len(declared) != len(kernel.buffers):
         raise GraphError(f"a buffer is declared twice\n{kernel.text()}")
@@ -290,14 +293,17 @@ def verify(kernel: LoopKernel) -> None:
             raise GraphError(f"axes {sorted(a.name for a in unbound)} are not bound by a loop in: {store}")
         if store.buffer not in declared:
             raise GraphError(f"unknown buffer {store.buffer!r} in: {store}")
-        _check_range(declared[store.buffer], store.index, store)
+        does_run = all(a.extent for a in store.axes)
+        if does_run:
+            _check_range(declared[store.buffer], store.index, store)
         for read in loads_of(store.value):
             name, index = read.data
             if name == ACCUMULATOR and isinstance(kernel, Contraction):
                 continue
             if name not in declared:
                 raise GraphError(f"unknown buffer {name!r} in: {store}")
-            _check_range(declared[name], index, store)
+            if does_run and all(a.extent for a in free_axes(read)):
+                _check_range(declared[name], index, store)
 
 
 def _check_template(template: Template) -> None:
@@ -333,7 +339,9 @@ def _check_range(buffer: Buffer, index: tuple[Affine | Expr, ...], where: Store)
     if len(index) != len(buffer.shape):
         raise GraphError(f"{buffer.name} has {len(buffer.shape)} axes, indexed with {len(index)} in: {where}")
     for component, extent in zip(index, buffer.shape):
-        if isinstance(component, Expr) or any(a.extent == 0 for a in component.axes()):
+        if extent == 0:
+            raise ShapeError(f"there is no position in an axis of extent 0: {buffer.name} has shape {buffer.shape}")
+        if isinstance(component, Expr):
             continue
         reach = [(a.extent - 1) * c for a, c in component.terms]
         low = component.constant + sum(r for r in reach if r < 0)

@@ -10,6 +10,7 @@ import numpy as np
 from symc.core.errors import ArgumentError, ArgumentTypeError
 
 from .casting import store
+from .fit import require_fit
 from .ndarray import NDArray
 from .operators import call
 
@@ -94,7 +95,11 @@ def choose_element_0index(lhs: NDArray, rhs: NDArray) -> NDArray:
 
 
 def fill_element_0index(lhs: NDArray, mhs: NDArray, rhs: NDArray) -> NDArray:
-    """A copy of the matrix `lhs` with mhs[i] at (i, rhs[i])."""
+    """A copy of the matrix `lhs` with mhs[i] at (i, rhs[i]); raises ArgumentError where shapes or places do not fit."""
+    for name, array in (("mhs", mhs), ("rhs", rhs)):
+        require_fit(f"fill_element_0index: {name}", array, lhs.shape[:1])
+    if lhs.ndim != 2 or not np.all((rhs._data >= 0) & (rhs._data < lhs.shape[1])):
+        raise ArgumentError(f"fill_element_0index: rhs names a place outside a matrix of shape {lhs.shape}")
     result = lhs.copy()
     store(result._data, (np.arange(lhs.shape[0]), rhs._data.astype(np.int64)), mhs._data)
     result._touch()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import networkx
 
 from symc.core.dtypes import compute_dtype
-from symc.core.errors import GraphError
+from symc.core.errors import GraphError, ShapeError
 from symc.core.shapes import FullShape, size_of
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
@@ -400,7 +400,10 @@ class Lowerer:
         self._emit(nest, phase, [v.node], "copy out")
 
     def _emit(self, kernel: LoopKernel, phase: Phase, nodes: Sequence[Node], reason: str = "") -> None:
-        verify(kernel)
+        try:
+            verify(kernel)
+        except ShapeError as e:
+            raise ShapeError(f"Error in operator {', '.join(n.name for n in nodes)}: {e}") from e
         read = loaded_by(kernel.stores) - {ACCUMULATOR} | set(kernel.operands)
         written = {s.buffer for s in kernel.stores} | set(kernel.written)
         self.kernels.append(

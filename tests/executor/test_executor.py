@@ -417,6 +417,15 @@ def test_call_errors():
         ex(data=np.ones((2, 99)))
 
 
+@pytest.mark.parametrize("given", [{"a": (0, 30_000_000)}, {"a": (0, 3), "i": (4,)}], ids=str)
+@pytest.mark.parametrize("mode", ["clip", "wrap"])
+def test_a_call_with_nothing_to_read_from(given, mode):
+    ex = mx.sym.take(mx.sym.var("a"), mx.sym.var("i"), mode=mode).simple_bind(mx.cpu(), a=(5, 3), i=(2,))
+    with pytest.raises(mx.MXNetError, match=r"a of shape \[0,\d+\] has no elements"):
+        ex(**{name: np.zeros(shape, "f4") for name, shape in given.items()})
+    assert ex(a=np.zeros((0, 3)), i=np.zeros((0,)))[0].shape == (0, 3)
+
+
 def test_other_batch_sizes_share_kernels():
     """Extents are arguments of a kernel; an extent of 1 and tiles for few rows may choose others."""
     hidden = sym.Convolution(sym.var("data"), num_filter=10, kernel=(3, 3), pad=(1, 1), name="conv")

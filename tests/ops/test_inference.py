@@ -171,3 +171,60 @@ def test_infers_dtype(name: str, params: dict, dtypes: list, want: str) -> None:
 def test_refuses_mixed_dtypes() -> None:
     with pytest.raises(DTypeError, match="expected one dtype, got float32, int32"):
         make_op("elemwise_add").infer_dtype(["int32", "float32"], [None])
+
+
+EMPTY = [  # op, parameters, input shapes: an output with elements, picked from an input without
+    ("take", {}, [(0, 3), (2,)]),
+    ("take", {"mode": "wrap", "axis": 1}, [(3, 0), (2,)]),
+    ("pick", {}, [(3, 0), (3,)]),
+    ("pick", {"mode": "wrap"}, [(3, 0), (3,)]),
+    ("batch_take", {}, [(3, 0), (3,)]),
+    ("gather_nd", {}, [(0, 3), (1, 2)]),
+    ("gather_nd", {}, [(2, 0, 3), (2, 5)]),
+    ("SequenceLast", {}, [(0, 2, 3)]),
+    ("SequenceLast", {"use_sequence_length": True}, [(0, 2, 3), (2,)]),
+    ("argmax", {"axis": 1}, [(3, 0)]),
+    ("argmin", {}, [(0,)]),
+    ("argmax_channel", {}, [(3, 0)]),
+    ("max", {}, [(3, 0)]),
+    ("min", {"axis": 1, "keepdims": True}, [(3, 0)]),
+    ("softmax_cross_entropy", {}, [(5, 0), (5,)]),
+    ("_contrib_BilinearResize2D", {"height": 3, "width": 3}, [(1, 2, 0, 4)]),
+    ("_contrib_AdaptiveAvgPooling2D", {}, [(1, 2, 0, 4)]),
+    ("BilinearSampler", {}, [(1, 2, 5, 0), (1, 2, 3, 4)]),
+    ("SpatialTransformer", {"target_shape": (4, 3), "transform_type": "affine", "sampler_type": "bilinear"},
+     [(1, 2, 0, 5), (1, 6)]),
+    ("ROIPooling", {"pooled_size": (2, 2), "spatial_scale": 1.0}, [(0, 3, 6, 6), (2, 5)]),
+    ("_contrib_ROIAlign", {"pooled_size": (2, 2), "spatial_scale": 1.0}, [(1, 3, 6, 0), (2, 5)]),
+    ("Pooling", {"kernel": (1, 1), "pad": (1, 1)}, [(1, 2, 0, 3)]),
+    ("Pooling", {"kernel": (1, 1), "global_pool": True}, [(1, 2, 0, 3)]),
+    ("_sample_multinomial", {}, [(2, 0)]),
+    ("Pad", {"mode": "edge", "pad_width": (1, 1, 0, 0)}, [(0, 3)]),
+    ("Pad", {"mode": "reflect", "pad_width": (1, 1, 0, 0)}, [(0, 3)]),
+    ("scatter_nd", {"shape": (0, 3)}, [(2, 3), (1, 2)]),
+    ("_scatter_set_nd", {"shape": (0, 3)}, [(0, 3), (2, 3), (1, 2)]),
+    ("_contrib_index_copy", {}, [(0, 3), (2,), (2, 3)]),
+    ("topk", {"axis": 1}, [(3, 0)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, params, ins", EMPTY, ids=lambda v: str(v))
+def test_nothing_is_picked_from_what_has_no_elements(name: str, params: dict, ins: list) -> None:
+    rule = make_op(name, params)
+    with pytest.raises(ShapeError):
+        rule.checked_shapes(ins, [None] * len(rule.result_names()))
+
+
+@pytest.mark.parametrize("name, params, ins, out", [
+    ("take", {}, [(0, 3), (0,)], (0, 3)),
+    ("take", {}, [(5, 0), (2,)], (2, 0)),
+    ("pick", {}, [(0, 4), (0,)], (0,)),
+    ("argmax", {"axis": 0}, [(3, 0)], (0,)),
+    ("max", {"axis": 0}, [(3, 0)], (0,)),
+    ("sum", {}, [(3, 0)], (1,)),
+    ("Pooling", {"kernel": (1, 1)}, [(0, 2, 3, 3)], (0, 2, 3, 3)),
+    ("Pad", {"mode": "constant", "pad_width": (1, 1, 0, 0)}, [(0, 3)], (2, 3)),
+    ("Pad", {"mode": "edge", "pad_width": (0, 0, 1, 1)}, [(0, 3)], (0, 5)),
+])  # fmt: skip
+def test_nothing_gives_nothing(name: str, params: dict, ins: list, out: tuple) -> None:
+    assert make_op(name, params).checked_shapes(ins, [None])[1] == [out]

@@ -7,10 +7,11 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from symc.core.errors import GraphError
+from symc.core.errors import GraphError, ShapeError
 from symc.ir.kernels import KernelGraph
 from symc.ir.op import Op, op
 from symc.ir.text import graph_text
+from symc.loopir.expr import cast, const, prim
 from symc.passes.assign_layout import assign_layout
 from symc.passes.base import PassContext
 from symc.passes.fuse import fuse
@@ -29,6 +30,41 @@ class OutOfBounds(Op):
 
     def lower(self, t):
         t.map(lambda i: t.ins[0](i + 1))
+
+
+@op("_test_computed_read")
+class ComputedRead(Op):
+    """x at the positions i, clamped to what there is."""
+
+    is_internal = True
+    arguments = ("x", "i")
+
+    def infer_shape(self, ins, outs):
+        return ins, [ins[1]]
+
+    def lower(self, t):
+        x, i = t.ins
+        t.map(lambda n: x(prim("minimum", cast(i(n), "int64"), x.shape[0] - 1)))
+
+
+@op("_test_computed_write")
+class ComputedWrite(Op):
+    """Zeros like x with 1 at the positions i, clamped to what there is."""
+
+    is_internal = True
+    arguments = ("x", "i")
+
+    def infer_shape(self, ins, outs):
+        return ins, [ins[0]]
+
+    def lower(self, t):
+        x, i = t.ins
+        t.region(x.shape, lambda n: (n,), lambda n: const(0.0, "float32"))
+        t.region(
+            i.shape,
+            lambda n: (prim("minimum", cast(i(n), "int64"), x.shape[0] - 1),),
+            lambda n: const(1.0, "float32"),
+        )
 
 
 def lowered(text: str, backend=PlainBackend()) -> KernelGraph:  # noqa: B008
@@ -272,6 +308,23 @@ def test_packed_operands_of_one_name_are_not_mixed_up():
         PackingBackend(),
     )
     assert [k[1] for k in table(kernels) if k[2].startswith("pack")] == ["p a", "p b"]
+
+
+@pytest.mark.parametrize("n, is_refused", [(2, True), (0, False)])
+@pytest.mark.parametrize("name", ["_test_computed_read", "_test_computed_write"])
+def test_a_computed_position_in_an_axis_of_extent_0_is_an_error(name, n, is_refused):
+    """Whatever shape inference lets through: no clamp makes -1 of an empty axis a place in memory."""
+    text = f"""
+        argument %x: float32[0]
+        argument %i: float32[{n}]
+        %y = {name}(%x, %i): float32[{n if name.endswith("read") else 0}]
+        head y = %y
+        """
+    if not is_refused:
+        lowered(text)
+        return
+    with pytest.raises(ShapeError, match=r"Error in operator y: there is no position in an axis of extent 0"):
+        lowered(text)
 
 
 def test_a_kernel_that_leaves_its_buffer_is_an_error():

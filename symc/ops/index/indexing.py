@@ -76,6 +76,7 @@ class Take(Op):
     """
 
     arguments = ("a", "indices")
+    needs_elements = ("a",)
 
     axis: int = param(0, doc="the axis that is numbered")
     mode: str = param("clip", choices=("clip", "raise", "wrap"), doc="what happens to numbers out of range")
@@ -165,6 +166,7 @@ class Pick(Op):
     """
 
     arguments = ("data", "index")
+    needs_elements = ("data",)
 
     axis: int | None = param(-1, doc="the axis to pick along")
     keepdims: bool = param(False, doc="whether the axis stays with extent 1")
@@ -241,6 +243,7 @@ class BatchTake(Op):
     """
 
     arguments = ("a", "indices")
+    needs_elements = ("a",)
     is_differentiable = False
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from symc.core.errors import ShapeError
-from symc.core.shapes import FullShape, Shape, mx_text, row_major_strides, unify
+from symc.core.shapes import FullShape, Shape, is_empty, is_known, mx_text, row_major_strides, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
@@ -44,6 +44,12 @@ def points_shape(indices: Shape | None, array: Shape | None, what: str) -> Shape
     return (*indices[1:], *array[indices[0] :])
 
 
+def _require_target(array: Shape | None, parts: Shape | None, what: str) -> None:
+    """Raises ShapeError where parts with elements are written into an array that has no place for them."""
+    if is_empty(array) and is_known(parts) and not is_empty(parts):
+        raise ShapeError(f"{what}: there is no position for {mx_text(parts)} in an array of shape {mx_text(array)}")
+
+
 @op("gather_nd", aliases=("_npi_gather_nd", "_npx_gather_nd"))
 class GatherND(Op):
     """data at coordinates: data (*lead, *rest), indices (M, *points) -> (*points, *rest); lead has M axes.
@@ -52,6 +58,7 @@ class GatherND(Op):
     """
 
     arguments = ("data", "indices")
+    needs_elements = ("data",)
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         return ins, [unify(points_shape(ins[1], ins[0], "gather_nd"), outs[0])]
@@ -90,6 +97,7 @@ class IntoZeros(Op):
                 f"Invalid data, indices, and output shape combination for {self.name}: "
                 f"{mx_text(data)}, {mx_text(indices)}, {mx_text(self.shape)}"
             ) from None
+        _require_target(self.shape, data, self.name)
         return [data, indices], [unify(self.shape, outs[0])]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
@@ -142,7 +150,9 @@ class ScatterSetND(Op):
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         lhs = unify(unify(ins[0], self.shape), outs[0])
-        return [lhs, unify(ins[1], points_shape(ins[2], lhs, self.name)), ins[2]], [lhs]
+        rhs = unify(ins[1], points_shape(ins[2], lhs, self.name))
+        _require_target(lhs, rhs, self.name)
+        return [lhs, rhs, ins[2]], [lhs]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype((*ins[:2], *outs))
@@ -171,6 +181,7 @@ class IndexCopy(Op):
             new = unify(new, ((index or (None,))[0], *old[1:]))
         if new is not None:
             index = unify(index, new[:1])
+        _require_target(old, new, self.name)
         return [old, index, new], [old]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:

@@ -29,6 +29,8 @@ def is_best(x: Expr, best: Expr) -> Expr:
 class FirstExtreme(Op):
     """The position of the first extreme element along an axis, in the data's own dtype; no gradient."""
 
+    needs_elements = ("data",)
+
     combiner: ClassVar[str]
 
     axis: int | None = param(None, doc="the axis to search; None searches the flattened data")
@@ -98,6 +100,7 @@ class ArgMaxChannel(Op):
     """
 
     is_differentiable = False
+    needs_elements = ("data",)
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         check_rank(ins[0], 1, None, "argmax_channel: data")

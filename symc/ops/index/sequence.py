@@ -91,6 +91,8 @@ class SequenceMask(SequenceOp):
 class SequenceLast(SequenceOp):
     """The last step of every sequence: data without the axis of time.  MXNet operator SequenceLast."""
 
+    needs_elements = ("data",)
+
     def out_shape(self, data: Shape) -> Shape:
         return data[: self.axis] + data[self.axis + 1 :]
 

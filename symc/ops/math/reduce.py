@@ -86,6 +86,8 @@ class NanProd(Prod):
 class Max(ExcludingReduction):
     """The largest element over axes; every element equal to it gets the whole gradient.  MXNet operator max."""
 
+    needs_elements = ("data",)
+
     combiner = "max"
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:

@@ -162,6 +162,7 @@ class SoftmaxCrossEntropy(Op):
     """
 
     arguments = ("data", "label")
+    needs_elements = ("data",)
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         check_rank(ins[0], 2, 2, "SoftmaxCrossEntropy: data")

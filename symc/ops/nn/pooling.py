@@ -52,6 +52,8 @@ class _Pooled(Op):
 class _Pooling(_Pooled):
     """What Pooling and Pooling_v1 share."""
 
+    needs_elements = ("data",)
+
     full_divisor: ClassVar[bool] = False  # averages divide by the whole window, wherever it lies
     is_tied: ClassVar[bool] = False  # every maximum of a window gets the whole gradient, not only the first
 

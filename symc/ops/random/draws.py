@@ -117,6 +117,7 @@ class SampleMultinomial(Op):
     """
 
     is_random = True
+    needs_elements = ("data",)
 
     shape: tuple[int, ...] = param((), doc="shape of the block that each line draws")
     get_prob: bool = param(False, doc="also give the logarithm of each drawn probability")

@@ -81,7 +81,9 @@ class Pad(Padding):
         for n, (before, after) in zip(data, self.widths()):
             if self.mode == "reflect" and n is not None and max(before, after) >= n:
                 raise ShapeError(f"reflecting {max(before, after)} elements needs more than the {n} of {mx_text(data)}")
-        out = tuple(n and n + before + after for n, (before, after) in zip(data, self.widths()))
+        if self.mode == "edge" and any(n == 0 and max(w) for n, w in zip(data, self.widths())):
+            raise ShapeError(f"there is no edge to repeat along an axis of extent 0: {mx_text(data)}")
+        out = tuple(None if n is None else n + sum(w) for n, w in zip(data, self.widths()))
         return ins, [unify(out, outs[0])]
 
     def lower(self, t: Lowering) -> None:

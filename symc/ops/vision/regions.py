@@ -25,6 +25,7 @@ class RegionPooling(Op):
     """data (N, C, H, W), rois (R, 5) = (image, x1, y1, x2, y2) -> (R, C, *pooled_size)."""
 
     arguments = ("data", "rois")
+    needs_elements = ("data",)
 
     pooled_size: tuple[int, ...] = param(doc="number of bins along the height and the width")
     spatial_scale: float = param(low=0.0, high=1.0, doc="extent of the data over that of the image the regions are of")

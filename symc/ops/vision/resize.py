@@ -119,6 +119,7 @@ class BilinearResize2D(Composite):
     """
 
     arguments = ("data", "like")
+    needs_elements = ("data",)
 
     height: int = param(1, low=1, doc="height of the output, in mode size")
     width: int = param(1, low=1, doc="width of the output, in mode size")
@@ -172,6 +173,8 @@ class AdaptiveAvgPooling2D(Composite):
 
     MXNet operator _contrib_AdaptiveAvgPooling2D.
     """
+
+    needs_elements = ("data",)
 
     output_size: tuple[int, ...] = param((), doc="height and width of the output, or one number for both")
 

@@ -70,6 +70,7 @@ class BilinearSampler(Op):
     """
 
     arguments = ("data", "grid")
+    needs_elements = ("data",)
 
     cudnn_off: bool | None = param(None, doc="ignored")
 
@@ -251,6 +252,7 @@ class SpatialTransformer(Composite):
     """
 
     arguments = ("data", "loc")
+    needs_elements = ("data",)
 
     target_shape: tuple[int, ...] = param((0, 0), doc="height and width of the output")
     transform_type: str = param(choices=("affine",), doc="how the grid is made")
