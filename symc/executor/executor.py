@@ -183,15 +183,13 @@ class Executor:
             bound = self._predict = self._bound(False)
         arrays = []
         for name, value in kwargs.items():
-            slot = bound.inputs.get(name)
             array = as_numpy(value, f"argument {name}")
-            if slot is None:
-                if name not in self.arg_dict:
-                    raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
-                continue  # an argument that no output depends on
-            if array.shape != slot[1]:
+            if name not in self._arguments:
+                raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
+            if array.shape != self._arguments[name].shape:  # also where no output depends on its values
                 return self._call_reshaped({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()})
-            arrays.append((slot, array))
+            if name in bound.inputs:
+                arrays.append((bound.inputs[name], array))
         bound.refresh()
         return bound.call(arrays, self._ctx)
 

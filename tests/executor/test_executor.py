@@ -417,6 +417,41 @@ def test_call_errors():
         ex(data=np.ones((2, 99)))
 
 
+A, B = mx.sym.var("a"), mx.sym.var("b")
+
+
+@pytest.mark.parametrize(
+    "symbol, bound, given, want",
+    [
+        (mx.sym.broadcast_like(A, B), {"a": (1, 4), "b": (2, 4)}, {"b": (5, 4)}, np.full((5, 4), 3.0)),
+        (mx.sym.broadcast_like(A, B), {"a": (1, 4), "b": (2, 4)}, {"a": (5, 1), "b": (5, 4)}, np.full((5, 4), 3.0)),
+        (A + mx.sym.zeros_like(B), {"a": (2, 4), "b": (2, 4)}, {"a": (5, 4), "b": (5, 4)}, np.full((5, 4), 3.0)),
+        (mx.sym.ones_like(B), {"b": (2, 4)}, {"b": (5, 3)}, np.ones((5, 3))),
+        (mx.sym.shape_array(B), {"b": (2, 4)}, {"b": (5, 3, 2)}, [5, 3, 2]),
+        (mx.sym.size_array(B), {"b": (2, 4)}, {"b": (5, 3)}, [15]),
+        (mx.sym.slice_like(A, B), {"a": (7, 7), "b": (2, 4)}, {"a": (7, 7), "b": (5, 4)}, np.full((5, 4), 3.0)),
+        (mx.sym.reshape_like(A, B), {"a": (2, 6), "b": (4, 3)}, {"a": (2, 6), "b": (3, 4)}, np.full((3, 4), 3.0)),
+        (mx.sym.contrib.arange_like(B, axis=0), {"b": (2, 4)}, {"b": (5, 4)}, np.arange(5.0)),
+    ],
+    ids=str,
+)
+def test_the_shape_of_an_argument_counts_though_nobody_reads_its_values(symbol, bound, given, want):
+    ex = symbol.simple_bind(mx.cpu(), **bound)
+    ex.arg_dict[next(iter(bound))][:] = 3
+    for _ in range(2):
+        (out,) = ex(**{name: np.full(shape, 3.0, "f4") for name, shape in given.items()})
+        np.testing.assert_array_equal(out.asnumpy(), want)
+
+
+def test_shapes_that_change_the_number_of_boxes():
+    ex = mx.sym.contrib.MultiBoxPrior(A, sizes=(0.5,)).simple_bind(mx.cpu(), a=(1, 3, 2, 2))
+    assert ex(a=np.zeros((1, 3, 5, 4)))[0].shape == (1, 20, 4)
+    crop = mx.sym.Crop(A, B, num_args=2).simple_bind(mx.cpu(), a=(1, 3, 9, 9), b=(1, 3, 2, 2))
+    assert crop(b=np.zeros((1, 3, 5, 4)))[0].shape == (1, 3, 5, 4)
+    with pytest.raises(mx.MXNetError, match=r"calling with b \(1, 3, 50, 4\)"):
+        crop(b=np.zeros((1, 3, 50, 4)))
+
+
 @pytest.mark.parametrize("given", [{"a": (0, 30_000_000)}, {"a": (0, 3), "i": (4,)}], ids=str)
 @pytest.mark.parametrize("mode", ["clip", "wrap"])
 def test_a_call_with_nothing_to_read_from(given, mode):
