@@ -10,6 +10,7 @@ code was made for another machine or by another version of symc, the kernels are
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -301,9 +302,9 @@ def _usable_objects(container: Container, trust: bool, key: str | Path | None) -
         for name, data in container.parts.items()
         if name.startswith(KERNELS)
     }
-    reason = _proof(container, trust, key)
+    reason, doubt = _proof(container, trust, key)
     if reason is None:
-        return {}, "compiled from the graph: the file's object code carries no proof that you made it"
+        return {}, f"compiled from the graph: the file's object code carries no proof that you made it{doubt}"
     made_for = container.manifest.get("made_for")
     identity = made_for.get("identity") if isinstance(made_for, dict) else None
     if identity != CpuBackend.host().identity():
@@ -311,14 +312,19 @@ def _usable_objects(container: Container, trust: bool, key: str | Path | None) -
     return objects, f"object code of the file ({len(objects)} kernels), {reason}"
 
 
-def _proof(container: Container, trust: bool, key: str | Path | None) -> str | None:
-    """Why the file's code may be run; None when nothing says so."""
+def _proof(container: Container, trust: bool, key: str | Path | None) -> tuple[str | None, str]:
+    """Why the file's code may be run, None when nothing says so; and what is wrong with the user's own key."""
+    doubt = ""
     if key is not None:
         if container.is_signed_with(read_key(Path(key))):
-            return f"signed with {key}"
+            return f"signed with {key}", doubt
         if not trust:
             state = "not signed" if container.mac is None else "signed with another key"
             raise TrustError(f"{container.path}: {state}; expected a MAC made with {key}")
-    elif default_key_path().exists() and container.is_signed_with(read_key(default_key_path())):
-        return "signed with your key"
-    return "which you said to trust" if trust else None
+    elif container.mac is not None and os.path.lexists(default_key_path()):
+        try:
+            if container.is_signed_with(read_key(default_key_path())):
+                return "signed with your key", doubt
+        except TrustError as error:  # a key that others know proves nothing; the graph can be compiled all the same
+            doubt = f" ({error})"
+    return ("which you said to trust" if trust else None), doubt

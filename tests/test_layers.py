@@ -6,6 +6,7 @@ Imports inside functions and under TYPE_CHECKING count like all others, except t
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,8 @@ def path_package(module: str, path: Path) -> list[str]:
 
 
 def layer_of(module: str) -> str:
-    """symc.core.shapes -> core; symc.symbol.json -> symbol; symc itself -> symc."""
-    return [*module.split("."), module][1]
+    """symc.core.shapes -> core; symc.symbol.json -> symbol; symc itself -> symc; what starts the command -> cli."""
+    return [*module.split("."), module][1].replace("__main__", "cli")
 
 
 def is_allowed(i: Import) -> bool:
@@ -191,6 +192,13 @@ def test_what_devices_share_knows_none_of_them(package):
     modules = {m for m in MODULES if m.startswith(f"{package}.")}
     found = [str(i) for i in importing("symc.codegen.cpu") if i.source in modules]
     assert modules and not found, "\n".join(found)
+
+
+def test_what_symc_depends_on_is_what_it_imports():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = text[text.index("\ndependencies = [") : text.index("[project.optional-dependencies]")]
+    wanted = re.findall(r'^ +"(\w+)', listed, flags=re.MULTILINE)
+    assert wanted and [package for package in wanted if not importing(package)] == []
 
 
 def test_numba_cuda_stays_in_its_folder():

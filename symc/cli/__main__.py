@@ -1,4 +1,4 @@
-"""`python -m symc.cli`."""
+"""`python -m symc.cli`, the same as `python -m symc`."""
 
 import sys
 

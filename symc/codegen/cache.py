@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import struct
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from symc.core.config import setting
-from symc.core.lazy import lazy
+from symc.core.private import PrivateFolder
 
 Kind = Literal["kernel", "program"]
 
@@ -34,8 +33,10 @@ _MAGIC = b"SYMCKC01"  # the last two digits are the format's version
 _DIGEST = slice(len(_MAGIC), len(_MAGIC) + 32)
 _MANIFEST_LENGTH = struct.Struct("<I")
 _SUFFIXES = (".kernel", ".program")
-_UNFINISHED = ".tmp"
-_UNFINISHED_LIFE_S = 3600.0  # older ones were left by a process that died
+# A file that grows by one byte for every block that an entry begins: its length says how full the folder is, without
+# looking at the entries, and several processes may add to it.
+_FILLING = "filling"
+_BLOCK_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -51,41 +52,42 @@ class CacheInfo:
 class KernelCache:
     """Maps keys to bytes in `directory` (None: remembers nothing), least recently used entries dropped first.
 
-    Safe to share between threads and processes: entries appear and vanish atomically.
+    Safe to share between threads and processes: entries appear and vanish atomically. Reading and writing take the same
+    time however many entries there are: only when the estimate of their size exceeds the limit are they looked at, and
+    then a tenth of the limit is made free.
     """
 
     def __init__(self, directory: Path | str | None, limit_bytes: int = 512 << 20) -> None:
-        self._wanted = None if directory is None else Path(directory)
+        self._folder = None if directory is None else PrivateFolder(Path(directory))
         self._limit_bytes = limit_bytes
         self._has_warned = False
 
     def get(self, key: str, kind: Kind = "kernel") -> bytes | None:
         """What is stored under `key`, None when there is none or when the entry is damaged (it is removed)."""
-        if self._directory is None:
+        folder, name = self._usable_folder(), _file_name(key, kind)
+        if folder is None:
             return None
-        path = self._path(self._directory, key, kind)
         try:
-            entry = path.read_bytes()
-        except OSError:
+            data = _unpack(folder.read(name, self._limit_bytes), key)
+        except OSError:  # absent, or no file of ours: `put` takes its place
             return None
-        data = _unpack(entry, key)
-        with contextlib.suppress(OSError):
-            if data is None:
-                path.unlink()
-            else:
-                os.utime(path)  # the recency that eviction goes by
+        if data is None:
+            _remove(folder, name)
         return data
 
     def put(self, key: str, data: bytes, header: Mapping[str, Any], kind: Kind = "kernel") -> None:
         """Stores `data`; `header` (JSON values) tells a reader of the file what it is. A failure warns once."""
-        if self._directory is None:
+        folder, entry, name = self._usable_folder(), _pack(key, data, header), _file_name(key, kind)
+        if folder is None:
             return
-        entry = _pack(key, data, header)
+        if len(entry) > self._limit_bytes:
+            self._warn(f"an entry of {len(entry)} bytes is not kept: {folder.path} holds {self._limit_bytes} bytes")
+            return
         try:
-            _write_atomically(self._path(self._directory, key, kind), entry)
-            self._evict(self._directory)
+            folder.write(name, entry)
+            self._make_room(folder, name, len(entry))
         except OSError as error:
-            self._warn(f"cannot write to {self._directory} ({error}); kernels are compiled again in every process")
+            self._warn(f"cannot write to {folder.path} ({error}); kernels are compiled again in every process")
 
     def obtain(self, key: str, make: Callable[[], bytes], header: Mapping[str, Any]) -> bytes:
         """The object stored under `key`; the first time, what `make` returns."""
@@ -97,68 +99,70 @@ class KernelCache:
 
     def clear(self) -> None:
         """Removes all entries (not what other processes are writing at this moment)."""
-        for path, _ in self._files():
-            if path.suffix in _SUFFIXES:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        folder = self._usable_folder()
+        if folder is not None:
+            for name, _ in _entries(folder):
+                _remove(folder, name)
+            _remove(folder, _FILLING)
 
     def info(self) -> CacheInfo:
         """Where the cache is and how full."""
-        sizes = [status.st_size for path, status in self._files() if path.suffix in _SUFFIXES]
-        return CacheInfo(self._directory, len(sizes), sum(sizes), self._limit_bytes)
+        folder = self._usable_folder()
+        if folder is None:
+            return CacheInfo(None, 0, 0, self._limit_bytes)
+        sizes = [status.st_size for _, status in _entries(folder)]
+        return CacheInfo(folder.path, len(sizes), sum(sizes), self._limit_bytes)
 
-    @lazy
-    def _directory(self) -> Path | None:
-        """The directory once it exists and is known to be private."""
-        if self._wanted is None:
-            return None
+    def _usable_folder(self) -> PrivateFolder | None:
+        """The folder once it exists and is known to be private."""
+        if self._folder is not None:
+            try:
+                self._folder.require_private()
+                return self._folder
+            except OSError as error:
+                self._warn(
+                    f"cannot use {self._folder.path}: {error}. Continuing without it, so kernels are compiled again in "
+                    f"every process; set SYMC_CACHE_DIR to another folder, or mend this one"
+                )
+        return None
+
+    def _make_room(self, folder: PrivateFolder, added: str, added_bytes: int) -> None:
+        """Removes entries, the longest unused first, where the folder may be fuller than it should."""
+        n_blocks = -(-added_bytes // _BLOCK_BYTES)
         try:
-            self._wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = self._wanted.stat()
-        except OSError as error:
-            self._warn(f"cannot use {self._wanted} ({error}); kernels are compiled again in every process")
-            return None
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            self._warn(
-                f"{self._wanted} has owner {status.st_uid} and mode {status.st_mode & 0o777:o}, so others could "
-                f"plant code in it; expected owner {os.geteuid()} and no write permission for group and others. "
-                f"Continuing without it; fix the permissions or set SYMC_CACHE_DIR"
-            )
-            return None
-        return self._wanted
-
-    def _evict(self, directory: Path) -> None:
-        """Removes what dead processes left half-written, then the least recently used entries beyond the limit."""
-        files = sorted(self._files(), key=lambda file: file[1].st_mtime_ns, reverse=True)
-        size_bytes = 0
-        for path, status in files:
-            if path.suffix in _SUFFIXES:
-                size_bytes += status.st_size
-                is_unwanted = size_bytes > self._limit_bytes
-            else:
-                is_unwanted = time.time() - status.st_mtime > _UNFINISHED_LIFE_S
-            if is_unwanted:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Our files and their status; other processes may remove them at any time."""
-        if self._directory is None:
+            n_filled = folder.append(_FILLING, bytes(n_blocks))
+        except OSError:  # something else has its name
+            n_filled = n_blocks
+        is_known = n_filled > n_blocks
+        if is_known and n_filled * _BLOCK_BYTES <= self._limit_bytes:
             return
-        with contextlib.suppress(OSError):
-            for item in os.scandir(self._directory):
-                if item.name.endswith((*_SUFFIXES, _UNFINISHED)):
-                    with contextlib.suppress(FileNotFoundError):
-                        yield Path(item.path), item.stat(follow_symlinks=False)
+        wanted_bytes = self._limit_bytes - self._limit_bytes // (10 * _BLOCK_BYTES) * _BLOCK_BYTES
+        folder.write(_FILLING, bytes(wanted_bytes // _BLOCK_BYTES))  # others need not look meanwhile
+        entries = sorted(_entries(folder), key=lambda entry: entry[1].st_mtime_ns)
+        size_bytes = sum(status.st_size for _, status in entries)
+        for name, status in entries:
+            if size_bytes > wanted_bytes and name != added:
+                _remove(folder, name)
+                size_bytes -= status.st_size
+        folder.write(_FILLING, bytes(1 + size_bytes // _BLOCK_BYTES))
 
     def _warn(self, problem: str) -> None:
         if not self._has_warned:
             self._has_warned = True
             warnings.warn(f"symc kernel cache: {problem}", RuntimeWarning, stacklevel=3)
 
-    @staticmethod
-    def _path(directory: Path, key: str, kind: Kind = "kernel") -> Path:
-        return directory / f"{hashlib.sha256(key.encode()).hexdigest()}.{kind}"
+
+def _file_name(key: str, kind: Kind) -> str:
+    return f"{hashlib.sha256(key.encode()).hexdigest()}.{kind}"
+
+
+def _remove(folder: PrivateFolder, name: str) -> None:
+    with contextlib.suppress(OSError):  # a directory, or a file of somebody else
+        folder.remove(name)
+
+
+def _entries(folder: PrivateFolder) -> Iterator[tuple[str, os.stat_result]]:
+    return ((name, status) for name, status in folder.files() if name.endswith(_SUFFIXES))
 
 
 @cache
@@ -193,17 +197,3 @@ def _unpack(entry: bytes, key: str) -> bytes | None:
     start = _MANIFEST_LENGTH.size + n_manifest
     manifest = json.loads(body[_MANIFEST_LENGTH.size : start])
     return body[start:] if manifest["key"] == key else None
-
-
-def _write_atomically(path: Path, entry: bytes) -> None:
-    """Readers see the old file or the whole new one. No fsync: the digest finds what a power cut leaves behind."""
-    unfinished = path.with_name(f"{path.stem}-{os.urandom(8).hex()}{_UNFINISHED}")
-    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(entry)
-        os.replace(unfinished, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished)
-        raise

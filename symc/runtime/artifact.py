@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from symc.core.errors import ArgumentError, FormatError, SymcError, TrustError
+from symc.core.private import own_file
 from symc.core.replacing import replacing
 
 FORMAT_VERSION = 1
@@ -267,14 +268,10 @@ def default_key_path() -> Path:
 def read_key(path: Path) -> bytes:
     """The key in a file that only its owner can read; raises TrustError when it is missing, short or open to others."""
     try:
-        status = path.stat()
-        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            raise TrustError(
-                f"key {path}: owner {status.st_uid}, mode {status.st_mode & 0o777:o}; "
-                f"expected owner {os.geteuid()} and no access for others (chmod 600 {path})"
-            )
-        with open(path, "rb") as file:
-            key = file.read(1 << 16)
+        with own_file(path, max_bytes=1 << 16, others=0o077) as file:
+            key = file.read()
+    except PermissionError as error:
+        raise TrustError(f"key {error}; no access for others: chmod 600 {path}") from error
     except OSError as error:
         raise TrustError(f"key {path}: {error.strerror}") from error
     if len(key) < _KEY_BYTES:

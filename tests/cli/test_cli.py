@@ -31,6 +31,12 @@ def test_help_of_all(run):
     assert all(f"  {verb} " in out and text in out for verb, text in VERBS.items())
 
 
+@pytest.mark.parametrize("module", ["symc", "symc.cli"])
+def test_it_starts_as_a_module(module):
+    done = subprocess.run([sys.executable, "-m", module, "ops", "relu", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["name"] == "relu", done.stderr
+
+
 def test_version(run):
     code, out, _ = run("--version")
     assert code == 0 and "numba 0." in out and "symc " in out

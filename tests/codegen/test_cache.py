@@ -1,6 +1,7 @@
 """The kernel cache returns what was stored or nothing, whatever happens to its files."""
 
 import os
+import shutil
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 
 from symc.codegen import cache as cache_module
 from symc.codegen.cache import KernelCache, kernel_cache
+from symc.core.private import PrivateFolder
 
 DATA = bytes(range(256)) * 3
 HEADER = {"symbol": "symc_nest_0"}
@@ -92,7 +94,7 @@ def test_additions_are_a_miss(cache):
 def test_an_entry_serves_only_its_own_key(cache):
     cache.put("a", DATA, HEADER)
     path = entry_file(cache)
-    other = KernelCache._path(path.parent, "b")
+    other = path.with_name(cache_module._file_name("b", "kernel"))
     other.write_bytes(path.read_bytes())
     assert cache.get("b") is None
     assert cache.get("a") == DATA
@@ -106,7 +108,7 @@ def test_a_directory_in_place_of_an_entry(cache):
     assert cache.get("a") is None
     with pytest.warns(RuntimeWarning, match="cannot write"):
         cache.put("a", DATA, HEADER)
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert entry_file(cache) == path and path.is_dir()
 
 
 def test_creates_a_private_directory(cache):
@@ -143,7 +145,7 @@ def test_works_without_a_usable_directory(tmp_path):
 
 
 def test_works_on_a_full_disk(cache, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     cache.put("a", DATA, HEADER)
@@ -151,14 +153,14 @@ def test_works_on_a_full_disk(cache, monkeypatch):
     with pytest.warns(RuntimeWarning, match="No space left"):
         assert cache.obtain("b", lambda: DATA, HEADER) == DATA
     assert cache.get("a") == DATA
-    assert len(list(cache.info().directory.iterdir())) == 1  # nothing half-written stays
+    assert not list(cache.info().directory.glob("*.tmp"))
 
 
 def test_drops_the_least_recently_used(cache):
     small = KernelCache(cache.info().directory, limit_bytes=3500)
     for age_s, key in enumerate("cba"):
         small.put(key, bytes(1000), HEADER)
-        os.utime(small._path(small.info().directory, key), (1e9 - age_s, 1e9 - age_s))
+        os.utime(small.info().directory / cache_module._file_name(key, "kernel"), (1e9 - age_s, 1e9 - age_s))
     assert small.get("a") is not None  # the oldest, but now the last one used
     small.put("d", bytes(1000), HEADER)
     assert small.get("b") is None
@@ -240,3 +242,181 @@ def test_switched_off(environment, tmp_path):
     assert kernel_cache().obtain("a", lambda: DATA, HEADER) == DATA
     assert kernel_cache().get("a") is None
     assert not (tmp_path / "chosen").exists()
+
+
+# -- size -------------------------------------------------------------------------------------------------------------
+
+
+def plant(directory, n_entries):
+    """Entries as other processes wrote them, the oldest first; gives their keys."""
+    keys = [f"planted {k}" for k in range(n_entries)]
+    for k, key in enumerate(keys):
+        path = directory / cache_module._file_name(key, "kernel")
+        path.write_bytes(cache_module._pack(key, b"x" * 100, HEADER))
+        os.utime(path, (1e9 + k, 1e9 + k))
+    return keys
+
+
+@pytest.fixture
+def scans(monkeypatch):
+    """How often a folder's files were listed."""
+    found, files = [], PrivateFolder.files
+    monkeypatch.setattr(PrivateFolder, "files", lambda folder: found.append(1) or files(folder))
+    return found
+
+
+def test_writing_does_not_look_at_what_is_there(cache, scans):
+    plant(cache.info().directory, 300)
+    cache.put("first", DATA, HEADER)  # nobody has said yet how full the folder is
+    scans.clear()
+    for k in range(50):
+        cache.put(str(k), DATA, HEADER)
+    KernelCache(cache.info().directory).put("other process", DATA, HEADER)
+    scans.pop()  # that of info()
+    assert not scans
+    assert cache.info().n_entries == 352
+
+
+def test_a_full_folder_is_looked_at_rarely(cache, scans):
+    small = KernelCache(cache.info().directory, limit_bytes=1 << 20)
+    for k in range(2000):
+        small.put(str(k), bytes(3000), HEADER)
+    assert len(scans) < 2000 / 20
+    info = small.info()
+    assert (1 << 20) * 0.85 < info.size_bytes <= 1 << 20
+    assert [small.get(str(k)) is not None for k in (0, 1000, 1900, 1999)] == [False, False, True, True]
+
+
+def test_the_oldest_go_first(cache):
+    keys = plant(cache.info().directory, 30)
+    size_bytes = cache.info().size_bytes
+    small = KernelCache(cache.info().directory, limit_bytes=size_bytes)
+    assert small.get(keys[0]) is not None
+    small.put("new", b"x" * 200, HEADER)
+    assert [k for k in keys if small.get(k) is None] == keys[1:3]
+
+
+def test_an_entry_above_the_limit_is_not_kept_and_drops_nothing(cache):
+    small = KernelCache(cache.info().directory, limit_bytes=10_000)
+    small.put("a", DATA, HEADER)
+    with pytest.warns(RuntimeWarning, match="an entry of .* bytes is not kept"):
+        assert small.obtain("b", lambda: bytes(20_000), HEADER) == bytes(20_000)
+    assert small.get("a") == DATA and small.get("b") is None
+
+
+def test_an_entry_that_fills_the_folder_stays(cache):
+    small = KernelCache(cache.info().directory, limit_bytes=1 << 20)
+    small.put("a", DATA, HEADER)
+    small.put("b", bytes(1_047_000), HEADER)
+    small.put("c", DATA, HEADER)
+    assert small.get("c") == DATA and small.info().size_bytes <= 1 << 20
+    small.put("b", bytes(1_047_000), HEADER)
+    assert small.get("b") is not None
+
+
+@pytest.mark.parametrize("what", ["absent", "link", "pipe", "huge"])
+def test_a_wrong_estimate_costs_a_look(cache, what, scans):
+    cache.put("a", DATA, HEADER)
+    filling = cache.info().directory / cache_module._FILLING
+    filling.unlink()
+    if what == "link":
+        filling.symlink_to("/dev/zero")
+    elif what == "pipe":
+        os.mkfifo(filling)
+    elif what == "huge":
+        filling.touch()
+        os.truncate(filling, 1 << 40)
+    cache.put("b", DATA, HEADER)
+    scans.clear()
+    cache.put("c", DATA, HEADER)
+    assert not scans and not filling.is_symlink() and filling.is_file() and filling.stat().st_size < 10
+    assert all(cache.get(key) == DATA for key in "abc")
+
+
+# -- what is no file of ours ------------------------------------------------------------------------------------------
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_endless(path):
+    path.symlink_to("/dev/zero")
+
+
+def make_link(path):
+    whole = path.with_name("elsewhere")
+    whole.write_bytes(cache_module._pack("a", b"planted", HEADER))
+    path.symlink_to(whole)
+
+
+def make_writable(path):
+    path.write_bytes(cache_module._pack("a", b"planted", HEADER))
+    path.chmod(0o666)
+
+
+def make_sparse(path):
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize("plant_one", [make_pipe, make_endless, make_link, make_writable, make_sparse])
+def test_only_regular_files_of_ours_are_read(cache, plant_one):
+    cache.put("a", DATA, HEADER)
+    path = entry_file(cache)
+    path.unlink()
+    plant_one(path)
+    assert cache.get("a") is None
+    assert cache.obtain("a", lambda: DATA, HEADER) == DATA
+    assert cache.get("a") == DATA and not path.is_symlink()
+
+
+def test_an_entry_of_another_owner_is_not_read(cache, monkeypatch):
+    cache.put("a", DATA, HEADER)
+    fstat, inode = os.fstat, entry_file(cache).stat().st_ino
+
+    def foreign(handle):
+        status = fstat(handle)
+        return os.stat_result((*status[:4], status.st_uid + 1, *status[5:])) if status.st_ino == inode else status
+
+    monkeypatch.setattr(os, "fstat", foreign)
+    assert cache.get("a") is None
+
+
+def test_a_folder_is_not_left_for_what_took_its_name(cache, tmp_path):
+    """The folder that was found private stays the one that is used, wherever its name leads later."""
+    cache.put("a", DATA, HEADER)
+    directory, moved = cache.info().directory, tmp_path / "moved"
+    directory.rename(moved)
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+    cache.put("b", DATA, HEADER)
+    assert cache.get("a") == cache.get("b") == DATA and not list(directory.iterdir())
+
+
+def test_a_folder_opened_to_others_later_is_left(cache):
+    cache.put("a", DATA, HEADER)
+    cache.info().directory.chmod(0o777)
+    with pytest.warns(RuntimeWarning, match="plant code"):
+        assert cache.get("a") is None
+
+
+def test_a_removed_folder_is_made_anew(cache):
+    cache.put("a", DATA, HEADER)
+    shutil.rmtree(cache.info().directory)
+    assert cache.get("a") is None
+    cache.put("a", DATA, HEADER)
+    assert cache.get("a") == DATA
+
+
+def test_a_descriptor_that_is_another_file_by_now_is_not_used(cache, tmp_path):
+    """As a daemon does that closes all descriptors and opens others."""
+    cache.put("a", DATA, HEADER)
+    handle, _ = cache._folder._held
+    other = os.open(tmp_path, os.O_RDONLY)
+    os.dup2(other, handle)
+    cache.put("b", DATA, HEADER)
+    assert cache.get("a") == cache.get("b") == DATA
+    assert [p.name for p in tmp_path.iterdir()] == ["kernels"]
+    os.close(other)
+    os.close(handle)

@@ -396,6 +396,30 @@ def test_unsafe_keys(tmp_path, mode, text):
         read_key(key)
 
 
+@pytest.mark.parametrize("problem", ["mode", "short", "pipe", "folder"])
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_an_unusable_key_of_ones_own_proves_nothing_but_loads(original, tmp_path, is_signed, problem):
+    path, key = tmp_path / "net.symc", default_key_path()
+    made = read_container(original[0])
+    about = {k: v for k, v in made.manifest.items() if k not in ("format", "parts")}
+    write_container(path, about, made.parts, own_key() if is_signed else None)
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.unlink(missing_ok=True)
+    if problem == "pipe":
+        os.mkfifo(key, 0o600)
+    elif problem == "folder":
+        key.mkdir()
+    else:
+        key.write_bytes(b"k" * (32 if problem == "mode" else 5))
+        key.chmod(0o644 if problem == "mode" else 0o600)
+    loaded = artifact.load(path)
+    assert not loaded.objects and "compiled from the graph" in loaded.note
+    assert (f"key {key}" in loaded.note) == is_signed
+    assert artifact.verify(path).is_right and artifact.load(path, trust=True).objects
+    with pytest.raises(TrustError, match=f"key {key}"):
+        artifact.load(path, key=key)
+
+
 def test_a_key_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     folder = tmp_path / "symc"
