@@ -1,6 +1,7 @@
 """symc beside its peers in one run, same models, same thread count, turns interleaved.   See benchmarks/README.md
 
     python benchmarks/compare.py [--workloads resnet18,mlp] [--threads 1,2] [--rounds 10] [--peers symc] [--json FILE]
+    python benchmarks/compare.py --peers symc --against COMMIT
 
 Every contestant is a process that lives through all rounds of a workload and works only when it has its turn. This file
 needs no packages; Linux only, for the processes' CPU clocks.
@@ -9,17 +10,19 @@ needs no packages; Linux only, for the processes' CPU clocks.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from contestants import BENCHMARKS, CONTESTANTS, Contestant, Worker, WorkerError
+from contestants import BENCHMARKS, CONTESTANTS, Contestant, Worker, WorkerError, symc_at
 from workloads import WORKLOADS, Workload
 
 PEERS = tuple(dict.fromkeys(contestant.peer for contestant in CONTESTANTS))
@@ -219,6 +222,15 @@ def parse_arguments() -> argparse.Namespace:
 
         return parse
 
+    def commit(text: str) -> str:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "--verify", "--quiet", f"{text}^{{commit}}"],
+            cwd=BENCHMARKS, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if found.returncode:
+            raise argparse.ArgumentTypeError(f"{text!r} is no commit of {BENCHMARKS.parent}")
+        return found.stdout.strip()
+
     def counts(text: str) -> list[int]:
         return [int(count) for count in text.split(",")]
 
@@ -228,6 +240,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="0 only checks the outputs (default 15)")
     parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), help=",".join(PEERS))
     parser.add_argument("--peers-dir", type=Path, default=BENCHMARKS / ".peers", help="what peers/setup.sh made")
+    parser.add_argument(
+        "--against", type=commit, metavar="COMMIT", help="symc as it was at this commit is one more peer"
+    )
     parser.add_argument("--variants", action="store_true", help="show every variant, not each peer's best")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single time to FILE")
     arguments = parser.parse_args()
@@ -242,12 +257,14 @@ def main() -> int:
     arguments = parse_arguments()
     print(f"{cpu_name()}, {os.cpu_count()} cores; {arguments.rounds} rounds")
     races = []
-    for name in arguments.workloads:
-        workload = WORKLOADS[name]
-        chosen = [one for one in CONTESTANTS if one.peer in arguments.peers and one.is_for(workload)]
-        for n_threads in arguments.threads if chosen else ():
-            races.append(race(workload, n_threads, chosen, arguments.rounds, arguments.peers_dir))
-            report(races[-1], arguments.variants)
+    with symc_at(arguments.against) if arguments.against else contextlib.nullcontext() as earlier:
+        contestants = [one for one in CONTESTANTS if one.peer in arguments.peers] + ([earlier] if earlier else [])
+        for name in arguments.workloads:
+            workload = WORKLOADS[name]
+            chosen = [one for one in contestants if one.is_for(workload)]
+            for n_threads in arguments.threads if chosen else ():
+                races.append(race(workload, n_threads, chosen, arguments.rounds, arguments.peers_dir))
+                report(races[-1], arguments.variants)
     if arguments.json:
         arguments.json.write_text(to_json(races), encoding="utf-8")
     return int(any(result.failure is not None for outcome in races for result in outcome.results))

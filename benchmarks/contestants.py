@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,17 +22,22 @@ SETTLE_S_MAX = 2.0
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way of running a workload: a peer in one of its variants."""
+    """One way of running a workload: a peer in one of its variants; symc's sources may be those of another commit."""
 
     peer: str
     variant: str
     environment: dict[str, str] = field(default_factory=dict)
+    sources: Path | None = None
+
+    @property
+    def is_symc(self) -> bool:
+        return self.sources is not None
 
     def is_for(self, workload: Workload) -> bool:
+        if self.is_symc:
+            return True
         if self.peer in ("onnxruntime", "openvino"):
             return not workload.is_training
-        if self.peer == "symc":
-            return True
         # The engine's queue and gluon's call path matter only where a call takes microseconds.
         return self.variant in ("executor", "executor+fusion") or workload.name == "mlp"
 
@@ -39,7 +46,7 @@ FUSION = {"MXNET_SUBGRAPH_BACKEND": "MKLDNN"}
 NO_FUSION = {"MXNET_SUBGRAPH_BACKEND": "NONE"}
 NAIVE_ENGINE = {"MXNET_ENGINE_TYPE": "NaiveEngine"}
 CONTESTANTS = (
-    Contestant("symc", "call"),
+    Contestant("symc", "call", sources=BENCHMARKS.parent),
     Contestant("mxnet", "executor", NO_FUSION),
     Contestant("mxnet", "executor+fusion", FUSION),
     Contestant("mxnet", "executor+fusion, naive engine", {**FUSION, **NAIVE_ENGINE}),
@@ -48,6 +55,17 @@ CONTESTANTS = (
     Contestant("onnxruntime", "session"),
     Contestant("openvino", "latency hint"),
 )
+
+
+@contextlib.contextmanager
+def symc_at(commit: str) -> Iterator[Contestant]:
+    """symc as it was at a commit of this repository, its sources in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="symc-at-") as folder:
+        archive = subprocess.run(
+            ["git", "archive", commit, "symc"], cwd=BENCHMARKS.parent, check=True, stdout=subprocess.PIPE
+        )
+        subprocess.run(["tar", "-x"], cwd=folder, input=archive.stdout, check=True)
+        yield Contestant(f"symc at {commit}", "call", sources=Path(folder))
 
 
 class WorkerError(Exception):
@@ -60,10 +78,10 @@ class Worker:
     def __init__(self, contestant: Contestant, workload: Workload, n_threads: int, peers_dir: Path) -> None:
         self.contestant = contestant
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process that writes it)
-        module = f"workers.{contestant.peer}_worker"
+        module = f"workers.{'symc' if contestant.is_symc else contestant.peer}_worker"
         arguments = [workload.name, contestant.variant, str(n_threads), str(peers_dir / "models")]
         self.process = subprocess.Popen(
-            [interpreter(contestant.peer, peers_dir), "-m", module, *arguments],
+            [interpreter(contestant, peers_dir), "-m", module, *arguments],
             cwd=BENCHMARKS,
             env=worker_environment(contestant, n_threads),
             stdin=subprocess.PIPE,
@@ -111,10 +129,10 @@ class Worker:
         self.log.close()
 
 
-def interpreter(peer: str, peers_dir: Path) -> str:
-    if peer == "symc":
+def interpreter(contestant: Contestant, peers_dir: Path) -> str:
+    if contestant.is_symc:
         return sys.executable
-    return str(peers_dir / ("mxnet" if peer == "mxnet" else "onnx") / "bin" / "python")
+    return str(peers_dir / ("mxnet" if contestant.peer == "mxnet" else "onnx") / "bin" / "python")
 
 
 def worker_environment(contestant: Contestant, n_threads: int) -> dict[str, str]:
@@ -123,5 +141,5 @@ def worker_environment(contestant: Contestant, n_threads: int) -> dict[str, str]
     kept = {n: value for n, value in os.environ.items() if not n.startswith(steering) or n == "SYMC_CACHE_DIR"}
     count = str(n_threads)
     threads = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "SYMC_NUM_THREADS": count}
-    path = {"PYTHONPATH": str(BENCHMARKS.parent)} if contestant.peer == "symc" else {}
+    path = {"PYTHONPATH": str(contestant.sources)} if contestant.is_symc else {}
     return {**kept, **threads, **path, **contestant.environment}
