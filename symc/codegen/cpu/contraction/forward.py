@@ -23,6 +23,7 @@ from .plan import MatrixPlan
 from .simd import Simd, i64
 from .stores import Place, emit_stores
 from .tables import TileTables
+from .units import add_units, unit_loops
 
 SOURCE = '''
 def {name}(chunk, n_chunks, desc, bufs):
@@ -31,22 +32,7 @@ def {name}(chunk, n_chunks, desc, bufs):
     {epilogue}
     """
     {words}
-    for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
-        if is_block_major:
-            block = unit // n_panel_groups
-            panel_group = unit - block * n_panel_groups
-        else:
-            panel_group = unit // n_blocks
-            block = unit - panel_group * n_blocks
-        first_tile = block * block_tiles
-        last_tile = first_tile + block_tiles
-        if last_tile > n_tiles:
-            last_tile = n_tiles
-        first_panel = panel_group * group_panels
-        last_panel = first_panel + group_panels
-        if last_panel > n_panels:
-            last_panel = n_panels
-        for panel in range(first_panel, last_panel):
+    {units}
             group = panel // panels_per_group
             column = (panel - group * panels_per_group) * {columns}
             repeat = first_tile // table_tiles
@@ -89,20 +75,13 @@ def emit(problem: Problem, plan: MatrixPlan) -> KernelCall:
     panels_per_group = -(-problem.columns // tile.columns)
     n_panels = problem.groups * panels_per_group
     n_tiles = len(tables.tiles) * problem.n_repeats
-    n_blocks = -(-n_tiles // blocking.block_tiles)
     d = Descriptor()
     d.add("lhs", problem.lhs)
     d.add("weight", problem.weight)
     d.add("tiles", Table(tables.tiles))
     d.add("segments", Table(tables.segments))
     d.add("zero_page", Table(np.zeros(max(1, tables.longest), problem.dtype)))
-    n_panel_groups = -(-n_panels // blocking.group_panels)
-    d.add("n_units", n_blocks * n_panel_groups)
-    d.add("n_blocks", n_blocks)
-    d.add("n_panel_groups", n_panel_groups)
-    d.add("is_block_major", int(blocking.is_block_major))
-    d.add("block_tiles", blocking.block_tiles)
-    d.add("n_tiles", n_tiles)
+    add_units(d, blocking, n_tiles, n_panels, "tile")
     d.add("table_tiles", max(1, len(tables.tiles)))
     d.add("table_rows", problem.rows_per_table)
     d.add("lhs_repeat_bytes", problem.lhs_repeat_stride * item)
@@ -129,6 +108,7 @@ def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, 
         epilogue=stores,
         columns=tiles[0].columns,
         words="\n    ".join(d.lines()),
+        units=unit_loops("tile"),
     ).lstrip()
 
     def build() -> Callable[..., Any]:

@@ -26,6 +26,7 @@ from .plan import WinogradPlan
 from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
 from .tables import OUTSIDE, Geometry
+from .units import add_units, unit_loops
 
 INPUT_SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -57,22 +58,7 @@ def kernel(chunk, n_chunks, desc, bufs):
     """
     {words}
     products = memory()
-    for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
-        if is_block_major:
-            block = unit // n_panel_groups
-            panel_group = unit - block * n_panel_groups
-        else:
-            panel_group = unit // n_blocks
-            block = unit - panel_group * n_blocks
-        first_group = block * block_groups
-        last_group = first_group + block_groups
-        if last_group > n_groups:
-            last_group = n_groups
-        first_panel = panel_group * group_panels
-        last_panel = first_panel + group_panels
-        if last_panel > n_panels:
-            last_panel = n_panels
-        for panel in range(first_panel, last_panel):
+    {units}
             column = panel * {columns}
             stack = first_group
             while stack < last_group:
@@ -182,18 +168,11 @@ def emit(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
     tile, blocking = plan.tile, plan.blocking
     n_panels = -(-problem.columns // tile.columns)
     n_groups = -(-part.n_tiles // tile.rows)
-    n_blocks = -(-n_groups // blocking.block_tiles)
     d = Descriptor()
     d.add("transformed", problem.transformed)
     d.add("weight", problem.weight)
     d.add("pixels", Table(problem.pixels))
-    n_panel_groups = -(-n_panels // blocking.group_panels)
-    d.add("n_units", n_blocks * n_panel_groups)
-    d.add("n_blocks", n_blocks)
-    d.add("n_panel_groups", n_panel_groups)
-    d.add("is_block_major", int(blocking.is_block_major))
-    d.add("block_groups", blocking.block_tiles)
-    d.add("n_groups", n_groups)
+    add_units(d, blocking, n_groups, n_panels, "group")
     d.add("group_panels", blocking.group_panels)
     d.add("n_panels", n_panels)
     d.add("first_tile", part.first_tile)
@@ -247,6 +226,7 @@ def _code(
         dtype=dtype,
         epilogue=stores,
         words="\n    ".join(d.lines()),
+        units=unit_loops("group"),
         columns=columns,
         n_frequencies=transforms.n_frequencies,
         row_bytes=row_bytes,
