@@ -74,7 +74,7 @@ _FUNCTIONS = {
     "register_pass": "passes.pipeline",
     "set_np": "util",
     "set_np_shape": "util",
-    "set_num_threads": "runtime.native",
+    "set_num_threads": "runtime.cpu.native",
     "unregister_pass": "passes.pipeline",
 }
 

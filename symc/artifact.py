@@ -39,6 +39,8 @@ from symc.runtime.artifact import (
     write_container,
 )
 
+from .context import current_context
+
 if TYPE_CHECKING:
     from symc.executor import Executor
     from symc.symbol import Symbol
@@ -76,9 +78,7 @@ class Artifact:
     def use_objects(self) -> None:
         """Makes the file's object code, as far as it may be used, take the place of compiling."""
         if self.objects:
-            from symc.codegen.cpu.backend import CpuBackend
-
-            CpuBackend.host().preload(self.objects)
+            current_context().device.backend.preload(self.objects)
 
 
 def save(
@@ -109,7 +109,7 @@ def save(
     about = {
         "name": model.name,
         "made_by": versions(),
-        "made_for": _machine(),
+        "made_for": {"identity": compiled.backend.identity(), **compiled.backend.facts()},
         "inputs": [_describe(n, a) for n, a in inputs.items()],
         "outputs": [_describe(n, a) for n, a in outputs.items()],
     }
@@ -239,19 +239,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _machine() -> dict[str, str]:
-    from symc.codegen.cpu.backend import CpuBackend
-
-    backend = CpuBackend.host()
-    return {
-        "identity": backend.identity(),
-        "target": backend.target.fingerprint(),
-        "triple": backend.target.triple,
-        "cpu": backend.target.cpu,
-        "features": backend.target.features,
-    }
-
-
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -295,8 +282,6 @@ def _check_described(container: Container, field_name: str, arrays: Mapping[str,
 
 def _usable_objects(container: Container, trust: bool, key: str | Path | None) -> tuple[dict[str, bytes], str]:
     """The object code that may be used and fits this machine; and a sentence about it."""
-    from symc.codegen.cpu.backend import CpuBackend
-
     objects = {
         name.removeprefix(KERNELS).removesuffix(".o"): data
         for name, data in container.parts.items()
@@ -307,7 +292,7 @@ def _usable_objects(container: Container, trust: bool, key: str | Path | None) -
         return {}, f"compiled from the graph: the file's object code carries no proof that you made it{doubt}"
     made_for = container.manifest.get("made_for")
     identity = made_for.get("identity") if isinstance(made_for, dict) else None
-    if identity != CpuBackend.host().identity():
+    if identity != current_context().device.backend.identity():
         return {}, "compiled from the graph: the file's object code was made for another machine or by another version"
     return objects, f"object code of the file ({len(objects)} kernels), {reason}"
 

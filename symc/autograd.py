@@ -275,7 +275,7 @@ def _gradients(
         graph, inputs, states = _backward_graph(*key)
         found = _prepared.put(key, (EagerGraph(graph, inputs), states))
     run, states = found
-    results = run(recording.arrays)
+    results = run(recording.arrays, heads[0].context)
     for number, value in zip(states, results[len(wanted) :]):
         recording.arrays[number]._data[...] = value
         recording.arrays[number]._touch()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from types import TracebackType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from symc.core.errors import ArgumentError
+from symc.core.errors import ArgumentError, SymcError
 
 from .scope import InForce
+
+if TYPE_CHECKING:
+    from symc.runtime.device import Device
 
 
 class _DefaultContext(type):
@@ -29,7 +33,7 @@ class Context(metaclass=_DefaultContext):
     """A device: its type ("cpu", "gpu", "cpu_pinned" or "cpu_shared") and its number.
 
     Contexts compare and hash by value and print as `cpu(0)`. `with Context("gpu", 1):` makes it the thread's default.
-    Any device can be named; only memory on a device that exists can be allocated. Raises ArgumentError for an unknown
+    Any device can be named; only those with a backend hold arrays and run anything. Raises ArgumentError for an unknown
     device type.
     """
 
@@ -53,6 +57,20 @@ class Context(metaclass=_DefaultContext):
     def device_type(self) -> str:
         """The name of the device type."""
         return self.devtype2str[self.device_typeid]
+
+    @property
+    def device(self) -> Device:
+        """What compiles and runs for this context; raises SymcError where symc has no backend."""
+        self.require_device()
+        return DEVICES[self.device_typeid](self.device_id)
+
+    def require_device(self) -> None:
+        """Raises SymcError for a device symc has no backend for."""
+        if self.device_typeid not in DEVICES:
+            raise SymcError(
+                f"there is no device {self} to hold arrays or run on: num_gpus() is {num_gpus()} and symc has a "
+                f"backend for {', '.join(self.devtype2str[k] for k in DEVICES)} alone; use mx.cpu()"
+            )
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -80,6 +98,32 @@ class Context(metaclass=_DefaultContext):
         """Does nothing: symc keeps no pool of freed memory."""
 
 
+def register_device(device_type: str, open_device: Callable[[int], Device]) -> None:
+    """Makes `Context(device_type, k)` the device that `open_device(k)` gives; the type may be a new one.
+
+    Raises ArgumentError where the type has a device already.
+    """
+    typeid = Context.devstr2type.setdefault(device_type, max(Context.devtype2str) + 1)
+    Context.devtype2str[typeid] = device_type
+    if typeid in DEVICES:
+        raise ArgumentError(f"device type {device_type!r} has a backend already; unregister_device takes it out")
+    DEVICES[typeid] = open_device
+
+
+def unregister_device(device_type: str) -> None:
+    """Takes a device out again; its contexts can still be named. Raises ArgumentError when it is not in."""
+    if DEVICES.pop(Context.devstr2type.get(device_type, 0), None) is None:
+        raise ArgumentError(f"device type {device_type!r} is not registered")
+
+
+def _host(device_id: int) -> Device:
+    from symc.runtime.cpu.device import host
+
+    return host()
+
+
+# How the device of a type is opened, from its number; types without an entry have no backend.
+DEVICES: dict[int, Callable[[int], Device]] = dict.fromkeys((1, 3, 5), _host)
 _in_force = InForce(lambda: Context("cpu", 0))
 
 

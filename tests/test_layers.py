@@ -206,6 +206,19 @@ def test_numba_cuda_stays_in_its_folder():
     assert not outside, "\n".join(outside)
 
 
+def test_devices_stay_in_their_folders():
+    """Nobody else knows of the CPU but where a context's device is opened, and where its threads are counted."""
+    own = ("symc.codegen.cpu", "symc.runtime.cpu")
+    users = {(i.source, i.target) for package in own for i in importing(package) if not i.source.startswith(own)}
+    threads = "symc.runtime.cpu.native"
+    assert {source for source, target in users if target != threads} == {"symc.context", "symc.runtime.compiler"}
+    assert {source for source, target in users if target == threads} == {
+        "symc.cli.bench",
+        "symc.cli.opening",
+        "symc.executor.executor",
+    }
+
+
 def test_every_module_says_its_job():
     silent = [m for m, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
     assert not silent, "no docstring: " + ", ".join(silent)

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Report:
     """Compiles, warms up, measures, profiles."""
-    from symc.runtime.native import thread_count
+    from symc.runtime.cpu.native import thread_count
     from symc.runtime.table import time_text
 
     n_threads = thread_count(threads_of(args))

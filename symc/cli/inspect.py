@@ -101,11 +101,11 @@ def costs(kernels: KernelGraph) -> dict[str, Any]:
 
 def plan(model: Model) -> KernelGraph:
     """The kernels of one prediction and their memory, from the compiler's passes alone."""
-    from symc.codegen.cpu.backend import CpuBackend
+    from symc.context import current_context
     from symc.passes.base import PassContext
     from symc.passes.pipeline import Trace, lower_graph
 
-    return lower_graph(predicting_graph(model), PassContext(CpuBackend.host()), Trace())
+    return lower_graph(predicting_graph(model), PassContext(current_context().device.backend), Trace())
 
 
 def predicting_graph(model: Model) -> Graph:

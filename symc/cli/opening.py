@@ -228,7 +228,7 @@ def _shape(text: str) -> tuple[str, FullShape]:
 
 def threads_of(args: argparse.Namespace) -> int | None:
     """The number of --threads; raises UsageError for one that the runner does not take."""
-    from symc.codegen.cpu.runner_abi import MAX_THREADS
+    from symc.runtime.cpu.native import MAX_THREADS
 
     if args.threads is not None and args.threads > MAX_THREADS:
         raise UsageError(f"--threads {args.threads}: expected 1 to {MAX_THREADS}")

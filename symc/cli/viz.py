@@ -75,7 +75,7 @@ def _require_format(kind: str, path: Path) -> None:
 
 
 def _plot(opened: Opened, args: argparse.Namespace) -> NetworkPlot:
-    from symc.codegen.cpu.backend import CpuBackend
+    from symc.context import current_context
     from symc.runtime.lowered import lower_program
     from symc.visualization.plot import plot_known, plot_program
     from symc.visualization.program import Owners
@@ -86,7 +86,8 @@ def _plot(opened: Opened, args: argparse.Namespace) -> NetworkPlot:
         require_shapes(model)
         profile = _profile(opened, args.runs) if args.profile else None
         with progress("fusing"):
-            owners = Owners(model.symbol, lower_program(predicting_graph(model), {}, CpuBackend.host()), profile)
+            lowered = lower_program(predicting_graph(model), {}, current_context().device.backend)
+            owners = Owners(model.symbol, lowered, profile)
     if owners is not None and args.fused:
         return plot_program(owners, model.name)
     return plot_known(model.symbol, model.name, model.shapes, model.input_dtypes(), not args.weights, owners)

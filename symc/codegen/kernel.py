@@ -15,7 +15,7 @@ import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,13 +68,27 @@ class KernelCode:
         return f"symc_{self.family}_{hashlib.sha256(self.structure.encode()).hexdigest()[:16]}"
 
 
+# How a call is spread over its device: plain numbers that programs store and the device's runner understands. On the
+# CPU these are `Chunks`, on a GPU they would be grid, block and bytes of shared memory.
+Launch = tuple[int, ...]
+
+
+class Chunks(NamedTuple):
+    """The launch of a CPU kernel: how many chunks its threads share."""
+
+    n_chunks: int
+
+    def __str__(self) -> str:
+        return f"{self.n_chunks} chunk{'s' * (self.n_chunks != 1)}"
+
+
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """One call of a kernel: its descriptor, into how many chunks it is cut, and why it looks as it does."""
+    """One call of a kernel: its descriptor, how it is spread over the device, and why it looks as it does."""
 
     code: KernelCode
     words: tuple[Word, ...]
-    n_chunks: int
+    launch: Launch
     schedule: str = ""  # the decision and its reason, shown by Executor.explain()
 
 

@@ -55,7 +55,7 @@ def bind(
         if grad_arrays.get(name) is not None:
             require_fit(f"args_grad of {name}", grad_arrays[name], shape, dtype)
     effective = {n: "null" if grad_arrays[n] is None else reqs[n] for n in arguments}
-    _require_gradients(graph, effective)
+    _require_gradients(graph, effective, ctx)
     return Executor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
 
 
@@ -91,7 +91,7 @@ def simple_bind(
         if strange:
             raise ArgumentError(f"type_dict names {', '.join(strange)}; expected one of {', '.join(sorted(known))}")
         graph = _infer(symbol, {n: s for n, s in shapes.items() if isinstance(s, tuple)}, types)
-        _require_gradients(graph, reqs)
+        _require_gradients(graph, reqs, ctx)
         store = _Store(ctx, shared_arg_names or [], shared_exec, shared_buffer)
         arg_arrays, grad_arrays, aux_arrays = {}, {}, {}
         for node in graph.inputs:
@@ -147,17 +147,16 @@ def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[
     return infer_dtype(infer_shape(to_graph(symbol, arg_shapes=known, arg_dtypes=dtypes)))
 
 
-def _require_gradients(graph: Graph, reqs: Mapping[str, str]) -> None:
+def _require_gradients(graph: Graph, reqs: Mapping[str, str], ctx: Context) -> None:
     """Raises GradientError when a gradient asked for would flow through an operator that has none.
 
     Other refusals wait for `backward`, as in MXNet; so only graphs with such an operator are differentiated here.
     """
     if any(node.op is not None and not node.op.is_differentiable for node in graph.nodes):
-        from symc.codegen.cpu.backend import CpuBackend  # here: binding needs neither otherwise
-        from symc.passes.base import PassContext
+        from symc.passes.base import PassContext  # here: binding needs neither otherwise
         from symc.passes.gradient import gradient
 
-        gradient(graph, PassContext(CpuBackend.host(), dict(reqs)))
+        gradient(graph, PassContext(ctx.device.backend, dict(reqs)))
 
 
 def _arrays(what: str, given: Any, names: Sequence[str], is_missing_allowed: bool = False) -> dict[str, Any]:

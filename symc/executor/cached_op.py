@@ -47,7 +47,8 @@ class CachedOp:
     def _compiled(self, args: Sequence[NDArray]) -> list[NDArray]:
         key = (tape.is_training(), *[(a.shape, a._data.dtype.num) for a in args])
         graph = self._prepared.obtain(key, lambda: self._prepare(args))
-        return [NDArray(r, args[0].context if args else None) for r in graph(args)]
+        place = args[0].context if args else None
+        return [NDArray(r, place) for r in graph(args, place)]
 
     def _prepare(self, args: Sequence[NDArray]) -> EagerGraph:
         from symc.ir.infer import infer_dtype, infer_shape

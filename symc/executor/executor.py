@@ -48,6 +48,7 @@ class Executor:
         grad_req: Mapping[str, str],
         aux_arrays: Mapping[str, NDArray],
     ) -> None:
+        ctx.require_device()
         self._symbol = symbol
         self._ctx = ctx
         gradients = {name: grad_arrays.get(name) for name in arg_arrays}
@@ -330,7 +331,7 @@ class Executor:
 
         Raises ArgumentError outside 1..256.
         """
-        from symc.runtime.native import thread_count
+        from symc.runtime.cpu.native import thread_count
 
         thread_count(n_threads)
         self._sessions.n_threads = n_threads
@@ -390,11 +391,11 @@ class Executor:
 
         What comes after (layouts, folded weights, fused kernels) is not made of MXNet's operators: see `explain`.
         """
-        from symc.codegen.cpu.backend import CpuBackend
         from symc.passes.base import PassContext
         from symc.symbol.lift import optimized
 
-        return optimized(self._symbol, self._sessions.graph(self._wants_gradient), PassContext(CpuBackend.host()))
+        graph = self._sessions.graph(self._wants_gradient)
+        return optimized(self._symbol, graph, PassContext(self._ctx.device.backend))
 
     def _compiled(self, is_train: bool) -> Compiled:
         return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled

@@ -98,9 +98,9 @@ class Sessions:
         from symc.runtime.session import Session
 
         shapes = self._needed_shapes(mode)
+        grad_req = self._grad_req if mode.with_gradient else None
         compiled = self._programs.obtain(
-            mode,
-            lambda: compile_graph(self.graph(mode.is_train, shapes), self._grad_req if mode.with_gradient else None),
+            mode, lambda: compile_graph(self.graph(mode.is_train, shapes), grad_req, self._ctx.device)
         )
         self._require_given(compiled.program, shapes, mode)
         inputs: dict[str, Input] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from symc.context import Context, current_context
 from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, is_known
 from symc.ir.builder import GraphBuilder, finish
@@ -71,7 +72,7 @@ class EagerGraph:
         self.out_facts = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
         self._graph = graph
         self._plan = numpy_plan(graph, inputs)
-        self._function: GraphFunction | None = None
+        self._functions: dict[Context, GraphFunction] = {}
         used = {v.node: k for k, v in enumerate(inputs)}
         self._used = [used[node] for node in graph.inputs]
 
@@ -80,15 +81,16 @@ class EagerGraph:
         """Whether calls run compiled kernels rather than NumPy."""
         return self._plan is None
 
-    def __call__(self, arrays: Sequence[NDArray]) -> list[np.ndarray]:
-        """The heads for arrays of the prepared shapes and dtypes."""
+    def __call__(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
+        """The heads for arrays of the prepared shapes and dtypes, computed on the device of a context."""
         if self._plan is not None:
             return self._plan([a._data for a in arrays])
-        function = self._function
+        place = context or current_context()
+        function = self._functions.get(place)
         if function is None:
             from symc.runtime.function import GraphFunction
 
-            function = self._function = GraphFunction(self._graph)
+            function = self._functions[place] = GraphFunction(self._graph, place.device)
         results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
         if all(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0

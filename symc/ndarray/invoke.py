@@ -84,8 +84,8 @@ def _run(
     recording = tape.mode.recording
     if out is not None and recording:
         tape.refuse_in_place(inputs, targets_of(prepared.op.name, out))
-    results = prepared.run(inputs)
     place = inputs[0]._context if inputs else context
+    results = prepared.run(inputs, place)
     made = [NDArray(r, place) for r in results]
     for k, output in prepared.updates:
         inputs[k]._data[...] = results[output]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symc.context import Context, current_context
+from symc.context import DEVICES, Context, current_context
 from symc.core.dtypes import dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError, SymcError
+from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 from . import tape
 from .casting import store
@@ -44,15 +44,15 @@ class NDArray:
     def __init__(self, data: np.ndarray, context: Context | None = None, storage: Storage | None = None) -> None:
         """Wraps `data` without a copy; a view passes the storage it shares.
 
-        Raises SymcError for a device whose memory symc cannot allocate, ArgumentTypeError for what is no device,
+        Raises SymcError for a device that symc has no backend for, ArgumentTypeError for what is no device,
         ArgumentError for memory that is not C-contiguous, aligned, writable and in native byte order.
         """
         require_usable(data)
         self._context = current_context() if context is None else context
         if not isinstance(self._context, Context):
             raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
-        if self._context.device_type == "gpu":
-            raise SymcError(f"cannot hold an NDArray on {self._context}: num_gpus() is 0; use cpu()")
+        if self._context.device_typeid not in DEVICES:
+            self._context.require_device()  # raises
         self._data = data
         self._first_byte: int | None = None
         self._storage = Storage() if storage is None else storage

@@ -52,7 +52,7 @@ class _Assembler:
             start = len(self.words)
             for word in call.words:
                 self._add(word)
-            steps.append(Step(call.code.name, start, call.n_chunks, node.phase))
+            steps.append(Step(call.code.name, start, call.launch, node.phase))
         return Program(
             tuple(steps),
             np.array(self.words or [0], dtype=np.int64),

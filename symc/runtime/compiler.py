@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from symc.codegen.backend import Backend
 from symc.codegen.cache import kernel_cache
-from symc.codegen.cpu.backend import CpuBackend
 from symc.core.config import setting
 from symc.core.lazy import lazy
 from symc.core.version import source_digest
 from symc.ir.graph import Graph
 from symc.ir.text import graph_text
+from symc.runtime.cpu.device import host
 
+from .device import Device
 from .instance import LoadedProgram
 from .program import Program
 
@@ -45,6 +47,11 @@ class Compiled:
     def program(self) -> Program:
         return self.loaded.program
 
+    @property
+    def backend(self) -> Backend:
+        """What made its kernels."""
+        return self.loaded.device.backend
+
     @lazy
     def lowered(self) -> Lowered:
         """What the program was made from; a program that came from the cache is lowered again for those who look."""
@@ -57,7 +64,7 @@ class _Request:
 
     graph: Graph
     grad_req: Mapping[str, str]
-    backend: CpuBackend
+    device: Device
     has_parameters: bool
 
     @lazy
@@ -65,7 +72,7 @@ class _Request:
         # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
         from .lowered import lower_program
 
-        return lower_program(self.graph, self.grad_req, self.backend, self.has_parameters)
+        return lower_program(self.graph, self.grad_req, self.device.backend, self.has_parameters)
 
     @lazy
     def key(self) -> str | None:
@@ -75,22 +82,23 @@ class _Request:
         asked = " ".join(f"{name!r}:{req}" for name, req in sorted(self.grad_req.items()))
         asked += "" if self.has_parameters else " without parameters"
         asked += "" if setting("SYMC_NUMERICS") != "fast" else " fast"
-        return f"program {self.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
+        return f"program {self.device.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
 
 
 def compile_graph(
     graph: Graph,
     grad_req: Mapping[str, str] | None = None,
-    backend: CpuBackend | None = None,
+    device: Device | None = None,
     has_parameters: bool = True,
 ) -> Compiled:
     """Compiles a graph whose inputs have shapes and dtypes.
 
     grad_req         "write", "add" or "null" by argument; empty or all "null" compiles no backward part
+    device           what it shall run on; None: the CPU
     has_parameters   whether arguments that hold parameters rarely change: then they are prepared once
     """
     start = time.perf_counter()
-    request = _Request(graph, grad_req or {}, backend or CpuBackend.host(), has_parameters)
+    request = _Request(graph, grad_req or {}, device or host(), has_parameters)
     loaded, objects, compiled = _from_cache(request) or _from_graph(request)
     result = Compiled(loaded, objects, compiled, time.perf_counter() - start, request)
     _tell(result, len(graph.nodes))
@@ -103,15 +111,18 @@ def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     if data is None:
         return None
     program = Program.from_bytes(data)
-    objects = request.backend.find(program.kernel_names)
-    return None if objects is None else (LoadedProgram(program, request.backend.load(objects)), objects, {})
+    backend = request.device.backend
+    objects = backend.find(program.kernel_names)
+    if objects is None:
+        return None
+    return LoadedProgram(program, backend.load(objects), request.device), objects, {}
 
 
 def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]]:
-    lowered, backend = request.lowered, request.backend
-    run = lowered.trace.run
+    lowered, device = request.lowered, request.device
+    run, backend = lowered.trace.run, device.backend
     built = run("compile", lambda: backend.compile(lowered.codes.values()), None, lambda b: len(b.compiled))
-    loaded = run("load", lambda: LoadedProgram(lowered.program, backend.load(built.objects)), None, lambda _: 1)
+    loaded = run("load", lambda: LoadedProgram(lowered.program, backend.load(built.objects), device), None, lambda _: 1)
     if request.key is not None:
         kernel_cache().put(request.key, lowered.program.to_bytes(), {"nodes": len(request.graph.nodes)}, "program")
     return loaded, built.objects, built.compiled

@@ -8,7 +8,8 @@ from symc.core.errors import GraphError
 from symc.ir.graph import Graph
 
 from .compiler import compile_graph
-from .instance import Instance, aligned_bytes
+from .device import Device
+from .instance import Instance
 
 
 class GraphFunction:
@@ -17,17 +18,17 @@ class GraphFunction:
     Raises what compiling raises; GraphError for a graph that trains or updates states.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, device: Device) -> None:
         strange = [o.name for o in graph.outputs if o.kind != "head"]
         if strange:
             raise GraphError(f"a graph function has heads alone, not the gradient or update of {', '.join(strange)}")
-        self._loaded = compile_graph(graph, has_parameters=False).loaded
+        self._loaded = compile_graph(graph, device=device, has_parameters=False).loaded
         program = self._loaded.program
         self.is_random = program.is_random
         names = {node.name: k for k, node in enumerate(graph.inputs)}
         self._inputs = [(k + 4, names[s.key]) for k, s in enumerate(program.slots) if s.place == "argument"]
         self._heads = [program.slot_number("head", str(k)) for k in range(len(graph.outputs))]
-        self._prepared = aligned_bytes(program.prepared_bytes)
+        self._prepared = self._loaded.new_prepared()
         first = Instance(self._loaded, self._prepared)
         first.run("prepare")  # what depends on no input
         self._free = [first]
@@ -46,6 +47,7 @@ class GraphFunction:
             bufs[slot] = inputs[position]
         for slot, address in zip(self._heads, heads):
             bufs[slot] = address
-        instance.seed[0] = seed
+        if self.is_random:
+            instance.reseed(seed)
         instance.run("forward")
         self._free.append(instance)

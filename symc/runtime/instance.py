@@ -6,35 +6,38 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .native import NativeProgram, step_table
+from .device import Block, Device
 from .program import ARENA, PREPARED, SEED_SLOT, TABLES, Program
 
 
-def aligned_bytes(size: int) -> np.ndarray:
-    """Zeroed memory of at least `size` bytes at a 64-byte boundary."""
-    room = np.zeros(size + 128, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + max(size, 64)]
-
-
 class LoadedProgram:
-    """A program whose kernels have addresses; shared by all its instances.
+    """A program on a device: kernels have addresses, tables and descriptors lie in its memory.
 
-    descriptors and tables are kept 64-byte aligned; nothing here changes after construction.
+    Shared by all its instances; nothing here changes after construction.
     """
 
-    def __init__(self, program: Program, addresses: Mapping[str, int]) -> None:
+    def __init__(self, program: Program, addresses: Mapping[str, int], device: Device) -> None:
         self.program = program
-        self.tables = aligned_bytes(program.tables.nbytes)
-        self.tables[: program.tables.nbytes] = program.tables
-        self.descriptors = program.descriptors
-        base = self.descriptors.ctypes.data
+        self.device = device
+        self.tables = self._stored(program.tables)
+        self.descriptors = self._stored(program.descriptors)
+        base = self.descriptors.address
         self.steps = {
-            phase: step_table(
-                (addresses[s.kernel], base + 8 * s.desc_offset, s.n_chunks) for s in program.phase_steps(phase)
+            phase: device.runner.steps(
+                (addresses[s.kernel], base + 8 * s.desc_offset, s.launch) for s in program.phase_steps(phase)
             )
             for phase in ("prepare", "forward", "backward")
+            if program.phase_steps(phase)
         }
+
+    def _stored(self, data: np.ndarray) -> Block:
+        block = self.device.memory.zeros(data.nbytes)
+        block.write(data)
+        return block
+
+    def new_prepared(self) -> Block:
+        """Memory for what parameters alone decide."""
+        return self.device.memory.zeros(self.program.prepared_bytes)
 
 
 class Instance:
@@ -43,29 +46,30 @@ class Instance:
     `prepared` (what parameters alone decide) is passed in, because several instances share it.
     """
 
-    def __init__(self, loaded: LoadedProgram, prepared: np.ndarray, n_threads: int | None = None) -> None:
-        program = loaded.program
+    def __init__(self, loaded: LoadedProgram, prepared: Block, n_threads: int | None = None) -> None:
+        program, device = loaded.program, loaded.device
         self.loaded = loaded
-        self.arena = aligned_bytes(program.arena_bytes)
-        self.seed = np.zeros(8, np.int64)
+        self.arena = device.memory.zeros(program.arena_bytes)
         self.bufs = np.zeros(4 + len(program.slots), np.int64)
-        self.bufs[ARENA] = self.arena.ctypes.data
-        self.bufs[PREPARED] = prepared.ctypes.data
-        self.bufs[TABLES] = loaded.tables.ctypes.data
-        self.bufs[SEED_SLOT] = self.seed.ctypes.data
+        self._seed = device.memory.zeros(8)
         self._prepared = prepared
-        self.phases = {
-            phase: NativeProgram(steps, self.bufs, n_threads) if len(steps) else None
-            for phase, steps in loaded.steps.items()
-        }
+        self.bufs[ARENA] = self.arena.address
+        self.bufs[PREPARED] = prepared.address
+        self.bufs[TABLES] = loaded.tables.address
+        self.bufs[SEED_SLOT] = self._seed.address
+        self.phases = {phase: device.runner.bind(steps, self.bufs, n_threads) for phase, steps in loaded.steps.items()}
+
+    def reseed(self, key: int) -> None:
+        """Gives the random operators another key."""
+        self._seed.write(np.array([key]))
 
     def run(self, phase: str) -> None:
         """Executes one phase; the addresses in `bufs` must be set."""
-        native = self.phases[phase]
-        if native is not None:
-            native.run()
+        found = self.phases.get(phase)
+        if found is not None:
+            found.run()
 
     def run_profiled(self, phase: str) -> np.ndarray:
         """Executes one phase; begin and end of each step in nanoseconds, int64 (n_steps, 2)."""
-        native = self.phases[phase]
-        return native.run_profiled() if native is not None else np.zeros((0, 2), np.int64)
+        found = self.phases.get(phase)
+        return found.run_profiled() if found is not None else np.zeros((0, 2), np.int64)

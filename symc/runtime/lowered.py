@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from symc.codegen.cpu.backend import CpuBackend
+from symc.codegen.backend import Backend
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.core.lazy import lazy
@@ -42,9 +42,7 @@ class Lowered:
         return ((step, node, call) for step, (node, call) in zip(self.program.steps, self.calls))
 
 
-def lower_program(
-    graph: Graph, grad_req: Mapping[str, str], backend: CpuBackend, has_parameters: bool = True
-) -> Lowered:
+def lower_program(graph: Graph, grad_req: Mapping[str, str], backend: Backend, has_parameters: bool = True) -> Lowered:
     """Passes, memory plan and schedules; nothing is compiled."""
     trace = Trace()
     context = PassContext(backend, dict(grad_req), has_parameters, setting("SYMC_NUMERICS") != "fast")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from symc.codegen.kernel import Launch
 from symc.ir.kernels import HeadInfo, Place
 
 ARENA, PREPARED, TABLES, SEED_SLOT = range(4)
@@ -35,7 +36,7 @@ class Step:
 
     kernel: str
     desc_offset: int  # words into the descriptors
-    n_chunks: int
+    launch: Launch
     phase: str
 
 
@@ -75,7 +76,7 @@ class Program:
     def to_bytes(self) -> bytes:
         """The program as it is stored: lengths, a header in JSON, descriptors, tables."""
         small = {
-            "steps": [(s.kernel, s.desc_offset, s.n_chunks, s.phase) for s in self.steps],
+            "steps": [(s.kernel, s.desc_offset, *s.launch, s.phase) for s in self.steps],
             "slots": [asdict(s) for s in self.slots],
             "heads": [asdict(h) for h in self.heads],
             "arena_bytes": self.arena_bytes,
@@ -92,7 +93,7 @@ class Program:
         start = _LENGTHS.size + n_header
         small = json.loads(data[_LENGTHS.size : start])
         return Program(
-            tuple(Step(*s) for s in small["steps"]),
+            tuple(Step(kernel, offset, tuple(launch), phase) for kernel, offset, *launch, phase in small["steps"]),
             np.frombuffer(data[start : start + n_descriptors], np.int64),
             np.frombuffer(data[start + n_descriptors : start + n_descriptors + n_tables], np.uint8),
             tuple(Slot(**s) for s in small["slots"]),

@@ -41,7 +41,7 @@ def explain(lowered: Lowered) -> str:
                 shortened(" + ".join(_counted(node.operators)), NODES_WIDTH),
                 shortened(" + ".join(node.nodes), NODES_WIDTH),
                 ", ".join(dict.fromkeys(_output_shapes(node))),
-                step.n_chunks,
+                call.launch,
                 scaled(work.flops, "FLOP"),
                 size_text(work.size_bytes),
                 f"{_places(lowered.kernels, node.reads)} -> {_places(lowered.kernels, node.writes)}",
@@ -49,8 +49,8 @@ def explain(lowered: Lowered) -> str:
         )
         reasons = "; ".join(r for r in (node.reason, call.schedule) if r)
         notes.append(f"      kernel {step.kernel}: {reasons}")
-    header = ("step", "phase", "operators", "nodes", "output", "chunks", "work", "moved", "memory")
-    head, *lines = table(header, rows, right="step chunks work moved").splitlines()
+    header = ("step", "phase", "operators", "nodes", "output", "launch", "work", "moved", "memory")
+    head, *lines = table(header, rows, right="step launch work moved").splitlines()
     total = sum((work_of(node.kernel) for node, _ in lowered.calls), NO_WORK)
     body = [line for pair in zip(lines, notes) for line in pair]
     summary = (

@@ -10,7 +10,7 @@ import numpy as np
 from symc.core.locks import new_lock
 
 from .compiler import Compiled
-from .instance import Instance, aligned_bytes
+from .instance import Instance
 
 
 class Array(Protocol):
@@ -40,7 +40,7 @@ class Session:
         self.program = compiled.program
         self.bound = bound
         self.n_threads = n_threads
-        self.prepared = aligned_bytes(self.program.prepared_bytes)
+        self.prepared = compiled.loaded.new_prepared()
         self._watched = [bound[s.place, s.key] for s in self.program.slots if s.place in ("parameter", "aux")]
         self._versions: list[int] | None = None
         self._lock = new_lock()
@@ -69,4 +69,4 @@ class Session:
     def reseed(self, instance: Instance, seeds: np.random.Generator) -> None:
         """A new key for the random operators of the next run."""
         if self.program.is_random:
-            instance.seed[0] = int(seeds.integers(0, 2**62))
+            instance.reseed(int(seeds.integers(0, 2**62)))

@@ -63,7 +63,7 @@ def describe(lowered: Lowered) -> dict[str, Any]:
     return {
         "program": hashlib.sha256(program.to_bytes()).hexdigest(),
         "texts": hashlib.sha256("".join(code.source for code in lowered.codes.values()).encode()).hexdigest(),
-        "steps": [f"{s.kernel} {s.n_chunks} {s.phase}" for s in program.steps],
+        "steps": [f"{s.kernel} {' '.join(map(str, s.launch))} {s.phase}" for s in program.steps],
     }
 
 

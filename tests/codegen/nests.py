@@ -113,7 +113,7 @@ def check(
         pointers = memory.pointers()
         pointers |= {name: pointers[home] for name, home in aliases.items()}
         for call in calls:
-            run_call(call, target, pointers, n_chunks or call.n_chunks)
+            run_call(call, target, pointers, n_chunks or call.launch.n_chunks)
         for s in nest.stores:
             np.testing.assert_allclose(
                 memory.views[s.buffer].astype("float64"),

@@ -257,7 +257,7 @@ def check(
             b.name: Memory.of(b, {**logical, **extra}[b.name] if b.name in read else None) for b in call_form.buffers
         }
         for call in calls:
-            n_chunks = split or call.n_chunks
+            n_chunks = split or call.launch.n_chunks
             chunks = list(range(n_chunks))
             random.Random(seed).shuffle(chunks)
             run(call, memory, target, chunks, n_chunks)
@@ -399,7 +399,7 @@ def test_long_gradient_sums_round_little():
     c = contraction("weight_gradient", batch=20, channels=(16, 8), inputs=(100, 100), kernel=(1, 1), pad=(0, 0))
     (call,) = schedule_contraction(planned(c, target))
     memory = {b.name: Memory.of(b, np.full(b.shape, 0.1 if b.name == "x" else 1.0, b.dtype)) for b in c.buffers}
-    run(call, memory, target, list(range(call.n_chunks)), call.n_chunks)
+    run(call, memory, target, list(range(call.launch.n_chunks)), call.launch.n_chunks)
     np.testing.assert_allclose(memory["w"].view(), 20 * 100 * 100 * np.float32(0.1), rtol=2e-5)
 
 
@@ -417,7 +417,7 @@ def test_channel_slices_and_offsets(kind, target):
 def test_chunks_of_a_large_layer(target):
     c = contraction(batch=1, channels=(64, 100), inputs=(28, 28), epilogue=bias_residual_relu)
     call = check(c, target, splits=(None, 1, 7, 1000))
-    assert 32 <= call.n_chunks <= 64
+    assert 32 <= call.launch.n_chunks <= 64
 
 
 @pytest.mark.parametrize("weights_per_source", [0, 1000])
@@ -574,7 +574,7 @@ def test_winograd_rounds_no_more_than_direct_sums():
         form, packed = with_plan(c, plan), packed_weight(plan.packing, w)
         memory = {b.name: Memory.of(b, {"x": x, "w": packed}.get(b.name)) for b in form.buffers}
         for call in schedule_contraction(form):
-            run(call, memory, target, list(range(call.n_chunks)), call.n_chunks)
+            run(call, memory, target, list(range(call.launch.n_chunks)), call.launch.n_chunks)
         errors[type(plan.packing)] = np.abs(memory["y"].view() - sums["y"]).max() / np.abs(sums["y"]).max()
     assert errors[WinogradPanels] < 1e-6
     assert errors[WinogradPanels] < 2 * errors[Panels]

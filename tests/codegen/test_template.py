@@ -46,7 +46,7 @@ def check(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, .
     want.update((f"in{k}", a) for k, a in enumerate(ins))
     interpret(template, want)
     call = schedule_template(template)
-    for n_chunks in {1, call.n_chunks}:
+    for n_chunks in {1, call.launch.n_chunks}:
         raw = {b.name: np.full(b.size_bytes + 2 * GUARD, 0xA5, "uint8") for b in template.buffers}
         for k, a in enumerate(ins):
             raw[f"in{k}"][GUARD:-GUARD] = np.ascontiguousarray(a).view("uint8").ravel()

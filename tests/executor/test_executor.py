@@ -560,7 +560,7 @@ def test_memory_plan():
     assert predicting.planned_bytes <= 2 * one  # a layer needs its input and its output
     assert training.planned_bytes >= 5 * one  # backward needs what every layer computed
     ex.forward(is_train=True)
-    assert ex._bound(True, with_gradient=True).instance.arena.nbytes >= training.planned_bytes
+    assert ex._bound(True, with_gradient=True).instance.arena.array.nbytes >= training.planned_bytes
 
 
 # -- other shapes, other views ----------------------------------------------------------------------------------------
@@ -646,3 +646,11 @@ def test_debug_str():
     text = dense().debug_str()
     assert text.startswith("Symbol Outputs:\n\toutput[0]=fc(0)\n") and text.endswith("Total 1 MB allocated\n")
     assert "FullyConnected" in text and "backward" in text
+
+
+def test_a_context_without_a_device_is_refused_when_it_is_bound():
+    x = mx.sym.Variable("x")
+    with pytest.raises(SymcError, match=r"no device gpu\(1\).*use mx.cpu\(\)"):
+        (x + x).bind(mx.gpu(1), {"x": mx.nd.ones((2,))})
+    with pytest.raises(SymcError, match=r"no device gpu\(0\).*use mx.cpu\(\)"):
+        (x + x).simple_bind(mx.gpu(), x=(2,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import symc as mx
-from symc.codegen.cpu.backend import CpuBackend
+from symc.context import cpu
 from symc.ir.kernels import KernelGraph
 from symc.passes.base import PassContext
 from symc.passes.pipeline import Trace, lower_graph
@@ -17,7 +17,7 @@ rng = np.random.default_rng(5)
 def compiled(symbol: mx.sym.Symbol, **shapes: tuple[int, ...]) -> KernelGraph:
     """The kernels of a symbol in order."""
     graph = to_graph(symbol, arg_shapes=shapes, arg_dtypes=dict.fromkeys(shapes, "float32"))
-    return lower_graph(graph, PassContext(CpuBackend.host()), Trace())
+    return lower_graph(graph, PassContext(cpu().device.backend), Trace())
 
 
 def run(symbol: mx.sym.Symbol, **arrays: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from symc.ir.text import graph_text
 from symc.runtime.compiler import compile_graph
-from symc.runtime.instance import Instance, aligned_bytes
+from symc.runtime.instance import Instance
 
 from ..passes.random_graphs import Example, examples
 from ..passes.test_random_graphs import expected, head_gradients, present
@@ -22,8 +22,8 @@ POISON = 0xA5
 def run_compiled(example: Example) -> dict[tuple[str, str], np.ndarray]:
     """Runs all phases on two threads over a poisoned arena and NaN-filled outputs."""
     program = (compiled := compile_graph(example.graph, example.grad_req)).program
-    instance = Instance(compiled.loaded, aligned_bytes(program.prepared_bytes), N_THREADS)
-    instance.arena[:] = POISON
+    instance = Instance(compiled.loaded, compiled.loaded.new_prepared(), N_THREADS)
+    instance.arena.array[:] = POISON
     held = {name: np.ascontiguousarray(array.copy()) for name, array in example.feeds.items()}
     gradients: dict[str, np.ndarray] = {}
     arrays: dict[tuple[str, str], np.ndarray] = {}

@@ -75,7 +75,7 @@ def test_explain_has_a_row_and_a_reason_for_each_step(executor):
     lowered = executor._compiled(False).lowered
     program = lowered.program
     lines = text.splitlines()
-    assert lines[0].split() == "step phase operators nodes output chunks work moved memory".split()
+    assert lines[0].split() == "step phase operators nodes output launch work moved memory".split()
     assert len(lines) == 2 * len(program.steps) + 2
     assert "Convolution + Activation" in text and "conv1 + act1" in text and "2x8x9x7" in text
     assert all(f"kernel {s.kernel}: " in line for s, line in zip(program.steps, lines[2::2]))

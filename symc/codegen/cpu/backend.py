@@ -7,8 +7,9 @@ import gc
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from symc.codegen.backend import CompiledKernels
 from symc.codegen.cache import kernel_cache
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
@@ -81,6 +82,16 @@ class CpuBackend:
         algorithms = "" if self.has_winograd else " direct"
         return f"{self.target.fingerprint()}{algorithms} {toolchain()} {source_digest('loopir', 'codegen')}"
 
+    def facts(self) -> dict[str, str]:
+        """What the target is, for people who read an artifact."""
+        target = self.target
+        return {
+            "target": target.fingerprint(),
+            "triple": target.triple,
+            "cpu": target.cpu,
+            "features": target.features,
+        }
+
     def preload(self, objects: Mapping[str, bytes]) -> None:
         """Object code by kernel name that `compile` shall use; trusted, and made by a backend of the same identity."""
         _preloaded.update({self._key(name): data for name, data in objects.items()})
@@ -116,7 +127,7 @@ class CpuBackend:
             print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
         return data
 
-    def load(self, objects: dict[str, bytes]) -> dict[str, int]:
+    def load(self, objects: Mapping[str, bytes]) -> dict[str, int]:
         """Addresses of kernels; each kernel is loaded once in a process."""
         mark = self.target.fingerprint()
         missing = {name: data for name, data in objects.items() if (mark, name) not in _loaded}
@@ -134,11 +145,3 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-@dataclass
-class CompiledKernels:
-    """Object code by kernel name, and the seconds spent on each kernel that was not cached."""
-
-    objects: dict[str, bytes] = field(default_factory=dict)
-    compiled: dict[str, float] = field(default_factory=dict)

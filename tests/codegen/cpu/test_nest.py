@@ -461,7 +461,7 @@ def test_long_sums_are_accurate() -> None:
     ):
         memory = Memory(nest, {"x": x}, {})
         for call in schedule_nest(nest, host_target()):
-            run_call(call, host_target(), memory.pointers(), call.n_chunks)
+            run_call(call, host_target(), memory.pointers(), call.launch.n_chunks)
         np.testing.assert_allclose(memory.views["y"], x.astype("float64").sum(0), rtol=1e-6 if x is not data else 3e-6)
 
 
@@ -473,7 +473,7 @@ def test_chunks_follow_the_work_only() -> None:
             (Store("y", (i,), f32("x", i) + 1.0, (i,)),),
         )
         (call,) = schedule_nest(nest, host_target())
-        assert expected / 2 <= call.n_chunks <= min(64, 2 * expected)
+        assert expected / 2 <= call.launch.n_chunks <= min(64, 2 * expected)
 
 
 def test_source_explains_itself() -> None:

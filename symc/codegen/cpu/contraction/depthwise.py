@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from symc.codegen.descriptor import Descriptor
-from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
 from .epilogue import Epilogue
@@ -118,7 +118,7 @@ def emit(problem: Problem, plan: DepthwisePlan) -> KernelCall:
     d.add("x_sum_bytes", problem.x_sum_stride * item)
     d.add("factor_sum_bytes", problem.factor_sum_stride * item)
     code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, problem.n_sums > 1)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), plan.blocking.n_chunks, plan.why)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
 def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> KernelCode:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from symc.codegen.descriptor import Descriptor
-from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
 from .epilogue import Epilogue
@@ -95,7 +95,7 @@ def emit(problem: Problem, plan: MatrixPlan) -> KernelCall:
     d.add("tile_rows", tile.rows)
     d.add("tile_bytes", record_bytes(tile))
     code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, plan.why)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(blocking.n_chunks), plan.why)
 
 
 def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool) -> KernelCode:

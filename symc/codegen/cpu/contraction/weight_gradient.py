@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from symc.codegen.descriptor import Descriptor
-from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
@@ -181,7 +181,7 @@ def emit(problem: Problem, plan: GradientPlan) -> KernelCall:
     d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
     code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_borders)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), plan.blocking.n_chunks, plan.why)
+    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
 def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_borders: bool) -> KernelCode:

@@ -16,7 +16,7 @@ import numpy as np
 from symc.codegen.contraction.winograd import N_TAPS, Matrix, Transforms, TransformWeight
 from symc.codegen.cpu.target import Target
 from symc.codegen.descriptor import Descriptor
-from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.kernel import Contraction, Template, buffer_of
 
@@ -156,7 +156,7 @@ def emit_input(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
     structure = f"winograd input {problem.dtype} F{transforms.outputs} {tile.lanes} lanes"
     code = KernelCode("winograd_input", structure, lambda: source, build)
     why = f"{plan.algorithm}, {plan.grid}: input transform, {n_chunks} chunks{part}"
-    return KernelCall(code, tuple(d.words), n_chunks, why)
+    return KernelCall(code, tuple(d.words), Chunks(n_chunks), why)
 
 
 def emit(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
@@ -186,7 +186,7 @@ def emit(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
     d.add("panel_bytes", problem.channels * tile.columns * item)
     d.add("n_columns", problem.columns)
     code = _code(problem.dtype, plan.tiles, transforms, problem.epilogue, d, plan.has_masks)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), blocking.n_chunks, f"{plan.why}{part}")
+    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(blocking.n_chunks), f"{plan.why}{part}")
 
 
 def schedule_weight_transform(template: Template, target: Target) -> KernelCall:
@@ -212,7 +212,7 @@ def schedule_weight_transform(template: Template, target: Target) -> KernelCall:
 
     structure = f"winograd weight {packing.dtype} F{transforms.outputs} {n_vectors} vectors of {lanes}"
     code = KernelCode("winograd_weight", structure, lambda: source, build)
-    return KernelCall(code, tuple(d.words), template.n_parts, f"{template.n_parts} chunks")
+    return KernelCall(code, tuple(d.words), Chunks(template.n_parts), f"{template.n_parts} chunks")
 
 
 def _code(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from symc.codegen.cpu.target import Target
-from symc.codegen.kernel import KernelCall, KernelCode
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode
 from symc.codegen.nest.form import form_of
 from symc.codegen.nest.group import buffers_read, group_stores
 from symc.codegen.nest.layout import lay_out
@@ -44,4 +44,4 @@ def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) ->
         return build_function(plan, layout, target.vector_bits, code.name, code.source)
 
     code = KernelCode("nest", structure, describe, build)
-    return KernelCall(code, layout.words, n_chunks, f"{plan.kind}: {plan.reason}")
+    return KernelCall(code, layout.words, Chunks(n_chunks), f"{plan.kind}: {plan.reason}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from symc.codegen.descriptor import Descriptor
-from symc.codegen.kernel import KernelCall, KernelCode, Ref
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref
 from symc.loopir.kernel import Template
 
 
@@ -36,4 +36,4 @@ def template_call(
         return f"# {template.routine}: {structure}\n{numbers}\n{textwrap.dedent(inspect.getsource(maker))}"
 
     code = KernelCode(family, f"{maker.__name__} {structure}", describe, build)
-    return KernelCall(code, tuple(d.words), template.n_parts, f"{reason}, {template.n_parts} chunks")
+    return KernelCall(code, tuple(d.words), Chunks(template.n_parts), f"{reason}, {template.n_parts} chunks")

@@ -15,7 +15,7 @@ from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import ArgumentError
-from symc.runtime.native import NativeProgram, step_table, thread_count
+from symc.runtime.cpu.native import NativeProgram, step_table, thread_count
 
 THREADS = [1, 2, 3, 4]
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def kernels():
 @pytest.mark.parametrize("n_chunks", [0, 1, 2, 3, 7, 64, 1000])
 def test_every_chunk_runs_once(kernels, n_chunks, n_threads):
     desc, bufs = np.array([1]), np.zeros(1002, np.int64)
-    program = NativeProgram(step_table([(kernels["count"], desc.ctypes.data, n_chunks)]), bufs, n_threads)
+    program = NativeProgram(step_table([(kernels["count"], desc.ctypes.data, (n_chunks,))]), bufs, n_threads)
     for _ in range(50):
         program.run()
     assert bufs.tolist() == [50] * n_chunks + [0] * (1002 - n_chunks)
@@ -75,7 +75,7 @@ def chain(kernels, n_steps=200, n=257):
     rng = np.random.default_rng(7)
     descs = np.array([[n, n * (step % 2), n * (1 - step % 2)] for step in range(n_steps)])
     chunks = rng.choice([1, 1, 2, 3, 8, 16], n_steps)
-    steps = step_table([(kernels["double_and_shift"], descs[i].ctypes.data, int(chunks[i])) for i in range(n_steps)])
+    steps = step_table([(kernels["double_and_shift"], descs[i].ctypes.data, (int(chunks[i]),)) for i in range(n_steps)])
     x = np.arange(n)
     for _ in range(n_steps):
         x = (2 * np.roll(x, 1) + np.arange(n)) & 0xFFFFFFFF
@@ -98,7 +98,7 @@ def test_steps_are_ordered(kernels, n_threads):
 @pytest.mark.parametrize("held_up", [0, 5, 15])
 def test_the_chunks_of_a_thread_that_is_held_up_are_taken_by_others(kernels, held_up, n_threads):
     desc, bufs = np.array([held_up, 10**9]), np.zeros(2, np.int64)
-    program = NativeProgram(step_table([(kernels["wait_for_others"], desc.ctypes.data, 16)]), bufs, n_threads)
+    program = NativeProgram(step_table([(kernels["wait_for_others"], desc.ctypes.data, (16,))]), bufs, n_threads)
     for _ in range(50):
         bufs[:] = 0
         program.run()
@@ -108,7 +108,7 @@ def test_the_chunks_of_a_thread_that_is_held_up_are_taken_by_others(kernels, hel
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
 def test_many_tiny_runs(kernels, n_threads):
     desc, bufs = np.array([1]), np.zeros(8, np.int64)
-    program = NativeProgram(step_table([(kernels["count"], desc.ctypes.data, 4)] * 2), bufs, n_threads)
+    program = NativeProgram(step_table([(kernels["count"], desc.ctypes.data, (4,))] * 2), bufs, n_threads)
     n_runs = 100_000 if n_threads <= 2 else 10_000  # more threads than cores: each run costs time slices
     for _ in range(n_runs):
         program.run()
@@ -150,7 +150,7 @@ def test_concurrent_callers(kernels):
 
 def test_growing_from_several_threads():
     out = run_script("""
-        from symc.runtime.native import _POOL
+        from symc.runtime.cpu.native import _POOL
         n_tasks = len(os.listdir("/proc/self/task"))  # one of them the pool's first worker
         programs = [program(10, n_threads=n_threads)[0] for n_threads in (6, 2, 5, 3)]
         callers = [threading.Thread(target=p.run) for p in programs]
@@ -165,7 +165,7 @@ def test_growing_from_several_threads():
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_profile(kernels, n_threads):
     desc, bufs = np.array([1]), np.zeros(64, np.int64)
-    rows = [(kernels["count"], desc.ctypes.data, n_chunks) for n_chunks in (1, 5, 0, 1, 2, 64, 1)]
+    rows = [(kernels["count"], desc.ctypes.data, (n_chunks,)) for n_chunks in (1, 5, 0, 1, 2, 64, 1)]
     program = NativeProgram(step_table(rows), bufs, n_threads)
     times_ns = program.run_profiled()
     assert times_ns.shape == (7, 2)
@@ -189,12 +189,12 @@ def test_thread_count(monkeypatch):
 
 
 def test_step_table_checks():
-    assert step_table([(64, 128, 2)]).tolist() == [[64, 128, 2, 0]]
+    assert step_table([(64, 128, (2,))]).tolist() == [[64, 128, 2, 0]]
     with pytest.raises(ArgumentError, match="step 1 has kernel address 0x0"):
-        step_table([(64, 0, 1), (0, 0, 1)])
+        step_table([(64, 0, (1,)), (0, 0, (1,))])
     for n_chunks in (-1, 1 << 24):
         with pytest.raises(ArgumentError, match="chunks"):
-            step_table([(64, 0, n_chunks)])
+            step_table([(64, 0, (n_chunks,))])
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ from symc.codegen.cpu.atomics import address_of, fetch_add, load, pause
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
-from symc.runtime.native import NativeProgram, step_table
+from symc.runtime.cpu.native import NativeProgram, step_table
 
 def kernel(chunk, n_chunks, desc, bufs):
     x = bufs[chunk]
@@ -228,7 +228,7 @@ def kernel(chunk, n_chunks, desc, bufs):
 address = load_objects({"kernel": compile_function(kernel, "kernel", host_target())})["kernel"]
 def program(n_iterations, n_chunks=8, n_steps=4, n_threads=2):
     desc, bufs = np.array([n_iterations]), np.zeros(n_chunks, np.int64)
-    made = NativeProgram(step_table([(address, desc.ctypes.data, n_chunks)] * n_steps), bufs, n_threads)
+    made = NativeProgram(step_table([(address, desc.ctypes.data, (n_chunks,))] * n_steps), bufs, n_threads)
     return made, bufs, desc
 
 small, bufs, desc = program(1000)
@@ -253,7 +253,7 @@ def run_script(body, returncode=0):
 
 def test_fork():
     out = run_script("""
-        from symc.runtime.native import _POOL
+        from symc.runtime.cpu.native import _POOL
         big = program(20_000_000)[0]
         threading.Thread(target=big.run, daemon=True).start()  # the pool is busy while we fork
         time.sleep(0.02)
@@ -327,7 +327,7 @@ def test_workers_sleep_when_idle_and_wake_up():
 
 def test_warm_start_needs_no_numba(tmp_path):
     code = (
-        "import sys, numpy; from symc.runtime.native import NativeProgram, step_table\n"
+        "import sys, numpy; from symc.runtime.cpu.native import NativeProgram, step_table\n"
         "NativeProgram(step_table([]), numpy.zeros(1, numpy.int64), 2).run(); print('numba' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SYMC_CACHE_DIR": str(tmp_path / "kernels")}

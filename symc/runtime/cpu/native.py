@@ -30,7 +30,9 @@ from symc.codegen.cpu.target import host_target
 from symc.core.config import setting
 from symc.core.errors import ArgumentError
 from symc.core.locks import in_child, new_lock
+from symc.runtime.device import StepRow
 
+MAX_THREADS = abi.MAX_THREADS
 _POINTER_ARG: tuple[ArgType, ...] = ("ptr",)
 
 # What workers leave to Python's threads: all but the signals by which a thread reports its own crash.
@@ -63,14 +65,14 @@ def thread_count(requested: int | None = None) -> int:
     return int(wanted)
 
 
-def step_table(rows: Iterable[tuple[int, int, int]]) -> np.ndarray:
-    """The program made of (kernel address, descriptor address, n_chunks) rows, as int64 (n_steps, 4).
+def step_table(rows: Iterable[StepRow]) -> np.ndarray:
+    """The program made of (kernel address, descriptor address, (n_chunks,)) rows, as int64 (n_steps, 4).
 
     Raises ArgumentError for a null kernel or a chunk count outside 0..2**16-1 (0: the step has nothing to do).
     """
     listed = list(rows)
     table = np.zeros((len(listed), abi.STEP_WORDS), np.int64)
-    for number, (kernel, desc, n_chunks) in enumerate(listed):
+    for number, (kernel, desc, (n_chunks,)) in enumerate(listed):
         if kernel == 0 or not 0 <= n_chunks <= abi.MAX_CHUNKS:
             raise ArgumentError(
                 f"building a program: step {number} has kernel address {kernel:#x} and {n_chunks} "
@@ -78,6 +80,18 @@ def step_table(rows: Iterable[tuple[int, int, int]]) -> np.ndarray:
             )
         table[number, :3] = kernel, desc, n_chunks
     return table
+
+
+class NativeRunner:
+    """Runs steps on the process's native threads."""
+
+    def steps(self, rows: Iterable[StepRow]) -> np.ndarray:
+        """See `step_table`."""
+        return step_table(rows)
+
+    def bind(self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None) -> NativeProgram:
+        """See `NativeProgram`."""
+        return NativeProgram(steps, bufs, n_threads)
 
 
 class NativeProgram:

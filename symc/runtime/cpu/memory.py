@@ -1,0 +1,31 @@
+"""Host memory for programs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+ALIGNMENT = 64  # a cache line, and the width of the widest vector load
+
+
+class HostBlock:
+    """Zeroed bytes at a 64-byte boundary; `array` shows them (uint8)."""
+
+    __slots__ = ("address", "array")
+
+    def __init__(self, size_bytes: int) -> None:
+        room = np.zeros(size_bytes + 2 * ALIGNMENT, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        self.array = room[start : start + max(size_bytes, ALIGNMENT)]
+        self.address: int = self.array.ctypes.data
+
+    def write(self, data: np.ndarray) -> None:
+        """Copies a contiguous array to its beginning."""
+        self.array[: data.nbytes] = data.view(np.uint8)
+
+
+class HostMemory:
+    """Allocates from the process's heap."""
+
+    def zeros(self, size_bytes: int) -> HostBlock:
+        """A block of zeros; its pages are taken when first touched."""
+        return HostBlock(size_bytes)

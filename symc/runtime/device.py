@@ -1,0 +1,67 @@
+"""What a program runs on: a backend that makes its kernels, memory for what is its own, a runner for its steps.
+
+`Context.device` gives it. The rest of the run time knows these protocols alone; the CPU's are in `runtime/cpu/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from symc.codegen.backend import Backend
+from symc.codegen.kernel import Launch
+
+StepRow = tuple[int, int, Launch]  # kernel and descriptor, both as `Backend.load` and `Block.address` name them
+
+
+class Block(Protocol):
+    """A piece of a device's memory, aligned to 64 bytes; given back when nobody refers to it any more."""
+
+    @property
+    def address(self) -> int:
+        """Where it begins, as the device's kernels name it."""
+
+    def write(self, data: np.ndarray) -> None:
+        """Copies a contiguous array to its beginning."""
+
+
+class Memory(Protocol):
+    """Allocates what a program needs beside the caller's arrays: arena, prepared parameters, tables, descriptors."""
+
+    def zeros(self, size_bytes: int) -> Block:
+        """A block of zeros of at least this size."""
+
+
+class Run(Protocol):
+    """The steps of one phase over one table of buffer addresses."""
+
+    def run(self) -> None:
+        """Executes the steps in order; returns when all results can be read."""
+
+    def run_profiled(self) -> np.ndarray:
+        """The same; begin and end of each step in nanoseconds, int64 (n_steps, 2)."""
+
+
+class Runner(Protocol):
+    """Executes steps."""
+
+    def steps(self, rows: Iterable[StepRow]) -> Any:
+        """The steps of a phase in the form that all its runs share; raises ArgumentError for a row that cannot be."""
+
+    def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None) -> Run:
+        """A run of `steps` that reads the addresses of its buffers in `bufs` (int64, host memory) whenever it begins.
+
+        n_threads   of the host that may work on it; None: the process's default
+        """
+
+
+@dataclass(frozen=True)
+class Device:
+    """A backend with the memory and the runner that belong to it."""
+
+    backend: Backend
+    memory: Memory
+    runner: Runner
