@@ -28,6 +28,7 @@ from symc.ndarray.fit import require_fit
 from symc.ndarray.invoke import apply
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.tape import Made, Recorded, Source
+from symc.ops.math.binary import IdentityLike
 
 __all__ = [
     "backward", "grad", "is_recording", "is_training", "mark_variables", "pause", "predict_mode", "record",
@@ -301,7 +302,13 @@ def _recorded_gradients(
             if not node.is_input:
                 results = apply(node.operator, [made[v] for v in node.inputs])
                 made.update((node[k], r) for k, r in enumerate(results))
-    return [made[o.value] for o in graph.outputs[: len(wanted)]]
+        found = [made[o.value] for o in graph.outputs[: len(wanted)]]
+        return [g if tape.source_of(g) is not None else _leading_to(v, g) for g, v in zip(found, wanted)]
+
+
+def _leading_to(variable: NDArray, constant: NDArray) -> NDArray:
+    """A gradient that does not depend on the variable, as a result whose own gradient is 0."""
+    return apply(IdentityLike(), [constant, variable])[0]
 
 
 _prepared: BoundedCache[tuple, tuple[EagerGraph, tuple[int, ...]]] = BoundedCache(256)  # backward graphs

@@ -167,8 +167,11 @@ class Op:
         return [None] * len(x)
 
     def refuses_gradient(self, argument: str, req: str) -> bool:
-        """Whether MXNet raises an error when the gradient of an argument is asked for, by "write" or "add"."""
-        return not self.is_differentiable
+        """Whether an error is raised when the gradient of an argument is asked for, by "write" or "add".
+
+        The default: where MXNet has none; and where an internal operator (the gradient of another) states none.
+        """
+        return not self.is_differentiable or (self.is_internal and type(self).gradient is Op.gradient)
 
     def update_aux(self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value]) -> dict[str, Value]:
         """New values of auxiliary states (by name) after a training step."""

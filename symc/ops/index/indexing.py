@@ -14,6 +14,7 @@ from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import number
+from symc.ops.rules.terms import Term, flows
 from symc.ops.rules.windows import as_expr
 
 DTYPES = ("float16", "float32", "float64", "int32", "int64", "int8", "uint8")
@@ -156,6 +157,11 @@ class TakeGradient(Accumulating, IndexedGradient):
         t.region(self.shape, lambda *i: i, lambda *i: const(0, dy.dtype))
         t.region(dy.shape, target, dy, mode="add")
 
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [g("take", flows(dy), x[1], axis=self.axis, mode=self.mode), None]
+
 
 @op("pick", aliases=("_npx_pick", "choose_element_0index"))
 class Pick(Op):
@@ -233,6 +239,12 @@ class PickGradient(IndexedGradient):
             return select(prim("eq", as_expr(i[axis]), at), dy(*index_of(rest, axis, dy.rank, rank)), 0)
 
         t.map(element)
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        picked = g("pick", flows(dy), x[1], axis=self.axis, mode=self.mode)
+        return [Term(g, picked).reshape(g.shape(x[0])).value, None]
 
 
 @op("batch_take")

@@ -17,7 +17,7 @@ from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, index_value, pr
 from symc.loopir.sorting import Sort as SortRoutine
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.shapes import kept_shape
-from symc.ops.rules.terms import Term
+from symc.ops.rules.terms import Term, flows
 
 
 def is_best(x: Expr, best: Expr) -> Expr:
@@ -160,6 +160,12 @@ class AlongAxis(Op):
         data, indices = t.ins
         t.map(lambda *i: data(*i[: self.axis], cast(indices(*i), "int64"), *i[self.axis + 1 :]))
 
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        extent = g.shape(x[0])[self.axis]
+        return [g("_back_along_axis", flows(dy), x[1], axis=self.axis, extent=extent), None]
+
 
 @op("_back_along_axis")
 class BackAlongAxis(Op):
@@ -186,6 +192,11 @@ class BackAlongAxis(Op):
             lambda *i: (*i[: self.axis], cast(indices(*i), "int64"), *i[self.axis + 1 :]),
             data,
         )
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [g("_along_axis", flows(dy), x[1], axis=self.axis), None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,12 @@ class SequenceLastGradient(SequenceLast):
 
         t.map(element)
 
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        params = {name: getattr(self, name) for name in SequenceLast.params()}
+        return [g("SequenceLast", flows(dy), *x[1:], **params), *[None] * (len(x) - 1)]
+
 
 @op("SequenceReverse")
 class SequenceReverse(SequenceOp):
@@ -232,3 +238,9 @@ class RunningSum(Op):
 
     def lower(self, t: Lowering) -> None:
         t.template(Scan(self.axis))
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        turned = Term(g, flows(dy))("reverse", axis=(self.axis,))
+        return [turned("_scan", axis=self.axis)("reverse", axis=(self.axis,)).value]

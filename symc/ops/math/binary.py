@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from symc.core.dtypes import is_float
 from symc.core.errors import ShapeError
 from symc.core.shapes import is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder
@@ -13,7 +14,7 @@ from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.elementwise import Elementwise, binary
 from symc.ops.rules.shapes import unify_all
-from symc.ops.rules.terms import Term, flows, log, values
+from symc.ops.rules.terms import Operand, Term, flows, log, values
 
 # -- arithmetic -----------------------------------------------------------------------------------------------------
 
@@ -51,8 +52,8 @@ binary(
 binary(
     "a / b; integers truncate toward 0",
     lambda a, b: a / b,
-    lambda d, a, b, y: d / b,
-    lambda d, a, b, y: d * (-a / (b * b)),
+    lambda d, a, b, y: d / b if is_float(d.dtype) or not isinstance(b, Term) else d * (1 / b),
+    lambda d, a, b, y: d * (-a / (b * b)) if is_float(d.dtype) else d * -(a / b / b),
     elementwise="elemwise_div _Div _div _sparse_elemwise_div",
     broadcast="broadcast_div _sparse_broadcast_div",
     scalar="_div_scalar _DivScalar",
@@ -62,8 +63,8 @@ binary(
 binary(
     "a mod b with the sign of b; a mod 0 is 0",
     lambda a, b: prim("mod", a, b),
-    lambda d, a, b, y: d,
-    lambda d, a, b, y: d * -(a / b)("floor"),
+    lambda d, a, b, y: d if is_float(d.dtype) else None,
+    lambda d, a, b, y: d * -(a / b)("floor") if is_float(d.dtype) else None,
     elementwise="_mod _Mod",
     broadcast="broadcast_mod",
     scalar="_mod_scalar _ModScalar",
@@ -81,11 +82,20 @@ binary(
     keeps_integers=False,
     neutral=1,
 )
+
+
+def hypot(a: Term, b: Operand) -> Term:
+    """sqrt(a * a + b * b), where the operator's own result may have been cut to an integer."""
+    if not isinstance(b, Term):
+        return a("_hypot_scalar", scalar=b)
+    return a("_hypot" if a.shape == b.shape else "broadcast_hypot", b)
+
+
 binary(
     "sqrt(a * a + b * b) without overflow",
     lambda a, b: prim("hypot", a, b),
-    lambda d, a, b, y: d * (a / y),
-    lambda d, a, b, y: d * (b / y),
+    lambda d, a, b, y: d * (a / hypot(a, b)),
+    lambda d, a, b, y: d * (b / hypot(a, b)),
     elementwise="_hypot _Hypot",
     broadcast="broadcast_hypot",
     scalar="_hypot_scalar _HypotScalar _npi_hypot_scalar",

@@ -17,7 +17,7 @@ from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.elementwise import Elementwise, Formula, Unary, unary
 from symc.ops.rules.numbers import number, single
-from symc.ops.rules.special import digamma, erfinv
+from symc.ops.rules.special import digamma, erfinv, polygamma
 from symc.ops.rules.terms import Term, flows, values
 
 # MXNet's pi is a float32, also for float64 data.
@@ -144,7 +144,29 @@ unary(
     lambda d, x, y: d * x("_digamma"),
     "Logarithm of the absolute value of the gamma function.",
 )
-unary("_digamma", digamma, None, "Derivative of gammaln; part of its gradient.", internal=True)
+unary(
+    "_digamma",
+    digamma,
+    lambda d, x, y: d * x("_polygamma", order=1),
+    "Derivative of gammaln; part of its gradient.",
+    internal=True,
+)
+
+
+@op("_polygamma")
+class Polygamma(Unary):
+    """A derivative of digamma; part of the gradients of gamma and gammaln."""
+
+    is_internal = True
+
+    order: int = param(low=1, doc="which derivative")
+
+    def formula(self, x: Expr) -> Expr:
+        return polygamma(self.order, x)
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term:
+        return d * x("_polygamma", order=self.order + 1)
+
 
 # -- rounding and logic ---------------------------------------------------------------------------------------------
 

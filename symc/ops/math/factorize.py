@@ -95,6 +95,8 @@ class TriangularSystem(Factorization):
         d_b = solved(factor, Term(g, flows(dy)), not self.is_transposed, self.is_unit)
         pair = (result, d_b) if self.is_transposed else (d_b, result)
         d_factor = -product(*pair, transpose_b=True)("_triangle", is_lower=True)
+        if self.is_unit:  # the diagonal is not read
+            d_factor = d_factor * (1 - identity(d_factor))
         return values([d_factor, d_b])
 
 

@@ -17,7 +17,7 @@ from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.elementwise import Elementwise
 from symc.ops.rules.numbers import number
-from symc.ops.rules.terms import Term
+from symc.ops.rules.terms import Term, flows
 
 
 def single(value: float) -> float:
@@ -38,6 +38,16 @@ ACTIVATIONS: dict[str, tuple[Callable[[Expr], Expr], Callable[[Expr], Expr]]] = 
     "softrelu": (lambda x: select(x > 20.0, x, prim("log1p", prim("exp", x))), lambda y: -prim("expm1", -y)),
     "softsign": (lambda x: x / (1.0 + prim("abs", x)), lambda x: _reciprocal_square(1.0 + prim("abs", x))),
     "tanh": (lambda x: prim("tanh", x), lambda y: 1.0 - y * y),
+}
+
+
+# The derivative of the slope in terms of what the slope is in terms of; None where it is 0.
+BENDS: dict[str, Callable[[Term], Term | None]] = {
+    "relu": lambda y: None,
+    "sigmoid": lambda y: 1 - 2 * y,
+    "softrelu": lambda y: (-y)("exp"),
+    "softsign": lambda x: x("sign") * -2 / (x("abs") + 1) ** 3,
+    "tanh": lambda y: y * -2,
 }
 
 
@@ -78,6 +88,13 @@ class ActivationGradient(Elementwise):
     def lower(self, t: Lowering) -> None:
         _, slope = ACTIVATIONS[self.act_type]
         t.map(lambda *i: t.ins[0](*i) * slope(t.ins[1](*i)))
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        head, d = Term(g, x[0]), Term(g, flows(dy))
+        bend = BENDS[self.act_type](Term(g, x[1]))
+        return [g(self.name, d.value, x[1], act_type=self.act_type), bend and (head * d * bend).value]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -187,10 +204,7 @@ class LeakyReLU(_Leaky):
             return [d_data]
         data, head = Term(g, x[0]), Term(g, dy[0])
         terms = (data > 0.0).choose(data.zeros(), data * head)
-        gamma = g.shape(x[1])
-        kept = gamma_axes(gamma, data.shape)
-        aligned = tuple(gamma[kept.index(a)] if a in kept else 1 for a in range(len(data.shape)))
-        return [d_data, terms.sum_to(aligned).reshape(gamma).value]
+        return [d_data, summed_to_gamma(terms, g.shape(x[1])).value]
 
 
 @op("_leaky_gradient")
@@ -227,6 +241,31 @@ class LeakyGradient(_Leaky):
             return select(v > 0.0, 1.0, below)
 
         t.map(lambda *i: dy(*i) * slope(*i))
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        head, seen, d = Term(g, x[0]), Term(g, x[1]), Term(g, flows(dy))
+        params = {"act_type": self.act_type, "slope": self.slope}
+        again = g("_leaky_gradient", d.value, *x[1:], **params)
+        below = (seen > 0.0).choose(d.zeros(), head * d)
+        if self.act_type == "gelu":
+            bell = (seen * seen * -0.5)("exp") * (1 / math.sqrt(2 * math.pi))
+            return [again, (head * d * bell * (2 - seen * seen)).value]
+        if self.act_type == "selu":
+            return [again, (below * SELU_LAMBDA).value]
+        if self.act_type == "elu":
+            return [again, below.value]
+        if self.act_type == "prelu":
+            return [again, None, summed_to_gamma(below, g.shape(x[2])).value]
+        return [again, None, below.value] if self.act_type == "rrelu" else [again, None]
+
+
+def summed_to_gamma(terms: Term, gamma: FullShape) -> Term:
+    """The adjoint of repeating prelu's gamma over the data."""
+    kept = gamma_axes(gamma, terms.shape)
+    aligned = tuple(gamma[kept.index(a)] if a in kept else 1 for a in range(len(terms.shape)))
+    return terms.sum_to(aligned).reshape(gamma)
 
 
 def gamma_axes(gamma: FullShape, data: FullShape) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, op, param
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
-from symc.ops.rules.terms import scaled_parameters
+from symc.ops.rules.terms import flows, scaled_parameters
 
 TUNINGS = ("fastest", "limited_workspace", "off")
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC")
@@ -317,6 +317,14 @@ class ConvolutionDataGradient(Sliding):
         dy, out = t.ins[0].shape, t.out_shapes[0]
         t.product("data_gradient", self.window(out[2:], dy[2:]), (dy[0], out[1], dy[1]), self.num_group)
 
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """It is linear in dy, being the adjoint of the convolution, and in the weight."""
+        d, params = flows(dy), {k: v for k, v in self.given_params().items() if k != "in_extents"}
+        d_dy = g("Convolution", d, x[1], num_filter=g.shape(x[1])[0], no_bias=True, **params)
+        return [d_dy, g("_convolution_weight_gradient", d, x[0], **params)]
+
 
 @op("_convolution_weight_gradient")
 class ConvolutionWeightGradient(Sliding):
@@ -336,3 +344,11 @@ class ConvolutionWeightGradient(Sliding):
     def lower(self, t: Lowering) -> None:
         x, dy = t.ins[0].shape, t.ins[1].shape
         t.product("weight_gradient", self.window(x[2:], dy[2:]), (x[0], x[1], dy[1]), self.num_group)
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """It is linear in the data and in dy; d has the weight's shape."""
+        d, params = flows(dy), self.given_params()
+        d_data = g("_convolution_data_gradient", x[1], d, in_extents=g.shape(x[0])[2:], **params)
+        return [d_data, g("Convolution", x[0], d, num_filter=g.shape(d)[0], no_bias=True, **params)]

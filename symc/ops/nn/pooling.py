@@ -283,6 +283,12 @@ class PoolingArgmax(_Resolved):
 
         t.map(element)
 
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """A number of a tap does not change with the data, but in steps."""
+        return [None, None]
+
 
 @op("_pooling_gradient")
 class PoolingGradient(_Resolved):

@@ -16,7 +16,7 @@ from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim, rounded, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number
-from symc.ops.rules.terms import Term
+from symc.ops.rules.terms import Term, flows
 from symc.ops.rules.windows import as_expr
 
 
@@ -260,3 +260,13 @@ class SoftmaxGradient(Op):
             return d if self.factor == 1 else d * number(self.factor, d.dtype)
 
         t.map(element)
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        d, head, out = Term(g, flows(dy)) * self.factor, Term(g, x[0]), Term(g, x[1])
+        if self.is_log:
+            flow = (d * out("exp")).sum(self.axis)
+            return [(d - flow).value, (d * out("exp") * head.sum(self.axis) * -1).value]
+        flow = d - (d * out).sum(self.axis)
+        return [(out * flow).value, (head * flow - d * (head * out).sum(self.axis)).value]

@@ -31,6 +31,7 @@ class Update(Op):
     """weight, gradient and states of one shape; gives the new weight and overwrites the states."""
 
     arguments = ("weight", "grad")
+    is_differentiable = False
     states: ClassVar[tuple[str, ...]] = ()
     results = ("output",)
 

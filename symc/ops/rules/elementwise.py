@@ -41,6 +41,18 @@ class Elementwise(Op):
         """The dtype the formula is computed in for elements of `dtype` (as expressions see it)."""
         return dtype if self.keeps_integers or is_float(dtype) else "float32"
 
+    def seen(self, g: GraphBuilder, *v: Value) -> list[Term]:
+        """Operands and results as pullbacks see them: in the dtype of the formula."""
+        return [Term(g, x).cast(self.working_dtype(g.dtype(x))) for x in v]
+
+    def pulled(self, d: Term, pullback: Callable[[Term], Term | None]) -> Term | None:
+        """The pullback of d; of integers, as in MXNet, d times the slope cut to an integer."""
+        work = self.working_dtype(d.dtype)
+        if work == d.dtype:
+            return pullback(d)
+        slope = pullback(Term(d.g, d.g.like(d.value, 1)).cast(work))
+        return slope and d * slope.cast(d.dtype)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unary(Elementwise):
@@ -61,7 +73,8 @@ class Unary(Elementwise):
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
-        return values([self.pullback(Term(g, flows(dy)), Term(g, x[0]), Term(g, y[0]))])
+        data, out = self.seen(g, x[0], y[0])
+        return values([self.pulled(Term(g, flows(dy)), lambda d: self.pullback(d, data, out))])
 
 
 def unary(
@@ -94,9 +107,11 @@ class Binary(Elementwise):
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
-        a, b = Term(g, x[0]), Term(g, x[1])
-        d, out = Term(g, flows(dy)), Term(g, y[0])
-        found = [pull and pull(d, a, b, out) for pull in self.pullbacks]
+        a, b, out = self.seen(g, *x, y[0])
+        head = Term(g, flows(dy))
+        if out.dtype != head.dtype:  # of integers the result is cut: MXNet computes it anew
+            out = Term(g, g.apply(self, [a.value, b.value])[0])
+        found = [pull and self.pulled(head, lambda d, pull=pull: pull(d, a, b, out)) for pull in self.pullbacks]
         return values([f and f.sum_to(operand.shape) for f, operand in zip(found, (a, b))])
 
 
@@ -152,10 +167,13 @@ class Scalar(Elementwise):
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
-        data = Term(g, x[0]).cast(g.dtype(y[0]))
-        operands: tuple[Operand, Operand] = (self.scalar, data) if self.is_reversed else (data, self.scalar)
-        pull = self.pullbacks[1 if self.is_reversed else 0]
-        found = pull and pull(Term(g, flows(dy)), *operands, Term(g, y[0]))
+        pull, head, dtype = self.pullbacks[1 if self.is_reversed else 0], Term(g, flows(dy)), g.dtype(y[0])
+        if pull is None:
+            return [None]
+        data, out = self.seen(g, Term(g, x[0]).cast(dtype).value, y[0])
+        scalar = self.scalar if is_float(dtype) else number(self.scalar, dtype).data
+        operands: tuple[Operand, Operand] = (scalar, data) if self.is_reversed else (data, scalar)
+        found = self.pulled(head, lambda d: pull(d, *operands, out))
         return values([found and found.cast(g.dtype(x[0]))])
 
 

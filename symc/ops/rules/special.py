@@ -11,6 +11,7 @@ from symc.loopir.expr import Expr, cast, const, prim, select
 # first; good to 1e-15 from 10 on.
 _DIGAMMA_SERIES = (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12)
 _DIGAMMA_FROM = 10
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)  # B(2), B(4), ...
 
 # Inverse error function, central (w < 5) and tail polynomials in w = -ln((1 - x) (1 + x)), highest power first
 # (M. Giles, "Approximating the erfinv function", GPU Computing Gems, 2011).
@@ -62,6 +63,42 @@ def digamma(x: Expr) -> Expr:
     cotangent = select(is_half, const(0, x.dtype), math.pi / prim("tan", math.pi * fraction))
     largest = const(math.inf if x.dtype == "float32" else sys.float_info.max, x.dtype)
     return select(is_reflected, select(is_integer, largest, value - cotangent), value)
+
+
+def polygamma(order: int, x: Expr) -> Expr:
+    """Derivative number `order` (from 1 on) of digamma: recurrence up to 10 + order, then the derived asymptotic
+    series; below 0 the derived reflection, pi cot(pi x) = digamma(1 - x) - digamma(x).  Infinite at 0, -1, -2, ...
+    """
+    sign = -1.0 if order % 2 == 0 else 1.0  # of the values at positive x
+    is_reflected = x <= 0
+    start = select(is_reflected, 1 - x, x)
+    steps = _DIGAMMA_FROM + order
+    n_steps = prim("maximum", prim("ceil", steps - start), 0)
+    z = start + n_steps
+
+    def power(base: Expr, exponent: int) -> Expr:
+        return prim("pow", base, const(exponent, x.dtype))
+
+    total: Expr | float = 0.0
+    for k in range(steps):
+        term = math.factorial(order) / power(start + k, order + 1)
+        total = total + select(n_steps > k, term, const(0, x.dtype))
+    total = total + math.factorial(order - 1) / power(z, order) + 0.5 * math.factorial(order) / power(z, order + 1)
+    for k, bernoulli in enumerate(_BERNOULLI, 1):
+        factor = bernoulli * math.factorial(2 * k + order - 1) / math.factorial(2 * k)
+        total = total + factor / power(z, 2 * k + order)
+    value = sign * total
+    # d/dx cot(pi x) = -pi (1 + cot^2): derivatives are polynomials of the cotangent, lowest power first.
+    cotangents = [0.0, 1.0]
+    for _ in range(order):
+        slope = [k * c for k, c in enumerate(cotangents)][1:]
+        cotangents = [-a - b for a, b in zip([*slope, 0.0, 0.0], [0.0, 0.0, *slope])]
+    fraction = x - prim("floor", x + 0.5)
+    cotangent = 1 / prim("tan", math.pi * fraction)
+    reflection = math.pi ** (order + 1) * _polynomial(tuple(reversed(cotangents)), cotangent)
+    mirrored = value * (-1.0 if order % 2 else 1.0) - reflection
+    is_pole = prim("and", is_reflected, prim("eq", x, prim("floor", x)))
+    return select(is_pole, const(math.inf, x.dtype), select(is_reflected, mirrored, value))
 
 
 def erfinv(x: Expr) -> Expr:

@@ -136,6 +136,14 @@ class BilinearSamplerDataGradient(Accumulating):
                 mode="add",
             )
 
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [
+            g("BilinearSampler", flows(dy), x[1]),
+            g("_bilinear_sampler_grid_gradient", x[0], flows(dy), x[1]),
+        ]
+
 
 @op("_bilinear_sampler_grid_gradient")
 class BilinearSamplerGridGradient(Op):
