@@ -217,6 +217,7 @@ class Executor:
         bound.refresh()
         bound.session.reseed(bound.instance, generator())
         bound.point_heads(self.outputs)
+        self._is_spent = True  # should an interrupt end the run
         bound.instance.run("forward")
         self._is_spent = False
 

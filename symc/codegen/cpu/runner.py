@@ -28,6 +28,7 @@ from .atomics import (
     load,
     now_ns,
     pause,
+    recently_ns,
     store,
     words,
 )
@@ -45,61 +46,109 @@ YIELDS = 2000
 
 
 def run(call: Any) -> None:
-    """Executes a call record: with the pool's threads when it is free, else alone (the results are the same)."""
-    step = call[abi.CALL_STEPS]
-    end = call[abi.CALL_END]
-    bufs = call[abi.CALL_BUFS]
-    n_threads = call[abi.CALL_THREADS]
-    times = call[abi.CALL_TIMES]
+    """Executes a call record: with the pool's threads when it is free, else alone (the results are the same).
+
+    Comes back after SLICE_NS at the latest, or when the chunk that runs then is done. While STATE is not 0 the run is
+    unfinished: calling again goes on with it, or with STOP set gives it up, when nobody works on it any more.
+    """
     pool = call[abi.CALL_POOL]
+    if call[abi.CALL_STATE] == 0:
+        start(call, pool)
+    until = now_ns() + abi.SLICE_NS
+    if call[abi.CALL_STATE] == abi.ALONE:
+        run_alone(call, until)
+        return
+    member = words(pool + abi.MEMBERS * abi.WORD)
+    member[abi.MEMBER_UNTIL] = until
+    if call[abi.CALL_STOP] != 0:
+        member[abi.MEMBER_UNTIL] = 0
+        store(pool, abi.STOP, 1)
+    if words(pool)[abi.IS_OPENING] != 0:
+        words(pool)[abi.IS_OPENING] = 0
+        call_function(words(pool)[abi.OPEN_NEXT], address_of(member))
+    call_function(words(pool)[abi.PARTICIPATE], address_of(member))
+    if load(pool, abi.FINISHED) != 0:
+        store(pool, abi.STOP, 0)
+        store(pool, abi.BUSY, 0)
+        call[abi.CALL_STATE] = 0
+
+
+@register_jitable
+def start(call: Any, pool: Any) -> None:
+    """Puts a run at its first step: in the pool if that is free and wanted."""
+    n_threads = call[abi.CALL_THREADS]
     if n_threads > 1 and compare_exchange(pool, abi.BUSY, 0, 1):
+        call[abi.CALL_STATE] = abi.POOLED
         shared = words(pool)
         if shared[abi.LIMIT] != n_threads:
             _lock(pool + abi.MUTEX * abi.WORD)
             store(pool, abi.LIMIT, n_threads)
             _wake_all(pool + abi.CONDITION * abi.WORD)
             _unlock(pool + abi.MUTEX * abi.WORD)
-        shared[abi.NEXT] = step
-        shared[abi.END] = end
-        shared[abi.BUFS] = bufs
-        shared[abi.NEXT_TIMES] = times
+        shared[abi.NEXT] = call[abi.CALL_STEPS]
+        shared[abi.END] = call[abi.CALL_END]
+        shared[abi.BUFS] = call[abi.CALL_BUFS]
+        shared[abi.NEXT_TIMES] = call[abi.CALL_TIMES]
         shared[abi.FINISHED] = 0
-        call_function(shared[abi.OPEN_NEXT], pool)
-        call_function(shared[abi.PARTICIPATE], pool + abi.MEMBERS * abi.WORD)
-        store(pool, abi.BUSY, 0)
+        shared[abi.IS_OPENING] = 1
         return
-    while step != end:
+    call[abi.CALL_STATE] = abi.ALONE
+    call[abi.CALL_NEXT] = call[abi.CALL_STEPS]
+    call[abi.CALL_NEXT_TIMES] = call[abi.CALL_TIMES]
+    call[abi.CALL_CHUNK] = 0
+
+
+@register_jitable
+def run_alone(call: Any, until: Any) -> None:
+    """Goes on with a run that has no pool, at its next chunk."""
+    step = call[abi.CALL_NEXT]
+    end = call[abi.CALL_END]
+    times = call[abi.CALL_NEXT_TIMES]
+    chunk = call[abi.CALL_CHUNK]
+    while step != end and call[abi.CALL_STOP] == 0:
         row = words(step)
         n_chunks = row[abi.N_CHUNKS]
-        if times != 0:
+        if times != 0 and chunk == 0:
             words(times)[0] = now_ns()
-        for chunk in range(n_chunks):
-            call_kernel(row[abi.KERNEL], chunk, n_chunks, row[abi.DESC], bufs)
+        while chunk < n_chunks:
+            if recently_ns() > until:
+                call[abi.CALL_NEXT] = step
+                call[abi.CALL_NEXT_TIMES] = times
+                call[abi.CALL_CHUNK] = chunk
+                return
+            call_kernel(row[abi.KERNEL], chunk, n_chunks, row[abi.DESC], call[abi.CALL_BUFS])
+            chunk += 1
         if times != 0:
             words(times)[1] = now_ns()
             times += abi.TIMES_BYTES
         step += abi.STEP_BYTES
+        chunk = 0
+    call[abi.CALL_STATE] = 0
 
 
 def participate(member: Any) -> None:
-    """One thread's part: the caller (member 0) returns when the run is complete; a worker serves one run after
-    another until the process ends."""
+    """One thread's part: the caller (member 0) returns when the run is complete or its time is up; a worker serves one
+    run after another until the process ends."""
     pool = member[abi.MEMBER_POOL]
     index = member[abi.MEMBER_INDEX]
+    until = member[abi.MEMBER_UNTIL] if index == 0 else 0
     n_idle = 0
     while index != 0 or load(pool, abi.FINISHED) == 0:
+        if until != 0 and recently_ns() > until:
+            member[abi.MEMBER_SEEN] = -1  # the open step may have chunks for it yet
+            return
         serial = load(pool, abi.SERIAL)
         n_done = 0
         if serial != member[abi.MEMBER_SEEN]:
             member[abi.MEMBER_SEEN] = serial
-            n_done = work(pool, index, serial)
+            n_done = work(pool, index, serial, until)
         if n_done != 0:
             n_idle = 0
             if fetch_add(pool, abi.PENDING, -n_done) == n_done:
                 times = words(pool)[abi.STEP_TIMES]
                 if times != 0:
                     words(times)[1] = now_ns()
-                call_function(words(pool)[abi.OPEN_NEXT], pool)
+                call_function(words(pool)[abi.OPEN_NEXT], address_of(member))
         elif n_idle < SPINS:
             n_idle += 1
             pause()
@@ -112,8 +161,9 @@ def participate(member: Any) -> None:
 
 
 @register_jitable
-def work(pool: Any, index: Any, serial: Any) -> Any:
-    """Claims and runs chunks of step `serial`, first the member's own, until nobody has any left; how many."""
+def work(pool: Any, index: Any, serial: Any, until: Any) -> Any:
+    """Claims and runs chunks of step `serial`, first the member's own, until nobody has any left or (unless it is 0)
+    the time `until` has come; how many."""
     shared = words(pool)
     n_members = load(pool, abi.LIMIT)
     n_done = 0
@@ -133,20 +183,31 @@ def work(pool: Any, index: Any, serial: Any) -> Any:
         chunk, rest = (first, share + (1 << abi.COUNT_BITS)) if turn == 0 else (end - 1, share - 1)
         if compare_exchange(pool, place, share, rest):
             row = words(shared[abi.STEP])
-            call_kernel(row[abi.KERNEL], chunk, row[abi.N_CHUNKS], row[abi.DESC], shared[abi.BUFS])
+            if load(pool, abi.STOP) == 0:
+                call_kernel(row[abi.KERNEL], chunk, row[abi.N_CHUNKS], row[abi.DESC], shared[abi.BUFS])
             n_done += 1
+            if until != 0 and recently_ns() > until:
+                break
     return n_done
 
 
-def open_next(pool: Any) -> None:
+def open_next(member: Any) -> None:
     """Opens the next step that several threads can share, running those before it; at the end, finishes the run.
 
-    Called when all steps before NEXT are complete, by one thread; the others claim nothing before SERIAL changes.
+    Called when all steps before NEXT are complete, by one thread; the others claim nothing before SERIAL changes. The
+    caller may run out of time before a step is open: then it is the one to open it when it is back.
     """
-    address = address_of(pool)
+    address = member[abi.MEMBER_POOL]
+    until = member[abi.MEMBER_UNTIL] if member[abi.MEMBER_INDEX] == 0 else 0
+    pool = words(address)
     step = pool[abi.NEXT]
     times = pool[abi.NEXT_TIMES]
-    while step != pool[abi.END]:
+    while step != pool[abi.END] and load(address, abi.STOP) == 0:
+        if until != 0 and recently_ns() > until:
+            pool[abi.NEXT] = step
+            pool[abi.NEXT_TIMES] = times
+            pool[abi.IS_OPENING] = 1
+            return
         row = words(step)
         n_chunks = row[abi.N_CHUNKS]
         pool[abi.STEP] = step

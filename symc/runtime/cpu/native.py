@@ -106,7 +106,7 @@ class NativeProgram:
     two runs would write the same buffers.
     """
 
-    __slots__ = ("_address", "_bufs", "_entry", "_record", "_steps", "n_threads")
+    __slots__ = ("_address", "_bufs", "_entry", "_record", "_state", "_steps", "n_threads")
 
     def __init__(self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None = None) -> None:
         self._steps = _checked("steps", steps, (abi.STEP_WORDS,))
@@ -120,12 +120,30 @@ class NativeProgram:
         self._record[abi.CALL_THREADS] = self.n_threads
         self._record[abi.CALL_POOL] = _POOL.address
         self._address = ctypes.c_void_p(self._record.ctypes.data)
+        self._state = ctypes.c_int64.from_address(self._record.ctypes.data + abi.CALL_STATE * abi.WORD)
 
     def run(self) -> None:
-        """Executes all steps in order; returns when the last one is complete."""
+        """Executes all steps in order; returns when the last one is complete.
+
+        Every 0.1 s, between two chunks, it comes by here, where Python sees signals: what their handlers raise
+        (KeyboardInterrupt) ends the run, and when it is passed on no thread works on it any more.
+        """
         if self.n_threads > _POOL.n_threads:  # the first time, and the first time after a fork
             _POOL.grow(self.n_threads)
-        self._entry(self._address)
+        try:
+            self._entry(self._address)
+            while self._state.value:
+                self._entry(self._address)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Ends an unfinished run."""
+        if self._state.value:
+            self._record[abi.CALL_STOP] = 1
+            self._entry(self._address)
+            self._record[abi.CALL_STOP] = 0
 
     def run_profiled(self) -> np.ndarray:
         """Runs and returns int64 (n_steps, 2): when each step began and ended, nanoseconds of a monotonic clock."""

@@ -275,6 +275,50 @@ def test_fork():
     assert out.split() == ["True", "0"]
 
 
+@pytest.mark.parametrize("n_chunks, n_steps", [(400, 1), (2, 200), (1, 400)])
+def test_an_interrupt_ends_a_long_run_between_two_chunks(n_chunks, n_steps):
+    out = run_script(f"""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for n_threads in (1, 3):
+            long, words, kept = program(5_000_000, {n_chunks}, {n_steps}, n_threads)  # a chunk takes about 5 ms
+            threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            start = time.perf_counter()
+            try:
+                long.run()
+                raise SystemExit("the run was not interrupted")
+            except KeyboardInterrupt:
+                took = time.perf_counter() - start
+            after = words.copy()
+            time.sleep(0.05)
+            is_over = (after == words).all() and after.any()
+            bufs[:] = 0
+            small.run()
+            kept[0] = 10  # the same program, in no time
+            words[:] = 0
+            long.run()
+            once, again = words.copy(), words
+            words[:] = 0
+            long.run()
+            print(took < 1, is_over, (bufs == expected).all(), (once == again).all() and once.all())
+        """)
+    assert out.split() == ["True"] * 8
+
+
+def test_a_run_that_comes_by_python_on_its_way_gives_the_same():
+    out = run_script("""
+        found = []
+        for n_threads in (1, 2, 3, 1):
+            long, words, kept = program(5_000_000, 7, 12, n_threads)
+            beside = threading.Thread(target=program(5_000_000, 7, 12, 3)[0].run)  # one of the two has no pool
+            beside.start()
+            long.run()
+            beside.join()
+            found.append(words.tolist())
+        print(all(f == found[0] for f in found), len(set(found[0])))
+        """)
+    assert out.split() == ["True", "1"]
+
+
 def test_exit_while_running():
     run_script("""
         big = program(1_000_000_000)[0]
