@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from symc import autograd
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
 from symc.ndarray import eager
+from symc.ndarray.indexing import numpy_index, recorded_part
 
 nd = mx.nd
 
@@ -346,3 +348,22 @@ def test_refused_gradients():
         autograd.get_symbol(y)
     with pytest.raises(ArgumentError, match="Function"):
         autograd.Function()
+
+
+@pytest.mark.parametrize(
+    "key", [0, (slice(None), 3), slice(2, 9, 3), (None, 5), (nd.array([1, 3]), 2), [7, 7]], ids=str
+)
+def test_recorded_indexing_takes_memory_for_what_it_picks(key):
+    x = nd.zeros((1 << 10, 1 << 12))
+    x.attach_grad()
+    with autograd.record():
+        recorded_part(x, numpy_index(key, nd.NDArray))  # kernels and imports
+        tracemalloc.start()
+        try:
+            index = numpy_index(key, nd.NDArray)
+            recorded_shape = recorded_part(x, index).shape
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    want = np.zeros((1 << 10, 1 << 12), "i1")[tuple(k._data.astype(int) if hasattr(k, "_data") else k for k in index)]
+    assert recorded_shape == (want.shape or (1,)) and peak_bytes < 1.2 * x._data.nbytes + 16 * want.size

@@ -68,10 +68,12 @@ def whole_arrays(
     lower: Callable[[Lowering], None],
     in_facts: Sequence[tuple[FullShape, str]],
     out_facts: Sequence[tuple[FullShape, str]],
+    limit: float = math.inf,
 ) -> WholeArrays | None:
     """The calls for an operator's `lower` on inputs and outputs of given shapes and dtypes.
 
-    None where NumPy is no good: contractions, primitives that run element by element, sums into overlapping places.
+    None where NumPy is no good: contractions, primitives that run element by element, sums into overlapping places, or
+    more than `limit` elements to compute; to find that out takes no memory that grows with the shapes.
     """
     ins = [Tensor(f"in{k}", shape, compute_dtype(dtype)) for k, (shape, dtype) in enumerate(in_facts)]
     t = Lowering(ins, [shape for shape, _ in out_facts], [dtype for _, dtype in out_facts])
@@ -98,7 +100,7 @@ def whole_arrays(
             parts.append((register, where))
         is_fresh = k in t.functions and register not in code.borrowed
         results.append(Result(shape, np.dtype(dtype), tuple(parts), is_fresh))
-    return code.finished(results)
+    return None if code.work > limit or code.constant_work > limit else code.finished(results)
 
 
 def _is_simple(value: Expr, index: Sequence[Any] | None) -> bool:
@@ -127,16 +129,22 @@ def _finished(result: Result, registers: list[Any]) -> np.ndarray:
 @dataclass
 class _Code:
     """Collects constants and calls; while it does, registers of constants are negative and those of calls follow the
-    inputs."""
+    inputs.
+
+    constants       what makes each, once everything is known
+    work, constant_work   elements that the calls compute, and that the constants hold
+    """
 
     in_facts: Sequence[tuple[FullShape, str]]
-    constants: list[Any] = field(default_factory=list)
+    constants: list[Callable[[], Any]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     borrowed: set[int] = field(default_factory=set)  # registers that show memory of the inputs
     work: int = 0
+    constant_work: int = 0
 
-    def constant(self, value: Any) -> int:
-        self.constants.append(value)
+    def constant(self, size: int, make: Callable[[], Any]) -> int:
+        self.constant_work += size
+        self.constants.append(make)
         self.borrowed.add(-len(self.constants))
         return -len(self.constants)
 
@@ -157,7 +165,7 @@ class _Code:
         moved = tuple(
             Result(r.shape, r.dtype, tuple((final(k), where) for k, where in r.parts), r.is_fresh) for r in results
         )
-        return WholeArrays(tuple(self.constants), calls, moved, self.work)
+        return WholeArrays(tuple(make() for make in self.constants), calls, moved, self.work)
 
 
 class _Grid:
@@ -184,10 +192,11 @@ class _Grid:
         code = self.code
         if expr.op in ("const", "param"):
             self.used[expr] = frozenset()
-            return code.constant(np.dtype(expr.dtype).type(expr.data))
+            number = np.dtype(expr.dtype).type(expr.data)
+            return code.constant(1, lambda: number)
         if expr.op == "index":
             self.used[expr] = frozenset(expr.data.axes())
-            return code.constant(self._component(expr.data))
+            return self._component(expr.data)
         if expr.op == "load":
             return self._load(expr)
         if expr.op == "reduce":
@@ -197,13 +206,8 @@ class _Grid:
             return self._call(expr, partial(_cast, dtype=np.dtype(expr.dtype)), *operands)
         return self._call(expr, PRIMS[expr.op].meaning, *operands)
 
-    def _component(self, index: Affine) -> Any:
-        total: Any = np.int64(index.constant)
-        for axis, coefficient in index.terms:
-            line = [1] * len(self.axes)
-            line[self.axes.index(axis)] = axis.extent
-            total = total + coefficient * np.arange(axis.extent).reshape(line)
-        return total
+    def _component(self, index: Affine) -> int:
+        return self.code.constant(math.prod(a.extent for a in index.axes()), partial(_positions, index, self.axes))
 
     def _load(self, expr: Expr) -> int:
         name, index = expr.data
@@ -211,7 +215,7 @@ class _Grid:
         shape, dtype = self.code.in_facts[source]
         register = source
         if not all(isinstance(i, Affine) for i in index):
-            parts = [self.register(i) if isinstance(i, Expr) else self.code.constant(self._component(i)) for i in index]
+            parts = [self.register(i) if isinstance(i, Expr) else self._component(i) for i in index]
             register = self._call(expr, _gather, source, *parts)
         else:
             if not self._is_own(index, shape):
@@ -245,6 +249,16 @@ class _Grid:
         shape = tuple(axis.extent if axis in used else 1 for axis in inner.axes)
         work = math.prod(axis.extent for axis in used)
         return self.code.call(work, partial(_reduced, UFUNCS[combiner], shape, how), body)
+
+
+def _positions(index: Affine, axes: tuple[Axis, ...]) -> Any:
+    """The value of an index over the grid of the axes; those it does not depend on have extent 1."""
+    total: Any = np.int64(index.constant)
+    for axis, coefficient in index.terms:
+        line = [1] * len(axes)
+        line[axes.index(axis)] = axis.extent
+        total = total + coefficient * np.arange(axis.extent).reshape(line)
+    return total
 
 
 def _view(

@@ -101,7 +101,8 @@ def eye(
     N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None
 ) -> NDArray:
     """Zeros of shape (N, M or N) with ones on the diagonal `k` above the main one."""
-    made = NDArray._copy_of(np.eye(N, M or N, k), ctx, as_dtype(dtype))
+    made = zeros((N, M or N), ctx, dtype)
+    np.fill_diagonal(made._data[max(-k, 0) :, max(k, 0) :], 1)
     return made if out is None else made.copyto(out)  # type: ignore[return-value]
 
 

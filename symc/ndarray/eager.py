@@ -137,7 +137,7 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
             root[n_registers] = root.get(register[node.inputs[0]], register[node.inputs[0]])
         else:
             facts = [[(g.shape(v), g.dtype(v)) for v in values] for values in (node.inputs, outs)]
-            calls = whole_arrays(node.operator.lower, *facts)
+            calls = whole_arrays(node.operator.lower, *facts, NUMPY_WORK)
             if calls is None:
                 return False
             work += calls.work

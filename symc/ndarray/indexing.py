@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.core.errors import ArgumentError
+from symc.core.shapes import FullShape, row_major_strides
 
 from .operators import call
 
@@ -66,16 +67,25 @@ def recorded_part(array: NDArray, index: tuple[Any, ...]) -> NDArray:
 
     Numbers and slices cut a box; whatever else picks single elements by their position in memory.
     """
-    positions = np.arange(array.size).reshape(array.shape)[index]
-    shape = positions.shape or (1,)
+    shape = np.broadcast_to(np.empty(()), array.shape)[index].shape or (1,)
     if is_advanced(index) or None in index:
         flat = call("Reshape", array, shape=(-1,))
-        return call("take", flat, type(array)._copy_of(positions.reshape(shape), array.context))
+        positions = _positions(index, array.shape).reshape(shape)
+        return call("take", flat, type(array)._copy_of(positions, array.context))
     at = index.index(Ellipsis)
     whole = (slice(None),) * (array.ndim - len(index) + 1)
     ranges = [_range(part, n) for part, n in zip((*index[:at], *whole, *index[at + 1 :]), array.shape)]
     begin, end, step = zip(*ranges)
     return call("Reshape", call("slice", array, begin=begin, end=end, step=step), shape=shape)
+
+
+def _positions(index: tuple[Any, ...], shape: FullShape) -> Any:
+    """Where the elements at an index lie in row-major memory; takes no more memory than they."""
+    total: Any = np.int64(0)
+    for axis, stride in enumerate(row_major_strides(shape)):
+        numbers = np.arange(shape[axis]).reshape(*[-1 if a == axis else 1 for a in range(len(shape))])
+        total = total + stride * np.broadcast_to(numbers, shape)[index]
+    return total
 
 
 def _range(part: int | slice, extent: int) -> tuple[int, int | None, int]:

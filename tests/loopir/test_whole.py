@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from symc.ir.builder import GraphBuilder
 from symc.loopir.whole import WholeArrays, whole_arrays
+from symc.ndarray.eager import numpy_plan
 from tests.ops.cases import Case
 from tests.ops.recorded import assert_close
 from tests.ops.reference import make_op, run_graph, single_node
@@ -51,6 +54,34 @@ def test_which_operators_numpy_runs():
     of = {case.op for case in CASES.values() if calls_of(case) is not None}
     assert {"relu", "broadcast_add", "sum", "transpose", "Concat", "take", "Pad", "_arange", "adam_update"} <= of
     assert not of & {"dot", "Convolution", "erf", "Dropout"}
+
+
+@pytest.mark.parametrize(
+    "name, params, shapes, dtypes",
+    [
+        ("argmax", {}, [(2**31,)], "int8"),
+        ("argmin", {"axis": 1}, [(3, 2**25)], "float32"),
+        ("SequenceMask", {"use_sequence_length": True}, [(2**28, 2), (2,)], "float32"),
+        ("SequenceReverse", {"use_sequence_length": True}, [(2**28, 2), (2,)], "float32"),
+        ("one_hot", {"depth": 2**28}, [(3,)], "float32"),
+        ("_contrib_arange_like", {}, [(2**28,)], "float32"),
+        ("_arange", {"start": 0, "stop": 2**28}, [], "float32"),
+        ("_eye", {"N": 2**16}, [], "float32"),
+        ("pick", {}, [(2**28, 2), (2**28,)], "float32"),
+        ("take", {}, [(2**28, 2), (2**20,)], "float32"),
+    ],
+)
+def test_deciding_against_numpy_takes_no_memory(name, params, shapes, dtypes):
+    op = make_op(name, params)
+    graph = single_node(op, shapes, [dtypes] * len(shapes))
+    inputs = [node[0] for node in graph.inputs]
+    tracemalloc.start()
+    try:
+        assert numpy_plan(graph, inputs) is None
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1 << 20
 
 
 def test_work_counts_what_is_computed():
