@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,8 @@ from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_
 from symc.codegen.cpu.contraction.epilogue import epilogue_of
 from symc.codegen.cpu.contraction.plan import CpuPlan, WinogradPlan
 from symc.codegen.cpu.contraction.shapes import tile_counts
-from symc.codegen.cpu.contraction.tables import Geometry, images_per_table
+from symc.codegen.cpu.contraction.tables import Geometry, images_per_table, tile_tables
+from symc.codegen.cpu.contraction.weight_gradient import pixel_tables
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
 from symc.codegen.cpu.template import schedule_template
@@ -725,3 +727,50 @@ def test_refuses_a_plan_of_another_device():
     foreign = ContractionPlan(algorithm="by hand", cycles=1.0, why="")
     with pytest.raises(CodegenError, match=r"its plan is ContractionPlan.*by hand.*expected one of the CPU's"):
         schedule_contraction(replace(contraction(), plan=foreign))
+
+
+def strided_gradient(kernel: tuple[int, ...], stride: int, inputs: tuple[int, ...], kind="data_gradient", **shape):
+    """The geometry of a deconvolution of `inputs`."""
+    outs = tuple(stride * (n - 1) + k for n, k in zip(inputs, kernel))
+    n = len(kernel)
+    return contraction(
+        kind, 1, inputs=outs, kernel=kernel, stride=(stride,) * n, dilate=(1,) * n, pad=(0,) * n, **shape
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups, channels", [(1, (3, 2)), (5, (5, 5))])
+@pytest.mark.parametrize("kernel, stride, inputs", [((12, 9), 5, (3, 4)), ((40,), 20, (5,)), ((4, 6, 5), 3, (2, 3, 2))])
+def test_large_kernels(kernel, stride, inputs, groups, channels, kind, target):
+    check(strided_gradient(kernel, stride, inputs, kind, groups=groups, channels=channels), target)
+
+
+@pytest.mark.parametrize("kind, groups", [("data_gradient", 1), ("data_gradient", 4), ("weight_gradient", 4)])
+@pytest.mark.parametrize(
+    "kernel, stride, inputs", [((64, 64), 32, (6, 7)), ((4096,), 2048, (20,)), ((16, 16, 16), 8, (3, 4, 3))]
+)
+def test_tables_of_large_kernels_are_as_large_as_what_rows_see(kernel, stride, inputs, kind, groups):
+    """Not as all taps of all rows: the first of these would take 0.9 GB, were they looked at one by one."""
+    target = host_target()
+    c = strided_gradient(kernel, stride, inputs, kind, groups=groups, channels=(4, 4))
+    tracemalloc.start()
+    try:
+        (call,) = schedule_contraction(with_plan(c, plan_contraction(c, target)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    n_rows = np.prod(c.window.in_extents)
+    assert sum(w.data.nbytes for w in call.words if isinstance(w, Table)) < 100 * n_rows
+    assert peak < 1.2e8 < np.prod(kernel) * n_rows
+
+
+def test_tables_are_given_back(monkeypatch):
+    """Images of many sizes: what is kept for the next one has a bound in bytes, not in number."""
+    target, limit = host_target(), 1 << 18
+    for kind, kept in (("forward", tile_tables.cache), ("weight_gradient", pixel_tables.cache)):
+        monkeypatch.setattr(kept, "limit", limit)
+        for extent in range(30, 50):
+            c = contraction(kind, inputs=(extent, 2 * extent), kernel=(7, 7), pad=(3, 3), dilate=(2, 1))
+            schedule_contraction(with_plan(c, plan_contraction(c, target)))
+            assert 0 < kept.weight <= limit
+        assert len(kept) < 20

@@ -24,7 +24,7 @@ from .micro import Tile, row_pointer, with_masks
 from .plan import DepthwisePlan
 from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
-from .tables import Geometry, TileTables, source_offsets
+from .tables import Geometry, TileTables, transposed, visits
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -81,18 +81,13 @@ class Problem:
 def gradient_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, n_rows: int) -> TileTables:
     """Tables of a weight gradient: rows are taps (the last one repeated), segments the pixels that see one of them."""
     taps = np.pad(np.arange(g.n_taps), (0, -g.n_taps % n_rows), mode="edge").reshape(-1, n_rows)
-    image, pixel = np.divmod(np.arange(g.n_rows), max(1, g.n_rows // max(1, g.images)))
-    dy_offsets = image * dy_image_stride + pixel * dy_pixel_stride
-    offsets = source_offsets(g)
-    segments, headers, begin = [], [], 0
-    for tile in taps:
-        seen = offsets[:, tile]
-        visible = np.flatnonzero((seen >= 0).any(axis=1))
-        ones = np.ones(len(visible), int)
-        segments.append(np.concatenate([dy_offsets[visible, None], ones[:, None], seen[visible]], axis=1))
-        headers.append([begin, len(visible), *tile])
-        begin += len(visible)
-    return TileTables(np.array(headers, np.int32), np.concatenate(segments).astype(np.int32), begin, 1)
+    v = visits(transposed(g), taps)
+    image, pixel = np.divmod(v.taps, max(1, g.n_rows // max(1, g.images)))
+    segments = np.empty((len(v.taps), 2 + n_rows), np.int32)
+    segments[:, 0], segments[:, 1], segments[:, 2:] = image * dy_image_stride + pixel * dy_pixel_stride, 1, v.offsets
+    begins = np.cumsum(v.counts) - v.counts
+    tiles = np.concatenate([begins[:, None], v.counts[:, None], taps], axis=1).astype(np.int32)
+    return TileTables(tiles, segments, len(segments), 1)
 
 
 def emit(problem: Problem, plan: DepthwisePlan) -> KernelCall:

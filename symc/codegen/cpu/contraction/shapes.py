@@ -77,6 +77,7 @@ PART_OF_VECTOR = {1: 1.0, 2: 0.75, 4: 0.4}  # speed per element of vectors of la
 L1_WAYS, L1_WAY_BYTES, CONFLICT = 8, 4096, 0.6
 
 MAX_COUNTED_ROWS = 1 << 22
+MAX_MERGED_TAPS = 32  # a weight gradient's border pixels list every tap of a run
 TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
 ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
@@ -204,7 +205,7 @@ def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str
     return tuple(
         Choice(tile, cycles(tile, share, is_merged), is_merged)
         for tile, share in tiles_of(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
-        for is_merged in ((False, True) if g.is_merged else (False,))
+        for is_merged in ((False, True) if g.is_merged and g.taps[-1] <= MAX_MERGED_TAPS else (False,))
     )
 
 

@@ -12,7 +12,6 @@ the rounding error of long sums small.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
+from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
@@ -29,7 +29,7 @@ from .micro import CACHE_LINE_BYTES, Tile, with_masks
 from .plan import GradientPlan
 from .simd import I8, I32, PREFETCH_L2, Simd, counted_loop, i64, smaller
 from .stores import Place, emit_stores
-from .tables import Geometry, source_offsets
+from .tables import OUTSIDE, TABLE_BYTES, Geometry, transposed, visits
 
 # The table leads to pixels that no hardware prefetcher expects, so the next block is asked for while this one is
 # summed; into L2, because L1 has no room.  Share of the peak without and with, 8 images, 512 and 256 bits:
@@ -119,33 +119,24 @@ class Problem:
     epilogue: Epilogue
 
 
-@functools.lru_cache(maxsize=256)
+@bounded(TABLE_BYTES, lambda key, tables: tables.pixels.nbytes + tables.borders.nbytes)
 def pixel_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, is_merged: bool) -> PixelTables:
     """The pixels of each run; `is_merged`: a run is a line of taps, else one tap."""
-    offsets = source_offsets(g)  # (pixels, taps)
-    n_pixels = g.n_rows // max(1, g.images)
-    image, pixel = np.divmod(np.arange(g.n_rows), max(1, n_pixels))
-    dy_offsets = image * dy_image_stride + pixel * dy_pixel_stride
     width = g.taps[-1] if is_merged else 1
-    lines = offsets.reshape(g.n_rows, g.n_taps // width, width)
-    pixels, borders, n_borders = [], [], 0
-    for line in range(lines.shape[1]):
-        taps = lines[:, line]
-        whole = np.flatnonzero((taps >= 0).all(axis=1))
-        border = np.flatnonzero((taps >= 0).any(axis=1) & ~(taps >= 0).all(axis=1))
-        numbers = -1 - (n_borders + np.arange(len(border)))
-        n_borders += len(border)
-        pixels.append(np.stack([taps[whole, 0], dy_offsets[whole]], axis=1))
-        pixels.append(np.stack([numbers, dy_offsets[border]], axis=1))
-        elements = taps[border][:, :, None] + np.arange(g.channels)
-        borders.append(np.where(taps[border][:, :, None] < 0, -1, elements).reshape(len(border), width * g.channels))
-    counts = [len(a) + len(b) for a, b in zip(pixels[::2], pixels[1::2])]
-    pixels.append(np.zeros((PREFETCH_PIXELS, 2), int))  # read ahead of the last block
-    return PixelTables(
-        np.concatenate(pixels).astype(np.int32),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-        np.concatenate(borders).astype(np.int32),
-    )
+    v = visits(transposed(g), np.arange(g.n_taps).reshape(-1, width))
+    n_seen = (v.offsets >= 0).sum(axis=1)
+    run = np.repeat(np.arange(len(v.counts)), v.counts)
+    order = np.flatnonzero(n_seen)
+    order = order[np.lexsort([n_seen[order] < width, run[order]])]  # in each run the pixels at the border come last
+    is_border = n_seen[order] < width
+    pixels = np.zeros((len(order) + PREFETCH_PIXELS, 2), np.int32)  # some are read ahead of the last block
+    pixels[: len(order), 0] = np.where(is_border, -np.cumsum(is_border), v.offsets[order, 0])
+    image, pixel = np.divmod(v.taps[order], max(1, g.n_rows // max(1, g.images)))
+    pixels[: len(order), 1] = image * dy_image_stride + pixel * dy_pixel_stride
+    taps = v.offsets[order[is_border], :, None]
+    borders = np.where(taps < 0, OUTSIDE, taps + np.arange(g.channels)).reshape(-1, width * g.channels)
+    counts = np.bincount(run[order], minlength=len(v.counts))
+    return PixelTables(pixels, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), borders.astype(np.int32))
 
 
 def emit(problem: Problem, plan: GradientPlan) -> KernelCall:
