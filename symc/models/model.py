@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symc.context import cpu
+from symc.context import current_context
 from symc.core.errors import ArgumentError, ShapeError
 from symc.core.shapes import FullShape, is_known
 from symc.ir.op import Op
@@ -164,7 +164,9 @@ class Model:
         dtypes = self._inferred_dtypes(self._without_params())
         self._check_params(args, states)
         arrays = {n: zeros(args[n], dtype=dtypes[n]) if n in dtypes else self.arg_params[n] for n in args}
-        return self.symbol.bind(cpu(), arrays, grad_req="null", aux_states={n: self.aux_params[n] for n in states})
+        return self.symbol.bind(
+            current_context(), arrays, grad_req="null", aux_states={n: self.aux_params[n] for n in states}
+        )
 
 
 def _require_arrays(where: str, wanted: Mapping[str, FullShape], given: Mapping[str, NDArray], kind: str) -> None:

@@ -119,7 +119,7 @@ def bind(mx: Any, symbol: Any, case: Case, grad_req: Mapping[str, str] | None = 
         for n in args
         if grad_req[n] != "null"
     }
-    return symbol.bind(mx.cpu(), args, args_grad=grads, grad_req=dict(grad_req), aux_states=aux)
+    return symbol.bind(mx.current_context(), args, args_grad=grads, grad_req=dict(grad_req), aux_states=aux)
 
 
 def check_model_output(mx: Any, model: Model) -> None:
@@ -194,7 +194,7 @@ def check_training(mx: Any, training: Training) -> None:
     (label,) = (n for n in args if n.endswith("label"))
     names = [n for n in symbol.list_arguments() if n not in ("data", label)]
     grads = {n: mx.nd.zeros(args[n].shape) for n in names}
-    executor = symbol.bind(mx.cpu(), args, args_grad=grads, grad_req=dict.fromkeys(names, "write"))
+    executor = symbol.bind(mx.current_context(), args, args_grad=grads, grad_req=dict.fromkeys(names, "write"))
     update = Sgd(settings)
     rows = np.arange(args[label].shape[0]), args[label].asnumpy().astype(int)
     losses = []

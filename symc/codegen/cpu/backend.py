@@ -80,7 +80,8 @@ class CpuBackend:
     def identity(self) -> str:
         """Target, compiler and generator: object code of equal names and equal identities is interchangeable."""
         algorithms = "" if self.has_winograd else " direct"
-        return f"{self.target.fingerprint()}{algorithms} {toolchain()} {source_digest('loopir', 'codegen')}"
+        sources = source_digest("loopir", "codegen", "codegen/cpu")
+        return f"{self.target.fingerprint()}{algorithms} {toolchain()} {sources}"
 
     def facts(self) -> dict[str, str]:
         """What the target is, for people who read an artifact."""

@@ -1,0 +1,107 @@
+"""A device needs what the protocols say and nothing else: a toy one runs what the CPU runs."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.core.errors import ArgumentError, SymcError
+from tests.conformance import golden, replay
+
+from .toy_device import toy_device
+
+
+@pytest.fixture
+def toy():
+    with toy_device() as device, mx.Context("toy"):
+        yield device
+
+
+def test_lenet_runs_both_directions_as_recorded(toy):
+    case = next(c for c in golden.net_cases() if c.name == "lenet")
+    replay.check_net(mx, case)
+    assert toy.runner.n_steps > 0
+
+
+def test_lenet_trains_as_recorded(toy):
+    training = next(t for t in golden.trainings() if t.case.name == "lenet")
+    replay.check_training(mx, training)
+    assert toy.runner.n_steps > 15 * 10
+
+
+def network(ctx):
+    """relu(data @ w.T), data (2, 3), w (4, 3) of ones."""
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=4, no_bias=True, name="fc")
+    executor = mx.sym.Activation(net, act_type="relu").simple_bind(ctx, data=(2, 3))
+    executor.arg_dict["fc_weight"][:] = 1
+    return executor
+
+
+def test_a_program_is_of_its_context(toy):
+    ours, theirs = network(mx.Context("toy")), network(mx.cpu())
+    data = np.random.default_rng(1).normal(size=(5, 3))
+    expected = np.maximum(data.sum(axis=1, keepdims=True) * np.ones(4), 0)
+    for executor, is_toy in ((ours, True), (theirs, False)):
+        n_steps = toy.runner.n_steps
+        (y,) = executor(data=data)
+        np.testing.assert_allclose(y.asnumpy(), expected, rtol=1e-5)
+        assert (toy.runner.n_steps > n_steps) == ("symc_toy_" in executor.source()) == is_toy
+        assert y.context == executor.arg_dict["data"].context == mx.Context("toy" if is_toy else "cpu")
+    assert "(1, 2, 3)" in ours.explain()
+    assert {row.kernel[:9] for row in ours.profile(n_runs=1).rows} == {"symc_toy_"}
+
+
+def test_operators_recordings_and_cached_graphs_run_where_their_arrays_are(toy):
+    x = mx.nd.array(np.linspace(0.1, 1, 300 * 300).reshape(300, 300))
+    assert x.context == mx.Context("toy")
+    x.attach_grad()
+    with mx.autograd.record():
+        y = mx.nd.dot(x, x)
+    after_forward = toy.runner.n_steps
+    y.backward()
+    assert 0 < after_forward < toy.runner.n_steps and x.grad.context == y.context == x.context
+    ones, v = np.ones((300, 300)), x.asnumpy().astype(np.float64)
+    np.testing.assert_allclose(x.grad.asnumpy(), ones @ v.T + v.T @ ones, rtol=1e-4)
+    cached = mx.nd.CachedOp(mx.sym.exp(mx.sym.Variable("x")))
+    before = toy.runner.n_steps
+    np.testing.assert_allclose(cached(x).asnumpy(), np.exp(v), rtol=1e-5)
+    assert toy.runner.n_steps == before + 1
+    np.testing.assert_allclose(cached(x.as_in_context(mx.cpu())).asnumpy(), np.exp(v), rtol=1e-5)
+    assert toy.runner.n_steps == before + 1
+
+
+def test_an_artifact_says_what_it_was_made_for(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    args = {"fc_weight": mx.nd.ones((2, 3)), "fc_bias": mx.nd.zeros((2,))}
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc")
+    made = mx.artifact.save(tmp_path / "net.symc", net, args, {}, {"data": (4, 3)})
+    assert made.manifest["made_for"] == {"identity": "toy", "target": "toy"} and made.objects
+    n_steps = toy.runner.n_steps
+    assert mx.artifact.verify(tmp_path / "net.symc").is_right and toy.runner.n_steps > n_steps
+    with mx.cpu():
+        assert not mx.artifact.load(tmp_path / "net.symc").objects
+        assert mx.artifact.verify(tmp_path / "net.symc").is_right
+
+
+def test_device_memory_goes_with_its_users(toy):
+    executor = network(mx.Context("toy"))
+    executor(data=np.zeros((2, 3)))
+    assert len(toy.memory.blocks) > 0
+    del executor
+    gc.collect()
+    assert len(toy.memory.blocks) == 0
+
+
+def test_a_device_that_went_is_refused_by_name():
+    with toy_device():
+        place = mx.Context("toy", 2)
+        array = mx.nd.ones((2,), place)
+        with pytest.raises(ArgumentError, match="'toy' has a backend already"), toy_device():
+            pass
+    with pytest.raises(SymcError, match=r"no device toy\(2\) .* backend for cpu, cpu_pinned, cpu_shared alone"):
+        mx.sym.Variable("x").bind(place, {"x": array})
+    with pytest.raises(ArgumentError, match="'toy' is not registered"):
+        mx.context.unregister_device("toy")

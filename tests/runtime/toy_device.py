@@ -1,0 +1,168 @@
+"""A second device, as small as one can be: NumPy's interpreter of kernels runs over memory with addresses of its own.
+
+It holds the seam: whatever a device must say or do is here, and nothing in symc is replaced to make it work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from symc.codegen.backend import CompiledKernels
+from symc.codegen.kernel import KernelCall, KernelCode, Ref
+from symc.context import register_device, unregister_device
+from symc.core.dtypes import ITEM_SIZE
+from symc.ir.graph import Graph, Layout, Node
+from symc.loopir.interpret import interpret
+from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan
+from symc.loopir.tensor import Product
+from symc.runtime.device import Device, StepRow
+
+FIRST_ADDRESS = 1 << 60  # the host has none up there, so whoever takes one for the host's crashes
+BLOCK_BYTES = 1 << 32
+
+
+@dataclass
+class ToyBackend:
+    """Computes contractions row-major and as they lie, with any epilogue; its object code is a kernel's name."""
+
+    kernels: dict[str, LoopKernel] = field(default_factory=dict)
+    loaded: list[LoopKernel] = field(default_factory=list)
+
+    def layout_of(self, product: Product, rank: int, operand: int | None) -> Layout | None:
+        return Layout.row_major(rank)
+
+    def fits_prologue(self, product: Product, operand: int) -> bool:
+        return False
+
+    def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
+        return True
+
+    def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
+        return None
+
+    def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
+        code = KernelCode("toy", f"{kernel!r}", kernel.text, lambda: kernel)
+        words = tuple(Ref(b.name, b.offset * ITEM_SIZE[b.dtype]) for b in kernel.buffers)
+        return [KernelCall(code, words, (1, 2, 3), "interpreted")]
+
+    def identity(self) -> str:
+        return "toy"
+
+    def facts(self) -> Mapping[str, str]:
+        return {"target": "toy"}
+
+    def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
+        new = {c.name: c.build() for c in codes}
+        self.kernels.update(new)
+        return CompiledKernels({name: name.encode() for name in new}, dict.fromkeys(new, 0.0))
+
+    def find(self, names: Iterable[str]) -> dict[str, bytes] | None:
+        return {n: n.encode() for n in names} if set(names) <= self.kernels.keys() else None
+
+    def preload(self, objects: Mapping[str, bytes]) -> None:
+        pass
+
+    def load(self, objects: Mapping[str, bytes]) -> dict[str, int]:
+        start = len(self.loaded)
+        self.loaded += [self.kernels[data.decode()] for data in objects.values()]
+        return {name: start + k for k, name in enumerate(objects)}
+
+
+class ToyBlock:
+    """Bytes at an address that means nothing to the host."""
+
+    def __init__(self, address: int, size_bytes: int) -> None:
+        self.address = address
+        self.data = np.zeros(size_bytes, np.uint8)
+
+    def write(self, data: np.ndarray) -> None:
+        self.data[: data.nbytes] = data.view(np.uint8)
+
+
+@dataclass
+class ToyMemory:
+    """Blocks by number; the caller's arrays are read and written where they are, in the host's memory."""
+
+    blocks: weakref.WeakValueDictionary[int, ToyBlock] = field(default_factory=weakref.WeakValueDictionary)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def zeros(self, size_bytes: int) -> ToyBlock:
+        number = next(self.numbers)
+        block = self.blocks[number] = ToyBlock(FIRST_ADDRESS + number * BLOCK_BYTES, size_bytes)
+        return block
+
+    def at(self, address: int, size_bytes: int) -> np.ndarray:
+        if address < FIRST_ADDRESS:
+            return np.frombuffer((ctypes.c_uint8 * size_bytes).from_address(address), np.uint8)
+        number, start = divmod(address - FIRST_ADDRESS, BLOCK_BYTES)
+        return self.blocks[number].data[start : start + size_bytes]
+
+    def view(self, b: Buffer, address: int) -> np.ndarray:
+        item = ITEM_SIZE[b.dtype]
+        if 0 in b.shape:
+            return np.empty(b.shape, b.dtype)
+        size = 1 + sum((n - 1) * s for n, s in zip(b.shape, b.strides))
+        return np.ndarray(b.shape, b.dtype, self.at(address, size * item), strides=[s * item for s in b.strides])
+
+
+@dataclass
+class ToyRun:
+    """Steps over a table of addresses."""
+
+    device: ToyRunner
+    steps: list[StepRow]
+    bufs: np.ndarray
+
+    def run(self) -> None:
+        self.run_profiled()
+
+    def run_profiled(self) -> np.ndarray:
+        times_ns = np.zeros((len(self.steps), 2), np.int64)
+        for step, times in zip(self.steps, times_ns):
+            times[0] = time.perf_counter_ns()
+            self._step(*step)
+            times[1] = time.perf_counter_ns()
+        return times_ns
+
+    def _step(self, handle: int, descriptor: int, launch: tuple[int, ...]) -> None:
+        assert launch == (1, 2, 3)
+        kernel, memory = self.device.backend.loaded[handle], self.device.memory
+        words = memory.at(descriptor, 16 * len(kernel.buffers)).view(np.int64).reshape(-1, 2).tolist()
+        addresses = [int(self.bufs[slot]) + offset for slot, offset in words]
+        interpret(kernel, {b.name: memory.view(b, a) for b, a in zip(kernel.buffers, addresses)})
+        self.device.n_steps += 1
+
+
+@dataclass
+class ToyRunner:
+    """Interprets one step after the other; `n_steps` counts them."""
+
+    backend: ToyBackend
+    memory: ToyMemory
+    n_steps: int = 0
+
+    def steps(self, rows: Iterable[StepRow]) -> list[StepRow]:
+        return list(rows)
+
+    def bind(self, steps: list[StepRow], bufs: np.ndarray, n_threads: int | None) -> ToyRun:
+        return ToyRun(self, steps, bufs)
+
+
+@contextmanager
+def toy_device() -> Iterator[Device]:
+    """Makes `mx.Context("toy")` this device as long as the block runs."""
+    backend, memory = ToyBackend(), ToyMemory()
+    device = Device(backend, memory, ToyRunner(backend, memory))
+    register_device("toy", lambda number: device)
+    try:
+        yield device
+    finally:
+        unregister_device("toy")
