@@ -27,18 +27,16 @@ _POWERS = frozenset({-1.0, 1.0, 2.0, 3.0})  # constant exponents that need no li
 _BOOL_ARITHMETIC = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}
 
 
-class VectorEmitter:
-    """Values of expressions with `lanes` lanes (scalars when `lanes` is 1), emitted at the end of `builder`'s block.
+class Emitter:
+    """Values of expressions, as many lanes wide as `lanes`, emitted at the end of its builder's block.
 
     `leaf(expr)` supplies the value of load, param, index and reduce nodes, already in the register type of
-    `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand. `has_half`: see
-    Lanes.
+    `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand.
     """
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int, leaf: Leaf, has_half: bool = True) -> None:
-        self.lanes = Lanes(builder, lanes, has_half)
-        self.leaf = leaf
-        self.known: dict[Expr, ir.Value] = {}
+    def __init__(self, lanes: Lanes, leaf: Leaf, known: dict[Expr, ir.Value] | None = None) -> None:
+        self.lanes, self.leaf = lanes, leaf
+        self.known: dict[Expr, ir.Value] = {} if known is None else known
 
     def value(self, root: Expr) -> ir.Value:
         """The value of an expression; only what is not known yet is emitted."""
@@ -152,7 +150,7 @@ def _float(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
 def _float_division(v: Lanes, name: str, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
     """Python's % and //, as NumPy computes them (npy_divmod); x mod 0 is 0 (loopir.prims)."""
     b, zero, one = v.b, v.like(x, 0), v.like(x, 1)
-    remainder = v.library("fmod" if dtype == "float64" else "fmodf", x, y)
+    remainder = v.library("mod", x, y)
     is_off = b.and_(
         b.fcmp_unordered("!=", remainder, zero),
         b.xor(b.fcmp_ordered("<", y, zero), b.fcmp_ordered("<", remainder, zero)),

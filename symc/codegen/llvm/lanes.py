@@ -10,6 +10,10 @@ from typing import Any
 
 from llvmlite import ir
 
+from symc.core.errors import CodegenError
+
+from .abilities import Abilities
+
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 
@@ -43,14 +47,14 @@ def suffix_of(type_: ir.Type) -> str:
 
 
 class Lanes:
-    """Emits operations on values of `n` lanes at the end of a builder's block.
+    """Emits operations on values of `n` lanes at the end of a builder's block."""
 
-    `has_half` tells whether the machine converts float16; without it (x86 below AVX) bits are shuffled instead of
-    calling library functions that not every process has.
-    """
+    def __init__(self, builder: ir.IRBuilder, n: int, abilities: Abilities) -> None:
+        self.b, self.n, self.abilities = builder, n, abilities
 
-    def __init__(self, builder: ir.IRBuilder, n: int, has_half: bool = True) -> None:
-        self.b, self.n, self.has_half = builder, n, has_half
+    def resized(self, n: int) -> Lanes:
+        """The same with another number of lanes."""
+        return Lanes(self.b, n, self.abilities)
 
     # types and constants
 
@@ -110,6 +114,14 @@ class Lanes:
             return ir.Constant(element, 0)
         return ir.Constant(self.of(element), [ir.Constant(element, lane) for lane in range(self.n)])
 
+    def below(self, count: ir.Value) -> ir.Value:
+        """A mask of the lanes whose number is below `count` (int64, may be negative or beyond the vector)."""
+        return self.b.icmp_signed("<", self.iota(), self.splat(count))
+
+    def first(self, count: ir.Value) -> ir.Value:
+        """A mask of the first `count` lanes (int64, 0 to n), cheaper than `below`."""
+        return self.b.icmp_unsigned("<", self.iota(I32), self.splat(self.b.trunc(count, I32)))
+
     # arithmetic that LLVM spells as intrinsics
 
     def intrinsic(self, name: str, *args: ir.Value) -> ir.Value:
@@ -146,12 +158,12 @@ class Lanes:
     @property
     def half_type(self) -> ir.Type:
         """What one float16 is loaded and stored as."""
-        return F16 if self.has_half else I16
+        return F16 if self.abilities.has_half else I16
 
     def half_to_float(self, h: ir.Value) -> ir.Value:
         """float16 as stored -> float32."""
         b = self.b
-        if self.has_half:
+        if self.abilities.has_half:
             return b.fpext(h, self.of(F32))
         wide = b.zext(h, self.of(I32))
         magnitude = b.shl(b.and_(wide, self.bits(0x7FFF)), self.bits(13))
@@ -165,7 +177,7 @@ class Lanes:
     def float_to_half(self, x: ir.Value) -> ir.Value:
         """float32 or float64 -> float16 as stored, to nearest even."""
         b = self.b
-        if self.has_half:
+        if self.abilities.has_half:
             return b.fptrunc(x, self.of(F16))
         if x.type == self.of(F64):
             x = b.fptrunc(x, self.of(F32))
@@ -182,9 +194,12 @@ class Lanes:
         sign = b.lshr(b.and_(raw, self.bits(0x80000000)), self.bits(16))
         return b.trunc(b.or_(result, sign), self.of(I16))
 
-    def library(self, name: str, *args: ir.Value) -> ir.Value:
-        """A C library function called lane by lane (`name` already says the type: expf, exp)."""
+    def library(self, primitive: str, *args: ir.Value) -> ir.Value:
+        """The device's function for a primitive of float32 or float64, called lane by lane."""
         element = args[0].type.element if self.n > 1 else args[0].type
-        function = declare(self.b.module, name, element, [element] * len(args))
+        name = self.abilities.library.get(primitive)
+        if name is None:
+            raise CodegenError(f"emitting {primitive}: this device's library has no such function")
+        function = declare(self.b.module, name + ("" if element == F64 else "f"), element, [element] * len(args))
         results = [self.b.call(function, [self.extract(a, lane) for a in args]) for lane in range(self.n)]
         return self.pack(results)

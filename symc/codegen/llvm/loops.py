@@ -15,17 +15,23 @@ def loop(
     b: ir.IRBuilder,
     start: ir.Value,
     stop: ir.Value,
-    step: int,
     carried: Sequence[ir.Value],
     body: Callable[[ir.Value, Values], Values],
+    *,
+    step: int = 1,
+    at_least_once: bool = False,
 ) -> Values:
     """`for i in range(start, stop, step): carried = body(i, carried)`; the last `carried`.
 
-    Tested at the end, behind a guard, so that a pass needs one branch.
+    Tested at the end, behind a guard, so that a pass needs one branch; `at_least_once` promises start < stop and saves
+    the guard.
     """
     before = b.block
     inside, after = b.append_basic_block("loop"), b.append_basic_block("done")
-    b.cbranch(b.icmp_signed("<", start, stop), inside, after)
+    if at_least_once:
+        b.branch(inside)
+    else:
+        b.cbranch(b.icmp_signed("<", start, stop), inside, after)
     b.position_at_end(inside)
     index = b.phi(I64)
     index.add_incoming(start, before)
@@ -34,12 +40,13 @@ def loop(
         phi.add_incoming(value, before)
     results = body(index, list(phis))
     following = b.add(index, I64(step))
-    index.add_incoming(following, b.block)
-    for phi, value in zip(phis, results):
-        phi.add_incoming(value, b.block)
     last = b.block
+    for phi, value in zip([index, *phis], [following, *results]):
+        phi.add_incoming(value, last)
     b.cbranch(b.icmp_signed("<", following, stop), inside, after)
     b.position_at_end(after)
+    if at_least_once:
+        return results
     finals = [b.phi(value.type) for value in carried]
     for phi, first, value in zip(finals, carried, results):
         phi.add_incoming(first, before)

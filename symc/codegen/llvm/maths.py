@@ -2,7 +2,7 @@
 
 Every function is right at NaN, infinities, zeros of both signs and denormals. No function uses an operation whose
 result LLVM leaves undefined for some input (no float -> int conversion: integers come out of the bits of a float).
-Other functions, and all of float64, call the C library lane by lane (`library_call`).
+Other functions, and all of float64, call the device's library lane by lane.
 """
 
 from __future__ import annotations
@@ -12,14 +12,6 @@ from collections.abc import Callable
 from llvmlite import ir
 
 from .lanes import F32, I32, Lanes
-
-# C library name of a primitive in float64; float32 appends "f".
-LIBRARY = {
-    "cbrt": "cbrt", "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "log2": "log2", "log10": "log10",
-    "pow": "pow", "hypot": "hypot", "sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos",
-    "arctan": "atan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh",
-    "arctanh": "atanh", "erf": "erf", "gamma": "tgamma", "gammaln": "lgamma",
-}  # fmt: skip
 
 # Cephes (Moshier, expf.c, logf.c, tanhf.c); LN2_HIGH has 9 significant bits, so k * LN2_HIGH is exact without FMA too.
 LOG2_E = 1.44269504088896341
@@ -142,10 +134,10 @@ FLOAT32: dict[str, Callable[[Lanes, ir.Value], ir.Value]] = {
 
 
 def call(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
-    """A transcendental primitive: a polynomial for float32 where there is one, else the C library lane by lane."""
+    """A transcendental primitive: a polynomial for float32 where there is one, else the device's library."""
     if dtype in ("float32", "float16") and name in FLOAT32:
         return FLOAT32[name](v, args[0])
     if name == "sigmoid":
         one = v.like(args[0], 1)
         return v.b.fdiv(one, v.b.fadd(one, v.library("exp", v.b.fneg(args[0]))))
-    return v.library(LIBRARY[name] + ("" if dtype == "float64" else "f"), *args)
+    return v.library(name, *args)

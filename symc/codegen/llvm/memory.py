@@ -1,7 +1,7 @@
 """Loads and stores of n elements: contiguous, by a stride, or at computed places; whole or only the first `count`.
 
-Nothing outside the named elements is ever touched: a partial access is masked where the machine can mask, else it
-goes element by element.
+A place is an int64 address or a pointer to bytes; offsets and strides are numbers of bytes. Nothing outside the named
+elements is ever touched: a partial access is masked where the machine can mask, else it goes element by element.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from .lanes import I8, I32, I64, Lanes, declare, scalar_type, suffix_of
 from .loops import loop, minimum
 
 POINTER = ir.PointerType()
+PREFETCH_L1, PREFETCH_L2 = 3, 2  # llvm.prefetch: the cache level to fill
+Offsets = Sequence[tuple[ir.Value, ir.Value]]  # (stride, index of each lane)
 
 
 def stored_type(v: Lanes, dtype: str) -> ir.Type:
@@ -41,102 +43,143 @@ def narrow(v: Lanes, value: ir.Value, dtype: str, stored: str) -> ir.Value:
     return v.b.zext(value, v.of(I8)) if stored == "bool" else value
 
 
-class Memory:
-    """Element access at integer addresses for vectors of `v.n` lanes; `vector_bits` tells what can be masked."""
+class Elements:
+    """Elements of one dtype in memory, as they are stored, `v.n` at a time."""
 
-    def __init__(self, v: Lanes, vector_bits: int) -> None:
-        self.v, self.b, self.vector_bits = v, v.b, vector_bits
+    def __init__(self, v: Lanes, dtype: str) -> None:
+        self.v, self.b, self.dtype = v, v.b, dtype
+        self.element = stored_type(v, dtype)
+        self.item_bytes = ITEM_SIZE[dtype]
+        self.vector_bytes = v.n * self.item_bytes
+        self.can_mask = self.item_bytes in v.abilities.masked_bytes
 
-    def can_mask(self, dtype: str) -> bool:
-        """Whether part of a vector can be loaded and stored in one instruction."""
-        # AVX-512 masks all sizes, AVX2 only 4 and 8 bytes; elsewhere LLVM would build a branch per lane.
-        return self.vector_bits == 512 or (self.vector_bits == 256 and ITEM_SIZE[dtype] in (4, 8))
+    # constants
 
-    def _pointer(self, address: ir.Value, type_: ir.Type) -> ir.Value:
-        return self.b.inttoptr(address, type_.as_pointer())
+    def number(self, value: float) -> ir.Constant:
+        """A number in all lanes."""
+        return self.v.splat_const(ir.Constant(self.element, value))
 
-    def load_one(self, address: ir.Value, dtype: str) -> ir.Value:
-        type_ = stored_type(self.v, dtype)
-        return self.b.load(self._pointer(address, type_), align=ITEM_SIZE[dtype])
+    @property
+    def zero(self) -> ir.Constant:
+        return self.number(0.0)
 
-    def store_one(self, value: ir.Value, address: ir.Value, dtype: str) -> None:
-        self.b.store(value, self._pointer(address, value.type), align=ITEM_SIZE[dtype])
+    # places
 
-    def load_row(self, address: ir.Value, dtype: str, count: ir.Value | None, mask: ir.Value | None) -> ir.Value:
-        """n neighbours; with `count`, the first ones (the rest is 0 or a repeated element)."""
-        type_ = self.v.of(stored_type(self.v, dtype))
-        if count is None:
-            return self.b.load(self._pointer(address, type_), align=ITEM_SIZE[dtype])
-        if not self.can_mask(dtype):
-            return self.gather(address, I64(ITEM_SIZE[dtype]), (), dtype, count)
-        assert mask is not None
+    def pointer(self, place: ir.Value) -> ir.Value:
+        """A place as a pointer to bytes."""
+        return self._typed(place, I8.as_pointer())
+
+    def at(self, pointer: ir.Value, offset: int | ir.Value) -> ir.Value:
+        """A pointer to bytes moved by `offset` bytes."""
+        if isinstance(offset, int):
+            if offset == 0:
+                return pointer
+            offset = I64(offset)
+        return self.b.gep(pointer, [offset])
+
+    def load_word(self, pointer: ir.Value, index: int) -> ir.Value:
+        """Word `index` of an int64 array."""
+        return self._load(self.at(pointer, 8 * index), I64, 8)
+
+    def load_int32(self, pointer: ir.Value, index: int) -> ir.Value:
+        """Element `index` of an int32 array, as int64."""
+        return self.b.sext(self._load(self.at(pointer, 4 * index), I32, 4), I64)
+
+    def prefetch(self, pointer: ir.Value, level: int = PREFETCH_L1) -> None:
+        """Asks for the cache line of an address that may not even exist."""
+        flags = [I32(flag) for flag in (0, level, 1)]  # to read, level, data
+        prefetch = declare(self.b.module, "llvm.prefetch.p0", ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+        self.b.call(prefetch, [pointer, *flags])
+
+    def _typed(self, place: ir.Value, type_: ir.Type) -> ir.Value:
+        is_pointer = isinstance(place.type, ir.PointerType)
+        return self.b.bitcast(place, type_) if is_pointer else self.b.inttoptr(place, type_)
+
+    def _load(self, place: ir.Value, type_: ir.Type, align: int) -> ir.Value:
+        return self.b.load(self._typed(place, type_.as_pointer()), align=align)
+
+    # neighbours
+
+    def load(self, place: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        """n neighbours; lanes outside `mask` are not read and give 0."""
+        type_ = self.v.of(self.element)
+        if mask is None:
+            return self._load(place, type_, self.item_bytes)
         name = f"llvm.masked.load.{suffix_of(type_)}.p0"
         function = declare(self.b.module, name, type_, [POINTER, I32, mask.type, type_])
         return self.b.call(
-            function, [self.b.inttoptr(address, POINTER), I32(ITEM_SIZE[dtype]), mask, ir.Constant(type_, None)]
+            function, [self._typed(place, POINTER), I32(self.item_bytes), mask, ir.Constant(type_, None)]
         )
 
-    def store_row(
-        self, value: ir.Value, address: ir.Value, dtype: str, count: ir.Value | None, mask: ir.Value | None
-    ) -> None:
-        """n neighbours; with `count`, the first ones."""
-        if count is None:
-            self.b.store(value, self._pointer(address, value.type), align=ITEM_SIZE[dtype])
-        elif not self.can_mask(dtype):
-            self.scatter(value, address, I64(ITEM_SIZE[dtype]), (), dtype, count)
-        else:
-            assert mask is not None
-            name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
-            function = declare(self.b.module, name, ir.VoidType(), [value.type, POINTER, I32, mask.type])
-            self.b.call(function, [value, self.b.inttoptr(address, POINTER), I32(ITEM_SIZE[dtype]), mask])
+    def store(self, value: ir.Value, place: ir.Value, mask: ir.Value | None = None) -> None:
+        """Writes n neighbours; lanes outside `mask` are left alone."""
+        if mask is None:
+            self.b.store(value, self._typed(place, value.type.as_pointer()), align=self.item_bytes)
+            return
+        name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
+        function = declare(self.b.module, name, ir.VoidType(), [value.type, POINTER, I32, mask.type])
+        self.b.call(function, [value, self._typed(place, POINTER), I32(self.item_bytes), mask])
 
-    def gather(
-        self,
-        address: ir.Value,
-        step: ir.Value | None,
-        offsets: Sequence[tuple[ir.Value, ir.Value]],
-        dtype: str,
-        count: ir.Value | None,
-    ) -> ir.Value:
+    def load_row(self, place: ir.Value, count: ir.Value | None, mask: ir.Value | None) -> ir.Value:
+        """n neighbours; with `count`, which `mask` stands for, the first ones (the rest is 0 or a repeated element)."""
+        if count is None or self.can_mask:
+            return self.load(place, mask)
+        return self.gather(place, I64(self.item_bytes), (), count)
+
+    def store_row(self, value: ir.Value, place: ir.Value, count: ir.Value | None, mask: ir.Value | None) -> None:
+        """n neighbours; with `count`, which `mask` stands for, the first ones."""
+        if count is None or self.can_mask:
+            self.store(value, place, mask)
+        else:
+            self.scatter(value, place, I64(self.item_bytes), (), count)
+
+    # single elements
+
+    def load_one(self, place: ir.Value) -> ir.Value:
+        return self._load(place, self.element, self.item_bytes)
+
+    def store_one(self, value: ir.Value, place: ir.Value) -> None:
+        self.b.store(value, self._typed(place, value.type.as_pointer()), align=self.item_bytes)
+
+    def broadcast(self, place: ir.Value) -> ir.Value:
+        """One element in all lanes."""
+        return self.v.splat(self.load_one(place))
+
+    def gather(self, address: ir.Value, step: ir.Value | None, offsets: Offsets, count: ir.Value | None) -> ir.Value:
         """Lane l from address + l * step + sum(stride * index[l]); lanes past `count` repeat the last one."""
         b, scalars = self.b, []
         for lane in range(self.v.n):
             at: ir.Value = I64(lane)
             if count is not None and lane:
                 at = minimum(b, at, b.sub(count, I64(1)))
-            scalars.append(self.load_one(self._element(address, at, step, offsets), dtype))
+            scalars.append(self.load_one(self._place(address, at, step, offsets)))
         return self.v.pack(scalars)
 
     def scatter(
-        self,
-        value: ir.Value,
-        address: ir.Value,
-        step: ir.Value | None,
-        offsets: Sequence[tuple[ir.Value, ir.Value]],
-        dtype: str,
-        count: ir.Value | None,
+        self, value: ir.Value, address: ir.Value, step: ir.Value | None, offsets: Offsets, count: ir.Value | None
     ) -> None:
         """The reverse of `gather`; lanes past `count` are not stored."""
         b = self.b
         if count is None:
             for lane in range(self.v.n):
-                place = self._element(address, I64(lane), step, offsets)
-                self.store_one(self.v.extract(value, lane), place, dtype)
+                place = self._place(address, I64(lane), step, offsets)
+                self.store_one(self.v.extract(value, lane), place)
             return
 
         def one(lane: ir.Value, nothing: list[ir.Value]) -> list[ir.Value]:
-            place = self._element(address, lane, step, offsets)
-            self.store_one(b.extract_element(value, lane), place, dtype)
+            place = self._place(address, lane, step, offsets)
+            self.store_one(self._lane(value, lane), place)
             return nothing
 
-        loop(b, I64(0), count, 1, [], one)
+        loop(b, I64(0), count, [], one)
 
-    def _element(
-        self, address: ir.Value, lane: ir.Value, step: ir.Value | None, offsets: Sequence[tuple[ir.Value, ir.Value]]
-    ) -> ir.Value:
+    def _place(self, address: ir.Value, lane: ir.Value, step: ir.Value | None, offsets: Offsets) -> ir.Value:
         b = self.b
         if step is not None:
             address = b.add(address, b.mul(lane, step))
         for stride, index in offsets:
-            address = b.add(address, b.mul(stride, b.extract_element(index, lane)))
+            address = b.add(address, b.mul(stride, self._lane(index, lane)))
         return address
+
+    def _lane(self, x: ir.Value, lane: ir.Value) -> ir.Value:
+        return x if self.v.n == 1 else self.b.extract_element(x, lane)

@@ -12,11 +12,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from symc.codegen.cpu.abilities import abilities_of
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target
-from symc.codegen.llvm.emit import VectorEmitter
-from symc.codegen.llvm.lanes import I1, I8, I64
+from symc.codegen.llvm.emit import Emitter
+from symc.codegen.llvm.lanes import I1, I8, I64, Lanes
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, const, load, prim, select
 from symc.loopir.interpret import convert
@@ -58,7 +59,7 @@ def evaluate(exprs: list[Expr], arrays: dict[str, np.ndarray], lanes: int, targe
                 size = np.dtype(expr.dtype).itemsize
                 return builder.load(element(k, emitter.lanes.type(expr.dtype), size), align=size)
 
-            emitter = VectorEmitter(builder, lanes, leaf, has_half=target.vector_bits > 128)
+            emitter = Emitter(Lanes(builder, lanes, abilities_of(target)), leaf)
             for k, expr in enumerate(exprs):
                 value = emitter.value(expr)
                 if expr.dtype == "bool":
@@ -349,17 +350,17 @@ def test_shared_expressions_are_emitted_once() -> None:
 
     x = variable("x", "float32")
     square = x * x
-    VectorEmitter(builder, 1, leaf).value(square + square * 2.0)
+    Emitter(Lanes(builder, 1, abilities_of(host_target())), leaf).value(square + square * 2.0)
     assert leaves == [x]
     assert str(module).count("fmul") == 2
 
 
 def test_float_only_primitives_reject_integers() -> None:
     builder = ir.IRBuilder(ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), ()), "f").append_basic_block())
-    emitter = VectorEmitter(builder, 1, lambda e: ir.Constant(ir.IntType(32), 1))
+    emitter = Emitter(Lanes(builder, 1, abilities_of(host_target())), lambda e: ir.Constant(ir.IntType(32), 1))
     with pytest.raises(CodegenError, match=r"exp.*int32"):
         emitter.value(prim("exp", variable("x", "int32")))
     with pytest.raises(CodegenError, match=r"sub.*bool"):
-        VectorEmitter(builder, 1, lambda e: ir.Constant(I1, 1)).value(
+        Emitter(Lanes(builder, 1, abilities_of(host_target())), lambda e: ir.Constant(I1, 1)).value(
             prim("sub", variable("b", "bool"), const(True, "bool"))
         )

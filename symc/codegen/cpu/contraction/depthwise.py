@@ -7,6 +7,8 @@ Both are the same kernel: rows x vectors of sums, each segment loads one vector 
 of x for each row.  Only the tables differ.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,12 +19,15 @@ import numpy as np
 
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
+from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.llvm.lanes import I8, I64
+from symc.codegen.llvm.loops import loop
+from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 
 from .epilogue import Epilogue
-from .micro import Tile, row_pointer, with_masks
+from .micro import Tile, row_pointer, vectors_of, with_masks
 from .plan import DepthwisePlan
-from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
 from .tables import Geometry, TileTables, transposed, visits
 
@@ -138,101 +143,66 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
 
 
 def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool, has_sums: bool) -> Any:
-    from numba import types
-    from numba.extending import intrinsic
-
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        (
-            desc,
-            bufs,
-            x,
-            factor,
-            record,
-            segments,
-            zero_page,
-            row,
-            column,
-            n_columns,
-            n_sums,
-            x_sum_bytes,
-            factor_sum_bytes,
-        ) = arguments
-        simd = Simd(b, dtype, tile.lanes)
+    @intrinsic
+    def register_tile(
+        b, desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns, n_sums, x_step, factor_step
+    ):
+        simd = vectors_of(b, dtype, tile.lanes)
         header = simd.pointer(record)
-        begin = b.mul(simd.load_int32(header, 0), i64(4 * (2 + tile.rows)))
+        begin = b.mul(simd.load_int32(header, 0), I64(4 * (2 + tile.rows)))
         listed, count = simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1)
         rows = [b.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
 
         def finish(masks: list[Any]) -> None:
             def part(number: Any) -> list[Any]:
-                x_at = simd.at(simd.pointer(x), b.mul(number, x_sum_bytes))
-                factor_at = simd.at(simd.pointer(factor), b.mul(number, factor_sum_bytes))
+                x_at = simd.at(simd.pointer(x), b.mul(number, x_step))
+                factor_at = simd.at(simd.pointer(factor), b.mul(number, factor_step))
                 return emit_windows(simd, tile, x_at, simd.pointer(zero_page), factor_at, listed, count, masks)
 
-            total = _totals(simd, tile, n_sums, part) if has_sums else part(i64(0))
+            total = _totals(simd, tile, n_sums, part) if has_sums else part(I64(0))
             sums = [total[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
             emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def register_tile(
-        typing,
-        desc,
-        bufs,
-        x,
-        factor,
-        record,
-        segments,
-        zero_page,
-        row,
-        column,  # type: ignore[no-untyped-def]
-        n_columns,
-        n_sums,
-        x_sum_bytes,
-        factor_sum_bytes,
-    ):
-        return types.void(desc, bufs, *[types.int64] * 11), emit_body
 
     return register_tile
 
 
-def _totals(simd: Simd, tile: Tile, n_parts: Any, part: Callable[[Any], list[Any]]) -> list[Any]:
+def _totals(simd: Elements, tile: Tile, n_parts: Any, part: Callable[[Any], list[Any]]) -> list[Any]:
     """The sums of all parts, added up in memory because the registers are taken."""
-    b = simd.builder
+    b = simd.b
     with b.goto_entry_block():
-        memory = b.alloca(I8, i64(tile.rows * tile.vectors * simd.vector_bytes))
+        memory = b.alloca(I8, I64(tile.rows * tile.vectors * simd.vector_bytes))
         memory.align = 64
     places = [simd.at(memory, i * simd.vector_bytes) for i in range(tile.rows * tile.vectors)]
 
     def add(number: Any, _: list[Any]) -> list[Any]:
-        is_first = b.icmp_signed("==", number, i64(0))
+        is_first = b.icmp_signed("==", number, I64(0))
         for at, total in zip(places, part(number)):
             simd.store(b.fadd(total, b.select(is_first, simd.zero, simd.load(at))), at)
         return []
 
-    counted_loop(b, n_parts, [], add, at_least_once=True)
+    loop(b, I64(0), n_parts, [], add, at_least_once=True)
     return [simd.load(at) for at in places]
 
 
 def emit_windows(
-    simd: Simd, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, n_segments: Any, masks: list[Any]
+    simd: Elements, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, n_segments: Any, masks: list[Any]
 ) -> list[Any]:
     """sums[row][vector] += factor[segment][vector] * x[offset of the row][vector] over the segments."""
-    b = simd.builder
+    b = simd.b
     record_bytes = 4 * (2 + tile.rows)
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
-        record = simd.at(segments, b.mul(index, i64(record_bytes)))
-        at = simd.at(factor, b.mul(simd.load_int32(record, 0), i64(simd.item_bytes)))
+        record = simd.at(segments, b.mul(index, I64(record_bytes)))
+        at = simd.at(factor, b.mul(simd.load_int32(record, 0), I64(simd.item_bytes)))
         factors = [simd.load(simd.at(at, v * simd.vector_bytes), masks[v]) for v in range(tile.vectors)]
         result = []
         for r in range(tile.rows):
             pointer = row_pointer(simd, x, zero_page, simd.load_int32(record, 2 + r))
             for v, f in enumerate(factors):
                 value = simd.load(simd.at(pointer, v * simd.vector_bytes), masks[v])
-                result.append(simd.multiply_add(value, f, sums[r * tile.vectors + v]))
+                result.append(simd.v.fma(value, f, sums[r * tile.vectors + v]))
         return result
 
-    return counted_loop(b, n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
+    return loop(b, I64(0), n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)

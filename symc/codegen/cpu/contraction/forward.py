@@ -5,6 +5,8 @@ change.  Units of one block follow each other, so that a thread keeps to its pix
 that its weights stay in cache while the pixels stream by.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -15,12 +17,13 @@ import numpy as np
 
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
+from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.llvm.lanes import I64
 from symc.core.dtypes import ITEM_SIZE
 
 from .epilogue import Epilogue
-from .micro import Tile, by_rows, emit_tile, record_bytes, with_masks
+from .micro import Tile, by_rows, emit_tile, record_bytes, vectors_of, with_masks
 from .plan import MatrixPlan
-from .simd import Simd, i64
 from .stores import Place, emit_stores
 from .tables import TileTables
 from .units import add_units, unit_loops
@@ -122,16 +125,13 @@ def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, 
 def _register_tile(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_word: int, has_masks: bool) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, record, segments, zero page, row, column,
     columns)`."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns = arguments
-
+    @intrinsic
+    def register_tile(builder, desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns):
         def emit_for(tile: Tile) -> None:
-            simd = Simd(builder, dtype, tile.lanes)
+            simd = vectors_of(builder, dtype, tile.lanes)
             header = simd.pointer(record)
-            begin = builder.mul(simd.load_int32(header, 0), i64(record_bytes(tile)))
+            begin = builder.mul(simd.load_int32(header, 0), I64(record_bytes(tile)))
             sums = emit_tile(
                 simd,
                 tile,
@@ -149,23 +149,5 @@ def _register_tile(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_
             with_masks(simd, tile, n_columns, has_masks, finish)
 
         by_rows(builder, tiles, n_rows, emit_for)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def register_tile(
-        typing,
-        desc,
-        bufs,
-        rows,
-        source,
-        weight,
-        record,
-        segments,
-        zero_page,
-        row,  # type: ignore[no-untyped-def]
-        column,
-        n_columns,
-    ):
-        return types.void(desc, bufs, *[types.int64] * 9), emit_body
 
     return register_tile

@@ -16,7 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .simd import Simd, counted_loop, i64
+from symc.codegen.cpu.abilities import SINGLE_AND_DOUBLE
+from symc.codegen.llvm.lanes import I64, Lanes
+from symc.codegen.llvm.loops import loop
+from symc.codegen.llvm.memory import Elements
 
 # Bytes of packed weight asked for ahead of their use: 2 to 10 % where the weights stream from L2 or L3
 # (14x14 and 7x7 layers), nothing lost elsewhere (prototypes/cpu/NOTES.md).
@@ -40,57 +43,62 @@ class Tile:
         return f"{self.rows}x{self.columns} ({self.vectors} vectors of {self.lanes})"
 
 
+def vectors_of(b: Any, dtype: str, lanes: int) -> Elements:
+    """Vectors of float32 or float64, which are all that a register tile holds."""
+    return Elements(Lanes(b, lanes, SINGLE_AND_DOUBLE), dtype)
+
+
 def record_bytes(tile: Tile) -> int:
     """The size of a record of `tables.py`: two int32 numbers and one for each row."""
     return 4 * (2 + tile.rows)
 
 
 def emit_tile(
-    simd: Simd, tile: Tile, source: Any, zero_page: Any, weight: Any, segments: Any, n_segments: Any
+    simd: Elements, tile: Tile, source: Any, zero_page: Any, weight: Any, segments: Any, n_segments: Any
 ) -> list[list[Any]]:
     """The finished sums [row][vector].
 
     `source`, `zero_page`, `weight` and `segments` are addresses; `segments` points to int32 records
     (weight position, length, offset of each row) as `tables.py` makes them.
     """
-    b = simd.builder
+    b = simd.b
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
-        record = simd.at(segments, b.mul(index, i64(record_bytes(tile))))
-        first = simd.at(weight, b.mul(simd.load_int32(record, 0), i64(tile.vectors * simd.vector_bytes)))
+        record = simd.at(segments, b.mul(index, I64(record_bytes(tile))))
+        first = simd.at(weight, b.mul(simd.load_int32(record, 0), I64(tile.vectors * simd.vector_bytes)))
         rows = [row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
         return emit_products(simd, tile, rows, first, simd.load_int32(record, 1), sums)
 
-    sums = counted_loop(b, n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
+    sums = loop(b, I64(0), n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
     return [sums[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
 
 
-def emit_products(simd: Simd, tile: Tile, rows: list[Any], weight: Any, length: Any, sums: list[Any]) -> list[Any]:
+def emit_products(simd: Elements, tile: Tile, rows: list[Any], weight: Any, length: Any, sums: list[Any]) -> list[Any]:
     """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1."""
-    b = simd.builder
+    b = simd.b
     step_bytes = tile.vectors * simd.vector_bytes
 
     def step(k: Any, sums: list[Any]) -> list[Any]:
-        position = simd.at(weight, b.mul(k, i64(step_bytes)))
+        position = simd.at(weight, b.mul(k, I64(step_bytes)))
         for line in range(0, step_bytes, CACHE_LINE_BYTES):
             simd.prefetch(simd.at(position, PREFETCH_BYTES + line))
         columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
-        advance = b.mul(k, i64(simd.item_bytes))
+        advance = b.mul(k, I64(simd.item_bytes))
         result = list(sums)
         for r, pointer in enumerate(rows):
             element = simd.broadcast(simd.at(pointer, advance))
             for v, column in enumerate(columns):
-                result[r * tile.vectors + v] = simd.multiply_add(element, column, sums[r * tile.vectors + v])
+                result[r * tile.vectors + v] = simd.v.fma(element, column, sums[r * tile.vectors + v])
         return result
 
-    return counted_loop(b, length, sums, step, at_least_once=True)
+    return loop(b, I64(0), length, sums, step, at_least_once=True)
 
 
-def row_pointer(simd: Simd, source: Any, zero_page: Any, offset: Any) -> Any:
+def row_pointer(simd: Elements, source: Any, zero_page: Any, offset: Any) -> Any:
     """Where a row's run starts; taps outside the input (-1) read zeros."""
-    b = simd.builder
-    inside = simd.at(source, b.mul(offset, i64(simd.item_bytes)))
-    return b.select(b.icmp_signed("<", offset, i64(0)), zero_page, inside)
+    b = simd.b
+    inside = simd.at(source, b.mul(offset, I64(simd.item_bytes)))
+    return b.select(b.icmp_signed("<", offset, I64(0)), zero_page, inside)
 
 
 def by_rows(builder: Any, tiles: Sequence[Tile], n_rows: Any, emit_for: Callable[[Tile], None]) -> None:
@@ -99,21 +107,23 @@ def by_rows(builder: Any, tiles: Sequence[Tile], n_rows: Any, emit_for: Callable
         emit_for(tiles[0])
         return
     for tile in tiles:
-        with builder.if_then(builder.icmp_signed("==", n_rows, i64(tile.rows))):
+        with builder.if_then(builder.icmp_signed("==", n_rows, I64(tile.rows))):
             emit_for(tile)
 
 
-def with_masks(simd: Simd, tile: Tile, n_columns: Any, has_masks: bool, emit_for: Callable[[list[Any]], None]) -> None:
+def with_masks(
+    simd: Elements, tile: Tile, n_columns: Any, has_masks: bool, emit_for: Callable[[list[Any]], None]
+) -> None:
     """Emits code for the columns that exist: masked when masks are free, else in two variants, whole and partial."""
-    b = simd.builder
+    b = simd.b
 
     def masks() -> list[Any]:
-        return [simd.first_lanes(b.sub(n_columns, i64(v * tile.lanes))) for v in range(tile.vectors)]
+        return [simd.v.below(b.sub(n_columns, I64(v * tile.lanes))) for v in range(tile.vectors)]
 
     if has_masks:
         emit_for(masks())
         return
-    with b.if_else(b.icmp_signed(">=", n_columns, i64(tile.columns)), likely=True) as (whole, partial):
+    with b.if_else(b.icmp_signed(">=", n_columns, I64(tile.columns)), likely=True) as (whole, partial):
         with whole:
             emit_for([None] * tile.vectors)
         with partial:

@@ -8,12 +8,14 @@ from typing import Any
 
 from llvmlite import ir
 
-from symc.codegen.llvm.emit import VectorEmitter
+from symc.codegen.llvm.emit import Emitter
+from symc.codegen.llvm.lanes import I8, I64
+from symc.codegen.llvm.loops import loop, minimum
+from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr, walk
 
 from .epilogue import Epilogue, Operand
-from .simd import I8, Simd, counted_loop, i64, smaller
 
 WORDS_PER_OPERAND = 4  # slot, offset, row stride, column stride
 
@@ -35,13 +37,13 @@ class Place:
 
 
 def emit_stores(
-    simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, sums: list[list[Any]], place: Place
+    simd: Elements, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, sums: list[list[Any]], place: Place
 ) -> None:
     """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless."""
     walker = _Operands(simd, epilogue, desc, bufs, first_word, place)
     columns = []  # one emitter for each vector that knows what all rows share
     for v in range(len(place.masks)):
-        columns.append(VectorEmitter(simd.builder, simd.lanes, walker.leaf_of(0, v, None)))
+        columns.append(Emitter(simd.v, walker.leaf_of(0, v, None)))
         for e in _shared_by_rows(epilogue):
             columns[-1].value(e)
     values: list[list[list[Any]]] = [[] for _ in epilogue.stores]
@@ -49,7 +51,7 @@ def emit_stores(
         for of_store in values:
             of_store.append([])
         for v, total in enumerate(row):
-            emitter = VectorEmitter(simd.builder, simd.lanes, walker.leaf_of(r, v, total))
+            emitter = Emitter(simd.v, walker.leaf_of(r, v, total))
             emitter.known.update(columns[v].known)
             for of_store, (_, value) in zip(values, epilogue.stores):
                 of_store[r].append(emitter.value(value))
@@ -76,9 +78,9 @@ def _shared_by_rows(epilogue: Epilogue) -> list[Expr]:
 class _Operands:
     """Addresses, loads and stores of a tile's epilogue; what all rows share is loaded once."""
 
-    def __init__(self, simd: Simd, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, place: Place) -> None:
+    def __init__(self, simd: Elements, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, place: Place) -> None:
         self.simd, self.epilogue, self.place = simd, epilogue, place
-        b, operands = simd.builder, epilogue.operands
+        b, operands = simd.b, epilogue.operands
         self.desc = simd.pointer(desc)
         bufs = simd.pointer(bufs)
         self.base: dict[Operand, Any] = {}
@@ -87,9 +89,9 @@ class _Operands:
         for i, operand in enumerate(operands):
             at_word = first_word + WORDS_PER_OPERAND * i
             slot, offset, row_stride, column_stride = (simd.load_word(self.desc, at_word + k) for k in range(4))
-            at = b.add(simd.load_word(simd.at(bufs, b.mul(slot, i64(8))), 0), offset)
+            at = b.add(simd.load_word(simd.at(bufs, b.mul(slot, I64(8))), 0), offset)
             if operand.column_stride:
-                step = column_stride if operand.is_scattered else i64(ITEM_SIZE[operand.dtype])
+                step = column_stride if operand.is_scattered else I64(ITEM_SIZE[operand.dtype])
                 at = b.add(at, b.mul(place.column, step))
             self.base[operand], self.row_stride[operand] = simd.pointer(at), row_stride
             self.column_stride[operand] = column_stride
@@ -138,7 +140,7 @@ class _Operands:
         if (operand, r) not in self.row_at:
             at = self.base[operand]
             if operand.row_stride:
-                at = self.simd.at(at, self.simd.builder.mul(self.place.rows[r], self.row_stride[operand]))
+                at = self.simd.at(at, self.simd.b.mul(self.place.rows[r], self.row_stride[operand]))
             self.row_at[operand, r] = at
         return self.row_at[operand, r]
 
@@ -149,13 +151,13 @@ class _Operands:
 
     def _each_element(self, operand: Operand, memory: Any, n_rows: int, is_store: bool) -> None:
         """Copies a tile between its columns in memory order and a scattered operand, column by column."""
-        simd, b = self.simd, self.simd.builder
+        simd, b = self.simd, self.simd.b
         kind = simd.element.as_pointer()
         rows = [self._row(operand, r) for r in range(n_rows)]
-        count = smaller(b, self.place.n_columns, i64(len(self.place.masks) * simd.lanes))
+        count = minimum(b, self.place.n_columns, I64(len(self.place.masks) * simd.v.n))
 
         def column(index: Any, _: list[Any]) -> list[Any]:
-            far_offset, near_offset = b.mul(index, self.column_stride[operand]), b.mul(index, i64(simd.item_bytes))
+            far_offset, near_offset = b.mul(index, self.column_stride[operand]), b.mul(index, I64(simd.item_bytes))
             for r, row in enumerate(rows):
                 far = b.bitcast(simd.at(row, far_offset), kind)
                 near = b.bitcast(simd.at(self._in_memory(memory, r, 0), near_offset), kind)
@@ -163,12 +165,12 @@ class _Operands:
                 b.store(b.load(source, align=simd.item_bytes), target, align=simd.item_bytes)
             return []
 
-        counted_loop(b, count, [], column, at_least_once=True)
+        loop(b, I64(0), count, [], column, at_least_once=True)
 
     def _tile_memory(self) -> Any:
-        b, n_vectors = self.simd.builder, len(self.place.rows) * len(self.place.masks)
+        b, n_vectors = self.simd.b, len(self.place.rows) * len(self.place.masks)
         with b.goto_entry_block():
-            memory = b.alloca(I8, i64(n_vectors * self.simd.vector_bytes))
+            memory = b.alloca(I8, I64(n_vectors * self.simd.vector_bytes))
             memory.align = 64
         return memory
 
@@ -181,8 +183,8 @@ class _Operands:
         return self.shared[key]
 
     def _param(self, expr: Expr) -> Any:
-        b, word = self.simd.builder, self.simd.load_word(self.desc, self.first_param + self.epilogue.params.index(expr))
+        b, word = self.simd.b, self.simd.load_word(self.desc, self.first_param + self.epilogue.params.index(expr))
         if not expr.dtype.startswith("float"):
-            return self.simd.splat(word)
+            return self.simd.v.splat(word)
         number = b.bitcast(word, ir.DoubleType())
-        return self.simd.splat(number if expr.dtype == "float64" else b.fptrunc(number, self.simd.element))
+        return self.simd.v.splat(number if expr.dtype == "float64" else b.fptrunc(number, self.simd.element))

@@ -10,6 +10,8 @@ broadcasts `rows` neighbouring channels of dy.  The sums of a block are added to
 the rounding error of long sums small.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,14 +22,17 @@ import numpy as np
 
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
+from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.llvm.lanes import I8, I32, I64
+from symc.codegen.llvm.loops import loop, minimum
+from symc.codegen.llvm.memory import PREFETCH_L2, Elements
 from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
 from .epilogue import Epilogue
-from .micro import CACHE_LINE_BYTES, Tile, with_masks
+from .micro import CACHE_LINE_BYTES, Tile, vectors_of, with_masks
 from .plan import GradientPlan
-from .simd import I8, I32, PREFETCH_L2, Simd, counted_loop, i64, smaller
 from .stores import Place, emit_stores
 from .tables import OUTSIDE, TABLE_BYTES, Geometry, transposed, visits
 
@@ -206,147 +211,104 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
 
 def _stack_memory(tile: Tile, item: int) -> Any:
     """The intrinsic `stack_memory()`: address of memory for the sums of GRADIENT_TILES tiles and a block of x."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size = i64((GRADIENT_TILES * tile.rows + GRADIENT_PIXELS) * tile.columns * item)
+    @intrinsic(result="int64")
+    def stack_memory(builder):
+        size = I64((GRADIENT_TILES * tile.rows + GRADIENT_PIXELS) * tile.columns * item)
         with builder.goto_entry_block():
             memory = builder.alloca(I8, size)
             memory.align = 64
         return builder.ptrtoint(memory, size.type)
 
-    @intrinsic
-    def stack_memory(typing):  # type: ignore[no-untyped-def]
-        return types.int64(), emit_body
-
     return stack_memory
 
 
-def _listed_pixels(simd: Simd, pixels: Any, begins: Any, run: Any, block: Any) -> tuple[Any, Any]:
+def _listed_pixels(simd: Elements, pixels: Any, begins: Any, run: Any, block: Any) -> tuple[Any, Any]:
     """Address of the first table entry of a run's block, and the number of its pixels (may be negative)."""
-    b = simd.builder
-    bounds = simd.at(simd.pointer(begins), b.mul(run, i64(4)))
-    first = b.add(simd.load_int32(bounds, 0), b.mul(block, i64(GRADIENT_PIXELS)))
-    count = smaller(b, b.sub(simd.load_int32(bounds, 1), first), i64(GRADIENT_PIXELS))
-    return simd.at(simd.pointer(pixels), b.mul(first, i64(8))), count
+    b = simd.b
+    bounds = simd.at(simd.pointer(begins), b.mul(run, I64(4)))
+    first = b.add(simd.load_int32(bounds, 0), b.mul(block, I64(GRADIENT_PIXELS)))
+    count = minimum(b, b.sub(simd.load_int32(bounds, 1), first), I64(GRADIENT_PIXELS))
+    return simd.at(simd.pointer(pixels), b.mul(first, I64(8))), count
 
 
 def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> Any:
     """The intrinsic that copies one panel of x for a block of pixels; columns beyond the run become zeros."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        pixels, borders, begins, run, block, x, column, run_columns, packed = arguments
-        simd = Simd(b, dtype, tile.lanes)
+    @intrinsic
+    def pack_block(b, pixels, borders, begins, run, block, x, column, run_columns, packed):
+        simd = vectors_of(b, dtype, tile.lanes)
         entries, count = _listed_pixels(simd, pixels, begins, run, block)
         n_columns = b.sub(run_columns, column)
         patch = _Patch(simd, tile, simd.pointer(borders), column, run_columns, n_columns) if has_borders else None
-        x_at, target = simd.at(simd.pointer(x), b.mul(column, i64(simd.item_bytes))), simd.pointer(packed)
+        x_at, target = simd.at(simd.pointer(x), b.mul(column, I64(simd.item_bytes))), simd.pointer(packed)
 
         def copy(masks: list[Any]) -> None:
             def pixel(index: Any, _: list[Any]) -> list[Any]:
-                entry = simd.at(entries, b.mul(index, i64(8)))
+                entry = simd.at(entries, b.mul(index, I64(8)))
                 offset = simd.load_int32(entry, 0)
-                values = simd.at(x_at, b.mul(offset, i64(simd.item_bytes)))
+                values = simd.at(x_at, b.mul(offset, I64(simd.item_bytes)))
                 if patch:
                     values = patch.or_inside(values, offset, simd.pointer(x))
                 later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 0)
-                ahead = simd.at(x_at, b.mul(later, i64(simd.item_bytes)))
+                ahead = simd.at(x_at, b.mul(later, I64(simd.item_bytes)))
                 for line in range(0, tile.columns * simd.item_bytes, CACHE_LINE_BYTES):
                     simd.prefetch(simd.at(ahead, line), PREFETCH_L2)
-                row = simd.at(target, b.mul(index, i64(tile.columns * simd.item_bytes)))
+                row = simd.at(target, b.mul(index, I64(tile.columns * simd.item_bytes)))
                 for v, mask in enumerate(masks):
                     simd.store(
                         simd.load(simd.at(values, v * simd.vector_bytes), mask), simd.at(row, v * simd.vector_bytes)
                     )
                 return []
 
-            counted_loop(b, count, [], pixel)
+            loop(b, I64(0), count, [], pixel)
 
         with_masks(simd, tile, n_columns, has_masks, copy)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def pack_block(
-        typing,
-        pixels,
-        borders,
-        begins,
-        run,
-        block,
-        x,
-        column,  # type: ignore[no-untyped-def]
-        run_columns,
-        packed,
-    ):
-        return types.void(*[types.int64] * 9), emit_body
 
     return pack_block
 
 
 def _sum_block(dtype: str, tile: Tile) -> Any:
     """The intrinsic that adds one block of a run's pixels to the totals of a tile (block 0 starts them)."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        pixels, begins, run, block, packed, dy, n_rows, totals, number = arguments
-        simd = Simd(b, dtype, tile.lanes)
+    @intrinsic
+    def sum_block(b, pixels, begins, run, block, packed, dy, n_rows, totals, number):
+        simd = vectors_of(b, dtype, tile.lanes)
         entries, count = _listed_pixels(simd, pixels, begins, run, block)
-        last = b.sub(n_rows, i64(1))
-        rows = [b.mul(smaller(b, i64(r), last), i64(simd.item_bytes)) for r in range(tile.rows)]
+        last = b.sub(n_rows, I64(1))
+        rows = [b.mul(minimum(b, I64(r), last), I64(simd.item_bytes)) for r in range(tile.rows)]
         dy_at, x_at = simd.pointer(dy), simd.pointer(packed)
 
         def pixel(index: Any, sums: list[Any]) -> list[Any]:
-            entry = simd.at(entries, b.mul(index, i64(8)))
-            factors = simd.at(dy_at, b.mul(simd.load_int32(entry, 1), i64(simd.item_bytes)))
+            entry = simd.at(entries, b.mul(index, I64(8)))
+            factors = simd.at(dy_at, b.mul(simd.load_int32(entry, 1), I64(simd.item_bytes)))
             later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 1)
-            simd.prefetch(simd.at(dy_at, b.mul(later, i64(simd.item_bytes))), PREFETCH_L2)
-            values = simd.at(x_at, b.mul(index, i64(tile.columns * simd.item_bytes)))
+            simd.prefetch(simd.at(dy_at, b.mul(later, I64(simd.item_bytes))), PREFETCH_L2)
+            values = simd.at(x_at, b.mul(index, I64(tile.columns * simd.item_bytes)))
             columns = [simd.load(simd.at(values, v * simd.vector_bytes)) for v in range(tile.vectors)]
             result = []
             for r, row in enumerate(rows):
                 factor = simd.broadcast(simd.at(factors, row))
-                result += [simd.multiply_add(factor, c, sums[r * tile.vectors + v]) for v, c in enumerate(columns)]
+                result += [simd.v.fma(factor, c, sums[r * tile.vectors + v]) for v, c in enumerate(columns)]
             return result
 
-        sums = counted_loop(b, count, [simd.zero] * (tile.rows * tile.vectors), pixel)
-        is_first = b.icmp_signed("==", number, i64(0))
+        sums = loop(b, I64(0), count, [simd.zero] * (tile.rows * tile.vectors), pixel)
+        is_first = b.icmp_signed("==", number, I64(0))
         for i, total in enumerate(sums):
             at = simd.at(simd.pointer(totals), i * simd.vector_bytes)
             simd.store(b.fadd(b.select(is_first, simd.zero, simd.load(at)), total), at)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def sum_block(
-        typing,
-        pixels,
-        begins,
-        run,
-        block,
-        packed,
-        dy,
-        n_rows,  # type: ignore[no-untyped-def]
-        totals,
-        number,
-    ):
-        return types.void(*[types.int64] * 9), emit_body
 
     return sum_block
 
 
 def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool) -> Any:
     """The intrinsic that runs the epilogue on the totals of a tile."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        desc, bufs, totals, row, n_rows, column, n_columns = arguments
-        simd = Simd(b, dtype, tile.lanes)
-        last = b.sub(n_rows, i64(1))
-        rows = [b.add(row, smaller(b, i64(r), last)) for r in range(tile.rows)]
+    @intrinsic
+    def store_tile(b, desc, bufs, totals, row, n_rows, column, n_columns):
+        simd = vectors_of(b, dtype, tile.lanes)
+        last = b.sub(n_rows, I64(1))
+        rows = [b.add(row, minimum(b, I64(r), last)) for r in range(tile.rows)]
         at = simd.pointer(totals)
         # The totals of the rows beyond the last are those of the last row: their dy was read there.
         sums = [
@@ -358,11 +320,6 @@ def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has
             emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def store_tile(typing, desc, bufs, totals, row, n_rows, column, n_columns):  # type: ignore[no-untyped-def]
-        return types.void(desc, bufs, *[types.int64] * 5), emit_body
 
     return store_tile
 
@@ -370,34 +327,34 @@ def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has
 class _Patch:
     """Gathers the columns of a border pixel, zeros where its taps are outside."""
 
-    def __init__(self, simd: Simd, tile: Tile, borders: Any, column: Any, run_columns: Any, n_columns: Any) -> None:
-        b = simd.builder
-        self.simd, self.borders = simd, simd.at(borders, b.mul(column, i64(4)))
-        self.record_bytes = b.mul(run_columns, i64(4))
-        self.count = smaller(b, n_columns, i64(tile.columns))
+    def __init__(self, simd: Elements, tile: Tile, borders: Any, column: Any, run_columns: Any, n_columns: Any) -> None:
+        b = simd.b
+        self.simd, self.borders = simd, simd.at(borders, b.mul(column, I64(4)))
+        self.record_bytes = b.mul(run_columns, I64(4))
+        self.count = minimum(b, n_columns, I64(tile.columns))
         with b.goto_entry_block():
-            self.memory = b.alloca(I8, i64(tile.columns * simd.item_bytes))
+            self.memory = b.alloca(I8, I64(tile.columns * simd.item_bytes))
             self.memory.align = 64
 
     def or_inside(self, inside: Any, offset: Any, x: Any) -> Any:
         """`inside`, or the gathered patch when `offset` is negative."""
-        simd, b = self.simd, self.simd.builder
+        simd, b = self.simd, self.simd.b
         before = b.block
-        with b.if_then(b.icmp_signed("<", offset, i64(0)), likely=False):
-            record = simd.at(self.borders, b.mul(b.sub(i64(-1), offset), self.record_bytes))
+        with b.if_then(b.icmp_signed("<", offset, I64(0)), likely=False):
+            record = simd.at(self.borders, b.mul(b.sub(I64(-1), offset), self.record_bytes))
 
             def element(index: Any, _: list[Any]) -> list[Any]:
-                at = b.load(b.bitcast(simd.at(record, b.mul(index, i64(4))), I32.as_pointer()), align=4)
+                at = b.load(b.bitcast(simd.at(record, b.mul(index, I64(4))), I32.as_pointer()), align=4)
                 position = b.sext(at, index.type)
-                is_outside = b.icmp_signed("<", position, i64(0))
+                is_outside = b.icmp_signed("<", position, I64(0))
                 kind = simd.element.as_pointer()
-                safe = b.select(is_outside, i64(0), position)
-                value = b.load(b.bitcast(simd.at(x, b.mul(safe, i64(simd.item_bytes))), kind))
-                target = b.bitcast(simd.at(self.memory, b.mul(index, i64(simd.item_bytes))), kind)
-                b.store(b.select(is_outside, simd.zero.type.element(0.0), value), target)
+                safe = b.select(is_outside, I64(0), position)
+                value = b.load(b.bitcast(simd.at(x, b.mul(safe, I64(simd.item_bytes))), kind))
+                target = b.bitcast(simd.at(self.memory, b.mul(index, I64(simd.item_bytes))), kind)
+                b.store(b.select(is_outside, simd.element(0.0), value), target)
                 return []
 
-            counted_loop(b, self.count, [], element, at_least_once=True)
+            loop(b, I64(0), self.count, [], element, at_least_once=True)
             gathered = b.block
         result = b.phi(inside.type)
         result.add_incoming(inside, before)

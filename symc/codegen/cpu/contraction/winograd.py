@@ -5,6 +5,8 @@ for each panel of output channels and every frequency, with the packed weights a
 cache, into the epilogue.  A group is as many output tiles as the register tile has rows.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -17,13 +19,16 @@ from symc.codegen.contraction.winograd import N_TAPS, Matrix, Transforms, Transf
 from symc.codegen.cpu.target import Target
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
+from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.llvm.lanes import I8, I64
+from symc.codegen.llvm.loops import loop
+from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.kernel import Contraction, Template, buffer_of
 
 from .epilogue import Epilogue
-from .micro import Tile, by_rows, emit_products, row_pointer, with_masks
+from .micro import Tile, by_rows, emit_products, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
-from .simd import I8, Simd, counted_loop, i64
 from .stores import Place, emit_stores
 from .tables import OUTSIDE, Geometry
 from .units import add_units, unit_loops
@@ -248,45 +253,32 @@ def _code(
 
 def _memory(n_bytes: int) -> Any:
     """The intrinsic `memory()`: the address of `n_bytes` on the thread's stack."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
+    @intrinsic(result="int64")
+    def memory(b):
         with b.goto_entry_block():
-            place = b.alloca(I8, i64(n_bytes))
+            place = b.alloca(I8, I64(n_bytes))
             place.align = 64
-        return b.ptrtoint(place, i64(0).type)
-
-    @intrinsic
-    def memory(typing):  # type: ignore[no-untyped-def]
-        return types.int64(), emit_body
+        return b.ptrtoint(place, I64)
 
     return memory
 
 
 def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
     """The intrinsic `multiply(rows, source, bytes of a row, weight, depth, products)`: one tile of one frequency."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        n_rows, source, row_bytes, weight, depth, products = arguments
-
+    @intrinsic
+    def multiply(b, n_rows, source, row_bytes, weight, depth, products):
         def emit_for(tile: Tile) -> None:
-            simd = Simd(b, dtype, tile.lanes)
+            simd = vectors_of(b, dtype, tile.lanes)
             first, target = simd.pointer(source), simd.pointer(products)
-            rows = [simd.at(first, b.mul(row_bytes, i64(r))) for r in range(tile.rows)]
+            rows = [simd.at(first, b.mul(row_bytes, I64(r))) for r in range(tile.rows)]
             zeros = [simd.zero] * (tile.rows * tile.vectors)
             sums = emit_products(simd, tile, rows, simd.pointer(weight), depth, zeros)
             for number, total in enumerate(sums):
                 simd.store(total, simd.at(target, number * simd.vector_bytes))
 
         by_rows(b, tiles, n_rows, emit_for)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def multiply(typing, rows, source, row_bytes, weight, depth, products):  # type: ignore[no-untyped-def]
-        return types.void(*[types.int64] * 6), emit_body
 
     return multiply
 
@@ -299,17 +291,15 @@ def _finish(
 
     A pixel outside the output repeats the tile's first one, which is inside.
     """
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        desc, bufs, products, step, pixels, first_pixel, column, n_columns = arguments
-        simd = Simd(b, dtype, tile.lanes)
+    @intrinsic
+    def finish(b, desc, bufs, products, step, pixels, first_pixel, column, n_columns):
+        simd = vectors_of(b, dtype, tile.lanes)
         source, table = simd.pointer(products), simd.pointer(pixels)
         numbers = [simd.load_int32(table, k) for k in range(transforms.outputs**2)]
-        is_outside = [b.icmp_signed("<", number, i64(0)) for number in numbers]
+        is_outside = [b.icmp_signed("<", number, I64(0)) for number in numbers]
         rows = [b.add(first_pixel, b.select(out, numbers[0], number)) for out, number in zip(is_outside, numbers)]
-        places = [simd.at(source, b.mul(step, i64(k))) for k in range(transforms.n_frequencies)]
+        places = [simd.at(source, b.mul(step, I64(k))) for k in range(transforms.n_frequencies)]
         sums: list[list[Any]] = [[] for _ in numbers]
         for v in range(tile.vectors):
             outputs = transform(
@@ -322,82 +312,63 @@ def _finish(
             emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def finish(typing, desc, bufs, products, step, pixels, first_pixel, column, n_columns):  # type: ignore[no-untyped-def]
-        return types.void(desc, bufs, *[types.int64] * 6), emit_body
 
     return finish
 
 
 def _input_transform(dtype: str, lanes: int, transforms: Transforms) -> Any:
     """The intrinsic `transform(source, zero page, offsets, target, bytes of a frequency, of a row)`: one tile."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        source, zero_page, offsets, target, step, row_bytes = arguments
-        simd = Simd(b, dtype, lanes)
+    @intrinsic
+    def transform_tile(b, source, zero_page, offsets, target, step, row_bytes):
+        simd = vectors_of(b, dtype, lanes)
         table = simd.pointer(offsets)
         inputs = [
             row_pointer(simd, simd.pointer(source), simd.pointer(zero_page), simd.load_int32(table, k))
             for k in range(transforms.n_frequencies)
         ]
         first = simd.pointer(target)
-        targets = [simd.at(first, b.mul(step, i64(k))) for k in range(transforms.n_frequencies)]
+        targets = [simd.at(first, b.mul(step, I64(k))) for k in range(transforms.n_frequencies)]
 
         def vector(number: Any, _: list[Any]) -> list[Any]:
-            at = b.mul(number, i64(simd.vector_bytes))
+            at = b.mul(number, I64(simd.vector_bytes))
             values = transform(simd, transforms.input, [simd.load(simd.at(pointer, at)) for pointer in inputs])
             for pointer, value in zip(targets, values):
                 simd.store(value, simd.at(pointer, at))
             return []
 
-        counted_loop(b, b.udiv(row_bytes, i64(simd.vector_bytes)), [], vector, at_least_once=True)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def transform_tile(typing, source, zero_page, offsets, target, step, row_bytes):  # type: ignore[no-untyped-def]
-        return types.void(*[types.int64] * 6), emit_body
+        loop(b, I64(0), b.udiv(row_bytes, I64(simd.vector_bytes)), [], vector, at_least_once=True)
 
     return transform_tile
 
 
 def _weight_transform(dtype: str, n_vectors: int, lanes: int, transforms: Transforms) -> Any:
     """The intrinsic `transform(weight, bytes of a frequency)`: one input channel of one panel."""
-    from numba import types
-    from numba.extending import intrinsic
 
-    def emit_body(context: Any, b: Any, signature: Any, arguments: Any) -> Any:
-        weight, step = arguments
-        simd = Simd(b, dtype, lanes)
+    @intrinsic
+    def transform_line(b, weight, step):
+        simd = vectors_of(b, dtype, lanes)
         first = simd.pointer(weight)
-        frequencies = [simd.at(first, b.mul(step, i64(k))) for k in range(transforms.n_frequencies)]
+        frequencies = [simd.at(first, b.mul(step, I64(k))) for k in range(transforms.n_frequencies)]
         for v in range(n_vectors):
             places = [simd.at(pointer, v * simd.vector_bytes) for pointer in frequencies]
             values = transform(simd, transforms.weight, [simd.load(at) for at in places[: N_TAPS**2]])
             for at, value in zip(places, values):
                 simd.store(value, at)
-        return context.get_dummy_value()
-
-    @intrinsic
-    def transform_line(typing, weight, step):  # type: ignore[no-untyped-def]
-        return types.void(types.int64, types.int64), emit_body
 
     return transform_line
 
 
-def transform(simd: Simd, matrix: Matrix, values: Sequence[Any]) -> list[Any]:
+def transform(simd: Elements, matrix: Matrix, values: Sequence[Any]) -> list[Any]:
     """matrix @ values @ matrix^T of vectors, row-major."""
     n = len(matrix[0])
     columns = [[_combine(simd, line, [values[i * n + j] for i in range(n)]) for line in matrix] for j in range(n)]
     return [_combine(simd, line, [columns[j][a] for j in range(n)]) for a in range(len(matrix)) for line in matrix]
 
 
-def _combine(simd: Simd, coefficients: Sequence[float], values: Sequence[Any]) -> Any:
+def _combine(simd: Elements, coefficients: Sequence[float], values: Sequence[Any]) -> Any:
     """sum of coefficient * value."""
-    b, total = simd.builder, None
+    b, total = simd.b, None
     # A positive one first: the sum can start from it without a multiplication.
     for c, value in sorted(((c, v) for c, v in zip(coefficients, values) if c), key=lambda pair: pair[0] != 1):
         if total is None:
@@ -405,7 +376,7 @@ def _combine(simd: Simd, coefficients: Sequence[float], values: Sequence[Any]) -
         elif abs(c) == 1:
             total = b.fadd(total, value) if c == 1 else b.fsub(total, value)
         else:
-            total = simd.multiply_add(value, simd.number(c), total)
+            total = simd.v.fma(value, simd.number(c), total)
     return total
 
 

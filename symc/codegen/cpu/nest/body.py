@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from symc.codegen.llvm.emit import primitive
 from symc.codegen.llvm.loops import Values
-from symc.codegen.llvm.memory import Memory, narrow, widen
+from symc.codegen.llvm.memory import Elements, narrow, widen
 from symc.codegen.nest.form import StoreForm
 from symc.codegen.nest.plan import StorePlan
 from symc.core.dtypes import compute_dtype
@@ -75,16 +75,16 @@ class Body(Evaluator):
 
     def _store_one(self, scope: Scope, part: int, key: int, s: StoreForm, value: ir.Value) -> None:
         v, dtype = scope.emitters[part].lanes, s.access.dtype
-        memory = Memory(v, self.vector_bits)
+        memory = Elements(v, dtype)
         address, step, varying = self._place(scope, part, key, s.access)
         is_row = self._is_row(scope, key, varying)
         if s.is_add:
             raw = (
-                memory.load_one(address, dtype)
+                memory.load_one(address)
                 if v.n == 1
-                else memory.load_row(address, dtype, scope.count, scope.mask)
+                else memory.load_row(address, scope.count, scope.mask)
                 if is_row
-                else memory.gather(address, step, varying, dtype, scope.count)
+                else memory.gather(address, step, varying, scope.count)
             )
             kind = compute_dtype(dtype)
             rounded = widen(v, narrow(v, value, s.value.dtype, dtype), dtype, kind)
@@ -93,8 +93,8 @@ class Body(Evaluator):
         else:
             raw_value = narrow(v, value, s.value.dtype, dtype)
         if v.n == 1:
-            memory.store_one(raw_value, address, dtype)
+            memory.store_one(raw_value, address)
         elif is_row:
-            memory.store_row(raw_value, address, dtype, scope.count, scope.mask)
+            memory.store_row(raw_value, address, scope.count, scope.mask)
         else:
-            memory.scatter(raw_value, address, step, varying, dtype, scope.count)
+            memory.scatter(raw_value, address, step, varying, scope.count)

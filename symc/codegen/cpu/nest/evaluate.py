@@ -137,7 +137,7 @@ class Evaluator(Frame):
                 end = minimum(self.b, self.b.add(at, I64(sizes[0])), stop)
                 return combine(totals, level(at, end, sizes[1:]))
 
-            return loop(self.b, first, stop, sizes[0], neutral, once)
+            return loop(self.b, first, stop, neutral, once, step=sizes[0])
 
         return level(I64(0), extent, (SUM_BLOCK**2 * step, SUM_BLOCK * step))
 
@@ -171,7 +171,7 @@ class Evaluator(Frame):
             self.prepare(inner, roots)
             return body(inner, values)
 
-        return loop(self.b, start, stop, 1, carried, once)
+        return loop(self.b, start, stop, carried, once)
 
     def _serial_nest(
         self,
@@ -218,14 +218,13 @@ class Evaluator(Frame):
 
             return once
 
-        # A masked vector costs as much as a whole one with AVX-512, but a masked AVX2 store 12 cycles.
-        sizes = [parts] if parts == 1 or self.vector_bits == 512 else [parts, 1]
+        sizes = [parts] if parts == 1 or v.abilities.has_free_masks else [parts, 1]
         for size in sizes:
             whole = b.and_(b.sub(stop, start), I64(-size * n))
             middle = b.add(start, whole)
-            carried = loop(b, start, middle, size * n, carried, pass_of(size, is_partial=False))
+            carried = loop(b, start, middle, carried, pass_of(size, is_partial=False), step=size * n)
             start = middle
-        return loop(b, start, stop, n, carried, pass_of(1, is_partial=True))
+        return loop(b, start, stop, carried, pass_of(1, is_partial=True), step=n)
 
     def _splats(self, scope: Scope, v: Lanes, roots: Sequence[Expr]) -> dict[Expr, ir.Value]:
         """What is known as scalars, in every lane; only what the roots mention."""
@@ -257,7 +256,7 @@ def _across_lanes(v: Lanes, reduce: Expr, x: ir.Value) -> ir.Value:
     """The lanes of one vector combined: upper half with lower half until one is left."""
     n, b = v.n, v.b
     while n > 1:
-        half = Lanes(b, n // 2)
+        half = v.resized(n // 2)
         blank = ir.Constant(x.type, ir.Undefined)
         parts = []
         for first in (0, n // 2):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from symc.codegen.llvm.emit import VectorEmitter
-from symc.codegen.llvm.lanes import F32, F64, I32, I64, Lanes
-from symc.codegen.llvm.memory import Memory, widen
+from symc.codegen.llvm.abilities import Abilities
+from symc.codegen.llvm.emit import Emitter
+from symc.codegen.llvm.lanes import F32, F64, I64, Lanes
+from symc.codegen.llvm.memory import Elements, widen
 from symc.codegen.nest.form import Access
 from symc.codegen.nest.layout import Key, Layout
 from symc.codegen.nest.plan import Plan
@@ -23,7 +24,7 @@ class Scope:
     A vector scope works on `parts` vectors at once (one emitter each); `count` limits the lanes of the last one.
     """
 
-    emitters: list[VectorEmitter]
+    emitters: list[Emitter]
     bound: frozenset[str]
     address: dict[Key, ir.Value]  # of lane 0 of part 0: byte address of an access, number of an index value
     lane: str | None = None
@@ -44,14 +45,12 @@ class Frame:
     """Reads the descriptor, opens scopes, and supplies the leaves of expressions in them."""
 
     def __init__(
-        self, builder: ir.IRBuilder, plan: Plan, layout: Layout, vector_bits: int, desc: ir.Value, bufs: ir.Value
+        self, builder: ir.IRBuilder, plan: Plan, layout: Layout, abilities: Abilities, desc: ir.Value, bufs: ir.Value
     ) -> None:
         self.b, self.plan, self.form, self.layout = builder, plan, plan.form, layout
-        self.vector_bits, self.desc, self.bufs = vector_bits, desc, bufs
-        # F16C came with AVX: a target of 128 bits is taken to lack it.
-        self.has_half = vector_bits > 128
-        self.scalar = Lanes(builder, 1, self.has_half)
-        self.vector = Lanes(builder, plan.lanes, self.has_half)
+        self.desc, self.bufs = desc, bufs
+        self.scalar = Lanes(builder, 1, abilities)
+        self.vector = self.scalar.resized(plan.lanes)
         self.steps: dict[tuple[Key, str], ir.Value] = {}
         self.computed_strides: dict[tuple[Key, int], ir.Value] = {}
         self.targets = dict(enumerate(plan.form.stores))
@@ -87,7 +86,7 @@ class Frame:
                 self.known_scalars[word[1]] = self._parameter(word[1], self._word(word))
         for key, axis in self.layout.contiguous:
             self.steps[key, axis] = I64(self._access_of(key).item_size)
-        scope.emitters = [self._emitter(scope, 0, 1, dict(self.known_scalars))]
+        scope.emitters = [self._emitter(scope, 0, self.scalar, dict(self.known_scalars))]
         for axis, index in zip(self.plan.outer, outer):
             scope = self._bind(scope, axis, index)
         return scope
@@ -102,10 +101,8 @@ class Frame:
 
     # ---- scopes
 
-    def _emitter(self, scope: Scope, part: int, lanes: int, known: dict[Expr, ir.Value]) -> VectorEmitter:
-        emitter = VectorEmitter(self.b, lanes, lambda e: self._leaf(scope, part, e), self.has_half)
-        emitter.known = known
-        return emitter
+    def _emitter(self, scope: Scope, part: int, lanes: Lanes, known: dict[Expr, ir.Value]) -> Emitter:
+        return Emitter(lanes, lambda e: self._leaf(scope, part, e), known)
 
     def _moved(self, scope: Scope, axis: str, index: ir.Value) -> dict[Key, ir.Value]:
         """Every address after a step along an axis."""
@@ -121,19 +118,17 @@ class Frame:
         inner = Scope(
             [], scope.bound | {axis}, self._moved(scope, axis, index), scope.lane, scope.count, scope.mask, scope
         )
-        inner.emitters = [self._emitter(inner, k, scope.n_lanes, dict(e.known)) for k, e in enumerate(scope.emitters)]
+        inner.emitters = [self._emitter(inner, k, e.lanes, dict(e.known)) for k, e in enumerate(scope.emitters)]
         return inner
 
     def _bind_lanes(
         self, scope: Scope, axis: str, index: ir.Value, parts: int, splats: dict[Expr, ir.Value], count: ir.Value | None
     ) -> Scope:
         """Inside a vector loop: lane l of part p stands for axis = index + p * lanes + l."""
-        n = self.plan.lanes
         inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count, None, scope)
         if count is not None:
-            v = self.vector
-            inner.mask = self.b.icmp_unsigned("<", v.iota(I32), v.splat(self.b.trunc(count, I32)))
-        inner.emitters = [self._emitter(inner, part, n, dict(splats)) for part in range(parts)]
+            inner.mask = self.vector.first(count)
+        inner.emitters = [self._emitter(inner, part, self.vector, dict(splats)) for part in range(parts)]
         return inner
 
     # ---- leaves
@@ -187,11 +182,11 @@ class Frame:
         access = self.form.loads[e]
         address, step, varying = self._place(scope, part, e, access)
         if step is None and not varying:
-            one, scalar = self.scalar, Memory(self.scalar, self.vector_bits)
-            return v.splat(widen(one, scalar.load_one(address, access.dtype), access.dtype, e.dtype))
-        memory = Memory(v, self.vector_bits)
+            raw = Elements(self.scalar, access.dtype).load_one(address)
+            return v.splat(widen(self.scalar, raw, access.dtype, e.dtype))
+        memory = Elements(v, access.dtype)
         if self._is_row(scope, e, varying):
-            raw = memory.load_row(address, access.dtype, scope.count, scope.mask)
+            raw = memory.load_row(address, scope.count, scope.mask)
         else:
-            raw = memory.gather(address, step, varying, access.dtype, scope.count)
+            raw = memory.gather(address, step, varying, scope.count)
         return widen(v, raw, access.dtype, e.dtype)

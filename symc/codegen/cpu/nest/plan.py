@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.cpu.target import Target
 from symc.codegen.llvm import maths
 from symc.codegen.nest.form import Access, Form, StoreForm
@@ -264,7 +265,7 @@ def operation_cost(e: Expr) -> float:
     """Work of one element, in units of a simple operation with its share of memory traffic."""
     if e.op in maths.FLOAT32 and e.dtype == "float32":
         return _POLYNOMIAL
-    if e.op in maths.LIBRARY or e.op in ("mod", "floordiv"):
+    if e.op in LIBM or e.op in ("mod", "floordiv"):
         return _LIBRARY
     if e.op in ("div", "sqrt", "round"):
         return _DIVISION

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from symc.codegen.cpu.abilities import abilities_of
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode
 from symc.codegen.nest.form import form_of
@@ -41,7 +42,7 @@ def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) ->
         return source_text(plan, layout, text)
 
     def build() -> Callable[..., None]:
-        return build_function(plan, layout, target.vector_bits, code.name, code.source)
+        return build_function(plan, layout, abilities_of(target), code.name, code.source)
 
     code = KernelCode("nest", structure, describe, build)
     return KernelCall(code, layout.words, Chunks(n_chunks), f"{plan.kind}: {plan.reason}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from symc.codegen.llvm.abilities import Abilities
+from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.nest.layout import Layout
 from symc.codegen.nest.plan import Plan
 
@@ -78,17 +80,14 @@ def source_text(plan: Plan, layout: Layout, nest_text: str) -> str:
     return f"{header}\n\n{function_text(plan, layout)}"
 
 
-def build_function(plan: Plan, layout: Layout, vector_bits: int, name: str, source: str) -> Callable[..., Any]:
+def build_function(plan: Plan, layout: Layout, abilities: Abilities, name: str, source: str) -> Callable[..., Any]:
     """The function numba compiles, with `body` bound to the intrinsic that emits the vector loops."""
-    namespace: dict[str, Any] = {"body": _body_intrinsic(plan, layout, vector_bits), "range": range}
+    namespace: dict[str, Any] = {"body": _body_intrinsic(plan, layout, abilities), "range": range}
     exec(compile(source, f"<{name}>", "exec"), namespace)
     return namespace["kernel"]
 
 
-def _body_intrinsic(plan: Plan, layout: Layout, vector_bits: int) -> Any:
-    from numba.core import types
-    from numba.extending import intrinsic
-
+def _body_intrinsic(plan: Plan, layout: Layout, abilities: Abilities) -> Any:
     from symc.codegen.llvm.lanes import I64
 
     from .body import Body
@@ -97,15 +96,9 @@ def _body_intrinsic(plan: Plan, layout: Layout, vector_bits: int) -> Any:
     n_outer = len(plan.outer)
     arguments = ["desc", "bufs", *(f"i{k}" for k in range(n_outer)), *(["low", "high"] if plan.blocked else [])]
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def body(b: Any, desc: Any, bufs: Any, *indices: Any) -> None:
         kind = TileBody if plan.kind == "tile" else Body
-        body = kind(builder, plan, layout, vector_bits, args[0], args[1])
-        low, high = args[2 + n_outer :] if plan.blocked else (I64(0), I64(0))
-        body.run(args[2 : 2 + n_outer], low, high)
-        return context.get_dummy_value()
+        low, high = indices[n_outer:] if plan.blocked else (I64(0), I64(0))
+        kind(b, plan, layout, abilities, desc, bufs).run(indices[:n_outer], low, high)
 
-    # numba looks at the parameter names of an intrinsic, so it needs one with exactly these.
-    text = f"def body(typing, {', '.join(arguments)}):\n    return types.void({', '.join(arguments)}), generate\n"
-    namespace: dict[str, Any] = {"types": types, "generate": generate}
-    exec(text, namespace)
-    return intrinsic(namespace["body"])
+    return intrinsic(body, arguments=arguments)

@@ -8,8 +8,7 @@ from llvmlite import ir
 
 from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
-from symc.codegen.llvm.memory import Memory, stored_type, widen
-from symc.core.dtypes import ITEM_SIZE
+from symc.codegen.llvm.memory import Elements, widen
 from symc.loopir.expr import Expr
 
 from .body import Body
@@ -35,7 +34,8 @@ class TileBody(Body):
             and (e, along) in self.steps
             and (e, along) not in self.layout.contiguous
         ]
-        tiles = {e: self._tile_memory(self.form.loads[e].dtype) for e in crossing}
+        self.memory = {e: Elements(v, self.form.loads[e].dtype) for e in crossing}
+        tiles = {e: self._tile_memory(memory) for e, memory in self.memory.items()}
 
         along_outside = self.plan.blocked == along
         inner_axis = across if along_outside else along
@@ -53,20 +53,19 @@ class TileBody(Body):
             return nothing
 
         def line_of_tiles(outside: ir.Value, nothing: Values) -> Values:
-            return loop(b, *self._range(inner_axis), n, nothing, lambda inside, none: tile(outside, inside, none))
+            return loop(b, *self._range(inner_axis), nothing, lambda inside, none: tile(outside, inside, none), step=n)
 
-        loop(b, low, high, n, [], line_of_tiles)
+        loop(b, low, high, [], line_of_tiles, step=n)
 
     def _axes(self) -> tuple[str, str]:
         """The axis of the lanes, and the one the crossing loads are contiguous along."""
         assert self.plan.vector is not None and self.plan.cross is not None
         return self.plan.vector, self.plan.cross
 
-    def _tile_memory(self, dtype: str) -> ir.Value:
+    def _tile_memory(self, elements: Elements) -> ir.Value:
         """Stack space for one transposed tile."""
-        v = self.vector
         with self.b.goto_entry_block():
-            memory = self.b.alloca(v.of(stored_type(v, dtype)), self.plan.lanes)
+            memory = self.b.alloca(elements.v.of(elements.element), self.plan.lanes)
         memory.align = 64
         return self.b.ptrtoint(memory, I64)
 
@@ -80,32 +79,29 @@ class TileBody(Body):
         n_cross: ir.Value | None,
         n_along: ir.Value | None,
     ) -> None:
-        b, n = self.b, self.plan.lanes
+        b, n, v = self.b, self.plan.lanes, self.vector
         along, across = self._axes()
-        v = self.vector
-        memory = Memory(v, self.vector_bits)
         corner = self._bind(self._bind(scope, across, cross), along, index)
         for e, tile in tiles.items():
-            if n_cross is not None and not memory.can_mask(self.form.loads[e].dtype):
+            if n_cross is not None and not self.memory[e].can_mask:
                 self._copy_by_element(corner.address[e], e, tile, n_cross, n_along)
             else:
-                self._transpose(memory, corner.address[e], e, tile, n_cross, n_along)
+                self._transpose(corner.address[e], e, tile, n_cross, n_along)
 
         def line(k: ir.Value, nothing: Values) -> Values:
             around = self._bind(scope, across, b.add(cross, k))
             inner = self._bind_lanes(around, along, index, 1, splats, n_along)
             for e, tile in tiles.items():
-                dtype = self.form.loads[e].dtype
-                place = b.add(tile, b.mul(k, I64(n * ITEM_SIZE[dtype])))
-                inner.known[e] = widen(v, memory.load_row(place, dtype, None, None), dtype, e.dtype)
+                memory = self.memory[e]
+                place = b.add(tile, b.mul(k, I64(n * memory.item_bytes)))
+                inner.known[e] = widen(v, memory.load(place), memory.dtype, e.dtype)
             self.store(inner, self.form.stores)
             return nothing
 
-        loop(b, I64(0), I64(n) if n_cross is None else n_cross, 1, [], line)
+        loop(b, I64(0), I64(n) if n_cross is None else n_cross, [], line)
 
     def _transpose(
         self,
-        memory: Memory,
         start: ir.Value,
         e: Expr,
         tile: ir.Value,
@@ -113,40 +109,37 @@ class TileBody(Body):
         n_along: ir.Value | None,
     ) -> None:
         """One crossing load's tile through registers; rows past `n_along` repeat the last one."""
-        b, v, n = self.b, self.vector, self.plan.lanes
-        dtype, along = self.form.loads[e].dtype, self._axes()[0]
-        mask = None
-        if n_cross is not None:
-            mask = b.icmp_unsigned("<", v.iota(I32), v.splat(b.trunc(n_cross, I32)))
+        b, v, n, memory = self.b, self.vector, self.plan.lanes, self.memory[e]
+        along = self._axes()[0]
+        mask = None if n_cross is None else v.first(n_cross)
         rows = []
         for k in range(n):
             at: ir.Value = I64(k)
             if n_along is not None and k:
                 at = minimum(b, at, b.sub(n_along, I64(1)))
             place = b.add(start, b.mul(at, self.steps[e, along]))
-            rows.append(memory.load_row(place, dtype, n_cross, mask))
+            rows.append(memory.load(place, mask))
         for k, column in enumerate(_transposed(v, rows)):
-            memory.store_row(column, b.add(tile, I64(k * n * ITEM_SIZE[dtype])), dtype, None, None)
+            memory.store(column, b.add(tile, I64(k * n * memory.item_bytes)))
 
     def _copy_by_element(self, start: ir.Value, e: Expr, tile: ir.Value, n_cross: ir.Value, n_along: ir.Value) -> None:
         """A partial tile where the machine cannot mask: compact code, since edges are few."""
         b, n = self.b, self.plan.lanes
-        dtype, along = self.form.loads[e].dtype, self._axes()[0]
-        size = ITEM_SIZE[dtype]
-        one = Memory(self.scalar, self.vector_bits)
+        along, memory = self._axes()[0], self.memory[e]
+        size = memory.item_bytes
 
         def row(k: ir.Value, nothing: Values) -> Values:
             source = b.add(start, b.mul(k, self.steps[e, along]))
             target = b.add(tile, b.mul(k, I64(size)))
 
             def element(j: ir.Value, nothing: Values) -> Values:
-                item = one.load_one(b.add(source, b.mul(j, I64(size))), dtype)
-                one.store_one(item, b.add(target, b.mul(j, I64(n * size))), dtype)
+                item = memory.load_one(b.add(source, b.mul(j, I64(size))))
+                memory.store_one(item, b.add(target, b.mul(j, I64(n * size))))
                 return nothing
 
-            return loop(b, I64(0), n_cross, 1, nothing, element)
+            return loop(b, I64(0), n_cross, nothing, element)
 
-        loop(b, I64(0), n_along, 1, [], row)
+        loop(b, I64(0), n_along, [], row)
 
 
 def _transposed(v: Lanes, rows: Values) -> Values:

@@ -1,11 +1,15 @@
-"""numba intrinsics that give typed access to memory by address. Importing this file imports numba."""
+"""Typed access to memory by address, for functions that numba compiles."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import types
-from numba.extending import intrinsic
+from llvmlite import ir
+
+from symc.codegen.llvm.intrinsic import intrinsic
+from symc.core.dtypes import ITEM_SIZE
+
+_FLOATS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
 
 def elements(dtype: str) -> Any:
@@ -13,13 +17,10 @@ def elements(dtype: str) -> Any:
 
     bool is read as uint8; float16 has no arithmetic in numba, so its bits must be read as int16.
     """
-    pointer = types.CPointer(getattr(types, "uint8" if dtype == "bool" else dtype))
+    element = _FLOATS.get(dtype) or ir.IntType(8 * ITEM_SIZE[dtype])
 
-    @intrinsic
-    def typed(typing: Any, address: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(pointer))
-
-        return pointer(types.int64), emit
+    @intrinsic(result="uint8*" if dtype == "bool" else f"{dtype}*")
+    def typed(b: Any, address: Any) -> Any:
+        return b.inttoptr(address, element.as_pointer())
 
     return typed

@@ -1,0 +1,47 @@
+"""One way to make a numba function out of code that emits LLVM IR. numba is imported when the first one is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+WORDS = ("desc", "bufs")  # arguments of these names are pointers to int64, all others are int64
+
+
+def intrinsic(
+    emit: Callable[..., Any] | None = None, *, result: str = "void", arguments: Sequence[str] | None = None
+) -> Any:
+    """A numba function whose code `emit(builder, *values)` prints; it returns the value of the result, if any.
+
+    `result` names a numba type; with a star it is a pointer to that type. `arguments` names the arguments where
+    emit's own parameters do not. Example:
+
+        @intrinsic(result="int64")
+        def twice(b, number):
+            return b.add(number, number)
+    """
+    if emit is None:
+        return partial(intrinsic, result=result, arguments=arguments)
+    from numba import types
+    from numba.extending import intrinsic as made_by_numba
+
+    names = list(inspect.signature(emit).parameters)[1:] if arguments is None else arguments
+    words = types.CPointer(types.int64)
+    gives = getattr(types, result.rstrip("*"))
+    gives = types.CPointer(gives) if result.endswith("*") else gives
+    typed = gives(*(words if name in WORDS else types.int64 for name in names))
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        value = emit(builder, *values)
+        return context.get_dummy_value() if value is None else value
+
+    def define(typing: Any, *values: Any) -> Any:
+        return typed, generate
+
+    # numba asks an intrinsic for the names of its arguments.
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("typing", *names)]
+    define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    define.__name__, define.__doc__ = emit.__name__, emit.__doc__
+    return made_by_numba(define)
