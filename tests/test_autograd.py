@@ -12,7 +12,7 @@ import symc as mx
 from symc import autograd
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
-from symc.ndarray import eager
+from symc.ndarray import backward, eager
 from symc.ndarray.indexing import numpy_index, recorded_part
 
 nd = mx.nd
@@ -164,7 +164,7 @@ def test_grad_gives_new_arrays():
 @pytest.mark.parametrize("limit", [-1, 1 << 40], ids=["compiled", "numpy"])
 def test_equal_gradients_are_arrays_of_their_own(monkeypatch, limit):
     monkeypatch.setattr(eager, "NUMPY_WORK", limit)
-    monkeypatch.setattr(autograd, "_prepared", BoundedCache(256))
+    monkeypatch.setattr(backward, "_prepared", BoundedCache(256))
     x, y = variable([[1, 2]]), variable([1, 2])
     with autograd.record():
         z = (x * 2).reshape((2,)) + y * 2 + y + 0 * y.sum()
@@ -328,13 +328,13 @@ def test_dropout_uses_the_mask_of_the_recorded_run():
 
 
 def test_backward_graphs_are_prepared_once(monkeypatch):
-    monkeypatch.setattr(autograd, "_prepared", BoundedCache(256))
+    monkeypatch.setattr(backward, "_prepared", BoundedCache(256))
     x = variable(draw(3, 4))
     for _ in range(3):
         with autograd.record():
             y = (x * x).sum()
         y.backward()
-    assert len(autograd._prepared) == 1
+    assert len(backward._prepared) == 1
 
 
 def test_refused_gradients():

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from symc.core.bounded import BoundedCache
-from symc.core.errors import ArgumentError
+from symc.core.errors import ArgumentError, GradientError
+from symc.ir.builder import GraphBuilder, finish
+from symc.ir.graph import Graph, Output
+from symc.ir.infer import infer_dtype, infer_shape
 from symc.ndarray import tape
 from symc.ndarray.eager import EagerGraph
 from symc.ndarray.fit import require_fit
-from symc.ndarray.invoke import apply, write
+from symc.ndarray.generator import generator
+from symc.ndarray.invoke import targets_of, write
 from symc.ndarray.ndarray import NDArray
+from symc.ndarray.storage import empty_aligned
+from symc.ops.control.call import Call
+from symc.symbol.graph import to_graph
 
 if TYPE_CHECKING:
+    from symc.context import Context
+    from symc.runtime.function import GraphFunction
+    from symc.runtime.instance import Instance
     from symc.symbol import Symbol
 
 
 class CachedOp:
     """Calls a symbol with its inputs in the order of `list_inputs()`; `out=` receives the outputs.
 
-    While recording, operators run and are recorded one by one; otherwise the symbol runs as one compiled graph.
+    The symbol runs as one compiled graph. While recording it is one operator of the recording: a program whose forward
+    part leaves in memory what its backward part reads, as in an Executor.
     """
 
     def __init__(self, sym: Symbol, flags: Any = ()) -> None:
         self._symbol = sym
         self._names = sym.list_inputs()
-        self._prepared: BoundedCache[tuple, EagerGraph] = BoundedCache(64)
+        self._blocks: BoundedCache[tuple, _Block] = BoundedCache(64)
 
     def __call__(self, *args: NDArray, out: NDArray | Sequence[NDArray] | None = None, **kwargs: Any) -> Any:
         """The outputs: an array, or a list of several.
@@ -39,38 +52,114 @@ class CachedOp:
             )
         for name, value in zip(self._names, args):
             require_fit(f"CachedOp: input {name}", value)
-        results = self._recorded(args) if tape.is_recording() else self._compiled(args)
-        if out is not None:
-            results = write("CachedOp", results, out)
+        key = (tape.is_training(), *[(a.shape, a._data.dtype.num) for a in args])
+        block = self._blocks.obtain(key, lambda: self._prepare(args))
+        results = block.recorded(args, out) if tape.is_recording() else block(args, out)
         return results[0] if len(results) == 1 else results
 
-    def _compiled(self, args: Sequence[NDArray]) -> list[NDArray]:
-        key = (tape.is_training(), *[(a.shape, a._data.dtype.num) for a in args])
-        graph = self._prepared.obtain(key, lambda: self._prepare(args))
-        place = args[0].context if args else None
-        return [NDArray(r, place) for r in graph(args, place)]
-
-    def _prepare(self, args: Sequence[NDArray]) -> EagerGraph:
-        from symc.ir.infer import infer_dtype, infer_shape
-        from symc.symbol.graph import to_graph
-
+    def _prepare(self, args: Sequence[NDArray]) -> _Block:
         shapes = {n: a.shape for n, a in zip(self._names, args)}
         dtypes = {n: a._data.dtype.name for n, a in zip(self._names, args)}
         graph = infer_dtype(infer_shape(to_graph(self._symbol, tape.is_training(), shapes, dtypes)))
-        inputs = {node.name: node[0] for node in graph.inputs}
+        inputs = {node.name: node for node in graph.inputs}
         for name, array in zip(self._names, args):
-            require_fit(f"CachedOp: input {name}", array, graph.shape(inputs[name]), graph.dtype(inputs[name]))
-        return EagerGraph(graph, [inputs[n] for n in self._names])
+            value = inputs[name][0]
+            require_fit(f"CachedOp: input {name}", array, graph.shape(value), graph.dtype(value))
+        g = GraphBuilder.over(graph)
+        heads: list[Output] = []
+        for kind, name, value in graph.outputs:
+            is_listed = any(value == o.value for o in heads)  # every head gets a gradient of its own
+            heads.append(Output(kind, name, g("_copy", value) if is_listed else value))
+        return _Block(finish(g, heads, inputs=[inputs[name] for name in self._names]))
 
-    def _recorded(self, args: Sequence[NDArray]) -> list[NDArray]:
-        arrays = dict(zip(self._names, args))
-        made: dict[Any, list[NDArray]] = {}
 
-        def value(entry: Any) -> NDArray:
-            node, k = entry
-            return arrays[node.name] if node.is_variable else made[node][k]
+class _Block:
+    """The symbol for inputs of some shapes, in one mode."""
 
-        for node in self._symbol.nodes():
-            if not node.is_variable:
-                made[node] = apply(node.op, [value(entry) for entry in node.inputs])
-        return [value(entry) for entry in self._symbol.heads]
+    def __init__(self, body: Graph) -> None:
+        self._body = body
+        self._inputs = list(body.inputs)
+        self._run = EagerGraph(body, [node[0] for node in self._inputs])
+        self._trained: BoundedCache[tuple, tuple[Call, GraphFunction | None]] = BoundedCache(16)
+
+    def __call__(self, args: Sequence[NDArray], out: NDArray | Sequence[NDArray] | None) -> list[NDArray]:
+        """The outputs, in `out` where given."""
+        made = self._computed(args)
+        return made if out is None else write("CachedOp", made, out)
+
+    def recorded(self, args: Sequence[NDArray], out: NDArray | Sequence[NDArray] | None) -> list[NDArray]:
+        """The same; what leads to a variable is recorded."""
+        is_wanted = [tape.source_of(x) is not None and n.role != "aux" for x, n in zip(args, self._inputs)]
+        wanted = tuple(k for k, is_one in enumerate(is_wanted) if is_one)
+        if not wanted:
+            return self(args, out)
+        if out is not None:
+            tape.refuse_in_place(args, targets_of("CachedOp", out))
+        place = args[0].context
+        op, function = self._trained.obtain((wanted, place), lambda: self._train(wanted, place))
+        if function is None:
+            left, made = None, self._computed(args)
+        else:
+            arrays = [empty_aligned(shape, dtype) for shape, dtype in self._run.out_facts]
+            seed = int(generator().integers(0, 2**62)) if function.is_random else 0
+            instance = function.forward([x._address for x in args], [a.ctypes.data for a in arrays], seed)
+            left, made = _Left(function, instance, op, args, arrays), [NDArray(a, place) for a in arrays]
+        results = made if out is None else write("CachedOp", made, out)
+        tape.record(op, args, made, results, self._body.training, left)
+        return results
+
+    def _train(self, wanted: tuple[int, ...], place: Context) -> tuple[Call, GraphFunction | None]:
+        """The operator on the tape, and its program; without one, its gradient is that of its body.
+
+        That is so where NumPy runs the body, because compiling costs more than it saves; where an array is empty; and
+        where an operator has no gradient: then, as in MXNet, `backward` is what refuses.
+        """
+        op = Call(bodies=(self._body,), wanted=wanted)
+        is_empty = any(0 in self._body.shape(v) for v in self._body.facts.shape)
+        if is_empty or not (op.is_random or self._run.is_compiled):
+            return op, None
+        from symc.runtime.function import GraphFunction
+
+        try:
+            return op, GraphFunction(self._body, place.device, [self._inputs[k].name for k in wanted])
+        except GradientError:
+            return op, None
+
+    def _computed(self, args: Sequence[NDArray]) -> list[NDArray]:
+        place = args[0].context if args else None
+        return [NDArray(a, place) for a in self._run(args, place)]
+
+
+class _Left:
+    """What a training program's forward part left, and its backward part (see tape.Left)."""
+
+    def __init__(
+        self,
+        function: GraphFunction,
+        instance: Instance,
+        op: Call,
+        args: Sequence[NDArray],
+        results: Sequence[np.ndarray],
+    ) -> None:
+        self._function = function
+        self._instance = instance
+        self._op = op
+        self._states = [args[k].detach() for k in function.updated]
+        self._facts = [(args[k].shape, args[k]._data.dtype) for k in op.wanted]
+        self._results = results
+
+    def gradients(
+        self, dy: Sequence[np.ndarray | None], into: Mapping[int, np.ndarray], is_last: bool
+    ) -> Mapping[int, np.ndarray]:
+        terms = [np.zeros_like(y) if d is None else d for d, y in zip(dy, self._results)]
+        found = {
+            k: into[k] if k in into else empty_aligned(shape, dtype)
+            for k, (shape, dtype) in zip(self._op.wanted, self._facts)
+        }
+        instance = self._instance if is_last else self._function.copied(self._instance)
+        addresses = [d.ctypes.data for d in terms], [a.ctypes.data for a in found.values()]
+        self._function.backward(instance, *addresses)
+        for state in self._states:
+            state._touch()
+        self._function.release(instance)
+        return found

@@ -69,6 +69,17 @@ class GraphBuilder:
         self.infer(node)
         return node
 
+    def inline(self, body: Graph, inputs: Sequence[Value]) -> list[Value]:
+        """The heads of a body, computed from values by nodes of this graph."""
+        new = {node[0]: v for node, v in zip(body.inputs, inputs)}
+        prefix = f"{self.serving.name}." if self.serving else ""
+        for node in body.nodes:
+            if not node.is_input:
+                name = self._unique(prefix + node.name)
+                made = self.apply(node.operator, [new[v] for v in node.inputs], name, node.origin)
+                new.update((Value(node, k), Value(made, k)) for k in range(node.n_outputs))
+        return [new[o.value] for o in body.outputs]
+
     def _unique(self, base: str) -> str:
         """The base itself, or with the first number that makes it new."""
         count = self._counts.get(base, 0)
@@ -177,9 +188,14 @@ def rewrite_until_stable(graph: Graph, rule: Rewrite) -> Graph:
     return graph
 
 
-def finish(g: GraphBuilder, outputs: Sequence[Output], layouts: Mapping[Value, Any] | None = None) -> Graph:
-    """The graph of the outputs with the builder's facts about the nodes that are left."""
-    graph = Graph.of(outputs, g.training)
+def finish(
+    g: GraphBuilder,
+    outputs: Sequence[Output],
+    layouts: Mapping[Value, Any] | None = None,
+    inputs: Iterable[Node] = (),
+) -> Graph:
+    """The graph of the outputs with the builder's facts about the nodes that are left; `inputs` stay in any case."""
+    graph = Graph.of(outputs, g.training, inputs=inputs)
     live = [node[k] for node in graph.nodes for k in range(node.n_outputs)]
     layouts = layouts or {}
     return graph.with_facts(

@@ -48,6 +48,15 @@ class Node:
         return self.op
 
     @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The graphs it runs on what it reads (a recorded block, the step of a loop); most nodes have none.
+
+        A body is a graph of its own: its inputs, in their order, stand for what its node feeds them, its outputs are
+        heads.
+        """
+        return () if self.op is None else self.op.bodies
+
+    @property
     def n_outputs(self) -> int:
         return 1 if self.op is None else len(self.op.result_names())
 
@@ -137,10 +146,16 @@ class Graph:
     facts: Facts = field(default_factory=Facts)
 
     @staticmethod
-    def of(outputs: Iterable[Output], training: bool = False, facts: Facts | None = None) -> Graph:
-        """The graph of everything the outputs need, in depth-first post-order (MXNet's order)."""
+    def of(
+        outputs: Iterable[Output], training: bool = False, facts: Facts | None = None, inputs: Iterable[Node] = ()
+    ) -> Graph:
+        """The graph of everything the outputs need, in depth-first post-order (MXNet's order).
+
+        `inputs` are there, in that order, whether needed or not.
+        """
         outputs = tuple(outputs)
-        return Graph(tuple(post_order(o.value.node for o in outputs)), outputs, training, facts or Facts())
+        nodes = post_order([*inputs, *(o.value.node for o in outputs)])
+        return Graph(tuple(nodes), outputs, training, facts or Facts())
 
     @lazy
     def nx(self) -> networkx.MultiDiGraph:

@@ -61,6 +61,33 @@ def partial_dtypes(graph: Graph, default: str | None = None) -> dict[Value, str]
     )
 
 
+def shapes_through(
+    body: Graph, ins: Sequence[Shape | None], outs: Sequence[Shape | None]
+) -> tuple[list[Shape | None], list[Shape | None]]:
+    """What is known about the inputs and heads of a body from what is known outside, in both directions."""
+    found = partial_shapes(body.with_facts(shape=_known(body, body.facts.shape, (*ins, *outs), unify)))
+    return [found.get(n[0]) for n in body.inputs], [found.get(o.value) for o in body.outputs]
+
+
+def dtypes_through(
+    body: Graph, ins: Sequence[str | None], outs: Sequence[str | None]
+) -> tuple[list[str | None], list[str | None]]:
+    """The same of dtypes."""
+    found = partial_dtypes(body.with_facts(dtype=_known(body, body.facts.dtype, (*ins, *outs), _unify_dtype)))
+    return [found.get(n[0]) for n in body.inputs], [found.get(o.value) for o in body.outputs]
+
+
+def _known(
+    body: Graph, table: Mapping[Value, Fact], facts: Sequence[Fact | None], merge: Callable
+) -> dict[Value, Fact]:
+    """A body's own facts and those about its inputs and heads; raises ShapeError or DTypeError on contradiction."""
+    known = dict(table)
+    for v, fact in zip((*(n[0] for n in body.inputs), *(o.value for o in body.outputs)), facts):
+        if fact is not None:
+            known[v] = merge(known.get(v), fact)
+    return known
+
+
 def used_values(graph: Graph) -> list[Value]:
     """Inputs, what nodes read, and outputs: the values that must be known to run."""
     found = {node[0]: None for node in graph.inputs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from symc.core.dtypes import dtype_name
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from symc.loopir.tensor import Lowering
 
     from .builder import GraphBuilder
-    from .graph import Value
+    from .graph import Graph, Value
 
 __all__ = ["Op", "Shapes", "DTypes", "lookup", "op", "operators", "param"]
 
@@ -51,6 +51,7 @@ class Op:
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
+    n_bodies: ClassVar[int] = 0  # how many graphs a node of it holds
     undecidable: ClassVar[str] = ""  # why no shape can be inferred for the output: it depends on values
 
     @property
@@ -71,6 +72,20 @@ class Op:
     def with_layer_stride(self, stride: tuple[int, ...]) -> Op:
         """The same layer with another stride: every n-th output position of the layer with an n-th of the stride."""
         raise NotImplementedError(f"{self.name} is no sliding layer")
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether it has a gradient even where none flows into its results: a loss, or a body that holds one."""
+        return self.is_loss
+
+    @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The graphs that a node of it holds; operators that have any declare a field of this name."""
+        return ()
+
+    def with_bodies(self, bodies: tuple[Graph, ...]) -> Op:
+        """The same operator with other bodies."""
+        return replace(self, bodies=bodies)  # type: ignore[call-arg]
 
     # -- how it looks from outside -------------------------------------------------------------------------------
 

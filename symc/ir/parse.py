@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from symc.core.dtypes import ITEM_SIZE
@@ -20,12 +20,14 @@ from symc.core.shapes import Shape
 
 from .graph import Facts, Graph, Layout, Node, Output, Role, Value
 from .op import Op, lookup
-from .text import graph_text
+from .text import BODY, INSIDE, graph_text
 
 __all__ = ["graph_text", "parse_graph"]
 
 ROLES = typing.get_args(Role)
 KINDS = typing.get_args(typing.get_type_hints(Output)["kind"])
+
+MAX_DEPTH = 16  # of bodies in bodies
 
 _STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _NAME = re.compile(rf"[\w.\-/~]+|{_STRING}")
@@ -41,13 +43,13 @@ def parse_graph(text: str) -> Graph:
     Raises FormatError, naming the line, for anything `graph_text` does not print, for operators symc does not have and
     for parameters they do not take.
     """
-    return _Parser().run(text)
+    return _Parser().run(text.split("\n"))
 
 
 class _Parser:
     """One parse; `self.rest` is what is left of the current line."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 0) -> None:
         self.nodes: dict[str, Node] = {}  # by reference: name, or name#number
         self.outputs: list[Output] = []
         self.shapes: dict[Value, Shape] = {}
@@ -55,17 +57,24 @@ class _Parser:
         self.layouts: dict[Value, Layout] = {}
         self.groups: dict[Node, int] = {}
         self.training = False
+        self.depth = depth
         self.number = 0
         self.rest = ""
 
-    def run(self, text: str) -> Graph:
-        for self.number, self.rest in enumerate(text.split("\n"), 1):
-            if self.rest == "training" and self.number == 1:
+    def run(self, lines: Sequence[str], first: int = 1) -> Graph:
+        """The graph of some lines; `first` is the number of the first one in the whole text."""
+        place = 0
+        while place < len(lines):
+            self.number, self.rest = first + place, lines[place]
+            end = next((k for k in range(place + 1, len(lines)) if not lines[k].startswith(BODY[:2])), len(lines))
+            is_node = self.rest.startswith("%")
+            if self.rest == "training" and place == 0:
                 self.training = True
-            elif self.rest.startswith("%"):
-                self._operation()
+            elif is_node:
+                self._operation(self._bodies(lines[place + 1 : end], self.number + 1))
             elif self.rest:
                 self._declaration()
+            place = end if is_node else place + 1
         facts = Facts(self.shapes, self.dtypes, self.layouts, self.groups)
         return Graph(tuple(self.nodes.values()), tuple(self.outputs), self.training, facts)
 
@@ -86,14 +95,26 @@ class _Parser:
             raise self._error(f"{word!r} is neither a role ({', '.join(ROLES)}) nor an output ({', '.join(KINDS)})")
         self._end()
 
-    def _operation(self) -> None:
+    def _bodies(self, lines: Sequence[str], first: int) -> tuple[Graph, ...]:
+        """The graphs printed below a node."""
+        starts = [k for k, line in enumerate(lines) if line == BODY]
+        if not lines:
+            return ()
+        if starts[:1] != [0] or not all(line == BODY or line.startswith(INSIDE) for line in lines):
+            raise self._error(f"what is indented below a node must be its bodies, each under a line {BODY!r}")
+        if self.depth == MAX_DEPTH:
+            raise self._error(f"bodies lie more than {MAX_DEPTH} deep")
+        inner = [(a, [line[len(INSIDE) :] for line in lines[a + 1 : b]]) for a, b in zip(starts, [*starts[1:], None])]
+        return tuple(_Parser(self.depth + 1).run(text, first + a + 1) for a, text in inner)
+
+    def _operation(self, bodies: tuple[Graph, ...]) -> None:
         """%y = Activation(%x, act_type='relu'): float32[2, 3] layout 10  group 0"""
         name, reference = self._reference()
         self._expect(" = ")
         operator = self._take(_WORD, "an operator")
         self._expect("(")
         inputs, params = self._arguments()
-        node = Node(self._op(operator, params), name, tuple(inputs))
+        node = Node(self._op(operator, params, bodies), name, tuple(inputs))
         expected = node.operator.input_names()
         if len(inputs) != len(expected):
             raise self._error(f"{operator} has {len(inputs)} inputs; expected {len(expected)}: {', '.join(expected)}")
@@ -131,12 +152,14 @@ class _Parser:
             params[key] = self._literal()
         return inputs, params
 
-    def _op(self, name: str, params: dict[str, Any]) -> Op:
+    def _op(self, name: str, params: dict[str, Any], bodies: tuple[Graph, ...]) -> Op:
         cls = lookup(name)
         if cls is None:
             raise self._error(f"there is no operator {name}")
+        if len(bodies) != cls.n_bodies:
+            raise self._error(f"{name} has {len(bodies)} bodies; expected {cls.n_bodies}")
         try:
-            return cls.create(params)
+            return cls.create(params).with_bodies(bodies) if bodies else cls.create(params)
         except SymcError as e:
             raise self._error(str(e)) from e
 

@@ -6,7 +6,7 @@ Griewank and Walther, Evaluating Derivatives (2008), chapter 3; NNVM's gradient 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from symc.core.errors import GradientError
 from symc.core.shapes import mx_text
@@ -23,10 +23,9 @@ class Reverse:
     nodes      what was computed, in topological order: all that the heads need, graph inputs or not
     wanted     the values asked for, each with its request: "write" or "add"
     recorded   what stands for a value in formulas, where that is not the value itself: its contents on a tape
-    training   whether a node ran in training mode, where that is not the builder's mode
 
     A loss supplies its own gradient, whatever flows into it and even when nothing does; so what is computed from its
-    result does not lead to what is wanted.
+    result does not lead to what is wanted. Of a node that holds a loss, results that are read are heads of its body.
     """
 
     def __init__(
@@ -35,13 +34,12 @@ class Reverse:
         nodes: Sequence[Node],
         wanted: Mapping[Value, str],
         recorded: Mapping[Value, Value] | None = None,
-        training: Mapping[Node, bool] | None = None,
     ) -> None:
         self.g = g
         self.wanted = wanted
         self._recorded = recorded or {}
-        self._training = training or {}
-        self._mode, self._serving = g.training, g.serving
+        self._serving = g.serving
+        self._nodes = nodes
         self._leading = set(wanted)
         self._way: list[Node] = []
         for node in nodes:
@@ -62,13 +60,16 @@ class Reverse:
         """
         g = self.g
         flowing = {v: list(terms) for v, terms in heads.items()}
+        read = {v for node in self._nodes for v in node.inputs}.union(heads)
         refused: dict[Value, str] = {}  # values whose gradient an operator refuses, or that such a gradient flows into
         for node in reversed(self._way):
             op, results = node.operator, _results(node)
             dy = [g.add(flowing[v]) if v in flowing else None for v in results]
-            if not op.is_loss and all(d is None for d in dy):
+            if not op.has_loss and all(d is None for d in dy):
                 continue
-            self._enter(node)
+            g.serving = self._serving or node
+            if op.has_loss and not op.is_loss:
+                dy = [g.like(self._content(v), 0.0) if d is None and v in read else d for v, d in zip(results, dy)]
             inherited = next((refused[v] for v in results if v in refused), None)
             found = op.gradient(g, self._contents(node.inputs), self._contents(results), dy)
             for argument, v, dx in zip(op.input_names(), node.inputs, found):
@@ -83,7 +84,7 @@ class Reverse:
                     refused.setdefault(v, inherited)
                 self._check_shape(node, v, dx)
                 flowing.setdefault(v, []).append(dx)
-        self._leave()
+        self.g.serving = self._serving
         for v in self.wanted:
             if v in refused:
                 name = v.node.name
@@ -98,24 +99,15 @@ class Reverse:
         found: dict[Value, Value] = {}
         for node in reversed(self._way):
             op = node.operator
-            if not op.aux or not self._is_training(node):
+            if not op.aux or not self.g.training:
                 continue
-            self._enter(node)
+            self.g.serving = self._serving or node
             x = [found.get(v, self._content(v)) for v in node.inputs]
             states = dict(zip(op.input_names(), node.inputs))
             new = op.update_aux(self.g, x, self._contents(_results(node)))
             found.update((states[name], value) for name, value in new.items())
-        self._leave()
+        self.g.serving = self._serving
         return {v: found[v] for node in self._way for v in node.inputs if v in found}
-
-    def _is_training(self, node: Node) -> bool:
-        return self._training.get(node, self._mode)
-
-    def _enter(self, node: Node) -> None:
-        self.g.serving, self.g.training = self._serving or node, self._is_training(node)
-
-    def _leave(self) -> None:
-        self.g.serving, self.g.training = self._serving, self._mode
 
     def _content(self, value: Value) -> Value:
         return self._recorded.get(value, value)
@@ -134,3 +126,37 @@ class Reverse:
 
 def _results(node: Node) -> list[Value]:
     return [node[k] for k in range(node.n_outputs)]
+
+
+def pulled_back(
+    g: GraphBuilder,
+    x: Sequence[Value],
+    y: Sequence[Value],
+    dy: Sequence[Value | None],
+    wanted: Sequence[Value] | None = None,
+) -> list[Value | None]:
+    """The gradients of x from those of y, which nodes of the builder compute from x; None = no path, or not `wanted`.
+
+    Where x has a value twice, its whole gradient is that of the first place.
+    """
+    heads: dict[Value, list[Value]] = {}
+    for v, d in zip(y, dy):
+        if d is not None:
+            heads.setdefault(v, []).append(d)
+    flowing = Reverse(g, between(set(x), y), dict.fromkeys(x if wanted is None else wanted, "write")).gradients(heads)
+    return [g.add(flowing.pop(v)) if v in flowing else None for v in x]
+
+
+def between(sources: Set[Value], targets: Sequence[Value]) -> list[Node]:
+    """The nodes that compute `targets` from `sources`, in topological order."""
+    found: dict[Node, None] = {}
+    waiting = [(v, False) for v in reversed(targets)]
+    while waiting:
+        v, is_done = waiting.pop()
+        if v in sources or v.node.is_input or v.node in found:
+            continue
+        if is_done:
+            found[v.node] = None
+        else:
+            waiting += [(v, True), *((i, False) for i in v.node.inputs)]
+    return list(found)

@@ -6,6 +6,7 @@ import re
 
 from .graph import Graph, Node, Value
 
+BODY, INSIDE = "  body", "    "  # the line above a body, what is in front of each of its own lines
 PLAIN_NAME = re.compile(r"[\w.\-/~]+")  # other names are printed as Python string literals
 
 
@@ -19,7 +20,7 @@ def graph_text(graph: Graph) -> str:
 
     `training` is there when operators behave as in training.  `%y:1` is the second output of %y, `%y#1` the second node
     called y.  Types stand in the order of a node's outputs, `?` for what is not known; a layout that is not row-major
-    follows its type.  Origins are left out.
+    follows its type.  Origins are left out.  The bodies of a node follow it, indented, each under a line `  body`.
     """
     refs = _references(graph)
 
@@ -37,6 +38,8 @@ def graph_text(graph: Graph) -> str:
         group = graph.facts.group.get(node)
         at = "" if group is None else f"  group {group}"
         lines.append(f"{refs[node]} = {node.op.name}({', '.join(parts)}){suffix}{at}")
+        for body in node.bodies:
+            lines += [BODY, *(f"{INSIDE}{line}" for line in graph_text(body).splitlines())]
     lines += [f"{o.kind} {quoted(o.name)} = {text(o.value)}" for o in graph.outputs]
     return "\n".join(lines) + "\n"
 

@@ -70,7 +70,7 @@ class EagerGraph:
     def __init__(self, graph: Graph, inputs: Sequence[Value]) -> None:
         """`inputs` are the graph's inputs in the order of the arrays; some may be unused."""
         self.out_facts = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
-        self._graph = graph
+        self.graph = graph
         self._plan = numpy_plan(graph, inputs)
         self._functions: dict[Context, GraphFunction] = {}
         used = {v.node: k for k, v in enumerate(inputs)}
@@ -90,7 +90,7 @@ class EagerGraph:
         if function is None:
             from symc.runtime.function import GraphFunction
 
-            function = self._functions[place] = GraphFunction(self._graph, place.device)
+            function = self._functions[place] = GraphFunction(self.graph, place.device)
         results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
         if all(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0

@@ -94,7 +94,7 @@ def _run(
     if out is not None:
         made[:n_visible] = write(prepared.op.name, made[:n_visible], out)
     if recording:
-        tape.record(prepared.op, inputs, made, n_visible, training)
+        tape.record(prepared.op, inputs, made, made[:n_visible], training)
     return made if len(made) == n_visible else made[:n_visible]
 
 

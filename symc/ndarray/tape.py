@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Union
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Union
+
+import numpy as np
 
 from symc.core.errors import ArgumentError, GradientError
 from symc.ir.op import Op
@@ -38,22 +41,58 @@ def is_training() -> bool:
     return mode.training
 
 
+@contextmanager
+def scope(recording: bool | None, training: bool | None) -> Iterator[None]:
+    """Sets both, or leaves one as it is (None), inside the `with`."""
+    before = mode.recording, mode.training
+    mode.recording = before[0] if recording is None else recording
+    mode.training = before[1] if training is None else training
+    try:
+        yield
+    finally:
+        mode.recording, mode.training = before
+
+
 class Recorded:
     """One operator that was run while recording.
 
     inputs    where each came from, and its contents
     results   the contents of all its results, hidden ones last
+    left      what its run left for the way back; None where inputs and results are all that its gradient needs
     """
 
-    __slots__ = ("inputs", "op", "results", "training")
+    __slots__ = ("inputs", "left", "op", "results", "training")
 
     def __init__(
-        self, op: Op, inputs: Sequence[tuple[Source, NDArray]], results: Sequence[NDArray], training: bool
+        self,
+        op: Op,
+        inputs: Sequence[tuple[Source, NDArray]],
+        results: Sequence[NDArray],
+        training: bool,
+        left: Left | None = None,
     ) -> None:
         self.op = op
         self.inputs: Sequence[tuple[Source, NDArray]] | None = inputs  # None once a backward has used them up
         self.results = results
         self.training = training
+        self.left = left
+
+    def use_up(self) -> None:
+        """Forgets what a way back would need."""
+        self.inputs = self.left = None
+
+
+class Left(Protocol):
+    """What a program that ran forward left in memory, and the way back from there."""
+
+    def gradients(
+        self, dy: Sequence[np.ndarray | None], into: Mapping[int, np.ndarray], is_last: bool
+    ) -> Mapping[int, np.ndarray]:
+        """The gradients of the inputs, by position, from those of the results; also updates states.
+
+        into      arrays that receive gradients by position, instead of new ones
+        is_last   whether nobody will ask again
+        """
 
 
 class Made(NamedTuple):
@@ -74,14 +113,25 @@ def source_of(array: NDArray) -> Source:
     return None if made is None or made.by.inputs is None else made
 
 
-def record(op: Op, inputs: Sequence[NDArray], results: Sequence[NDArray], n_visible: int, training: bool) -> None:
-    """Remembers an operator if one of its inputs leads to a variable; its visible results then do too."""
+def record(
+    op: Op,
+    inputs: Sequence[NDArray],
+    results: Sequence[NDArray],
+    visible: Sequence[NDArray],
+    training: bool,
+    left: Left | None = None,
+) -> None:
+    """Remembers an operator if one of its inputs leads to a variable.
+
+    The arrays that callers see, which hold its first results, then lead to that too.
+    """
     sources = [source_of(x) for x in inputs]
     if all(s is None for s in sources):
         return
-    node = Recorded(op, [(s, x.detach()) for s, x in zip(sources, inputs)], [r.detach() for r in results], training)
-    for k, result in enumerate(results[:n_visible]):
-        result._made = Made(node, k)
+    contents = [(s, x.detach()) for s, x in zip(sources, inputs)]
+    node = Recorded(op, contents, [r.detach() for r in results], training, left)
+    for k, array in enumerate(visible):
+        array._made = Made(node, k)
 
 
 def refuse_in_place(inputs: Sequence[NDArray], targets: Sequence[NDArray]) -> None:

@@ -3,6 +3,7 @@
 `rules` has what families share.
 """
 
+from . import control as control
 from . import index as index
 from . import math as math
 from . import nn as nn

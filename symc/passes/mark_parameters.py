@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symc.ir.graph import Graph, Node, Output, Value
+from symc.ir.graph import Graph, Node, Output, Role, Value
 
 from .base import PassContext, graph_pass
 
@@ -14,10 +14,9 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
     before:  argument %w; %y = FullyConnected(%x, %w, %b)
     after:   parameter %w; %y = FullyConnected(%x, %w, %b)
 
-    This is only a prediction of what rarely changes: an Executor notices when a parameter has been written.
+    This is only a prediction of what rarely changes: an Executor notices when a parameter has been written.  Where
+    nothing is said to rarely change, states are arguments like all others.
     """
-    if not context.has_parameters:
-        return graph
     new: dict[Node, Node] = {}
 
     def moved(v: Value) -> Value:
@@ -26,8 +25,9 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
 
     for node in graph.nodes:
         inputs = tuple([moved(v) for v in node.inputs])
-        if node.is_input and node.role == "argument" and _is_parameter(graph, node):
-            new[node] = Node(None, node.name, (), "parameter", node.origin)
+        role = _role(graph, node, context.has_parameters)
+        if role != node.role:
+            new[node] = Node(None, node.name, (), role, node.origin)
         elif inputs != node.inputs:
             new[node] = Node(node.op, node.name, inputs, node.role, node.origin)
     if not new:
@@ -35,6 +35,13 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
     tables = {name: {moved(v): fact for v, fact in getattr(graph.facts, name).items()} for name in ("shape", "dtype")}
     outputs = [Output(o.kind, o.name, moved(o.value)) for o in graph.outputs]
     return Graph(tuple(new.get(n, n) for n in graph.nodes), tuple(outputs), graph.training).with_facts(**tables)
+
+
+def _role(graph: Graph, node: Node, has_parameters: bool) -> Role:
+    if has_parameters:
+        is_marked = node.is_input and node.role == "argument" and _is_parameter(graph, node)
+        return "parameter" if is_marked else node.role
+    return "argument" if node.role == "aux" else node.role
 
 
 def _is_parameter(graph: Graph, node: Node) -> bool:

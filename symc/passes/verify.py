@@ -42,6 +42,7 @@ class Verifier:
                 if v.node not in seen:
                     raise GraphError(f"after {after}: node {node.name} comes before its input {v}")
             if node not in self.nodes:
+                _verify_bodies(graph, node, after)
                 _verify_arity(node, after)
             seen.add(node)
         for output in graph.outputs:
@@ -86,6 +87,19 @@ def _verify_arity(node: Node, after: str) -> None:
     if len(node.inputs) != len(names):
         what = node.op.name if node.op else node.role
         raise GraphError(f"after {after}: {what} {node.name} has {len(node.inputs)} inputs, expected {names}")
+
+
+def _verify_bodies(graph: Graph, node: Node, after: str) -> None:
+    where = f"{after}, in a body of {node.name}"
+    if len(node.bodies) != (node.op.n_bodies if node.op else 0):
+        raise GraphError(f"after {after}: node {node.name} has {len(node.bodies)} bodies")
+    for body in node.bodies:
+        verify(body, where, frozenset())
+        strange = [o for o in body.outputs if o.kind != "head"]
+        if strange:
+            raise GraphError(f"after {where}: {strange[0].kind} {strange[0].name}; bodies have heads alone")
+        if body.training != graph.training:
+            raise GraphError(f"after {where}: training is {body.training}, around it {graph.training}")
 
 
 def _verify_inference(graph: Graph, node: Node, after: str) -> None:

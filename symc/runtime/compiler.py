@@ -77,7 +77,7 @@ class _Request:
     @lazy
     def key(self) -> str | None:
         """Names the program in the cache; None where something outside symc's sources decides what it is."""
-        if _is_being_watched() or _has_user_passes() or not all(_is_ours(n.op) for n in self.graph.nodes):
+        if _is_being_watched() or _has_user_passes() or not _is_ours(self.graph):
             return None
         asked = " ".join(f"{name!r}:{req}" for name, req in sorted(self.grad_req.items()))
         asked += "" if self.has_parameters else " without parameters"
@@ -139,8 +139,10 @@ def _has_user_passes() -> bool:
     return has_any is not None and has_any()
 
 
-def _is_ours(op: object) -> bool:
-    return op is None or type(op).__module__.startswith("symc.")
+def _is_ours(graph: Graph) -> bool:
+    """Whether symc's own operators are all there is, in bodies too."""
+    ops = [node.op for node in graph.nodes if node.op is not None]
+    return all(type(op).__module__.startswith("symc.") and all(map(_is_ours, op.bodies)) for op in ops)
 
 
 def _tell(compiled: Compiled, n_nodes: int) -> None:

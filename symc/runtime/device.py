@@ -27,6 +27,9 @@ class Block(Protocol):
     def write(self, data: np.ndarray) -> None:
         """Copies a contiguous array to its beginning."""
 
+    def copy_from(self, other: Any) -> None:
+        """Copies a block of the same device and size."""
+
 
 class Memory(Protocol):
     """Allocates what a program needs beside the caller's arrays: arena, prepared parameters, tables, descriptors."""

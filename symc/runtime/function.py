@@ -11,23 +11,31 @@ from .compiler import compile_graph
 from .device import Device
 from .instance import Instance
 
+PLACES = ("argument", "update", "head_gradient")
+
 
 class GraphFunction:
     """The heads of a graph from its inputs, both as memory the caller owns; safe from several threads.
 
-    Raises what compiling raises; GraphError for a graph that trains or updates states.
+    wanted   names of inputs whose gradients `backward` computes from what `forward` leaves
+    Raises what compiling raises; GraphError for a graph that has other outputs than heads.
     """
 
-    def __init__(self, graph: Graph, device: Device) -> None:
+    def __init__(self, graph: Graph, device: Device, wanted: Sequence[str] = ()) -> None:
         strange = [o.name for o in graph.outputs if o.kind != "head"]
         if strange:
             raise GraphError(f"a graph function has heads alone, not the gradient or update of {', '.join(strange)}")
-        self._loaded = compile_graph(graph, device=device, has_parameters=False).loaded
+        requests = dict.fromkeys(wanted, "write")
+        self._loaded = compile_graph(graph, requests, device=device, has_parameters=False).loaded
         program = self._loaded.program
         self.is_random = program.is_random
         names = {node.name: k for k, node in enumerate(graph.inputs)}
-        self._inputs = [(k + 4, names[s.key]) for k, s in enumerate(program.slots) if s.place == "argument"]
+        slots = {place: [(k, s.key) for k, s in enumerate(program.slots, 4) if s.place == place] for place in PLACES}
+        self.updated = tuple(names[key] for _, key in slots["update"])  # positions of the states that backward updates
+        self._inputs = [(k, names[key]) for k, key in (*slots["argument"], *slots["update"])]
         self._heads = [program.slot_number("head", str(k)) for k in range(len(graph.outputs))]
+        self._head_gradients = [(k, int(key.removeprefix("head_gradient"))) for k, key in slots["head_gradient"]]
+        self._gradients = [(program.slot_number("gradient", name), k) for k, name in enumerate(wanted)]
         self._prepared = self._loaded.new_prepared()
         first = Instance(self._loaded, self._prepared)
         first.run("prepare")  # what depends on no input
@@ -38,10 +46,11 @@ class GraphFunction:
 
         The arrays are C-contiguous, of the shapes and dtypes the graph was compiled for; heads overlap nothing.
         """
-        try:
-            instance = self._free.pop()
-        except IndexError:
-            instance = Instance(self._loaded, self._prepared)
+        self.release(self.forward(inputs, heads, seed))
+
+    def forward(self, inputs: Sequence[int], heads: Sequence[int], seed: int = 0) -> Instance:
+        """The same; gives what `backward` needs besides these arrays, which must stay as they are until then."""
+        instance = self._instance()
         bufs = instance.bufs
         for slot, position in self._inputs:
             bufs[slot] = inputs[position]
@@ -50,4 +59,30 @@ class GraphFunction:
         if self.is_random:
             instance.reseed(seed)
         instance.run("forward")
+        return instance
+
+    def backward(self, instance: Instance, head_gradients: Sequence[int], gradients: Sequence[int]) -> None:
+        """Writes the gradients of the wanted inputs at these addresses, from those of all heads, and updates states.
+
+        Can be done once: it overwrites what `forward` left in the instance's arena.
+        """
+        for slots, addresses in ((self._head_gradients, head_gradients), (self._gradients, gradients)):
+            for slot, position in slots:
+                instance.bufs[slot] = addresses[position]
+        instance.run("backward")
+
+    def copied(self, instance: Instance) -> Instance:
+        """A copy of what `forward` gave."""
+        made = self._instance()
+        made.copy_from(instance)
+        return made
+
+    def _instance(self) -> Instance:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Instance(self._loaded, self._prepared)
+
+    def release(self, instance: Instance) -> None:
+        """Takes back what `forward` gave."""
         self._free.append(instance)

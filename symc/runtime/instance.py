@@ -63,6 +63,12 @@ class Instance:
         """Gives the random operators another key."""
         self._seed.write(np.array([key]))
 
+    def copy_from(self, other: Instance) -> None:
+        """Becomes what another instance of the program is now: the same arrays, key and intermediate values."""
+        self.bufs[4:] = other.bufs[4:]
+        self.arena.copy_from(other.arena)
+        self._seed.copy_from(other._seed)
+
     def run(self, phase: str) -> None:
         """Executes one phase; the addresses in `bufs` must be set."""
         found = self.phases.get(phase)

@@ -8,6 +8,7 @@ import pytest
 import symc as mx
 from symc import autograd, nd
 from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GraphError
+from symc.ndarray import tape
 
 READ_ONLY = np.frombuffer(b"\0" * 12, "f4")
 x = mx.sym.Variable("x")
@@ -146,7 +147,7 @@ def test_of_several_outs_none_is_written_unless_all_fit():
 @pytest.mark.parametrize("out", [np.ones(3, "f4"), "abc", 3], ids=["numpy", "text", "number"])
 @pytest.mark.parametrize("recording", [False, True])
 def test_an_out_that_is_no_ndarray(run, out, recording):
-    with pytest.raises(ArgumentTypeError), autograd._scope(recording, None):
+    with pytest.raises(ArgumentTypeError), tape.scope(recording, None):
         run(out)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from symc.core.errors import GraphError
@@ -10,7 +12,7 @@ from symc.ops.math.elementwise import Copy
 from symc.passes.mark_parameters import mark_parameters
 from symc.passes.verify import verify
 
-from .golden import changes, keeps
+from .golden import changes, context, graph_of, keeps
 
 
 def test_weights_are_parameters_and_data_is_not():
@@ -77,3 +79,20 @@ def test_a_missing_input_is_an_error():
     node = Node(Copy(), "y")
     with pytest.raises(GraphError, match=r"^after mark_parameters: _copy y has 0 inputs, expected \('data',\)$"):
         verify(Graph((node,), (Output("head", "y", node[0]),)), "mark_parameters", frozenset())
+
+
+def test_where_nothing_rarely_changes_all_inputs_are_arguments():
+    graph = graph_of(
+        """
+        argument %x: float32[2, 3]
+        argument %g: float32[3]
+        argument %b: float32[3]
+        aux %m: float32[3]
+        aux %v: float32[3]
+        %y = BatchNorm(%x, %g, %b, %m, %v): float32[2, 3], float32[3], float32[3]
+        head y = %y
+        """
+    )
+    marked = mark_parameters(graph, replace(context(), has_parameters=False))
+    assert {node.role for node in marked.inputs} == {"argument"}
+    assert marked.facts.shape.keys() == {n[k] for n in marked.nodes for k in range(n.n_outputs)}

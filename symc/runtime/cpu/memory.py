@@ -22,6 +22,10 @@ class HostBlock:
         """Copies a contiguous array to its beginning."""
         self.array[: data.nbytes] = data.view(np.uint8)
 
+    def copy_from(self, other: HostBlock) -> None:
+        """Copies a block of the same size."""
+        self.array[...] = other.array
+
 
 class HostMemory:
     """Allocates from the process's heap."""
