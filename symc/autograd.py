@@ -101,10 +101,10 @@ def backward(
         target = variable._grad
         assert target is not None
         if variable._grad_req != "add":
-            if gradient is not target._data:  # else it was written there
-                target._data[...] = 0 if gradient is None else gradient
+            if gradient is not target._host:  # else it was written there
+                target._host[...] = 0 if gradient is None else gradient
         elif gradient is not None:
-            target._data[...] += gradient
+            target._host[...] += gradient
         target._touch()
     if not retain_graph:
         for node in order:
@@ -136,9 +136,9 @@ def grad(
         results = recorded_gradients(heads, head_grads, order, wanted)
     else:
         results = []
-        taken = {id(g._data) for g in head_grads if g is not None}
+        taken = {id(g._host) for g in head_grads if g is not None}
         for found, v in zip(gradients(heads, head_grads, order, wanted, {}, not is_kept), wanted):
-            array = np.zeros_like(v._data) if found is None else found.copy() if id(found) in taken else found
+            array = np.zeros(v._shape, v._dtype) if found is None else found.copy() if id(found) in taken else found
             taken.add(id(found))
             results.append(NDArray(array, v.context))
     if not is_kept:
@@ -162,7 +162,7 @@ def _listed(heads: Any, head_grads: Any) -> tuple[list[NDArray], list[NDArray | 
     for head, gradient in zip(heads, head_grads):
         require_fit("backward: a head", head)
         if gradient is not None:
-            require_fit("backward: the head gradient", gradient, head.shape, head._data.dtype)
+            require_fit("backward: the head gradient", gradient, head.shape, head._dtype)
     return heads, head_grads
 
 
@@ -221,7 +221,7 @@ def _writable(
         and v._grad_req == "write"
         and n_uses[id(v._grad._storage)] == 1
         and id(v._grad._storage) not in read
-        and (v._grad.shape, v._grad._data.dtype) == (v.shape, v._data.dtype)
+        and (v._grad.shape, v._grad._dtype) == (v.shape, v._dtype)
     }
 
 

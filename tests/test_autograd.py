@@ -365,5 +365,5 @@ def test_recorded_indexing_takes_memory_for_what_it_picks(key):
             peak_bytes = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    want = np.zeros((1 << 10, 1 << 12), "i1")[tuple(k._data.astype(int) if hasattr(k, "_data") else k for k in index)]
-    assert recorded_shape == (want.shape or (1,)) and peak_bytes < 1.2 * x._data.nbytes + 16 * want.size
+    want = np.zeros((1 << 10, 1 << 12), "i1")[tuple(k._host.astype(int) if hasattr(k, "_host") else k for k in index)]
+    assert recorded_shape == (want.shape or (1,)) and peak_bytes < 1.2 * x._host.nbytes + 16 * want.size

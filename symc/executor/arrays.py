@@ -34,7 +34,7 @@ class BoundArrays(dict[str, Any]):
         if old is None:
             raise ArgumentError(f"{self._what} {name} was not asked for when the symbol was bound; bind it anew")
         what = f"{self._what} {name} (to copy into the bound array, assign to its elements, arrays[name][:] = ...)"
-        super().__setitem__(name, require_fit(what, array, old.shape, old._data.dtype))
+        super().__setitem__(name, require_fit(what, array, old.shape, old._dtype))
         rebound = self._rebound()
         if rebound is not None:
             rebound()

@@ -133,7 +133,7 @@ class _Store:
             if found is None:
                 continue
             require_fit(f"shared_buffer[{name!r}]", found)
-            if found.shape == shape and found._data.dtype == dtype:
+            if found.shape == shape and found._dtype == dtype:
                 return found
         made = zeros(shape, self.ctx, dtype)
         if self.buffer is not None:

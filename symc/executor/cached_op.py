@@ -52,14 +52,14 @@ class CachedOp:
             )
         for name, value in zip(self._names, args):
             require_fit(f"CachedOp: input {name}", value)
-        key = (tape.is_training(), *[(a.shape, a._data.dtype.num) for a in args])
+        key = (tape.is_training(), *[(a.shape, a._dtype.num) for a in args])
         block = self._blocks.obtain(key, lambda: self._prepare(args))
         results = block.recorded(args, out) if tape.is_recording() else block(args, out)
         return results[0] if len(results) == 1 else results
 
     def _prepare(self, args: Sequence[NDArray]) -> _Block:
         shapes = {n: a.shape for n, a in zip(self._names, args)}
-        dtypes = {n: a._data.dtype.name for n, a in zip(self._names, args)}
+        dtypes = {n: a._dtype.name for n, a in zip(self._names, args)}
         graph = infer_dtype(infer_shape(to_graph(self._symbol, tape.is_training(), shapes, dtypes)))
         inputs = {node.name: node for node in graph.inputs}
         for name, array in zip(self._names, args):
@@ -145,7 +145,7 @@ class _Left:
         self._instance = instance
         self._op = op
         self._states = [args[k].detach() for k in function.updated]
-        self._facts = [(args[k].shape, args[k]._data.dtype) for k in op.wanted]
+        self._facts = [(args[k].shape, args[k]._dtype) for k in op.wanted]
         self._results = results
 
     def gradients(

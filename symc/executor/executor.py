@@ -156,7 +156,7 @@ class Executor:
             kept = [o.asnumpy() for o in self.outputs]
             self._run_forward(bound)
             for array, value in zip(self.outputs, kept):
-                array._data[...] = value
+                array._host[...] = value
         self._feed_head_gradients(bound, out_grads)
         bound.refresh()
         if self._is_spent:  # a backward before this one overwrote intermediates; the random numbers stay the same

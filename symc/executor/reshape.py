@@ -29,5 +29,5 @@ def shared(array: NDArray, shape: FullShape) -> NDArray:
     """The start of an array's memory under another shape; new memory when it does not suffice."""
     size = size_of(shape)
     if size > array.size:
-        return NDArray(zeros_aligned(shape, array._data.dtype), array.context)
-    return array._view(array._data.reshape(-1)[:size].reshape(shape))
+        return NDArray(zeros_aligned(shape, array._dtype), array.context)
+    return array._view(array._host.reshape(-1)[:size].reshape(shape))

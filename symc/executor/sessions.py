@@ -159,8 +159,8 @@ class Sessions:
 
 def _require_room(array: NDArray, slot: Slot) -> None:
     """Raises GraphError when kernels would read or write beyond an array: the executor's checks have let it through."""
-    if array.size != slot.size or array._data.dtype != slot.dtype:
+    if array.size != slot.size or array._dtype != slot.dtype:
         raise GraphError(
             f"binding {slot.place} {slot.key}: the program needs {slot.size} elements of {slot.dtype}, the array is "
-            f"{array._data.dtype} {array.shape}"
+            f"{array._dtype} {array.shape}"
         )

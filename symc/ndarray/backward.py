@@ -61,7 +61,7 @@ def gradients(
 
     flowing = _started(heads, head_grads)
     _flow_back(flowing, list(_parts(order)), wanted, pull)
-    return [_sum([t._data for t in flowing.get(key_of(v), ())]) for v in wanted]
+    return [_sum([t._host for t in flowing.get(key_of(v), ())]) for v in wanted]
 
 
 def recorded_gradients(
@@ -76,7 +76,7 @@ def recorded_gradients(
 
 def _recorded_sum(variable: NDArray, terms: Sequence[NDArray]) -> NDArray:
     """The sum of gradients; one that does not depend on the variable is a result whose own gradient is 0."""
-    total = terms[0] if terms else NDArray(np.zeros_like(variable._data), variable.context)
+    total = terms[0] if terms else NDArray(np.zeros(variable._shape, variable._dtype), variable.context)
     for term in terms[1:]:
         total = total + term
     return total if tape.source_of(total) is not None else apply(IdentityLike(), [total, variable])[0]
@@ -94,7 +94,7 @@ def _key(source: Source) -> Hashable:
 def _started(heads: Sequence[NDArray], head_grads: Sequence[NDArray | None]) -> Flow:
     flowing: Flow = {}
     for head, gradient in zip(heads, head_grads):
-        term = NDArray(np.ones_like(head._data), head.context) if gradient is None else gradient
+        term = NDArray(np.ones(head._shape, head._dtype), head.context) if gradient is None else gradient
         flowing.setdefault(key_of(head), []).append(term)
     return flowing
 
@@ -141,7 +141,7 @@ def _ends(node: Recorded, flowing: Flow, read: Set[Made]) -> Iterator[Head]:
         made = Made(node, k)
         terms = flowing.get(made, [])
         if not terms and made in read and node.op.has_loss and not node.op.is_loss:
-            terms = [NDArray(np.zeros_like(contents._data), contents.context)]
+            terms = [NDArray(np.zeros(contents._shape, contents._dtype), contents.context)]
         yield from (Head(made, contents, term) for term in terms)
 
 
@@ -165,9 +165,9 @@ def _by_its_own(
     is_last: bool,
 ) -> Iterator[tuple[Hashable, NDArray]]:
     assert node.inputs is not None and node.left is not None
-    dy = [_sum([e.term._data for e in ends if e.source == Made(node, k)]) for k in range(len(node.results))]
+    dy = [_sum([e.term._host for e in ends if e.source == Made(node, k)]) for k in range(len(node.results))]
     keys = [_key(source) for source, _ in node.inputs]
-    places = {k: into[key]._data for k, key in enumerate(keys) if key in into and keys.count(key) == 1}
+    places = {k: into[key]._host for k, key in enumerate(keys) if key in into and keys.count(key) == 1}
     for k, gradient in node.left.gradients(dy, places, is_last).items():
         if keys[k] in asked:
             yield keys[k], into[keys[k]] if k in places else NDArray(gradient, node.inputs[k][1].context)
@@ -204,7 +204,7 @@ class _Recording:
 
     def _number(self, source: Source, contents: NDArray) -> int:
         """The number of a value; a constant is the memory that holds it."""
-        key = id(contents._data) if source is None else _key(source)
+        key = id(contents._host) if source is None else _key(source)
         if key not in self._numbers:
             self._numbers[key] = len(self.arrays)
             self.arrays.append(contents)
@@ -214,7 +214,7 @@ class _Recording:
     @property
     def key(self) -> tuple:
         """What the graph depends on."""
-        facts = tuple((a.shape, a._data.dtype.name) for a in self.arrays)
+        facts = tuple((a.shape, a._dtype.name) for a in self.arrays)
         return self.training, self.steps, self.heads, self.wanted, facts
 
 
@@ -278,7 +278,7 @@ def _computed(
         return
     results = run(recording.arrays, recording.arrays[0].context)
     for number, new in zip(made.states, results[len(made.found) :]):
-        recording.arrays[number]._data[...] = new
+        recording.arrays[number]._host[...] = new
         recording.arrays[number]._touch()
     values = list(asked.items())
     for k, result in zip(made.found, results):

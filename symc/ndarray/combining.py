@@ -49,7 +49,7 @@ def _axes(what: str, axes: int | Sequence[int], ndim: int) -> list[int]:
 
 def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:
     """Writes ones at (i, indices[i]) of `out` (N, depth) and zeros elsewhere; gives `out`."""
-    return call("one_hot", indices, depth=out.shape[1], dtype=out._data.dtype.name, out=out)
+    return call("one_hot", indices, depth=out.shape[1], dtype=out._dtype.name, out=out)
 
 
 def split_v2(
@@ -80,12 +80,12 @@ def histogram(
     Without `range` it goes from the smallest to the largest element.
     """
     if isinstance(bins, NDArray):
-        counts, edges = np.histogram(a._data, bins._data)
+        counts, edges = np.histogram(a._host, bins._host)
         return NDArray._copy_of(counts, a.context, np.dtype(np.int64)), bins
     if not isinstance(bins, (int, np.integer)):
         raise ArgumentError("bins argument should be either an integer or an NDArray")
-    counts, edges = np.histogram(a._data, int(bins), range)
-    kind = a._data.dtype if a._data.dtype.kind == "f" else np.dtype(np.float32)
+    counts, edges = np.histogram(a._host, int(bins), range)
+    kind = a._dtype if a._dtype.kind == "f" else np.dtype(np.float32)
     return NDArray._copy_of(counts, a.context, np.dtype(np.int64)), NDArray._copy_of(edges, a.context, kind)
 
 
@@ -98,10 +98,10 @@ def fill_element_0index(lhs: NDArray, mhs: NDArray, rhs: NDArray) -> NDArray:
     """A copy of the matrix `lhs` with mhs[i] at (i, rhs[i]); raises ArgumentError where shapes or places do not fit."""
     for name, array in (("mhs", mhs), ("rhs", rhs)):
         require_fit(f"fill_element_0index: {name}", array, lhs.shape[:1])
-    if lhs.ndim != 2 or not np.all((rhs._data >= 0) & (rhs._data < lhs.shape[1])):
+    if lhs.ndim != 2 or not np.all((rhs._host >= 0) & (rhs._host < lhs.shape[1])):
         raise ArgumentError(f"fill_element_0index: rhs names a place outside a matrix of shape {lhs.shape}")
     result = lhs.copy()
-    store(result._data, (np.arange(lhs.shape[0]), rhs._data.astype(np.int64)), mhs._data)
+    store(result._host, (np.arange(lhs.shape[0]), rhs._host.astype(np.int64)), mhs._host)
     result._touch()
     return result
 

@@ -102,7 +102,7 @@ def eye(
 ) -> NDArray:
     """Zeros of shape (N, M or N) with ones on the diagonal `k` above the main one."""
     made = zeros((N, M or N), ctx, dtype)
-    np.fill_diagonal(made._data[max(-k, 0) :, max(k, 0) :], 1)
+    np.fill_diagonal(made._host[max(-k, 0) :, max(k, 0) :], 1)
     return made if out is None else made.copyto(out)  # type: ignore[return-value]
 
 

@@ -84,7 +84,7 @@ class EagerGraph:
     def __call__(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
         """The heads for arrays of the prepared shapes and dtypes, computed on the device of a context."""
         if self._plan is not None:
-            return self._plan([a._data for a in arrays])
+            return self._plan([a._host for a in arrays])
         place = context or current_context()
         function = self._functions.get(place)
         if function is None:

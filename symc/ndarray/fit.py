@@ -43,8 +43,6 @@ def require_fit(what: str, array: Any, shape: FullShape | None = None, dtype: np
         raise ArgumentTypeError(f"{what}: expected an NDArray, got {type(array).__name__}; see mx.nd.array")
     if shape is not None and array.shape != shape:
         raise ArgumentError(f"{what} has shape {array.shape}, expected {shape}")
-    if dtype is not None and array._data.dtype != dtype:
-        raise ArgumentError(
-            f"{what} is {array._data.dtype.name}, expected {np.dtype(dtype).name}; cast it with astype()"
-        )
+    if dtype is not None and array._dtype != dtype:
+        raise ArgumentError(f"{what} is {array._dtype.name}, expected {np.dtype(dtype).name}; cast it with astype()")
     return array

@@ -44,7 +44,7 @@ def _part(part: Any, array_type: type[NDArray]) -> Any:
     if isinstance(part, (int, np.integer)):
         return int(part)
     if isinstance(part, array_type):
-        part = part._data
+        part = part._host
         if part.dtype == np.bool_:
             raise ArgumentError("NDArray does not support boolean indexing; select rows by their numbers")
     if not isinstance(part, (np.ndarray, list, tuple, range)):

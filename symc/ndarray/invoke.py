@@ -45,7 +45,7 @@ def invoke(
     does not.
     """
     training = tape.mode.training
-    key = (cls, repr(params), training, *[(x._data.shape, x._data.dtype.num) for x in inputs])
+    key = (cls, repr(params), training, *[(x._shape, x._dtype.num) for x in inputs])
     found = _prepared.get(key)
     if found is None:
         found = _prepare(key, cls.create(params), inputs, training)
@@ -55,7 +55,7 @@ def invoke(
 def apply(op: Op, inputs: Sequence[NDArray]) -> list[NDArray]:
     """The visible results of an operator that has its parameters, as `invoke`."""
     training = tape.mode.training
-    key = (op, training, *[(x._data.shape, x._data.dtype.num) for x in inputs])
+    key = (op, training, *[(x._shape, x._dtype.num) for x in inputs])
     found = _prepared.get(key)
     if found is None:
         found = _prepare(key, op, inputs, training)
@@ -69,7 +69,7 @@ def _prepare(key: tuple, op: Op, inputs: Sequence[NDArray], training: bool) -> P
     names = op.input_names()
     if len(names) != len(inputs):
         raise ArgumentError(f"Operator {op.name} expects {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
-    run = operator_graph(op, [(x.shape, x._data.dtype.name) for x in inputs], training)
+    run = operator_graph(op, [(x.shape, x._dtype.name) for x in inputs], training)
     updates = tuple((names.index(name), k) for name, k in op.updated_by_every_run().items())
     return _prepared.put(key, Prepared(op, run, op.n_visible(), updates))
 
@@ -88,7 +88,7 @@ def _run(
     results = prepared.run(inputs, place)
     made = [NDArray(r, place) for r in results]
     for k, output in prepared.updates:
-        inputs[k]._data[...] = results[output]
+        inputs[k]._host[...] = results[output]
         inputs[k]._touch()
     n_visible = prepared.n_visible
     if out is not None:
@@ -104,9 +104,9 @@ def write(what: str, results: Sequence[NDArray], out: NDArray | Sequence[NDArray
     if len(targets) != len(results):
         raise ArgumentError(f"{what} has {len(results)} outputs, out= holds {len(targets)} arrays")
     for result, target in zip(results, targets):
-        require_fit(f"{what}: out=", target, result.shape, result._data.dtype)
+        require_fit(f"{what}: out=", target, result.shape, result._dtype)
     for result, target in zip(results, targets):
-        np.copyto(target._data, result._data)
+        np.copyto(target._host, result._host)
         target._touch()
     return targets
 

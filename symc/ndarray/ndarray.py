@@ -34,11 +34,15 @@ class NDArray:
     `x[i]`, `x[a:b]` and `reshape` share memory: writing to one writes to all. Arithmetic keeps the dtype of the array;
     two arrays must agree in dtype and broadcast. Methods named after operators are added from the operator registry.
 
-    `_data` is the NumPy array inside, `_address` its first byte. Whoever writes to the memory other than through this
-    class calls `_touch()` afterwards.
+    What it is (`_shape`, `_dtype`) is apart from where it lies: `_host`, the NumPy array over its memory, is the one
+    way to its contents (an array out of the host's reach would have none), and `_address`, the first byte, is all that
+    kernels know of it. Whoever writes to the memory other than through this class calls `_touch()` afterwards.
     """
 
-    __slots__ = ("__weakref__", "_context", "_data", "_first_byte", "_grad", "_grad_req", "_made", "_storage")
+    __slots__ = (
+        "__weakref__", "_context", "_dtype", "_first_byte", "_grad", "_grad_req", "_host", "_made", "_shape",
+        "_storage",
+    )  # fmt: skip
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
 
     def __init__(self, data: np.ndarray, context: Context | None = None, storage: Storage | None = None) -> None:
@@ -53,7 +57,9 @@ class NDArray:
             raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
         if self._context.device_typeid not in DEVICES:
             self._context.require_device()  # raises
-        self._data = data
+        self._host = data
+        self._shape: tuple[int, ...] = data.shape
+        self._dtype = data.dtype
         self._first_byte: int | None = None
         self._storage = Storage() if storage is None else storage
         self._grad: NDArray | None = None
@@ -75,7 +81,7 @@ class NDArray:
     def _address(self) -> int:
         """The address of the first byte, asked of NumPy once (1.2 us) and only when somebody wants it."""
         if self._first_byte is None:
-            self._first_byte = self._data.ctypes.data
+            self._first_byte = self._host.ctypes.data
         return self._first_byte
 
     def _touch(self) -> None:
@@ -92,22 +98,22 @@ class NDArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """The extent of each dimension."""
-        return self._data.shape
+        return self._shape
 
     @property
     def dtype(self) -> type[np.generic]:
         """The element type as a NumPy class, `numpy.float32` for instance."""
-        return self._data.dtype.type
+        return self._dtype.type
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self._data.size
+        return math.prod(self._shape)
 
     @property
     def ndim(self) -> int:
         """The number of dimensions."""
-        return self._data.ndim
+        return len(self._shape)
 
     @property
     def context(self) -> Context:
@@ -137,7 +143,7 @@ class NDArray:
         return self if self.ndim < 2 else call("transpose", self)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._host)
 
     def __iter__(self) -> Iterator[NDArray]:
         return (self[i] for i in range(len(self)))
@@ -149,7 +155,7 @@ class NDArray:
 
     def __repr__(self) -> str:
         extents = "x".join(map(str, self.shape))
-        return f"\n{self._data}\n<{type(self).__name__} {extents} @{self._context}>"
+        return f"\n{self._host}\n<{type(self).__name__} {extents} @{self._context}>"
 
     __hash__ = object.__hash__
 
@@ -157,21 +163,21 @@ class NDArray:
 
     def asnumpy(self) -> np.ndarray:
         """A copy as a NumPy array."""
-        return self._data.copy()
+        return self._host.copy()
 
     def asscalar(self) -> Any:
         """The one element as a NumPy scalar; raises ArgumentError for any other number of elements."""
         if self.size != 1:
             raise ArgumentError("The current array is not a scalar")
-        return self._data.reshape(-1)[0]
+        return self._host.reshape(-1)[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """For `np.asarray(x)`: the memory itself, read-only, where no cast or copy is asked for."""
-        if copy or (dtype is not None and np.dtype(dtype) != self._data.dtype):
+        if copy or (dtype is not None and np.dtype(dtype) != self._dtype):
             if copy is False:
-                raise ArgumentError(f"{self._data.dtype} cannot become {np.dtype(dtype)} without a copy")
-            return self._data.astype(self._data.dtype if dtype is None else dtype)
-        view = self._data.view()
+                raise ArgumentError(f"{self._dtype} cannot become {np.dtype(dtype)} without a copy")
+            return self._host.astype(self._dtype if dtype is None else dtype)
+        view = self._host.view()
         view.flags.writeable = False
         return view
 
@@ -183,13 +189,13 @@ class NDArray:
 
     def __dlpack__(self, **options: Any) -> Any:
         """A DLPack capsule of the memory itself; after writing to it elsewhere, call `_touch()`."""
-        return self._data.__dlpack__(**options)
+        return self._host.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._data.__dlpack_device__()
+        return self._host.__dlpack_device__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._data, self._context.device_type, self._context.device_id)
+        return _restore, (self._host, self._context.device_type, self._context.device_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """The state of MXNet's pickled arrays: a record of a .params file."""
@@ -202,22 +208,22 @@ class NDArray:
         from .serialize import from_record
 
         restored = from_record(state["handle"])
-        self.__init__(restored._data, restored._context)  # type: ignore[misc]
+        self.__init__(restored._host, restored._context)  # type: ignore[misc]
 
     def astype(self, dtype: Any, copy: bool = True) -> NDArray:
         """A copy with another dtype; with `copy=False` the array itself where the dtype is that already."""
         target = np.dtype(dtype_name(dtype))
-        if not copy and target == self._data.dtype:
+        if not copy and target == self._dtype:
             return self
         if self._leads_to_gradient:
             return call("Cast", self, dtype=target.name)
-        return NDArray._copy_of(self._data, self._context, target)
+        return NDArray._copy_of(self._host, self._context, target)
 
     def copy(self) -> NDArray:
         """A copy on the same device."""
         if self._leads_to_gradient:
             return call("_copy", self)
-        return NDArray._copy_of(self._data, self._context)
+        return NDArray._copy_of(self._host, self._context)
 
     def copyto(self, other: NDArray | Context) -> NDArray | bool:
         """Copies into another array of this shape (cast to its dtype) or to a new one on a device; gives that array.
@@ -225,7 +231,7 @@ class NDArray:
         Copying an array to itself warns and gives False. Raises ShapeError where the shapes differ.
         """
         if isinstance(other, Context):
-            return NDArray._copy_of(self._data, other)
+            return NDArray._copy_of(self._host, other)
         if not isinstance(other, NDArray):
             raise ArgumentTypeError(f"copyto does not support type {type(other)}")
         if other is self:
@@ -237,13 +243,13 @@ class NDArray:
             tape.refuse_in_place([self], [other])
         if other.shape != self.shape:
             raise ShapeError(f"copyto: cannot copy an array of shape {self.shape} to one of shape {other.shape}")
-        store(other._data, ..., self._data)
+        store(other._host, ..., self._host)
         other._touch()
         return other
 
     def as_in_context(self, context: Context) -> NDArray:
         """The array itself if it is on that device, or a copy there."""
-        return self if context == self._context else NDArray._copy_of(self._data, context)
+        return self if context == self._context else NDArray._copy_of(self._host, context)
 
     as_in_ctx = as_in_context
 
@@ -262,7 +268,7 @@ class NDArray:
 
     def detach(self) -> NDArray:
         """An array over the same memory without a gradient."""
-        return self._view(self._data)
+        return self._view(self._host)
 
     def wait_to_read(self) -> None:
         """Returns at once: every write is finished when the call that made it returns."""
@@ -284,7 +290,7 @@ class NDArray:
             assert options.get("shape"), "Shape must be provided."
             shape = tuple(options["shape"])
         target = infer_reshape(self.shape, shape, bool(options.get("reverse", False)))
-        return self._shown("Reshape", self._data.reshape(target), True, shape=target)
+        return self._shown("Reshape", self._host.reshape(target), True, shape=target)
 
     def _shown(self, op: str, data: np.ndarray, inplace: bool, **params: Any) -> NDArray:
         """This array's memory as `data`, another shape of it: a view or a copy, recorded as an operator."""
@@ -302,12 +308,12 @@ class NDArray:
         """A copy, or with `inplace` a view, with a dimension of 1 inserted at `axis`."""
         if not -self.ndim - 1 <= axis <= self.ndim:
             raise ArgumentError(f"expand_dims: axis {axis} is out of range for an array of {self.ndim} dimensions")
-        return self._shown("expand_dims", np.expand_dims(self._data, axis), inplace, axis=axis)
+        return self._shown("expand_dims", np.expand_dims(self._host, axis), inplace, axis=axis)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, without dimensions of 1 (all, or those named); at least (1,) is left."""
         try:
-            squeezed = np.squeeze(self._data, axis if axis is None or isinstance(axis, int) else tuple(axis))
+            squeezed = np.squeeze(self._host, axis if axis is None or isinstance(axis, int) else tuple(axis))
         except ValueError as error:
             raise ArgumentError(f"squeeze: {error}; the shape is {self.shape}") from None
         shape = squeezed.shape or (1,)
@@ -316,7 +322,7 @@ class NDArray:
     def flatten(self, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, of shape (first dimension, all others together)."""
         shape = (self.shape[0], math.prod(self.shape[1:]))
-        return self._shown("Flatten", self._data.reshape(shape), inplace)
+        return self._shown("Flatten", self._host.reshape(shape), inplace)
 
     # Parts.
 
@@ -331,7 +337,7 @@ class NDArray:
         index = numpy_index(key, NDArray)
         if self._leads_to_gradient:
             return recorded_part(self, index)
-        part = self._data[index]
+        part = self._host[index]
         part = part.reshape(part.shape or (1,))
         if part.flags.c_contiguous and not is_advanced(index):
             return self._view(part)
@@ -350,7 +356,7 @@ class NDArray:
                 return
             tape.refuse_in_place([value, self] if isinstance(value, NDArray) else [self], [self])
         index = (Ellipsis,) if is_whole(key) else numpy_index(key, NDArray)
-        store(self._data, index, as_numpy(value))
+        store(self._host, index, as_numpy(value))
         self._touch()
 
     def slice_assign(self, rhs: NDArray, begin: Any, end: Any, step: Any = ()) -> NDArray:
@@ -370,7 +376,7 @@ class NDArray:
 
         The array is cut from what computed it. Raises ArgumentError for another `grad_req` than write, add and null.
         """
-        tape.mark(self, NDArray(zeros_aligned(self.shape, self._data.dtype), self._context), grad_req)
+        tape.mark(self, NDArray(zeros_aligned(self.shape, self._dtype), self._context), grad_req)
 
     def backward(self, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True) -> None:
         """Computes the gradients of all variables this array was computed from while recording.
@@ -389,7 +395,7 @@ def as_numpy(value: Any, what: str = "value") -> np.ndarray:
     Texts and objects are read as float64. Raises ArgumentTypeError, naming `what`, for what holds no real numbers.
     """
     if isinstance(value, NDArray):
-        return value._data
+        return value._host
     try:
         has_dlpack = hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray)
         array = np.from_dlpack(value) if has_dlpack else np.asarray(value)

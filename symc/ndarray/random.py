@@ -149,7 +149,7 @@ def multinomial(
 
     With `get_prob` also the logarithm of each drawn probability.
     """
-    probabilities = data._data.astype(np.float64)
+    probabilities = data._host.astype(np.float64)
     rows = probabilities.reshape(-1, probabilities.shape[-1])
     block = () if _is_missing(shape) else as_shape(shape)
     n_draws = int(np.prod(block))
@@ -163,12 +163,12 @@ def multinomial(
     if not get_prob:
         return indices
     chosen = np.log(np.take_along_axis(rows, drawn, axis=1)).reshape(result_shape)
-    return [indices, NDArray._copy_of(chosen, data.context, data._data.dtype)]
+    return [indices, NDArray._copy_of(chosen, data.context, data._dtype)]
 
 
 def shuffle(data: NDArray, out: NDArray | None = None, **_: Any) -> NDArray:
     """The array with its first axis in random order."""
-    return _placed(generator().permutation(data._data), data._data.dtype, data.context, out)
+    return _placed(generator().permutation(data._host), data._dtype, data.context, out)
 
 
 def _draw(
@@ -194,9 +194,9 @@ def _draw(
     if all(are_arrays):
         if len({p.shape for p in parameters}) > 1:
             raise ArgumentError(f"{name}: parameters have different shapes {[p.shape for p in parameters]}")
-        values = tuple(p._data.reshape(p.shape + (1,) * len(block)).astype(np.float64) for p in parameters)
+        values = tuple(p._host.reshape(p.shape + (1,) * len(block)).astype(np.float64) for p in parameters)
         size, ctx = (*parameters[0].shape, *block), parameters[0].context
-        kind = parameters[0]._data.dtype.name
+        kind = parameters[0]._dtype.name
     else:
         values, size, kind = parameters, block if not _is_missing(shape) else (1,), dtypes[0]
         kind = "float32" if dtypes is FLOATS else kind
@@ -224,7 +224,7 @@ def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArra
     require_fit("what is drawn goes to out=, which", out, drawn.shape)
     if tape.is_recording():
         tape.refuse_in_place([], [out])
-    store(out._data, ..., drawn)
+    store(out._host, ..., drawn)
     out._touch()
     return out
 

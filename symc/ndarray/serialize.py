@@ -115,7 +115,7 @@ def _write_record(file: BinaryIO, a: NDArray) -> None:
     shape = struct.pack(f"<i{a.ndim}q", a.ndim, *a.shape)
     device = struct.pack("<3i", a.context.device_typeid, a.context.device_id, code_of(a.dtype))
     file.write(version + shape + device)
-    file.write(a._data.reshape(-1).view(np.uint8).data)
+    file.write(a._host.reshape(-1).view(np.uint8).data)
 
 
 def record_of(array: NDArray) -> bytes:

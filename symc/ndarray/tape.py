@@ -156,6 +156,6 @@ def mark(array: NDArray, gradient: NDArray, grad_req: str) -> None:
         raise ArgumentError(f"grad_req must be one of {', '.join(GRAD_REQS)}, got {grad_req!r}")
     require_fit("a variable", array)
     if grad_req != "null":
-        require_fit("the gradient of a variable", gradient, array.shape, array._data.dtype)
+        require_fit("the gradient of a variable", gradient, array.shape, array._dtype)
     array._made = None
     array._grad, array._grad_req = (None, "null") if grad_req == "null" else (gradient, grad_req)

@@ -72,7 +72,7 @@ def check_consistency(
     if with_gradient:
         for executor in executors:
             executor.forward(is_train=True)
-        narrow = [min((e.outputs[k]._data.dtype for e in executors), key=_size) for k in range(len(names))]
+        narrow = [min((e.outputs[k]._dtype for e in executors), key=_size) for k in range(len(names))]
         heads = [out.asnumpy().astype(dtype) for out, dtype in zip(executors[0].outputs, narrow)]
         for executor in executors:
             executor.backward([array(h, dtype=o.dtype) for h, o in zip(heads, executor.outputs)])

@@ -587,7 +587,7 @@ def test_reshape_up():
     big.forward(data=mx.nd.ones((6, 5)))
     assert big.outputs[0].asnumpy()[:, 0].tolist() == [5] * 6
     assert not ex.arg_dict["data"].asnumpy().any()
-    assert np.shares_memory(big.arg_dict["fc_weight"]._data, ex.arg_dict["fc_weight"]._data)
+    assert np.shares_memory(big.arg_dict["fc_weight"]._host, ex.arg_dict["fc_weight"]._host)
 
 
 def test_reshape_of_arguments_not_named():

@@ -36,7 +36,7 @@ def test_no_copy_is_made(value):
 
 def test_an_ndarray_is_its_memory():
     given = mx.nd.array(SOURCE)
-    assert np.shares_memory(as_numpy(given, "argument x"), given._data)
+    assert np.shares_memory(as_numpy(given, "argument x"), given._host)
 
 
 def test_other_sequences_are_copied():

@@ -113,9 +113,9 @@ def test_one_element_has_a_truth_value_and_no_more():
 )
 def test_memory_is_aligned_contiguous_and_known(shape, dtype):
     for x in (nd.empty(shape, dtype=dtype), nd.zeros(shape, dtype=dtype), nd.array(np.ones(shape), dtype=dtype)):
-        assert x._data.flags.c_contiguous and x._data.flags.writeable
-        assert x._address == x._data.ctypes.data and (x._address % ALIGNMENT == 0 or not x.size)
-        assert x.shape == shape and x._data.dtype == dtype
+        assert x._host.flags.c_contiguous and x._host.flags.writeable
+        assert x._address == x._host.ctypes.data and (x._address % ALIGNMENT == 0 or not x.size)
+        assert x.shape == shape and x._dtype == dtype
     assert nd.zeros(shape, dtype=dtype).asnumpy().sum() == 0
 
 
@@ -134,7 +134,7 @@ def test_views_share_memory_and_version():
     for view in (x[0], x[1:2], x.reshape((3, 2)), x[:, :], x[0, 1], x.detach(), x.flatten(inplace=True), x[0:1, 1:3]):
         assert view._storage is x._storage
     for made in (x[:, 1], x[[0]], x[:, ::-1], x.T, x.copy(), x.astype("float32"), x.flatten(), x.expand_dims(0)):
-        assert made._storage is not x._storage and not np.shares_memory(made._data, x._data)
+        assert made._storage is not x._storage and not np.shares_memory(made._host, x._host)
     x[0][:] = 5
     x[1, 2][:] = 9
     check(x, [[5, 5, 5], [3, 4, 9]])
@@ -531,14 +531,14 @@ def test_pickle_and_copy_make_independent_arrays():
     x = nd.array([1, 2], ctx=cpu(1), dtype="int8")
     for twin in (pickle.loads(pickle.dumps(x)), copy.copy(x), copy.deepcopy(x)):
         check(twin, [1, 2], "int8")
-        assert twin.context == cpu(1) and not np.shares_memory(twin._data, x._data)
+        assert twin.context == cpu(1) and not np.shares_memory(twin._host, x._host)
 
 
 def test_numpy_sees_the_memory_read_only_and_asnumpy_copies():
     x = grid()
     view = np.asarray(x)
-    assert np.shares_memory(view, x._data) and not view.flags.writeable
-    assert not np.shares_memory(np.array(x), x._data) and np.asarray(x, dtype="int32").dtype == np.int32
+    assert np.shares_memory(view, x._host) and not view.flags.writeable
+    assert not np.shares_memory(np.array(x), x._host) and np.asarray(x, dtype="int32").dtype == np.int32
     x.asnumpy()[:] = 9
     check(x, [[0, 1, 2], [3, 4, 5]])
     with pytest.raises(ValueError, match="copy"):
@@ -551,7 +551,7 @@ def test_memory_is_shared_through_dlpack_and_from_numpy():
     y += 1
     check(x, [[1, 2, 3], [4, 5, 6]])
     check(nd.from_dlpack(nd.to_dlpack_for_read(x)), [[1, 2, 3], [4, 5, 6]])
-    assert np.shares_memory(np.from_dlpack(x), x._data)
+    assert np.shares_memory(np.from_dlpack(x), x._host)
     source = np.ones(3, "float64")
     z = nd.from_numpy(source)
     z[:] = 2

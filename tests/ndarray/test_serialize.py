@@ -66,7 +66,7 @@ def test_values_mxnet_wrote(name):
     for key, array in arrays.items():
         assert array.asnumpy().dtype == expected[key].dtype
         np.testing.assert_array_equal(array.asnumpy(), expected[key])
-        assert array._address % ALIGNMENT == 0 and array._data.flags.writeable
+        assert array._address % ALIGNMENT == 0 and array._host.flags.writeable
 
 
 def test_files_without_names_are_lists():
