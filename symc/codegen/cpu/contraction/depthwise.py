@@ -20,16 +20,16 @@ import numpy as np
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
-from symc.codegen.llvm.lanes import I8, I64
+from symc.codegen.llvm.lanes import I64
 from symc.codegen.llvm.loops import loop
 from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 
 from .epilogue import Epilogue
-from .micro import Tile, row_pointer, vectors_of, with_masks
+from .micro import Tile, add_parts, count_parts, emit_part, row_pointer, vectors_of, with_masks
 from .plan import DepthwisePlan
 from .stores import Place, emit_stores
-from .tables import Geometry, TileTables, transposed, visits
+from .tables import LONGEST_SUM, PART, Geometry, TileTables, transposed, visits
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -117,7 +117,8 @@ def emit(problem: Problem, plan: DepthwisePlan) -> KernelCall:
     d.add("n_sums", problem.n_sums)
     d.add("x_sum_bytes", problem.x_sum_stride * item)
     d.add("factor_sum_bytes", problem.factor_sum_stride * item)
-    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, problem.n_sums > 1)
+    has_sums = problem.n_sums > 1 or int(tables.tiles[:, 1].max(initial=0)) > LONGEST_SUM
+    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_sums)
     return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
@@ -152,14 +153,23 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
         begin = b.mul(simd.load_int32(header, 0), I64(4 * (2 + tile.rows)))
         listed, count = simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1)
         rows = [b.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
+        nothing = [simd.zero] * (tile.rows * tile.vectors)
 
         def finish(masks: list[Any]) -> None:
-            def part(number: Any) -> list[Any]:
-                x_at = simd.at(simd.pointer(x), b.mul(number, x_step))
-                factor_at = simd.at(simd.pointer(factor), b.mul(number, factor_step))
-                return emit_windows(simd, tile, x_at, simd.pointer(zero_page), factor_at, listed, count, masks)
+            n_cuts = count_parts(b, count, I64(PART))
 
-            total = _totals(simd, tile, n_sums, part) if has_sums else part(I64(0))
+            def part(number: Any) -> list[Any]:
+                group = b.sdiv(number, n_cuts)
+                x_at = simd.at(simd.pointer(x), b.mul(group, x_step))
+                factor_at = simd.at(simd.pointer(factor), b.mul(group, factor_step))
+                step = window_step(simd, tile, x_at, simd.pointer(zero_page), factor_at, listed, masks)
+                return emit_part(b, count, I64(PART), b.sub(number, b.mul(group, n_cuts)), nothing, step)
+
+            if has_sums:
+                total = add_parts(simd, len(nothing), b.mul(n_sums, n_cuts), part)
+            else:
+                at = (simd.pointer(address) for address in (x, zero_page, factor))
+                total = loop(b, I64(0), count, nothing, window_step(simd, tile, *at, listed, masks))
             sums = [total[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
             emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
 
@@ -168,28 +178,10 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
     return register_tile
 
 
-def _totals(simd: Elements, tile: Tile, n_parts: Any, part: Callable[[Any], list[Any]]) -> list[Any]:
-    """The sums of all parts, added up in memory because the registers are taken."""
-    b = simd.b
-    with b.goto_entry_block():
-        memory = b.alloca(I8, I64(tile.rows * tile.vectors * simd.vector_bytes))
-        memory.align = 64
-    places = [simd.at(memory, i * simd.vector_bytes) for i in range(tile.rows * tile.vectors)]
-
-    def add(number: Any, _: list[Any]) -> list[Any]:
-        is_first = b.icmp_signed("==", number, I64(0))
-        for at, total in zip(places, part(number)):
-            simd.store(b.fadd(total, b.select(is_first, simd.zero, simd.load(at))), at)
-        return []
-
-    loop(b, I64(0), n_parts, [], add, at_least_once=True)
-    return [simd.load(at) for at in places]
-
-
-def emit_windows(
-    simd: Elements, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, n_segments: Any, masks: list[Any]
-) -> list[Any]:
-    """sums[row][vector] += factor[segment][vector] * x[offset of the row][vector] over the segments."""
+def window_step(
+    simd: Elements, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, masks: list[Any]
+) -> Callable[[Any, list[Any]], list[Any]]:
+    """What a segment adds: sums[row][vector] += factor[segment][vector] * x[offset of the row][vector]."""
     b = simd.b
     record_bytes = 4 * (2 + tile.rows)
 
@@ -205,4 +197,4 @@ def emit_windows(
                 result.append(simd.v.fma(value, f, sums[r * tile.vectors + v]))
         return result
 
-    return loop(b, I64(0), n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
+    return segment

@@ -25,7 +25,7 @@ from .epilogue import Epilogue
 from .micro import Tile, by_rows, emit_tile, record_bytes, vectors_of, with_masks
 from .plan import MatrixPlan
 from .stores import Place, emit_stores
-from .tables import TileTables
+from .tables import LONGEST_SUM, PART, TileTables
 from .units import add_units, unit_loops
 
 SOURCE = '''
@@ -44,7 +44,8 @@ def {name}(chunk, n_chunks, desc, bufs):
                 register_tile(desc, bufs, tile_rows, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes,
                               weight + panel * panel_bytes + repeat * weight_repeat_bytes,
                               tiles + tile * tile_bytes, segments, zero_page,
-                              repeat * table_rows, group * group_columns + column, group_columns - column)
+                              repeat * table_rows, group * group_columns + column, group_columns - column,
+                              part_segments)
                 tile += 1
                 if tile == table_tiles:
                     tile = 0
@@ -97,13 +98,16 @@ def emit(problem: Problem, plan: MatrixPlan) -> KernelCall:
     d.add("group_columns", problem.columns)
     d.add("tile_rows", tile.rows)
     d.add("tile_bytes", record_bytes(tile))
-    code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks)
+    d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
+    code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks, problem.depth > LONGEST_SUM)
     return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(blocking.n_chunks), plan.why)
 
 
-def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool) -> KernelCode:
+def _code(
+    dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
+) -> KernelCode:
     stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
-    structure = f"matrix {dtype} {shapes} masks={has_masks}: {stores}"
+    structure = f"matrix {dtype} {shapes} masks={has_masks}{' in parts' if is_long else ''}: {stores}"
     source = SOURCE.format(
         name="kernel",
         tiles=f"register tiles of {shapes}",
@@ -115,19 +119,23 @@ def _code(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, 
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(dtype, tiles, epilogue, d.length, has_masks)}
+        scope = {"register_tile": _register_tile(dtype, tiles, epilogue, d.length, has_masks, is_long)}
         exec(source, scope)
         return scope["kernel"]
 
     return KernelCode("matrix", structure, lambda: source, build)
 
 
-def _register_tile(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_word: int, has_masks: bool) -> Any:
+def _register_tile(
+    dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_word: int, has_masks: bool, is_long: bool
+) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, record, segments, zero page, row, column,
-    columns)`."""
+    columns, segments of a part)."""
 
     @intrinsic
-    def register_tile(builder, desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns):
+    def register_tile(
+        builder, desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns, part_segments
+    ):
         def emit_for(tile: Tile) -> None:
             simd = vectors_of(builder, dtype, tile.lanes)
             header = simd.pointer(record)
@@ -140,6 +148,7 @@ def _register_tile(dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_
                 simd.pointer(weight),
                 simd.at(simd.pointer(segments), begin),
                 simd.load_int32(header, 1),
+                part_segments if is_long else None,
             )
             rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from symc.codegen.cpu.abilities import SINGLE_AND_DOUBLE
-from symc.codegen.llvm.lanes import I64, Lanes
-from symc.codegen.llvm.loops import loop
+from symc.codegen.llvm.lanes import I8, I64, Lanes
+from symc.codegen.llvm.loops import loop, minimum
 from symc.codegen.llvm.memory import Elements
 
 # Bytes of packed weight asked for ahead of their use: 2 to 10 % where the weights stream from L2 or L3
@@ -54,14 +54,23 @@ def record_bytes(tile: Tile) -> int:
 
 
 def emit_tile(
-    simd: Elements, tile: Tile, source: Any, zero_page: Any, weight: Any, segments: Any, n_segments: Any
+    simd: Elements,
+    tile: Tile,
+    source: Any,
+    zero_page: Any,
+    weight: Any,
+    segments: Any,
+    n_segments: Any,
+    part_segments: Any = None,
 ) -> list[list[Any]]:
     """The finished sums [row][vector].
 
     `source`, `zero_page`, `weight` and `segments` are addresses; `segments` points to int32 records
-    (weight position, length, offset of each row) as `tables.py` makes them.
+    (weight position, length, offset of each row) as `tables.py` makes them.  With `part_segments`, so many segments
+    are added up on their own, and their sums to the totals.
     """
     b = simd.b
+    nothing = [simd.zero] * (tile.rows * tile.vectors)
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
         record = simd.at(segments, b.mul(index, I64(record_bytes(tile))))
@@ -69,8 +78,54 @@ def emit_tile(
         rows = [row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
         return emit_products(simd, tile, rows, first, simd.load_int32(record, 1), sums)
 
-    sums = loop(b, I64(0), n_segments, [simd.zero] * (tile.rows * tile.vectors), segment)
+    def part(number: Any) -> list[Any]:
+        return emit_part(b, n_segments, part_segments, number, nothing, segment)
+
+    if part_segments is None:
+        sums = loop(b, I64(0), n_segments, nothing, segment)
+    else:
+        sums = add_parts(simd, len(nothing), count_parts(b, n_segments, part_segments), part)
     return [sums[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
+
+
+def count_parts(builder: Any, count: Any, part: Any) -> Any:
+    """How many parts of length `part` hold `count` things, at least one."""
+    return builder.add(I64(1), builder.sdiv(builder.sub(count, I64(1)), part))
+
+
+def emit_part(
+    builder: Any, count: Any, part: Any, number: Any, nothing: list[Any], step: Callable[[Any, list[Any]], list[Any]]
+) -> list[Any]:
+    """The sums of part `number` of a loop of `count` steps."""
+    begin = builder.mul(number, part)
+    length = minimum(builder, builder.sub(count, begin), part)
+    return loop(builder, I64(0), length, nothing, lambda index, sums: step(builder.add(begin, index), sums))
+
+
+def add_parts(simd: Elements, n_sums: int, n_parts: Any, part: Callable[[Any], list[Any]]) -> list[Any]:
+    """The sums of all parts, at least one, added up in memory because the registers are taken.
+
+    Each total has a second number: what its last addition rounded away, to be taken off the next one (Kahan).
+    """
+    b = simd.b
+    with b.goto_entry_block():
+        memory = b.alloca(I8, I64(2 * n_sums * simd.vector_bytes))
+        memory.align = 64
+    places = [simd.at(memory, i * simd.vector_bytes) for i in range(2 * n_sums)]
+    for at in places:
+        simd.store(simd.zero, at)
+
+    def add(number: Any, _: list[Any]) -> list[Any]:
+        for value, at, excess_at in zip(part(number), places[:n_sums], places[n_sums:]):
+            total, wanted = simd.load(at), b.fsub(value, simd.load(excess_at))
+            after = b.fadd(total, wanted)
+            excess = b.fsub(b.fsub(after, total), wanted)
+            simd.store(after, at)
+            simd.store(b.select(b.fcmp_ordered("ord", excess, excess), excess, simd.zero), excess_at)  # inf - inf: none
+        return []
+
+    loop(b, I64(0), n_parts, [], add, at_least_once=True)
+    return [simd.load(at) for at in places[:n_sums]]
 
 
 def emit_products(simd: Elements, tile: Tile, rows: list[Any], weight: Any, length: Any, sums: list[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ from symc.loopir.kernel import Buffer, Contraction, buffer_of
 from . import depthwise, forward, weight_gradient, winograd
 from .epilogue import epilogue_of, even_stride
 from .plan import DepthwisePlan, GradientPlan, MatrixPlan, WinogradPlan, geometry_of, source_of
-from .tables import source_offsets, tile_tables
+from .tables import LONGEST_SUM, source_offsets, tile_tables
 
 
 def schedule_contraction(c: Contraction) -> list[KernelCall]:
@@ -34,11 +34,12 @@ def schedule_contraction(c: Contraction) -> list[KernelCall]:
 
 def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
     source, g = source_of(c, c.lhs), geometry_of(c)
+    depth = g.channels * g.n_taps
     problem = forward.Problem(
         dtype=source.dtype,
         lhs=_ref(source),
         weight=_ref(buffer_of(c, c.rhs)),
-        tables=tile_tables(g.of_images(plan.images), plan.tile.rows),
+        tables=tile_tables(g.of_images(plan.images), plan.tile.rows, depth > LONGEST_SUM),
         n_repeats=plan.n_repeats,
         rows_per_table=plan.images * g.n_rows,
         lhs_repeat_stride=plan.images * g.image_stride if c.stack is None else buffer_of(c, c.lhs).strides[0],
@@ -46,7 +47,7 @@ def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
         is_stacked=c.stack is not None,
         groups=c.groups,
         columns=plan.packing.columns,
-        depth=g.channels * g.n_taps,
+        depth=depth,
         epilogue=epilogue_of(c),
     )
     return forward.emit(problem, plan)

@@ -24,6 +24,8 @@ from symc.core.shapes import size_of
 from symc.loopir.kernel import Buffer, Contraction
 
 OUTSIDE = -1  # the offset of a tap that lies outside the source
+LONGEST_SUM = 1 << 13  # products that one accumulator adds up; it rounds off 1e-4 of so many equal numbers in float32
+PART = 1 << 9  # longer sums are added up part by part: 5e-6
 TABLE_BYTES = 32 << 20  # tables of one sort that are kept for the next layer of the same extents
 _ELEMENTS_AT_ONCE = 1 << 20  # of intermediate arrays that are larger than their result
 
@@ -309,8 +311,8 @@ def _offsets(g: Geometry, image: np.ndarray, rows: Sequence[np.ndarray], taps: S
 
 
 @bounded(TABLE_BYTES, lambda key, tables: tables.tiles.nbytes + tables.segments.nbytes)
-def tile_tables(g: Geometry, n_rows: int) -> TileTables:
-    """Tables for tiles of `n_rows` rows."""
+def tile_tables(g: Geometry, n_rows: int, is_long: bool = False) -> TileTables:
+    """Tables for tiles of `n_rows` rows; `is_long`: no segment is longer than PART."""
     rows, visited = row_order(g, n_rows)
     if not len(rows):
         return TileTables(np.zeros((0, 2 + n_rows), np.int32), np.zeros((0, 2 + n_rows), np.int32), 0, 0)
@@ -319,10 +321,25 @@ def tile_tables(g: Geometry, n_rows: int) -> TileTables:
         v = Visits(0 * v.counts, v.taps[:0], v.lengths[:0], v.offsets[:0])
     segments = np.empty((len(v.taps), 2 + n_rows), np.int32)
     segments[:, 0], segments[:, 1], segments[:, 2:] = v.taps * g.channels, v.lengths * g.channels, v.offsets
-    begins = np.cumsum(v.counts) - v.counts
-    tiles = np.concatenate([begins[:, None], v.counts[:, None], rows], axis=1).astype(np.int32)
+    counts = v.counts
+    if is_long:
+        segments, n_pieces = _cut(segments)
+        counts = np.bincount(np.repeat(np.arange(len(rows)), counts), n_pieces, minlength=len(rows)).astype(int)
+    begins = np.cumsum(counts) - counts
+    tiles = np.concatenate([begins[:, None], counts[:, None], rows], axis=1).astype(np.int32)
     longest = int(segments[:, 1].max()) if (v.offsets < 0).any() else 0
     return TileTables(tiles, segments, visited * g.channels, longest)
+
+
+def _cut(segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Segments no longer than PART, and how many each became."""
+    n_pieces = -(-segments[:, 1] // PART)
+    begin = np.arange(n_pieces.sum()) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
+    begin, pieces = (begin * PART).astype(np.int32), np.repeat(segments, n_pieces, axis=0)
+    pieces[:, 0] += begin
+    pieces[:, 1] = np.minimum(PART, pieces[:, 1] - begin)
+    pieces[:, 2:] += np.where(pieces[:, 2:] == OUTSIDE, 0, begin[:, None])
+    return pieces, n_pieces
 
 
 def images_per_table(batch: int, pixels: int, n_rows: int) -> int:
