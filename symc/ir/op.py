@@ -105,6 +105,11 @@ class Op:
             return tuple(f"arg{i}" for i in range(getattr(self, self.variadic)))
         return self.arguments
 
+    @classmethod
+    def counted(cls, n_inputs: int) -> int:
+        """The value of the parameter that counts the inputs, for so many of them."""
+        return n_inputs
+
     def input_names(self) -> tuple[str, ...]:
         """Arguments, then auxiliary states."""
         return self.argument_names() + self.aux

@@ -75,7 +75,7 @@ def _variadic(cls: type[Op]) -> Callable:
         for value in inputs:
             assert isinstance(value, NDArray), f"Positional arguments must have NDArray type, but got {value}"
         inputs += [kwargs.pop(key) for key in list(kwargs) if isinstance(kwargs[key], NDArray)]
-        kwargs.setdefault(counter, len(inputs))
+        kwargs.setdefault(counter, cls.counted(len(inputs)))
         return _single(invoke(cls, plain(kwargs), inputs, out, as_context(ctx)))
 
     return function

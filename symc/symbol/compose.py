@@ -42,7 +42,7 @@ def apply(
             "Symbols either as positional or keyword arguments, not both"
         )
     if cls.variadic and cls.variadic not in attrs:
-        attrs[cls.variadic] = str(len(positional) + len(keyword))
+        attrs[cls.variadic] = str(cls.counted(len(positional) + len(keyword)))
     op = parse_op(cls, attrs)
     node = SymbolNode(op, node_name, attrs, origin=user_origin())
     node.inputs = connect(

@@ -44,7 +44,7 @@ def parse_and_upgrade(
 def _parse(node: SymbolNode, cls: type[Op], source: str) -> None:
     attrs = node.attrs
     if cls.variadic and cls.variadic not in attrs:
-        attrs = {**attrs, cls.variadic: str(len(node.inputs))}
+        attrs = {**attrs, cls.variadic: str(cls.counted(len(node.inputs)))}
     try:
         op = parse_op(cls, attrs)
     except ParameterError as e:

@@ -1,3 +1,6 @@
 """Updates of weights."""
 
+from . import lamb as lamb
+from . import lars as lars
+from . import multi as multi
 from . import updates as updates
