@@ -44,7 +44,7 @@ LIGHT = (
     "symc.codegen.cpu.target",
 )
 # What code generation shares between devices.
-NEUTRAL = ("symc.codegen.llvm", "symc.codegen.nest", "symc.codegen.contraction")
+NEUTRAL = ("symc.codegen.llvm", "symc.codegen.nest", "symc.codegen.contraction", "symc.codegen.routines")
 
 
 @dataclass(frozen=True)

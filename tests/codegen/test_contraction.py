@@ -21,8 +21,8 @@ from symc.codegen.cpu.contraction.shapes import tile_counts
 from symc.codegen.cpu.contraction.tables import Geometry, images_per_table, tile_tables
 from symc.codegen.cpu.contraction.weight_gradient import pixel_tables
 from symc.codegen.cpu.load import load_objects
+from symc.codegen.cpu.routines import schedule_template
 from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
-from symc.codegen.cpu.template import schedule_template
 from symc.codegen.kernel import KernelCall, Ref, Table, float_bits
 from symc.core.errors import CodegenError, GraphError
 from symc.loopir.expr import Axis, Expr, load, param, prim

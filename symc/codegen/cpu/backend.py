@@ -69,7 +69,8 @@ class CpuBackend:
         """The calls that compute a kernel, in order."""
         from symc.codegen.cpu.contraction import schedule_contraction
         from symc.codegen.cpu.nest import schedule_nest
-        from symc.codegen.cpu.template import schedule_template
+
+        from .routines import schedule_template
 
         if isinstance(kernel, Contraction):
             return schedule_contraction(kernel)

@@ -1,20 +1,19 @@
 """Greedy choices: each matrix is a unit, its pairs or boxes are visited in the order given."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (the kernel is typed by numba)
+# (kernels are typed by the compiler)
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from symc.codegen.kernel import KernelCall
 from symc.loopir.kernel import Template, buffer_of
 from symc.loopir.matching import Match, Suppress
 
-from .call import template_call
+from .body import Body, Compiler
 
 
-def schedule_match(template: Template) -> KernelCall:
-    """The call of the matching kernel."""
+def match_body(template: Template) -> Body:
+    """The matching kernel."""
     routine, scores = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, Match)
     n_matrices, dtype, is_ascending = scores.shape[0], scores.dtype, routine.is_ascending
@@ -22,21 +21,14 @@ def schedule_match(template: Template) -> KernelCall:
         "n_matrices": n_matrices, "n_rows": routine.n_rows, "n_columns": routine.n_columns,
         "threshold": routine.threshold, "limit": routine.limit,
     }  # fmt: skip
-
-    def build() -> Callable[..., None]:
-        return matching_kernel(dtype, is_ascending)
-
     reason = f"{n_matrices} matrices of {routine.n_rows} x {routine.n_columns}"
-    return template_call(template, "matching", f"{dtype} {is_ascending}", matching_kernel, build, words, reason)
+    options = dtype, is_ascending
+    return Body(template, "matching", matching_kernel, options, f"{dtype} {is_ascending}", words, reason)
 
 
-def matching_kernel(dtype: str, is_ascending: bool) -> Callable[..., None]:
+def matching_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable[..., None]:
     """One walk over the pairs, until one is not good enough."""
-    from symc.codegen.cpu.atomics import address_of
-
-    from .elements import elements
-
-    values, int32s, float64s = elements(dtype), elements("int32"), elements("float64")
+    values, int32s, floats = compiler.elements(dtype), compiler.elements("int32"), compiler.floats
 
     def kernel(chunk, n_chunks, desc, bufs):
         scores = values(bufs[desc[0]] + desc[1])
@@ -44,7 +36,7 @@ def matching_kernel(dtype: str, is_ascending: bool) -> Callable[..., None]:
         columns = values(bufs[desc[4]] + desc[5])
         rows = values(bufs[desc[6]] + desc[7])
         n_matrices, n_rows, n_columns, limit = desc[8], desc[9], desc[10], desc[12]
-        threshold = float64s(address_of(desc))[11]
+        threshold = floats(desc)[11]
         size = n_rows * n_columns
         for matrix in range(chunk * n_matrices // n_chunks, (chunk + 1) * n_matrices // n_chunks):
             for row in range(n_rows):
@@ -70,8 +62,8 @@ def matching_kernel(dtype: str, is_ascending: bool) -> Callable[..., None]:
     return kernel
 
 
-def schedule_suppress(template: Template) -> KernelCall:
-    """The call of the suppressing kernel."""
+def suppress_body(template: Template) -> Body:
+    """The suppressing kernel."""
     routine, boxes = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, Suppress)
     n_batches, n_boxes, width = boxes.shape
@@ -81,39 +73,29 @@ def schedule_suppress(template: Template) -> KernelCall:
         "background": routine.background, "overlap": routine.overlap, "valid": routine.valid,
     }  # fmt: skip
     options = boxes.dtype, routine.class_at >= 0 and not routine.is_class_blind, routine.is_centred
-
-    def build() -> Callable[..., None]:
-        return suppress_kernel(*options)
-
     reason = f"{n_batches} x {n_boxes} boxes"
-    return template_call(template, "suppress", str(options), suppress_kernel, build, words, reason)
+    return Body(template, "suppress", suppress_kernel, options, str(options), words, reason)
 
 
-def suppress_kernel(dtype: str, by_class: bool, is_centred: bool) -> Callable[..., None]:
+def suppress_kernel(compiler: Compiler, dtype: str, by_class: bool, is_centred: bool) -> Callable[..., None]:
     """Every box against those kept before it, whose positions are the result itself."""
-    from numba import njit
+    values, int32s, floats = compiler.elements(dtype), compiler.elements("int32"), compiler.floats
 
-    from symc.codegen.cpu.atomics import address_of
-
-    from .elements import elements
-
-    values, int32s, float64s = elements(dtype), elements("int32"), elements("float64")
-
-    @njit
+    @compiler.jit
     def start(boxes, at, axis):
         return boxes[at + axis] - boxes[at + axis + 2] / 2 if is_centred else boxes[at + axis]
 
-    @njit
+    @compiler.jit
     def end(boxes, at, axis):
         return boxes[at + axis] + boxes[at + axis + 2] / 2 if is_centred else boxes[at + axis + 2]
 
-    @njit
+    @compiler.jit
     def area(boxes, at):
         width = boxes[at + 2] if is_centred else boxes[at + 2] - boxes[at]
         height = boxes[at + 3] if is_centred else boxes[at + 3] - boxes[at + 1]
         return width * height if width >= 0 and height >= 0 else width * 0
 
-    @njit
+    @compiler.jit
     def shared(boxes, one, other, axis):
         first = max(start(boxes, one, axis), start(boxes, other, axis))
         length = min(end(boxes, one, axis), end(boxes, other, axis)) - first
@@ -125,7 +107,7 @@ def suppress_kernel(dtype: str, by_class: bool, is_centred: bool) -> Callable[..
         record = int32s(bufs[desc[4]] + desc[5])
         n_batches, n_boxes, width, limit = desc[6], desc[7], desc[8], desc[9]
         coordinates, score_at, class_at, background = desc[10], desc[11], desc[12], desc[13]
-        overlap, valid = float64s(address_of(desc))[14], float64s(address_of(desc))[15]
+        overlap, valid = floats(desc)[14], floats(desc)[15]
         for batch in range(chunk * n_batches // n_chunks, (chunk + 1) * n_batches // n_chunks):
             first = batch * n_boxes
             n_seen = 0

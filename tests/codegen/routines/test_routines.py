@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import symc as mx
+from symc.codegen.cpu.routines import schedule_template
 from symc.codegen.cpu.target import host_target
-from symc.codegen.cpu.template import schedule_template
+from symc.codegen.kernel import Ref, float_bits
+from symc.codegen.routines.body import Compiler
+from symc.codegen.routines.table import body_of
 from symc.core.errors import CodegenError, GraphError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
@@ -20,8 +25,7 @@ from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import SELECTED, Sort
 from symc.loopir.variates import Variate
-
-from .nests import GUARD, run_call
+from tests.codegen.nests import GUARD, run_call
 
 rng = np.random.default_rng(3)
 
@@ -45,7 +49,7 @@ def check(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, .
     want = {b.name: np.zeros(b.shape, b.dtype) for b in template.buffers}
     want.update((f"in{k}", a) for k, a in enumerate(ins))
     interpret(template, want)
-    call = schedule_template(template)
+    call = schedule_template(template, host_target())
     for n_chunks in {1, call.launch.n_chunks}:
         raw = {b.name: np.full(b.size_bytes + 2 * GUARD, 0xA5, "uint8") for b in template.buffers}
         for k, a in enumerate(ins):
@@ -155,7 +159,9 @@ def test_matrices_without_factors_give_numbers_that_show_it() -> None:
 
 def test_equal_routines_share_their_code_whatever_the_extents() -> None:
     calls = [
-        schedule_template(template_of(Sort(1, n, True), [np.zeros((3, n), "float32")], [((3, n), "int32")]))
+        schedule_template(
+            template_of(Sort(1, n, True), [np.zeros((3, n), "float32")], [((3, n), "int32")]), host_target()
+        )
         for n in (40, 50)
     ]
     assert calls[0].code.name == calls[1].code.name
@@ -177,6 +183,51 @@ def test_a_template_prints_its_routine_and_buffers() -> None:
     )
 
 
+def in_python(dtype: str) -> Callable[[int], np.ndarray]:
+    """An address -> all that lies behind it, for as long as a small test can need it."""
+    pointer = ctypes.POINTER(np.ctypeslib.as_ctypes_type("uint8" if dtype == "bool" else dtype))
+    return lambda address: np.ctypeslib.as_array(ctypes.cast(int(address), pointer), (10_000,))
+
+
+PYTHON = Compiler(lambda function: function, in_python, lambda desc: desc.view("float64"))
+
+
+@pytest.mark.parametrize(
+    "routine, ins, outs",
+    [
+        (Scan(1), [np.arange(21.0, dtype="float32").reshape(3, 7)], [((3, 7), "float32")]),
+        (Sort(1, 2, True), [np.array([[3, 1, 2, 1]], "int32")], [((1, 2), "int32")]),
+        (Sort(0, 40, False), [np.arange(80.0).reshape(40, 2) % 7], [((40, 2), "int32")]),
+        (Lu(), [np.array([[[1.0, 2], [3, 4]]])], [((1, 2, 2), "float64"), ((1, 2), "int32"), ((1, 1), "float64")]),
+        (
+            Match(2, 2, False, 0.3, -1),
+            [np.array([[0.5, 0.1, 0.9, 0.4]]), np.array([[2, 0, 3, 1]], "int32")],
+            [((1, 2), "float64"), ((1, 2), "float64")],
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else type(value).__name__,
+)
+def test_another_compiler_makes_the_same_kernels(routine: Routine, ins: list, outs: list) -> None:
+    """The bodies need nothing but what their compiler gives them: here it is Python itself."""
+    template = template_of(routine, ins, outs)
+    body = body_of(template)
+    arrays = {b.name: np.zeros(b.shape, b.dtype) for b in template.buffers}
+    want = {name: array.copy() for name, array in arrays.items()}
+    for values in (arrays, want):
+        values.update((f"in{k}", a) for k, a in enumerate(ins))
+    interpret(template, want)
+    slots = {name: k for k, name in enumerate(arrays)}
+    words: list[int] = []
+    for word in body.descriptor().words:
+        is_buffer = isinstance(word, Ref)
+        words += [slots[word.buffer], 0] if is_buffer else [float_bits(word) if isinstance(word, float) else word]
+    bufs = np.array([array.ctypes.data for array in arrays.values()])
+    for chunk in range(template.n_parts):
+        body.make(PYTHON, *body.options)(chunk, template.n_parts, np.array(words), bufs)
+    for name in template.outs:
+        np.testing.assert_array_equal(arrays[name], want[name])
+
+
 @dataclass(frozen=True)
 class Unknown(Routine):
     """A routine that no backend knows."""
@@ -184,8 +235,8 @@ class Unknown(Routine):
 
 def test_a_routine_without_kernel_is_refused() -> None:
     template = template_of(Unknown(), [np.zeros(2, "float32")], [((2,), "float32")])
-    with pytest.raises(CodegenError, match="no CPU kernel for routine Unknown"):
-        schedule_template(template)
+    with pytest.raises(CodegenError, match="no kernel for routine Unknown"):
+        schedule_template(template, host_target())
 
 
 def test_the_verifier_wants_dense_known_buffers_and_leaves_operands_alone() -> None:

@@ -1,21 +1,20 @@
 """Region pooling: units of work are pairs of region and channel (maximum), or channels of all regions (align)."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (the kernel is typed by numba)
+# (kernels are typed by the compiler)
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from symc.codegen.kernel import KernelCall
 from symc.loopir.kernel import Template, buffer_of
 from symc.loopir.roi import RoiAlign, RoiMax
 
-from .call import template_call
+from .body import Body, Compiler
 
 
-def schedule_max(template: Template) -> KernelCall:
-    """The call of ROIPooling's kernel."""
+def max_body(template: Template) -> Body:
+    """ROIPooling's kernel."""
     routine, data = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, RoiMax)
     n_images, channels, height, width = data.shape
@@ -25,30 +24,24 @@ def schedule_max(template: Template) -> KernelCall:
         "bin_rows": routine.bins[0], "bin_columns": routine.bins[1], "scale": routine.scale,
     }  # fmt: skip
     reason = f"{n_rois} regions x {channels} channels"
-    return template_call(template, "roi", data.dtype, roi_max_kernel, lambda: roi_max_kernel(data.dtype), words, reason)
+    return Body(template, "roi", roi_max_kernel, (data.dtype,), data.dtype, words, reason)
 
 
-def roi_max_kernel(dtype: str) -> Callable[..., None]:
+def roi_max_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
     """One sweep over the pixels of each bin."""
-    from numba import njit
+    values, int32s, floats = compiler.elements(dtype), compiler.elements("int32"), compiler.floats
 
-    from symc.codegen.cpu.atomics import address_of
-
-    from .elements import elements
-
-    values, int32s, float64s = elements(dtype), elements("int32"), elements("float64")
-
-    @njit
+    @compiler.jit
     def rounded(x):
         return math.floor(x + 0.5) if x >= 0 else -math.floor(0.5 - x)
 
-    @njit
+    @compiler.jit
     def bin_range(k, n_bins, first, size, extent):
         """Where bin k of `size` pixels from `first` on begins and ends, inside the image."""
         begin, end = first + k * size // n_bins, first - (-(k + 1) * size // n_bins)
         return min(max(begin, 0), extent), min(max(end, 0), extent)
 
-    @njit
+    @compiler.jit
     def largest(data, plane, width, rows, columns):
         """The place in the plane of a rectangle's first largest pixel; -1 when it is empty."""
         found = -1
@@ -66,7 +59,7 @@ def roi_max_kernel(dtype: str) -> Callable[..., None]:
         places = int32s(bufs[desc[6]] + desc[7])
         n_rois, n_images, channels, height, width = desc[8], desc[9], desc[10], desc[11], desc[12]
         bin_rows, bin_columns = desc[13], desc[14]
-        scale = float64s(address_of(desc))[15]
+        scale = floats(desc)[15]
         n_units = n_rois * channels
         for unit in range(chunk * n_units // n_chunks, (chunk + 1) * n_units // n_chunks):
             roi = unit // channels
@@ -87,8 +80,8 @@ def roi_max_kernel(dtype: str) -> Callable[..., None]:
     return kernel
 
 
-def schedule_align(template: Template) -> KernelCall:
-    """The call of ROIAlign's kernel, or of its adjoint."""
+def align_body(template: Template) -> Body:
+    """ROIAlign's kernel, or that of its adjoint."""
     routine, source = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, RoiAlign)
     n_images, planes, height, width = routine.shape
@@ -101,37 +94,28 @@ def schedule_align(template: Template) -> KernelCall:
     }  # fmt: skip
     reason = f"{n_rois} regions x {routine.channels} channels"
     structure = f"{source.dtype} by_position={routine.by_position} is_adjoint={routine.is_adjoint}"
-
-    def build() -> Callable[..., None]:
-        return roi_align_kernel(source.dtype, routine.by_position, routine.is_adjoint)
-
-    return template_call(template, "roi", structure, roi_align_kernel, build, words, reason)
+    options = source.dtype, routine.by_position, routine.is_adjoint
+    return Body(template, "roi", roi_align_kernel, options, structure, words, reason)
 
 
-def roi_align_kernel(dtype: str, by_position: bool, is_adjoint: bool) -> Callable[..., None]:
+def roi_align_kernel(compiler: Compiler, dtype: str, by_position: bool, is_adjoint: bool) -> Callable[..., None]:
     """Each bin is the mean of samples interpolated between four pixels; the adjoint gives it back to them."""
-    from numba import njit
+    values, floats = compiler.elements(dtype), compiler.floats
 
-    from symc.codegen.cpu.atomics import address_of
-
-    from .elements import elements
-
-    values, float64s = elements(dtype), elements("float64")
-
-    @njit
+    @compiler.jit
     def neighbours(position, extent, stride):
         """Of a position between pixels: the offset of the pixel before it, the step to the next, how far it is on."""
         inner = 0.0 if position <= 0 else extent - 1.0 if position >= extent - 1 else position
         before = int(inner)
         return before * stride, stride if before < extent - 1 else 0, inner - before
 
-    @njit
+    @compiler.jit
     def interpolated(values, place, down, right, low, near):
         top = (1 - near) * values[place] + near * values[place + right]
         bottom = (1 - near) * values[place + down] + near * values[place + down + right]
         return (1 - low) * top + low * bottom
 
-    @njit
+    @compiler.jit
     def spread(values, place, down, right, low, near, d):
         """The adjoint of `interpolated`: d added to the four pixels."""
         values[place] += d * (1 - low) * (1 - near)
@@ -145,7 +129,7 @@ def roi_align_kernel(dtype: str, by_position: bool, is_adjoint: bool) -> Callabl
         rois = values(bufs[desc[2]] + desc[3])
         n_rois, n_images, planes, height, width = desc[6], desc[7], desc[8], desc[9], desc[10]
         bin_rows, bin_columns, channels, samples = desc[11], desc[12], desc[13], desc[14]
-        numbers = float64s(address_of(desc))
+        numbers = floats(desc)
         scale, shift, least = numbers[15], numbers[16], numbers[17]
         n_bins = bin_rows * bin_columns
         for channel in range(chunk * channels // n_chunks, (chunk + 1) * channels // n_chunks):

@@ -1,41 +1,33 @@
 """Random numbers by rejection: every number is a unit of its own, the functions are the routine's."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (the kernel is typed by numba)
+# (kernels are typed by the compiler)
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from symc.codegen.kernel import KernelCall
 from symc.core.shapes import size_of
 from symc.loopir.kernel import Template, buffer_of
 from symc.loopir.variates import Family, Variate, samplers
 
-from .call import template_call
+from .body import Body, Compiler
 
 
-def schedule(template: Template) -> KernelCall:
-    """The call of the kernel of a family."""
+def body(template: Template) -> Body:
+    """The kernel of a family."""
     routine, parameters = template.routine, buffer_of(template, template.ins[1])
     assert isinstance(routine, Variate)
     size, family = size_of(buffer_of(template, template.ins[0]).shape), routine.family
     words = {"size": size, "repeat": size // max(size_of(parameters.shape), 1)}
 
-    def build() -> Callable[..., None]:
-        return variate_kernel(parameters.dtype, family)
-
-    structure = f"{parameters.dtype} {family}"
-    return template_call(template, "variate", structure, variate_kernel, build, words, f"{size} numbers")
+    options = parameters.dtype, family
+    return Body(template, "variate", variate_kernel, options, f"{parameters.dtype} {family}", words, f"{size} numbers")
 
 
-def variate_kernel(dtype: str, family: Family) -> Callable[..., None]:
+def variate_kernel(compiler: Compiler, dtype: str, family: Family) -> Callable[..., None]:
     """One number from every key."""
-    from numba import njit
-
-    from .elements import elements
-
-    uint64s, values = elements("uint64"), elements(dtype)
-    draw = samplers(njit)[family]
+    uint64s, values = compiler.elements("uint64"), compiler.elements(dtype)
+    draw = samplers(compiler.jit)[family]
 
     def kernel(chunk, n_chunks, desc, bufs):
         keys = uint64s(bufs[desc[0]] + desc[1])

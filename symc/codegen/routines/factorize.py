@@ -1,23 +1,21 @@
 """Matrix factorisations: textbook algorithms, their innermost loops along rows; each matrix of a batch is a unit."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (the kernels are typed by numba)
+# (kernels are typed by the compiler)
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
-from symc.codegen.kernel import KernelCall
 from symc.core.shapes import size_of
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template, buffer_of
 
-from .call import template_call
+from .body import Body, Compiler
 
 
-def schedule(template: Template) -> KernelCall:
-    """The call of the kernel that a routine's class stands for."""
+def body(template: Template) -> Body:
+    """The kernel that a routine's class stands for."""
     first, last = (buffer_of(template, name) for name in (template.ins[0], template.ins[-1]))
     routine, n_matrices = template.routine, size_of(first.shape[:-2])
     words = {"n_matrices": n_matrices, "rows": first.shape[-2], "columns": last.shape[-1]}
@@ -25,23 +23,14 @@ def schedule(template: Template) -> KernelCall:
         Cholesky: cholesky_kernel, Lq: lq_kernel, Lu: lu_kernel, TriangularSolve: solve_kernel,
     }[type(routine)]  # fmt: skip
     options = (routine.is_transposed, routine.is_unit) if isinstance(routine, TriangularSolve) else ()
-
-    def build() -> Callable[..., None]:
-        return make(first.dtype, *options)
-
     reason = f"{n_matrices} matrices of {first.shape[-2]} rows"
-    return template_call(template, "factorize", f"{first.dtype} {options}", make, build, words, reason)
+    structure = f"{first.dtype} {options}"
+    return Body(template, "factorize", make, (first.dtype, *options), structure, words, reason)
 
 
-def _values(dtype: str) -> Any:
-    from .elements import elements
-
-    return elements(dtype)
-
-
-def cholesky_kernel(dtype: str) -> Callable[..., None]:
+def cholesky_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
     """Row after row: an element is what is left of A's after the products of the elements before it."""
-    values = _values(dtype)
+    values = compiler.elements(dtype)
 
     def kernel(chunk, n_chunks, desc, bufs):
         source = values(bufs[desc[0]] + desc[1])
@@ -63,9 +52,9 @@ def cholesky_kernel(dtype: str) -> Callable[..., None]:
     return kernel
 
 
-def solve_kernel(dtype: str, is_transposed: bool, is_unit: bool) -> Callable[..., None]:
+def solve_kernel(compiler: Compiler, dtype: str, is_transposed: bool, is_unit: bool) -> Callable[..., None]:
     """Rows of X from the first on (transposed: from the last), each from those before it."""
-    values = _values(dtype)
+    values = compiler.elements(dtype)
 
     def kernel(chunk, n_chunks, desc, bufs):
         lower = values(bufs[desc[0]] + desc[1])
@@ -94,11 +83,9 @@ def solve_kernel(dtype: str, is_transposed: bool, is_unit: bool) -> Callable[...
     return kernel
 
 
-def lu_kernel(dtype: str) -> Callable[..., None]:
+def lu_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
     """Gaussian elimination with rows exchanged so that the largest element of a column divides."""
-    from .elements import elements
-
-    values, int32s = elements(dtype), elements("int32")
+    values, int32s = compiler.elements(dtype), compiler.elements("int32")
 
     def kernel(chunk, n_chunks, desc, bufs):
         source = values(bufs[desc[0]] + desc[1])
@@ -143,22 +130,18 @@ def lu_kernel(dtype: str) -> Callable[..., None]:
     return kernel
 
 
-def lq_kernel(dtype: str) -> Callable[..., None]:
+def lq_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
     """Each row is reflected onto the axis of its number; Q is the unit rows reflected back, the last first."""
-    from numba import njit
+    values, float64s = compiler.elements(dtype), compiler.elements("float64")
 
-    from .elements import elements
-
-    values, float64s = elements(dtype), elements("float64")
-
-    @njit
+    @compiler.jit
     def size(vector, start, stop):
         total = 0.0
         for c in range(start, stop):
             total += vector[c] * vector[c]
         return total
 
-    @njit
+    @compiler.jit
     def reflect(array, row, mirror, normal, n, square):
         """Reflects n elements from `row` on in the plane whose normal, of squared length `square`, lies at `normal`."""
         dot = 0.0

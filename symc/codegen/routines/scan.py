@@ -1,34 +1,31 @@
 """Running sums: rows of neighbouring lines advance together, so that memory is read as it lies."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (the kernel is typed by numba)
+# (kernels are typed by the compiler)
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from symc.codegen.kernel import KernelCall
 from symc.loopir.kernel import Template, buffer_of
 from symc.loopir.routine import lines_of
 from symc.loopir.scan import Scan
 
-from .call import template_call
+from .body import Body, Compiler
 
 
-def schedule(template: Template) -> KernelCall:
-    """The call of the one kernel."""
+def body(template: Template) -> Body:
+    """The one kernel."""
     routine, data = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, Scan)
     outer, extent, inner = lines_of(data.shape, routine.axis)
     words = {"n_lines": outer * inner, "length": extent, "inner": inner}
     reason = f"{outer * inner} lines of {extent}"
-    return template_call(template, "scan", data.dtype, scan_kernel, lambda: scan_kernel(data.dtype), words, reason)
+    return Body(template, "scan", scan_kernel, (data.dtype,), data.dtype, words, reason)
 
 
-def scan_kernel(dtype: str) -> Callable[..., None]:
+def scan_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
     """Each element is the one `inner` places before it plus its own."""
-    from .elements import elements
-
-    values = elements(dtype)
+    values = compiler.elements(dtype)
 
     def kernel(chunk, n_chunks, desc, bufs):
         source = values(bufs[desc[0]] + desc[1])

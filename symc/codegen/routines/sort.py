@@ -1,7 +1,7 @@
 """Sorting lines: insertion of short runs, then merges from the bottom up; few kept elements are selected instead."""
 
 # mypy: disable-error-code="no-untyped-def"
-# (the kernels are typed by numba)
+# (kernels are typed by the compiler)
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from symc.codegen.kernel import KernelCall
 from symc.core.dtypes import ITEM_SIZE, is_float
 from symc.loopir.kernel import Template, buffer_of
 from symc.loopir.routine import lines_of
 from symc.loopir.sorting import SELECTED, Sort
 
-from .call import template_call
+from .body import Body, Compiler
 
 RUN = 16  # elements that insertion sorts faster than merging does
 
 
-def schedule(template: Template) -> KernelCall:
-    """The call of the selecting or the merging kernel."""
+def body(template: Template) -> Body:
+    """The selecting or the merging kernel."""
     routine, data = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, Sort)
     outer, extent, inner = lines_of(data.shape, routine.axis)
@@ -29,36 +28,29 @@ def schedule(template: Template) -> KernelCall:
     direction = "ascending" if routine.is_ascending else "descending"
     words = {"n_lines": outer * inner, "length": extent, "inner": inner, "n_kept": routine.n_kept}
     reason = f"{outer * inner} lines of {extent}, {routine.n_kept} kept"
-
-    def build() -> Callable[..., None]:
-        return make(key_function(data.dtype, routine.is_ascending))
-
-    return template_call(template, "sort", f"{data.dtype} {direction}", make, build, words, reason)
+    options = data.dtype, routine.is_ascending
+    return Body(template, "sort", make, options, f"{data.dtype} {direction}", words, reason)
 
 
-def key_function(dtype: str, is_ascending: bool) -> Callable[..., Any]:
+def key_function(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable[..., Any]:
     """(address, position) -> int64 that orders elements of a dtype: smaller keys go first.
 
     Floats are read as integers of sign and magnitude: -0 equals 0, and NaN, beyond infinity, becomes the largest.
     """
-    from numba import njit
-
-    from .elements import elements
-
     flip = 0 if is_ascending else -1  # x ^ -1 = -1 - x reverses the order
     if not is_float(dtype):
-        integers = elements(dtype)
+        integers = compiler.elements(dtype)
 
-        @njit
+        @compiler.jit
         def integer_key(address, at):
             return integers(address)[at] ^ flip
 
         return integer_key
     name = f"int{8 * ITEM_SIZE[dtype]}"
-    bits, largest = elements(name), int(np.iinfo(name).max)
+    bits, largest = compiler.elements(name), int(np.iinfo(name).max)
     infinity = int(np.array([np.inf], dtype).view(name)[0])
 
-    @njit
+    @compiler.jit
     def float_key(address, at):
         key = np.int64(bits(address)[at])
         size = key & largest
@@ -69,11 +61,10 @@ def key_function(dtype: str, is_ascending: bool) -> Callable[..., Any]:
     return float_key
 
 
-def select_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
+def select_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable[..., None]:
     """The first `n_kept` of each line: a sweep that inserts what belongs among the kept."""
-    from .elements import elements
-
-    words, int32s = elements("int64"), elements("int32")
+    key_of = key_function(compiler, dtype, is_ascending)
+    words, int32s = compiler.elements("int64"), compiler.elements("int32")
 
     def kernel(chunk, n_chunks, desc, bufs):
         source = bufs[desc[0]] + desc[1]
@@ -105,15 +96,12 @@ def select_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
     return kernel
 
 
-def merge_kernel(key_of: Callable[..., Any]) -> Callable[..., None]:
+def merge_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable[..., None]:
     """Each line as a whole: sorted runs of 16 positions, merged in pairs until one is left."""
-    from numba import njit
+    key_of = key_function(compiler, dtype, is_ascending)
+    words, int32s = compiler.elements("int64"), compiler.elements("int32")
 
-    from .elements import elements
-
-    words, int32s = elements("int64"), elements("int32")
-
-    @njit
+    @compiler.jit
     def merge(keys, here, there, low, middle, high):
         """Merges the runs here[low:middle] and here[middle:high] into there[low:high]; equal keys stay in order."""
         left, right = low, middle
