@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar
 
 from symc.core.errors import ArgumentError
@@ -12,6 +14,7 @@ from symc.core.errors import ArgumentError
 Class = TypeVar("Class", bound=type)
 
 _classes: dict[type, dict[str, type]] = {}
+_homes: dict[type, dict[str, ModuleType | None]] = {}  # the module that registered each
 
 
 def get_registry(base_class: type) -> dict[str, type]:
@@ -21,16 +24,16 @@ def get_registry(base_class: type) -> dict[str, type]:
 
 def get_register_func(base_class: type, nickname: str) -> Callable[..., Any]:
     """`register(klass, name=None)`: makes a subclass creatable by its name; replacing another warns."""
-    known = _classes.setdefault(base_class, {})
+    known, homes = _classes.setdefault(base_class, {}), _homes.setdefault(base_class, {})
 
     def register(klass: Class, name: str | None = None) -> Class:
         if not (isinstance(klass, type) and issubclass(klass, base_class)):
             raise ArgumentError(f"Can only register subclass of {base_class.__name__}, got {klass!r}")
         key = (name or klass.__name__).lower()
-        if key in known:
+        if key in known and homes[key] is sys.modules.get(known[key].__module__):  # else its import was thrown away
             old, new = (f"{c.__module__}.{c.__name__}" for c in (known[key], klass))
             warnings.warn(f"New {nickname} {new} registered with name {key} replaces {old}", stacklevel=2)
-        known[key] = klass
+        known[key], homes[key] = klass, sys.modules.get(klass.__module__)
         return klass
 
     register.__doc__ = f"Makes a subclass of {base_class.__name__} creatable by its name or the given one."

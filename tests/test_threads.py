@@ -126,6 +126,103 @@ def test_the_first_compilations_of_a_process_may_come_at_once(tmp_path, monkeypa
     assert done.returncode == 0, done.stderr
 
 
+FORKING = """
+import os, signal, sys, threading, time
+import numpy as np
+import symc as mx
+
+def run_another_network(k):
+    y = x = mx.sym.Variable("x")
+    for bit in range(6):
+        y = mx.sym.tanh(y) if k >> bit & 1 else mx.sym.square(y)
+    (y * x).simple_bind(mx.cpu(), x=(3,)).forward(is_train=True)
+    mx.nd.random.uniform(shape=(3,))
+
+def compile_for_ever(k):
+    while True:
+        run_another_network(k := k + 2)
+
+for k in range(2):
+    threading.Thread(target=compile_for_ever, args=(k,), daemon=True).start()
+
+def child():
+    signal.alarm(100)
+    found = mx.nd.sin(mx.nd.ones((300, 300))).asnumpy()
+    np.testing.assert_allclose(found, np.sin(1), rtol=1e-6)
+    run_another_network(os.getpid())
+
+for attempt in range(4):
+    time.sleep(0.3 * attempt)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        os.write(2, f"attempt {attempt}: child ended with {code}".encode())
+        os._exit(1)
+os._exit(0)
+"""
+
+
+def test_a_process_may_fork_while_its_threads_compile(monkeypatch):
+    """From the first import on; the children compile, run and draw numbers."""
+    monkeypatch.setenv("SYMC_CACHE", "0")
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+INTERRUPTED = """
+import signal, sys, time
+import importlib.abc
+
+class Interrupted(KeyboardInterrupt):
+    pass
+
+pauses, n_interrupted = iter([0.05 * 1.3**k for k in range(30)]), 0
+
+def interrupt(*_):
+    raise Interrupted
+
+def program():
+    import symc as mx
+    import numpy as np
+
+    x = mx.nd.array(np.linspace(0, 1, 300 * 300).reshape(300, 300))
+    got = (mx.nd.tanh(x) * 2).asnumpy()
+    np.testing.assert_allclose(got, np.tanh(x.asnumpy().astype("f8")) * 2, rtol=1e-5)
+    net = mx.sym.Convolution(mx.sym.Variable("x"), kernel=(3, 3), num_filter=4, name="c", weight=None)
+    ex = net.simple_bind(mx.cpu(), x=(1, 3, 8, 8))
+    for array in ex.arg_arrays:
+        array[:] = 1
+    return float(ex.forward()[0].asnumpy()[0, 0, 0, 0])
+
+signal.signal(signal.SIGALRM, interrupt)
+while True:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, next(pauses))
+        result = program()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        break
+    except Interrupted:
+        n_interrupted += 1
+print(result, n_interrupted > 3)
+"""
+
+
+def test_ctrl_c_during_the_first_run_leaves_the_process_usable(monkeypatch):
+    """Again and again, at later and later times, whatever is being imported or compiled."""
+    monkeypatch.setenv("SYMC_CACHE", "0")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", INTERRUPTED], capture_output=True, text=True, timeout=300
+    )
+    assert (done.stdout, done.stderr) == ("28.0 True\n", "")
+
+
 def test_the_error_of_a_thread_is_raised():
     def fail(_: np.random.RandomState) -> None:
         raise ValueError("in a thread")

@@ -28,9 +28,10 @@ def adopted(lock: Any) -> Any:
     return lock
 
 
-def in_child(renew: Callable[[], None]) -> None:
-    """Calls `renew` in every forked child, when its locks are free."""
+def in_child(renew: Callable[[], None]) -> Callable[[], None]:
+    """Calls `renew` in every forked child, when its locks are free; may decorate it."""
     _renewals.append(renew)
+    return renew
 
 
 def _renew() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from symc.core.lazy import lazy
 from symc.core.shapes import FullShape, Shape
+from symc.core.undisturbed import imported
 
 from .op import Op
 
@@ -161,9 +162,7 @@ class Graph:
     def nx(self) -> networkx.MultiDiGraph:
         """The same graph for networkx: an edge per use (`x * x` has two), keyed by the input's position."""
         # Imported here: its 90 ms are more than a start from a warm cache takes otherwise, and that one asks no order.
-        import networkx
-
-        g = networkx.MultiDiGraph()
+        g = imported("networkx").MultiDiGraph()
         g.add_nodes_from(self.nodes)
         g.add_edges_from((v.node, n, k, {"output": v.index}) for n in self.nodes for k, v in enumerate(n.inputs))
         return g

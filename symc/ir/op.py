@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from symc.core.dtypes import dtype_name
@@ -211,6 +213,7 @@ def same_dtype(dtypes: Sequence[str | None]) -> str | None:
 
 
 _registry: dict[str, type[Op]] = {}
+_homes: dict[str, ModuleType | None] = {}  # the module that registered each name
 _canonical: dict[str, type[Op]] = {}
 
 OpClass = TypeVar("OpClass", bound=type[Op])
@@ -228,9 +231,10 @@ def op(name: str, aliases: tuple[str, ...] = ()) -> Callable[[OpClass], OpClass]
         cls.family = cls.__module__.rsplit(".", 1)[-1]
         cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
         for key in (name, *aliases):
-            if key in _registry:
+            # An import that Ctrl-C ended is thrown away, and with it what it registered.
+            if key in _registry and _homes[key] is sys.modules.get(_registry[key].__module__):
                 raise ValueError(f"operator {key} is registered twice: {_registry[key]} and {cls}")
-            _registry[key] = cls
+            _registry[key], _homes[key] = cls, sys.modules.get(cls.__module__)
         _canonical[name] = cls
         return cls
 

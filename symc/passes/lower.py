@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import networkx
-
 from symc.core.dtypes import compute_dtype
 from symc.core.errors import GraphError, ShapeError
 from symc.core.shapes import FullShape, size_of
+from symc.core.undisturbed import imported
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
 from symc.loopir.expr import Axis, Expr, rounded, substitute, unrounded
@@ -34,6 +33,8 @@ from .base import PassContext
 from .meaning import define, memoised
 from .phases import PHASES, Phase, phases
 from .placement import placements
+
+networkx = imported("networkx")
 
 STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update"}
 

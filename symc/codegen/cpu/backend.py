@@ -13,12 +13,14 @@ from symc.codegen.backend import CompiledKernels
 from symc.codegen.cache import kernel_cache
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
+from symc.core.locks import in_child
+from symc.core.undisturbed import alone
 from symc.core.version import source_digest
 from symc.ir.graph import Graph, Layout, Node
 from symc.loopir.kernel import Contraction, LoopKernel, Plan, Template
 from symc.loopir.tensor import Product
 
-from .compile import NUMBA_LOCK, compile_function, toolchain
+from .compile import compile_function, toolchain
 from .load import load_objects
 from .target import Target, host_target
 
@@ -121,8 +123,7 @@ class CpuBackend:
 
     def _compiled(self, code: KernelCode, result: CompiledKernels) -> bytes:
         start = time.perf_counter()
-        with NUMBA_LOCK:
-            data = compile_function(code.build(), code.name, self.target)
+        data = alone(lambda: compile_function(code.build(), code.name, self.target))
         spent = result.compiled[code.name] = time.perf_counter() - start
         kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
         if setting("SYMC_DEBUG") >= 2:
@@ -140,10 +141,21 @@ class CpuBackend:
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
     """Without Python's cycle collector: numba's objects are many and alive, looking at them takes 10 % of a compile."""
-    was_enabled = gc.isenabled()
+    _pauses.append(gc.isenabled())
     gc.disable()
     try:
         yield
     finally:
-        if was_enabled:
+        if _pauses and _pauses.pop():
             gc.enable()
+
+
+_pauses: list[bool] = []  # whether the collector was on before each
+
+
+@in_child
+def _end_pauses() -> None:
+    """Those who paused the collector are not in the child to start it again."""
+    if any(_pauses):
+        gc.enable()
+    _pauses.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from symc.core.errors import CodegenError
-from symc.core.locks import adopted
+from symc.core.undisturbed import held_by_forks
 
 from .elf import symbols
 from .target import Target
@@ -43,11 +43,15 @@ _ALLOWED_SYMBOLS = re.compile(
     r"|pthread_(mutex|cond)_\w+|sched_yield|clock_gettime"
 )
 
-# Held by whoever imports numba or makes a function for it: what it registers is global, and two threads that import it
-# at once fail ("partially initialized module 'numba.core.types'", its modules import one another in circles).
-NUMBA_LOCK = adopted(threading.RLock())
-
 _RAISED = "symc_kernel_raised"  # never defined anywhere
+
+
+@held_by_forks
+def _compilers_locks() -> list[Any]:
+    """The locks that numba and llvmlite hold while somebody compiles, in the order they take them."""
+    numba, llvmlite = sys.modules.get("numba.core.compiler_lock"), sys.modules.get("llvmlite.binding.ffi")
+    found = [getattr(numba, "global_compiler_lock", None), getattr(getattr(llvmlite, "lib", None), "_lock", None)]
+    return [lock._lock for lock in found if lock is not None]
 
 
 @cache
@@ -79,6 +83,9 @@ def compile_function(
     `pyfunc` returns nothing, cannot raise, and sees int64 and `int64*` (indexable) arguments. `fastmath` names the
     LLVM fast-math flags its floating point arithmetic may use. `optimize` runs LLVM's whole O3 pipeline with loop
     vectorisation, which only plain scalar loops need (+125 ms or more).
+
+    To be called within `alone` only: what numba registers is global, and two threads that import it at once fail
+    ("partially initialized module 'numba.core.types'", its modules import one another in circles).
 
     Raises CodegenError when numba rejects the function, when it may raise, or when the object would need a symbol
     that a process without Python cannot provide.

@@ -24,12 +24,13 @@ import numpy as np
 
 from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu import runner_abi as abi
-from symc.codegen.cpu.compile import NUMBA_LOCK, ArgType, compile_function, toolchain
+from symc.codegen.cpu.compile import ArgType, compile_function, toolchain
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
 from symc.core.config import setting
 from symc.core.errors import ArgumentError
 from symc.core.locks import in_child, new_lock
+from symc.core.undisturbed import alone
 from symc.runtime.device import StepRow
 
 MAX_THREADS = abi.MAX_THREADS
@@ -238,14 +239,13 @@ def _runner() -> _Runner:
     identity = f"{hashlib.sha256(source).hexdigest()} {target.fingerprint()} {toolchain()}"
 
     def compiled(function: str) -> bytes:
-        with NUMBA_LOCK:
-            from symc.codegen.cpu import runner  # imports numba
+        from symc.codegen.cpu import runner  # imports numba
 
-            return compile_function(getattr(runner, function), f"symc_{function}", target, _POINTER_ARG)
+        return compile_function(getattr(runner, function), f"symc_{function}", target, _POINTER_ARG)
 
     def obtained(function: str) -> bytes:
         return kernel_cache().obtain(
-            f"{function} {identity}", lambda: compiled(function), {"symbol": f"symc_{function}"}
+            f"{function} {identity}", lambda: alone(lambda: compiled(function)), {"symbol": f"symc_{function}"}
         )
 
     addresses = load_objects({f"symc_{function}": obtained(function) for function in _Runner._fields})
