@@ -29,6 +29,7 @@ BFLOAT16_CODE = 12
 
 FLOATS = ("float16", "float32", "float64")
 ITEM_SIZE = {name: np.dtype(name).itemsize for name in CODES}
+ALIGNMENT = 64  # bytes, at multiples of which memory for arrays begins: a cache line, and the widest vector
 NATIVE = frozenset(map(np.dtype, CODES))  # byte-swapped ones are not in it
 
 

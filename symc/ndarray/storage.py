@@ -8,10 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import ArgumentError
-
-# A cache line, and the width of the widest vector load.
-ALIGNMENT = 64
 
 _ticks = itertools.count(1)
 

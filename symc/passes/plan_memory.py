@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from symc.core.dtypes import ALIGNMENT
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.expr import Affine, Expr, walk
 from symc.loopir.kernel import LoopKernel, Store, buffer_of, loads_of
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass

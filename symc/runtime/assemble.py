@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from symc.codegen.kernel import KernelCall, Ref, Table, Word, float_bits
-from symc.core.dtypes import ITEM_SIZE
+from symc.core.dtypes import ALIGNMENT, ITEM_SIZE
 from symc.core.errors import GraphError
 from symc.ir.kernels import KernelGraph, KernelNode, Storage
 
-from .program import ALIGNMENT, ARENA, PREPARED, SEED_SLOT, TABLES, Program, Slot, Step
+from .program import ARENA, PREPARED, SEED_SLOT, TABLES, Program, Slot, Step
 
 
 def assemble(kernels: KernelGraph, calls: Sequence[tuple[KernelNode, KernelCall]]) -> Program:

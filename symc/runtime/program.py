@@ -16,7 +16,6 @@ from symc.codegen.kernel import Launch
 from symc.ir.kernels import HeadInfo, Place
 
 ARENA, PREPARED, TABLES, SEED_SLOT = range(4)
-ALIGNMENT = 64
 _LENGTHS = struct.Struct("<QQQ")  # bytes of the header, the descriptors, the tables
 
 

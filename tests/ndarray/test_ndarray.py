@@ -11,9 +11,10 @@ import pytest
 import symc.ndarray as nd
 from symc.base import MXNetError
 from symc.context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
+from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import ArgumentError, DTypeError, ShapeError, SymcError
 from symc.ndarray.reshape_codes import infer_reshape
-from symc.ndarray.storage import ALIGNMENT, Storage
+from symc.ndarray.storage import Storage
 
 INTS = [7, -7, 0, 5]
 

@@ -11,9 +11,9 @@ import pytest
 import symc.ndarray as nd
 from symc.base import MXNetError
 from symc.context import cpu
+from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import FormatError
 from symc.ndarray.serialize import CSR, ROW_SPARSE, V1, V2, V3, dumps
-from symc.ndarray.storage import ALIGNMENT
 
 LEGACY = Path(__file__).parents[1] / "data" / "conformance" / "legacy"
 FILES = sorted(path.name for path in LEGACY.glob("*.params"))

@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from symc.core.dtypes import ALIGNMENT
 from symc.ir.kernels import ArenaPlan, HeadInfo, KernelGraph, KernelNode, Storage, View
 from symc.loopir.expr import Axis, load, reduce
 from symc.loopir.kernel import Buffer, Nest, Store
-from symc.passes.plan_memory import ALIGNMENT, Life, aligned, lower_bound, place, plan_memory
+from symc.passes.plan_memory import Life, aligned, lower_bound, place, plan_memory
 
 from .simulate import simulate
 

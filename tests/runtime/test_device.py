@@ -65,6 +65,19 @@ def test_operators_recordings_and_cached_graphs_run_where_their_arrays_are(toy):
     assert 0 < after_forward < toy.runner.n_steps and x.grad.context == y.context == x.context
     ones, v = np.ones((300, 300)), x.asnumpy().astype(np.float64)
     np.testing.assert_allclose(x.grad.asnumpy(), ones @ v.T + v.T @ ones, rtol=1e-4)
+
+    with mx.autograd.record():
+        y = mx.nd.CachedOp(mx.sym.square(mx.sym.exp(mx.sym.Variable("x"))))(x)
+    for _ in range(2):
+        before = toy.runner.n_steps
+        y.backward(retain_graph=True)
+        assert toy.runner.n_steps > before
+        np.testing.assert_allclose(x.grad.asnumpy(), 2 * np.exp(2 * v), rtol=1e-5)
+
+
+def test_a_graph_is_compiled_for_each_device_it_is_called_on(toy):
+    x = mx.nd.array(np.linspace(0.1, 1, 300 * 300).reshape(300, 300))
+    v = x.asnumpy().astype(np.float64)
     cached = mx.nd.CachedOp(mx.sym.exp(mx.sym.Variable("x")))
     before = toy.runner.n_steps
     np.testing.assert_allclose(cached(x).asnumpy(), np.exp(v), rtol=1e-5)

@@ -86,6 +86,9 @@ class ToyBlock:
     def write(self, data: np.ndarray) -> None:
         self.data[: data.nbytes] = data.view(np.uint8)
 
+    def copy_from(self, other: ToyBlock) -> None:
+        self.data[:] = other.data
+
 
 @dataclass
 class ToyMemory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ALIGNMENT = 64  # a cache line, and the width of the widest vector load
+from symc.core.dtypes import ALIGNMENT
 
 
 class HostBlock:
