@@ -25,6 +25,7 @@ from .dtypes import dtype_name
 from .errors import DTypeError, ParameterError
 
 REQUIRED = dataclasses.MISSING
+MAX_PORTS = 1 << 16  # inputs or outputs that a parameter may give an operator: as many names are made of it
 
 
 @dataclass(frozen=True)

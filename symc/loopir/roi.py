@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from symc.core.shapes import FullShape, size_of
 
 from .routine import Routine, even_parts
+
+MAX_SAMPLES = 2**30  # of a bin along an axis, most of them outside any image
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,16 @@ class RoiMax(Routine):
         return rois[0] * size_of(data[1:])
 
 
+def _reaching(start: float, size: float, n: int, extent: int) -> range:
+    """Which of the samples start + (k + 0.5) * size / n lie less than a pixel outside 0..extent, or a few more."""
+    if not size > 0:
+        return range(n)
+    low, high = ((edge - start) / size * n for edge in (-1, extent))
+    if not (low <= n and high >= 0):  # also for a box without a place: NaN
+        return range(0)
+    return range(max(0, math.floor(max(low, 0)) - 1), min(n, math.ceil(min(high, n)) + 1))
+
+
 @dataclass(frozen=True)
 class RoiAlign(Routine):
     """The mean of samples in each bin, each interpolated between four pixels: data of `shape` (N, C, H, W),
@@ -107,8 +120,12 @@ class RoiAlign(Routine):
         shift, least = (0.5, 0.0) if self.is_aligned else (0.0, 1.0)
         x1, y1, x2, y2 = roi[1:] * self.scale - shift
         size = max(y2 - y1, least) / self.bins[0], max(x2 - x1, least) / self.bins[1]
-        counts = [self.sample_ratio if self.sample_ratio > 0 else math.ceil(s) for s in size]
-        for down, right in np.ndindex(*counts):
+        counts = [self.sample_ratio if self.sample_ratio > 0 else math.ceil(min(s, MAX_SAMPLES)) for s in size]
+        downs, rights = (
+            _reaching(start + k * s, s, n, extent)
+            for start, k, s, n, extent in zip((y1, x1), (a, b), size, counts, (height, width))
+        )
+        for down, right in product(downs, rights):
             y = y1 + a * size[0] + (down + 0.5) * size[0] / counts[0]
             x = x1 + b * size[1] + (right + 0.5) * size[1] / counts[1]
             if -1 <= y <= height and -1 <= x <= width:

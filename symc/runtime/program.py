@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from symc.codegen.kernel import Launch
+from symc.core.lazy import lazy
 from symc.ir.kernels import HeadInfo, Place
 
 ARENA, PREPARED, TABLES, SEED_SLOT = range(4)
@@ -54,10 +55,11 @@ class Program:
 
     def slot_number(self, place: str, key: str) -> int:
         """The number of a caller's array in `bufs`; raises KeyError when the program does not touch it."""
-        for k, slot in enumerate(self.slots):
-            if (slot.place, slot.key) == (place, key):
-                return k + 4
-        raise KeyError((place, key))
+        return self._numbers[place, key]
+
+    @lazy
+    def _numbers(self) -> dict[tuple[str, str], int]:
+        return {(slot.place, slot.key): k + 4 for k, slot in enumerate(self.slots)}
 
     def needs(self, place: str) -> list[str]:
         """Keys of the caller's arrays of one kind."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from symc.loopir.kernel import Template, buffer_of
-from symc.loopir.roi import RoiAlign, RoiMax
+from symc.loopir.roi import MAX_SAMPLES, RoiAlign, RoiMax
 
 from .body import Body, Compiler
 
@@ -103,6 +103,16 @@ def roi_align_kernel(compiler: Compiler, dtype: str, by_position: bool, is_adjoi
     values, floats = compiler.elements(dtype), compiler.floats
 
     @compiler.jit
+    def reaching(start, size, n, extent):
+        """Which of n samples of a bin lie less than a pixel outside the image, or a few more: first and end."""
+        if not size > 0:
+            return 0, n
+        low, high = (-1 - start) / size * n, (extent - start) / size * n
+        if not (low <= n and high >= 0):  # also for a box without a place: NaN
+            return 0, 0
+        return max(0, math.floor(low) - 1) if low > 0 else 0, min(n, math.ceil(high) + 1) if high < n else n
+
+    @compiler.jit
     def neighbours(position, extent, stride):
         """Of a position between pixels: the offset of the pixel before it, the step to the next, how far it is on."""
         inner = 0.0 if position <= 0 else extent - 1.0 if position >= extent - 1 else position
@@ -146,8 +156,8 @@ def roi_align_kernel(compiler: Compiler, dtype: str, by_position: bool, is_adjoi
                 columns, rows = rois[roi * 5 + 3] * scale - shift - left, rois[roi * 5 + 4] * scale - shift - top
                 bin_height = (rows if rows > least else least) / bin_rows
                 bin_width = (columns if columns > least else least) / bin_columns
-                n_down = samples if samples > 0 else math.ceil(bin_height)
-                n_right = samples if samples > 0 else math.ceil(bin_width)
+                n_down = samples if samples > 0 else math.ceil(min(bin_height, MAX_SAMPLES))
+                n_right = samples if samples > 0 else math.ceil(min(bin_width, MAX_SAMPLES))
                 for k in range(n_bins):
                     at = (roi * channels + channel) * n_bins + k
                     if not is_adjoint:
@@ -158,9 +168,11 @@ def roi_align_kernel(compiler: Compiler, dtype: str, by_position: bool, is_adjoi
                     pixels = plane * height * width
                     share = 1.0 / (n_down * n_right)
                     total = 0.0
-                    for a in range(n_down):
+                    downs = reaching(top + (k // bin_columns) * bin_height, bin_height, n_down, height)
+                    rights = reaching(left + (k % bin_columns) * bin_width, bin_width, n_right, width)
+                    for a in range(downs[0], downs[1]):
                         y = top + (k // bin_columns) * bin_height + (a + 0.5) * bin_height / n_down
-                        for b in range(n_right):
+                        for b in range(rights[0], rights[1]):
                             x = left + (k % bin_columns) * bin_width + (b + 0.5) * bin_width / n_right
                             if not (-1.0 <= y <= height and -1.0 <= x <= width):
                                 continue

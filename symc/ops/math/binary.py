@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from symc.core.dtypes import is_float
 from symc.core.errors import ShapeError
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -167,7 +168,7 @@ class AddN(Elementwise):
     """The sum of any number of inputs of one shape.  MXNet operator add_n."""
 
     variadic = "num_args"
-    num_args: int = param(low=1, doc="number of inputs")
+    num_args: int = param(low=1, high=MAX_PORTS, doc="number of inputs")
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
         """Sums of MAX_TERMS at a time, in order: a kernel's compile time grows faster than the number of its inputs."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from symc.core.dtypes import FLOATS, is_float
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -387,7 +388,7 @@ class AmpMultiCast(Composite):
     """Every float input in the widest of their dtypes, or in the narrowest.  MXNet operator amp_multicast."""
 
     variadic = "num_outputs"
-    num_outputs: int = param(low=1, doc="number of inputs, and of outputs")
+    num_outputs: int = param(low=1, high=MAX_PORTS, doc="number of inputs, and of outputs")
     cast_narrow: bool = param(False, doc="cast to the narrowest instead")
 
     def result_names(self) -> tuple[str, ...]:

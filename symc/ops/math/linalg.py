@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from symc.core.errors import ShapeError
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import Shape, mx_text, normalize_axis, unify, unify_extent
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -212,7 +213,7 @@ class KhatriRao(Composite):
     variadic = "num_args"
     is_differentiable = False
 
-    num_args: int = param(low=1, doc="number of matrices")
+    num_args: int = param(low=1, high=MAX_PORTS, doc="number of matrices")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         for s in ins:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from symc.core.dtypes import is_float
 from symc.core.errors import ShapeError
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
@@ -90,7 +91,7 @@ class MultiAllFinite(AllFinite):
     parameter_order = ("num_arrays",)
     variadic = "num_arrays"
 
-    num_arrays: int = param(1, low=1, doc="number of inputs")
+    num_arrays: int = param(1, low=1, high=MAX_PORTS, doc="number of inputs")
 
 
 @op("multi_sum_sq")
@@ -99,7 +100,7 @@ class MultiSumSq(OfArrays):
 
     variadic = "num_arrays"
 
-    num_arrays: int = param(low=1, doc="number of inputs")
+    num_arrays: int = param(low=1, high=MAX_PORTS, doc="number of inputs")
 
     def n_numbers(self, n_arrays: int) -> int:
         return n_arrays

@@ -240,13 +240,14 @@ class _AcrossChannels(Op):
         """term(index) summed over the channels around index[1]."""
         n, c, *rest = index
         extent = t.out_shapes[0][1]
+        reach = min(self.nsize // 2, extent)  # further away there are no channels
 
         def inner(k: IndexLike) -> Expr:
-            at = as_expr(c) + as_expr(k - self.nsize // 2)
+            at = as_expr(c) + as_expr(k - reach)
             inside = prim("and", at >= 0, at < extent)
             return select(inside, term(n, prim("minimum", prim("maximum", at, 0), extent - 1), *rest), 0.0)
 
-        return t.reduce("sum", (self.nsize,), inner)
+        return t.reduce("sum", (2 * reach + 1,), inner)
 
 
 @op("LRN")

@@ -17,7 +17,7 @@ from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param
 from symc.loopir.expr import Axis, Expr, cast, const, prim, select
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
-from symc.ops.rules.windows import Position, divisor, flattened, powered, reaching, read, root
+from symc.ops.rules.windows import Position, divisor, flattened, powered, reaching, read, root, useful_taps
 
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
 NO_TAP = 2**31 - 1  # what `_pooling_argmax` stores for a window that holds no maximum (all NaN or empty)
@@ -119,11 +119,15 @@ class _Pooling(_Pooled):
         axes = self.spatial_axes(x.rank)
         w = self.window(x.shape, t.out_shapes[0])
         lowest = float(np.finfo(t.out_dtypes[0]).min)  # of a window that lies in the padding
+        firsts, counts = zip(*useful_taps(w))
 
         def element(*i: Position) -> Expr:
+            def under(taps: Sequence[Axis], outside: float) -> Expr:
+                return read(x, axes, w, i, [tap + first for tap, first in zip(taps, firsts)], outside)[0]
+
             if self.pool_type == "max":
-                return t.reduce("max", w.kernel, lambda *tap: read(x, axes, w, i, tap, lowest)[0])
-            total = t.reduce("sum", w.kernel, lambda *tap: powered(read(x, axes, w, i, tap, 0.0)[0], self.power))
+                return t.reduce("max", counts, lambda *tap: under(tap, lowest))
+            total = t.reduce("sum", counts, lambda *tap: powered(under(tap, 0.0), self.power))
             if self.pool_type == "avg":
                 return total / divisor([i[a] for a in axes], w, self.counts_padding, self.full_divisor, x.dtype)
             return root(total, self.power)
@@ -252,7 +256,8 @@ class _Resolved(_Pooled):
 
 @op("_pooling_argmax")
 class PoolingArgmax(_Resolved):
-    """For every window the row-major number of the first tap that holds its maximum, int32, or NO_TAP.
+    """For every window the row-major number, among the useful taps, of the first that holds its maximum, int32, or
+    NO_TAP.
 
     data (N, C, *in), output (N, C, *out) -> (N, C, *out).
     """
@@ -270,16 +275,17 @@ class PoolingArgmax(_Resolved):
         x, y = t.ins
         axes, w = self.spatial_axes(x.rank), self.window(x.shape, t.out_shapes[0])
         none = const(NO_TAP, "int32")
+        firsts, counts = zip(*useful_taps(w))
 
         def element(*i: Position) -> Expr:
             def candidate(*tap: Axis) -> Expr:
-                value, inside = read(x, axes, w, i, tap, 0.0)
+                value, inside = read(x, axes, w, i, [k + first for k, first in zip(tap, firsts)], 0.0)
                 is_maximum = prim("eq", value, y(*i))
                 if inside is not None:
                     is_maximum = prim("and", inside, is_maximum)
-                return select(is_maximum, cast(flattened(tap, w.kernel), "int32"), none)
+                return select(is_maximum, cast(flattened(tap, counts), "int32"), none)
 
-            return t.reduce("min", w.kernel, candidate)
+            return t.reduce("min", counts, candidate)
 
         t.map(element)
 
@@ -338,7 +344,9 @@ class PoolingGradient(_Resolved):
         if self.kind == "avg":
             return dy / divisor(windows, w, self.counts_padding, self.full_divisor, dy.dtype)
         if self.kind == "max":
-            return select(prim("eq", t.ins[1](*q), cast(flattened(taps, w.kernel), "int32")), dy, 0.0)
+            firsts, counts = zip(*useful_taps(w))
+            number = flattened([tap - first if first else tap for tap, first in zip(taps, firsts)], counts)
+            return select(prim("eq", t.ins[1](*q), cast(number, "int32")), dy, 0.0)
         x, y = t.ins[1](*p), t.ins[2](*q)
         if self.kind == "ties":
             return select(prim("eq", x, y), dy, 0.0)

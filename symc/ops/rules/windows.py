@@ -41,8 +41,20 @@ def as_expr(index: Position) -> Expr:
     return index if isinstance(index, Expr) else index_value(index)
 
 
+def useful_taps(w: Window) -> list[tuple[int, int]]:
+    """Of each axis the first tap that lies in the data for some window, and how many follow with it (at least 1).
+
+    A kernel may be as large as its padding allows; what lies in the padding for every window need not be looked at.
+    """
+    found = []
+    for kernel, stride, pad, n_in, n_out in zip(w.kernel, w.stride, w.pad, w.in_extents, w.out_extents):
+        first = min(max(0, pad - (n_out - 1) * stride), kernel - 1)
+        found.append((first, max(1, min(kernel, pad + n_in) - first)))
+    return found
+
+
 def read(
-    x: Tensor, axes: Sequence[int], w: Window, index: Sequence[Position], taps: Sequence[Axis], outside: float
+    x: Tensor, axes: Sequence[int], w: Window, index: Sequence[Position], taps: Sequence[IndexLike], outside: float
 ) -> tuple[Expr, Expr | None]:
     """The element under a tap of the window at an output index, `outside` in the padding; and whether it is inside
     (None: always)."""
@@ -51,7 +63,7 @@ def read(
         q, stride, pad, extent = index[a], w.stride[k], w.pad[k], w.in_extents[k]
         position: Position
         if isinstance(q, Expr):
-            position = q * stride + index_value(taps[k] - pad)
+            position = q * stride + index_value(Affine.of(taps[k]) - pad)
         else:
             position = Affine.of(q) * stride + taps[k] - pad
         high = (w.out_extents[k] - 1) * stride + w.kernel[k] - 1 - pad

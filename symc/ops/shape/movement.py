@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symc.core.errors import ShapeError
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, size_of, unify, unify_extent
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -191,7 +192,7 @@ class Concat(Op):
 
     variadic = "num_args"
     is_assembly = True
-    num_args: int = param(low=1, doc="number of inputs")
+    num_args: int = param(low=1, high=MAX_PORTS, doc="number of inputs")
     dim: int = param(1, doc="the axis along which they are joined")
 
     def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
@@ -243,7 +244,7 @@ class Stack(Op):
     parameter_order = ("axis", "num_args")
 
     variadic = "num_args"
-    num_args: int = param(low=1, doc="number of inputs")
+    num_args: int = param(low=1, high=MAX_PORTS, doc="number of inputs")
     axis: int = param(0, doc="where the new axis is in the result")
 
     def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from symc.core.errors import ShapeError
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -160,7 +161,7 @@ class UpSampling(Composite):
     num_filter: int = param(0, doc="number of channels, for bilinear")
     sample_type: str = param(choices=("bilinear", "nearest"), doc="how pixels in between are found")
     multi_input_mode: str = param("concat", choices=("concat", "sum"), doc="what becomes of several inputs")
-    num_args: int = param(low=1, doc="number of inputs; for bilinear, 2 with the weight")
+    num_args: int = param(low=1, high=MAX_PORTS, doc="number of inputs; for bilinear, 2 with the weight")
     workspace: int = param(512, low=0, doc="ignored")
 
     def argument_names(self) -> tuple[str, ...]:

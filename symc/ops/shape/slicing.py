@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from symc.core.errors import ShapeError
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -258,7 +259,7 @@ class SliceChannel(Pieces):
 
     parameter_order = ("num_outputs", "axis", "squeeze_axis")
 
-    num_outputs: int = param(low=1, doc="how many pieces")
+    num_outputs: int = param(low=1, high=MAX_PORTS, doc="how many pieces")
 
     def result_names(self) -> tuple[str, ...]:
         return tuple(f"output{k}" for k in range(self.num_outputs))
@@ -283,7 +284,7 @@ class SplitV2(Pieces):
     parameter_order = ("indices", "axis", "squeeze_axis", "sections")
 
     indices: tuple[int, ...] = param(doc="where pieces begin")
-    sections: int = param(0, low=0, doc="number of equal pieces; 0: use indices")
+    sections: int = param(0, low=0, high=MAX_PORTS, doc="number of equal pieces; 0: use indices")
 
     def n_pieces(self) -> int:
         return self.sections or len(self.indices)

@@ -72,6 +72,18 @@ def area(box: tuple[tuple[Expr, Expr, Expr], ...]) -> Expr:
     return select(prim("minimum", width, height) < 0.0, 0.0, width * height)
 
 
+MAX_PRIORS = 512  # sizes and ratios of MultiBoxPrior: its kernel holds them all
+
+
+def chosen(number: Expr, values: Sequence[Expr], first: int = 0) -> Expr:
+    """values[number - first], by halving: as few decisions in a row as can be."""
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    left, right = chosen(number, values[:half], first), chosen(number, values[half:], first + half)
+    return select(prim("lt", number, first + half), left, right)
+
+
 @op("_contrib_MultiBoxPrior", aliases=("_npx_multibox_prior",))
 class MultiBoxPrior(Op):
     """data (N, C, H, W) -> (1, H * W * (sizes + ratios - 1), 4): boxes (x1, y1, x2, y2) around every pixel, in
@@ -87,6 +99,8 @@ class MultiBoxPrior(Op):
     offsets: tuple[float, ...] = param((0.5, 0.5), doc="centre of a pixel along y and x")
 
     def __post_init__(self) -> None:
+        if len(self.sizes) + len(self.ratios) > MAX_PRIORS:
+            raise ParameterError(f"{self.name}: expected at most {MAX_PRIORS} sizes and ratios together")
         if not self.sizes or not self.ratios or len(self.steps) != 2 or len(self.offsets) != 2:
             raise ParameterError(
                 f"{self.name}: expected sizes, ratios, two steps and two offsets, got sizes={self.sizes}, "
@@ -124,9 +138,7 @@ class MultiBoxPrior(Op):
             n, side = index_number(box), index_number(corner)
             pixel, kind = prim("floordiv", n, len(extents)), prim("mod", n, len(extents))
             is_y = prim("eq", prim("mod", side, 2), 1)
-            half = number(0.0, dtype)
-            for k, (w, h) in enumerate(extents):
-                half = select(prim("eq", kind, k), select(is_y, number(h, dtype), number(w, dtype)), half)
+            half = chosen(kind, [select(is_y, number(h, dtype), number(w, dtype)) for w, h in extents])
             middle = select(is_y, centre(prim("floordiv", pixel, width), 0), centre(prim("mod", pixel, width), 1))
             edge = middle + select(side < 2, -half, half)
             return prim("minimum", prim("maximum", edge, 0.0), 1.0) if self.clip else edge
