@@ -22,6 +22,7 @@ from symc.ndarray.storage import zeros_aligned
 
 from .arrays import BoundArrays
 from .bound import Bound
+from .monitor import Monitor
 from .reshape import resized, shared
 from .sessions import Mode, Sessions, Shapes
 
@@ -63,8 +64,8 @@ class Executor:
         self._last: Bound | None = None
         self._is_spent = False  # whether backward has used up what forward left for it
         self._predict: Bound | None = None
-        self._monitor: tuple[Callable[[str, NDArray], None], bool] | None = None
-        self._internals: Executor | None = None
+        self._key: int | None = None  # of the random numbers since the last forward; drawn when they are first needed
+        self._monitor: Monitor | None = None
 
     # -- the arrays ---------------------------------------------------------------------------------------------------
 
@@ -134,29 +135,32 @@ class Executor:
             bound = self._bound(bool(is_train), with_gradient=wants_gradient)
         except GradientError:  # as in MXNet, `backward` is what refuses
             bound, wants_gradient = self._bound(True), False
+        self._key = None
         self._run_forward(bound)
         self._last = bound if wants_gradient else None
         for array in self.outputs:
             array._touch()
         if self._monitor is not None:
-            self._report_internals(bool(is_train))
+            arrays = {**self.arg_dict, **self.aux_dict}
+            self._monitor.forward(self._sessions.graph(bool(is_train)), arrays, self._key or 0, self._ctx)
         return self.outputs
 
     def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
         """Adds up or writes the gradients that `grad_req` asks for, and updates auxiliary states.
 
         out_grads   gradient of each output: an NDArray, a list or a dict by output name; loss outputs need none
-        Called again without a forward in between, it computes the forward again, from the arrays as they are by then.
+        is_train    False: the gradients of the predicting network, which updates no state
+        Called again without a forward in between, or in another mode than forward, it computes the forward again, from
+        the arrays as they are by then; random numbers stay the same.
         Raises GradientError when a head gradient is needed and missing.
         """
-        bound = self._last
-        if bound is None:
-            # MXNet allows backward after a predicting forward: the training forward is made up for.
-            bound = self._bound(True, with_gradient=True)
+        bound = self._bound(bool(is_train), with_gradient=True)
+        if bound is not self._last:
             kept = [o.asnumpy() for o in self.outputs]
             self._run_forward(bound)
             for array, value in zip(self.outputs, kept):
                 array._host[...] = value
+            self._last = bound
         self._feed_head_gradients(bound, out_grads)
         bound.refresh()
         if self._is_spent:  # a backward before this one overwrote intermediates; the random numbers stay the same
@@ -166,6 +170,10 @@ class Executor:
         for slot in bound.session.program.slots:
             if slot.place in ("gradient", "update"):
                 bound.session.bound[slot.place, slot.key]._touch()
+        if self._monitor is not None:
+            arrays = {**self.arg_dict, **self.aux_dict, **self._sessions.head_gradients}
+            graph = self._sessions.graph(bool(is_train))
+            self._monitor.backward(graph, self._grad_req, arrays, self._key or 0, self._ctx)
 
     def __call__(self, *args: Any, **kwargs: Any) -> list[NDArray]:
         """The outputs for the given arguments as fresh arrays, predicting; safe from several threads at once.
@@ -215,7 +223,10 @@ class Executor:
 
     def _run_forward(self, bound: Bound) -> None:
         bound.refresh()
-        bound.session.reseed(bound.instance, generator())
+        if bound.session.program.is_random:
+            if self._key is None:
+                self._key = int(generator().integers(0, 2**62))
+            bound.instance.reseed(self._key)
         bound.point_heads(self.outputs)
         self._is_spent = True  # should an interrupt end the run
         bound.instance.run("forward")
@@ -305,27 +316,17 @@ class Executor:
         aux = {name: fitted(name, self.aux_dict[name], shape) for name, shape in states}
         made = Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
         made._outputs = [shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
-        made._monitor = self._monitor
+        if self._monitor is not None:
+            made.set_monitor_callback(self._monitor.callback, self._monitor.is_all)
         return made
 
     def set_monitor_callback(self, callback: Callable[[str, NDArray], None], monitor_all: bool = False) -> None:
-        """Calls `callback(name, array)` for every output of every node after each forward.
+        """Calls `callback(name, array)` for every result of every node after each forward, and for what every node
+        gives back to its inputs after each backward (see executor/monitor.py for the names).
 
-        monitor_all   also for the inputs of the network.  Every forward then runs a second, unfused program.
+        monitor_all   also for the inputs of the nodes.  Each forward and backward then runs a second program.
         """
-        self._monitor = (callback, monitor_all)
-
-    def _report_internals(self, is_train: bool) -> None:
-        assert self._monitor is not None
-        callback, monitor_all = self._monitor
-        internals = self._symbol.get_internals()
-        if self._internals is None:
-            used = {n: self.arg_dict[n] for n in internals.list_arguments()}
-            self._internals = Executor(internals, self._ctx, used, {}, {}, self.aux_dict)
-        given = {*self.arg_dict, *self.aux_dict}
-        for name, array in zip(internals.list_outputs(), self._internals.forward(is_train=is_train)):
-            if monitor_all or name not in given:
-                callback(name, array)
+        self._monitor = Monitor(callback, monitor_all)
 
     def set_num_threads(self, n_threads: int | None) -> None:
         """Threads of the native runner for this executor; None = the process's default.  Results do not change.
@@ -341,7 +342,7 @@ class Executor:
     def _take_arrays_anew(self) -> None:
         """Makes the next run use what the dictionaries hold now; nothing is compiled again."""
         self._sessions.forget()
-        self._predict = self._last = self._internals = None
+        self._predict = self._last = None
 
     # -- looking inside -----------------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ class Reverse:
     wanted     the values asked for, each with its request: "write" or "add"
     recorded   what stands for a value in formulas, where that is not the value itself: its contents on a tape
 
+    given_back   what `gradients` found that each node gives back to its inputs, in the order of these
+
     A loss supplies its own gradient, whatever flows into it and even when nothing does; so what is computed from its
     result does not lead to what is wanted. Of a node that holds a loss, results that are read are heads of its body.
     """
@@ -40,6 +42,7 @@ class Reverse:
         self._recorded = recorded or {}
         self._serving = g.serving
         self._nodes = nodes
+        self.given_back: dict[Node, list[Value]] = {}
         self._leading = set(wanted)
         self._way: list[Node] = []
         for node in nodes:
@@ -84,6 +87,7 @@ class Reverse:
                     refused.setdefault(v, inherited)
                 self._check_shape(node, v, dx)
                 flowing.setdefault(v, []).append(dx)
+                self.given_back.setdefault(node, []).append(dx)
         self.g.serving = self._serving
         for v in self.wanted:
             if v in refused:

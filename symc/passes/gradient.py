@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output, Value
 from symc.ir.reverse import Reverse
@@ -12,6 +14,15 @@ from .base import PassContext, graph_pass
 def head_gradient_name(k: int) -> str:
     """Name of the input that receives the gradient of head `k`."""
     return f"head_gradient{k}"
+
+
+def head_gradients(g: GraphBuilder, reverse: Reverse, heads: Sequence[Value]) -> dict[Value, list[Value]]:
+    """New inputs for the gradients of the heads, where these lead to what is wanted."""
+    found: dict[Value, list[Value]] = {}
+    for k, value in enumerate(heads):
+        if reverse.leads(value):  # MXNet: of a value listed as head twice, the last gradient counts
+            found[value] = [g.input(head_gradient_name(k), g.shape(value), g.dtype(value), role="head_gradient")]
+    return found
 
 
 @graph_pass()
@@ -29,11 +40,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
         return graph
     g = GraphBuilder.over(graph)
     reverse = Reverse(g, graph.nodes, wanted)
-    heads: dict[Value, list[Value]] = {}
-    for k, (_, _, value) in enumerate(graph.outputs):
-        if reverse.leads(value):  # MXNet: of a value listed as head twice, the last gradient counts
-            heads[value] = [g.input(head_gradient_name(k), g.shape(value), g.dtype(value), role="head_gradient")]
-    flowing = reverse.gradients(heads)
+    flowing = reverse.gradients(head_gradients(g, reverse, [o.value for o in graph.outputs]))
     outputs = [*graph.outputs, *(Output("update", v.node.name, new) for v, new in reverse.updates().items())]
     asked: dict[str, list[Value]] = {}
     for v in wanted:

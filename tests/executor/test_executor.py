@@ -16,6 +16,9 @@ sym = mx.sym
 x, y = sym.var("x"), sym.var("y")
 
 
+S = mx.sym
+
+
 def nd(*values, dtype="float32"):
     return mx.nd.array(values, dtype=dtype)
 
@@ -606,9 +609,56 @@ def test_monitor():
     ex.set_monitor_callback(lambda name, array: seen.update({name: array.asnumpy()}))
     ex.forward(data=mx.nd.ones((4, 5)))
     assert list(seen) == ["fc_output"] and seen["fc_output"][0].tolist() == [5, 6, 7]
+    seen.clear()
     ex.set_monitor_callback(lambda name, array: seen.update({name: array.shape}), monitor_all=True)
     ex.reshape(data=(2, 5)).forward()  # the new executor has the callback too
-    assert seen == {"data": (2, 5), "fc_weight": (3, 5), "fc_bias": (3,), "fc_output": (2, 3)}
+    assert seen == {"data": (2, 5), "fc_data": (2, 5), "fc_weight": (3, 5), "fc_bias": (3,), "fc_output": (2, 3)}
+
+
+HEAD = np.arange(1.0, 9.0, dtype="float32")
+
+
+def bound(symbol):
+    ex = symbol.simple_bind(mx.cpu(), x=(8,))
+    ex.arg_dict["x"][:] = 1
+    return ex
+
+
+@pytest.mark.parametrize("is_train", [False, True])
+def test_backward_of_the_predicting_network(is_train):
+    ex = bound(S.Dropout(S.Variable("x"), p=0.5))
+    out = ex.forward(is_train=is_train)[0].asnumpy()
+    ex.backward(nd(*HEAD), is_train=False)
+    assert ex.grad_dict["x"].asnumpy().tolist() == HEAD.tolist()
+    assert ex.outputs[0].asnumpy().tolist() == out.tolist()
+    ex.backward(nd(*HEAD))
+    assert sorted(set((ex.grad_dict["x"].asnumpy() / HEAD).tolist())) == [0, 2]
+    if is_train:
+        assert ex.grad_dict["x"].asnumpy().tolist() == (HEAD * out).tolist()
+
+
+def test_backward_of_the_predicting_batch_norm():
+    """As MXNet gives it: the moving statistics count, and stay."""
+    ex = S.BatchNorm(S.Variable("x"), name="bn", fix_gamma=False).simple_bind(mx.cpu(), x=(4, 2))
+    data, head = np.arange(8.0).reshape(4, 2) ** 1.5, np.arange(8.0).reshape(4, 2)
+    ex.arg_dict["x"][:], ex.arg_dict["bn_gamma"][:] = data, [1, 2]
+    ex.aux_dict["bn_moving_mean"][:], ex.aux_dict["bn_moving_var"][:] = 1, 4
+    ex.forward(is_train=True)
+    ex.backward(mx.nd.array(head), is_train=False)
+    std = np.sqrt(4 + 1e-3)
+    np.testing.assert_allclose(ex.grad_dict["x"].asnumpy(), head * [1, 2] / std, rtol=1e-4)
+    np.testing.assert_allclose(ex.grad_dict["bn_gamma"].asnumpy(), (head * (data - 1) / std).sum(0), rtol=1e-4)
+    assert [ex.aux_dict[n].asnumpy().tolist() for n in ("bn_moving_mean", "bn_moving_var")] == [[1, 1], [4, 4]]
+
+
+@pytest.mark.parametrize("forward", [False, True])
+@pytest.mark.parametrize("backward", [False, True])
+def test_dropout_always_keeps_its_mask(forward, backward):
+    ex = bound(S.Dropout(S.Variable("x"), p=0.5, mode="always"))
+    out = ex.forward(is_train=forward)[0].asnumpy()
+    ex.backward(nd(*HEAD), is_train=backward)
+    assert ex.grad_dict["x"].asnumpy().tolist() == (HEAD * out).tolist()
+    assert ex.outputs[0].asnumpy().tolist() == out.tolist()
 
 
 def test_forward_takes_arrays_by_name_only():
