@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from symc.codegen.contraction.epilogue import epilogue_of
+from symc.codegen.contraction.geometry import Geometry
 from symc.codegen.contraction.panels import Panels
 from symc.codegen.contraction.plan import ContractionPlan
+from symc.codegen.contraction.tables import images_per_table, pixel_tables, tile_tables
 from symc.codegen.contraction.winograd import WinogradPanels, is_winograd
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
-from symc.codegen.cpu.contraction.epilogue import epilogue_of
 from symc.codegen.cpu.contraction.plan import CpuPlan, WinogradPlan
 from symc.codegen.cpu.contraction.shapes import tile_counts
-from symc.codegen.cpu.contraction.tables import Geometry, images_per_table, tile_tables
-from symc.codegen.cpu.contraction.weight_gradient import pixel_tables
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.routines import schedule_template
 from symc.codegen.cpu.target import Target, host_target, widest_vector_bits

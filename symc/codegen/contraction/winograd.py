@@ -19,9 +19,10 @@ import numpy as np
 
 from symc.core.errors import CodegenError
 from symc.core.shapes import FullShape, size_of
-from symc.loopir.kernel import Buffer, Contraction, Nest
+from symc.loopir.kernel import Buffer, Contraction, Nest, buffer_of
 from symc.loopir.routine import Routine, even_parts
 
+from .geometry import OUTSIDE, Geometry
 from .panels import Panels
 
 N_TAPS = 3  # along each of the two axes
@@ -68,6 +69,30 @@ def is_winograd(c: Contraction) -> bool:
         and w.kernel == (N_TAPS, N_TAPS)
         and w.stride == w.dilate == (1, 1)
     )
+
+
+def input_geometry(c: Contraction, outputs: int) -> Geometry:
+    """Which inputs the tiles of outputs of one image read: rows are tiles, taps the inputs of a tile."""
+    source, w = buffer_of(c, c.lhs), c.window
+    return Geometry(
+        1,
+        tuple(-(-n // outputs) for n in w.out_extents),
+        w.in_extents,
+        source.strides[0],
+        source.strides[2:],
+        scale=(outputs, outputs),
+        taps=(outputs + N_TAPS - 1,) * 2,
+        step=(1, 1),
+        shift=tuple(-p for p in w.pad),
+    )
+
+
+def output_pixels(extents: tuple[int, ...], outputs: int) -> np.ndarray:
+    """(tiles, outputs ** 2) int32: the pixels of each tile of one image, or OUTSIDE."""
+    lines = [np.arange(-(-n // outputs) * outputs).reshape(-1, outputs) for n in extents]
+    y, x = lines[0][:, None, :, None], lines[1][None, :, None, :]
+    inside = (y < extents[0]) & (x < extents[1])
+    return np.where(inside, y * extents[1] + x, OUTSIDE).reshape(-1, outputs**2).astype(np.int32)
 
 
 @dataclass(frozen=True)

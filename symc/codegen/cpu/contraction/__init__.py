@@ -1,12 +1,13 @@
 """Matrix products and convolutions on the CPU: few kernels around register tiles, every extent at run time.
 
     forward, data gradient   `forward.py`: tiles of pixels x panels of channels, packed weights, offset tables
-    3x3 windows, inference   `winograd.py`, where the estimate in `shapes.py` says that it pays
+    3x3 windows, inference   `winograd.py`, where the estimate in `shapes.py` says that it pays; `winograd_transform.py`
     weight gradient          `weight_gradient.py`: tiles of output channels x panels of (tap, channel), nothing packed
     depthwise, all three     `depthwise.py`
 
 `plan.py` decides, with the estimates of `shapes.py` and the cuts of `blocking.py`; `schedule.py` carries a plan out.
-`tables.py` answers padding, stride, dilation and batch; `epilogue.py` and `stores.py` what happens to the sums.
+`micro.py` is the register tile, `units.py` the loops around it, `stores.py` stores its sums; everything that is not
+the CPU's own is in `codegen/contraction/`.
 
 Measured on one thread of a Zen 4 (117 GFLOP/s FMA peak at 512 and at 256 bits), % of that peak, nominal flops; more
 than 100 is possible because taps in the padding are skipped.  Batch 1 forward, batch 8 gradients:
@@ -31,6 +32,6 @@ The same layers with physically padded inputs (no tap outside, so nothing for th
 
 from .plan import candidates, plan_contraction
 from .schedule import schedule_contraction
-from .winograd import schedule_weight_transform
+from .winograd_transform import schedule_weight_transform
 
 __all__ = ["candidates", "plan_contraction", "schedule_contraction", "schedule_weight_transform"]

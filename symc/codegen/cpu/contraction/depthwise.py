@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from symc.codegen.contraction.epilogue import Epilogue
+from symc.codegen.contraction.tables import LONGEST_SUM, PART, TileTables
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
@@ -25,11 +27,9 @@ from symc.codegen.llvm.loops import loop
 from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 
-from .epilogue import Epilogue
 from .micro import Tile, add_parts, count_parts, emit_part, row_pointer, vectors_of, with_masks
 from .plan import DepthwisePlan
 from .stores import Place, emit_stores
-from .tables import LONGEST_SUM, PART, Geometry, TileTables, transposed, visits
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -83,18 +83,6 @@ class Problem:
     factor_sum_stride: int = 0
 
 
-def gradient_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, n_rows: int) -> TileTables:
-    """Tables of a weight gradient: rows are taps (the last one repeated), segments the pixels that see one of them."""
-    taps = np.pad(np.arange(g.n_taps), (0, -g.n_taps % n_rows), mode="edge").reshape(-1, n_rows)
-    v = visits(transposed(g), taps)
-    image, pixel = np.divmod(v.taps, max(1, g.n_rows // max(1, g.images)))
-    segments = np.empty((len(v.taps), 2 + n_rows), np.int32)
-    segments[:, 0], segments[:, 1], segments[:, 2:] = image * dy_image_stride + pixel * dy_pixel_stride, 1, v.offsets
-    begins = np.cumsum(v.counts) - v.counts
-    tiles = np.concatenate([begins[:, None], v.counts[:, None], taps], axis=1).astype(np.int32)
-    return TileTables(tiles, segments, len(segments), 1)
-
-
 def emit(problem: Problem, plan: DepthwisePlan) -> KernelCall:
     """The kernel and its call; units are blocks of tiles x panels, panels of a block follow each other."""
     item, tables, tile = ITEM_SIZE[problem.dtype], problem.tables, plan.tile
@@ -118,8 +106,9 @@ def emit(problem: Problem, plan: DepthwisePlan) -> KernelCall:
     d.add("x_sum_bytes", problem.x_sum_stride * item)
     d.add("factor_sum_bytes", problem.factor_sum_stride * item)
     has_sums = problem.n_sums > 1 or int(tables.tiles[:, 1].max(initial=0)) > LONGEST_SUM
+    problem.epilogue.add_to(d)
     code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_sums)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(plan.blocking.n_chunks), plan.why)
+    return KernelCall(code, tuple(d.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
 def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> KernelCode:
@@ -136,14 +125,14 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(dtype, tile, epilogue, d.length, has_masks, has_sums)}
+        scope = {"register_tile": _register_tile(dtype, tile, epilogue, d, has_masks, has_sums)}
         exec(source, scope)
         return scope["kernel"]
 
     return KernelCode("depthwise", structure, lambda: source, build)
 
 
-def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool, has_sums: bool) -> Any:
+def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> Any:
     @intrinsic
     def register_tile(
         b, desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns, n_sums, x_step, factor_step
@@ -171,7 +160,7 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, 
                 at = (simd.pointer(address) for address in (x, zero_page, factor))
                 total = loop(b, I64(0), count, nothing, window_step(simd, tile, *at, listed, masks))
             sums = [total[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
-            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
+            emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
 

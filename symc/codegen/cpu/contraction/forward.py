@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from symc.codegen.contraction.epilogue import Epilogue
+from symc.codegen.contraction.tables import PART, TileTables
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I64
 from symc.core.dtypes import ITEM_SIZE
 
-from .epilogue import Epilogue
 from .micro import Tile, by_rows, emit_tile, record_bytes, vectors_of, with_masks
 from .plan import MatrixPlan
 from .stores import Place, emit_stores
-from .tables import LONGEST_SUM, PART, TileTables
 from .units import add_units, unit_loops
 
 SOURCE = '''
@@ -99,8 +99,9 @@ def emit(problem: Problem, plan: MatrixPlan) -> KernelCall:
     d.add("tile_rows", tile.rows)
     d.add("tile_bytes", record_bytes(tile))
     d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
-    code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks, problem.depth > LONGEST_SUM)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(blocking.n_chunks), plan.why)
+    problem.epilogue.add_to(d)
+    code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks, plan.is_long)
+    return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), plan.why)
 
 
 def _code(
@@ -119,7 +120,7 @@ def _code(
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(dtype, tiles, epilogue, d.length, has_masks, is_long)}
+        scope = {"register_tile": _register_tile(dtype, tiles, epilogue, d, has_masks, is_long)}
         exec(source, scope)
         return scope["kernel"]
 
@@ -127,7 +128,7 @@ def _code(
 
 
 def _register_tile(
-    dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, first_word: int, has_masks: bool, is_long: bool
+    dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
 ) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, record, segments, zero page, row, column,
     columns, segments of a part)."""
@@ -153,7 +154,7 @@ def _register_tile(
             rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
 
             def finish(masks: list[Any]) -> None:
-                emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
+                emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
             with_masks(simd, tile, n_columns, has_masks, finish)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from symc.codegen.contraction.geometry import Geometry, window_geometry
 from symc.codegen.contraction.panels import Panels, panels_of
 from symc.codegen.contraction.plan import ContractionPlan
+from symc.codegen.contraction.tables import LONGEST_SUM
 from symc.codegen.contraction.winograd import TRANSFORMS, WinogradPanels, is_winograd
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
@@ -28,7 +30,6 @@ from .shapes import (
     winograd_choices,
     winograd_tiles,
 )
-from .tables import Geometry, window_geometry
 
 DTYPES = ("float32", "float64")
 
@@ -59,9 +60,13 @@ class CpuPlan(ContractionPlan):
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixPlan(CpuPlan):
-    """Forward or data gradient: tiles of pixels x panels of channels."""
+    """Forward or data gradient: tiles of pixels x panels of channels.
+
+    is_long  whether sums are added up part by part, because one accumulator would round off too much
+    """
 
     packing: Panels
+    is_long: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +191,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             algorithm="direct sums",
             cycles=choice.cycles,
             packing=packing,
+            is_long=depth > LONGEST_SUM,
             tile=tile,
             tiles=tiles_beside(tile, target, dtype),
             has_masks=_has_masks(target),

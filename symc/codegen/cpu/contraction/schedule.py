@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from symc.codegen.contraction.epilogue import epilogue_of, even_stride
+from symc.codegen.contraction.geometry import source_offsets
+from symc.codegen.contraction.tables import depthwise_gradient_tables, pixel_tables, tile_tables
+from symc.codegen.contraction.winograd import input_geometry, output_pixels
 from symc.codegen.kernel import KernelCall, Ref
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
@@ -10,9 +14,7 @@ from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from . import depthwise, forward, weight_gradient, winograd
-from .epilogue import epilogue_of, even_stride
 from .plan import DepthwisePlan, GradientPlan, MatrixPlan, WinogradPlan, geometry_of, source_of
-from .tables import LONGEST_SUM, source_offsets, tile_tables
 
 
 def schedule_contraction(c: Contraction) -> list[KernelCall]:
@@ -34,12 +36,11 @@ def schedule_contraction(c: Contraction) -> list[KernelCall]:
 
 def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
     source, g = source_of(c, c.lhs), geometry_of(c)
-    depth = g.channels * g.n_taps
     problem = forward.Problem(
         dtype=source.dtype,
         lhs=_ref(source),
         weight=_ref(buffer_of(c, c.rhs)),
-        tables=tile_tables(g.of_images(plan.images), plan.tile.rows, depth > LONGEST_SUM),
+        tables=tile_tables(g.of_images(plan.images), plan.tile.rows, plan.is_long),
         n_repeats=plan.n_repeats,
         rows_per_table=plan.images * g.n_rows,
         lhs_repeat_stride=plan.images * g.image_stride if c.stack is None else buffer_of(c, c.lhs).strides[0],
@@ -47,7 +48,7 @@ def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
         is_stacked=c.stack is not None,
         groups=c.groups,
         columns=plan.packing.columns,
-        depth=depth,
+        depth=g.channels * g.n_taps,
         epilogue=epilogue_of(c),
     )
     return forward.emit(problem, plan)
@@ -77,7 +78,7 @@ def _depthwise_gradient(c: Contraction, plan: DepthwisePlan) -> KernelCall:
         dtype=x.dtype,
         x=_ref(x),
         factor=_ref(dy),
-        tables=depthwise.gradient_tables(g, dy.strides[0], _pixel_stride(c, dy), plan.tile.rows),
+        tables=depthwise_gradient_tables(g, dy.strides[0], _pixel_stride(c, dy), plan.tile.rows),
         channels=c.groups,
         panel_stride=plan.tile.columns,
         epilogue=epilogue_of(c),
@@ -95,7 +96,7 @@ def _weight_gradient(c: Contraction, plan: GradientPlan) -> KernelCall:
         dtype=x.dtype,
         x=_ref(x),
         dy=_ref(dy),
-        tables=weight_gradient.pixel_tables(g, dy.strides[0], _pixel_stride(c, dy), plan.is_merged),
+        tables=pixel_tables(g, dy.strides[0], _pixel_stride(c, dy), plan.is_merged, weight_gradient.PREFETCH_PIXELS),
         n_repeats=plan.n_repeats,
         x_repeat_stride=plan.images * x.strides[0],
         dy_repeat_stride=plan.images * dy.strides[0],
@@ -114,14 +115,14 @@ def _weight_gradient(c: Contraction, plan: GradientPlan) -> KernelCall:
 def _winograd(c: Contraction, plan: WinogradPlan) -> list[KernelCall]:
     source, outputs = source_of(c, c.lhs), plan.packing.outputs
     (transformed,) = c.written
-    pixels = winograd.output_pixels(c.window.out_extents, outputs)
+    pixels = output_pixels(c.window.out_extents, outputs)
     problem = winograd.Problem(
         dtype=source.dtype,
         transforms=plan.packing.transforms,
         source=_ref(source),
         weight=_ref(buffer_of(c, c.rhs)),
         transformed=_ref(buffer_of(c, transformed)),
-        offsets=source_offsets(winograd.input_geometry(c, outputs)),
+        offsets=source_offsets(input_geometry(c, outputs)),
         pixels=pixels,
         source_repeat_stride=source.strides[0],
         pixels_per_table=size_of(c.window.out_extents),

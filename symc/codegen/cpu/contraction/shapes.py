@@ -6,12 +6,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from symc.codegen.contraction.geometry import Geometry
+from symc.codegen.contraction.tables import images_per_table, row_order
 from symc.codegen.contraction.winograd import N_TAPS, Transforms
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
 
 from .micro import Tile
-from .tables import Geometry, images_per_table, row_order
 
 # (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
 # 7x7x512 3x3 layers and a 512 -> 128 pointwise layer.  28 accumulators hide the latency of two 512-bit FMA units too.

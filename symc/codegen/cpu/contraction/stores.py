@@ -8,16 +8,14 @@ from typing import Any
 
 from llvmlite import ir
 
+from symc.codegen.contraction.epilogue import Epilogue, Operand
+from symc.codegen.descriptor import Descriptor
 from symc.codegen.llvm.emit import Emitter
 from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop, minimum
 from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr, walk
-
-from .epilogue import Epilogue, Operand
-
-WORDS_PER_OPERAND = 4  # slot, offset, row stride, column stride
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,10 @@ class Place:
 
 
 def emit_stores(
-    simd: Elements, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, sums: list[list[Any]], place: Place
+    simd: Elements, epilogue: Epilogue, d: Descriptor, desc: Any, bufs: Any, sums: list[list[Any]], place: Place
 ) -> None:
     """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless."""
-    walker = _Operands(simd, epilogue, desc, bufs, first_word, place)
+    walker = _Operands(simd, epilogue, d, desc, bufs, place)
     columns = []  # one emitter for each vector that knows what all rows share
     for v in range(len(place.masks)):
         columns.append(Emitter(simd.v, walker.leaf_of(0, v, None)))
@@ -78,7 +76,7 @@ def _shared_by_rows(epilogue: Epilogue) -> list[Expr]:
 class _Operands:
     """Addresses, loads and stores of a tile's epilogue; what all rows share is loaded once."""
 
-    def __init__(self, simd: Elements, epilogue: Epilogue, desc: Any, bufs: Any, first_word: int, place: Place) -> None:
+    def __init__(self, simd: Elements, epilogue: Epilogue, d: Descriptor, desc: Any, bufs: Any, place: Place) -> None:
         self.simd, self.epilogue, self.place = simd, epilogue, place
         b, operands = simd.b, epilogue.operands
         self.desc = simd.pointer(desc)
@@ -87,15 +85,16 @@ class _Operands:
         self.row_stride: dict[Operand, Any] = {}
         self.column_stride: dict[Operand, Any] = {}
         for i, operand in enumerate(operands):
-            at_word = first_word + WORDS_PER_OPERAND * i
-            slot, offset, row_stride, column_stride = (simd.load_word(self.desc, at_word + k) for k in range(4))
+            number = d.number(f"operand{i}")
+            numbers = (number, number + 1, d.number(f"operand{i}_row_bytes"), d.number(f"operand{i}_column_bytes"))
+            slot, offset, row_stride, column_stride = (simd.load_word(self.desc, k) for k in numbers)
             at = b.add(simd.load_word(simd.at(bufs, b.mul(slot, I64(8))), 0), offset)
             if operand.column_stride:
                 step = column_stride if operand.is_scattered else I64(ITEM_SIZE[operand.dtype])
                 at = b.add(at, b.mul(place.column, step))
             self.base[operand], self.row_stride[operand] = simd.pointer(at), row_stride
             self.column_stride[operand] = column_stride
-        self.first_param = first_word + WORDS_PER_OPERAND * len(operands)
+        self.params = {param: d.number(f"param{i}") for i, param in enumerate(epilogue.params)}
         self.shared: dict[tuple[Expr, int], Any] = {}
         self.row_at: dict[tuple[Operand, int], Any] = {}
         self.gathered = {o: self._gather(o) for o in dict.fromkeys(epilogue.loads.values()) if o.is_scattered}
@@ -183,7 +182,7 @@ class _Operands:
         return self.shared[key]
 
     def _param(self, expr: Expr) -> Any:
-        b, word = self.simd.b, self.simd.load_word(self.desc, self.first_param + self.epilogue.params.index(expr))
+        b, word = self.simd.b, self.simd.load_word(self.desc, self.params[expr])
         if not expr.dtype.startswith("float"):
             return self.simd.v.splat(word)
         number = b.bitcast(word, ir.DoubleType())

@@ -18,23 +18,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from symc.codegen.contraction.epilogue import Epilogue
+from symc.codegen.contraction.tables import PixelTables
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I8, I32, I64
 from symc.codegen.llvm.loops import loop, minimum
 from symc.codegen.llvm.memory import PREFETCH_L2, Elements
-from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
-from .epilogue import Epilogue
 from .micro import CACHE_LINE_BYTES, Tile, vectors_of, with_masks
 from .plan import GradientPlan
 from .stores import Place, emit_stores
-from .tables import OUTSIDE, TABLE_BYTES, Geometry, transposed, visits
 
 # The table leads to pixels that no hardware prefetcher expects, so the next block is asked for while this one is
 # summed; into L2, because L1 has no room.  Share of the peak without and with, 8 images, 512 and 256 bits:
@@ -86,23 +83,6 @@ def kernel(chunk, n_chunks, desc, bufs):
 '''
 
 
-@dataclass(frozen=True, eq=False)
-class PixelTables:
-    """pixels: (n, 2) int32 offsets in x and dy, run after run; an x offset of -1 - k stands for row k of `borders`.
-
-    run_begins  (n_runs + 1) int32: where each run's pixels begin
-    borders     (n_borders, run_columns) int32: for each column the offset in x, or -1 outside
-    """
-
-    pixels: np.ndarray
-    run_begins: np.ndarray
-    borders: np.ndarray
-
-    @property
-    def longest(self) -> int:
-        return int(np.diff(self.run_begins).max(initial=0))
-
-
 @dataclass(frozen=True)
 class Problem:
     """A weight gradient in terms of its matrix; strides in elements."""
@@ -122,26 +102,6 @@ class Problem:
     n_runs: int
     run_columns: int
     epilogue: Epilogue
-
-
-@bounded(TABLE_BYTES, lambda key, tables: tables.pixels.nbytes + tables.borders.nbytes)
-def pixel_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, is_merged: bool) -> PixelTables:
-    """The pixels of each run; `is_merged`: a run is a line of taps, else one tap."""
-    width = g.taps[-1] if is_merged else 1
-    v = visits(transposed(g), np.arange(g.n_taps).reshape(-1, width))
-    n_seen = (v.offsets >= 0).sum(axis=1)
-    run = np.repeat(np.arange(len(v.counts)), v.counts)
-    order = np.flatnonzero(n_seen)
-    order = order[np.lexsort([n_seen[order] < width, run[order]])]  # in each run the pixels at the border come last
-    is_border = n_seen[order] < width
-    pixels = np.zeros((len(order) + PREFETCH_PIXELS, 2), np.int32)  # some are read ahead of the last block
-    pixels[: len(order), 0] = np.where(is_border, -np.cumsum(is_border), v.offsets[order, 0])
-    image, pixel = np.divmod(v.taps[order], max(1, g.n_rows // max(1, g.images)))
-    pixels[: len(order), 1] = image * dy_image_stride + pixel * dy_pixel_stride
-    taps = v.offsets[order[is_border], :, None]
-    borders = np.where(taps < 0, OUTSIDE, taps + np.arange(g.channels)).reshape(-1, width * g.channels)
-    counts = np.bincount(run[order], minlength=len(v.counts))
-    return PixelTables(pixels, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), borders.astype(np.int32))
 
 
 def emit(problem: Problem, plan: GradientPlan) -> KernelCall:
@@ -176,8 +136,9 @@ def emit(problem: Problem, plan: GradientPlan) -> KernelCall:
     d.add("x_group_bytes", problem.x_group_stride * item)
     d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
+    problem.epilogue.add_to(d)
     code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_borders)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(plan.blocking.n_chunks), plan.why)
+    return KernelCall(code, tuple(d.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
 def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_borders: bool) -> KernelCode:
@@ -201,7 +162,7 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
             "stack_memory": _stack_memory(tile, item),
             "sum_block": _sum_block(dtype, tile),
             "pack_block": _pack_block(dtype, tile, has_masks, has_borders),
-            "store_tile": _store_tile(dtype, tile, epilogue, d.length, has_masks),
+            "store_tile": _store_tile(dtype, tile, epilogue, d, has_masks),
         }
         exec(source, scope)
         return scope["kernel"]
@@ -301,7 +262,7 @@ def _sum_block(dtype: str, tile: Tile) -> Any:
     return sum_block
 
 
-def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has_masks: bool) -> Any:
+def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool) -> Any:
     """The intrinsic that runs the epilogue on the totals of a tile."""
 
     @intrinsic
@@ -317,7 +278,7 @@ def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, first_word: int, has
         ]
 
         def finish(masks: list[Any]) -> None:
-            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
+            emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
 

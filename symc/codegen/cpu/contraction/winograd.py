@@ -1,4 +1,4 @@
-"""Winograd's algorithm (`codegen/contraction/`) in two kernels, and a third that transforms the weights once.
+"""Winograd's algorithm (`codegen/contraction/winograd.py`) in two kernels; the weights are transformed before.
 
 `emit_input` transforms the input into [group of tiles][frequency][tile of the group][channel]; `emit` multiplies it,
 for each panel of output channels and every frequency, with the packed weights and transforms the sums back, still in
@@ -15,23 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from symc.codegen.contraction.winograd import N_TAPS, Matrix, Transforms, TransformWeight
-from symc.codegen.cpu.target import Target
+from symc.codegen.contraction.epilogue import Epilogue
+from symc.codegen.contraction.winograd import Transforms
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop
-from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
-from symc.loopir.kernel import Contraction, Template, buffer_of
 
-from .epilogue import Epilogue
 from .micro import Tile, by_rows, emit_products, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
 from .stores import Place, emit_stores
-from .tables import OUTSIDE, Geometry
 from .units import add_units, unit_loops
+from .winograd_transform import transform
 
 INPUT_SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -44,15 +41,6 @@ def kernel(chunk, n_chunks, desc, bufs):
         transform(source + repeat * repeat_bytes, zero_page, offsets + (tile - repeat * table_tiles) * {offset_bytes},
                   transformed + (group * {n_frequencies} * rows + place - group * rows) * row_bytes, rows * row_bytes,
                   row_bytes)
-'''
-
-WEIGHT_SOURCE = '''
-def kernel(chunk, n_chunks, desc, bufs):
-    """Weights of 3x3 taps, transformed in place: G w G^T, {dtype}."""
-    {words}
-    for line in range(chunk * n_lines // n_chunks, (chunk + 1) * n_lines // n_chunks):
-        panel = line // channels
-        transform(weight + panel * panel_bytes + (line - panel * channels) * {line_bytes}, channels * {line_bytes})
 '''
 
 SOURCE = '''
@@ -190,34 +178,9 @@ def emit(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
     d.add("row_bytes", problem.channels * item)
     d.add("panel_bytes", problem.channels * tile.columns * item)
     d.add("n_columns", problem.columns)
+    problem.epilogue.add_to(d)
     code = _code(problem.dtype, plan.tiles, transforms, problem.epilogue, d, plan.has_masks)
-    return KernelCall(code, (*d.words, *problem.epilogue.words), Chunks(blocking.n_chunks), f"{plan.why}{part}")
-
-
-def schedule_weight_transform(template: Template, target: Target) -> KernelCall:
-    """The call that carries out a `TransformWeight`."""
-    routine = template.routine
-    assert isinstance(routine, TransformWeight)
-    packing, transforms = routine.packing, routine.packing.transforms
-    lanes = target.lanes(packing.dtype)
-    n_vectors = packing.panel_columns // lanes
-    line_bytes = packing.panel_columns * ITEM_SIZE[packing.dtype]
-    d = Descriptor()
-    (weight,) = template.outs
-    d.add("weight", Ref(weight))
-    d.add("n_lines", packing.n_panels * packing.channels)
-    d.add("channels", packing.channels)
-    d.add("panel_bytes", transforms.n_frequencies * packing.channels * line_bytes)
-    source = WEIGHT_SOURCE.format(dtype=packing.dtype, words="\n    ".join(d.lines()), line_bytes=line_bytes).lstrip()
-
-    def build() -> Callable[..., Any]:
-        scope = {"transform": _weight_transform(packing.dtype, n_vectors, lanes, transforms)}
-        exec(source, scope)
-        return scope["kernel"]
-
-    structure = f"winograd weight {packing.dtype} F{transforms.outputs} {n_vectors} vectors of {lanes}"
-    code = KernelCode("winograd_weight", structure, lambda: source, build)
-    return KernelCall(code, tuple(d.words), Chunks(template.n_parts), f"{template.n_parts} chunks")
+    return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), f"{plan.why}{part}")
 
 
 def _code(
@@ -242,7 +205,7 @@ def _code(
         scope = {
             "memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
             "multiply": _multiply(dtype, tiles),
-            "finish": _finish(dtype, tiles[0], transforms, epilogue, d.length, has_masks),
+            "finish": _finish(dtype, tiles[0], transforms, epilogue, d, has_masks),
         }
         exec(source, scope)
         return scope["kernel"]
@@ -283,9 +246,7 @@ def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
     return multiply
 
 
-def _finish(
-    dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, first_word: int, has_masks: bool
-) -> Any:
+def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_masks: bool) -> Any:
     """The intrinsic `finish(desc, bufs, products, bytes of a frequency, pixels, first pixel, column, columns)`: one
     tile of outputs.
 
@@ -309,7 +270,7 @@ def _finish(
                 row.append(b.select(out, outputs[0], value))
 
         def finish(masks: list[Any]) -> None:
-            emit_stores(simd, epilogue, desc, bufs, first_word, sums, Place(rows, column, n_columns, masks))
+            emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
         with_masks(simd, tile, n_columns, has_masks, finish)
 
@@ -340,65 +301,3 @@ def _input_transform(dtype: str, lanes: int, transforms: Transforms) -> Any:
         loop(b, I64(0), b.udiv(row_bytes, I64(simd.vector_bytes)), [], vector, at_least_once=True)
 
     return transform_tile
-
-
-def _weight_transform(dtype: str, n_vectors: int, lanes: int, transforms: Transforms) -> Any:
-    """The intrinsic `transform(weight, bytes of a frequency)`: one input channel of one panel."""
-
-    @intrinsic
-    def transform_line(b, weight, step):
-        simd = vectors_of(b, dtype, lanes)
-        first = simd.pointer(weight)
-        frequencies = [simd.at(first, b.mul(step, I64(k))) for k in range(transforms.n_frequencies)]
-        for v in range(n_vectors):
-            places = [simd.at(pointer, v * simd.vector_bytes) for pointer in frequencies]
-            values = transform(simd, transforms.weight, [simd.load(at) for at in places[: N_TAPS**2]])
-            for at, value in zip(places, values):
-                simd.store(value, at)
-
-    return transform_line
-
-
-def transform(simd: Elements, matrix: Matrix, values: Sequence[Any]) -> list[Any]:
-    """matrix @ values @ matrix^T of vectors, row-major."""
-    n = len(matrix[0])
-    columns = [[_combine(simd, line, [values[i * n + j] for i in range(n)]) for line in matrix] for j in range(n)]
-    return [_combine(simd, line, [columns[j][a] for j in range(n)]) for a in range(len(matrix)) for line in matrix]
-
-
-def _combine(simd: Elements, coefficients: Sequence[float], values: Sequence[Any]) -> Any:
-    """sum of coefficient * value."""
-    b, total = simd.b, None
-    # A positive one first: the sum can start from it without a multiplication.
-    for c, value in sorted(((c, v) for c, v in zip(coefficients, values) if c), key=lambda pair: pair[0] != 1):
-        if total is None:
-            total = value if c == 1 else b.fmul(value, simd.number(c))
-        elif abs(c) == 1:
-            total = b.fadd(total, value) if c == 1 else b.fsub(total, value)
-        else:
-            total = simd.v.fma(value, simd.number(c), total)
-    return total
-
-
-def output_pixels(extents: tuple[int, ...], outputs: int) -> np.ndarray:
-    """(tiles, outputs ** 2) int32: the pixels of each tile of one image, or OUTSIDE."""
-    lines = [np.arange(-(-n // outputs) * outputs).reshape(-1, outputs) for n in extents]
-    y, x = lines[0][:, None, :, None], lines[1][None, :, None, :]
-    inside = (y < extents[0]) & (x < extents[1])
-    return np.where(inside, y * extents[1] + x, OUTSIDE).reshape(-1, outputs**2).astype(np.int32)
-
-
-def input_geometry(c: Contraction, outputs: int) -> Geometry:
-    """Which inputs the tiles of outputs of one image read: rows are tiles, taps the inputs of a tile."""
-    source, w = buffer_of(c, c.lhs), c.window
-    return Geometry(
-        1,
-        tuple(-(-n // outputs) for n in w.out_extents),
-        w.in_extents,
-        source.strides[0],
-        source.strides[2:],
-        scale=(outputs, outputs),
-        taps=(outputs + N_TAPS - 1,) * 2,
-        step=(1, 1),
-        shift=tuple(-p for p in w.pad),
-    )

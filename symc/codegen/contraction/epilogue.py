@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from symc.codegen.kernel import Ref, Word
+from symc.codegen.descriptor import Descriptor
+from symc.codegen.kernel import Ref
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Affine, Axis, Expr, walk
@@ -56,14 +57,15 @@ class Epilogue:
     def operands(self) -> tuple[Operand, ...]:
         return tuple(dict.fromkeys([*self.loads.values(), *(operand for operand, _ in self.stores)]))
 
-    @property
-    def words(self) -> tuple[Word, ...]:
-        """Descriptor words: for each operand its address (2 words) and its strides in bytes, then the parameters."""
-        words: list[Word] = []
-        for o in self.operands:
+    def add_to(self, d: Descriptor) -> None:
+        """Adds the words that its code reads: each operand's address and strides in bytes, then the parameters."""
+        for i, o in enumerate(self.operands):
             item = ITEM_SIZE[o.dtype]
-            words += [Ref(o.buffer, o.offset * item), o.row_stride * item, o.column_stride * item]
-        return (*words, *(p.data for p in self.params))
+            d.add(f"operand{i}", Ref(o.buffer, o.offset * item), is_printed=False)
+            d.add(f"operand{i}_row_bytes", o.row_stride * item, is_printed=False)
+            d.add(f"operand{i}_column_bytes", o.column_stride * item, is_printed=False)
+        for i, param in enumerate(self.params):
+            d.add(f"param{i}", param.data, is_printed=False)
 
     def structure(self) -> str:
         """The stores with buffers numbered and parameters abstracted; equal text means equal machine code."""
