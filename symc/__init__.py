@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from symc.core.errors import SymcError
+from symc.core.undisturbed import imported
 
 from . import attribute, base, context, name
 from .attribute import AttrScope
@@ -80,6 +81,8 @@ _FUNCTIONS = {
 
 
 def __getattr__(attribute_name: str) -> Any:
+    if attribute_name in _FUNCTIONS or attribute_name in _MODULES:
+        imported("numpy")  # what all of these need, and what cannot be imported again after half an import
     if attribute_name in _FUNCTIONS:
         value = getattr(importlib.import_module(f"symc.{_FUNCTIONS[attribute_name]}"), attribute_name)
     else:

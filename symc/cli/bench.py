@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from symc.core.replacing import replacing
+
 from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready, threads_of
-from .report import Report, progress, writing
+from .report import Report, progress
+from .targets import add_force_argument, require_free
 
 if TYPE_CHECKING:
     from symc.executor import Executor
@@ -35,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=count, default=10, metavar="N", help="how many of the longest steps to print (default 10)"
     )
     parser.add_argument("--trace", metavar="FILE", help="write the profile for chrome://tracing")
+    add_force_argument(parser)
 
 
 def execute(args: argparse.Namespace) -> Report:
@@ -42,6 +47,8 @@ def execute(args: argparse.Namespace) -> Report:
     from symc.runtime.cpu.native import thread_count
     from symc.runtime.table import time_text
 
+    if args.trace:
+        require_free([args.trace], args)
     n_threads = thread_count(threads_of(args))
     opened = ready(open_model(args))
     inputs = opened.model.sample_inputs()
@@ -55,8 +62,8 @@ def execute(args: argparse.Namespace) -> Report:
         times_s = measure(executor, inputs, args.runs)
         profile = executor.profile(n_runs=PROFILE_RUNS)
     if args.trace:
-        with writing(args.trace):
-            profile.chrome_trace(args.trace)
+        with replacing(Path(args.trace)) as unfinished:
+            profile.chrome_trace(str(unfinished))
     p10_s, median_s, p90_s = np.percentile(times_s, (10, 50, 90)).tolist()
     batch = next(iter(opened.model.shapes.values()), (1,))[0]
     data = {

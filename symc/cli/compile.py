@@ -12,6 +12,7 @@ from symc.core.errors import SymcError
 
 from .opening import add_model_arguments, open_model, ready
 from .report import Report, UsageError, progress
+from .targets import add_force_argument, require_free
 
 EXAMPLES = (
     "symc compile m-symbol.json --params m-0000.params --shape data=1,3,224,224 -o m.symc",
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, where to and with which key."""
     add_model_arguments(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="file to write (default: <model>.symc)")
+    add_force_argument(parser)
     parser.add_argument("--key", metavar="FILE", help="key file to sign with (default: your own key, made if need be)")
 
 
@@ -31,6 +33,8 @@ def execute(args: argparse.Namespace) -> Report:
     from symc import artifact
     from symc.runtime.table import size_text, time_text
 
+    if args.output:
+        require_free([args.output], args)
     if args.output and Path(args.output).suffix != ".symc" and not Path(args.output).is_dir():
         raise UsageError(f"-o {args.output}: expected a name that ends in .symc, by which other verbs know the file")
     start = time.perf_counter()
@@ -39,6 +43,7 @@ def execute(args: argparse.Namespace) -> Report:
     if path.is_dir() or not path.parent.is_dir():  # said before the long work
         reason = errno.EISDIR if path.is_dir() else errno.ENOENT
         raise SymcError(f"writing {path}: {os.strerror(reason)}")
+    require_free([path], args)
     with progress(f"compiling {model.name}"):
         made = artifact.save(
             path, model.symbol, model.arg_params, model.aux_params, model.shapes, args.key, name=model.name

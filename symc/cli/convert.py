@@ -14,6 +14,7 @@ from .arrays import OTHER_SUFFIXES, load_arrays, save_arrays
 from .naming import N_LISTED, split_name, with_prefixes, without_prefixes
 from .opening import require_file
 from .report import Report, UsageError, complain, progress
+from .targets import add_force_argument, require_free
 
 if TYPE_CHECKING:
     from symc.ndarray import NDArray
@@ -33,17 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--names", choices=("module", "gluon"), help="module: arg:/aux: before every name; gluon: bare names"
     )
     parser.add_argument("--symbol", metavar="FILE", help="-symbol.json that says which arrays are auxiliary states")
-    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    add_force_argument(parser)
 
 
 def execute(args: argparse.Namespace) -> Report:
     """Reads, converts, and writes the whole file or nothing."""
     source, target = Path(args.input), Path(args.output)
     require_file(source)
-    if target.exists() and not args.force:
-        raise UsageError(f"{target} exists: give --force to overwrite it")
+    require_free([args.output], args)
     if (source.suffix == ".json") != (target.suffix == ".json"):
         raise UsageError(f"{source} to {target}: a symbol stays a .json file, arrays cannot become one")
+    if target.suffix not in (".json", ".params", *OTHER_SUFFIXES):
+        raise UsageError(
+            f"{target}: symc writes no {target.suffix or 'file without a suffix'}; arrays become .params, "
+            f"{' or '.join(OTHER_SUFFIXES)}, a symbol becomes .json"
+        )
     with progress(f"converting {source}"):
         found = _symbol(source, target, args) if source.suffix == ".json" else _arrays(source, target, args)
     from symc.runtime.table import size_text

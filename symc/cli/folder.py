@@ -14,8 +14,9 @@ from symc.core.errors import ArgumentError, SymcError
 
 from .arrays import read_numbers
 from .opening import Opened, open_model, ready, threads_of
-from .outputs import describe, save_outputs, short_text
+from .outputs import describe, output_paths, save_outputs, short_text
 from .report import Report, UsageError, complain, progress
+from .targets import require_free
 
 if TYPE_CHECKING:
     from symc.executor import Executor
@@ -54,6 +55,8 @@ def execute(args: argparse.Namespace) -> Report:
         if n_threads is not None:
             executor.set_num_threads(n_threads)
     run = _Run(opened, executor, name, args, n_files=len(paths))
+    if args.save:
+        require_free((target for path in paths for target in output_paths(run.folder_of(path), run.output_names)), args)
     for path in paths:
         run.take(path)
     run.flush()
@@ -137,13 +140,15 @@ class _Run:
         for request, part in zip(requests, parts):
             self._finish(request.path, part)
 
+    def folder_of(self, path: Path) -> Path:
+        """Where a file's outputs go; both x.npy and x.npz may be there: then it has the whole name."""
+        is_single = not path.with_suffix({".npy": ".npz", ".npz": ".npy"}[path.suffix]).exists()
+        return Path(self.args.save) / (path.stem if is_single else path.name)
+
     def _finish(self, path: Path, outputs: Sequence[np.ndarray]) -> None:
         described = [describe(n, o, self.args.top) for n, o in zip(self.output_names, outputs)]
         try:
-            # Both x.npy and x.npz may be there: the folder of the results has the whole name then.
-            is_single = not path.with_suffix({".npy": ".npz", ".npz": ".npy"}[path.suffix]).exists()
-            folder = Path(self.args.save or "") / (path.stem if is_single else path.name)
-            saved = save_outputs(folder, self.output_names, outputs) if self.args.save else []
+            saved = save_outputs(self.folder_of(path), self.output_names, outputs) if self.args.save else []
         except SymcError as error:
             self._broken(path, error)
             return

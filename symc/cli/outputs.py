@@ -4,55 +4,96 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from symc.core.replacing import replacing
+
 from .report import writing
+
+N_SAMPLES = 20  # shown
 
 
 def describe(name: str, output: np.ndarray, n_top: int) -> dict[str, Any]:
-    """Shape, range and, for one row of scores a sample, the best classes of the first sample."""
+    """Shape and range; of scores of classes, the best classes of every sample.
+
+    Each entry of "top" has its row (the sample), the class and the score, the best one of a row first.
+    """
     numbers = output.astype(np.float64)
     found: dict[str, Any] = {"name": name, "shape": list(output.shape), "dtype": output.dtype.name}
     if output.size:
         found |= {"min": float(numbers.min()), "max": float(numbers.max()), "mean": float(numbers.mean())}
-    if output.ndim == 2 and output.shape[0] and output.shape[1] > 1 and output.dtype.kind == "f" and n_top > 0:
-        best = np.argsort(-numbers[0], kind="stable")[:n_top]
-        found["top"] = [{"class": int(k), "score": float(numbers[0, k])} for k in best]
+    if n_top > 0 and _are_class_scores(output):
+        best = np.argsort(-numbers, axis=1, kind="stable")[:, :n_top]
+        found["top"] = [
+            {"row": row, "class": int(k), "score": float(numbers[row, k])} for row, ks in enumerate(best) for k in ks
+        ]
     return found
 
 
+def _are_class_scores(output: np.ndarray) -> bool:
+    """Whether every row is a distribution over classes, as probabilities or as their logarithms.
+
+    Nothing else says what the numbers of a row are: those of an embedding are no scores.
+    """
+    if output.ndim != 2 or not output.shape[0] or output.shape[1] < 2 or output.dtype.kind != "f":
+        return False
+    numbers = output.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        probabilities = np.exp(numbers) if (numbers <= 0).all() else numbers
+        return bool((probabilities >= 0).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-2))
+
+
+def output_paths(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The file of each output: <folder>/<name>.npy."""
+    unique = [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
+    return [folder / (re.sub(r"[^\w.-]", "_", name).lstrip(".") + ".npy") for name in unique]
+
+
 def save_outputs(folder: Path, names: Sequence[str], outputs: Sequence[np.ndarray]) -> list[Path]:
-    """Writes each output to <folder>/<name>.npy."""
+    """Writes each output to its file."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for k, (name, output) in enumerate(zip(names, outputs)):
-        unique = name if names.count(name) == 1 else f"{name}_{k}"
-        paths.append(folder / (re.sub(r"[^\w.-]", "_", unique).lstrip(".") + ".npy"))
-        with writing(paths[-1]):
-            np.save(paths[-1], output, allow_pickle=False)
+    paths = output_paths(folder, names)
+    for path, output in zip(paths, outputs):
+        with replacing(path) as unfinished, open(unfinished, "wb") as file:
+            np.save(file, output, allow_pickle=False)
     return paths
 
 
 def lines(described: Mapping[str, Any]) -> list[str]:
-    """A description in lines: a class on each, or the range."""
+    """A description in lines: the classes of a sample one below the other, of several samples beside, or the range."""
     from symc.runtime.table import shape_text
 
     head = f"{described['name']}: {shape_text(described['shape'])} {described['dtype']}"
-    if "top" in described:
-        return [head, *(f"  class {t['class']:>5}  {t['score']:.6f}" for t in described["top"])]
-    return [f"{head}, {range_text(described)}" if "min" in described else head]
+    if "top" not in described:
+        return [f"{head}, {range_text(described)}" if "min" in described else head]
+    rows = _rows(described)
+    if len(rows) == 1:
+        return [head, *(f"  class {t['class']:>5}  {t['score']:.6f}" for t in rows[0])]
+    shown = [
+        f"  sample {k}: " + ", ".join(f"class {t['class']} {t['score']:.6f}" for t in row)
+        for k, row in enumerate(rows[:N_SAMPLES])
+    ]
+    more = [f"  ... {len(rows) - N_SAMPLES} more samples"] if len(rows) > N_SAMPLES else []
+    return [head, *shown, *more]
 
 
 def short_text(described: Mapping[str, Any]) -> str:
-    """The best class, or the range, on one line."""
-    if "top" in described:
-        best = described["top"][0]
-        return f"class {best['class']}, {best['score']:.6f}"
-    return range_text(described) if "min" in described else ""
+    """The best class of each sample, or the range, on one line."""
+    if "top" not in described:
+        return range_text(described) if "min" in described else ""
+    best = [row[0] for row in _rows(described)]
+    shown = "; ".join(f"class {t['class']}, {t['score']:.6f}" for t in best[:N_SAMPLES])
+    return f"{shown}; ... {len(best) - N_SAMPLES} more" if len(best) > N_SAMPLES else shown
+
+
+def _rows(described: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    return [list(row) for _, row in groupby(described["top"], key=itemgetter("row"))]
 
 
 def range_text(described: Mapping[str, Any]) -> str:

@@ -14,8 +14,9 @@ from symc.core.errors import ArgumentError, FormatError
 from . import folder
 from .arrays import read_numbers
 from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready, threads_of
-from .outputs import describe, lines, save_outputs
+from .outputs import describe, lines, output_paths, save_outputs
 from .report import Report, UsageError, progress
+from .targets import add_force_argument, require_free
 
 if TYPE_CHECKING:
     from symc.models import Model
@@ -46,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", metavar="DIR", help="write every output to DIR/<name>.npy, of a directory's file x to DIR/x/"
     )
-    parser.add_argument("--top", type=count, default=5, metavar="K", help="how many classes to print (default 5)")
+    add_force_argument(parser)
+    parser.add_argument(
+        "--top", type=count, default=5, metavar="K", help="how many classes of a sample to print (default 5)"
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to run with")
 
 
@@ -57,13 +61,14 @@ def execute(args: argparse.Namespace) -> Report:
     n_threads = threads_of(args)
     given = read_inputs(args.input)
     opened = ready(open_model(args, {n: a.shape for n, a in given.items()}))
+    names = opened.model.symbol.list_outputs()
+    require_free(output_paths(Path(args.save), names) if args.save else [], args)
     inputs = complete(opened.model, given, args.input_seed)
     with progress("compiling"):
         executor = opened.executor()
         if n_threads is not None:
             executor.set_num_threads(n_threads)
         outputs = [o.asnumpy() for o in executor(**inputs)]
-    names = opened.model.symbol.list_outputs()
     saved = save_outputs(Path(args.save), names, outputs) if args.save else []
     random_inputs = [n for n in inputs if n not in given]
     described = [describe(n, o, args.top) for n, o in zip(names, outputs)]

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from symc.core.errors import ArgumentError
+from symc.core.replacing import replacing
 
 from .inspect import predicting_graph
 from .opening import Opened, add_model_arguments, add_trust_arguments, open_model, positive, ready, require_shapes
-from .report import Report, UsageError, progress, writing
+from .report import Report, UsageError, progress
+from .targets import add_force_argument, require_free
 
 if TYPE_CHECKING:
     from symc.runtime.report import Profile
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs", type=positive, default=PROFILE_RUNS, metavar="N", help=f"runs to time (default {PROFILE_RUNS})"
     )
     parser.add_argument("--weights", action="store_true", help="draw parameters as well")
+    add_force_argument(parser)
 
 
 def execute(args: argparse.Namespace) -> Report:
@@ -46,12 +49,13 @@ def execute(args: argparse.Namespace) -> Report:
     opened = open_model(args)
     path = Path(args.output or f"{opened.model.name}.html")
     kind = path.suffix[1:].lower()
+    require_free([path], args)
     _require_format(kind, path)
     plot = _plot(opened, args)
     with progress("drawing"):
         contents = plot.pipe(kind)
-    with writing(path):
-        path.write_bytes(contents)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(contents)
     picture = plot.picture
     data = {
         "file": str(path),

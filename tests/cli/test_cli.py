@@ -52,7 +52,7 @@ def test_the_way_of_a_model(run, read, checkpoint, tmp_path):
     proved = read("verify", "m.symc")
     assert proved["is_right"] and "signed with your key" in proved["kernels"]
     for model in (("m.symc",), FILES, ("net", "--epoch", "3"), ("net",)):
-        done = read("run", *model, "--input", "data=x.npy", "--save", "out")
+        done = read("run", *model, "--input", "data=x.npy", "--save", "out", "--force")
         assert done["saved"] == ["out/softmax_output.npy"] and done["random_inputs"] == []
         _, args, aux = mx.model.load_checkpoint("net", 3)
         everything = {**args, "data": mx.nd.array(x), "softmax_label": mx.nd.zeros((2,))}
@@ -79,6 +79,66 @@ def test_run_text(run):
     lines = out.splitlines()
     assert code == 0 and lines[0] == "weights: random, seed 0" and lines[1] == "input data: random, seed 0"
     assert lines[2] == "softmax_output: 1x10 float32" and len(lines) == 6
+
+
+def test_an_embedding_has_no_classes(run, read):
+    mx.sym.FullyConnected(mx.sym.Variable("x", shape=(3, 4)), num_hidden=5, name="e").save("e-symbol.json")
+    (found,) = read("run", "e-symbol.json", "--seed", "0")["outputs"]
+    assert "top" not in found and found["min"] < found["mean"] < found["max"]
+    assert "class" not in run("run", "e-symbol.json", "--seed", "0")[1]
+
+
+@pytest.mark.parametrize("operator", ["softmax", "log_softmax"])
+def test_every_sample_of_a_batch_is_told(run, read, operator):
+    x = mx.sym.Variable("x", shape=(3, 4))
+    getattr(mx.sym, operator)(x, name="p").save("p-symbol.json")
+    numbers = np.random.default_rng(0).normal(size=(3, 4)).astype("f4")
+    np.save("x.npy", numbers)
+    command = ("run", "p-symbol.json", "--seed", "0", "--input", "x=x.npy", "--top", "2")
+    top = read(*command)["outputs"][0]["top"]
+    best = np.argsort(-numbers, axis=1)[:, :2]
+    assert [(t["row"], t["class"]) for t in top] == [(row, k) for row in range(3) for k in best[row]]
+    lines = run(*command)[1].splitlines()
+    assert [line.split(":")[0] for line in lines[-3:]] == ["  sample 0", "  sample 1", "  sample 2"]
+    assert all(f"class {best[row, 0]} " in lines[row - 3] for row in range(3))
+
+
+@pytest.mark.parametrize(
+    "command, path",
+    [
+        ("compile mlp -o m.symc", "m.symc"),
+        ("compile mlp", "mlp.symc"),
+        ("viz mlp -o m.svg", "m.svg"),
+        ("viz mlp", "mlp.html"),
+        ("bench mlp --runs 1 --trace t.json", "t.json"),
+        ("convert net-0003.params -o new.npz", "new.npz"),
+        ("convert net-symbol.json -o new.json", "new.json"),
+        ("run mlp --save out", "out/softmax_output.npy"),
+        ("run net --input data=in --save out", "out/x/softmax_output.npy"),
+    ],
+)
+def test_nothing_is_overwritten_without_force(run, checkpoint, command, path):
+    Path("in").mkdir()
+    np.save("in/x.npy", np.zeros((1, 6), "f4"))
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("mine")
+    code, _, err = run(*command.split())
+    assert (code, target.read_text()) == (2, "mine") and f"{path} exists: give --force to overwrite" in err
+    assert run(*command.split(), "--force")[0] == 0
+    assert target.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("command", ["compile mlp -o", "viz mlp -o", "bench mlp --trace", "convert net-0003.params -o"])
+def test_no_file_is_called_minus(run, checkpoint, command):
+    code, _, err = run(*command.split(), "-")
+    assert code == 2 and "-: expected the name of a file" in err and not Path("-").exists()
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.h5", "x", "x.params.gz", "x.pt"])
+def test_only_formats_that_symc_knows_are_written(run, checkpoint, name):
+    code, _, err = run("convert", "net-0003.params", "-o", name)
+    assert code == 2 and "arrays become .params, .safetensors or .npz" in err and not Path(name).exists()
 
 
 def test_outputs_without_classes_show_their_range(run):

@@ -57,13 +57,15 @@ def test_files(draw):
     net.save("net-symbol.json")
     code, found, _ = draw("net-symbol.json", "-o", "net.svg")  # neither shapes nor parameters are needed
     assert (code, found["n_boxes"]) == (0, 2)
-    assert draw("net-symbol.json", "--weights", "-o", "net.svg")[1]["n_boxes"] == 4
-    assert draw("net-symbol.json", "--shape", "data=2,3", "--fused", "-o", "net.svg")[0] == 0  # nor here
-    code, _, err = draw("net-symbol.json", "--fused", "-o", "net.svg")
+    assert draw("net-symbol.json", "--weights", "-o", "net.svg", "--force")[1]["n_boxes"] == 4
+    assert draw("net-symbol.json", "--shape", "data=2,3", "--fused", "-o", "net.svg", "--force")[0] == 0  # nor here
+    code, _, err = draw("net-symbol.json", "--fused", "-o", "net.svg", "--force")
     assert code == 2 and "the shape of input data is not known: give --shape data=" in err
-    code, _, err = draw("net-symbol.json", "--shape", "data=2,3", "--profile", "-o", "net.svg")
+    code, _, err = draw("net-symbol.json", "--shape", "data=2,3", "--profile", "-o", "net.svg", "--force")
     assert code == 2 and "has no parameters: give --params FILE, or --seed N" in err
-    assert draw("net-symbol.json", "--shape", "data=2,3", "--profile", "--seed", "1", "-o", "net.svg")[0] == 0
+    assert (
+        draw("net-symbol.json", "--shape", "data=2,3", "--profile", "--seed", "1", "-o", "net.svg", "--force")[0] == 0
+    )
 
 
 def test_artifact(draw, capsys):
