@@ -78,7 +78,9 @@ class Artifact:
     def use_objects(self) -> None:
         """Makes the file's object code, as far as it may be used, take the place of compiling."""
         if self.objects:
-            current_context().device.backend.preload(self.objects)
+            from symc.codegen.objects import ObjectStore
+
+            ObjectStore(current_context().device.backend).preload(self.objects)
 
 
 def save(

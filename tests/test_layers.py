@@ -39,6 +39,7 @@ ALLOWED = {  # (module, what it may import although that is higher or comes back
 LIGHT = (
     "symc.codegen.cache",
     "symc.codegen.kernel",
+    "symc.codegen.objects",
     "symc.codegen.cpu.backend",
     "symc.codegen.cpu.load",
     "symc.codegen.cpu.target",

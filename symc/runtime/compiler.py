@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from symc.codegen.backend import Backend
 from symc.codegen.cache import kernel_cache
+from symc.codegen.objects import ObjectStore
 from symc.core.config import setting
 from symc.core.lazy import lazy
 from symc.core.version import source_digest
@@ -112,7 +113,7 @@ def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
         return None
     program = Program.from_bytes(data)
     backend = request.device.backend
-    objects = backend.find(program.kernel_names)
+    objects = ObjectStore(backend).find(program.kernel_names)
     if objects is None:
         return None
     return LoadedProgram(program, backend.load(objects), request.device), objects, {}
@@ -121,7 +122,8 @@ def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
 def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]]:
     lowered, device = request.lowered, request.device
     run, backend = lowered.trace.run, device.backend
-    built = run("compile", lambda: backend.compile(lowered.codes.values()), None, lambda b: len(b.compiled))
+    store = ObjectStore(backend)
+    built = run("compile", lambda: store.compile(lowered.codes.values()), None, lambda b: len(b.compiled))
     loaded = run("load", lambda: LoadedProgram(lowered.program, backend.load(built.objects), device), None, lambda _: 1)
     if request.key is not None:
         kernel_cache().put(request.key, lowered.program.to_bytes(), {"nodes": len(request.graph.nodes)}, "program")

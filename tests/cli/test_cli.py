@@ -171,7 +171,7 @@ def test_inspect_without_shapes_says_what_is_missing(run, read, checkpoint):
 
 
 def test_inspect_does_not_compile(run, monkeypatch):
-    monkeypatch.setattr("symc.codegen.cpu.backend.CpuBackend.compile", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr("symc.codegen.cpu.backend.CpuBackend.build", lambda *_: pytest.fail("compiled"))
     assert run("inspect", "mlp")[0] == 0
 
 

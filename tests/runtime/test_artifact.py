@@ -18,7 +18,7 @@ import pytest
 
 import symc as mx
 from symc import artifact
-from symc.codegen.cpu.backend import CpuBackend
+from symc.codegen.objects import ObjectStore
 from symc.core.errors import ArgumentError, FormatError, SymcError, TrustError
 from symc.runtime.artifact import (
     ALIGNMENT,
@@ -328,7 +328,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_foreign_object_code_is_not_used(original, monkeypatch):
-    monkeypatch.setattr(CpuBackend, "preload", lambda *_: pytest.fail("foreign object code was used"))
+    monkeypatch.setattr(ObjectStore, "preload", lambda *_: pytest.fail("foreign object code was used"))
     loaded = artifact.load(original[0])
     assert not loaded.objects and "no proof that you made it" in loaded.note
     assert artifact.verify(original[0]).is_right

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from symc.codegen.backend import CompiledKernels
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
 from symc.context import register_device, unregister_device
 from symc.core.dtypes import ITEM_SIZE
@@ -33,6 +33,7 @@ BLOCK_BYTES = 1 << 32
 class ToyBackend:
     """Computes contractions row-major and as they lie, with any epilogue; its object code is a kernel's name."""
 
+    name: str = field(default_factory=lambda: f"toy {os.getpid()} {time.monotonic_ns()}")  # no other knows the kernels
     kernels: dict[str, LoopKernel] = field(default_factory=dict)
     loaded: list[LoopKernel] = field(default_factory=list)
 
@@ -54,21 +55,14 @@ class ToyBackend:
         return [KernelCall(code, words, (1, 2, 3), "interpreted")]
 
     def identity(self) -> str:
-        return "toy"
+        return self.name
 
     def facts(self) -> Mapping[str, str]:
         return {"target": "toy"}
 
-    def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
-        new = {c.name: c.build() for c in codes}
-        self.kernels.update(new)
-        return CompiledKernels({name: name.encode() for name in new}, dict.fromkeys(new, 0.0))
-
-    def find(self, names: Iterable[str]) -> dict[str, bytes] | None:
-        return {n: n.encode() for n in names} if set(names) <= self.kernels.keys() else None
-
-    def preload(self, objects: Mapping[str, bytes]) -> None:
-        pass
+    def build(self, code: KernelCode) -> bytes:
+        self.kernels[code.name] = code.build()
+        return code.name.encode()
 
     def load(self, objects: Mapping[str, bytes]) -> dict[str, int]:
         start = len(self.loaded)

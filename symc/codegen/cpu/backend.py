@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from symc.codegen.backend import CompiledKernels
-from symc.codegen.cache import kernel_cache
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.core.locks import in_child
@@ -25,7 +21,6 @@ from .load import load_objects
 from .target import Target, host_target
 
 _loaded: dict[tuple[str, str], int] = {}  # (target fingerprint, kernel name) -> address; code is never unloaded
-_preloaded: dict[str, bytes] = {}  # cache key -> object code the user trusts, from artifacts
 
 
 @dataclass(frozen=True)
@@ -96,39 +91,10 @@ class CpuBackend:
             "features": target.features,
         }
 
-    def preload(self, objects: Mapping[str, bytes]) -> None:
-        """Object code by kernel name that `compile` shall use; trusted, and made by a backend of the same identity."""
-        _preloaded.update({self._key(name): data for name, data in objects.items()})
-
-    def find(self, names: Iterable[str]) -> dict[str, bytes] | None:
-        """Object code of kernels, preloaded or from the cache; None when one is missing."""
-        found = {name: self._find(name) for name in names}
-        return None if None in found.values() else found  # type: ignore[return-value]
-
-    def _find(self, name: str) -> bytes | None:
-        key = self._key(name)
-        return _preloaded.get(key) or kernel_cache().get(key)
-
-    def _key(self, name: str) -> str:
-        return f"{name} {self.identity()}"
-
-    def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
-        """Object code of kernels: preloaded, taken from the cache, or compiled."""
-        result = CompiledKernels()
-        unique = {code.name: code for code in codes}
+    def build(self, code: KernelCode) -> bytes:
+        """The object code of a kernel."""
         with collector_paused():
-            for name, code in unique.items():
-                result.objects[name] = self._find(name) or self._compiled(code, result)
-        return result
-
-    def _compiled(self, code: KernelCode, result: CompiledKernels) -> bytes:
-        start = time.perf_counter()
-        data = alone(lambda: compile_function(code.build(), code.name, self.target))
-        spent = result.compiled[code.name] = time.perf_counter() - start
-        kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
-        if setting("SYMC_DEBUG") >= 2:
-            print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
-        return data
+            return alone(lambda: compile_function(code.build(), code.name, self.target))
 
     def load(self, objects: Mapping[str, bytes]) -> dict[str, int]:
         """Addresses of kernels; each kernel is loaded once in a process."""
