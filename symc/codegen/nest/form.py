@@ -88,6 +88,10 @@ class Form:
             return frozenset(self.indices[e].coefficients)
         return found - set(self.reduce_axes[e]) if e.op == "reduce" else found
 
+    def access(self, key: Expr | int) -> Access:
+        """Of a load, or of a store by its number."""
+        return self.stores[key].access if isinstance(key, int) else self.loads[key]
+
     @property
     def roots(self) -> tuple[Expr, ...]:
         return tuple(r for s in self.stores for r in s.roots)

@@ -12,6 +12,15 @@ from .form import Form, StoreForm
 Kind = Literal["lane", "row", "tile", "scalar"]
 
 
+@dataclass(frozen=True)
+class Loop:
+    """How a device walks an axis: "serial", or a way of its own ("vector"), with `parts` steps side by side."""
+
+    axis: str
+    binding: str = "serial"
+    parts: int = 1
+
+
 @dataclass(frozen=True, eq=False)
 class StorePlan:
     """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it)."""
@@ -37,3 +46,15 @@ class Plan:
     stores: tuple[StorePlan, ...]
     reason: str
     cost: float
+
+    @property
+    def around(self) -> tuple[Loop, ...]:
+        """The loops of a unit that all stores share, outermost first."""
+        lanes = [Loop(self.vector, "vector", self.unroll)] if self.vector else []
+        sweep = [Loop(self.blocked)] if self.blocked not in (None, self.vector) else []
+        return (*lanes, *sweep)
+
+    def loops_of(self, group: StorePlan) -> tuple[Loop, ...]:
+        """The loops of a group of stores inside those."""
+        serial = tuple(Loop(axis) for axis in group.serial)
+        return serial if group.vector is None else (*serial, Loop(group.vector, "vector", min(2, self.unroll)))

@@ -88,17 +88,17 @@ def build_function(plan: Plan, layout: Layout, abilities: Abilities, name: str, 
 
 
 def _body_intrinsic(plan: Plan, layout: Layout, abilities: Abilities) -> Any:
-    from symc.codegen.llvm.lanes import I64
+    from symc.codegen.nest.walker import Walker
 
-    from .body import Body
-    from .tile import TileBody
+    from .tile import Tiles
+    from .vectors import Vectors
 
     n_outer = len(plan.outer)
     arguments = ["desc", "bufs", *(f"i{k}" for k in range(n_outer)), *(["low", "high"] if plan.blocked else [])]
 
     def body(b: Any, desc: Any, bufs: Any, *indices: Any) -> None:
-        kind = TileBody if plan.kind == "tile" else Body
-        low, high = indices[n_outer:] if plan.blocked else (I64(0), I64(0))
-        kind(b, plan, layout, abilities, desc, bufs).run(indices[:n_outer], low, high)
+        parts = {plan.blocked: indices[n_outer:]} if plan.blocked else {}
+        walker = Walker(b, plan, layout, abilities, Vectors(), desc, bufs, parts)
+        (Tiles(walker) if plan.kind == "tile" else walker).run(indices[:n_outer])
 
     return intrinsic(body, arguments=arguments)

@@ -3,138 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
 from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
 from symc.codegen.llvm.memory import Elements, widen
+from symc.codegen.nest.places import Scope
+from symc.codegen.nest.stores import store
+from symc.codegen.nest.walker import Walker
 from symc.loopir.expr import Expr
 
-from .body import Body
-from .frame import Scope
+from .vectors import splats, vector_of
 
 
-class TileBody(Body):
-    """A body whose lanes run along plan.vector, while some loads are contiguous along plan.cross."""
+@dataclass(frozen=True)
+class _Crossing:
+    """A load that is contiguous across the lanes: its elements, bytes of a step along the lanes, memory for a tile."""
 
-    def run(self, outer: Sequence[ir.Value], low: ir.Value, high: ir.Value) -> None:
+    load: Expr
+    elements: Elements
+    step: ir.Value
+    tile: ir.Value
+
+
+class Tiles:
+    """Emits one unit of a plan whose lanes run along plan.vector, while some loads are contiguous along plan.cross."""
+
+    def __init__(self, walker: Walker) -> None:
+        self.walker, self.b, self.places = walker, walker.b, walker.places
+        self.v = vector_of(walker)
+        plan = walker.plan
+        assert plan.vector is not None and plan.cross is not None
+        self.along, self.across = plan.vector, plan.cross
+
+    def run(self, indices: Sequence[ir.Value]) -> None:
         """Tiles along the blocked axis outside, along the other one inside."""
-        b, n = self.b, self.plan.lanes
-        along, across = self._axes()
-        scope = self.enter_kernel(outer)
-        self.block = low, high
-        self.prepare(scope, self.form.roots)
-        v = self.vector
-        splats = self._splats(scope, v, self.form.roots)
-        crossing = [
-            e
-            for e, a in self.form.loads.items()
-            if (e, across) in self.layout.contiguous
-            and (e, along) in self.steps
-            and (e, along) not in self.layout.contiguous
-        ]
-        self.memory = {e: Elements(v, self.form.loads[e].dtype) for e in crossing}
-        tiles = {e: self._tile_memory(memory) for e, memory in self.memory.items()}
+        b, n, walker = self.b, self.v.n, self.walker
+        self.scope = walker.enter(indices)
+        self.known = splats(self.scope, self.v, walker.form.roots)
+        self.crossings = self._crossings()
+        axes = [self.along, self.across]
+        if walker.plan.blocked != self.along:
+            axes.reverse()
 
-        along_outside = self.plan.blocked == along
-        inner_axis = across if along_outside else along
-
-        def tile(outside: ir.Value, inside: ir.Value, nothing: Values) -> Values:
-            index, cross = (outside, inside) if along_outside else (inside, outside)
-            n_cross = minimum(b, b.sub(self._range(across)[1], cross), I64(n))
-            n_along = minimum(b, b.sub(self._range(along)[1], index), I64(n))
+        def tile(outside: ir.Value, inside: ir.Value) -> None:
+            index, cross = (outside, inside) if axes[0] == self.along else (inside, outside)
+            n_cross = minimum(b, b.sub(walker.span(self.across)[1], cross), I64(n))
+            n_along = minimum(b, b.sub(walker.span(self.along)[1], index), I64(n))
             is_whole = b.icmp_signed("==", b.add(n_cross, n_along), I64(2 * n))
             with b.if_else(is_whole) as (whole, partial):
                 with whole:
-                    self._one_tile(scope, splats, tiles, cross, index, None, None)
+                    self._one_tile(cross, index, None, None)
                 with partial:
-                    self._one_tile(scope, splats, tiles, cross, index, n_cross, n_along)
-            return nothing
+                    self._one_tile(cross, index, n_cross, n_along)
 
         def line_of_tiles(outside: ir.Value, nothing: Values) -> Values:
-            return loop(b, *self._range(inner_axis), nothing, lambda inside, none: tile(outside, inside, none), step=n)
+            def one(inside: ir.Value, nothing: Values) -> Values:
+                tile(outside, inside)
+                return nothing
 
-        loop(b, low, high, [], line_of_tiles, step=n)
+            return loop(b, *walker.span(axes[1]), nothing, one, step=n)
 
-    def _axes(self) -> tuple[str, str]:
-        """The axis of the lanes, and the one the crossing loads are contiguous along."""
-        assert self.plan.vector is not None and self.plan.cross is not None
-        return self.plan.vector, self.plan.cross
+        loop(b, *walker.span(axes[0]), [], line_of_tiles, step=n)
+
+    def _crossings(self) -> list[_Crossing]:
+        contiguous, step = self.places.layout.contiguous, self.walker.words.step
+        found = []
+        for e, access in self.walker.form.loads.items():
+            is_crossing = (e, self.across) in contiguous and (e, self.along) not in contiguous
+            if is_crossing and (e, self.along) in step:
+                elements = Elements(self.v, access.dtype)
+                found.append(_Crossing(e, elements, step[e, self.along], self._tile_memory(elements)))
+        return found
 
     def _tile_memory(self, elements: Elements) -> ir.Value:
         """Stack space for one transposed tile."""
         with self.b.goto_entry_block():
-            memory = self.b.alloca(elements.v.of(elements.element), self.plan.lanes)
+            memory = self.b.alloca(self.v.of(elements.element), self.v.n)
         memory.align = 64
         return self.b.ptrtoint(memory, I64)
 
-    def _one_tile(
-        self,
-        scope: Scope,
-        splats: dict[Expr, ir.Value],
-        tiles: dict[Expr, ir.Value],
-        cross: ir.Value,
-        index: ir.Value,
-        n_cross: ir.Value | None,
-        n_along: ir.Value | None,
-    ) -> None:
-        b, n, v = self.b, self.plan.lanes, self.vector
-        along, across = self._axes()
-        corner = self._bind(self._bind(scope, across, cross), along, index)
-        for e, tile in tiles.items():
-            if n_cross is not None and not self.memory[e].can_mask:
-                self._copy_by_element(corner.address[e], e, tile, n_cross, n_along)
+    def _one_tile(self, cross: ir.Value, index: ir.Value, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
+        b, n = self.b, self.v.n
+        corner = self.places.bind(self.places.bind(self.scope, self.across, cross), self.along, index)
+        for c in self.crossings:
+            if n_cross is not None and not c.elements.can_mask:
+                self._copy_by_element(c, corner, n_cross, n_along)
             else:
-                self._transpose(corner.address[e], e, tile, n_cross, n_along)
+                self._transpose(c, corner, n_cross, n_along)
 
         def line(k: ir.Value, nothing: Values) -> Values:
-            around = self._bind(scope, across, b.add(cross, k))
-            inner = self._bind_lanes(around, along, index, 1, splats, n_along)
-            for e, tile in tiles.items():
-                memory = self.memory[e]
-                place = b.add(tile, b.mul(k, I64(n * memory.item_bytes)))
-                inner.known[e] = widen(v, memory.load(place), memory.dtype, e.dtype)
-            self.store(inner, self.form.stores)
+            around = self.places.bind(self.scope, self.across, b.add(cross, k))
+            inner = self.places.bind_lanes(around, self.along, index, self.v, 1, self.known, n_along)
+            for c in self.crossings:
+                raw = c.elements.load(b.add(c.tile, b.mul(k, I64(c.elements.vector_bytes))))
+                inner.known[c.load] = widen(self.v, raw, c.elements.dtype, c.load.dtype)
+            store(self.places, inner, self.walker.form.stores)
             return nothing
 
         loop(b, I64(0), I64(n) if n_cross is None else n_cross, [], line)
 
-    def _transpose(
-        self,
-        start: ir.Value,
-        e: Expr,
-        tile: ir.Value,
-        n_cross: ir.Value | None,
-        n_along: ir.Value | None,
-    ) -> None:
-        """One crossing load's tile through registers; rows past `n_along` repeat the last one."""
-        b, v, n, memory = self.b, self.vector, self.plan.lanes, self.memory[e]
-        along = self._axes()[0]
+    def _transpose(self, c: _Crossing, corner: Scope, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
+        """A tile through registers; rows past `n_along` repeat the last one."""
+        b, v = self.b, self.v
         mask = None if n_cross is None else v.first(n_cross)
         rows = []
-        for k in range(n):
+        for k in range(v.n):
             at: ir.Value = I64(k)
             if n_along is not None and k:
                 at = minimum(b, at, b.sub(n_along, I64(1)))
-            place = b.add(start, b.mul(at, self.steps[e, along]))
-            rows.append(memory.load(place, mask))
+            rows.append(c.elements.load(b.add(corner.address[c.load], b.mul(at, c.step)), mask))
         for k, column in enumerate(_transposed(v, rows)):
-            memory.store(column, b.add(tile, I64(k * n * memory.item_bytes)))
+            c.elements.store(column, b.add(c.tile, I64(k * c.elements.vector_bytes)))
 
-    def _copy_by_element(self, start: ir.Value, e: Expr, tile: ir.Value, n_cross: ir.Value, n_along: ir.Value) -> None:
+    def _copy_by_element(self, c: _Crossing, corner: Scope, n_cross: ir.Value, n_along: ir.Value) -> None:
         """A partial tile where the machine cannot mask: compact code, since edges are few."""
-        b, n = self.b, self.plan.lanes
-        along, memory = self._axes()[0], self.memory[e]
-        size = memory.item_bytes
+        b, size = self.b, c.elements.item_bytes
 
         def row(k: ir.Value, nothing: Values) -> Values:
-            source = b.add(start, b.mul(k, self.steps[e, along]))
-            target = b.add(tile, b.mul(k, I64(size)))
+            source = b.add(corner.address[c.load], b.mul(k, c.step))
+            target = b.add(c.tile, b.mul(k, I64(size)))
 
             def element(j: ir.Value, nothing: Values) -> Values:
-                item = memory.load_one(b.add(source, b.mul(j, I64(size))))
-                memory.store_one(item, b.add(target, b.mul(j, I64(n * size))))
+                item = c.elements.load_one(b.add(source, b.mul(j, I64(size))))
+                c.elements.store_one(item, b.add(target, b.mul(j, I64(c.elements.vector_bytes))))
                 return nothing
 
             return loop(b, I64(0), n_cross, nothing, element)

@@ -1,0 +1,127 @@
+"""What a CPU does with the axes of a nest: vector lanes along one of them, or along a reduced one.
+
+In vector surroundings every lane reduces for itself; in scalar surroundings the lanes share a reduced axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from symc.codegen.llvm.lanes import I32, I64, Lanes
+from symc.codegen.llvm.loops import Values, loop, minimum
+from symc.codegen.nest.places import Scope
+from symc.codegen.nest.plan import Loop
+from symc.codegen.nest.reduce import cascade, combine, combine_all, neutral, tree
+from symc.codegen.nest.walker import Inside, Walker
+from symc.loopir.expr import Expr, walk
+
+
+class Vectors:
+    """The device of a walker: vectors of as many lanes as the plan says."""
+
+    def loop(
+        self, walker: Walker, scope: Scope, around: Loop, roots: Sequence[Expr], carried: Values, body: Inside
+    ) -> Values:
+        """Lanes along an axis, or the part of it that belongs to this unit."""
+        start, stop = walker.span(around.axis)
+        return self._lanes(walker, scope, around, start, stop, roots, carried, body)
+
+    def reduce(self, walker: Walker, scope: Scope, reduces: list[Expr]) -> Values | None:
+        """Lanes along one reduced axis: independent vector accumulators, combined in a fixed order at the end."""
+        axis = walker.plan.row_vectors.get(reduces[0])
+        if scope.n_lanes > 1 or walker.plan.lanes == 1 or axis is None:
+            return None
+        bodies = [e.args[0] for e in reduces]
+        v, parts = vector_of(walker), walker.plan.unroll
+        start = [neutral(v, e) for e in reduces]
+        others = [a for a in walker.form.reduce_axes[reduces[0]] if a != axis]
+
+        def join(x: Values, y: Values) -> Values:
+            return combine_all(v, reduces, x, y)
+
+        def add_vectors(inner: Scope, sums: Values) -> Values:
+            """`sums` holds `parts` accumulators per reduction; a scope of fewer parts uses the first ones."""
+            walker.prepare(inner, bodies)
+            sums = list(sums)
+            for k, e in enumerate(reduces):
+                for part, emitter in enumerate(inner.emitters):
+                    value = emitter.value(bodies[k])
+                    if inner.mask is not None:
+                        value = walker.b.select(inner.mask, value, start[k])
+                    sums[k * parts + part] = combine(v, e, sums[k * parts + part], value)
+            return sums
+
+        def add_line(outside: Scope, totals: Values) -> Values:
+            def add_block(first: ir.Value, stop: ir.Value) -> Values:
+                sums = [n for n in start for _ in range(parts)]
+                along = Loop(axis, "vector", parts)
+                sums = self._lanes(walker, outside, along, first, stop, bodies, sums, add_vectors)
+                return [tree(v, e, sums[k * parts : (k + 1) * parts]) for k, e in enumerate(reduces)]
+
+            extent = walker.words.extent[axis]
+            return join(totals, cascade(walker.b, extent, parts * v.n, start, join, add_block))
+
+        loops = [Loop(a) for a in walker.widest_first(others, bodies)]
+        totals = walker.over(scope, loops, bodies, start, add_line)
+        return [_across_lanes(v, e, total) for e, total in zip(reduces, totals)]
+
+    def _lanes(
+        self,
+        walker: Walker,
+        scope: Scope,
+        around: Loop,
+        start: ir.Value,
+        stop: ir.Value,
+        roots: Sequence[Expr],
+        carried: Values,
+        body: Inside,
+    ) -> Values:
+        """`around.parts` vectors a pass, then single ones, the last one partial."""
+        b, v = walker.b, vector_of(walker)
+        n = v.n
+        known = splats(scope, v, roots)
+
+        def pass_of(parts: int, is_partial: bool) -> Callable[[ir.Value, Values], Values]:
+            def once(index: ir.Value, values: Values) -> Values:
+                count = minimum(b, b.sub(stop, index), I64(n)) if is_partial else None
+                inner = walker.places.bind_lanes(scope, around.axis, index, v, parts, known, count)
+                walker.prepare(inner, roots)
+                return body(inner, values)
+
+            return once
+
+        has_free_masks = v.abilities.has_free_masks
+        for size in [around.parts] if around.parts == 1 or has_free_masks else [around.parts, 1]:
+            whole = b.and_(b.sub(stop, start), I64(-size * n))
+            middle = b.add(start, whole)
+            carried = loop(b, start, middle, carried, pass_of(size, is_partial=False), step=size * n)
+            start = middle
+        return loop(b, start, stop, carried, pass_of(1, is_partial=True), step=n)
+
+
+def vector_of(walker: Walker) -> Lanes:
+    """The lanes of a plan."""
+    return walker.scalar.resized(walker.plan.lanes)
+
+
+def splats(scope: Scope, v: Lanes, roots: Sequence[Expr]) -> dict[Expr, ir.Value]:
+    """What is known as scalars, in every lane; only what the roots mention."""
+    used = {e for r in roots for e in walk(r)}
+    return {e: v.splat(value) for e, value in scope.known.items() if e in used and e.op != "const"}
+
+
+def _across_lanes(v: Lanes, reduce: Expr, x: ir.Value) -> ir.Value:
+    """The lanes of one vector combined: upper half with lower half until one is left."""
+    n, b = v.n, v.b
+    while n > 1:
+        half = v.resized(n // 2)
+        blank = ir.Constant(x.type, ir.Undefined)
+        parts = []
+        for first in (0, n // 2):
+            mask = ir.Constant(ir.VectorType(I32, n // 2), [I32(first + k) for k in range(n // 2)])
+            part = b.shuffle_vector(x, blank, mask)
+            parts.append(part if n > 2 else b.extract_element(part, I32(0)))
+        x, n = combine(half, reduce, *parts), n // 2
+    return x

@@ -1,0 +1,155 @@
+"""Places in the loops of a nest: which axes are bound there, where every access stands, and how leaves are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from symc.codegen.llvm.emit import Emitter
+from symc.codegen.llvm.lanes import I64, Lanes
+from symc.codegen.llvm.memory import Elements, widen
+from symc.loopir.expr import Expr
+
+from .form import Form
+from .layout import Key, Layout
+from .words import Words
+
+
+@dataclass
+class Scope:
+    """A place in the loops: which axes are bound, where every access stands, and what is already computed.
+
+    A vector scope works on `parts` vectors at once (one emitter each); `count` limits the lanes of the last one.
+    """
+
+    emitters: list[Emitter]
+    bound: frozenset[str]
+    address: dict[Key, ir.Value]  # of lane 0 of part 0: byte address of an access, number of an index value
+    lane: str | None = None
+    count: ir.Value | None = None
+    mask: ir.Value | None = None
+    outside: Scope | None = None
+
+    @property
+    def n_lanes(self) -> int:
+        return self.emitters[0].lanes.n
+
+    @property
+    def known(self) -> dict[Expr, ir.Value]:
+        return self.emitters[0].known
+
+
+class Places:
+    """Opens scopes, and supplies the leaves of expressions in them."""
+
+    def __init__(self, scalar: Lanes, form: Form, layout: Layout, words: Words) -> None:
+        self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
+
+    # ---- scopes
+
+    def enter(self, axes: Sequence[str], indices: Sequence[ir.Value]) -> Scope:
+        """The outermost scope of a unit of work: its axes are bound from outside."""
+        scope = Scope([], frozenset(), dict(self.words.address))
+        scope.emitters = [self._emitter(scope, 0, self.scalar, dict(self.words.parameters))]
+        for axis, index in zip(axes, indices):
+            scope = self.bind(scope, axis, index)
+        return scope
+
+    def bind(self, scope: Scope, axis: str, index: ir.Value) -> Scope:
+        """Inside a serial loop: same lanes, one more axis bound."""
+        inner = Scope(
+            [], scope.bound | {axis}, self._moved(scope, axis, index), scope.lane, scope.count, scope.mask, scope
+        )
+        inner.emitters = [self._emitter(inner, k, e.lanes, dict(e.known)) for k, e in enumerate(scope.emitters)]
+        return inner
+
+    def bind_lanes(
+        self,
+        scope: Scope,
+        axis: str,
+        index: ir.Value,
+        v: Lanes,
+        parts: int,
+        known: Mapping[Expr, ir.Value],
+        count: ir.Value | None,
+    ) -> Scope:
+        """Inside a vector loop: lane l of part p stands for axis = index + p * v.n + l."""
+        inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count, None, scope)
+        if count is not None:
+            inner.mask = v.first(count)
+        inner.emitters = [self._emitter(inner, part, v, dict(known)) for part in range(parts)]
+        return inner
+
+    def _emitter(self, scope: Scope, part: int, lanes: Lanes, known: dict[Expr, ir.Value]) -> Emitter:
+        return Emitter(lanes, lambda e: self._leaf(scope, part, e), known)
+
+    def _moved(self, scope: Scope, axis: str, index: ir.Value) -> dict[Key, ir.Value]:
+        """Every address after a step along an axis."""
+        moved = dict(scope.address)
+        for key, address in scope.address.items():
+            step = self.words.step.get((key, axis))
+            if step is not None:
+                moved[key] = self.b.add(address, self.b.mul(index, step))
+        return moved
+
+    # ---- accesses
+
+    def at(self, scope: Scope, part: int, key: Key) -> tuple[ir.Value, ir.Value | None, list]:
+        """Address of lane 0, step along the lanes (None: none), and (stride, index vector) that vary by lane."""
+        b, address = self.b, scope.address[key]
+        step = self.words.step.get((key, scope.lane)) if scope.lane else None
+        if step is not None and part:
+            address = b.add(address, b.mul(I64(part * scope.n_lanes), step))
+        varying = []
+        for k, (_, index) in enumerate(self.form.access(key).computed):
+            stride = self.words.computed[key, k]
+            if scope.lane and scope.lane in self.form.free(index):
+                varying.append((stride, scope.emitters[part].value(index)))
+            else:
+                address = b.add(address, b.mul(stride, self._scalar_value(scope, part, index)))
+        return address, step, varying
+
+    def is_row(self, scope: Scope, key: Key, varying: list) -> bool:
+        """Whether neighbouring lanes are neighbours in memory."""
+        return not varying and (key, scope.lane) in self.layout.contiguous
+
+    def _leaf(self, scope: Scope, part: int, e: Expr) -> ir.Value:
+        v = scope.emitters[part].lanes
+        if e.op == "load":
+            return self._load(scope, part, v, e)
+        if e.op == "index":
+            return self._index(scope, part, v, e)
+        raise AssertionError(f"{e.op} must be known before it is used: {e}")
+
+    def _index(self, scope: Scope, part: int, v: Lanes, e: Expr) -> ir.Value:
+        step = self.words.step.get((e, scope.lane)) if scope.lane else None
+        first = v.splat(scope.address[e])
+        if step is None:
+            return first
+        places = self.b.add(v.iota(), v.bits(part * v.n, 64))
+        return self.b.add(first, self.b.mul(places, v.splat(step)))
+
+    def _load(self, scope: Scope, part: int, v: Lanes, e: Expr) -> ir.Value:
+        access = self.form.loads[e]
+        address, step, varying = self.at(scope, part, e)
+        if step is None and not varying:
+            raw = Elements(self.scalar, access.dtype).load_one(address)
+            return v.splat(widen(self.scalar, raw, access.dtype, e.dtype))
+        memory = Elements(v, access.dtype)
+        if self.is_row(scope, e, varying):
+            raw = memory.load_row(address, scope.count, scope.mask)
+        else:
+            raw = memory.gather(address, step, varying, scope.count)
+        return widen(v, raw, access.dtype, e.dtype)
+
+    def _scalar_value(self, scope: Scope, part: int, e: Expr) -> ir.Value:
+        """The value of an expression that is the same in all lanes."""
+        at: Scope | None = scope
+        while at is not None:
+            if at.n_lanes == 1 and e in at.known:
+                return at.known[e]
+            at = at.outside
+        emitter = scope.emitters[part]
+        return emitter.lanes.extract(emitter.value(e), 0)

@@ -1,0 +1,68 @@
+"""The arithmetic of reductions: neutral elements, combinations in a fixed order, sums that stay accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from llvmlite import ir
+
+from symc.codegen.llvm.emit import primitive
+from symc.codegen.llvm.lanes import I64, Lanes
+from symc.codegen.llvm.loops import Values, loop, minimum
+from symc.loopir.expr import Expr
+from symc.loopir.prims import COMBINERS
+
+# Partial sums are restarted after this many additions, twice nested: the error of a sum of 1e6 stays near 1e-6.
+SUM_BLOCK = 128
+
+
+def combine(v: Lanes, reduce: Expr, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Two partial results as one."""
+    return primitive(v, COMBINERS[reduce.data[0]][0], reduce.dtype, [x, y], [reduce.dtype] * 2)
+
+
+def combine_all(v: Lanes, reduces: Sequence[Expr], left: Values, right: Values) -> Values:
+    """Partial results of several reductions, as many of each."""
+    parts = len(left) // len(reduces)
+    return [combine(v, reduces[k // parts], x, y) for k, (x, y) in enumerate(zip(left, right))]
+
+
+def neutral(v: Lanes, reduce: Expr) -> ir.Value:
+    """What leaves a partial result as it is."""
+    combiner = reduce.data[0]
+    if reduce.dtype == "bool":
+        return v.const(combiner in ("min", "prod"), "bool")
+    value = COMBINERS[combiner][1](np.dtype(reduce.dtype))
+    return v.const(float(value) if reduce.dtype.startswith("float") else int(value), reduce.dtype)
+
+
+def tree(v: Lanes, reduce: Expr, values: Values) -> ir.Value:
+    """All values combined pairwise, always in the same order."""
+    while len(values) > 1:
+        paired = [combine(v, reduce, x, y) for x, y in zip(values[::2], values[1::2])]
+        values = paired + values[len(paired) * 2 :]
+    return values[0]
+
+
+def cascade(
+    b: ir.IRBuilder,
+    extent: ir.Value,
+    step: int,
+    start: Values,
+    join: Callable[[Values, Values], Values],
+    add_block: Callable[[ir.Value, ir.Value], Values],
+) -> Values:
+    """Blocks of SUM_BLOCK steps into groups of SUM_BLOCK blocks into the total."""
+
+    def level(first: ir.Value, stop: ir.Value, sizes: tuple[int, ...]) -> Values:
+        if not sizes:
+            return add_block(first, stop)
+
+        def once(at: ir.Value, totals: Values) -> Values:
+            end = minimum(b, b.add(at, I64(sizes[0])), stop)
+            return join(totals, level(at, end, sizes[1:]))
+
+        return loop(b, first, stop, start, once, step=sizes[0])
+
+    return level(I64(0), extent, (SUM_BLOCK**2 * step, SUM_BLOCK * step))

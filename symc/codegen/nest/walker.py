@@ -1,0 +1,205 @@
+"""Walks the loops of a nest and emits what happens in them: every value in the outermost loop that binds its axes.
+
+Serial loops are the walker's own; what else a device does with an axis (lanes, later the threads of a block) it does
+itself. The order of additions depends on extents only, so results do not change from run to run or with the threads.
+
+A load always happens before the stores of the same iteration, and a reduction is complete before the stores it is
+used by: an output may therefore share memory with an input that is read at exactly the stored index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from llvmlite import ir
+
+from symc.codegen.llvm.abilities import Abilities
+from symc.codegen.llvm.lanes import I64, Lanes
+from symc.codegen.llvm.loops import Values, loop
+from symc.core.errors import CodegenError
+from symc.loopir.expr import Expr, walk
+
+from .layout import Layout
+from .places import Places, Scope
+from .plan import Loop, Plan, StorePlan
+from .reduce import cascade, combine_all, neutral
+from .stores import store
+from .words import Words
+
+Inside = Callable[[Scope, Values], Values]  # what happens in a loop: the scope, what is carried -> what is carried on
+
+
+class Device(Protocol):
+    """What a device does with the axes that its plan does not leave to the walker."""
+
+    def loop(
+        self, walker: Walker, scope: Scope, around: Loop, roots: Sequence[Expr], carried: Values, body: Inside
+    ) -> Values:
+        """A loop that is not serial; `roots` is what its body will evaluate."""
+
+    def reduce(self, walker: Walker, scope: Scope, reduces: list[Expr]) -> Values | None:
+        """The total of each reduction where a reduced axis is shared out; None: whoever is here walks it serially."""
+
+
+class Serial:
+    """A device whose threads walk every axis inside their unit of work."""
+
+    def loop(
+        self, walker: Walker, scope: Scope, around: Loop, roots: Sequence[Expr], carried: Values, body: Inside
+    ) -> Values:
+        raise CodegenError(f"walking axis {around.axis}: a serial device has no {around.binding} loops")
+
+    def reduce(self, walker: Walker, scope: Scope, reduces: list[Expr]) -> Values | None:
+        return None
+
+
+class Walker:
+    """Emits one unit of work at the end of a builder's block.
+
+    `parts` has the axes of which this unit has only a part: where it begins and ends.
+    """
+
+    def __init__(
+        self,
+        b: ir.IRBuilder,
+        plan: Plan,
+        layout: Layout,
+        abilities: Abilities,
+        device: Device,
+        desc: ir.Value,
+        bufs: ir.Value,
+        parts: Mapping[str, tuple[ir.Value, ir.Value]],
+    ) -> None:
+        self.b, self.plan, self.form, self.device, self._parts = b, plan, plan.form, device, parts
+        self.scalar = Lanes(b, 1, abilities)
+        self.words = Words(self.scalar, plan.form, layout, desc, bufs)
+        self.places = Places(self.scalar, plan.form, layout, self.words)
+
+    def run(self, indices: Sequence[ir.Value]) -> None:
+        """The whole unit; `indices` are those of the plan's outer axes."""
+        scope = self.enter(indices)
+
+        def stores(inner: Scope, nothing: Values) -> Values:
+            for group in self.plan.stores:
+                self._store_group(inner, group)
+            return nothing
+
+        self.over(scope, self.plan.around, self.form.roots, [], stores)
+
+    def enter(self, indices: Sequence[ir.Value]) -> Scope:
+        """The scope of the unit, with all that does not depend on its loops."""
+        scope = self.places.enter(self.plan.outer, indices)
+        self.prepare(scope, self.form.roots)
+        return scope
+
+    def _store_group(self, scope: Scope, group: StorePlan) -> None:
+        def finish(inner: Scope, nothing: Values) -> Values:
+            store(self.places, inner, group.stores)
+            return nothing
+
+        roots = [r for s in group.stores for r in s.roots]
+        self.over(scope, self.plan.loops_of(group), roots, [], finish)
+
+    # ---- loops
+
+    def span(self, axis: str) -> tuple[ir.Value, ir.Value]:
+        """Where an axis begins and ends in this unit."""
+        return self._parts.get(axis) or (I64(0), self.words.extent[axis])
+
+    def over(self, scope: Scope, loops: Sequence[Loop], roots: Sequence[Expr], carried: Values, body: Inside) -> Values:
+        """Loops inside each other, outermost first."""
+        if not loops:
+            return body(scope, carried)
+        first, rest = loops[0], loops[1:]
+
+        def inside(inner: Scope, values: Values) -> Values:
+            return self.over(inner, rest, roots, values, body)
+
+        if first.binding == "serial":
+            return self.serial(scope, first.axis, *self.span(first.axis), roots, carried, inside)
+        return self.device.loop(self, scope, first, roots, carried, inside)
+
+    def serial(
+        self,
+        scope: Scope,
+        axis: str,
+        start: ir.Value,
+        stop: ir.Value,
+        roots: Sequence[Expr],
+        carried: Values,
+        body: Inside,
+    ) -> Values:
+        """One index after the other."""
+
+        def once(index: ir.Value, values: Values) -> Values:
+            inner = self.places.bind(scope, axis, index)
+            self.prepare(inner, roots)
+            return body(inner, values)
+
+        return loop(self.b, start, stop, carried, once)
+
+    # ---- values
+
+    def prepare(self, scope: Scope, roots: Sequence[Expr]) -> None:
+        """Evaluates every sub-expression whose axes are bound here."""
+        order = list(dict.fromkeys(e for r in roots for e in walk(r)))
+        for e in order:
+            if e.op in ("const", "param") or e in scope.known or not self.form.free(e) <= scope.bound:
+                continue
+            if e.op == "reduce":
+                self._reduce(scope, self._together(scope, e, order))
+            else:
+                for emitter in scope.emitters:
+                    emitter.value(e)
+
+    def _together(self, scope: Scope, first: Expr, order: Sequence[Expr]) -> list[Expr]:
+        """The reductions over the same axes that can be computed in the same loops as `first`."""
+        found = []
+        for e in order:
+            if e.op != "reduce" or e in scope.known or not self.form.free(e) <= scope.bound:
+                continue
+            needed = (x for x in walk(e.args[0]) if x.op == "reduce" and self.form.free(x) <= scope.bound)
+            if set(self.form.reduce_axes[e]) == set(self.form.reduce_axes[first]) and all(
+                x in scope.known for x in needed
+            ):
+                found.append(e)
+        return found
+
+    def _reduce(self, scope: Scope, reduces: list[Expr]) -> None:
+        totals = self.device.reduce(self, scope, reduces)
+        if totals is None:
+            totals = self._reduce_serially(scope, reduces)
+        for k, e in enumerate(reduces):
+            for part, emitter in enumerate(scope.emitters):
+                emitter.known[e] = totals[k * len(scope.emitters) + part]
+
+    def _reduce_serially(self, scope: Scope, reduces: list[Expr]) -> Values:
+        """Serial loops over the reduced axes, every lane for itself; a total per reduction and part."""
+        bodies = [e.args[0] for e in reduces]
+        v, parts = scope.emitters[0].lanes, range(len(scope.emitters))
+        start = [neutral(v, e) for e in reduces for _ in parts]
+        axes = self.widest_first(self.form.reduce_axes[reduces[0]], bodies)
+
+        def add_element(inner: Scope, totals: Values) -> Values:
+            values = [emitter.value(body) for body in bodies for emitter in inner.emitters]
+            return combine_all(v, reduces, totals, values)
+
+        def join(x: Values, y: Values) -> Values:
+            return combine_all(v, reduces, x, y)
+
+        def add_line(around: Scope, totals: Values) -> Values:
+            def add_block(first: ir.Value, stop: ir.Value) -> Values:
+                return self.serial(around, axes[-1], first, stop, bodies, start, add_element)
+
+            return join(totals, cascade(self.b, self.words.extent[axes[-1]], 1, start, join, add_block))
+
+        if not axes:
+            self.prepare(scope, bodies)
+            return add_element(scope, start)
+        return self.over(scope, [Loop(a) for a in axes[:-1]], bodies, start, add_line)
+
+    def widest_first(self, axes: Sequence[str], bodies: Sequence[Expr]) -> list[str]:
+        """Loop order: the axis of the smallest steps innermost."""
+        loads = [self.form.loads[e] for body in bodies for e in walk(body) if e.op == "load"]
+        return sorted(axes, key=lambda a: -max((abs(x.stride(a)) for x in loads), default=0))
