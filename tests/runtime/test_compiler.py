@@ -198,3 +198,41 @@ def test_attention_is_made_of_matrix_kernels():
     graph = to_graph(mixed, arg_shapes={"x": (5, 3, 2 * 3 * 4)}, arg_dtypes={"x": "float32"})
     calls = compile_graph(graph).lowered.calls
     assert [c.code.family for _, c in calls].count("matrix") == 2
+
+
+def kernels_of(symbol, **shapes) -> set[str]:
+    """The names of the kernels that compute a symbol and its gradients."""
+    names = symbol.list_arguments()
+    graph = to_graph(symbol, True, shapes, dict.fromkeys(names, "float32"))
+    return {c.code.name for _, c in compile_graph(graph, dict.fromkeys(names, "write")).lowered.calls}
+
+
+x, i = mx.sym.Variable("x"), mx.sym.Variable("i")
+SHAPES_ALONE = {
+    "take": (mx.sym.take(x, i), dict(x=(29, 31), i=(4,)), dict(x=(37, 45), i=(18,))),
+    "pick": (mx.sym.pick(x, i), dict(x=(20, 14), i=(20,)), dict(x=(33, 9), i=(33,))),
+    "argmax": (mx.sym.argmax(x, axis=1), dict(x=(5, 9)), dict(x=(7, 30))),
+    "max pooling": (
+        mx.sym.Pooling(x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max"),
+        dict(x=(2, 3, 21, 33)),
+        dict(x=(3, 5, 41, 25)),
+    ),
+    "average pooling": (
+        mx.sym.Pooling(x, kernel=(3, 3), pad=(1, 1), pool_type="avg"),
+        dict(x=(2, 3, 21, 33)),
+        dict(x=(3, 5, 41, 25)),
+    ),
+    "LRN": (mx.sym.LRN(x, nsize=5), dict(x=(2, 20, 6, 13)), dict(x=(3, 17, 9, 8))),
+    "BilinearSampler": (
+        mx.sym.BilinearSampler(x, i),
+        dict(x=(2, 3, 17, 24), i=(2, 2, 9, 12)),
+        dict(x=(3, 4, 31, 12), i=(3, 2, 8, 7)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES_ALONE)
+def test_shapes_alone_need_no_other_kernels(case):
+    """Extents, strides and bounds are words of the descriptor, not part of the code."""
+    symbol, shapes, others = SHAPES_ALONE[case]
+    assert kernels_of(symbol, **shapes) == kernels_of(symbol, **others)

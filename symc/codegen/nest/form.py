@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.lazy import lazy
-from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
+from symc.loopir.expr import INDEX_DTYPE, Affine, Axis, Expr, operands_of, param, walk
 from symc.loopir.kernel import Buffer, Store
+
+# What gains nothing from knowing an integer operand beforehand; a division does.
+_COUNTING = frozenset("add sub mul minimum maximum lt le gt ge eq ne select".split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,13 +189,21 @@ class _Renamer:
             height = self._height(e)
             inner = {**names, **{a: Axis(f"r{height}_{k}_{a.extent}", a.extent) for k, a in enumerate(axes)}}
             return Expr("reduce", (self.expr(e.args[0], inner),), (combiner, tuple(inner[a] for a in axes)), e.dtype)
-        return Expr(e.op, tuple(self.expr(a, names) for a in e.args), e.data, e.dtype) if e.args else e
+        if not e.args:
+            return e
+        args = tuple(self.expr(a, names) for a in e.args)
+        return Expr(e.op, tuple(map(_word, args)) if e.op in _COUNTING else args, e.data, e.dtype)
 
     def _height(self, root: Expr) -> int:
         for e in walk(root):
             inside = max((self.heights[a] for a in operands_of(e)), default=0)
             self.heights[e] = inside + (e.op == "reduce")
         return self.heights[root]
+
+
+def _word(e: Expr) -> Expr:
+    """A count or position of one call as a number read at run time, so that the next extent needs no other kernel."""
+    return param(e.data, e.dtype) if e.op == "const" and e.dtype == INDEX_DTYPE and abs(e.data) > 1 else e
 
 
 def _outside_reductions(root: Expr) -> list[Expr]:

@@ -35,8 +35,8 @@ class Corner(NamedTuple):
 
 def corners(grid: Tensor, n: Position, h: Position, w: Position, height: int, width: int) -> list[Corner]:
     """The pixels around grid[n, :, h, w] = (x, y), where -1 and 1 are the centres of the outermost pixels."""
-    x = (grid(n, 0, h, w) + 1) * ((width - 1) / 2)
-    y = (grid(n, 1, h, w) + 1) * ((height - 1) / 2)
+    x = (grid(n, 0, h, w) + 1) * number((width - 1) / 2, grid.dtype)
+    y = (grid(n, 1, h, w) + 1) * number((height - 1) / 2, grid.dtype)
     left, top = prim("floor", x), prim("floor", y)
     found = []
     for down in (0, 1):
@@ -170,7 +170,7 @@ class BilinearSamplerGridGradient(Op):
                 ]
                 return dy(n, c, h, w) * reduce(lambda a, b: a + b, found)
 
-            return t.reduce("sum", (data.shape[1],), channel) * (((width, height)[axis] - 1) / 2)
+            return t.reduce("sum", (data.shape[1],), channel) * number(((width, height)[axis] - 1) / 2, dy.dtype)
 
         for axis in (0, 1):
             t.region(

@@ -98,9 +98,8 @@ def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Pl
         if outer and form.extents[vector] <= SHORT_ROW:
             outer, blocked = outer[:-1], outer[-1]
     unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
-    return Plan(
-        form, "lane", lanes, unroll, outer, vector, blocked, None, _row_vectors(form, lanes), stores, reason, cost
-    )
+    vectors = {e: None if vector in form.free(e) else v for e, v in _row_vectors(form, lanes).items()}
+    return Plan(form, "lane", lanes, unroll, outer, vector, blocked, None, vectors, stores, reason, cost)
 
 
 def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cost: float) -> Plan:
