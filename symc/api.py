@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from symc.core.errors import ArgumentError
-from symc.ndarray.creation import zeros
+from symc.core.nearest import nearest
+from symc.ndarray.creation import array, zeros
 from symc.ndarray.ndarray import NDArray
 
 from .context import Context, current_context
@@ -23,19 +26,25 @@ if TYPE_CHECKING:
 
 def compile(
     symbol: Symbol,
-    params: Mapping[str, NDArray] | None = None,
+    params: Mapping[str, NDArray | np.ndarray] | None = None,
     ctx: Context | None = None,
     **shapes: Sequence[int],
 ) -> Executor:
     """An Executor for predicting, compiled at once.
 
-    params   arguments and auxiliary states by name (names may carry `arg:` and `aux:`, as in .params files)
+    params   arguments and auxiliary states by name, NDArrays or NumPy arrays (names may carry `arg:` and `aux:`, as in
+             .params files)
     shapes   of the inputs that are fed at each call; labels that no output needs may be left out
 
-    Raises ArgumentError naming parameters that are missing, ShapeError where shapes contradict each other.
+    Raises ArgumentError naming parameters that are missing and shapes of what is no input, ShapeError where shapes
+    contradict each other.
     """
-    known = {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in (params or {}).items()}
+    known = {name.removeprefix("arg:").removeprefix("aux:"): _ndarray(name, a) for name, a in (params or {}).items()}
     states = set(symbol.list_auxiliary_states())
+    strange = [n for n in shapes if n not in {*symbol.list_arguments(), *states}]
+    if strange:
+        hint = nearest(strange[0], symbol.list_arguments())
+        raise ArgumentError(f"compile: the symbol has no input {strange[0]}{hint}")
     given = {n: tuple(s) for n, s in shapes.items()} | {n: a.shape for n, a in known.items()}
     inputs = {n: s for n, s in given.items() if n in {*symbol.list_arguments(), *states}}
     arg_shapes, _, _ = symbol.infer_shape_partial(**{n: s for n, s in inputs.items() if n not in states})
@@ -57,3 +66,8 @@ def compile(
     executor = symbol.bind(ctx or current_context(), args, grad_req="null", aux_states={n: known[n] for n in states})
     executor._compiled(is_train=False)
     return executor
+
+
+def _ndarray(name: str, value: NDArray | np.ndarray) -> NDArray:
+    """A parameter as an NDArray of its own dtype."""
+    return value if isinstance(value, NDArray) else array(value, dtype=getattr(value, "dtype", None))

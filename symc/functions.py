@@ -84,8 +84,9 @@ def operator_class(package: str, namespace: str, name: str) -> type[Op]:
     table = names()
     registered = table[namespace].get(name) or (table["op"].get(name) if namespace == "sparse" else None)
     if registered is None:
-        module = module_name(package, namespace)
-        raise AttributeError(f"module '{module}' has no attribute '{name}'; `symc ops` lists the operators")
+        from symc.ops.mxnet import about
+
+        raise AttributeError(f"module '{module_name(package, namespace)}' has no attribute '{name}'{about(name)}")
     return registered_names()[registered]
 
 

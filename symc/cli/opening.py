@@ -119,6 +119,8 @@ def ready(opened: Opened) -> Opened:
     model = opened.model
     require_shapes(model)
     if opened.weights is None:
+        if not model.has_weights():
+            return replace(opened, weights="none needed")
         raise UsageError(f"{model.name} has no parameters: give --params FILE, or --seed N for random ones")
     if opened.seed is None:
         return opened

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ def execute(args: argparse.Namespace) -> Report:
     """All families, one family, or one operator."""
     import symc.ops  # noqa: F401  (registers the operators)
     from symc.ir.op import operators, registered_names
+    from symc.ops.mxnet import about
 
     families: dict[str, list[str]] = defaultdict(list)
     for cls in operators():
@@ -35,9 +35,7 @@ def execute(args: argparse.Namespace) -> Report:
     if args.name in families:
         members = families[args.name]
         return Report({"family": args.name, "operators": members}, "\n".join(members))
-    close = difflib.get_close_matches(args.name, [*registered_names(), *families], n=3)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "; `symc ops` lists them"
-    raise UsageError(f"no operator or family {args.name!r}{hint}")
+    raise UsageError(f"no operator or family {args.name!r}{about(args.name)}")
 
 
 def _all(families: dict[str, list[str]]) -> Report:

@@ -10,6 +10,7 @@ import numpy as np
 from symc.context import Context
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
+from symc.core.nearest import nearest
 from symc.core.shapes import from_mxnet
 from symc.ir.graph import Graph
 from symc.ir.infer import infer_dtype, infer_shape
@@ -83,14 +84,17 @@ def simple_bind(
     if shared_buffer is not None and not isinstance(shared_buffer, dict):
         raise ArgumentError("shared_buffer in simple_bind must be dict or None")
     arguments = symbol.list_arguments()
+    known_names = {*arguments, *symbol.list_auxiliary_states()}
     try:
         reqs = _simple_grad_reqs(grad_req, arguments)
         types = {n: dtype_name(d) for n, d in (type_dict or {}).items()}
-        known = {*arguments, *symbol.list_auxiliary_states()}
-        strange = [n for n in types if n not in known]
+        strange = [n for n in types if n not in known_names]
         if strange:
-            raise ArgumentError(f"type_dict names {', '.join(strange)}; expected one of {', '.join(sorted(known))}")
-        graph = _infer(symbol, {n: s for n, s in shapes.items() if isinstance(s, tuple)}, types)
+            raise ArgumentError(
+                f"type_dict names {', '.join(strange)}; expected one of {', '.join(sorted(known_names))}"
+            )
+        given = {n: tuple(s) for n, s in shapes.items() if isinstance(s, (tuple, list))}
+        graph = _infer(symbol, given, types)
         _require_gradients(graph, reqs, ctx)
         store = _Store(ctx, shared_arg_names or [], shared_exec, shared_buffer)
         arg_arrays, grad_arrays, aux_arrays = {}, {}, {}
@@ -105,7 +109,9 @@ def simple_bind(
         return Executor(symbol, ctx, arg_arrays, grad_arrays, reqs, aux_arrays)
     except SymcError as e:
         listed = "".join(f"{k}: {v}\n" for k, v in shapes.items())
-        raise type(e)(f"simple_bind error. Arguments:\n{listed}{e}") from e
+        unknown = [n for n in shapes if n not in known_names]
+        hint = f"\nnot among the inputs: {', '.join(unknown)}{nearest(unknown[0], known_names)}" if unknown else ""
+        raise type(e)(f"simple_bind error. Arguments:\n{listed}{e}{hint}") from e
 
 
 class _Store:

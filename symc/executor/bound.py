@@ -10,6 +10,7 @@ import numpy as np
 from symc.context import Context
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import FullShape, size_of
+from symc.ndarray.casting import cast, store
 from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import Storage, empty_aligned
@@ -72,9 +73,13 @@ class Bound:
         kept = []  # arrays whose memory the run reads directly
         for (slot, shape, dtype, size_bytes), array in arrays:
             if size_bytes <= COPY_BELOW_BYTES:
-                buffers.stage(slot, shape, dtype)[...] = array
+                staged = buffers.stage(slot, shape, dtype)
+                if array.dtype == dtype:
+                    staged[...] = array
+                else:
+                    store(staged, ..., array)
             else:
-                kept.append(np.ascontiguousarray(array, dtype))
+                kept.append(np.ascontiguousarray(cast(array, dtype)))
                 bufs[slot] = kept[-1].ctypes.data
         results = []
         for slot, shape, dtype, size_bytes in self.heads:

@@ -65,6 +65,11 @@ class Model:
         others = {*self.arg_params, *self._used_as_parameters(), *self.labels()}
         return [n for n in self.symbol.list_arguments() if n in self.shapes or n not in others]
 
+    def has_weights(self) -> bool:
+        """Whether a prediction needs anything but its inputs: parameters or auxiliary states."""
+        given = {*self.inputs(), *self.labels()}
+        return bool(self.symbol.list_auxiliary_states()) or not given.issuperset(self.symbol.list_arguments())
+
     def declared_shapes(self) -> dict[str, FullShape]:
         """Shapes that input variables declare themselves (`__shape__`), where fully known."""
         from symc.symbol.graph import variable_shape

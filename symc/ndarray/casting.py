@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 
 def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """`array` with another dtype, as C does it: toward zero, and integers wrap around."""
+    """`array` with another dtype, as C does it: toward zero, and integers wrap around.
+
+    Warns (RuntimeWarning) where a float64 number becomes infinite; NumPy's errstate changes nothing.
+    """
     if array.dtype == dtype:
         return array
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore", over=_overflow(array)):
         return _castable(array, dtype).astype(dtype)
 
 
 def store(target: np.ndarray, index: Any, value: np.ndarray) -> None:
     """`target[index] = value`, cast as `cast` does."""
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore", over=_overflow(value)):
         target[index] = _castable(value, target.dtype)
+
+
+def _overflow(array: np.ndarray) -> Literal["warn", "ignore"]:
+    """Python's numbers are float64: what is lost of them on the way to float32 is said; a cast of float32 is meant."""
+    return "warn" if array.dtype == np.float64 else "ignore"
 
 
 def _castable(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

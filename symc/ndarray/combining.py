@@ -89,11 +89,6 @@ def histogram(
     return NDArray._copy_of(counts, a.context, np.dtype(np.int64)), NDArray._copy_of(edges, a.context, kind)
 
 
-def choose_element_0index(lhs: NDArray, rhs: NDArray) -> NDArray:
-    """lhs[i, rhs[i]] of a matrix, (N,)."""
-    return call("pick", lhs, rhs, axis=1)
-
-
 def fill_element_0index(lhs: NDArray, mhs: NDArray, rhs: NDArray) -> NDArray:
     """A copy of the matrix `lhs` with mhs[i] at (i, rhs[i]); raises ArgumentError where shapes or places do not fit."""
     for name, array in (("mhs", mhs), ("rhs", rhs)):

@@ -392,14 +392,15 @@ class NDArray:
 def as_numpy(value: Any, what: str = "value") -> np.ndarray:
     """The NumPy array of an NDArray (its memory), a number, or anything array-like, without a copy where that can be.
 
-    Texts and objects are read as float64. Raises ArgumentTypeError, naming `what`, for what holds no real numbers.
+    Objects that are numbers are read as float64. Raises ArgumentTypeError, naming `what`, for what holds no real
+    numbers: texts and None are none, though NumPy would make some of them.
     """
     if isinstance(value, NDArray):
         return value._host
     try:
         has_dlpack = hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray)
         array = np.from_dlpack(value) if has_dlpack else np.asarray(value)
-        if array.dtype.kind in "OUS":
+        if array.dtype.kind == "O" and not any(x is None or isinstance(x, (str, bytes)) for x in array.flat):
             array = array.astype(np.float64)
     except (TypeError, ValueError, BufferError, RuntimeError) as e:
         raise ArgumentTypeError(f"{what}: expected a number or an array, got {type(value).__name__}: {e}") from e

@@ -92,7 +92,9 @@ def registered(name: str) -> type[Op]:
 
         found = lookup(name)
         if found is None:
-            raise UnknownOperatorError(f"symc has no operator {name}")
+            from symc.ops.mxnet import about
+
+            raise UnknownOperatorError(f"symc has no operator {name}{about(name)}")
         _classes[name] = found
     return found
 
@@ -155,7 +157,9 @@ def _fluent(name: str) -> Callable:
         try:
             function = getattr(ndarray, name)
         except AttributeError:
-            raise UnknownOperatorError(f"NDArray.{name}: symc has no operator {name}") from None
+            from symc.ops.mxnet import about
+
+            raise UnknownOperatorError(f"NDArray.{name}: symc has no operator {name}{about(name)}") from None
         return function(self, *args, **kwargs)
 
     method.__doc__ = f"`mx.nd.{name}` of this array."

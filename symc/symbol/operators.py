@@ -61,7 +61,9 @@ def call(operator: Call, *inputs: Symbol, **params: Any) -> Symbol:
 
     cls = lookup(operator.op)
     if cls is None:
-        raise UnknownOperatorError(f"symc has no operator {operator.op}")
+        from symc.ops.mxnet import about
+
+        raise UnknownOperatorError(f"symc has no operator {operator.op}{about(operator.op)}")
     return apply(cls, operator.hint, inputs, {}, params)
 
 

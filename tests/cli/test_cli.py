@@ -63,6 +63,17 @@ def test_the_way_of_a_model(run, read, checkpoint, tmp_path):
         assert best["class"] == int(expected.asnumpy()[0].argmax())
 
 
+def test_a_model_without_parameters_needs_none(run, read):
+    mx.sym.relu(mx.sym.Variable("data")).save("bare-symbol.json")
+    np.save("x.npy", np.array([[-1, 2]], np.float32))
+    for given in (("bare-symbol.json",), ("bare",)):
+        assert read("run", *given, "--input", "data=x.npy")["outputs"][0]["shape"] == [1, 2]
+    assert run("compile", "bare-symbol.json", "--shape", "data=1,2", "-o", "bare.symc")[0] == 0
+    assert run("verify", "bare.symc")[0] == 0
+    mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2).save("full-symbol.json")
+    assert run("run", "full-symbol.json", "--input", "data=x.npy")[0] == 2
+
+
 def test_npz_inputs_and_other_batch(read, checkpoint):
     np.savez("all.npz", data=np.ones((5, 6), np.float32))
     assert read("run", *FILES, "--input", "all.npz")["outputs"][0]["shape"] == [5, 4]
@@ -239,6 +250,8 @@ USAGE = [
     (("run", "mlp", "lenet"), "unrecognized arguments: lenet; see symc run --help"),
     (("run", *FILES, "--seed", "1"), "leave out either it or --params and --epoch"),
     (("ops", "Convolutoin"), "did you mean Convolution"),
+    (("ops", "dgl_subgraph"), "MXNet has it, symc does not"),
+    (("ops", "zzzzzz"), "`symc ops` lists them"),
     (("cache", "fill"), "invalid choice"),
     (("fly",), "invalid choice"),
     (("run", "mlp", "--input", "data=x.npy", "--input", "data=x.npy"), "--input data=x.npy: data is given already"),

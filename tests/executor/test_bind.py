@@ -134,7 +134,8 @@ def test_simple_bind_gradients(grad_req, with_array):
         (dict(), r"simple_bind error. Arguments:\nInferShape pass cannot decide shapes for the following arguments "
                  r"\(-1 means unknown dimensions\). Please consider providing them as inputs:\ndata: None, fc_w"),
         (dict(data=(0, 5)), r"as inputs:\ndata: \[-1,5\]"),
-        (dict(data=[2, 5]), "cannot decide shapes"),
+        (dict(dta=(2, 5)), r"cannot decide shapes(.|\n)*not among the inputs: dta; did you mean data\?"),
+        (dict(zzz=(2, 5)), r"not among the inputs: zzz; expected one of data, fc_bias, fc_weight"),
         (dict(data=(2, 5), grad_req="foo"), "grad_req=foo is not a valid input in simple_bind"),
         (dict(data=(2, 5), grad_req=["write"]), "expected 3, provided 1"),
         (dict(data=(2, 5), grad_req=[]), "cannot be an empty list"),
@@ -145,6 +146,10 @@ def test_simple_bind_gradients(grad_req, with_array):
 def test_simple_bind_errors(kwargs, message):
     with pytest.raises(RuntimeError, match=message):
         fc().simple_bind(mx.cpu(), **kwargs)
+
+
+def test_shapes_may_be_lists():
+    assert fc().simple_bind(mx.cpu(), data=[2, 5], label=[7]).arg_dict["fc_weight"].shape == (3, 5)
 
 
 def test_arrays_are_shared_where_they_fit():

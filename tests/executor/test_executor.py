@@ -464,6 +464,18 @@ def test_a_call_with_nothing_to_read_from(given, mode):
     assert ex(a=np.zeros((0, 3)), i=np.zeros((0,)))[0].shape == (0, 3)
 
 
+def test_compile_takes_numpy_parameters_and_names_what_is_no_input():
+    net = mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=3, name="fc")
+    weight, bias = np.arange(15.0).reshape(3, 5), np.ones(3, "f4")
+    params = {"arg:fc_weight": weight.astype("f4"), "fc_bias": bias, "of another model": bias}
+    (out,) = mx.compile(net, params, data=(2, 5))(data=np.ones((2, 5)))
+    np.testing.assert_allclose(out.asnumpy(), np.ones((2, 5)) @ weight.T + 1)
+    with pytest.raises(ArgumentError, match="compile: the symbol has no input dta; did you mean data"):
+        mx.compile(net, params, dta=(2, 5))
+    with pytest.raises(ArgumentError, match="no array and no shape for fc_weight"):
+        mx.compile(net, {"fc_bias": bias}, data=(2, 5))
+
+
 def test_other_batch_sizes_share_kernels():
     """Extents are arguments of a kernel; an extent of 1 and tiles for few rows may choose others."""
     hidden = sym.Convolution(sym.var("data"), num_filter=10, kernel=(3, 3), pad=(1, 1), name="conv")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -56,13 +58,44 @@ def test_a_failing_exporter_is_one_error():
         as_numpy(Broken(), "argument x")
 
 
-@pytest.mark.parametrize("value", [object(), 1j, "one", {"a": 1}, np.array(["2020-01-01"], "M8[D]")], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), 1j, "one", "1.5", None, {"a": 1}, ["1", "2"], np.array(["1.5"]), np.array([b"1"]), [None, 1.5],
+     np.array(["2020-01-01"], "M8[D]")],
+    ids=repr,
+)  # fmt: skip
 def test_what_holds_no_real_numbers_is_refused(value):
     with pytest.raises(ArgumentTypeError, match="argument x: expected"):
         as_numpy(value, "argument x")
 
 
-def test_objects_and_texts_are_read_as_float64():
-    found = as_numpy([None, "1.5"])
+def test_objects_that_are_numbers_are_read_as_float64():
+    found = as_numpy([Fraction(1, 4), 10**30, 1.5])
     assert found.dtype == np.float64
-    np.testing.assert_array_equal(found, [np.nan, 1.5])
+    np.testing.assert_array_equal(found, [0.25, 1e30, 1.5])
+
+
+@pytest.mark.parametrize("how", ["raise", "warn", "ignore"])
+def test_what_becomes_infinite_is_said_whatever_numpy_is_told(how):
+    data = mx.sym.var("x") * 1
+    small, large = data.simple_bind(mx.cpu(), x=(2,)), data.simple_bind(mx.cpu(), x=(1 << 15,))
+    x, far = mx.nd.zeros(2), np.full(1 << 15, 1e300)
+    with np.errstate(all=how):
+        for write in (
+            lambda: small(x=[1e300, 1])[0],
+            lambda: large(x=far)[0],
+            lambda: small.forward(x=np.array([1e300, 1]))[0],
+            lambda: mx.nd.array([1e300]),
+            lambda: x.__setitem__(0, 1e300) or x,
+            lambda: mx.nd.full((2,), 1e300),
+        ):
+            with pytest.warns(RuntimeWarning, match="overflow"):
+                assert write().asnumpy()[0] == np.inf
+
+
+def test_infinities_and_meant_casts_are_not_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mx.nd.array([np.inf, -np.inf, np.nan])
+        assert mx.nd.array([70000.0]).astype("float16").asscalar() == np.inf
+        mx.nd.array(np.array([1e10, -1.0]), dtype="uint8")

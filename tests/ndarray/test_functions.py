@@ -242,6 +242,8 @@ def test_combining():
     assert counts.asnumpy().tolist() == [3, 1] and edges.asnumpy().tolist() == [0, 3, 6]
     m = grid(2, 3)
     assert nd.choose_element_0index(m, nd.array([1, 2])).asnumpy().tolist() == [1, 5]
+    kept = nd.choose_element_0index(data=m, index=nd.array([1, 2]), axis=1, keepdims=True)
+    assert kept.asnumpy().tolist() == [[1], [5]]
     filled = nd.fill_element_0index(m, nd.array([7, 8]), nd.array([0, 1]))
     assert filled.asnumpy().tolist() == [[7, 1, 2], [3, 8, 5]]
 

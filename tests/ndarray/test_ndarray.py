@@ -271,7 +271,7 @@ def test_assignment_casts_as_c_does(value):
 def test_assignment_errors():
     with pytest.raises(ValueError, match="broadcast"):
         grid()[:] = [1, 2]
-    with pytest.raises(TypeError, match="expected a number or an array, got str"):
+    with pytest.raises(TypeError, match="expected real numbers, got str"):
         grid()[:] = "a"
 
 

@@ -1,0 +1,15 @@
+"""What somebody may have meant who wrote a name that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: "; did you mean data?", or the known names where there are few; else ""."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; expected one of {', '.join(names)}" if 0 < len(names) <= 20 else ""
