@@ -1,0 +1,66 @@
+"""Offset tables are small, whatever the batch and the kernel, and are given back."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from symc.codegen.contraction.tables import images_per_table, pixel_tables, tile_tables
+from symc.codegen.cpu.contraction import plan_contraction, schedule_contraction
+from symc.codegen.cpu.target import host_target
+from symc.codegen.kernel import Table
+from tests.codegen.contractions import bias_residual_relu, check, contraction, strided_gradient, with_plan
+
+
+def test_tables_repeat_over_large_batches(target):
+    c = contraction(batch=6, channels=(3, 8), inputs=(24, 28), epilogue=bias_residual_relu)
+    call = check(c, target)
+    tables = sum(w.data.nbytes for w in call.words if isinstance(w, Table))
+    assert tables < 6 * 24 * 28 * 9 * 4 / 2
+
+
+@pytest.mark.parametrize("batch", [1, 7, 12, 97, 36, 1 << 20, 999_983, (1 << 40) - 87])
+@pytest.mark.parametrize("pixels, n_rows", [(1, 14), (49, 6), (12544, 14)])
+def test_images_of_a_table_are_the_fewest_that_fill_its_tiles(batch, pixels, n_rows):
+    images = images_per_table(batch, pixels, n_rows)
+    assert batch % images == 0
+
+    def is_full(n):
+        return n * pixels >= 1024 and -(-n * pixels // n_rows) * n_rows <= n * pixels * 1.02
+
+    assert is_full(images) or images == batch
+    assert not any(is_full(n) for n in range(1, min(images, 5000)) if batch % n == 0)
+
+
+@pytest.mark.parametrize("kind, groups", [("data_gradient", 1), ("data_gradient", 4), ("weight_gradient", 4)])
+@pytest.mark.parametrize(
+    "kernel, stride, inputs", [((64, 64), 32, (6, 7)), ((4096,), 2048, (20,)), ((16, 16, 16), 8, (3, 4, 3))]
+)
+def test_tables_of_large_kernels_are_as_large_as_what_rows_see(kernel, stride, inputs, kind, groups):
+    """Not as all taps of all rows: the first of these would take 0.9 GB, were they looked at one by one."""
+    target = host_target()
+    c = strided_gradient(kernel, stride, inputs, kind, groups=groups, channels=(4, 4))
+    tracemalloc.start()
+    try:
+        (call,) = schedule_contraction(with_plan(c, plan_contraction(c, target)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    n_rows = np.prod(c.window.in_extents)
+    assert sum(w.data.nbytes for w in call.words if isinstance(w, Table)) < 100 * n_rows
+    assert peak < 1.2e8 < np.prod(kernel) * n_rows
+
+
+def test_tables_are_given_back(monkeypatch):
+    """Images of many sizes: what is kept for the next one has a bound in bytes, not in number."""
+    target, limit = host_target(), 1 << 20
+    for kind, kept in (("forward", tile_tables.cache), ("weight_gradient", pixel_tables.cache)):
+        kept.clear()
+        monkeypatch.setattr(kept, "limit", limit)
+        for extent in range(30, 50):
+            c = contraction(kind, inputs=(extent, 2 * extent), kernel=(7, 7), pad=(3, 3), dilate=(2, 1))
+            schedule_contraction(with_plan(c, plan_contraction(c, target)))
+            assert kept.weight <= limit
+        assert 0 < len(kept) < 20

@@ -1,0 +1,199 @@
+"""Direct kernels against the interpreter: odd sizes, every vector width, guard zones, any order of chunks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from symc.codegen.contraction.epilogue import epilogue_of
+from symc.codegen.cpu.contraction import schedule_contraction
+from symc.codegen.cpu.target import host_target
+from symc.core.errors import CodegenError
+from symc.loopir.expr import Axis, load, param
+from symc.loopir.kernel import Buffer, accumulator
+from tests.codegen.contractions import (
+    GEOMETRIES,
+    KINDS,
+    MATRIX,
+    MATRIX_KINDS,
+    accumulate,
+    bias_residual_relu,
+    channels_last,
+    check,
+    contraction,
+    normalised,
+    planned,
+    scaled_twice,
+    sgd,
+    strided_gradient,
+    winograd_plan,
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_geometry(kind, geometry, target):
+    check(contraction(kind, **GEOMETRIES[geometry]), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [(1, 1), (1, 3), (3, 64), (33, 7), (64, 33)])
+def test_channels(kind, dtype, channels, target):
+    check(contraction(kind, channels=channels, dtype=dtype, inputs=(5, 7)), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups, channels", [(2, (6, 66)), (3, (9, 9)), (4, (64, 128))])
+def test_groups(kind, groups, channels, target):
+    check(contraction(kind, channels=channels, groups=groups), target)
+
+
+def residual_and_column(result: Buffer, axes: tuple[Axis, ...]):
+    """A full tensor and a number for each column."""
+    row = Buffer.dense("row", result.shape[-1:], result.dtype)
+    total = accumulator(result.dtype) * load("row", axes[-1:], result.dtype) + load("other", axes, result.dtype)
+    return [(result.name, total, "set")], [row, Buffer.dense("other", result.shape, result.dtype)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stack", [1, 2, 5])
+@pytest.mark.parametrize("rows, channels", [(5, (7, 33)), (1, (64, 64)), (33, (1, 1)), (70, (33, 20))])
+def test_stack(kind, stack, rows, channels, target):
+    """Independent matrices side by side: each has its own operands, and reads no neighbour's."""
+    check(contraction(kind, rows, channels, **MATRIX, stack=stack), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("epilogue", [residual_and_column, accumulate])
+def test_stack_epilogue(kind, epilogue, target):
+    c = contraction(kind, 19, (9, 33), **MATRIX, stack=3, epilogue=epilogue)
+    check(c, target)
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+def test_stack_of_convolutions(kind, target):
+    check(contraction(kind, stack=3), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stack, rows", [(0, 3), (3, 0)])
+def test_empty_stack(kind, stack, rows, target):
+    check(contraction(kind, rows, (4, 5), **MATRIX, stack=stack), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [5, 33, 70])
+@pytest.mark.parametrize("geometry", ["3x3", "5x1", "stride 3x2", "dilate 2", "huge pad", "1-d", "3-d"])
+def test_depthwise(kind, channels, geometry, target):
+    check(contraction(kind, channels=(channels, channels), groups=channels, **GEOMETRIES[geometry]), target)
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("epilogue", [bias_residual_relu, scaled_twice, accumulate, normalised])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_epilogue(kind, epilogue, batch, target):
+    c = contraction(kind, batch=batch, epilogue=epilogue, inputs=(5, 5))
+    check(c, target)
+
+
+@pytest.mark.parametrize("epilogue", [accumulate, sgd])
+@pytest.mark.parametrize("channels, groups", [((7, 33), 1), ((3, 10), 1), ((8, 12), 2), ((35, 35), 35)])
+def test_gradient_epilogue(epilogue, channels, groups, target):
+    c = contraction("weight_gradient", channels=channels, groups=groups, epilogue=epilogue)
+    check(c, target)
+
+
+def test_in_place_rows_that_fill_no_tile(target):
+    """The last tile repeats its last row; an in-place sum must not be added twice."""
+    for rows in (1, 2, 3, 5, 13, 15):
+        check(contraction(inputs=(rows, 1), kernel=(1, 1), pad=(0, 0), batch=1, epilogue=bias_residual_relu), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_channel_slices_and_offsets(kind, target):
+    check(contraction(kind, slack=4, offset=3), target)
+
+
+def test_chunks_of_a_large_layer(target):
+    c = contraction(batch=1, channels=(64, 100), inputs=(28, 28), epilogue=bias_residual_relu)
+    call = check(c, target, splits=(None, 1, 7, 1000))
+    assert 32 <= call.launch.n_chunks <= 64
+
+
+@pytest.mark.parametrize("weights_per_source", [0, 1000])
+@pytest.mark.parametrize("has_winograd", [False, True])
+def test_units_by_block_or_by_panel_group(weights_per_source, has_winograd, monkeypatch, target):
+    monkeypatch.setattr("symc.codegen.cpu.contraction.blocking.WEIGHTS_PER_SOURCE", weights_per_source)
+    c = contraction(batch=1, channels=(64, 200), inputs=(15, 17), epilogue=bias_residual_relu)
+    check(c, target, plan=winograd_plan(c, target) if has_winograd else None, splits=(None, 1, 7))
+
+
+def test_one_kernel_serves_every_geometry():
+    """Extents are run-time arguments: the same structure is the same machine code."""
+    target = host_target()
+    names = {
+        schedule_contraction(planned(c, target))[0].code.name
+        for c in (
+            contraction(batch=4, channels=(16, 64), inputs=(14 * n, 28), kernel=(k, k), pad=(k // 2, k // 2))
+            for n in (1, 2)
+            for k in (1, 3, 5)
+        )
+    }
+    assert len(names) == 1
+
+
+def test_parameters_are_read_at_run_time():
+    def scaled(factor):
+        return lambda result, axes: ([("y", accumulator("float32") * param(factor, "float32"), "set")], [])
+
+    (a,), (b,) = (schedule_contraction(planned(contraction(epilogue=scaled(f)), host_target())) for f in (0.5, 3.0))
+    assert a.code.name == b.code.name and a.words[-1] == 0.5 and b.words[-1] == 3.0
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_channels_first_results(batch, target):
+    """A head in MXNet's order is written element by element, with an operand in the same order."""
+
+    def channels_first(result, axes):
+        head, other = (Buffer.dense(name, result.shape, result.dtype) for name in ("head", "other"))
+        return [("head", accumulator(result.dtype) - load("other", axes, result.dtype), "set")], [head, other]
+
+    # The pixels of one image are evenly spaced; those of several images are not.
+    c = contraction(epilogue=channels_first, batch=batch)
+    if batch == 1:
+        check(c, target)
+        return
+    with pytest.raises(CodegenError, match="'head' cannot be fused"):
+        epilogue_of(c)
+
+
+def test_depthwise_gradient_in_the_order_of_a_product(target):
+    """The layout pass gives every product's result channels-last order, here (O, *tap, 1)."""
+    c = contraction("weight_gradient", channels=(35, 35), groups=35)
+    strides = dict(w=channels_last("w", (35, 1, 3, 3), "float32").strides)
+    c = replace(c, buffers=tuple(replace(b, strides=strides.get(b.name, b.strides)) for b in c.buffers))
+    check(c, target)
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("empty", [dict(batch=0), dict(channels=(0, 5)), dict(channels=(5, 0))])
+def test_empty_operands(kind, empty, target):
+    check(contraction(kind, **empty), target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_check_finds_a_wrong_sum(kind, target):
+    """The helper of these tests fails when a kernel computes something else."""
+    c = contraction(kind)
+    wrong = replace(c, stores=tuple(replace(s, value=s.value + 1e-2) for s in c.stores))
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        check(c, target, oracle=wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups, channels", [(1, (3, 2)), (5, (5, 5))])
+@pytest.mark.parametrize("kernel, stride, inputs", [((12, 9), 5, (3, 4)), ((40,), 20, (5,)), ((4, 6, 5), 3, (2, 3, 2))])
+def test_large_kernels(kernel, stride, inputs, groups, channels, kind, target):
+    check(strided_gradient(kernel, stride, inputs, kind, groups=groups, channels=channels), target)

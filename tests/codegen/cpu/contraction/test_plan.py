@@ -1,0 +1,104 @@
+"""Plans: the cheapest candidate is chosen, every candidate is right, and what cannot be is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from symc.codegen.contraction.geometry import Geometry
+from symc.codegen.contraction.plan import ContractionPlan
+from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
+from symc.codegen.cpu.contraction.plan import WinogradPlan
+from symc.codegen.cpu.contraction.shapes import tile_counts
+from symc.codegen.cpu.target import host_target
+from symc.core.errors import CodegenError, GraphError
+from symc.loopir.kernel import Buffer, verify
+from tests.codegen.contractions import check, contraction, winograd_plan, with_plan
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(kernel=(5, 5)),
+        dict(kernel=(3, 1), pad=(1, 0)),
+        dict(stride=(2, 2), inputs=(57, 57)),
+        dict(dilate=(2, 2)),
+        dict(groups=2),
+        dict(kind="data_gradient"),
+        dict(channels=(3, 64)),
+        dict(channels=(64, 4)),
+        dict(batch=0),
+    ],
+)
+def test_winograd_is_not_chosen(change):
+    wanted = dict(batch=1, channels=(64, 64), inputs=(56, 56))
+    target = host_target()
+    assert isinstance(plan_contraction(contraction(**wanted), target, is_reused=True), WinogradPlan)
+    assert not isinstance(plan_contraction(contraction(**wanted), target), WinogradPlan), "its weight serves one run"
+    assert not isinstance(plan_contraction(contraction(**{**wanted, **change}), target, is_reused=True), WinogradPlan)
+
+
+def test_refuses_channels_first_operands():
+    c = contraction()
+    first = Buffer.dense("x", c.buffers[0].shape, "float32")
+    with pytest.raises(CodegenError, match="'x' has channel stride 54; expected channels-last"):
+        plan_contraction(replace(c, buffers=(first, *c.buffers[1:])), host_target())
+
+
+def test_extents_beyond_any_memory_are_counted_without_tables(monkeypatch):
+    """As many tiles as rows need, and every tap seen; below the limit the same numbers come from the tables."""
+    g = Geometry(1, (100, 100), (102, 102), 102 * 102, (102, 1), (1, 1), (3, 3), (1, 1), (0, 0), channels=1)
+    exact = tile_counts(g, 64, 14)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.shapes.MAX_COUNTED_ROWS", 0)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.shapes.row_order", lambda *_: pytest.fail("made tables"))
+    assert tile_counts(g, 64, 14) == pytest.approx(exact, rel=1e-3)
+    assert tile_counts(g.of_images(1), 1 << 40, 14)[0] == pytest.approx((1 << 40) * 1e4 / 14, rel=0.02)
+
+
+PLANNED = {
+    "forward": dict(channels=(64, 64), inputs=(14, 14)),
+    "data_gradient": dict(kind="data_gradient", channels=(20, 33)),
+    "weight_gradient": dict(kind="weight_gradient", channels=(3, 17)),
+    "depthwise": dict(channels=(35, 35), groups=35),
+    "depthwise gradient": dict(kind="weight_gradient", channels=(35, 35), groups=35),
+}
+
+
+@pytest.mark.parametrize("case", PLANNED)
+def test_the_plan_is_the_candidate_to_expect_most_of(case):
+    c, target = contraction(batch=1, **PLANNED[case]), host_target()
+    found = candidates(c, target, is_reused=True)
+    chosen = plan_contraction(c, target, is_reused=True)
+    assert chosen in found and len(set(found)) == len(found)
+    assert 0 < chosen.cycles == min(plan.cycles for plan in found)
+    assert {plan.algorithm for plan in found} == {
+        "forward": {"direct sums", "Winograd F(2x2, 3x3)"},
+        "data_gradient": {"direct sums"},
+        "weight_gradient": {"weight gradient"},
+    }.get(case, {"depthwise sums"})
+
+
+@pytest.mark.parametrize("case", PLANNED)
+def test_every_candidate_computes_the_same(case):
+    c, target = contraction(**{**PLANNED[case], "inputs": (5, 7)}), host_target()
+    for plan in candidates(c, target, is_reused=True)[::9]:
+        check(c, target, plan=plan)
+
+
+def test_a_plan_is_checked_against_the_buffers():
+    c = contraction(channels=(16, 33))
+    plan = winograd_plan(c, host_target())
+    made = with_plan(c, plan)
+    with pytest.raises(GraphError, match="its plan wants it dense, of shape"):
+        verify(replace(made, buffers=(*c.buffers, made.buffers[-1])))
+    with pytest.raises(GraphError, match=r"scratch: float32.*its plan wants it dense"):
+        verify(replace(made, buffers=(*made.buffers[:-1], Buffer.dense("scratch", (7,), "float32"))))
+    with pytest.raises(GraphError, match=r"scratch \(\); its plan wants shape"):
+        verify(replace(made, written=()))
+
+
+def test_refuses_a_plan_of_another_device():
+    foreign = ContractionPlan(algorithm="by hand", cycles=1.0, why="")
+    with pytest.raises(CodegenError, match=r"its plan is ContractionPlan.*by hand.*expected one of the CPU's"):
+        schedule_contraction(replace(contraction(), plan=foreign))
