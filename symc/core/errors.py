@@ -30,6 +30,10 @@ class UnknownOperatorError(SymcError):
     """A model uses operators symc does not have; the message lists all of them with their nodes."""
 
 
+class PositionError(SymcError, IndexError):
+    """A computed position lies outside the array it is a position of."""
+
+
 class ShapeError(SymcError):
     """Shapes contradict each other or cannot be decided."""
 

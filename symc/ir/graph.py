@@ -79,10 +79,11 @@ class Value(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What the graph computes: a head of the symbol, the gradient of an argument, or the update of a state."""
+    """What the graph computes: a head of the symbol, the gradient of an argument, the update of a state, or a check:
+    a number that must be 0, else the run raises an error."""
 
-    kind: Literal["head", "gradient", "update"]
-    name: str  # the head's output name, the argument or the auxiliary state
+    kind: Literal["head", "gradient", "update", "check"]
+    name: str  # the head's output name, the argument, the auxiliary state, or the error's text
     value: Value
 
 

@@ -20,6 +20,7 @@ Place = Literal[
     "head",
     "gradient",
     "update",
+    "check",
     "head_gradient",
     "accumulator",
     "seed",

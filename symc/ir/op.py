@@ -188,6 +188,12 @@ class Op:
         """
         return [None] * len(x)
 
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        """What MXNet looks for in the values of the inputs before it computes: texts of errors, each with a number of
+        elements, (1,), that must be 0.
+        """
+        return []
+
     def refuses_gradient(self, argument: str, req: str) -> bool:
         """Whether an error is raised when the gradient of an argument is asked for, by "write" or "add".
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from symc.context import Context, current_context
-from symc.core.errors import ShapeError
+from symc.core.errors import PositionError, ShapeError
 from symc.core.shapes import FullShape, is_known
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
 from symc.ir.op import Op
 from symc.loopir.whole import WholeArrays, whole_arrays
+from symc.passes.add_checks import with_checks
 
 from .generator import generator
 from .storage import empty_aligned
@@ -71,7 +72,9 @@ class EagerGraph:
         """`inputs` are the graph's inputs in the order of the arrays; some may be unused."""
         self.out_facts = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
         self.graph = graph
-        self._plan = numpy_plan(graph, inputs)
+        checked = with_checks(graph)
+        self._checks = [o.name for o in checked.outputs if o.kind == "check"]
+        self._plan = numpy_plan(checked, inputs)
         self._functions: dict[Context, GraphFunction] = {}
         used = {v.node: k for k, v in enumerate(inputs)}
         self._used = [used[node] for node in graph.inputs]
@@ -84,7 +87,12 @@ class EagerGraph:
     def __call__(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
         """The heads for arrays of the prepared shapes and dtypes, computed on the device of a context."""
         if self._plan is not None:
-            return self._plan([a._host for a in arrays])
+            results = self._plan([a._host for a in arrays])
+            n_heads = len(self.out_facts)
+            for text, counted in zip(self._checks, results[n_heads:]):
+                if counted.any():
+                    raise PositionError(text)
+            return results[:n_heads]
         place = context or current_context()
         function = self._functions.get(place)
         if function is None:

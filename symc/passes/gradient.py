@@ -40,7 +40,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
         return graph
     g = GraphBuilder.over(graph)
     reverse = Reverse(g, graph.nodes, wanted)
-    flowing = reverse.gradients(head_gradients(g, reverse, [o.value for o in graph.outputs]))
+    flowing = reverse.gradients(head_gradients(g, reverse, [o.value for o in graph.outputs if o.kind == "head"]))
     outputs = [*graph.outputs, *(Output("update", v.node.name, new) for v, new in reverse.updates().items())]
     asked: dict[str, list[Value]] = {}
     for v in wanted:

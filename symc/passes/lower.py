@@ -36,7 +36,7 @@ from .placement import placements
 
 networkx = imported("networkx")
 
-STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update"}
+STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update", "check": "check"}
 
 
 def lower(graph: Graph, context: PassContext) -> KernelGraph:
@@ -397,7 +397,7 @@ class Lowerer:
         value = Tensor(source.name, source.shape, compute_dtype(source.dtype))(*axes)
         nest = Nest((source, target), (Store(target.name, axes, value, axes),))  # type: ignore[arg-type]
         storage = self.storages[self.views[target.name].storage]
-        phase: Phase = "forward" if storage.place == "head" else "backward"
+        phase: Phase = "forward" if storage.place in ("head", "check") else "backward"
         self._emit(nest, phase, [v.node], "copy out")
 
     def _emit(self, kernel: LoopKernel, phase: Phase, nodes: Sequence[Node], reason: str = "") -> None:

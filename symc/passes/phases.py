@@ -30,7 +30,7 @@ def phases(graph: Graph) -> dict[Node, Phase]:
     # An output is written by every run, so it and what depends on it are never prepared.
     constant = constant_nodes(graph, frozenset(o.value.node for o in graph.outputs))
     needed: set[Node] = set()
-    heads = {o.value.node for o in graph.outputs if o.kind == "head"}
+    heads = {o.value.node for o in graph.outputs if o.kind in ("head", "check")}
     for node in reversed(graph.nodes):
         if node in heads or node in needed:
             needed.add(node)

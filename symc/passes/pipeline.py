@@ -19,6 +19,7 @@ from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph
 from symc.ir.text import graph_text
 
+from .add_checks import add_checks
 from .assign_layout import assign_layout
 from .base import Pass, PassContext, graph_pass
 from .eliminate_dead import eliminate_dead
@@ -55,6 +56,7 @@ PASSES: tuple[Pass, ...] = (
     mark_parameters,
     infer_shape,
     infer_dtype,
+    add_checks,
     gradient,
     expand,
     insert_casts,

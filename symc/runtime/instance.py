@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from symc.core.errors import PositionError
+
 from .device import Block, Device
 from .program import ARENA, PREPARED, SEED_SLOT, TABLES, Program
+
+
+def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Raises PositionError with the text of the first check whose number is not 0."""
+    for text, counted in checks:
+        if counted.any():
+            raise PositionError(text)
 
 
 class LoadedProgram:
@@ -57,6 +66,9 @@ class Instance:
         self.bufs[PREPARED] = prepared.address
         self.bufs[TABLES] = loaded.tables.address
         self.bufs[SEED_SLOT] = self._seed.address
+        self._checks = [(s.key, np.zeros(s.size, s.dtype)) for s in program.slots if s.place == "check"]
+        for text, counted in self._checks:
+            self.bufs[program.slot_number("check", text)] = counted.ctypes.data
         self.phases = {phase: device.runner.bind(steps, self.bufs, n_threads) for phase, steps in loaded.steps.items()}
 
     def reseed(self, key: int) -> None:
@@ -70,10 +82,14 @@ class Instance:
         self._seed.copy_from(other._seed)
 
     def run(self, phase: str) -> None:
-        """Executes one phase; the addresses in `bufs` must be set."""
+        """Executes one phase; the addresses in `bufs` must be set.
+
+        Raises PositionError where the values of inputs are not what an operator expects (see ir.op.Op.checks).
+        """
         found = self.phases.get(phase)
         if found is not None:
             found.run()
+            require_none(self._checks)
 
     def run_profiled(self, phase: str) -> np.ndarray:
         """Executes one phase; begin and end of each step in nanoseconds, int64 (n_steps, 2)."""

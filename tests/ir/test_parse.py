@@ -94,7 +94,7 @@ def test_what_needs_care_is_spelled_out() -> None:
 @pytest.mark.parametrize("text, message", [
     ("nonsense", "line 1: expected ' '"),
     ("input %x", "line 1: 'input' is neither a role (argument, parameter, aux, head_gradient, accumulator) nor an "
-                 "output (head, gradient, update), at '%x'"),
+                 "output (head, gradient, update, check), at '%x'"),
     ("argument x", "line 1: expected '%', at 'x'"),
     ("argument %x: floaty[2]", "line 1: there is no dtype floaty"),
     ("argument %x: float32[2,3]", "line 1: '2,3' is no extent"),

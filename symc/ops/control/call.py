@@ -60,6 +60,13 @@ class Call(Op):
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
         return g.inline(self.body, x)
 
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        """Those of its body; what they compute again is merged with what the body computes."""
+        if all(node.is_input or type(node.op).checks is Op.checks for node in self.body.nodes):
+            return []
+        inner = between(set(x), g.inline(self.body, x))
+        return [check for node in inner for check in node.operator.checks(g, node.inputs)]
+
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:

@@ -28,6 +28,12 @@ def position(index: Expr, extent: int, mode: str) -> Expr:
     return prim("minimum", prim("maximum", whole, 0), extent - 1)
 
 
+def n_outside(numbers: Term, low: int, high: int) -> Term:
+    """How many numbers do not lie between two bounds, both included, as a NaN does not: (1,) float32."""
+    wide = numbers.cast("float64")
+    return (1 - (wide >= low) * (wide <= high)).cast("float32")("sum").reshape((1,))
+
+
 @op("Embedding", aliases=("_npx_embedding", "_sparse_Embedding"))
 class Embedding(Op):
     """The rows of weight numbered by data: data (*shape), weight (input_dim, output_dim) -> (*shape, output_dim).
@@ -72,8 +78,7 @@ class Embedding(Op):
 class Take(Op):
     """The slices of a numbered by indices along one axis: a (*lead, n, *tail) -> (*lead, *indices, *tail).
 
-    Numbers out of range clip (modes clip and raise) or wrap.  Source: MXNet operator take; it raises an error for
-    them in mode raise.
+    Numbers out of range clip, wrap, or raise PositionError when the operator runs.  Source: MXNet operator take.
     """
 
     arguments = ("a", "indices")
@@ -108,6 +113,13 @@ class Take(Op):
             return a(*i[:axis], at, *i[axis + indices.rank :])
 
         t.map(element)
+
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        if self.mode != "raise":
+            return []
+        last = g.shape(x[0])[normalize_axis(self.axis, len(g.shape(x[0])))] - 1
+        text = f"take: indices must lie between 0 and {last}; mode='clip' and mode='wrap' allow others"
+        return [(text, n_outside(Term(g, x[1]), 0, last).value)]
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

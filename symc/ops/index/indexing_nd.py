@@ -15,7 +15,9 @@ from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.movement import index_number
-from symc.ops.rules.terms import flows
+from symc.ops.rules.terms import Term, flows
+
+from .indexing import n_outside
 
 
 def coordinates(indices: Tensor, at: Sequence[IndexLike], shape: FullShape) -> list[Expr]:
@@ -71,6 +73,13 @@ class GatherND(Op):
         data, indices = t.ins
         n = indices.rank - 1
         t.map(lambda *i: data(*coordinates(indices, i[:n], data.shape), *i[n:]))
+
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        shape, indices = g.shape(x[0]), Term(g, x[1])
+        rows = [indices("slice_axis", axis=0, begin=k, end=k + 1) for k in range(indices.shape[0])]
+        found = [n_outside(row("trunc"), -n, n - 1).value for row, n in zip(rows, shape)]
+        text = f"gather_nd: index out of bounds for data of shape {mx_text(shape)}"
+        return [(text, g.add(found))] if found else []
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
