@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from symc.codegen.cpu.nest import schedule_nest
+from symc.codegen.cpu.target import Target
 from symc.loopir.expr import Axis, Expr, cast, const, index_value, load, param, prim, reduce, select
 from symc.loopir.kernel import Buffer, Nest, Store
 from symc.loopir.prims import PRIMS
@@ -94,3 +99,23 @@ def test_random_nest(seed: int) -> None:
     tolerance = 2e-2 if made.dtype == "float16" else 2e-4
     for target in targets()[seed % 2 :: 2]:
         check(made.nest, made.values, target, rtol=tolerance, atol=10 * tolerance)
+
+
+def names(n: int) -> list[str]:
+    """The kernels of the first `n` nests for a machine of any kind."""
+    target = Target("x86_64-linux-gnu", "any", "", 512)
+    return [call.code.name for seed in range(n) for call in schedule_nest(RandomNest(seed).nest, target)]
+
+
+def test_plans_do_not_depend_on_the_order_of_sets() -> None:
+    """Names are equal in every process, whatever its strings hash to."""
+    program = f"from {__name__} import names; print(*names(24))"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("0", "1")
+    ]  # fmt: skip
+    assert runs[0] == runs[1]

@@ -225,7 +225,7 @@ def _cost(form: Form, lanes: int, vectors: set[str], exprs: Iterable[Expr] | Non
 
 
 def _access_cost(form: Form, access: Access, free: frozenset[str], lanes: int, vectors: set[str]) -> float:
-    lane = next((v for v in vectors if v in free), None)
+    lane = _lane_axis(form, free, vectors)
     is_gather = lane is not None and (
         any(lane in form.free(e) for _, e in access.computed)
         or (access.stride(lane) != 0 and not _is_contiguous(access, lane))
@@ -235,9 +235,14 @@ def _access_cost(form: Form, access: Access, free: frozenset[str], lanes: int, v
     return _vectors(form, free, lanes, vectors) * 0.5
 
 
+def _lane_axis(form: Form, free: frozenset[str], vectors: set[str]) -> str | None:
+    """The axis of the lanes where `free` are walked: the form's first one, whatever the order of the set."""
+    return next((axis for axis in form.extents if axis in vectors and axis in free), None)
+
+
 def _vectors(form: Form, free: frozenset[str], lanes: int, vectors: set[str]) -> float:
     """How many vectors (or scalars) cover the iterations over `free`."""
-    lane = next((v for v in vectors if v in free), None)
+    lane = _lane_axis(form, free, vectors)
     if lane is None:
         return float(_trips(form, free))
     extent = max(1, form.extents[lane])
