@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from symc.codegen.cpu.target import Target, host_target
-from tests.codegen.contractions import WIDTHS
+from symc.codegen.cpu.target import Target
+
+from .kernels import targets
 
 
-@pytest.fixture(params=WIDTHS)
+@pytest.fixture(params=targets(), ids=lambda target: str(target.vector_bits))
 def target(request) -> Target:
-    return host_target(request.param)
+    return request.param

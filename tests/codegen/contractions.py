@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import random
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
 from symc.codegen.cpu.contraction.plan import CpuPlan, WinogradPlan
-from symc.codegen.cpu.load import load_objects
-from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
-from symc.codegen.kernel import KernelCall, Ref, Table, float_bits
+from symc.codegen.cpu.target import Target
+from symc.codegen.kernel import KernelCall
 from symc.loopir.expr import Axis, Expr, load, param, prim
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, Packing, Store, Window, accumulator, buffer_of, verify
 
+from .kernels import run_call
+
 # float32 sums of up to a few thousand products against float64 sums; cancellation makes the absolute part count.
 TOLERANCE = {"float32": dict(rtol=2e-4, atol=2e-4), "float64": dict(rtol=1e-11, atol=1e-11)}
 GUARD = 64  # elements before and after every buffer
-WIDTHS = [bits for bits in (128, 256, 512) if bits <= widest_vector_bits(host_target().features)]
-_addresses: dict[tuple[str, Target], int] = {}
 
 
 @dataclass
@@ -55,23 +52,8 @@ class Memory:
 
 
 def run(call: KernelCall, memory: dict[str, Memory], target: Target, chunks: list[int], n_chunks: int) -> None:
-    key = call.code.name, target
-    if key not in _addresses:
-        data = compile_function(call.code.build(), call.code.name, target)
-        _addresses[key] = load_objects({call.code.name: data})[call.code.name]
-    words, bufs, keep = [], [], []
-    for word in call.words:
-        if isinstance(word, (Ref, Table)):
-            if isinstance(word, Table):
-                keep.append(np.ascontiguousarray(word.data))
-            words += [len(bufs), word.offset_bytes if isinstance(word, Ref) else 0]
-            bufs.append(memory[word.buffer].address if isinstance(word, Ref) else keep[-1].ctypes.data)
-        else:
-            words.append(float_bits(word) if isinstance(word, float) else word)
-    desc, slots = np.array(words, np.int64), np.array(bufs, np.int64)
-    kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(_addresses[key])
-    for chunk in chunks:
-        kernel(chunk, n_chunks, desc.ctypes.data, slots.ctypes.data)
+    """Runs chunks of a call in the given order."""
+    run_call(call, target, {name: m.address for name, m in memory.items()}, n_chunks, chunks)
 
 
 def channels_last(name: str, shape: tuple[int, ...], dtype: str, slack: int = 0, offset: int = 0) -> Buffer:

@@ -2,55 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
-import pytest
 
-from symc.codegen.cpu.compile import compile_function
-from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.nest import schedule_nest
-from symc.codegen.cpu.target import Target, host_target
-from symc.codegen.kernel import KernelCall, Ref, float_bits
+from symc.codegen.cpu.target import Target
+from symc.codegen.kernel import KernelCall
 from symc.loopir.expr import Axis, Expr, load
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Nest, verify
 
+from .kernels import run_call
+
 GUARD = 256  # bytes around every buffer that must stay as they are
-_addresses: dict[tuple[str, str], int] = {}
-
-
-def targets() -> list[Target]:
-    widest = host_target().vector_bits
-    return [host_target(bits) for bits in (512, 256, 128) if bits <= widest]
-
-
-all_targets = pytest.mark.parametrize("target", targets(), ids=lambda t: str(t.vector_bits))
-
-
-def address_of(call: KernelCall, target: Target) -> int:
-    """Compiles a kernel once per structure."""
-    key = (call.code.name, target.fingerprint())
-    if key not in _addresses:
-        data = compile_function(call.code.build(), call.code.name, target)
-        _addresses[key] = load_objects({call.code.name: data})[call.code.name]
-    return _addresses[key]
-
-
-def run_call(call: KernelCall, target: Target, pointers: dict[str, int], n_chunks: int) -> None:
-    slots = {name: k for k, name in enumerate(pointers)}
-    words: list[int] = []
-    for word in call.words:
-        if isinstance(word, Ref):
-            words += [slots[word.buffer], word.offset_bytes]
-        else:
-            words.append(float_bits(word) if isinstance(word, float) else word)
-    desc, bufs = np.array(words, "int64"), np.array(list(pointers.values()), "int64")
-    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(
-        address_of(call, target)
-    )
-    for chunk in range(n_chunks):
-        function(chunk, n_chunks, desc.ctypes.data, bufs.ctypes.data)
 
 
 class Memory:

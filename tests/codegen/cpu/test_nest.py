@@ -13,12 +13,12 @@ from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, const, index_value, load, param, prim, reduce, select
 from symc.loopir.kernel import Buffer, Nest, Store
-from tests.codegen.nests import Memory, all_targets, assert_nothing_else_changed, axes, check, f32, rand, run_call
+from tests.codegen.kernels import run_call
+from tests.codegen.nests import Memory, assert_nothing_else_changed, axes, check, f32, rand
 
 SIZES = (1, 7, 16, 17, 33, 100, 1000)
 
 
-@all_targets
 @pytest.mark.parametrize("n", SIZES)
 def test_elementwise(target: Target, n: int) -> None:
     (i,) = axes(n)
@@ -30,7 +30,6 @@ def test_elementwise(target: Target, n: int) -> None:
     )
 
 
-@all_targets
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (7, 3), (16, 33), (5, 100), (33, 16), (64, 64)])
 def test_broadcast_and_collapse(target: Target, shape: tuple[int, int]) -> None:
     i, j = axes(*shape)
@@ -63,7 +62,6 @@ def test_one_kernel_serves_many_shapes() -> None:
     assert len(names) == 1
 
 
-@all_targets
 @pytest.mark.parametrize("shape", [(1, 1), (7, 17), (17, 7), (16, 16), (33, 40), (100, 33), (64, 3), (3, 64)])
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "float64", "float16", "bool"])
 def test_transpose(target: Target, shape: tuple[int, int], dtype: str) -> None:
@@ -76,7 +74,6 @@ def test_transpose(target: Target, shape: tuple[int, int], dtype: str) -> None:
     check(nest, {"x": rand(shape, dtype)}, target)
 
 
-@all_targets
 @pytest.mark.parametrize("shape", [(1, 3, 5, 5), (2, 17, 6, 7), (2, 64, 8, 8), (1, 3, 20, 20)])
 def test_layout_change_with_bias(target: Target, shape: tuple[int, ...]) -> None:
     n, c, h, w = (Axis(k, e) for k, e in zip("nchw", shape))
@@ -97,7 +94,6 @@ def test_layout_change_with_bias(target: Target, shape: tuple[int, ...]) -> None
     check(back, {"y": rand(channels_last)}, target)
 
 
-@all_targets
 def test_strided_and_reversed_views(target: Target) -> None:
     for n in SIZES[:-1]:
         (i,) = axes(n)
@@ -112,7 +108,6 @@ def test_strided_and_reversed_views(target: Target) -> None:
         check(shifted, {"x": rand((2 * n + 1,))}, target)
 
 
-@all_targets
 @pytest.mark.parametrize("combiner", ["sum", "prod", "max", "min"])
 def test_reductions_over_every_axis_subset(target: Target, combiner: str) -> None:
     for shape in ((3, 5, 37), (2, 33, 7), (1, 4, 100)):
@@ -148,7 +143,6 @@ def softmax(x: Expr, inner: Callable[[Axis], Expr], k: Axis) -> Expr:
     return prim("exp", x - top) / total
 
 
-@all_targets
 @pytest.mark.parametrize("shape", [(3, 7, 5), (2, 33, 40), (4, 100, 1), (2, 3, 1000)])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("log", [False, True])
@@ -179,7 +173,6 @@ def test_softmax_with_one_axis_object_and_twice_the_same_reduction() -> None:
     assert call.code.structure.count("max over") == 1
 
 
-@all_targets
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_batch_norm_statistics_and_result_in_one_kernel(target: Target, layout: str) -> None:
     sizes = {"N": 3, "C": 19, "H": 5, "W": 7}
@@ -213,7 +206,6 @@ def test_batch_norm_statistics_and_result_in_one_kernel(target: Target, layout: 
     )
 
 
-@all_targets
 def test_nested_reduce_that_depends_on_the_outer_one(target: Target) -> None:
     i, j, k = axes(4, 9, 21)
     value = reduce("sum", (j,), prim("exp", reduce("max", (k,), f32("x", i, j, k))) * f32("w", j))
@@ -228,7 +220,6 @@ def test_nested_reduce_that_depends_on_the_outer_one(target: Target) -> None:
     check(nest, {"x": rand((4, 9, 21)), "w": rand((9,))}, target, rtol=1e-5)
 
 
-@all_targets
 def test_matrix_product_as_a_nest(target: Target) -> None:
     i, j, k = axes(7, 33, 21)
     nest = Nest(
@@ -264,7 +255,6 @@ def test_stores_that_share_a_loop() -> None:
     assert call.code.structure.count("exp") == 1
 
 
-@all_targets
 def test_in_place(target: Target) -> None:
     i, j = axes(6, 35)
     x, y = (Buffer.dense(b, (6, 35), "float32") for b in "xy")
@@ -286,7 +276,6 @@ def test_reading_what_is_overwritten_elsewhere_is_an_error() -> None:
         schedule_nest(nest, host_target())
 
 
-@all_targets
 @pytest.mark.parametrize("width", [1, 7, 16, 33, 100])
 def test_embedding_gradient_adds_in_order(target: Target, width: int) -> None:
     t, d = Axis("t", 50), Axis("d", width)
@@ -301,7 +290,6 @@ def test_embedding_gradient_adds_in_order(target: Target, width: int) -> None:
     check(nest, {"idx": ids, "dy": rand((50, width)), "out": rand((10, width))}, target, rtol=0, atol=0)
 
 
-@all_targets
 def test_embedding_forward_and_gather(target: Target) -> None:
     t, d = Axis("t", 23), Axis("d", 37)
     ids = np.random.default_rng(0).integers(0, 10, 23)
@@ -335,7 +323,6 @@ def test_embedding_forward_and_gather(target: Target) -> None:
     check(shift, {"x": rand((10,))}, target, rtol=0, atol=0)
 
 
-@all_targets
 def test_scatter_and_overlapping_add(target: Target) -> None:
     t = Axis("t", 40)
     ids = np.random.default_rng(1).integers(0, 12, 40)
@@ -355,7 +342,6 @@ def test_scatter_and_overlapping_add(target: Target) -> None:
     check(windows, {"x": rand((3, 20, 4)), "y": rand((3, 23))}, target, rtol=1e-6)
 
 
-@all_targets
 def test_add_to_every_element(target: Target) -> None:
     i, j = axes(5, 35)
     nest = Nest(
@@ -365,7 +351,6 @@ def test_add_to_every_element(target: Target) -> None:
     check(nest, {"x": rand((5, 35)), "y": rand((5, 35), seed=3)}, target, rtol=0, atol=0)
 
 
-@all_targets
 @pytest.mark.parametrize(
     "dtype", ["float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "uint64", "bool"]
 )
@@ -388,7 +373,6 @@ def test_dtypes_and_casts(target: Target, dtype: str) -> None:
         )
 
 
-@all_targets
 def test_index_values(target: Target) -> None:
     i, j = axes(9, 33)
     value = cast(index_value(i * 100 + j * 3 - 5), "float32") + select(

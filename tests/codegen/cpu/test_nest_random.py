@@ -15,7 +15,8 @@ from symc.codegen.cpu.target import Target
 from symc.loopir.expr import Axis, Expr, cast, const, index_value, load, param, prim, reduce, select
 from symc.loopir.kernel import Buffer, Nest, Store
 from symc.loopir.prims import PRIMS
-from tests.codegen.nests import check, rand, targets
+from tests.codegen.kernels import targets
+from tests.codegen.nests import check, rand
 
 DTYPES = ("float32",) * 6 + ("float16", "uint8", "int32", "bool")
 

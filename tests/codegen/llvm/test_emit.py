@@ -22,6 +22,7 @@ from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, const, load, prim, select
 from symc.loopir.interpret import convert
 from symc.loopir.prims import PRIMS
+from tests.codegen.kernels import targets
 
 POSITION = Axis("i", 1)
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -29,11 +30,6 @@ FLOATS = ("float32", "float64")
 UNARY_FLOAT = [n for n, p in PRIMS.items() if p.arity == 1 and n != "not"]
 BINARY_FLOAT = [n for n, p in PRIMS.items() if p.arity == 2 and n not in ("and", "or", "hash_uniform")]
 _serial = itertools.count()
-
-
-def targets() -> list[Target]:
-    widest = host_target().vector_bits
-    return [host_target(bits) for bits in (512, 256, 128) if bits <= widest]
 
 
 def evaluate(exprs: list[Expr], arrays: dict[str, np.ndarray], lanes: int, target: Target) -> list[np.ndarray]:
@@ -132,7 +128,6 @@ SPECIAL = np.array(
 )
 
 
-@pytest.mark.parametrize("target", targets(), ids=lambda t: str(t.vector_bits))
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_float_primitives(target: Target, dtype: str) -> None:
     rng = np.random.default_rng(0)
@@ -186,7 +181,6 @@ MATHS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("target", targets(), ids=lambda t: str(t.vector_bits))
 def test_polynomials_in_ulp(target: Target) -> None:
     rng = np.random.default_rng(2)
     for name, (reference, low, high, limit) in MATHS.items():
@@ -291,7 +285,6 @@ def test_bool_arithmetic() -> None:
     np.testing.assert_array_equal(got[-1], ~x)
 
 
-@pytest.mark.parametrize("target", targets(), ids=lambda t: str(t.vector_bits))
 def test_casts(target: Target) -> None:
     dtypes = (*INTEGERS, *FLOATS, "bool")
     for source in dtypes:

@@ -20,7 +20,8 @@ from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, prim, reduce
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Nest, Store
-from tests.codegen.nests import Memory, f32, rand, run_call
+from tests.codegen.kernels import run_call
+from tests.codegen.nests import Memory, f32, rand
 
 NO_LIBRARY = Abilities({})
 TRIPLE = "nvptx64-nvidia-cuda"

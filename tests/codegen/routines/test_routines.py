@@ -25,7 +25,8 @@ from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import SELECTED, Sort
 from symc.loopir.variates import Variate
-from tests.codegen.nests import GUARD, run_call
+from tests.codegen.kernels import run_call
+from tests.codegen.nests import GUARD
 
 rng = np.random.default_rng(3)
 
