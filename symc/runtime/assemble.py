@@ -11,7 +11,7 @@ from symc.core.dtypes import ALIGNMENT, ITEM_SIZE
 from symc.core.errors import GraphError
 from symc.ir.kernels import KernelGraph, KernelNode, Storage
 
-from .program import ARENA, PREPARED, SEED_SLOT, TABLES, Program, Slot, Step
+from .program import ARENA, PREPARED, SEED_SLOT, TABLES, KernelStep, Program, Slot
 
 
 def assemble(kernels: KernelGraph, calls: Sequence[tuple[KernelNode, KernelCall]]) -> Program:
@@ -52,7 +52,7 @@ class _Assembler:
             start = len(self.words)
             for word in call.words:
                 self._add(word)
-            steps.append(Step(call.code.name, start, call.launch, node.phase))
+            steps.append(KernelStep(call.code.name, start, call.launch, node.phase))
         return Program(
             tuple(steps),
             np.array(self.words or [0], dtype=np.int64),

@@ -5,16 +5,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from symc.codegen.backend import Backend
 from symc.codegen.kernel import Launch
 
+from .program import Loop
+
 StepRow = tuple[int, int, Launch]  # kernel and descriptor, both as `Backend.load` and `Block.address` name them
+
+
+class LoopRows(NamedTuple):
+    """A loop and the rows of its steps."""
+
+    loop: Loop
+    rows: Sequence[Row]
+
+
+class CallRow(NamedTuple):
+    """A call-back, by its number among the functions that a run is bound to."""
+
+    number: int
+
+
+Row = StepRow | LoopRows | CallRow
 
 
 class Block(Protocol):
@@ -51,13 +69,14 @@ class Run(Protocol):
 class Runner(Protocol):
     """Executes steps."""
 
-    def steps(self, rows: Iterable[StepRow]) -> Any:
+    def steps(self, rows: Iterable[Row]) -> Any:
         """The steps of a phase in the form that all its runs share; raises ArgumentError for a row that cannot be."""
 
-    def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None) -> Run:
+    def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]) -> Run:
         """A run of `steps` that reads the addresses of its buffers in `bufs` (int64, host memory) whenever it begins.
 
         n_threads   of the host that may work on it; None: the process's default
+        calls       what call-backs call, in the thread that called `run`, with all steps before complete
         """
 
 

@@ -11,6 +11,7 @@ from .compiler import compile_graph
 from .device import Device
 from .instance import Instance
 
+FREE_BYTES = 1 << 28  # of arenas that wait for another run; one may be larger
 PLACES = ("argument", "update", "head_gradient")
 
 
@@ -85,4 +86,5 @@ class GraphFunction:
 
     def release(self, instance: Instance) -> None:
         """Takes back what `forward` gave."""
-        self._free.append(instance)
+        if not self._free or (len(self._free) + 1) * self._loaded.program.arena_bytes <= FREE_BYTES:
+            self._free.append(instance)

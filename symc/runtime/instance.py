@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 
-from symc.core.errors import PositionError
+from symc.core.errors import GraphError, PositionError
 
-from .device import Block, Device
-from .program import ARENA, PREPARED, SEED_SLOT, TABLES, Program
+from .device import Block, CallRow, Device, LoopRows, Row
+from .program import ARENA, PREPARED, SEED_SLOT, TABLES, KernelStep, Loop, Program, Step
 
 
 def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -30,14 +31,18 @@ class LoadedProgram:
         self.device = device
         self.tables = self._stored(program.tables)
         self.descriptors = self._stored(program.descriptors)
-        base = self.descriptors.address
         self.steps = {
-            phase: device.runner.steps(
-                (addresses[s.kernel], base + 8 * s.desc_offset, s.launch) for s in program.phase_steps(phase)
-            )
+            phase: device.runner.steps(self._row(step, addresses) for step in program.phase_steps(phase))
             for phase in ("prepare", "forward", "backward")
             if program.phase_steps(phase)
         }
+
+    def _row(self, step: Step, addresses: Mapping[str, int]) -> Row:
+        if isinstance(step, KernelStep):
+            return addresses[step.kernel], self.descriptors.address + 8 * step.desc_offset, step.launch
+        if isinstance(step, Loop):
+            return LoopRows(step, [self._row(s, addresses) for s in step.steps])
+        return CallRow(self.program.call_names.index(step.name))
 
     def _stored(self, data: np.ndarray) -> Block:
         block = self.device.memory.zeros(data.nbytes)
@@ -52,14 +57,22 @@ class LoadedProgram:
 class Instance:
     """Memory for one run at a time: an arena, and the table of buffer addresses the kernels read.
 
-    `prepared` (what parameters alone decide) is passed in, because several instances share it.
+    `prepared` (what parameters alone decide) is passed in, because several instances share it. `calls` are the
+    functions that the program calls back, by name; they are given the addresses in `bufs`. Raises GraphError where one
+    is missing.
     """
 
-    def __init__(self, loaded: LoadedProgram, prepared: Block, n_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedProgram,
+        prepared: Block,
+        n_threads: int | None = None,
+        calls: Mapping[str, Callable[[np.ndarray], None]] | None = None,
+    ) -> None:
         program, device = loaded.program, loaded.device
         self.loaded = loaded
         self.arena = device.memory.zeros(program.arena_bytes)
-        self.bufs = np.zeros(4 + len(program.slots), np.int64)
+        self.bufs = np.zeros(4 + len(program.slots) + program.n_registers, np.int64)
         self._seed = device.memory.zeros(8)
         self._prepared = prepared
         self.bufs[ARENA] = self.arena.address
@@ -69,7 +82,13 @@ class Instance:
         self._checks = [(s.key, np.zeros(s.size, s.dtype)) for s in program.slots if s.place == "check"]
         for text, counted in self._checks:
             self.bufs[program.slot_number("check", text)] = counted.ctypes.data
-        self.phases = {phase: device.runner.bind(steps, self.bufs, n_threads) for phase, steps in loaded.steps.items()}
+        missing = [name for name in program.call_names if name not in (calls or {})]
+        if missing:
+            raise GraphError(f"a program calls {', '.join(missing)} back; nobody gave functions of that name")
+        bound = [partial((calls or {})[name], self.bufs) for name in program.call_names]
+        self.phases = {
+            phase: device.runner.bind(steps, self.bufs, n_threads, bound) for phase, steps in loaded.steps.items()
+        }
 
     def reseed(self, key: int) -> None:
         """Gives the random operators another key."""
@@ -77,7 +96,9 @@ class Instance:
 
     def copy_from(self, other: Instance) -> None:
         """Becomes what another instance of the program is now: the same arrays, key and intermediate values."""
-        self.bufs[4:] = other.bufs[4:]
+        for number, slot in enumerate(self.loaded.program.slots, 4):
+            if slot.place != "check":  # those are its own
+                self.bufs[number] = other.bufs[number]
         self.arena.copy_from(other.arena)
         self._seed.copy_from(other._seed)
 

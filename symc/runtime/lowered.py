@@ -16,7 +16,7 @@ from symc.passes.phases import PHASES
 from symc.passes.pipeline import Trace, lower_graph
 
 from .assemble import assemble
-from .program import Program, Step
+from .program import KernelStep, Program, walk
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class Lowered:
         """The distinct kernels by name."""
         return {call.code.name: call.code for _, call in self.calls}
 
-    def steps(self) -> Iterator[tuple[Step, KernelNode, KernelCall]]:
-        """Every step of the program with what it was made from."""
-        return ((step, node, call) for step, (node, call) in zip(self.program.steps, self.calls))
+    def steps(self) -> Iterator[tuple[KernelStep, KernelNode, KernelCall]]:
+        """Every kernel's step of the program with what it was made from."""
+        steps = (step for step in walk(self.program.steps) if isinstance(step, KernelStep))
+        return ((step, node, call) for step, (node, call) in zip(steps, self.calls))
 
 
 def lower_program(graph: Graph, grad_req: Mapping[str, str], backend: Backend, has_parameters: bool = True) -> Lowered:

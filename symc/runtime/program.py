@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,13 +33,59 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Step:
+class KernelStep:
     """One kernel call of the program."""
 
     kernel: str
     desc_offset: int  # words into the descriptors
     launch: Launch
     phase: str
+
+
+class Moving(NamedTuple):
+    """An address that a loop moves: slot `slot` is slot `base` + offset in the first round, stride more in each other.
+
+    Offset and stride in bytes; `slot` is one that no array has.
+    """
+
+    slot: int
+    base: int
+    offset: int
+    stride: int
+
+
+class Flag(NamedTuple):
+    """A number in a slot's memory, which a loop looks at before each round; 0 ends it. 8 bytes there can be read."""
+
+    slot: int
+    offset: int  # bytes
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Steps that run `count` times, or until the flag is 0 where there is one.
+
+    counter   a slot, of no array, in which the rounds that are done are counted
+    """
+
+    steps: tuple[Step, ...]
+    count: int
+    counter: int
+    moving: tuple[Moving, ...]
+    flag: Flag | None
+    phase: str
+
+
+@dataclass(frozen=True)
+class CallBack:
+    """A call of a Python function that the instance was given under this name; its exceptions come out of the run."""
+
+    name: str
+    phase: str
+
+
+Step = KernelStep | Loop | CallBack
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +100,7 @@ class Program:
     arena_bytes: int
     prepared_bytes: int
     is_random: bool
+    n_registers: int = 0  # slots after those of the arrays, in which loops keep counters and addresses
 
     def slot_number(self, place: str, key: str) -> int:
         """The number of a caller's array in `bufs`; raises KeyError when the program does not touch it."""
@@ -72,18 +121,25 @@ class Program:
     @property
     def kernel_names(self) -> list[str]:
         """The kernels it calls, each once."""
-        return list(dict.fromkeys(s.kernel for s in self.steps))
+        return list(dict.fromkeys(step.kernel for step in walk(self.steps) if isinstance(step, KernelStep)))
+
+    @property
+    def call_names(self) -> list[str]:
+        """The functions it calls back, each once."""
+        return list(dict.fromkeys(step.name for step in walk(self.steps) if isinstance(step, CallBack)))
 
     def to_bytes(self) -> bytes:
         """The program as it is stored: lengths, a header in JSON, descriptors, tables."""
         small = {
-            "steps": [(s.kernel, s.desc_offset, *s.launch, s.phase) for s in self.steps],
+            "steps": [_stored(s) for s in self.steps],
             "slots": [asdict(s) for s in self.slots],
             "heads": [asdict(h) for h in self.heads],
             "arena_bytes": self.arena_bytes,
             "prepared_bytes": self.prepared_bytes,
             "is_random": self.is_random,
         }
+        if self.n_registers:
+            small["n_registers"] = self.n_registers
         parts = (json.dumps(small).encode(), self.descriptors.tobytes(), self.tables.tobytes())
         return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
 
@@ -94,7 +150,7 @@ class Program:
         start = _LENGTHS.size + n_header
         small = json.loads(data[_LENGTHS.size : start])
         return Program(
-            tuple(Step(kernel, offset, tuple(launch), phase) for kernel, offset, *launch, phase in small["steps"]),
+            tuple(map(_restored, small["steps"])),
             np.frombuffer(data[start : start + n_descriptors], np.int64),
             np.frombuffer(data[start + n_descriptors : start + n_descriptors + n_tables], np.uint8),
             tuple(Slot(**s) for s in small["slots"]),
@@ -102,4 +158,33 @@ class Program:
             small["arena_bytes"],
             small["prepared_bytes"],
             small["is_random"],
+            small.get("n_registers", 0),
         )
+
+
+def walk(steps: Iterable[Step]) -> Iterator[Step]:
+    """All steps, those of loops after their loop."""
+    for step in steps:
+        yield step
+        if isinstance(step, Loop):
+            yield from walk(step.steps)
+
+
+def _stored(step: Step) -> list | dict:
+    """A step as JSON holds it: a kernel's is a list, the others say what they are."""
+    if isinstance(step, KernelStep):
+        return [step.kernel, step.desc_offset, *step.launch, step.phase]
+    if isinstance(step, CallBack):
+        return {"call": step.name, "phase": step.phase}
+    return {"loop": [_stored(s) for s in step.steps], **{k: v for k, v in vars(step).items() if k != "steps"}}
+
+
+def _restored(data: list | dict) -> Step:
+    """What `_stored` made."""
+    if isinstance(data, list):
+        kernel, offset, *launch, phase = data
+        return KernelStep(kernel, offset, tuple(launch), phase)
+    if "call" in data:
+        return CallBack(data["call"], data["phase"])
+    moving, flag = tuple(Moving(*m) for m in data["moving"]), data["flag"] and Flag(*data["flag"])
+    return Loop(tuple(map(_restored, data["loop"])), data["count"], data["counter"], moving, flag, data["phase"])

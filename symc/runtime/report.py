@@ -16,7 +16,7 @@ from symc.loopir.kernel import buffer_of
 
 from .instance import Instance
 from .lowered import Lowered
-from .program import Step
+from .program import KernelStep
 from .table import scaled, shape_text, shortened, size_text, table, time_text
 from .work import NO_WORK, work_of
 
@@ -65,7 +65,7 @@ def source(lowered: Lowered) -> str:
     """The source of every kernel, each under a line with its name and the steps that call it."""
     parts = []
     for name, code in lowered.codes.items():
-        steps = ", ".join(str(k) for k, s in enumerate(lowered.program.steps) if s.kernel == name)
+        steps = ", ".join(str(k) for k, (s, _, _) in enumerate(lowered.steps()) if s.kernel == name)
         parts.append(f"# ---- {name}: steps {steps}\n{code.source.rstrip()}\n")
     return "\n".join(parts)
 
@@ -241,7 +241,7 @@ class Profile:
     times_ns   int64 (n_runs, n_steps, 2): when each step began and ended, on a monotonic clock
     """
 
-    steps: tuple[tuple[int, Step, KernelNode], ...] = field(repr=False)  # with their number in the program
+    steps: tuple[tuple[int, KernelStep, KernelNode], ...] = field(repr=False)  # with their number in the program
     times_ns: np.ndarray = field(repr=False)
 
     @lazy

@@ -149,7 +149,7 @@ class ToyRunner:
     def steps(self, rows: Iterable[StepRow]) -> list[StepRow]:
         return list(rows)
 
-    def bind(self, steps: list[StepRow], bufs: np.ndarray, n_threads: int | None) -> ToyRun:
+    def bind(self, steps: list[StepRow], bufs: np.ndarray, n_threads: int | None, calls: object) -> ToyRun:
         return ToyRun(self, steps, bufs)
 
 

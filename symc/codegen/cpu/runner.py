@@ -6,6 +6,10 @@ from the front by compare-and-swap and then takes from the back of the others'; 
 the next step, after running single-chunk steps on the way without any synchronisation. Shares carry the serial number
 of their step, so a thread that slept through steps or whole runs cannot claim by mistake and nobody ever has to wait
 for it: before a claim succeeds it has read nothing else of the step, and afterwards the step cannot end without it.
+
+Loops are rows between the steps. Whoever opens the next step takes the turns on the way, when all steps before are
+complete; what moves from round to round are words of `bufs`, so that steps and their descriptors never change. At a
+call-back the run comes back to Python, which calls and then has it go on.
 """
 
 # mypy: ignore-errors
@@ -67,6 +71,9 @@ def run(call: Any) -> None:
         words(pool)[abi.IS_OPENING] = 0
         call_function(words(pool)[abi.OPEN_NEXT], address_of(member))
     call_function(words(pool)[abi.PARTICIPATE], address_of(member))
+    if load(pool, abi.CALLED_NOW) != 0:
+        call[abi.CALL_CALLED] = load(pool, abi.CALLED_NOW)
+        store(pool, abi.CALLED_NOW, 0)
     if load(pool, abi.FINISHED) != 0:
         store(pool, abi.STOP, 0)
         store(pool, abi.BUSY, 0)
@@ -85,17 +92,62 @@ def start(call: Any, pool: Any) -> None:
             store(pool, abi.LIMIT, n_threads)
             _wake_all(pool + abi.CONDITION * abi.WORD)
             _unlock(pool + abi.MUTEX * abi.WORD)
-        shared[abi.NEXT] = call[abi.CALL_STEPS]
+        shared[abi.NEXT] = shared[abi.FIRST] = call[abi.CALL_STEPS]
         shared[abi.END] = call[abi.CALL_END]
         shared[abi.BUFS] = call[abi.CALL_BUFS]
-        shared[abi.NEXT_TIMES] = call[abi.CALL_TIMES]
+        shared[abi.TIMES] = call[abi.CALL_TIMES]
+        shared[abi.CALLED_NOW] = 0
         shared[abi.FINISHED] = 0
         shared[abi.IS_OPENING] = 1
         return
     call[abi.CALL_STATE] = abi.ALONE
     call[abi.CALL_NEXT] = call[abi.CALL_STEPS]
-    call[abi.CALL_NEXT_TIMES] = call[abi.CALL_TIMES]
     call[abi.CALL_CHUNK] = 0
+
+
+@register_jitable
+def turn(step: Any, bufs: Any) -> Any:
+    """Begins a loop, or goes round once more, or leaves it; the row that comes next."""
+    is_begin = words(step)[abi.KIND] == abi.IS_LOOP
+    first = step if is_begin else step - words(step)[abi.BACK] * abi.STEP_BYTES
+    loop, at = words(first), words(bufs)
+    counter = loop[abi.COUNTER]
+    at[counter] = 0 if is_begin else at[counter] + 1
+    body = first + 2 * abi.STEP_BYTES
+    for _ in range(loop[abi.N_MOVING]):
+        moving = words(body)
+        if is_begin:
+            at[moving[abi.MOVED]] = at[moving[abi.BASE]] + moving[abi.OFFSET]
+        else:
+            at[moving[abi.MOVED]] += moving[abi.STRIDE]
+        body += abi.STEP_BYTES
+    if at[counter] < loop[abi.COUNT]:
+        mask = loop[abi.MASK]
+        if mask == 0 or words(at[loop[abi.FLAG]] + loop[abi.FLAG_OFFSET])[0] & mask != 0:
+            return body
+    return body + (loop[abi.N_ROWS] + 1) * abi.STEP_BYTES
+
+
+@register_jitable
+def begin_time(times: Any, step: Any, first: Any) -> Any:
+    """Where the times of a step are, 0 when not profiling; notes its begin. With its end noted, they lie as far apart
+    as all its runs took."""
+    if times == 0:
+        return times
+    place = times + (step - first) // abi.STEP_BYTES * abi.TIMES_BYTES
+    now = now_ns()
+    if words(place)[0] == 0:
+        words(place)[0] = now
+        words(place)[1] = now
+    words(place)[1] -= now
+    return place
+
+
+@register_jitable
+def end_time(place: Any) -> None:
+    """Notes a step's end."""
+    if place != 0:
+        words(place)[1] += now_ns()
 
 
 @register_jitable
@@ -103,24 +155,29 @@ def run_alone(call: Any, until: Any) -> None:
     """Goes on with a run that has no pool, at its next chunk."""
     step = call[abi.CALL_NEXT]
     end = call[abi.CALL_END]
-    times = call[abi.CALL_NEXT_TIMES]
     chunk = call[abi.CALL_CHUNK]
     while step != end and call[abi.CALL_STOP] == 0:
         row = words(step)
+        kind = row[abi.KIND]
+        if recently_ns() > until or kind == abi.IS_CALL:
+            call[abi.CALL_CALLED] = row[abi.CALLED] + 1 if kind == abi.IS_CALL else 0
+            call[abi.CALL_NEXT] = step + abi.STEP_BYTES if kind == abi.IS_CALL else step
+            call[abi.CALL_CHUNK] = chunk
+            return
+        if kind != abi.IS_KERNEL:
+            step = turn(step, call[abi.CALL_BUFS])
+            continue
         n_chunks = row[abi.N_CHUNKS]
-        if times != 0 and chunk == 0:
-            words(times)[0] = now_ns()
+        times = begin_time(call[abi.CALL_TIMES], step, call[abi.CALL_STEPS])
         while chunk < n_chunks:
-            if recently_ns() > until:
-                call[abi.CALL_NEXT] = step
-                call[abi.CALL_NEXT_TIMES] = times
-                call[abi.CALL_CHUNK] = chunk
-                return
             call_kernel(row[abi.KERNEL], chunk, n_chunks, row[abi.DESC], call[abi.CALL_BUFS])
             chunk += 1
-        if times != 0:
-            words(times)[1] = now_ns()
-            times += abi.TIMES_BYTES
+            if chunk < n_chunks and recently_ns() > until:
+                end_time(times)
+                call[abi.CALL_NEXT] = step
+                call[abi.CALL_CHUNK] = chunk
+                return
+        end_time(times)
         step += abi.STEP_BYTES
         chunk = 0
     call[abi.CALL_STATE] = 0
@@ -133,7 +190,7 @@ def participate(member: Any) -> None:
     index = member[abi.MEMBER_INDEX]
     until = member[abi.MEMBER_UNTIL] if index == 0 else 0
     n_idle = 0
-    while index != 0 or load(pool, abi.FINISHED) == 0:
+    while index != 0 or (load(pool, abi.FINISHED) == 0 and load(pool, abi.CALLED_NOW) == 0):
         if until != 0 and recently_ns() > until:
             member[abi.MEMBER_SEEN] = -1  # the open step may have chunks for it yet
             return
@@ -145,9 +202,7 @@ def participate(member: Any) -> None:
         if n_done != 0:
             n_idle = 0
             if fetch_add(pool, abi.PENDING, -n_done) == n_done:
-                times = words(pool)[abi.STEP_TIMES]
-                if times != 0:
-                    words(times)[1] = now_ns()
+                end_time(words(pool)[abi.STEP_TIMES])
                 call_function(words(pool)[abi.OPEN_NEXT], address_of(member))
         elif n_idle < SPINS:
             n_idle += 1
@@ -195,30 +250,34 @@ def open_next(member: Any) -> None:
     """Opens the next step that several threads can share, running those before it; at the end, finishes the run.
 
     Called when all steps before NEXT are complete, by one thread; the others claim nothing before SERIAL changes. The
-    caller may run out of time before a step is open: then it is the one to open it when it is back.
+    caller may run out of time before a step is open, or have to leave for a call-back: then it is the one to open the
+    next step when it is back.
     """
     address = member[abi.MEMBER_POOL]
     until = member[abi.MEMBER_UNTIL] if member[abi.MEMBER_INDEX] == 0 else 0
     pool = words(address)
     step = pool[abi.NEXT]
-    times = pool[abi.NEXT_TIMES]
     while step != pool[abi.END] and load(address, abi.STOP) == 0:
         if until != 0 and recently_ns() > until:
             pool[abi.NEXT] = step
-            pool[abi.NEXT_TIMES] = times
             pool[abi.IS_OPENING] = 1
             return
         row = words(step)
+        if row[abi.KIND] == abi.IS_CALL:
+            pool[abi.NEXT] = step + abi.STEP_BYTES
+            pool[abi.IS_OPENING] = 1
+            store(address, abi.CALLED_NOW, row[abi.CALLED] + 1)
+            return
+        if row[abi.KIND] != abi.IS_KERNEL:
+            step = turn(step, pool[abi.BUFS])
+            continue
         n_chunks = row[abi.N_CHUNKS]
+        times = begin_time(pool[abi.TIMES], step, pool[abi.FIRST])
         pool[abi.STEP] = step
         pool[abi.STEP_TIMES] = times
         step += abi.STEP_BYTES
-        if times != 0:
-            words(times)[0] = now_ns()
-            times += abi.TIMES_BYTES
         if n_chunks > 1:
             pool[abi.NEXT] = step
-            pool[abi.NEXT_TIMES] = times
             store(address, abi.PENDING, n_chunks)
             serial = (load(address, abi.SERIAL) + 1) & abi.MAX_SERIAL
             n_members = pool[abi.LIMIT]
@@ -237,8 +296,7 @@ def open_next(member: Any) -> None:
             return
         if n_chunks == 1:
             call_kernel(row[abi.KERNEL], 0, 1, row[abi.DESC], pool[abi.BUFS])
-        if pool[abi.STEP_TIMES] != 0:
-            words(pool[abi.STEP_TIMES])[1] = now_ns()
+        end_time(times)
     store(address, abi.FINISHED, 1)
 
 

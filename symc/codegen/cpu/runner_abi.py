@@ -8,15 +8,28 @@ from __future__ import annotations
 WORD = 8
 
 # A step: one kernel cut into chunks. Rows lie one after another; the table is the program.
-KERNEL, DESC, N_CHUNKS = 0, 1, 2  # address of the code, address of its descriptor, how many chunks
-STEP_WORDS = 4  # the fourth word is reserved
+KERNEL, DESC, N_CHUNKS, KIND = range(4)  # address of the code, address of its descriptor, how many chunks, what it is
+STEP_WORDS = 4
+IS_KERNEL, IS_LOOP, IS_END, IS_CALL = range(4)  # kinds
+
+# A loop: a row of the kind, a row about its end, a row for each address that moves, its steps, a row of kind IS_END.
+# Rounds are counted in a word of `bufs`. It goes on while fewer than COUNT are done and, where MASK is not 0, while the
+# masked word at bufs[FLAG] + FLAG_OFFSET is not 0.
+COUNT, COUNTER, N_MOVING = range(3)  # the first row
+FLAG, FLAG_OFFSET, MASK, N_ROWS = range(STEP_WORDS, 2 * STEP_WORDS)  # the second; N_ROWS: of the loop's steps
+MOVING = 2 * STEP_WORDS  # the first of the others:
+MOVED, BASE, OFFSET, STRIDE = range(4)  # bufs[MOVED] = bufs[BASE] + OFFSET, then STRIDE more in each round
+BACK = 0  # of an IS_END row: how many rows above it the loop begins
+# A call-back leaves the run; CALLED, the first word of its row, is the number that Python finds in the call record.
+CALLED = 0
 STEP_BYTES = STEP_WORDS * WORD
 TIMES_BYTES = 2 * WORD  # a profiled step's begin and end
 
 # A call record: the one argument of `run`. Python fills in the first six words. STATE: 0, or how a run that came back
-# early goes on when it is called again; STOP: 1 makes it give up instead. The rest is where a run without the pool is.
+# early goes on when it is called again; STOP: 1 makes it give up instead; CALLED: 0, or 1 more than the number of the
+# call-back that is to be done before that. The rest is where a run without the pool is.
 CALL_STEPS, CALL_END, CALL_BUFS, CALL_THREADS, CALL_TIMES, CALL_POOL = range(6)
-CALL_STATE, CALL_STOP, CALL_NEXT, CALL_NEXT_TIMES, CALL_CHUNK = range(6, 11)
+CALL_STATE, CALL_STOP, CALL_CALLED, CALL_NEXT, CALL_CHUNK = range(6, 11)
 CALL_WORDS = 11
 ALONE, POOLED = 1, 2  # states: by the caller alone, with the pool's threads
 SLICE_NS = 100_000_000  # after which a run comes back, so that Python sees signals
@@ -34,13 +47,15 @@ SERIAL = 0 * LINE  # number of the open step, counted over all runs
 FINISHED = SERIAL + 1  # 1 when the run is complete
 PENDING = 1 * LINE  # chunks of the open step that are not done
 STEP = 2 * LINE  # address of the open step; this line changes only while no step is open
-STEP_TIMES, NEXT, NEXT_TIMES, END, BUFS = range(STEP + 1, STEP + 6)  # times: addresses, 0 when not profiling
+NEXT, FIRST, END, BUFS, TIMES = range(STEP + 1, STEP + 6)  # TIMES: of the first row, 0 when not profiling
+STEP_TIMES = STEP + 6  # the times of the open step
 BUSY = 3 * LINE  # 1 while a caller owns the pool
 SLEEPERS = BUSY + 1  # workers below LIMIT that are asleep
 LIMIT = BUSY + 2  # members with a smaller index take part
 OPEN_NEXT, SLEEP, PARTICIPATE = range(BUSY + 3, BUSY + 6)  # addresses of the native functions of these names
 IS_OPENING = BUSY + 6  # 1 while no step is open because the caller came back before it opened the next
 STOP = BUSY + 7  # 1: what is left of the run is passed over
+CALLED_NOW = FINISHED + 1  # as CALL_CALLED: the caller is to leave
 MUTEX = 4 * LINE  # pthread_mutex_t, 64 bytes at most (glibc 40, musl 40, macOS 64)
 CONDITION = 5 * LINE  # pthread_cond_t, 64 bytes at most (48 everywhere)
 MEMBERS = 6 * LINE  # the member records

@@ -15,7 +15,7 @@ import hashlib
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ from symc.core.config import setting
 from symc.core.errors import ArgumentError
 from symc.core.locks import in_child, new_lock
 from symc.core.undisturbed import alone
-from symc.runtime.device import StepRow
+from symc.runtime.device import CallRow, LoopRows, Row
 
 MAX_THREADS = abi.MAX_THREADS
 _POINTER_ARG: tuple[ArgType, ...] = ("ptr",)
@@ -66,33 +66,60 @@ def thread_count(requested: int | None = None) -> int:
     return int(wanted)
 
 
-def step_table(rows: Iterable[StepRow]) -> np.ndarray:
-    """The program made of (kernel address, descriptor address, (n_chunks,)) rows, as int64 (n_steps, 4).
+def step_table(rows: Iterable[Row]) -> np.ndarray:
+    """The program made of rows (a kernel's is its address, its descriptor's, (n_chunks,)), as int64 (n_rows, 4).
 
-    Raises ArgumentError for a null kernel or a chunk count outside 0..2**16-1 (0: the step has nothing to do).
+    A loop becomes several rows (see runner_abi). Raises ArgumentError for a null kernel, a chunk count outside
+    0..2**16-1 (0: the step has nothing to do) or a negative count of rounds.
     """
-    listed = list(rows)
-    table = np.zeros((len(listed), abi.STEP_WORDS), np.int64)
-    for number, (kernel, desc, (n_chunks,)) in enumerate(listed):
-        if kernel == 0 or not 0 <= n_chunks <= abi.MAX_CHUNKS:
-            raise ArgumentError(
-                f"building a program: step {number} has kernel address {kernel:#x} and {n_chunks} "
-                f"chunks; expected an address and 0 to {abi.MAX_CHUNKS} chunks"
-            )
-        table[number, :3] = kernel, desc, n_chunks
-    return table
+    table: list[tuple[int, ...]] = []
+    for row in rows:
+        if isinstance(row, CallRow):
+            table.append((row.number, 0, 0, abi.IS_CALL))
+        elif isinstance(row, LoopRows):
+            table += _loop_rows(row)
+        else:
+            kernel, desc, (n_chunks,) = row
+            if kernel == 0 or not 0 <= n_chunks <= abi.MAX_CHUNKS:
+                raise ArgumentError(
+                    f"building a program: step {len(table)} has kernel address {kernel:#x} and {n_chunks} "
+                    f"chunks; expected an address and 0 to {abi.MAX_CHUNKS} chunks"
+                )
+            table.append((kernel, desc, n_chunks, abi.IS_KERNEL))
+    return np.array(table, np.int64).reshape(-1, abi.STEP_WORDS)
+
+
+def _loop_rows(row: LoopRows) -> Iterator[tuple[int, ...]]:
+    loop, flag = row.loop, row.loop.flag
+    if loop.count < 0:
+        raise ArgumentError(f"building a program: a loop has {loop.count} rounds; expected 0 or more")
+    body = step_table(row.rows).tolist()
+    yield loop.count, loop.counter, len(loop.moving), abi.IS_LOOP
+    yield (flag.slot, flag.offset, FLAG_MASKS[flag.dtype], len(body)) if flag else (0, 0, 0, len(body))
+    yield from loop.moving
+    yield from map(tuple, body)
+    yield 2 + len(loop.moving) + len(body), 0, 0, abi.IS_END
+
+
+# The bits of a little-endian word that say whether the number at its beginning is 0; a float's sign does not.
+FLAG_MASKS = {
+    "bool": 0xFF, "uint8": 0xFF, "int8": 0xFF, "int32": 0xFFFFFFFF, "int64": -1,
+    "float16": 0x7FFF, "float32": 0x7FFFFFFF, "float64": 0x7FFFFFFFFFFFFFFF,
+}  # fmt: skip
 
 
 class NativeRunner:
     """Runs steps on the process's native threads."""
 
-    def steps(self, rows: Iterable[StepRow]) -> np.ndarray:
+    def steps(self, rows: Iterable[Row]) -> np.ndarray:
         """See `step_table`."""
         return step_table(rows)
 
-    def bind(self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None) -> NativeProgram:
+    def bind(
+        self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
+    ) -> NativeProgram:
         """See `NativeProgram`."""
-        return NativeProgram(steps, bufs, n_threads)
+        return NativeProgram(steps, bufs, n_threads, calls)
 
 
 class NativeProgram:
@@ -101,15 +128,23 @@ class NativeProgram:
     steps      int64 (n_steps, 4), see `step_table`; the descriptors it points to must outlive the program
     bufs       int64 (n_buffers,), addresses; may be changed between runs
     n_threads  how many threads may work on it, see `thread_count`
+    calls      functions for call-backs: they run in the caller's thread, with the GIL, when all steps before are done;
+               what they raise ends the run and comes out of it
 
     Several Python threads may run different programs at once: one has the pool, the others work alone, with equal
     results because chunks never depend on the number of threads. The same program must not run twice at once: its
     two runs would write the same buffers.
     """
 
-    __slots__ = ("_address", "_bufs", "_entry", "_record", "_state", "_steps", "n_threads")
+    __slots__ = ("_address", "_bufs", "_called", "_calls", "_entry", "_record", "_state", "_steps", "n_threads")
 
-    def __init__(self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        steps: np.ndarray,
+        bufs: np.ndarray,
+        n_threads: int | None = None,
+        calls: Sequence[Callable[[], None]] = (),
+    ) -> None:
         self._steps = _checked("steps", steps, (abi.STEP_WORDS,))
         self._bufs = _checked("bufs", bufs, ())
         self.n_threads = thread_count(n_threads)
@@ -122,6 +157,8 @@ class NativeProgram:
         self._record[abi.CALL_POOL] = _POOL.address
         self._address = ctypes.c_void_p(self._record.ctypes.data)
         self._state = ctypes.c_int64.from_address(self._record.ctypes.data + abi.CALL_STATE * abi.WORD)
+        self._called = ctypes.c_int64.from_address(self._record.ctypes.data + abi.CALL_CALLED * abi.WORD)
+        self._calls = tuple(calls)
 
     def run(self) -> None:
         """Executes all steps in order; returns when the last one is complete.
@@ -134,6 +171,10 @@ class NativeProgram:
         try:
             self._entry(self._address)
             while self._state.value:
+                called = self._called.value
+                if called:
+                    self._called.value = 0
+                    self._calls[called - 1]()
                 self._entry(self._address)
         except BaseException:
             self._give_up()
@@ -142,12 +183,16 @@ class NativeProgram:
     def _give_up(self) -> None:
         """Ends an unfinished run."""
         if self._state.value:
+            self._called.value = 0
             self._record[abi.CALL_STOP] = 1
             self._entry(self._address)
             self._record[abi.CALL_STOP] = 0
 
     def run_profiled(self) -> np.ndarray:
-        """Runs and returns int64 (n_steps, 2): when each step began and ended, nanoseconds of a monotonic clock."""
+        """Runs and returns int64 (n_rows, 2): when each step began and ended, nanoseconds of a monotonic clock.
+
+        Of a step in a loop, the end is the first begin and the time of all its rounds; rows of loops and calls are 0.
+        """
         times_ns = np.zeros((len(self._steps), 2), np.int64)
         self._record[abi.CALL_TIMES] = times_ns.ctypes.data
         try:
