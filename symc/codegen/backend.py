@@ -30,4 +30,4 @@ class Backend(Machine, Protocol):
         """The object code of a kernel; what becomes of it (`codegen/objects.py`) is no concern of the backend."""
 
     def load(self, objects: Mapping[str, bytes]) -> Mapping[str, int]:
-        """What the runner calls each kernel by: the address of its code, or a handle."""
+        """What the runner calls each kernel by: the address of its code, or a handle; good while the mapping lives."""

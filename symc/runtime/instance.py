@@ -29,6 +29,7 @@ class LoadedProgram:
     def __init__(self, program: Program, addresses: Mapping[str, int], device: Device) -> None:
         self.program = program
         self.device = device
+        self._addresses = addresses  # code is loaded as long as somebody holds its address
         self.tables = self._stored(program.tables)
         self.descriptors = self._stored(program.descriptors)
         self.steps = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from symc.codegen.cpu.compile import REDUCTION_MATH, compile_function, toolchain
-from symc.codegen.cpu.elf import symbols
+from symc.codegen.cpu.elf import read_object
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
 from symc.core.errors import ArgumentError, CodegenError
@@ -22,7 +22,7 @@ WIDTHS = [bits for bits in (128, 256, 512) if bits <= host_target().vector_bits]
 def call(pyfunc, desc, bufs, chunk=0, n_chunks=1, target=None, **options):
     """Compiles `pyfunc`, calls it on int64 arrays and returns `bufs`."""
     data = compile_function(pyfunc, "kernel", target or host_target(), **options)
-    assert symbols(data).defined == ("kernel",)
+    assert read_object(data).defined == ("kernel",)
     desc, bufs = np.array(desc, np.int64), np.array(bufs, np.int64)
     KERNEL(load_objects({"kernel": data})["kernel"])(chunk, n_chunks, desc.ctypes.data, bufs.ctypes.data)
     return bufs.tolist()
@@ -196,7 +196,7 @@ def test_objects_link_into_a_library_without_python(tmp_path):
 
 def test_symbols_rejects_other_files():
     with pytest.raises(ValueError, match="ELF"):
-        symbols(b"MZ not an object at all")
+        read_object(b"MZ not an object at all")
 
 
 def test_target_widths():

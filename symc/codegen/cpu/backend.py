@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
@@ -17,10 +18,11 @@ from symc.loopir.kernel import Contraction, LoopKernel, Plan, Template
 from symc.loopir.tensor import Product
 
 from .compile import compile_function, toolchain
-from .load import load_objects
+from .load import LoadedKernel, LoadedKernels
 from .target import Target, host_target
 
-_loaded: dict[tuple[str, str], int] = {}  # (target fingerprint, kernel name) -> address; code is never unloaded
+# By target fingerprint and kernel name; a kernel is unloaded when no program holds it any more.
+_loaded: WeakValueDictionary[tuple[str, str], LoadedKernel] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,12 @@ class CpuBackend:
         with collector_paused():
             return alone(lambda: compile_function(code.build(), code.name, self.target))
 
-    def load(self, objects: Mapping[str, bytes]) -> dict[str, int]:
-        """Addresses of kernels; each kernel is loaded once in a process."""
+    def load(self, objects: Mapping[str, bytes]) -> LoadedKernels:
+        """Addresses of kernels, which hold as long as the mapping does; programs share what is loaded already."""
         mark = self.target.fingerprint()
-        missing = {name: data for name, data in objects.items() if (mark, name) not in _loaded}
-        _loaded.update({(mark, name): address for name, address in load_objects(missing).items()})
-        return {name: _loaded[mark, name] for name in objects}
+        kernels = {name: _loaded.get((mark, name)) or LoadedKernel(name, data) for name, data in objects.items()}
+        _loaded.update({(mark, name): kernel for name, kernel in kernels.items()})
+        return LoadedKernels(kernels)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from symc.core.errors import CodegenError
 from symc.core.undisturbed import held_by_forks
 
-from .elf import symbols
+from .elf import read_object
 from .target import Target
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _check_symbols(data: bytes, name: str) -> None:
 
     A missing symbol must be found here: MCJIT answers one with abort().
     """
-    found = symbols(data)
+    found = read_object(data)
     missing = [
         symbol
         for symbol in found.undefined
