@@ -26,7 +26,7 @@ from symc.ndarray.ndarray import NDArray
 from symc.ndarray.tape import Made, Recorded
 
 __all__ = [
-    "backward", "grad", "is_recording", "is_training", "mark_variables", "pause", "predict_mode", "record",
+    "NDArray", "backward", "grad", "is_recording", "is_training", "mark_variables", "pause", "predict_mode", "record",
     "set_recording", "set_training", "train_mode",
 ]  # fmt: skip
 
@@ -106,6 +106,7 @@ def backward(
         elif gradient is not None:
             target._host[...] += gradient
         target._touch()
+        variable._fresh_grad = True
     if not retain_graph:
         for node in order:
             node.use_up()

@@ -367,3 +367,25 @@ def test_recorded_indexing_takes_memory_for_what_it_picks(key):
             tracemalloc.stop()
     want = np.zeros((1 << 10, 1 << 12), "i1")[tuple(k._host.astype(int) if hasattr(k, "_host") else k for k in index)]
     assert recorded_shape == (want.shape or (1,)) and peak_bytes < 1.2 * x._host.nbytes + 16 * want.size
+
+
+def test_drawn_probabilities_have_a_gradient():
+    p = variable([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
+    with mx.autograd.record():
+        drawn, log = mx.nd.random.multinomial(p, shape=4, get_prob=True)
+    log.backward()
+    want = np.zeros((2, 3))
+    for row, picks in enumerate(drawn.asnumpy()):
+        np.add.at(want[row], picks, 1 / p.asnumpy()[row, picks])
+    np.testing.assert_allclose(p.grad.asnumpy(), want, rtol=1e-5)
+
+
+def test_a_written_gradient_is_fresh():
+    x = variable([1, 2])
+    assert not x._fresh_grad
+    with mx.autograd.record():
+        y = x * 2
+    y.backward()
+    assert x._fresh_grad
+    x._fresh_grad = False
+    assert not x._fresh_grad

@@ -186,6 +186,7 @@ def test_engine_runtime_base():
         assert mx.engine.set_bulk_size(5) == 5
     assert mx.engine.set_bulk_size(before) == 10
     features = mx.runtime.Features()
+    assert mx.runtime.Features() is features
     assert not features.is_enabled("CUDA") and features.is_enabled("f16c") and "✖ CUDA" in repr(features)
     with pytest.raises(RuntimeError, match="unknown"):
         features.is_enabled("NO_SUCH")

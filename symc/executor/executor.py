@@ -252,7 +252,7 @@ class Executor:
             target[:] = array
 
     def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
-        """Head gradients in the order of the outputs; None where there is none."""
+        """Head gradients in the order of the outputs, None where there is none; more than outputs do not count."""
         names = self._symbol.list_outputs()
         if out_grads is None:
             return []
@@ -261,12 +261,7 @@ class Executor:
             if strange:
                 raise ArgumentError(f"backward: no output {strange[0]}; the outputs are {', '.join(names)}")
             return [out_grads.get(name) for name in names]
-        listed = out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
-        if len(listed) > len(names):
-            raise ArgumentError(
-                f"backward: {len(listed)} head gradients for {len(names)} output(s): {', '.join(names)}"
-            )
-        return listed
+        return out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
 
     # -- changing what is bound ---------------------------------------------------------------------------------------
 

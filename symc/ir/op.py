@@ -15,6 +15,8 @@ from symc.core.params import Param, param, params_of, parse_params
 from symc.core.shapes import Shape, is_empty, mx_text, unify
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from symc.loopir.tensor import Lowering
 
     from .builder import GraphBuilder
@@ -187,6 +189,10 @@ class Op:
         A head gradient is None where nothing flows into that output.
         """
         return [None] * len(x)
+
+    def kept(self, x: Sequence[np.ndarray]) -> np.ndarray:
+        """Of an undecidable operator: which slices along axis 0 of the first input it keeps, given the inputs."""
+        raise NotImplementedError(f"{self.name} does not tell what it keeps")
 
     def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
         """What MXNet looks for in the values of the inputs before it computes: texts of errors, each with a number of

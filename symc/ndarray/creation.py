@@ -10,8 +10,9 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.dtypes import dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError
-from symc.core.shapes import MAX_ELEMENTS
+from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.core.shapes import MAX_ELEMENTS, FullShape
+from symc.util import is_np_shape
 
 from .casting import cast
 from .fit import is_usable, require_fit
@@ -39,6 +40,13 @@ def empty(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: st
     return NDArray(empty_aligned(as_shape(shape), as_dtype(dtype)), ctx)
 
 
+def require_decided(shape: FullShape) -> FullShape:
+    """The shape; raises ShapeError for (), which outside np_shape means in MXNet that nothing is known yet."""
+    if shape == () and not is_np_shape():
+        raise ShapeError("the shape () is unknown; under mx.util.np_shape() it is that of a number")
+    return shape
+
+
 def zeros(
     shape: Shape,
     ctx: Context | None = None,
@@ -51,7 +59,7 @@ def zeros(
     require_dense(stype)
     if out is not None:
         return full(shape, 0, ctx, dtype, out)
-    return NDArray(zeros_aligned(as_shape(shape), as_dtype(dtype)), ctx)
+    return NDArray(zeros_aligned(require_decided(as_shape(shape)), as_dtype(dtype)), ctx)
 
 
 def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None, **_: Any) -> NDArray:
@@ -61,7 +69,8 @@ def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArr
 
 def full(shape: Shape, val: Any, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None) -> NDArray:
     """A new array (or `out`) filled with `val`, cast; float32 unless `dtype` is given."""
-    result = empty(shape, ctx, dtype) if out is None else require_fit("full: out=", out, as_shape(shape))
+    wanted = require_decided(as_shape(shape))
+    result = empty(wanted, ctx, dtype) if out is None else require_fit("full: out=", out, wanted)
     result[:] = val
     return result
 

@@ -10,7 +10,7 @@ import numpy as np
 from symc.context import Context
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError
-from symc.ir.op import Op
+from symc.ir.op import Op, lookup
 
 from . import tape
 from .fit import require_fit
@@ -44,6 +44,11 @@ def invoke(
     Raises ParameterError, ShapeError and DTypeError where parameters or inputs do not fit, ArgumentError where `out`
     does not.
     """
+    if cls.undecidable:  # without values; here they are known
+        op = cls.create(params)
+        op.infer_shape([x.shape for x in inputs], [None])
+        kept = NDArray._copy_of(op.kept([x._host for x in inputs]), inputs[0].context)
+        return invoke(lookup("take"), {"axis": 0}, [inputs[0], kept], out, context)  # type: ignore[arg-type]
     training = tape.mode.training
     key = (cls, repr(params), training, *[(x._shape, x._dtype.num) for x in inputs])
     found = _prepared.get(key)

@@ -40,8 +40,8 @@ class NDArray:
     """
 
     __slots__ = (
-        "__weakref__", "_context", "_dtype", "_first_byte", "_grad", "_grad_req", "_host", "_made", "_shape",
-        "_storage",
+        "__weakref__", "_context", "_dtype", "_first_byte", "_fresh_grad", "_grad", "_grad_req", "_host", "_made",
+        "_shape", "_storage",
     )  # fmt: skip
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
 
@@ -64,6 +64,7 @@ class NDArray:
         self._storage = Storage() if storage is None else storage
         self._grad: NDArray | None = None
         self._grad_req = "null"
+        self._fresh_grad = False  # whether a backward has written the gradient; trainers set it back
         self._made: Made | None = None  # the recorded operator whose result this is
 
     @classmethod

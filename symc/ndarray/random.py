@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from symc.context import Context
-from symc.core.dtypes import FLOATS
+from symc.core.dtypes import FLOATS, dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.functions import _Null, names
+from symc.ops.random.draws import SampleMultinomial
 
 from . import tape
 from .casting import store
@@ -147,7 +148,7 @@ def multinomial(
 ) -> NDArray | list[NDArray]:
     """Indices drawn with the probabilities in the last axis of `data` (..., K): shape (..., *shape).
 
-    With `get_prob` also the logarithm of each drawn probability.
+    With `get_prob` also the logarithm of each drawn probability, which leads back to data when recorded.
     """
     probabilities = data._host.astype(np.float64)
     rows = probabilities.reshape(-1, probabilities.shape[-1])
@@ -163,7 +164,11 @@ def multinomial(
     if not get_prob:
         return indices
     chosen = np.log(np.take_along_axis(rows, drawn, axis=1)).reshape(result_shape)
-    return [indices, NDArray._copy_of(chosen, data.context, data._dtype)]
+    results = [indices, NDArray._copy_of(chosen, data.context, data._dtype)]
+    if tape.mode.recording:
+        op = SampleMultinomial(shape=block, get_prob=True, dtype=dtype_name(indices.dtype))
+        tape.record(op, [data], results, results, tape.mode.training)
+    return results
 
 
 def shuffle(data: NDArray, out: NDArray | None = None, **_: Any) -> NDArray:

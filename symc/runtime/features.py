@@ -30,7 +30,13 @@ def feature_list() -> list[Feature]:
 
 
 class Features(dict[str, Feature]):
-    """Every feature by name."""
+    """Every feature by name; there is one for all."""
+
+    _only: Features | None = None
+
+    def __new__(cls) -> Features:
+        cls._only = cls._only or super().__new__(cls)
+        return cls._only
 
     def __init__(self) -> None:
         super().__init__((feature.name, feature) for feature in feature_list())

@@ -301,3 +301,56 @@ def test_several_threads_at_once(monkeypatch):
     for thread in threads:
         thread.join()
     assert not failures
+
+
+@pytest.mark.parametrize("mask, rows", [([0, 1, 1], [1, 2]), ([0, 0, 0], []), ([2, 0, -1], [0, 2])])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_boolean_mask(mask, rows, dtype):
+    """As MXNet's; it keeps as many rows as the mask has numbers other than 0."""
+    data = mx.nd.array([[1, 2], [3, 4], [5, 6]])
+    data.attach_grad()
+    with mx.autograd.record():
+        kept = mx.nd.contrib.boolean_mask(data, mx.nd.array(mask, dtype=dtype))
+    assert kept.shape == (len(rows), 2) and kept.asnumpy().tolist() == data.asnumpy()[rows].tolist()
+    if rows:
+        kept.backward(kept * 10)
+        want = np.zeros((3, 2))
+        want[rows] = data.asnumpy()[rows] * 10
+        assert data.grad.asnumpy().tolist() == want.tolist()
+
+
+def test_boolean_masks_that_do_not_fit():
+    data = mx.nd.ones((3, 2))
+    with pytest.raises(ShapeError, match=r"Provided = \[2\], inferred shape=\(3\)"):
+        mx.nd.contrib.boolean_mask(data, mx.nd.ones((2,)))
+    with pytest.raises(ShapeError, match="boolean_mask: only axis 0 is supported, got 1"):
+        mx.nd.contrib.boolean_mask(data, mx.nd.ones((2,)), axis=1)
+
+
+@pytest.mark.parametrize(
+    "shape, params, want",
+    [
+        ((1, 1, 6), {"kernel": (2,), "pad": (0, 0, 0)}, (1, 1, 5)),
+        ((1, 1, 6), {"kernel": (2,), "pad": (1, 0, 0)}, (1, 1, 7)),
+        ((1, 1, 6), {"kernel": (2,), "stride": (2, 2)}, (1, 1, 3)),
+        ((1, 1, 6, 6), {"kernel": (2, 2), "pad": (0, 0, 9)}, (1, 1, 5, 5)),
+    ],
+)
+def test_pooling_counts_the_extents_of_its_kernel(shape, params, want):
+    """Shapes from MXNet 1.9.1."""
+    assert mx.nd.Pooling(mx.nd.ones(shape), **params).shape == want
+    assert mx.sym.Pooling(mx.sym.Variable("x"), **params).infer_shape(x=shape)[1] == [want]
+
+
+def test_dropping_everything_gives_nan_as_in_mxnet():
+    with mx.autograd.train_mode():
+        assert np.isnan(mx.nd.Dropout(mx.nd.ones((3,)), p=1).asnumpy()).all()
+    assert mx.nd.Dropout(mx.nd.ones((3,)), p=1).asnumpy().tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("make", [mx.nd.zeros, mx.nd.ones, lambda shape: mx.nd.full(shape, 3)])
+def test_a_shape_without_axes_is_unknown_outside_np_shape(make):
+    with pytest.raises(ShapeError, match=r"the shape \(\) is unknown"):
+        make(())
+    with mx.util.np_shape(True):
+        assert make(()).shape == ()

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+import symc as mx
 import symc.ndarray as nd
 from symc.base import MXNetError
 from symc.context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
@@ -113,11 +114,13 @@ def test_one_element_has_a_truth_value_and_no_more():
     "dtype", ["float16", "float32", "float64", "uint8", "int8", "int16", "int64", "uint64", "bool"]
 )
 def test_memory_is_aligned_contiguous_and_known(shape, dtype):
-    for x in (nd.empty(shape, dtype=dtype), nd.zeros(shape, dtype=dtype), nd.array(np.ones(shape), dtype=dtype)):
+    with mx.util.np_shape(True):  # () is a shape
+        zeros = nd.zeros(shape, dtype=dtype)
+    for x in (nd.empty(shape, dtype=dtype), zeros, nd.array(np.ones(shape), dtype=dtype)):
         assert x._host.flags.c_contiguous and x._host.flags.writeable
         assert x._address == x._host.ctypes.data and (x._address % ALIGNMENT == 0 or not x.size)
         assert x.shape == shape and x._dtype == dtype
-    assert nd.zeros(shape, dtype=dtype).asnumpy().sum() == 0
+    assert zeros.asnumpy().sum() == 0
 
 
 def test_every_dtype_of_mxnet_and_no_other():

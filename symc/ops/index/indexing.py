@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from symc.core.errors import ShapeError
 from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
@@ -321,7 +323,7 @@ class OneHot(Op):
 
 @op("_contrib_boolean_mask")
 class BooleanMask(Op):
-    """The slices of data along an axis where index (N,) is not 0; it cannot be compiled.
+    """The slices of data along its first axis where index (N,) is not 0; only arrays can have it, and symbols not.
 
     How many there are depends on values, and every shape is decided before a graph runs: use SequenceMask or where,
     or select on the host.  MXNet operator _contrib_boolean_mask.
@@ -340,6 +342,9 @@ class BooleanMask(Op):
         if data is not None:
             index = unify(index, data[:1])
         return [data, index], outs
+
+    def kept(self, x: Sequence[np.ndarray]) -> np.ndarray:
+        return np.flatnonzero(x[1])
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype((ins[0], outs[0]))

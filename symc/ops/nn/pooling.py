@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,14 @@ class _Pooling(_Pooled):
 
     full_divisor: ClassVar[bool] = False  # averages divide by the whole window, wherever it lies
     is_tied: ClassVar[bool] = False  # every maximum of a window gets the whole gradient, not only the first
+
+    @classmethod
+    def create(cls, given: Mapping[str, Any]) -> Op:
+        """As in MXNet, extents of stride and pad beyond those of the kernel do not count."""
+        made: Any = super().create(given)
+        n = len(made.kernel)
+        is_longer = n > 0 and max(len(made.stride), len(made.pad)) > n
+        return replace(made, stride=made.stride[:n], pad=made.pad[:n]) if is_longer else made
 
     if TYPE_CHECKING:
         pool_type: str

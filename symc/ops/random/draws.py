@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from symc.core.errors import ParameterError
@@ -59,8 +60,9 @@ class Dropout(Op):
 
         def mask(*i: IndexLike) -> Expr:
             at = [0 if n == 1 else k for n, k in zip(mask_shape, i)]
-            weight = number(1 / kept if kept else 0.0, x.dtype)
-            return select(t.uniform(*at) < number(kept, "float32"), weight, 0.0)
+            weight = number(1 / kept if kept else math.nan, x.dtype)
+            is_kept = t.uniform(*at) < number(kept, "float32")
+            return select(is_kept, weight, 0.0 if kept else weight)  # p = 1: MXNet multiplies 0 by 1 / 0
 
         t.map(lambda *i: x(*i) * mask(*i))
         t.map(mask, output=1)
