@@ -67,7 +67,8 @@ def visits(g: Geometry, rows: np.ndarray) -> Visits:
         counts = counts * r.counts
     tile = np.repeat(np.arange(len(rows)), counts)
     number = np.arange(len(tile)) - np.repeat(np.cumsum(counts) - counts, counts)
-    taps, lengths = [], np.ones(len(tile), int)
+    taps: list[np.ndarray] = []
+    lengths = np.ones(len(tile), int)
     for axis, r in reversed(list(enumerate(runs))):
         number, along = np.divmod(number, r.counts[tile])
         at = r.begins[tile] + along
@@ -82,9 +83,11 @@ def visits(g: Geometry, rows: np.ndarray) -> Visits:
         offsets[part] = offsets_of(g, image[of], [p[of] for p in positions], [t[part, None] for t in taps])
     flat = np.ravel_multi_index(taps, g.taps) if taps else np.zeros(len(tile), int)
     is_seen = (offsets >= 0).any(axis=1)  # along each axis by one row, but perhaps by none along all
+    parts: list[np.ndarray] = [tile, flat, lengths, offsets]
     if not is_seen.all():
-        tile, flat, lengths, offsets = (part[is_seen] for part in (tile, flat, lengths, offsets))
-    return Visits(np.bincount(tile, minlength=len(rows)), flat, lengths, offsets)
+        parts = [part[is_seen] for part in parts]
+    of_tile, *found = parts
+    return Visits(np.bincount(of_tile, minlength=len(rows)), *found)
 
 
 def count_visits(g: Geometry, rows: np.ndarray) -> int:

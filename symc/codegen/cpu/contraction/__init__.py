@@ -6,8 +6,8 @@
     depthwise, all three     `depthwise.py`
 
 `plan.py` decides, with the estimates of `shapes.py` and the cuts of `blocking.py`; `schedule.py` carries a plan out.
-`micro.py` is the register tile, `units.py` the loops around it, `stores.py` stores its sums; everything that is not
-the CPU's own is in `codegen/contraction/`.
+`micro.py` computes a register tile (`tile.py`), `units.py` are the loops around it, `stores.py` stores its sums; what
+is not the CPU's own is in `codegen/contraction/`.
 
 Measured on one thread of a Zen 4 (117 GFLOP/s FMA peak at 512 and at 256 bits), % of that peak, nominal flops; more
 than 100 is possible because taps in the padding are skipped.  Batch 1 forward, batch 8 gradients:

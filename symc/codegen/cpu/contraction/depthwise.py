@@ -27,9 +27,10 @@ from symc.codegen.llvm.loops import loop
 from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 
-from .micro import Tile, add_parts, count_parts, emit_part, row_pointer, vectors_of, with_masks
+from .micro import add_parts, count_parts, emit_part, row_pointer, vectors_of, with_masks
 from .plan import DepthwisePlan
 from .stores import Place, emit_stores
+from .tile import Tile
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -121,7 +122,7 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
         words="\n    ".join(d.lines()),
         columns=tile.columns,
         item=ITEM_SIZE[dtype],
-        tile_bytes=4 * (2 + tile.rows),
+        tile_bytes=tile.record_bytes,
     ).lstrip()
 
     def build() -> Callable[..., Any]:
@@ -139,7 +140,7 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, ha
     ):
         simd = vectors_of(b, dtype, tile.lanes)
         header = simd.pointer(record)
-        begin = b.mul(simd.load_int32(header, 0), I64(4 * (2 + tile.rows)))
+        begin = b.mul(simd.load_int32(header, 0), I64(tile.record_bytes))
         listed, count = simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1)
         rows = [b.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
         nothing = [simd.zero] * (tile.rows * tile.vectors)
@@ -157,8 +158,9 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, ha
             if has_sums:
                 total = add_parts(simd, len(nothing), b.mul(n_sums, n_cuts), part)
             else:
-                at = (simd.pointer(address) for address in (x, zero_page, factor))
-                total = loop(b, I64(0), count, nothing, window_step(simd, tile, *at, listed, masks))
+                x_at, zeros_at, factor_at = (simd.pointer(address) for address in (x, zero_page, factor))
+                step = window_step(simd, tile, x_at, zeros_at, factor_at, listed, masks)
+                total = loop(b, I64(0), count, nothing, step)
             sums = [total[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
             emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
@@ -172,10 +174,9 @@ def window_step(
 ) -> Callable[[Any, list[Any]], list[Any]]:
     """What a segment adds: sums[row][vector] += factor[segment][vector] * x[offset of the row][vector]."""
     b = simd.b
-    record_bytes = 4 * (2 + tile.rows)
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
-        record = simd.at(segments, b.mul(index, I64(record_bytes)))
+        record = simd.at(segments, b.mul(index, I64(tile.record_bytes)))
         at = simd.at(factor, b.mul(simd.load_int32(record, 0), I64(simd.item_bytes)))
         factors = [simd.load(simd.at(at, v * simd.vector_bytes), masks[v]) for v in range(tile.vectors)]
         result = []

@@ -23,9 +23,10 @@ from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I64
 from symc.core.dtypes import ITEM_SIZE
 
-from .micro import Tile, by_rows, emit_tile, record_bytes, vectors_of, with_masks
+from .micro import by_rows, emit_tile, vectors_of, with_masks
 from .plan import MatrixPlan
 from .stores import Place, emit_stores
+from .tile import Tile
 from .units import add_units, unit_loops
 
 SOURCE = '''
@@ -97,7 +98,7 @@ def emit(problem: Problem, plan: MatrixPlan) -> KernelCall:
     d.add("lhs_group_bytes", problem.lhs_group_stride * item)
     d.add("group_columns", problem.columns)
     d.add("tile_rows", tile.rows)
-    d.add("tile_bytes", record_bytes(tile))
+    d.add("tile_bytes", tile.record_bytes)
     d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
     problem.epilogue.add_to(d)
     code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks, plan.is_long)
@@ -140,7 +141,7 @@ def _register_tile(
         def emit_for(tile: Tile) -> None:
             simd = vectors_of(builder, dtype, tile.lanes)
             header = simd.pointer(record)
-            begin = builder.mul(simd.load_int32(header, 0), I64(record_bytes(tile)))
+            begin = builder.mul(simd.load_int32(header, 0), I64(tile.record_bytes))
             sums = emit_tile(
                 simd,
                 tile,

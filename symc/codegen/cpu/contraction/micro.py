@@ -13,7 +13,6 @@ For a tile of 2 rows x 2 vectors the emitted loop is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from symc.codegen.cpu.abilities import SINGLE_AND_DOUBLE
@@ -21,36 +20,17 @@ from symc.codegen.llvm.lanes import I8, I64, Lanes
 from symc.codegen.llvm.loops import loop, minimum
 from symc.codegen.llvm.memory import Elements
 
+from .tile import Tile
+
 # Bytes of packed weight asked for ahead of their use: 2 to 10 % where the weights stream from L2 or L3
-# (14x14 and 7x7 layers), nothing lost elsewhere (prototypes/cpu/NOTES.md).
+# (14x14 and 7x7 layers), nothing lost elsewhere.
 PREFETCH_BYTES = 1024
 CACHE_LINE_BYTES = 64
-
-
-@dataclass(frozen=True)
-class Tile:
-    """What one call of the micro-kernel computes: `rows` x (`vectors` x `lanes`) sums."""
-
-    rows: int
-    vectors: int
-    lanes: int
-
-    @property
-    def columns(self) -> int:
-        return self.vectors * self.lanes
-
-    def __str__(self) -> str:
-        return f"{self.rows}x{self.columns} ({self.vectors} vectors of {self.lanes})"
 
 
 def vectors_of(b: Any, dtype: str, lanes: int) -> Elements:
     """Vectors of float32 or float64, which are all that a register tile holds."""
     return Elements(Lanes(b, lanes, SINGLE_AND_DOUBLE), dtype)
-
-
-def record_bytes(tile: Tile) -> int:
-    """The size of a record of `tables.py`: two int32 numbers and one for each row."""
-    return 4 * (2 + tile.rows)
 
 
 def emit_tile(
@@ -73,7 +53,7 @@ def emit_tile(
     nothing = [simd.zero] * (tile.rows * tile.vectors)
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
-        record = simd.at(segments, b.mul(index, I64(record_bytes(tile))))
+        record = simd.at(segments, b.mul(index, I64(tile.record_bytes)))
         first = simd.at(weight, b.mul(simd.load_int32(record, 0), I64(tile.vectors * simd.vector_bytes)))
         rows = [row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
         return emit_products(simd, tile, rows, first, simd.load_int32(record, 1), sums)

@@ -17,7 +17,6 @@ from symc.core.shapes import size_of
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .blocking import GRADIENT_PIXELS, Blocking, choose_blocking, choose_gradient_blocking, count_chunks
-from .micro import Tile
 from .shapes import (
     Choice,
     cheapest,
@@ -30,6 +29,7 @@ from .shapes import (
     winograd_choices,
     winograd_tiles,
 )
+from .tile import Tile
 
 DTYPES = ("float32", "float64")
 

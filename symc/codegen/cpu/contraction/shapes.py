@@ -12,7 +12,7 @@ from symc.codegen.contraction.winograd import N_TAPS, Transforms
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
 
-from .micro import Tile
+from .tile import Tile
 
 # (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
 # 7x7x512 3x3 layers and a 512 -> 128 pointwise layer.  28 accumulators hide the latency of two 512-bit FMA units too.

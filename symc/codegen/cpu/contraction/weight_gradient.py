@@ -29,9 +29,10 @@ from symc.codegen.llvm.memory import PREFETCH_L2, Elements
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
-from .micro import CACHE_LINE_BYTES, Tile, vectors_of, with_masks
+from .micro import CACHE_LINE_BYTES, vectors_of, with_masks
 from .plan import GradientPlan
 from .stores import Place, emit_stores
+from .tile import Tile
 
 # The table leads to pixels that no hardware prefetcher expects, so the next block is asked for while this one is
 # summed; into L2, because L1 has no room.  Share of the peak without and with, 8 images, 512 and 256 bits:

@@ -24,9 +24,10 @@ from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop
 from symc.core.dtypes import ITEM_SIZE
 
-from .micro import Tile, by_rows, emit_products, row_pointer, vectors_of, with_masks
+from .micro import by_rows, emit_products, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
 from .stores import Place, emit_stores
+from .tile import Tile
 from .units import add_units, unit_loops
 from .winograd_transform import transform
 
