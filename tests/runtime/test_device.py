@@ -13,6 +13,9 @@ from tests.conformance import golden, replay
 
 from .toy_device import toy_device
 
+RANDOM = [case for case in golden.net_cases() if case.family == "dag"]
+NETWORKS = [*(case for case in golden.net_cases() if case.name == "lenet"), *RANDOM[::7]]
+
 
 @pytest.fixture
 def toy():
@@ -20,8 +23,8 @@ def toy():
         yield device
 
 
-def test_lenet_runs_both_directions_as_recorded(toy):
-    case = next(c for c in golden.net_cases() if c.name == "lenet")
+@pytest.mark.parametrize("case", NETWORKS, ids=lambda c: c.name)
+def test_networks_run_both_directions_as_recorded(toy, case):
     replay.check_net(mx, case)
     assert toy.runner.n_steps > 0
 
