@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symc.core.shapes import size_of
+from symc.ir.absent import Absent
 from symc.runtime.table import scaled, shape_text, size_text, table
 
 from .opening import Opened, add_model_arguments, add_trust_arguments, open_model
@@ -41,9 +42,12 @@ def execute(args: argparse.Namespace) -> Report:
         "layers": found,
         "n_parameters": None if None in counts else sum(counts),
         "operators": dict(Counter(n.op_name for n in model.symbol.nodes() if not n.is_variable).most_common()),
+        "absent": dict(Counter(n.op_name for n in model.symbol.nodes() if isinstance(n.op, Absent))),
         "inputs": [{"name": n, "shape": model.shapes.get(n)} for n in model.inputs()],
         "labels": model.labels(),
     }
+    if data["absent"]:
+        return Report(data, _text(opened, data))
     unknown = [n for n in model.inputs() if n not in model.shapes]
     if unknown:
         hint = f"give --shape {unknown[0]}=N,C,H,W to see shapes, work and memory"
@@ -133,12 +137,15 @@ def _text(opened: Opened, data: Mapping[str, Any]) -> str:
     def count_or_unknown(n: int | None) -> str:
         return "?" if n is None else f"{n:,}" if n else ""
 
+    def marked(operator: str) -> str:
+        return f"{operator} (symc lacks it)" if operator in data["absent"] else operator
+
     rows = [
-        (x["name"], x["operator"], shape_or_unknown(x["output_shape"]), count_or_unknown(x["n_parameters"]))
+        (x["name"], marked(x["operator"]), shape_or_unknown(x["output_shape"]), count_or_unknown(x["n_parameters"]))
         for x in data["layers"]
     ]
     parts = [table(("layer", "operator", "output", "parameters"), rows, right="parameters")]
-    parts.append(table(("operator", "count"), list(data["operators"].items()), right="count"))
+    parts.append(table(("operator", "count"), [(marked(op), n) for op, n in data["operators"].items()], right="count"))
     facts = [
         ("model", data["name"]),
         ("weights", data["weights"] or "none"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
+from symc.ir.absent import require_present
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output
 from symc.ir.infer import infer_dtype, infer_shape
@@ -37,6 +38,7 @@ class CachedOp:
     """
 
     def __init__(self, sym: Symbol, flags: Any = ()) -> None:
+        require_present((n.op, n.name, n.origin) for n in sym.nodes())
         self._symbol = sym
         self._names = sym.list_inputs()
         self._blocks: BoundedCache[tuple, _Block] = BoundedCache(64)

@@ -9,6 +9,7 @@ from symc.codegen.backend import Backend
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.core.config import setting
 from symc.core.lazy import lazy
+from symc.ir.absent import require_present
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
 from symc.passes.base import PassContext
@@ -45,6 +46,7 @@ class Lowered:
 
 def lower_program(graph: Graph, grad_req: Mapping[str, str], backend: Backend, has_parameters: bool = True) -> Lowered:
     """Passes, memory plan and schedules; nothing is compiled."""
+    require_present((n.op, n.name, n.origin) for n in graph.nodes)
     trace = Trace()
     context = PassContext(backend, dict(grad_req), has_parameters, setting("SYMC_NUMERICS") != "fast")
     kernels = lower_graph(graph, context, trace)

@@ -8,16 +8,17 @@ import os
 import re
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from symc.core.errors import ArgumentTypeError, FormatError, SymcError, UnknownOperatorError
+from symc.core.errors import ArgumentTypeError, FormatError, SymcError
+from symc.ir.absent import Absent
 from symc.ir.op import Op, lookup
 
 from .json_writer import tojson
 from .listing import map_order
 from .node import Entry, SymbolNode, nodes_of
-from .upgrade import FIRST_VERSION, MXNET_VERSION, parse_and_upgrade
+from .upgrade import FIRST_VERSION, MAX_COUNT, MXNET_VERSION, parse_and_upgrade
 
 if TYPE_CHECKING:
     from .symbol import Symbol
@@ -50,8 +51,8 @@ def load(fname: str) -> Symbol:
 def load_json(json_str: str) -> Symbol:
     """The symbol a JSON text describes.
 
-    Raises FormatError for text that is not a symbol, UnknownOperatorError (one for all) when it uses operators symc
-    does not have, ParameterError for parameters that its operators do not take.
+    Operators that symc does not have are kept; running them is refused. Raises FormatError for text that is not a
+    symbol, ParameterError for parameters that its operators do not take.
     """
     if not isinstance(json_str, str):
         raise ArgumentTypeError("fname required to be string")
@@ -109,12 +110,13 @@ class _Reader:
         self.unknown_fields.update(dict.fromkeys(k for k in content if k not in _TOP_KEYS))
         self.version = self.file_version(content.get("attrs"))
         records = content["nodes"]
-        nodes, classes = self.nodes(records)
+        nodes, classes, absent = self.nodes(records)
         for i, (node, record) in enumerate(zip(nodes, records)):
             what = f"node {i} ({node.name}): input"
             node.inputs, node.versions = self.entries(record.get("inputs", []), nodes, what)
-        self.check_variables(content["arg_nodes"], nodes, classes)
+        self.check_variables(content["arg_nodes"], nodes, {*classes, *absent})
         heads, _ = self.entries(content["heads"], nodes, "head")
+        self.keep_absent(absent, nodes, heads, content.get("node_row_ptr"))
         if not heads:
             raise self.fail('"heads" is empty')
         self.check_acyclic(records, nodes)
@@ -138,10 +140,9 @@ class _Reader:
             warnings.warn(f"{self.source} was written by version {entry[1]}, newer than {MXNET_VERSION}", stacklevel=5)
         return int(entry[1])
 
-    def nodes(self, records: list[Any]) -> tuple[list[SymbolNode], dict[SymbolNode, type[Op]]]:
-        """Nodes without inputs, and the operator class of those that are not variables."""
-        nodes, classes = [], {}
-        unknown: dict[str, list[str]] = {}
+    def nodes(self, records: list[Any]) -> tuple[list[SymbolNode], dict[SymbolNode, type[Op]], dict[SymbolNode, str]]:
+        """Nodes without inputs, the operator class of those that are not variables, the names of operators we lack."""
+        nodes, classes, absent = [], {}, {}
         for i, record in enumerate(records):
             if (
                 not isinstance(record, dict)
@@ -158,12 +159,28 @@ class _Reader:
                 continue
             cls = lookup(record["op"])
             if cls is None or cls.is_internal:
-                unknown.setdefault(record["op"], []).append(record["name"])
+                absent[node] = record["op"]
             else:
                 classes[node] = cls
-        if unknown:
-            raise UnknownOperatorError(_unknown_text(self.source, unknown))
-        return nodes, classes
+        return nodes, classes, absent
+
+    def keep_absent(
+        self, absent: Mapping[SymbolNode, str], nodes: Sequence[SymbolNode], heads: Sequence[Entry], row_ptr: Any
+    ) -> None:
+        """Gives operators that symc lacks the inputs that are listed, and the outputs that are listed or used."""
+        if not absent:
+            return
+        n_outputs = dict.fromkeys(absent, 1)
+        for source, index in (*heads, *(entry for node in nodes for entry in node.inputs)):
+            if source in n_outputs:
+                n_outputs[source] = max(n_outputs[source], index + 1)
+        if isinstance(row_ptr, list) and len(row_ptr) == len(nodes) + 1 and all(map(_is_count, row_ptr)):
+            listed = zip(nodes, row_ptr, row_ptr[1:])
+            n_outputs.update((node, max(n_outputs[node], end - begin)) for node, begin, end in listed if node in absent)
+        for node, operator in absent.items():
+            if n_outputs[node] > MAX_COUNT:
+                raise self.fail(f"{operator} {node.name} has {n_outputs[node]} outputs, expected at most {MAX_COUNT}")
+            node.op = Absent(operator=operator, n_inputs=len(node.inputs), n_outputs=n_outputs[node])
 
     def attributes(self, i: int, record: dict[str, Any]) -> dict[str, str]:
         """Attributes: `attrs` (since 0.12), `attr` (since 0.9), `param` (0.8, where `attr` holds the user's)."""
@@ -198,14 +215,12 @@ class _Reader:
             versions.append(entry[2] if len(entry) == 3 else 0)
         return entries, tuple(versions) if any(versions) else ()
 
-    def check_variables(
-        self, arg_nodes: list[Any], nodes: Sequence[SymbolNode], classes: dict[SymbolNode, type[Op]]
-    ) -> None:
+    def check_variables(self, arg_nodes: list[Any], nodes: Sequence[SymbolNode], operators: set[SymbolNode]) -> None:
         """Every index in "arg_nodes" must be a variable's; the list is not needed otherwise."""
         for index in arg_nodes:
             if not _is_count(index) or index >= len(nodes):
                 raise self.fail(f'"arg_nodes" names node {_short(index)} of {len(nodes)}')
-            if nodes[index] in classes:
+            if nodes[index] in operators:
                 raise self.fail(f'"arg_nodes" names node {index} ({nodes[index].name}), which is not a variable')
 
     def check_acyclic(self, records: list[Any], nodes: Sequence[SymbolNode]) -> None:
@@ -241,18 +256,6 @@ class _Reader:
         for source, index in heads:
             if index >= source.n_outputs:
                 raise self.fail(f"a head is output {index} of {source.name}, which has {source.n_outputs}")
-
-
-def _unknown_text(source: str, unknown: dict[str, list[str]]) -> str:
-    """All operators symc lacks, each with how many nodes use it and the first few names."""
-    lines = []
-    for op, names in sorted(unknown.items()):
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        lines.append(f"  {op}: {len(names)} node{'s' if len(names) > 1 else ''} ({shown})")
-    return (
-        f"{source} uses {len(unknown)} operator{'s' if len(unknown) > 1 else ''} that symc does not have:\n"
-        + "\n".join(lines)
-    )
 
 
 def _is_count(value: Any) -> bool:

@@ -164,7 +164,7 @@ class Symbol:
                 node.name = value
                 continue
             changed = {**node.attrs, hidden_name(key, value): value}
-            if node.op is not None:
+            if node.op is not None and node.op.params():
                 node.op = parse_op(type(node.op), changed)
             node.attrs = changed
 

@@ -13,7 +13,7 @@ from .node import HIDDEN_KEYS, Entry, SymbolNode, parse_op
 
 MXNET_VERSION = 10901
 FIRST_VERSION = 800  # of files that do not say
-_MAX_COUNT = 1 << 16  # inputs or outputs of one node; a file that asks for more is damaged
+MAX_COUNT = 1 << 16  # inputs or outputs of one node; a file that asks for more is damaged
 
 
 def parse_and_upgrade(
@@ -51,8 +51,8 @@ def _parse(node: SymbolNode, cls: type[Op], source: str) -> None:
         raise ParameterError(f"{source}: node {node.name} ({cls.name}): {e}") from None
     for key in (cls.variadic, "num_outputs"):
         count = getattr(op, key or "", 0)
-        if isinstance(count, int) and count > _MAX_COUNT:
-            raise FormatError(f"{source}: node {node.name} ({cls.name}): {key}={count} is more than {_MAX_COUNT}")
+        if isinstance(count, int) and count > MAX_COUNT:
+            raise FormatError(f"{source}: node {node.name} ({cls.name}): {key}={count} is more than {MAX_COUNT}")
     node.op = op
 
 

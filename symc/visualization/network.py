@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from symc.core.dtypes import dtype_name
 from symc.core.shapes import FullShape, size_of
+from symc.ir.absent import Absent
 from symc.runtime.table import shape_text
 from symc.symbol.node import Entry, nodes_of
 
@@ -69,7 +70,9 @@ def network_picture(
 
 def _box(node: SymbolNode) -> Box:
     layer = layer_text(node)
-    lines = () if node.is_variable else (f"{node.op_name} {layer}" if layer else node.op_name,)
+    lines: tuple[str, ...] = () if node.is_variable else (f"{node.op_name} {layer}" if layer else node.op_name,)
+    if isinstance(node.op, Absent):
+        lines += ("symc lacks this operator",)
     return Box(node.name, lines, of_operator(node.op), is_round=node.is_variable)
 
 

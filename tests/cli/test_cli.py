@@ -92,6 +92,17 @@ def test_run_text(run):
     assert lines[2] == "softmax_output: 1x10 float32" and len(lines) == 6
 
 
+def test_a_model_with_operators_that_symc_lacks_can_be_looked_at(run, read):
+    node = {"op": "Frobnicate", "name": "f", "attrs": {"depth": "3"}, "inputs": [[0, 0, 0]]}
+    data = {"op": "null", "name": "data", "inputs": []}
+    Path("u-symbol.json").write_text(json.dumps({"nodes": [data, node], "arg_nodes": [0], "heads": [[1, 0, 0]]}))
+    assert read("inspect", "u-symbol.json")["absent"] == {"Frobnicate": 1}
+    assert "Frobnicate (symc lacks it)" in run("inspect", "u-symbol.json", "--shape", "data=1,2")[1]
+    assert run("viz", "u-symbol.json", "-o", "u.svg")[0] == 0 and "symc lacks" in Path("u.svg").read_text()
+    assert run("convert", "u-symbol.json", "-o", "v-symbol.json")[0] == 0
+    assert "Frobnicate" in Path("v-symbol.json").read_text()
+
+
 def test_an_embedding_has_no_classes(run, read):
     mx.sym.FullyConnected(mx.sym.Variable("x", shape=(3, 4)), num_hidden=5, name="e").save("e-symbol.json")
     (found,) = read("run", "e-symbol.json", "--seed", "0")["outputs"]
@@ -272,7 +283,8 @@ def test_faulty_arguments(run, checkpoint, arguments, message):
 
 FAULTS = [
     (("inspect", "text-symbol.json"), "text-symbol.json: not a symbol"),
-    (("inspect", "unknown-symbol.json"), "Frobnicate"),
+    (("run", "unknown-symbol.json", "--seed", "0"), "Frobnicate"),
+    (("compile", "unknown-symbol.json", "--seed", "0"), "Frobnicate"),
     (("verify", "text.symc"), "text.symc: end of archive"),
     (("run", "net-symbol.json", "--params", "text.symc", "--shape", "data=1,6"), "text.symc"),
     (("run", "net-symbol.json", "--params", "few.params", "--shape", "data=1,6"), "3 parameters are missing: fc_bias"),

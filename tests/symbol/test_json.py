@@ -7,6 +7,7 @@ import random
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import symc as mx
@@ -126,13 +127,63 @@ def test_unknown_fields_and_newer_files_warn():
         mx.sym.load_json(model(X, version=20000))
 
 
-def test_all_unknown_operators_are_listed_at_once():
-    nodes = [X] + [(op, f"n{i}", [[i, 0]], {}) for i, op in enumerate(["NoOpA", "exp", "NoOpB", "NoOpA"])]
+ABSENT = [X, ("exp", "e", [[0, 0]], {}), ("NoOpA", "n0", [[1, 0]], {"depth": "3"}), ("exp", "n1", [[2, 1]], {}),
+          ("NoOpB", "n2", [[3, 0], [0, 0]], {"__lr_mult__": "2"}), ("NoOpA", "n3", [[4, 0]], {})]  # fmt: skip
+
+
+def test_operators_that_symc_lacks_are_kept():
+    net = mx.sym.load_json(model(*ABSENT))
+    assert net.list_arguments() == ["x"] and net.list_outputs() == ["n3_output"]
+    assert net.get_internals().list_outputs() == [
+        "x", "e_output", "n0_output0", "n0_output1", "n1_output", "n2_output", "n3_output",
+    ]  # fmt: skip
+    assert net.attr_dict()["n0"] == {"depth": "3"} and net.get_internals()["n2_output"].attr("lr_mult") == "2"
+    text = net.tojson()
+    assert mx.sym.load_json(text).tojson() == text and '"op": "NoOpB"' in text
+    net._set_attr(mood="odd")
+    assert net.attr("mood") == "odd"
+    assert net.infer_shape_partial(x=(2, 3))[1] == [()]
+    plot = mx.viz.plot_network(net)
+    marked = [box.title for box in plot.picture.boxes if "symc lacks this operator" in box.lines]
+    assert marked == ["n0", "n2", "n3"] and "n2 -> x" in plot.source
+    assert (net.__copy__() + 1).list_outputs()
+
+
+def test_a_part_without_them_runs():
+    net = mx.sym.load_json(model(*ABSENT))
+    part = net.get_internals()["e_output"]
+    ex = part.bind(mx.cpu(), {"x": mx.nd.array([0, 1])})
+    np.testing.assert_allclose(ex.forward()[0].asnumpy(), np.exp([0.0, 1.0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("run", ["bind", "simple_bind", "eval", "CachedOp", "Group", "compile"])
+def test_only_running_them_is_refused_with_all_of_them_at_once(run):
+    net, x = mx.sym.load_json(model(*ABSENT)), mx.nd.ones((2,))
+    group = mx.sym.Group([mx.sym.var("x"), net])
+    ways = {
+        "bind": lambda: net.bind(mx.cpu(), {"x": x}),
+        "simple_bind": lambda: net.simple_bind(mx.cpu(), x=(2,)),
+        "eval": lambda: net.eval(x=x),
+        "CachedOp": lambda: mx.nd.CachedOp(net),
+        "Group": lambda: group.simple_bind(mx.cpu(), x=(2,)),
+        "compile": lambda: mx.compile(net, {}, x=(2,)),
+    }
     with pytest.raises(UnknownOperatorError) as e:
-        mx.sym.load_json(model(*nodes))
-    assert str(e.value) == (
-        "JSON text uses 2 operators that symc does not have:\n  NoOpA: 2 nodes (n0, n3)\n  NoOpB: 1 node (n2)"
-    )
+        ways[run]()
+    told = "JSON text uses 2 operators that symc does not have:\n  NoOpA: 2 nodes (n0, n3)\n  NoOpB: 1 node (n2)\n"
+    assert told in str(e.value)
+
+
+def test_the_outputs_of_an_absent_operator_are_those_the_file_counts(tmp_path):
+    """MXNet's file of an RNN layer: three outputs, of which one is used."""
+    nodes = [X, ("RNN", "r", [[0, 0]], {"mode": "lstm"})]
+    content = json.loads(model(*nodes))
+    content["node_row_ptr"] = [0, 1, 4]
+    net = mx.sym.load_json(json.dumps(content))
+    assert json.loads(net.tojson())["node_row_ptr"] == [0, 1, 4]
+    content["heads"] = [[1, 1 << 20, 0]]
+    with pytest.raises(FormatError, match="1048577 outputs, expected at most"):
+        mx.sym.load_json(json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -161,8 +212,16 @@ def test_all_unknown_operators_are_listed_at_once():
         (model(X, arg_nodes=[9]), FormatError, '"arg_nodes" names node 9 of 1'),
         (model(("null", "x", [], {"a": 1})), FormatError, '"attrs" must map names to strings'),
         (model(X, attrs={"mxnet_version": "1.9"}), FormatError, "holds no version"),
-        (model(X, ("SliceChannel", "s", [[0, 0]], {"num_outputs": "99999999"})), FormatError, "num_outputs=99999999"),
-        (model(X, ("Concat", "c", [[0, 0]], {"num_args": "99999999"}), version=800), FormatError, "num_args=99999999"),
+        (
+            model(X, ("SliceChannel", "s", [[0, 0]], {"num_outputs": "99999999"})),
+            ParameterError,
+            "value 99999999 for Parameter num_outputs",
+        ),
+        (
+            model(X, ("Concat", "c", [[0, 0]], {"num_args": "99999999"}), version=800),
+            ParameterError,
+            "value 99999999 for Parameter num_args",
+        ),
         (
             model(X, ("FullyConnected", "f", [[0, 0]], {})),
             ParameterError,
