@@ -91,7 +91,7 @@ def layers(model: Model) -> list[dict[str, Any]]:
 
 def costs(kernels: KernelGraph) -> dict[str, Any]:
     """The outputs and the work of one prediction."""
-    from symc.runtime.work import NO_WORK, work_of
+    from symc.loopir.work import NO_WORK, work_of
 
     forward = [k for k in kernels.kernels if k.phase == "forward"]
     work = sum((work_of(k.kernel) for k in forward), NO_WORK)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from symc.core.lazy import lazy
+from symc.loopir.work import Work
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,21 @@ class Chunks(NamedTuple):
         return f"{self.n_chunks} chunk{'s' * (self.n_chunks != 1)}"
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one of several calls that carry out one kernel does.
+
+    title   what readers call it, where it does not compute the kernel's results
+    work    its part of the kernel's work
+    reads, writes  names of buffers
+    """
+
+    title: str
+    work: Work
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class KernelCall:
     """One call of a kernel: its descriptor, how it is spread over the device, and why it looks as it does."""
@@ -90,6 +106,7 @@ class KernelCall:
     words: tuple[Word, ...]
     launch: Launch
     schedule: str = ""  # the decision and its reason, shown by Executor.explain()
+    share: Share | None = None  # None: the whole kernel
 
 
 def float_bits(value: float) -> int:

@@ -138,6 +138,7 @@ class Plan(Protocol):
 
     packing  how the right operand lies; None: as its buffer says
     scratch  the shape of memory in the dtype of the left operand that the kernel needs while it runs, or ()
+    work_flops  multiplications and additions where they are not those of the definition, else None
     """
 
     @property
@@ -145,6 +146,9 @@ class Plan(Protocol):
 
     @property
     def scratch(self) -> FullShape: ...
+
+    @property
+    def work_flops(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,9 @@ class Contraction:
 
     @property
     def work_flops(self) -> int:
-        """Multiplications and additions, padding taps counted."""
+        """Multiplications and additions of its plan or else of the definition, padding taps counted."""
+        if self.plan is not None and self.plan.work_flops is not None:
+            return self.plan.work_flops
         w = self.window
         n_stacked = 1 if self.stack is None else self.stack
         outputs = n_stacked * self.batch * self.out_channels * size_of(w.out_extents)

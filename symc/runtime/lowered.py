@@ -12,6 +12,7 @@ from symc.core.lazy import lazy
 from symc.ir.absent import require_present
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
+from symc.loopir.work import Work, work_of
 from symc.passes.base import PassContext
 from symc.passes.phases import PHASES
 from symc.passes.pipeline import Trace, lower_graph
@@ -37,6 +38,21 @@ class Lowered:
     def codes(self) -> Mapping[str, KernelCode]:
         """The distinct kernels by name."""
         return {call.code.name: call.code for _, call in self.calls}
+
+    def work(self, number: int) -> Work:
+        """What a step does."""
+        node, call = self.calls[number]
+        return work_of(node.kernel) if call.share is None else call.share.work
+
+    def operators(self, number: int) -> tuple[str, ...]:
+        """The operators that a step computes, or what else it is for."""
+        node, call = self.calls[number]
+        return node.operators if call.share is None or not call.share.title else (call.share.title,)
+
+    def touched(self, number: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The buffers that a step reads and writes."""
+        node, call = self.calls[number]
+        return (node.reads, node.writes) if call.share is None else (call.share.reads, call.share.writes)
 
     def steps(self) -> Iterator[tuple[KernelStep, KernelNode, KernelCall]]:
         """Every kernel's step of the program with what it was made from."""

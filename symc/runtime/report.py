@@ -13,12 +13,12 @@ import numpy as np
 from symc.core.lazy import lazy
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
+from symc.loopir.work import NO_WORK, Work
 
 from .instance import Instance
 from .lowered import Lowered
 from .program import KernelStep
 from .table import scaled, shape_text, shortened, size_text, table, time_text
-from .work import NO_WORK, work_of
 
 NODES_WIDTH = 44
 
@@ -33,25 +33,25 @@ def explain(lowered: Lowered) -> str:
     program = lowered.program
     rows, notes = [], []
     for k, (step, node, call) in enumerate(lowered.steps()):
-        work = work_of(node.kernel)
+        work, (reads, writes) = lowered.work(k), lowered.touched(k)
         rows.append(
             (
                 k,
                 step.phase,
-                shortened(" + ".join(_counted(node.operators)), NODES_WIDTH),
+                shortened(" + ".join(_counted(lowered.operators(k))), NODES_WIDTH),
                 shortened(" + ".join(node.nodes), NODES_WIDTH),
-                ", ".join(dict.fromkeys(_output_shapes(node))),
+                ", ".join(dict.fromkeys(shape_text(buffer_of(node.kernel, name).shape) for name in writes)),
                 call.launch,
                 scaled(work.flops, "FLOP"),
                 size_text(work.size_bytes),
-                f"{_places(lowered.kernels, node.reads)} -> {_places(lowered.kernels, node.writes)}",
+                f"{_places(lowered.kernels, reads)} -> {_places(lowered.kernels, writes)}",
             )
         )
         reasons = "; ".join(r for r in (node.reason, call.schedule) if r)
         notes.append(f"      kernel {step.kernel}: {reasons}")
     header = ("step", "phase", "operators", "nodes", "output", "launch", "work", "moved", "memory")
     head, *lines = table(header, rows, right="step launch work moved").splitlines()
-    total = sum((work_of(node.kernel) for node, _ in lowered.calls), NO_WORK)
+    total = sum(map(lowered.work, range(len(lowered.calls))), NO_WORK)
     body = [line for pair in zip(lines, notes) for line in pair]
     summary = (
         f"{len(program.steps)} steps, {len(lowered.codes)} kernels, {scaled(total.flops, 'FLOP')}, "
@@ -83,10 +83,6 @@ def _counted(names: Sequence[str]) -> list[str]:
         else:
             runs.append((name, 1))
     return [name if n == 1 else f"{name} x {n}" for name, n in runs]
-
-
-def _output_shapes(node: KernelNode) -> list[str]:
-    return [shape_text(buffer_of(node.kernel, name).shape) for name in node.writes]
 
 
 def _places(kernels: KernelGraph, buffers: Sequence[str]) -> str:
@@ -238,10 +234,11 @@ class StepTime:
 class Profile:
     """Times of every step of some runs; prints as a table.
 
+    steps      number in the program, step, operators, nodes, work
     times_ns   int64 (n_runs, n_steps, 2): when each step began and ended, on a monotonic clock
     """
 
-    steps: tuple[tuple[int, KernelStep, KernelNode], ...] = field(repr=False)  # with their number in the program
+    steps: tuple[tuple[int, KernelStep, tuple[str, ...], tuple[str, ...], Work], ...] = field(repr=False)
     times_ns: np.ndarray = field(repr=False)
 
     @lazy
@@ -250,15 +247,15 @@ class Profile:
         medians_s = np.median(self.times_ns[:, :, 1] - self.times_ns[:, :, 0], axis=0) * 1e-9
         total_s = max(float(medians_s.sum()), 1e-12)
         found = []
-        for (number, step, node), time_s in zip(self.steps, medians_s.tolist()):
-            work, per_s = work_of(node.kernel), 1 / max(time_s, 1e-12)
+        for (number, step, operators, nodes, work), time_s in zip(self.steps, medians_s.tolist()):
+            per_s = 1 / max(time_s, 1e-12)
             found.append(
                 StepTime(
                     number,
                     step.phase,
                     step.kernel,
-                    node.operators,
-                    node.nodes,
+                    operators,
+                    nodes,
                     time_s,
                     share=time_s / total_s,
                     gflops_per_s=work.flops * per_s * 1e-9,
@@ -269,7 +266,12 @@ class Profile:
 
     @property
     def total_s(self) -> float:
-        """The median time from the beginning of a run's first step to the end of its last."""
+        """The median times of all steps together."""
+        return sum(row.time_s for row in self.rows)
+
+    @property
+    def run_s(self) -> float:
+        """The median time from the beginning of a run's first step to the end of its last, pauses included."""
         if not self.steps:
             return 0.0
         return float(np.median(self.times_ns[:, -1, 1] - self.times_ns[:, 0, 0])) * 1e-9
@@ -295,6 +297,7 @@ class Profile:
         header = ("step", "phase", "median", "share", "GFLOP/s", "GB/s", "operators", "nodes")
         left_out = f", {len(self.rows) - len(rows)} shorter ones not shown" if len(rows) < len(self.rows) else ""
         summary = f"{len(self.rows)} steps in {time_text(self.total_s)}, median of {len(self.times_ns)} runs{left_out}"
+        summary += f"; a run takes {time_text(self.run_s)}"
         return table(header, cells, right="step median share GFLOP/s GB/s") + "\n" + summary
 
     def __str__(self) -> str:
@@ -302,7 +305,12 @@ class Profile:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"total_s": self.total_s, "n_runs": len(self.times_ns), "steps": [asdict(r) for r in self.rows]}
+        return {
+            "total_s": self.total_s,
+            "run_s": self.run_s,
+            "n_runs": len(self.times_ns),
+            "steps": [asdict(r) for r in self.rows],
+        }
 
     def chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Writes every run as JSON for chrome://tracing or https://ui.perfetto.dev."""
@@ -332,7 +340,10 @@ def profile(lowered: Lowered, instance: Instance, n_runs: int) -> Profile:
     Of a program with gradients both directions are run, so gradients and states change as by `backward`.
     """
     phases = [phase for phase in ("forward", "backward") if lowered.program.phase_steps(phase)]
-    steps = [(k, step, node) for k, (step, node, _) in enumerate(lowered.steps())]
+    steps = [
+        (k, step, lowered.operators(k), node.nodes, lowered.work(k))
+        for k, (step, node, _) in enumerate(lowered.steps())
+    ]
     numbered = tuple(s for phase in phases for s in steps if s[1].phase == phase)
     times_ns = np.zeros((max(1, n_runs), len(numbered), 2), np.int64)
     for run in times_ns:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from symc.core.lazy import lazy
 from symc.ir.kernels import KernelGraph, KernelNode
-from symc.loopir.kernel import buffer_of
+from symc.loopir.kernel import Contraction, buffer_of
 from symc.runtime.lowered import Lowered
 from symc.runtime.report import Profile
 from symc.runtime.table import scaled, shape_text, size_text, time_text
-from symc.runtime.work import work_of
 
 from .colours import INPUT, MEMORY, of_kernel
 from .picture import Box, Colour, Detail, Edge, Picture
@@ -81,14 +80,17 @@ class Owners:
         kernels = self.lowered.kernels
         found: dict[str, tuple[int, int]] = {}  # name -> how well the step fits, the step
         readers: dict[str, int] = {}  # a storage -> the first forward step that its contents reach
-        for number, (node, _) in reversed(list(enumerate(self.lowered.calls))):
+        for number, (node, call) in reversed(list(enumerate(self.lowered.calls))):
             is_forward = node.phase == "forward"
-            reached = [readers[s] for s in _storages(kernels, node.writes) if s in readers]
+            reads, writes = self.lowered.touched(number)
+            reached = [readers[s] for s in _storages(kernels, writes) if s in readers]
             if not is_forward and not reached:
                 continue
             target = number if is_forward else min(reached)
-            for storage in _storages(kernels, node.reads):
+            for storage in _storages(kernels, reads):
                 readers[storage] = min(target, readers.get(storage, target))
+            if call.share is not None and call.share.title:
+                continue  # a preparation: the nodes are computed by the call after it
             for name, operator in zip(node.nodes, node.operators):
                 user = _user_name(name, operators)
                 if user is not None:
@@ -112,10 +114,18 @@ class Owners:
         if number is None:
             return box
         details = (*box.details, *self.details(number))
-        if number not in self.times_s or node is not self.nodes_of[number][-1]:
+        if number not in self.times_s or node is not self.main_node(number):
             return replace(box, details=details)
         time = f"{time_text(self.times_s[number])}, step {number}"
         return replace(box, details=details, lines=(*box.lines, time), load=self.load(number))
+
+    def main_node(self, number: int) -> SymbolNode:
+        """The node that a step's time belongs to: what a contraction sums, else the last that the step computes."""
+        nodes, made = self.nodes_of[number], self.lowered.calls[number][0]
+        if isinstance(made.kernel, Contraction):
+            summed = _user_name(made.nodes[0], {n.name for n in nodes})
+            return next((n for n in nodes if n.name == summed), nodes[-1])
+        return nodes[-1]
 
     def load(self, number: int) -> float | None:
         """The time of a step relative to the longest."""
@@ -124,7 +134,7 @@ class Owners:
     def details(self, number: int) -> tuple[Detail, ...]:
         """What a step is and costs."""
         node, call = self.lowered.calls[number]
-        work = work_of(node.kernel)
+        work = self.lowered.work(number)
         found = [("step", f"{number} of {len(self.lowered.calls)}"), ("compiled to", call.code.name)]
         if number in self.times_s:
             time_s = self.times_s[number]
@@ -178,7 +188,7 @@ class _Drawing:
         self.edges: list[Edge] = []
         self.writers: dict[str, list[int]] = {}
         self.names = {n.name: n for n in owners.order if not n.is_variable}
-        self.in_memory = {self._node_of(storage) for storage in _assembled(self.kernels, owners.steps)}
+        self.in_memory = {self._node_of(storage) for storage in _assembled(owners)}
         for storage, (name, shape) in _inputs(self.kernels, owners.steps).items():
             self.writers[storage] = [self._add(Box(name, (), INPUT, (("input", shape),), is_round=True))]
 
@@ -189,12 +199,13 @@ class _Drawing:
     def add_step(self, number: int, node: KernelNode, colour: Colour) -> None:
         """A box, and edges from what the step reads."""
         tails: dict[int, str] = {}
-        for buffer in node.reads:
+        reads, writes = self.owners.lowered.touched(number)
+        for buffer in reads:
             for tail in self._writers_of(self.kernels.storage_of(buffer).name):
                 tails.setdefault(tail, shape_text(buffer_of(node.kernel, buffer).shape))
         head = self._add(self._step_box(number, node, colour))
         self.edges += [Edge(tail, head, label) for tail, label in tails.items()]
-        for storage in dict.fromkeys(_storages(self.kernels, node.writes)):
+        for storage in dict.fromkeys(_storages(self.kernels, writes)):
             self.writers.setdefault(storage, []).append(head)
 
     def _node_of(self, storage: str) -> SymbolNode | None:
@@ -220,7 +231,8 @@ class _Drawing:
         operators = [n.op_name for n in nodes] or list(node.operators)
         time = f", {time_text(owners.times_s[number])}" if number in owners.times_s else ""
         lines = (*(n.name for n in nodes), f"step {number}: {_short(owners.kernel(number))}{time}")
-        title = " + ".join(dict.fromkeys(operators))
+        share = owners.lowered.calls[number][1].share
+        title = share.title if share is not None and share.title else " + ".join(dict.fromkeys(operators))
         return Box(title, lines, colour, owners.details(number), load=owners.load(number))
 
 
@@ -238,13 +250,14 @@ def _short(kernel: str) -> str:
     return f"{family} {digest[:HASH_DIGITS]}"
 
 
-def _assembled(kernels: KernelGraph, steps: Mapping[int, KernelNode]) -> list[str]:
+def _assembled(owners: Owners) -> list[str]:
     """The storages that a step reads after several others wrote them."""
     n_writers: Counter[str] = Counter()
     found: dict[str, None] = {}
-    for node in steps.values():
-        found.update(dict.fromkeys(s for s in _storages(kernels, node.reads) if n_writers[s] > 1))
-        n_writers.update(list(dict.fromkeys(_storages(kernels, node.writes))))
+    for number in owners.steps:
+        reads, writes = (_storages(owners.lowered.kernels, part) for part in owners.lowered.touched(number))
+        found.update(dict.fromkeys(s for s in reads if n_writers[s] > 1))
+        n_writers.update(list(dict.fromkeys(writes)))
     return list(found)
 
 

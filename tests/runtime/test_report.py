@@ -13,9 +13,9 @@ import symc as mx
 from symc.core.errors import SymcError
 from symc.loopir.expr import Axis, load, prim, reduce
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Window, accumulator
+from symc.loopir.work import Work, work_of
 from symc.runtime.report import MemoryReport, explain, source
 from symc.runtime.table import scaled, shape_text, shortened, size_text, table, time_text
-from symc.runtime.work import Work, work_of
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +188,35 @@ def test_a_dump_that_cannot_be_written_names_the_file(tmp_path, monkeypatch, pla
     executor = mx.sym.exp(mx.sym.Variable("x"), name="e").simple_bind(mx.cpu(), x=(2,))
     with pytest.raises(SymcError, match=f"SYMC_DUMP: writing {tmp_path}.*: No space left on device"):
         executor.forward()
+
+
+def test_a_kernel_of_several_calls_counts_once():
+    """Winograd's input transform and its products share one kernel's work, and that is what they really compute."""
+    x = mx.sym.Variable("x")
+    y = mx.sym.Activation(
+        mx.sym.Convolution(x, kernel=(3, 3), pad=(1, 1), num_filter=64, name="conv"), act_type="relu", name="relu"
+    )
+    lowered = y.simple_bind(mx.cpu(), grad_req="null", x=(1, 64, 56, 56))._compiled(False).lowered
+    steps = [k for k, (node, _) in enumerate(lowered.calls) if "relu" in node.nodes]
+    transform, product = steps
+    assert lowered.operators(transform) == ("input transform",) and "Activation" in lowered.operators(product)
+    assert sum(map(lowered.work, steps), Work(0, 0)) == work_of(lowered.calls[product][0].kernel)
+    direct = 2 * 56 * 56 * 64 * 64 * 9
+    assert direct * 4 / 9 < lowered.work(product).flops < direct * 6 / 9
+    (scratch,) = lowered.touched(transform)[1]
+    assert scratch in lowered.touched(product)[0] and "relu.buf" not in lowered.touched(transform)[1]
+
+
+def test_shares_of_a_nest_add_up():
+    """A packing copies and fills up with zeros: two calls over different axes."""
+    product = mx.sym.batch_dot(mx.sym.Variable("x"), mx.sym.Variable("y"))
+    lowered = product.simple_bind(mx.cpu(), x=(2, 3, 5), y=(2, 5, 7))._compiled(False).lowered
+    kernels = {id(node): node for node, _ in lowered.calls}
+    total = sum((work_of(node.kernel) for node in kernels.values()), Work(0, 0))
+    assert sum(map(lowered.work, range(len(lowered.calls))), Work(0, 0)) == total
+    assert len(lowered.calls) > len(kernels), "no kernel of several calls here"
+
+
+def test_shown_times_add_up(executor):
+    profile = executor.profile(n_runs=3)
+    assert profile.total_s == pytest.approx(sum(r.time_s for r in profile.rows)) and profile.run_s > 0

@@ -8,8 +8,12 @@ import pytest
 
 import symc as mx
 from symc import models
+from symc.visualization.colours import INPUT
+from symc.visualization.picture import Box
 from symc.visualization.plot import plot_program
 from symc.visualization.program import Owners
+
+EMPTY = Box("", (), INPUT, ())
 
 
 def owners_of(symbol, is_profiled=False, **shapes):
@@ -111,3 +115,26 @@ def test_executor_plots_itself():
     timed = executor.plot("mine", n_runs=2)
     assert timed.picture.title == "mine" and timed._repr_svg_().startswith("<svg")
     assert timed.source.startswith("digraph mine {") and timed.source.count("->") == len(timed.picture.edges)
+
+
+def winograd_layer():
+    net = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), pad=(1, 1), num_filter=64, name="conv")
+    return mx.sym.Activation(mx.sym.BatchNorm(net, name="bn"), act_type="relu", name="relu")
+
+
+def test_an_input_transform_stands_before_its_product():
+    """Under its own title, and in no step of a node."""
+    owners = owners_of(winograd_layer(), data=(1, 64, 56, 56))
+    picture = plot_program(owners, "winograd").picture
+    titles = [box.title for box in picture.boxes]
+    transform, product = titles.index("input transform"), next(k for k, t in enumerate(titles) if "BatchNorm" in t)
+    edges = {(e.tail, e.head) for e in picture.edges}
+    assert (transform, product) in edges
+    assert not {tail for tail, head in edges if head == transform} & {tail for tail, head in edges if head == product}
+    assert owners.step_of[owners.symbol.nodes()[-1]] in owners.nodes_of
+
+
+def test_a_time_stands_at_the_node_that_takes_it():
+    owners = owners_of(winograd_layer(), is_profiled=True, data=(1, 64, 56, 56))
+    shown = {n.name for n in owners.order if not n.is_variable and "step" in "".join(owners.describe(n, EMPTY).lines)}
+    assert shown == {"conv"}

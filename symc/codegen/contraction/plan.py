@@ -15,7 +15,7 @@ class ContractionPlan:
     algorithm         what computes it, for readers
     cycles            the time to expect, on one core at full speed
     why               the decision in words, as `Executor.explain()` shows it
-    packing, scratch  what passes must know: see `loopir.kernel.Plan`
+    packing, scratch, work_flops  what passes and reports must know: see `loopir.kernel.Plan`
     """
 
     algorithm: str
@@ -23,3 +23,4 @@ class ContractionPlan:
     why: str
     packing: Packing | None = None
     scratch: FullShape = ()
+    work_flops: int | None = None

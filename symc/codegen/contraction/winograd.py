@@ -57,6 +57,16 @@ TRANSFORMS = {
 }
 
 
+def work_flops(c: Contraction, transforms: Transforms) -> tuple[int, int]:
+    """Additions of the inputs' transform; multiplications and additions of the products and their transform back."""
+    m, extent = transforms.outputs, transforms.extent
+    n_tiles = c.batch * size_of(tuple(-(-n // m) for n in c.window.out_extents))
+    matrices = transforms.input, transforms.output
+    into, back = (sum(x != 0 for line in matrix for x in line) - len(matrix) for matrix in matrices)
+    products = 2 * transforms.n_frequencies * c.in_channels * c.out_channels
+    return n_tiles * 2 * extent * into * c.in_channels, n_tiles * (products + (extent + m) * back * c.out_channels)
+
+
 def is_winograd(c: Contraction) -> bool:
     """Whether Winograd's algorithm can compute `c`."""
     w = c.window

@@ -9,7 +9,7 @@ from symc.codegen.contraction.geometry import Geometry, window_geometry
 from symc.codegen.contraction.panels import Panels, panels_of
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM
-from symc.codegen.contraction.winograd import TRANSFORMS, WinogradPanels, is_winograd
+from symc.codegen.contraction.winograd import TRANSFORMS, WinogradPanels, is_winograd, work_flops
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
@@ -239,6 +239,7 @@ def _winograd(c: Contraction, dtype: str, target: Target) -> Algorithm:
             grid=grid,
             part_groups=part_groups,
             input_chunks=count_chunks(0, 2 * part_bytes),
+            work_flops=sum(work_flops(c, transforms)),
             why=f"{algorithm}, {grid}, {tile} tile, {packing.n_panels} panels; unit = {blocking.block_tiles} groups x "
             f"{blocking.group_panels} panels, {blocking.n_chunks} chunks",
         )

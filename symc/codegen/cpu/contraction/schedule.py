@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from symc.codegen.contraction.epilogue import epilogue_of, even_stride
 from symc.codegen.contraction.geometry import source_offsets
 from symc.codegen.contraction.tables import depthwise_gradient_tables, pixel_tables, tile_tables
-from symc.codegen.contraction.winograd import input_geometry, output_pixels
-from symc.codegen.kernel import KernelCall, Ref
+from symc.codegen.contraction.winograd import input_geometry, output_pixels, work_flops
+from symc.codegen.kernel import KernelCall, Ref, Share
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.core.shapes import size_of
 from symc.loopir.expr import Axis
-from symc.loopir.kernel import Buffer, Contraction, buffer_of
+from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, buffer_of, loads_of
+from symc.loopir.work import Work, work_of
 
 from . import depthwise, forward, weight_gradient, winograd
 from .plan import DepthwisePlan, GradientPlan, MatrixPlan, WinogradPlan, geometry_of, source_of
@@ -133,7 +136,19 @@ def _winograd(c: Contraction, plan: WinogradPlan) -> list[KernelCall]:
     n_all, part_tiles = c.batch * len(pixels), plan.part_groups * plan.tile.rows
     firsts = range(0, n_all, part_tiles)
     parts = [winograd.Part(at, min(part_tiles, n_all - at), k + 1, len(firsts)) for k, at in enumerate(firsts)]
-    return [emit(problem, part, plan) for part in parts for emit in (winograd.emit_input, winograd.emit)]
+    whole, size_bytes = work_of(c), sum(buffer_of(c, name).size_bytes for name in (c.lhs, transformed))
+    inputs = Work(work_flops(c, plan.packing.transforms)[0], size_bytes)
+    writes = tuple({store.buffer: None for store in c.stores})
+    loaded = {e.data[0] for store in c.stores for e in loads_of(store.value)} - {ACCUMULATOR}
+    reads = tuple(sorted({c.rhs, transformed, *loaded}))
+    calls = []
+    for part in parts:
+        span = part.first_tile, part.first_tile + part.n_tiles, n_all
+        into = Share("input transform", inputs.part(*span), (c.lhs,), (transformed,))
+        calls.append(replace(winograd.emit_input(problem, part, plan), share=into))
+        products = Share("", (whole - inputs).part(*span), reads, writes)
+        calls.append(replace(winograd.emit(problem, part, plan), share=products))
+    return calls
 
 
 def _ref(buffer: Buffer) -> Ref:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from symc.codegen.cpu.abilities import abilities_of
 from symc.codegen.cpu.target import Target
-from symc.codegen.kernel import Chunks, KernelCall, KernelCode
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Share
 from symc.codegen.nest.form import form_of
 from symc.codegen.nest.group import buffers_read, group_stores
 from symc.codegen.nest.layout import lay_out
 from symc.loopir.kernel import Buffer, Nest, Store
+from symc.loopir.work import work_of
 
 from .plan import plan_form, split
 from .source import build_function, source_text
@@ -26,7 +28,21 @@ def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
     Raises CodegenError when a store overwrites a buffer that its own expression reads at other places.
     """
     buffers = {b.name: b for b in nest.buffers}
-    return [_call(group, buffers, target) for group in group_stores(nest.stores)]
+    groups = group_stores(nest.stores)
+    calls = [_call(group, buffers, target) for group in groups]
+    return calls if len(calls) == 1 else [replace(c, share=s) for c, s in zip(calls, _shares(nest, groups))]
+
+
+def _shares(nest: Nest, groups: Sequence[Sequence[Store]]) -> Iterator[Share]:
+    """What each group of stores does; what several compute or read counts in the first."""
+    done: list[Store] = []
+    for group in groups:
+        before = work_of(Nest(nest.buffers, tuple(done)))
+        done += group
+        reads = tuple(sorted(set().union(*map(buffers_read, group))))
+        yield Share(
+            "", work_of(Nest(nest.buffers, tuple(done))) - before, reads, tuple({s.buffer: None for s in group})
+        )
 
 
 def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:

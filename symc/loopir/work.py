@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import size_of
-from symc.loopir.expr import Affine, Axis, Expr, operands_of, walk
-from symc.loopir.kernel import ACCUMULATOR, LoopKernel, Store, buffer_of, loads_of
-from symc.loopir.prims import PRIMS
+
+from .expr import Affine, Axis, Expr, operands_of, walk
+from .kernel import ACCUMULATOR, LoopKernel, Store, buffer_of, loads_of
+from .prims import PRIMS
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,13 @@ class Work:
 
     def __add__(self, other: Work) -> Work:
         return Work(self.flops + other.flops, self.size_bytes + other.size_bytes)
+
+    def __sub__(self, other: Work) -> Work:
+        return Work(self.flops - other.flops, self.size_bytes - other.size_bytes)
+
+    def part(self, begin: int, end: int, of: int) -> Work:
+        """The work of steps `begin` to `end` of `of` equal ones; parts without gaps add up to the whole."""
+        return Work(*(n * end // of - n * begin // of for n in (self.flops, self.size_bytes)))
 
 
 NO_WORK = Work(0, 0)
