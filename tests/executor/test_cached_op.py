@@ -347,3 +347,17 @@ def test_a_program_is_made_for_what_leads_to_variables(limit, monkeypatch):
             with autograd.record():
                 op(a, b)
     assert made == ([("x",), ("x", "w"), ()] if limit < 0 else [])
+
+
+def test_memory_of_many_calls_is_given_back(limit, monkeypatch):
+    """Every call in a recording has an arena of its own; what waits for the next recording is bounded."""
+    a = array(X)
+    for free_bytes, kept in ((1 << 28, 5), (0, 1)):
+        monkeypatch.setattr("symc.runtime.function.FREE_BYTES", free_bytes)
+        op = nd.CachedOp(sym.exp(sym.Dropout(x, p=0.5)))
+        with autograd.record():
+            calls = [op(a) for _ in range(5)]
+        autograd.backward(calls)
+        (block,) = op._blocks.values()
+        ((_, function),) = block._trained.values()
+        assert len(function._free) == kept

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 
 from symc.core.errors import GradientError
+from symc.core.lazy import lazy
 from symc.core.params import param
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Graph, Value
@@ -29,16 +30,16 @@ class Call(Op):
         """The graph it runs."""
         return self.bodies[0]
 
-    @property
+    @lazy
     def aux(self) -> tuple[str, ...]:  # type: ignore[override]
         """The states among the inputs."""
         return tuple(node.name for node in self.body.inputs if node.role == "aux")
 
-    @property
+    @lazy
     def is_random(self) -> bool:  # type: ignore[override]
         return any(node.operator.is_random for node in self.body.nodes if not node.is_input)
 
-    @property
+    @lazy
     def has_loss(self) -> bool:
         return any(node.operator.has_loss for node in self.body.nodes if not node.is_input)
 
