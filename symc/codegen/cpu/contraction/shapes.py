@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from symc.codegen.contraction.geometry import Geometry
 from symc.codegen.contraction.tables import images_per_table, row_order
 from symc.codegen.contraction.winograd import N_TAPS, Transforms
 from symc.codegen.cpu.target import Target
+from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
 from .tile import Tile
@@ -77,6 +77,7 @@ PART_OF_VECTOR = {1: 1.0, 2: 0.75, 4: 0.4}  # speed per element of vectors of la
 # 80 % where 6 rows ran at 100 %.
 L1_WAYS, L1_WAY_BYTES, CONFLICT = 8, 4096, 0.6
 
+MAX_CHOICES = 1 << 13  # kept for the next layer of the same extents, of each kind: some 250 layers, 2 MB
 MAX_COUNTED_ROWS = 1 << 22
 MAX_MERGED_TAPS = 32  # a weight gradient's border pixels list every tap of a run
 TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
@@ -132,7 +133,7 @@ def cheapest(choices: Sequence[Choice]) -> Choice:
     return min(choices, key=lambda choice: choice.cycles)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def matrix_choices(
     g: Geometry, batch: int, stack: int | None, groups: int, columns: int, dtype: str, target: Target
 ) -> tuple[Choice, ...]:
@@ -156,7 +157,7 @@ def matrix_choices(
     return tuple(Choice(tile, cycles(tile, share)) for tile, share in shapes)
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def winograd_choices(
     transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str, target: Target
 ) -> tuple[Choice, ...]:
@@ -191,7 +192,7 @@ def _winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:
     return [(tile, share) for tile, share in shapes if tile.lanes == target.lanes(dtype)]
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str, target: Target) -> tuple[Choice, ...]:
     """The tiles of a weight gradient with `rows` output channels a group, each with taps alone or in lines."""
     full_lanes = target.lanes(dtype)
@@ -210,7 +211,7 @@ def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str
     )
 
 
-@functools.lru_cache(maxsize=1024)
+@bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def depthwise_choices(rows: int, channels: int, length: int, dtype: str, target: Target) -> tuple[Choice, ...]:
     """The tiles of a depthwise kernel: sums of `length` products for each channel, `rows` of them.
 
