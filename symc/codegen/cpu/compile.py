@@ -6,6 +6,8 @@ The result has no Python symbol in it, so the disk cache, the JIT and an ahead-o
 numba's own back end (function passes, O3 module pipeline, MCJIT) takes 2 to 3 times as long for the same speed.
 """
 
+# mypy: disable-error-code="no-untyped-call, attr-defined"
+# (numba is typed in part)
 from __future__ import annotations
 
 import hashlib

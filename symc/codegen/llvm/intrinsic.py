@@ -5,9 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 WORDS = ("desc", "bufs")  # arguments of these names are pointers to int64, all others are int64
+
+
+@overload
+def intrinsic(emit: Callable[..., Any], *, result: str = ..., arguments: Sequence[str] | None = ...) -> Any: ...
+
+
+@overload
+def intrinsic(*, result: str = ..., arguments: Sequence[str] | None = ...) -> Callable[[Callable[..., Any]], Any]: ...
 
 
 def intrinsic(
@@ -28,9 +36,10 @@ def intrinsic(
     from numba.extending import intrinsic as made_by_numba
 
     names = list(inspect.signature(emit).parameters)[1:] if arguments is None else arguments
-    words = types.CPointer(types.int64)
+    pointer_to: Any = types.CPointer
+    words = pointer_to(types.int64)
     gives = getattr(types, result.rstrip("*"))
-    gives = types.CPointer(gives) if result.endswith("*") else gives
+    gives = pointer_to(gives) if result.endswith("*") else gives
     typed = gives(*(words if name in WORDS else types.int64 for name in names))
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

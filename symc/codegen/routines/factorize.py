@@ -10,6 +10,7 @@ from collections.abc import Callable
 from symc.core.shapes import size_of
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template, buffer_of
+from symc.loopir.routine import Routine
 
 from .body import Body, Compiler
 
@@ -19,13 +20,13 @@ def body(template: Template) -> Body:
     first, last = (buffer_of(template, name) for name in (template.ins[0], template.ins[-1]))
     routine, n_matrices = template.routine, size_of(first.shape[:-2])
     words = {"n_matrices": n_matrices, "rows": first.shape[-2], "columns": last.shape[-1]}
-    make: Callable[..., Callable[..., None]] = {
+    makers: dict[type[Routine], Callable[..., Callable[..., None]]] = {
         Cholesky: cholesky_kernel, Lq: lq_kernel, Lu: lu_kernel, TriangularSolve: solve_kernel,
-    }[type(routine)]  # fmt: skip
+    }  # fmt: skip
     options = (routine.is_transposed, routine.is_unit) if isinstance(routine, TriangularSolve) else ()
     reason = f"{n_matrices} matrices of {first.shape[-2]} rows"
     structure = f"{first.dtype} {options}"
-    return Body(template, "factorize", make, (first.dtype, *options), structure, words, reason)
+    return Body(template, "factorize", makers[type(routine)], (first.dtype, *options), structure, words, reason)
 
 
 def cholesky_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
