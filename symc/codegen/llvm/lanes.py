@@ -88,6 +88,17 @@ class Lanes:
 
     # lanes
 
+    def parameter(self, word: ir.Value, dtype: str) -> ir.Value:
+        """A descriptor's word in every lane: a float is a float64 bit pattern there, an integer int64."""
+        type_ = scalar_type(dtype)
+        if type_ in (F32, F64):
+            word = self.b.bitcast(word, F64)
+        if type_ == F32:
+            word = self.b.fptrunc(word, F32)
+        elif type_ not in (F64, I64):
+            word = self.b.trunc(word, type_)
+        return self.splat(word)
+
     def splat(self, scalar: ir.Value) -> ir.Value:
         """A scalar in every lane."""
         if self.n == 1:

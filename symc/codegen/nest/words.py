@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from symc.codegen.llvm.lanes import F32, F64, I64, Lanes
+from symc.codegen.llvm.lanes import I64, Lanes
 from symc.loopir.expr import Expr
 
 from .form import Form
@@ -20,7 +20,7 @@ class Words:
     """
 
     def __init__(self, scalar: Lanes, form: Form, layout: Layout, desc: ir.Value, bufs: ir.Value) -> None:
-        self.b, self._scalar, self._at, self._desc = scalar.b, scalar, layout.at, desc
+        self.b, self._at, self._desc = scalar.b, layout.at, desc
         self.extent = {axis: self._word(("extent", axis)) for axis in layout.axes}
         self.address: dict[Key, ir.Value] = {}
         self.step: dict[tuple[Key, str], ir.Value] = {}
@@ -34,7 +34,7 @@ class Words:
             elif word[0] == "computed":
                 self.computed[word[1], word[2]] = self._word(word)
             elif word[0] == "param":
-                self.parameters[word[1]] = self._parameter(word[1], self._word(word))
+                self.parameters[word[1]] = scalar.parameter(self._word(word), word[1].dtype)
         for key, axis in layout.contiguous:
             self.step[key, axis] = I64(form.access(key).item_size)
 
@@ -46,11 +46,3 @@ class Words:
             return self._word(word)
         slot = self.b.load(self.b.gep(bufs, [self._word(word)]))
         return self.b.add(slot, self._word(word, 1))
-
-    def _parameter(self, e: Expr, word: ir.Value) -> ir.Value:
-        if e.dtype == "float64":
-            return self.b.bitcast(word, F64)
-        if e.dtype in ("float32", "float16"):
-            return self.b.fptrunc(self.b.bitcast(word, F64), F32)
-        type_ = self._scalar.type(e.dtype)
-        return word if type_ == I64 else self.b.trunc(word, type_)

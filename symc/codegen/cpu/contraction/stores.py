@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
-
 from symc.codegen.contraction.epilogue import Epilogue, Operand
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.llvm.emit import Emitter
@@ -182,8 +180,4 @@ class _Operands:
         return self.shared[key]
 
     def _param(self, expr: Expr) -> Any:
-        b, word = self.simd.b, self.simd.load_word(self.desc, self.params[expr])
-        if not expr.dtype.startswith("float"):
-            return self.simd.v.splat(word)
-        number = b.bitcast(word, ir.DoubleType())
-        return self.simd.v.splat(number if expr.dtype == "float64" else b.fptrunc(number, self.simd.element))
+        return self.simd.v.parameter(self.simd.load_word(self.desc, self.params[expr]), expr.dtype)

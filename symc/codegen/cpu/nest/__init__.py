@@ -1,4 +1,4 @@
-"""Loop nests on the CPU: form -> plan (decides) -> layout, source, body (print)."""
+"""Loop nests on the CPU: plan (decides) and schedule (describes); source, vectors and tile (print)."""
 
 from .schedule import schedule_nest
 
