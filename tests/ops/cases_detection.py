@@ -17,6 +17,9 @@ CLASSES = {**ROWS, "id_index": 5, "valid_thresh": 0.1}
 
 
 CASES = [
+    *(Case("_contrib_box_decode", ((2, 5, 4), (1, 5, 4)), params, dtype, domain=(0.1, 1.5), grads=())
+      for dtype in ("float32", "float64")
+      for params in ({}, {"format": "corner", "std0": 0.1, "std1": 0.1, "std2": 0.2, "std3": 0.2, "clip": 0.1})),
     *(Case(NMS, shape, params, dtype, domain=(0.05, 2.0), smooth=False)
       for dtype in ("float32", "float64")
       for shape, params in (

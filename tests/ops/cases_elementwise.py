@@ -19,9 +19,12 @@ POSITIVE = "sqrt rsqrt log log2 log10 log1p reciprocal rcbrt gamma gammaln cbrt"
 LIMITED = "arcsin arccosh arctanh erfinv cosh"
 ROUNDING = "floor ceil trunc fix round rint logical_not"
 GAMMAS = ("gamma", "gammaln")
+STRAIGHT = ("_contrib_round_ste", "_contrib_sign_ste")
 COPIES = "_copy BlockGrad make_loss zeros_like ones_like"
 
 CASES = [
+    *(Case(n, ((3, 5),), points=(-1.5, -0.5, 0.0, 0.5, 2.5, 0.3), smooth=False) for n in STRAIGHT),
+    Case("cast_storage", ((2, 3),), {"stype": "default"}),
     *(c for op in REAL.split() for c in over_dtypes(Case(op, ((2, 3, 5),)), ALL)),
     *(c for op in POSITIVE.split() for c in over_dtypes(Case(op, ((3, 7),), domain=(0.25, 5.0)), ALL)),
     *(c for op in "arcsin arccos arctanh erfinv".split() for c in over_dtypes(Case(op, domain=(-0.9, 0.9)), FLOATS)),

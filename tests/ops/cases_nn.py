@@ -175,7 +175,26 @@ INDEXING = [
     Case("one_hot", ((2, 3),), {"depth": 4, "on_value": 2.0, "off_value": -1.0}, "int32", (-1, 5), grads=()),
 ]
 
-CASES = [*PRODUCTS, *WINDOWS, *NORMS, *ACTIVATIONS, *LOSSES, *INDEXING]
+CASES = [
+    Case(
+        "Convolution_v1",
+        ((2, 3, 5, 6), (4, 3, 3, 3), (4,)),
+        {"kernel": (3, 3), "num_filter": 4, "pad": (1, 1), "stride": (2, 2)},
+    ),
+    Case(
+        "_contrib_SyncBatchNorm",
+        ((2, 3, 4, 2), (3,), (3,), (3,), (3,)),
+        {"key": "bn", "fix_gamma": False},
+        domain=(0.5, 2),
+        smooth=False,
+    ),
+    *PRODUCTS,
+    *WINDOWS,
+    *NORMS,
+    *ACTIVATIONS,
+    *LOSSES,
+    *INDEXING,
+]
 
 # -- what NumPy says in float64 -------------------------------------------------------------------------------------
 

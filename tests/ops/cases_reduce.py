@@ -30,6 +30,7 @@ CASES = [
     Case("mean", ((7,),), dtypes="int32", points=(-3, -4, 2, 1, -7, 5, -5)),
     *(Case("norm", ((2, 3, 4),), params) for params in NORMS),
     *over_dtypes(Case("norm", ((3, 5),), {"axis": 1}, domain=(1, 4)), ALL),
+    *(Case("_square_sum", ((2, 3, 4),), params) for params in AXES[:6]),
     Case("norm", ((2, 2),), {"axis": 1}, points=(0.0, 0.0, 1e30, 1e30), smooth=False),
     Case("norm", ((33, 65),), {"axis": 0}),
 ]
@@ -61,4 +62,5 @@ def _norm(x: np.ndarray, axis: tuple[int, ...], keepdims: bool, ord: int = 2) ->
 ORACLE = {
     **{name: _reduction(getattr(np, name)) for name in NAMES},
     "norm": _reduction(_norm),
+    "_square_sum": _reduction(lambda x, axis, keepdims: (x * x).sum(axis=axis, keepdims=keepdims)),
 }

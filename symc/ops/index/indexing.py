@@ -36,7 +36,7 @@ def n_outside(numbers: Term, low: int, high: int) -> Term:
     return (1 - (wide >= low) * (wide <= high)).cast("float32")("sum").reshape((1,))
 
 
-@op("Embedding", aliases=("_npx_embedding", "_sparse_Embedding"))
+@op("Embedding", aliases=("_npx_embedding", "_sparse_Embedding", "_contrib_SparseEmbedding"))
 class Embedding(Op):
     """The rows of weight numbered by data: data (*shape), weight (input_dim, output_dim) -> (*shape, output_dim).
 

@@ -24,9 +24,9 @@ binary(
     lambda a, b: a + b,
     lambda d, a, b, y: d,
     lambda d, a, b, y: d,
-    elementwise="elemwise_add _Plus _add _plus _sparse_elemwise_add",
+    elementwise="elemwise_add _Plus _add _plus _sparse_elemwise_add _grad_add",
     broadcast="broadcast_add broadcast_plus _sparse_broadcast_add _sparse_broadcast_plus",
-    scalar="_plus_scalar _PlusScalar",
+    scalar="_plus_scalar _PlusScalar _scatter_plus_scalar",
     neutral=0,
 )
 binary(
@@ -36,7 +36,7 @@ binary(
     lambda d, a, b, y: -d,
     elementwise="elemwise_sub _Minus _minus _sub _sparse_elemwise_sub",
     broadcast="broadcast_sub broadcast_minus _sparse_broadcast_sub _sparse_broadcast_minus",
-    scalar="_minus_scalar _MinusScalar",
+    scalar="_minus_scalar _MinusScalar _scatter_minus_scalar",
     reverse="_rminus_scalar _RMinusScalar",
     neutral=0,
 )
@@ -55,7 +55,7 @@ binary(
     lambda a, b: a / b,
     lambda d, a, b, y: d / b if is_float(d.dtype) or not isinstance(b, Term) else d * (1 / b),
     lambda d, a, b, y: d * (-a / (b * b)) if is_float(d.dtype) else d * -(a / b / b),
-    elementwise="elemwise_div _Div _div _sparse_elemwise_div",
+    elementwise="elemwise_div _Div _div _sparse_elemwise_div _scatter_elemwise_div",
     broadcast="broadcast_div _sparse_broadcast_div",
     scalar="_div_scalar _DivScalar",
     reverse="_rdiv_scalar _RDivScalar",

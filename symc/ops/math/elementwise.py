@@ -191,6 +191,19 @@ rounding("round _sparse_round", lambda x: prim("round", x), "Nearest integer; ha
 rounding("rint _sparse_rint", to_nearest, "Nearest integer; halves go down.")
 unary("logical_not", lambda x: cast(prim("eq", x, 0), x.dtype), None, "1 where x is 0, else 0.", keeps_integers=True)
 
+unary(
+    "_contrib_round_ste _sparse__contrib_round_ste",
+    lambda x: prim("round", x),
+    lambda d, x, y: d,
+    "Nearest integer, halves away from 0; the gradient passes straight through.",
+)
+unary(
+    "_contrib_sign_ste _sparse__contrib_sign_ste",
+    lambda x: cast(x > 0, x.dtype) - cast(x < 0, x.dtype),
+    lambda d, x, y: d,
+    "-1, 0 or 1; the gradient passes straight through.",
+)
+
 # -- copies and constants -------------------------------------------------------------------------------------------
 
 unary(
@@ -203,7 +216,7 @@ unary(
 unary("ones_like", lambda x: const(1, x.dtype), None, "Ones of x's shape and dtype.", keeps_integers=True)
 
 
-@op("_copy", aliases=("identity",))
+@op("_copy", aliases=("identity", "_copyto", "_CrossDeviceCopy"))
 class Copy(Unary):
     """x itself.  MXNet operator _copy."""
 
@@ -217,6 +230,13 @@ class Copy(Unary):
 
     def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
         return [x[0]]
+
+
+@op("cast_storage")
+class CastStorage(Copy):
+    """x itself: arrays are stored densely.  MXNet operator cast_storage."""
+
+    stype: str = param(choices=("csr", "default", "row_sparse"), doc="ignored")
 
 
 @op("BlockGrad", aliases=("stop_gradient", "_sparse_stop_gradient"))

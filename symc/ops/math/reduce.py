@@ -37,6 +37,17 @@ class Sum(ExcludingReduction):
         return d.broadcast_to(x.shape)
 
 
+@op("_square_sum")
+class SquareSum(ExcludingReduction):
+    """The sum of squares over axes.  MXNet operator _square_sum, which has it for row_sparse arrays alone."""
+
+    def element(self, x: Expr) -> Expr:
+        return x * x
+
+    def pullback(self, d: Term, x: Term, y: Term) -> Term:
+        return d.broadcast_to(x.shape) * x * 2
+
+
 @op("mean", aliases=("_sparse_mean",))
 class Mean(ExcludingReduction):
     """The sum over axes divided by the number of elements; of integers, truncated.  MXNet operator mean."""

@@ -227,6 +227,11 @@ class Convolution(_ConvolutionLike):
         return [self.channels_last(g, d_data), self.channels_last(g, d_weight), *self.bias_gradient(g, head)]
 
 
+@op("Convolution_v1")
+class ConvolutionV1(Convolution):
+    """Convolution, as files from before MXNet 0.12 call it.  MXNet operator Convolution_v1."""
+
+
 @op("Deconvolution", aliases=("_npx_deconvolution",))
 class Deconvolution(_ConvolutionLike):
     """The transposed convolution: what Convolution's data gradient computes, plus a bias.

@@ -60,6 +60,99 @@ class BoxIou(Op):
         return (x - right * 0.5, x + right * 0.5, right), (y - bottom * 0.5, y + bottom * 0.5, bottom)
 
 
+def centred(box: Sequence[Expr]) -> tuple[Expr, Expr, Expr, Expr]:
+    """(centre x, centre y, width, height) of a box given by its corners."""
+    x, y, right, bottom = box
+    width, height = right - x, bottom - y
+    return x + width * 0.5, y + height * 0.5, width, height
+
+
+@op("_contrib_box_encode")
+class BoxEncode(Op):
+    """How each matched box differs from its anchor, normalised, and a mask of the anchors with a positive sample.
+
+    samples (B, N), 1 for a positive anchor; matches (B, N), numbers of boxes; anchors (B, N, 4) and refs (B, M, 4) as
+    corners; means and stds (4,) -> targets (B, N, 4) and masks (B, N, 4).  No gradients.
+    Source: MXNet operator _contrib_box_encode.
+    """
+
+    arguments = ("samples", "matches", "anchors", "refs", "means", "stds")
+    results = ("output0", "output1")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        anchors = ins[2]
+        check_rank(anchors, 3, 3, f"{self.name}: anchors")
+        if anchors is None:
+            return ins, outs
+        of_anchors = [unify(s, anchors[:2]) for s in ins[:2]]
+        made = unify((*anchors[:2], 4), unify(outs[0], outs[1]))
+        return [*of_anchors, unify(anchors, made), ins[3], *(unify(s, (4,)) for s in ins[4:])], [made, made]
+
+    def lower(self, t: Lowering) -> None:
+        samples, matches, anchors, refs, means, stds = t.ins
+        dtype = anchors.dtype
+
+        def is_positive(b: IndexLike, n: IndexLike) -> Expr:
+            return samples(b, n) > 0.5
+
+        def target(b: IndexLike, n: IndexLike, k: IndexLike) -> Expr:
+            last = refs.shape[1] - 1
+            match = prim("minimum", prim("maximum", cast(matches(b, n), "int64"), 0), last)
+            anchor = centred([anchors(b, n, c) for c in range(4)])
+            ref = centred([refs(b, match, c) for c in range(4)])
+            shifts = [(ref[c] - anchor[c]) / anchor[c + 2] for c in range(2)]
+            sizes = [prim("log", ref[c] / anchor[c]) for c in range(2, 4)]
+            value = chosen(index_number(k), [*shifts, *sizes])
+            return select(is_positive(b, n), (value - means(k)) / stds(k), number(0.0, dtype))
+
+        t.map(target)
+        t.map(lambda b, n, k: cast(is_positive(b, n), dtype), output=1)
+
+
+@op("_contrib_box_decode")
+class BoxDecode(Op):
+    """Boxes from their differences to anchors: data (B, N, 4), anchors (1, N, 4) -> corners (B, N, 4).
+
+    No gradients.  Source: MXNet operator _contrib_box_decode.
+    """
+
+    arguments = ("data", "anchors")
+
+    std0: float = param(1.0, doc="factor of the first difference")
+    std1: float = param(1.0, doc="factor of the second")
+    std2: float = param(1.0, doc="factor of the third")
+    std3: float = param(1.0, doc="factor of the fourth")
+    clip: float = param(-1.0, doc="limit of the logarithms of the sizes; not positive: none")
+    format: str = param("center", choices=("center", "corner"), doc="of the anchors")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data = unify(ins[0], outs[0])
+        check_rank(data, 3, 3, f"{self.name}: data")
+        if data is None:
+            return ins, outs
+        data = unify(data, (None, None, 4))
+        return [data, unify(ins[1], (1, data[1], 4))], [data]
+
+    def lower(self, t: Lowering) -> None:
+        data, anchors = t.ins
+        dtype = data.dtype
+        factors = [number(single(s), dtype) for s in (self.std0, self.std1, self.std2, self.std3)]
+
+        def corner(b: IndexLike, n: IndexLike, k: IndexLike) -> Expr:
+            given = [anchors(0, n, c) for c in range(4)]
+            x, y, width, height = centred(given) if self.format == "corner" else given
+            shifts = [data(b, n, c) * factors[c] * side + at for c, side, at in ((0, width, x), (1, height, y))]
+            logs = [data(b, n, c) * factors[c] for c in (2, 3)]
+            if self.clip > 0:
+                logs = [prim("minimum", v, number(single(self.clip), dtype)) for v in logs]
+            halves = [prim("exp", v) * side * 0.5 for v, side in zip(logs, (width, height))]
+            starts = [a - h for a, h in zip(shifts, halves)]
+            ends = [a + h for a, h in zip(shifts, halves)]
+            return chosen(index_number(k), [*starts, *ends])
+
+        t.map(corner)
+
+
 def shared(one: tuple[Expr, Expr, Expr], other: tuple[Expr, Expr, Expr]) -> Expr:
     """The length that two spans (start, end, extent) have in common."""
     length = prim("minimum", one[1], other[1]) - prim("maximum", one[0], other[0])

@@ -1,0 +1,3 @@
+"""Arithmetic on 8-bit integers with ranges."""
+
+from . import quantize as quantize
