@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
+from symc.core.bounded import bounded
 from symc.core.dtypes import compute_dtype
 from symc.core.lazy import lazy
 from symc.core.shapes import FullShape
@@ -129,11 +129,11 @@ class Meaning:
 
 def meaning_of(graph: Graph, node: Node) -> Meaning:
     """Classifies a node by lowering it alone."""
-    shape, dtype = graph.facts.shape, graph.facts.dtype
+    shape, dtype = cast("Mapping[Value, FullShape]", graph.facts.shape), graph.facts.dtype
     outs = [node[k] for k in range(node.n_outputs)]
     first = {v: k for k, v in reversed(list(enumerate(node.inputs)))}
     return _meaning(
-        type(node.operator),  # type: ignore[arg-type]
+        type(node.operator),
         node.operator,
         tuple([first[v] for v in node.inputs]),
         tuple([shape[v] for v in node.inputs]),
@@ -143,7 +143,7 @@ def meaning_of(graph: Graph, node: Node) -> Meaning:
     )
 
 
-@lru_cache(maxsize=4096)
+@bounded(1 << 18, lambda _, meaning: 64 + sum(1 for body in meaning.bodies for _ in walk(body)))  # expressions
 def _meaning(
     cls: type[Op],  # equal parameters make equal hashes: the class keeps operators apart
     op: Op,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from symc.core.bounded import bounded
 from symc.ir.graph import post_order
 from symc.ir.op import Op
 
@@ -125,7 +125,7 @@ def parse_op(cls: type[Op], attrs: dict[str, str]) -> Op:
     return _parse(cls, given)  # type: ignore[arg-type]  # mypy looks for __hash__ among the methods of Op's instances
 
 
-@lru_cache(maxsize=8192)
+@bounded(4 << 20, lambda key, _: 512 + sum(len(name) + len(text) for name, text in key[1]))  # characters
 def _parse(cls: type[Op], given: tuple[tuple[str, str], ...]) -> Op:
     return cls.create(dict(given))
 
