@@ -11,11 +11,11 @@ from symc.context import Context
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.nearest import nearest
-from symc.core.shapes import from_mxnet
 from symc.ir.absent import require_present
 from symc.ir.graph import Graph
 from symc.ir.infer import infer_dtype, infer_shape
 from symc.symbol.graph import to_graph
+from symc.symbol.infer import notation
 
 if TYPE_CHECKING:
     from symc.executor import Executor
@@ -151,7 +151,8 @@ class _Store:
 def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[str, str]) -> Graph:
     """The graph with all shapes and dtypes; what is given wins over the variables' own attributes."""
     require_present((n.op, n.name, n.origin) for n in symbol.nodes())
-    known = {n: from_mxnet(s) for n, s in shapes.items()}
+    read, _ = notation()
+    known = {n: read(s) for n, s in shapes.items()}
     return infer_dtype(infer_shape(to_graph(symbol, arg_shapes=known, arg_dtypes=dtypes)))
 
 

@@ -12,7 +12,8 @@ from symc.core.bounded import BoundedCache
 from symc.core.dtypes import ITEM_SIZE, dtype_name
 from symc.core.errors import ArgumentError, GraphError
 from symc.core.locks import new_lock
-from symc.core.shapes import FullShape, from_mxnet, is_known, size_of
+from symc.core.shapes import FullShape, is_known, size_of
+from symc.ir.infer import partial_shapes
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import zeros_aligned
 from symc.symbol.graph import to_graph
@@ -150,10 +151,12 @@ class Sessions:
         shapes = dict(mode.shapes)
         if not shapes:
             return shapes
-        inferred, _, _ = self._symbol.infer_shape_partial(**shapes)
-        for name, shape in zip(self._symbol.list_arguments(), inferred):
-            if is_known(from_mxnet(shape)) and shape != self._arguments[name].shape:
-                shapes.setdefault(name, shape)
+        graph = to_graph(self._symbol, arg_shapes=shapes)
+        inferred = partial_shapes(graph)
+        for node in graph.inputs:
+            shape = inferred.get(node[0])
+            if node.name in self._arguments and is_known(shape) and shape != self._arguments[node.name].shape:
+                shapes.setdefault(node.name, shape)  # type: ignore[arg-type]
         return shapes
 
 

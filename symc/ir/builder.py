@@ -138,7 +138,11 @@ class GraphBuilder:
 
     def like(self, value: Value, fill: float) -> Value:
         """A constant of the shape and dtype of a value."""
-        return self("_full", shape=self.shape(value), dtype=self.dtype(value), value=fill)
+        return self.full(self.shape(value), self.dtype(value), fill)
+
+    def full(self, shape: FullShape, dtype: str, fill: float) -> Value:
+        """A constant; also of shape () or without elements, which MXNet's own operator takes for unknown."""
+        return self("_full" if shape and all(shape) else "_exactly_full", shape=shape, dtype=dtype, value=fill)
 
 
 Rewrite = Callable[["GraphBuilder", Node, tuple[Value, ...]], "Sequence[Value] | None"]

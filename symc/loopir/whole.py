@@ -270,6 +270,8 @@ def _view(
     offset = sum(i.constant * stride for i, stride in zip(parts, memory)) * dtype.itemsize
     strides = [sum(i.coefficient(a) * stride for i, stride in zip(parts, memory)) * dtype.itemsize for a in axes]
     extents = tuple(a.extent if any(i.coefficient(a) for i in parts) else 1 for a in axes)
+    if 0 in shape:  # NumPy counts strides and offset although there is nothing to reach
+        return lambda array: array.reshape(-1)[:0].reshape(extents)
     return partial(_strided, shape=extents, dtype=dtype, offset=offset, strides=tuple(strides))
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symc.core.dtypes import CODES
 from symc.core.errors import ArgumentError, ArgumentTypeError
-from symc.core.shapes import from_mxnet, from_numpy_style, is_known, to_mxnet, to_numpy_style
+from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_known, to_mxnet, to_numpy_style
 from symc.ir.graph import Graph, Value
 from symc.ir.infer import partial_dtypes, partial_shapes, used_values
 from symc.util import is_np_shape
@@ -29,7 +29,7 @@ def infer_shape(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], 
 
     Under `np_shape` -1 is an unknown extent and None an unknown shape, instead of 0 and ().
     """
-    read, show = (from_numpy_style, to_numpy_style) if is_np_shape() else (from_mxnet, to_mxnet)
+    read, show = notation()
     given = _by_name(symbol, args, kwargs, "InferShape")
     for name, shape in {**given, **kwargs}.items():
         if not isinstance(shape, tuple):
@@ -42,6 +42,11 @@ def infer_shape(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], 
         _warn_undecided("shape", "(0s in shape means unknown dimensions). ", unknown)
         return None, None, None
     return tuple([show(shapes.get(v)) for v in values] for values in (arguments, heads, states))  # type: ignore[return-value]
+
+
+def notation() -> tuple[Callable[[Any], Shape | None], Callable[[Shape | None], Any]]:
+    """How shapes are read from users and shown to them: in MXNet's old way, or, under `np_shape`, in NumPy's."""
+    return (from_numpy_style, to_numpy_style) if is_np_shape() else (from_mxnet, to_mxnet)
 
 
 def infer_type(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], partial: bool) -> Lists:

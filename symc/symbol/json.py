@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symc.core.errors import ArgumentTypeError, FormatError, SymcError
+from symc.core.params import MAX_PORTS
 from symc.ir.absent import Absent
 from symc.ir.op import Op, lookup
 
 from .json_writer import tojson
 from .listing import map_order
 from .node import Entry, SymbolNode, nodes_of
-from .upgrade import FIRST_VERSION, MAX_COUNT, MXNET_VERSION, parse_and_upgrade
+from .upgrade import FIRST_VERSION, MXNET_VERSION, parse_and_upgrade
 
 if TYPE_CHECKING:
     from .symbol import Symbol
@@ -178,8 +179,8 @@ class _Reader:
             listed = zip(nodes, row_ptr, row_ptr[1:])
             n_outputs.update((node, max(n_outputs[node], end - begin)) for node, begin, end in listed if node in absent)
         for node, operator in absent.items():
-            if n_outputs[node] > MAX_COUNT:
-                raise self.fail(f"{operator} {node.name} has {n_outputs[node]} outputs, expected at most {MAX_COUNT}")
+            if n_outputs[node] > MAX_PORTS:
+                raise self.fail(f"{operator} {node.name} has {n_outputs[node]} outputs, expected at most {MAX_PORTS}")
             node.op = Absent(operator=operator, n_inputs=len(node.inputs), n_outputs=n_outputs[node])
 
     def attributes(self, i: int, record: dict[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from symc.core.errors import FormatError, ParameterError
+from symc.core.errors import ParameterError
 from symc.ir.op import Op
 
 from .compose import input_variable, set_input_attrs
@@ -13,7 +13,6 @@ from .node import HIDDEN_KEYS, Entry, SymbolNode, parse_op
 
 MXNET_VERSION = 10901
 FIRST_VERSION = 800  # of files that do not say
-MAX_COUNT = 1 << 16  # inputs or outputs of one node; a file that asks for more is damaged
 
 
 def parse_and_upgrade(
@@ -49,10 +48,6 @@ def _parse(node: SymbolNode, cls: type[Op], source: str) -> None:
         op = parse_op(cls, attrs)
     except ParameterError as e:
         raise ParameterError(f"{source}: node {node.name} ({cls.name}): {e}") from None
-    for key in (cls.variadic, "num_outputs"):
-        count = getattr(op, key or "", 0)
-        if isinstance(count, int) and count > MAX_COUNT:
-            raise FormatError(f"{source}: node {node.name} ({cls.name}): {key}={count} is more than {MAX_COUNT}")
     node.op = op
 
 

@@ -476,6 +476,40 @@ def test_compile_takes_numpy_parameters_and_names_what_is_no_input():
         mx.compile(net, {"fc_bias": bias}, data=(2, 5))
 
 
+EMPTY_AND_SCALAR = [
+    (mx.sym.exp(A), {"a": (0, 3)}, (0, 3)),
+    (mx.sym.exp(A), {"a": ()}, ()),
+    (A + B, {"a": (2, 0), "b": (2, 0)}, (2, 0)),
+    (mx.sym.sum(A), {"a": (2, 0)}, ()),
+    (mx.sym.reshape(A, shape=(-1,)), {"a": (0, 3)}, (0,)),
+    (mx.sym.FullyConnected(A, B, num_hidden=4, no_bias=True, flatten=False), {"a": (2, 0, 3), "b": (4, 3)}, (2, 0, 4)),
+    (mx.sym.Convolution(A, B, num_filter=4, kernel=(3, 3), no_bias=True), {"a": (0, 3, 5, 5), "b": (4, 3, 3, 3)},
+     (0, 4, 3, 3)),
+    (mx.sym.slice(A, begin=(2,), end=(2,)), {"a": (5, 3)}, (0, 3)),
+    (mx.sym.concat(A, B, dim=0), {"a": (0, 3), "b": (2, 3)}, (2, 3)),
+    (mx.sym.take(A, B), {"a": (5, 3), "b": (0,)}, (0, 3)),
+    (mx.sym.repeat(A, repeats=0), {"a": (2, 3)}, (0,)),
+    (mx.sym.reverse(A, axis=0), {"a": (0, 3)}, (0, 3)),
+    (mx.sym.dot(A, B, transpose_a=True), {"a": (4, 0), "b": (4, 5)}, (0, 5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("symbol, shapes, want", EMPTY_AND_SCALAR, ids=str)
+def test_np_shape_binds_scalars_and_what_has_no_elements(symbol, shapes, want):
+    with mx.util.np_shape():
+        arrays = {name: mx.nd.ones(shape) for name, shape in shapes.items()}
+        trained = symbol.simple_bind(mx.cpu(), grad_req={n: "null" if n == "b" else "write" for n in shapes}, **shapes)
+        (made,) = trained.forward(is_train=True)
+        trained.backward(mx.nd.ones(made.shape))
+        assert trained.grad_dict["a"].shape == shapes["a"]
+        bound = symbol.bind(mx.cpu(), arrays)
+        found = [made, *bound.forward(), *bound(**arrays), *symbol.eval(mx.cpu(), **arrays)]
+    kept = want if want != () or shapes["a"] == () else (1,)  # a sum of everything keeps one element here
+    assert [o.shape for o in found] == [kept] * 4
+    if symbol.name.startswith("concat"):
+        assert trained.grad_dict["b"] is None and made.shape == (2, 3)
+
+
 def test_other_batch_sizes_share_kernels():
     """Extents are arguments of a kernel; an extent of 1 and tiles for few rows may choose others."""
     hidden = sym.Convolution(sym.var("data"), num_filter=10, kernel=(3, 3), pad=(1, 1), name="conv")

@@ -354,3 +354,35 @@ def test_a_shape_without_axes_is_unknown_outside_np_shape(make):
         make(())
     with mx.util.np_shape(True):
         assert make(()).shape == ()
+
+
+@pytest.mark.parametrize(
+    "run, shape",
+    [
+        (lambda: nd.reverse(nd.zeros((0, 3)), axis=0), (0, 3)),
+        (lambda: nd.flip(nd.zeros((3, 0)), axis=0), (3, 0)),
+        (lambda: nd.concat(nd.zeros((0, 3)), nd.ones((2, 3)), dim=0), (2, 3)),
+        (lambda: nd.concat(nd.zeros((0, 3)), nd.ones((0, 3)), dim=1), (0, 6)),
+        (lambda: nd.stack(nd.zeros((0, 3)), nd.zeros((0, 3))), (2, 0, 3)),
+        (lambda: nd.split(nd.zeros((0, 4)), num_outputs=2, axis=1)[1], (0, 2)),
+        (lambda: nd.take(nd.ones((5, 3)), nd.zeros((0,))), (0, 3)),
+        (lambda: nd.take(nd.ones((0, 3)), nd.zeros((0,))), (0, 3)),
+        (lambda: nd.slice(nd.ones((5, 3)), begin=(3,), end=(2,)), (0, 3)),
+        (lambda: nd.slice(nd.ones((5, 3)), begin=(7,), end=(9,)), (0, 3)),
+        (lambda: nd.split_v2(nd.ones((5, 3)), (2, 2))[1], (0, 3)),
+        (lambda: nd.repeat(nd.ones((2, 3)), repeats=0, axis=1), (0,)),
+        (lambda: nd.pad(nd.ones((0, 1, 2, 2)), mode="edge", pad_width=(0, 0, 0, 0, 1, 1, 1, 1)), (0, 1, 4, 4)),
+        (lambda: nd.SequenceReverse(nd.zeros((0, 2, 3))), (0, 2, 3)),
+        (lambda: nd.transpose(nd.zeros((0, 3))), (3, 0)),
+        (lambda: nd.one_hot(nd.zeros((0,)), depth=3), (0, 3)),
+        (lambda: nd.topk(nd.zeros((0, 3)), k=2, ret_typ="mask"), (0, 3)),
+        (lambda: nd.sort(nd.zeros((3, 0)), axis=None), (0,)),
+        (lambda: nd.cumsum(nd.zeros((0, 3))), (0,)),
+        (lambda: nd.dot(nd.zeros((2, 0)), nd.zeros((0, 3))), (2, 3)),
+        (lambda: nd.LayerNorm(nd.zeros((0, 3)), nd.ones(3), nd.zeros(3)), (0, 3)),
+        (lambda: nd.Dropout(nd.zeros((0, 3))), (0, 3)),
+    ],
+)
+def test_arrays_without_elements(run, shape):
+    found = run()
+    assert found.shape == shape == found.asnumpy().shape

@@ -262,7 +262,7 @@ class Sorting(Op):
         found = {
             "value": lambda: line("_along_axis", order, axis=axis),
             "indices": lambda: order.cast(getattr(self, "dtype", "int32")),
-            "mask": lambda: self._back(Term(g, g("_full", shape=order.shape, dtype=line.dtype, value=1.0)), order, axis,
+            "mask": lambda: self._back(Term(g, g.full(order.shape, line.dtype, 1.0)), order, axis,
                                        line).reshape(g.shape(x[0])),
         }  # fmt: skip
         return [found[kind]().value for kind in self.kinds()]

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from math import prod
 
 from symc.core.errors import ShapeError
-from symc.core.shapes import FullShape, Shape, mx_text, unify, unify_extent
+from symc.core.shapes import FullShape, Shape, mx_text, size_of, unify, unify_extent
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, op, param
 from symc.loopir.expr import Expr, IndexLike
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
-from symc.ops.rules.terms import scaled_parameters
+from symc.ops.rules.terms import Term, scaled_parameters
 
 STORAGE_TYPES = ("csr", "default", "row_sparse")
 
@@ -56,13 +56,14 @@ class FullyConnected(Op):
         if len(shape) == 2:
             return None
         y = g("FullyConnected", self._as_matrix(g, x[0]), *x[1:], num_hidden=self.num_hidden, no_bias=self.no_bias)
-        return [y if self.flatten else g("Reshape", y, shape=(*shape[:-1], self.num_hidden))]
+        return [y if self.flatten else reshaped(g, y, (*shape[:-1], self.num_hidden))]
 
     def _as_matrix(self, g: GraphBuilder, data: Value) -> Value:
         shape = g.shape(data)
         if len(shape) == 2:
             return data
-        return g("Reshape", data, shape=(-1, prod(shape[1:]) if self.flatten else shape[-1]))
+        n_lead = 1 if self.flatten else len(shape) - 1
+        return reshaped(g, data, (prod(shape[:n_lead]), prod(shape[n_lead:])))
 
     def lower(self, t: Lowering) -> None:
         (m, k), (_, n) = t.ins[0].shape, t.out_shapes[0]
@@ -86,7 +87,7 @@ class FullyConnected(Op):
         if dy[0] is None:
             return [None] * len(x)
         data, weight = self._as_matrix(g, x[0]), x[1]
-        head = dy[0] if len(g.shape(dy[0])) == 2 else g("Reshape", dy[0], shape=(-1, self.num_hidden))
+        head = reshaped(g, dy[0], (size_of(g.shape(dy[0])) // self.num_hidden, self.num_hidden))
         d_data = reshaped(g, g("dot", head, weight), g.shape(x[0]))
         d_weight = g("dot", head, data, transpose_a=True)
         d_bias = [reshaped(g, g("sum", head, axis=(0,)), g.shape(b)) for b in x[2:]]
@@ -241,7 +242,7 @@ def product_gradients(
 
 def reshaped(g: GraphBuilder, value: Value, shape: FullShape) -> Value:
     """The value under another shape; itself when it already has it."""
-    return value if g.shape(value) == tuple(shape) else g("Reshape", value, shape=tuple(shape))
+    return Term(g, value).reshape(shape).value
 
 
 def unequal(a: Shape, b: Shape) -> bool:

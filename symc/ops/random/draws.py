@@ -52,7 +52,7 @@ class Dropout(Op):
         if self.drops(training):
             return None
         _, (_, mask) = self.infer_shape([g.shape(x[0])], [None, None])
-        return [x[0], g("_full", shape=mask, dtype=g.dtype(x[0]), value=1.0)]
+        return [x[0], g.full(mask, g.dtype(x[0]), 1.0)]
 
     def lower(self, t: Lowering) -> None:
         x, mask_shape = t.ins[0], t.out_shapes[1]

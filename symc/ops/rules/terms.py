@@ -102,11 +102,16 @@ class Term:
         return self("sum", axis=tuple(axes), keepdims=True) if axes else self
 
     def reshape(self, shape: Sequence[int]) -> Term:
-        """The same elements in another shape."""
-        return self if self.shape == tuple(shape) else self("Reshape", shape=tuple(shape))
+        """The same elements in another shape; of an extent of 0 or a scalar MXNet's own operator cannot be told."""
+        wanted = tuple(shape)
+        if self.shape == wanted:
+            return self
+        return self("Reshape" if wanted and all(wanted) else "_reshape_exactly", shape=wanted)
 
     def broadcast_to(self, shape: FullShape) -> Term:
         """The value repeated along axes of extent 1 (and along missing leading axes) up to `shape`."""
+        if 0 in shape:  # MXNet's operator takes 0 for "as it is"
+            return Term(self.g, self.g.full(shape, self.dtype, 0))
         aligned = self.reshape((1,) * (len(shape) - len(self.shape)) + self.shape)
         return aligned if aligned.shape == shape else aligned("broadcast_to", shape=shape)
 

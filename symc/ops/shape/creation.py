@@ -81,6 +81,16 @@ class Full(Constant):
         return number(self.value, dtype)
 
 
+@op("_exactly_full")
+class ExactlyFull(Full):
+    """`value` everywhere in just this shape: () is a scalar, 0 an extent."""
+
+    is_internal = True
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return [], [unify(self.shape, outs[0])]
+
+
 @op("_eye")
 class Eye(Creation):
     """(N, M): 1 on the k-th diagonal, else 0; M = 0 means N.  MXNet operator _eye."""

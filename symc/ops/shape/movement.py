@@ -11,7 +11,7 @@ from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, size_of,
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike
+from symc.loopir.expr import Expr, IndexLike, const
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.movement import Index, Movement, repeated
 from symc.ops.rules.shapes import result_shape, unify_all
@@ -232,7 +232,8 @@ class Concat(Op):
         at = normalize_axis(self.dim, len(g.shape(d)))
         for v in x:
             end = begin + g.shape(v)[at]
-            found.append(g("slice_axis", d, axis=at, begin=begin, end=end))
+            part = g("slice_axis", d, axis=at, begin=begin, end=end) if end > begin else g.like(v, 0)
+            found.append(part)
             begin = end
         return found
 
@@ -325,7 +326,7 @@ class Tile(Op):
 class Repeat(Op):
     """Each element `repeats` times in a row along an axis, or in the flattened array.  MXNet operator repeat."""
 
-    repeats: int = param(low=1, doc="how often")
+    repeats: int = param(low=0, doc="how often; MXNet's shape of the result for 0 is (0,)")
     axis: int | None = param(None, doc="the axis; None flattens first")
 
     def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
@@ -335,6 +336,8 @@ class Repeat(Op):
         (data,) = ins
         if data is None or (self.axis is None and None in data):
             return ins, outs
+        if self.repeats == 0:
+            return ins, [unify((0,), outs[0])]
         if self.axis is None:
             return ins, [unify((size_of(data) * self.repeats,), outs[0])]  # type: ignore[arg-type]
         at = normalize_axis(self.axis, len(data))
@@ -342,6 +345,9 @@ class Repeat(Op):
 
     def lower(self, t: Lowering) -> None:
         x, times = t.ins[0], self.repeats
+        if times == 0:
+            t.map(lambda i: const(0, x.dtype))
+            return
 
         def target(*i: IndexLike) -> Sequence[IndexLike | Expr]:
             *index, k = i
@@ -356,6 +362,8 @@ class Repeat(Op):
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
         data = Term(g, x[0])
+        if self.repeats == 0:
+            return [data.zeros().value]
         at = len(data.shape) - 1 if self.axis is None else normalize_axis(self.axis, len(data.shape))
         apart = (*data.shape[: at + 1], self.repeats, *data.shape[at + 1 :])
         return [Term(g, flows(dy)).reshape(apart).sum([at + 1]).reshape(data.shape).value]

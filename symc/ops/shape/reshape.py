@@ -10,7 +10,7 @@ from symc.core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, op, param
-from symc.loopir.expr import Affine, Expr, IndexLike, prim
+from symc.loopir.expr import Affine, Expr, IndexLike, const, prim
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.movement import Index, index_number
 from symc.ops.rules.shapes import result_shape
@@ -81,7 +81,7 @@ class View(Op):
 
     def lower(self, t: Lowering) -> None:
         x, shape = t.ins[0], t.out_shapes[0]
-        t.map(lambda *i: x(*reindex(i, shape, x.shape)))
+        t.map(lambda *i: const(0, x.dtype) if 0 in shape else x(*reindex(i, shape, x.shape)))
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -145,6 +145,19 @@ class Reshape(View):
         if self.keep_highest:
             extents[0] = data[0]
         return fill_in(tuple(extents), data)
+
+
+@op("_reshape_exactly")
+class ReshapeExactly(View):
+    """The same elements in just this shape: () is a scalar, 0 an extent."""
+
+    is_internal = True
+
+    shape: tuple[int, ...] = param(doc="the new shape")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        check_sizes(ins[0], self.shape)
+        return ins, [unify(self.shape, outs[0])]
 
 
 def decode(codes: Sequence[int], data: Shape) -> list[int | None]:

@@ -86,17 +86,14 @@ class Place(Op):
 
 
 def span(begin: int | None, end: int | None, step: int | None, extent: int | None, axis: int) -> Range:
-    """The positions a Python slice selects, clipped to the axis; raises ShapeError when there are none."""
+    """The positions a Python slice selects, clipped to the axis; there may be none."""
     step = 1 if step is None else step
     if step == 0:
         raise ShapeError(f"slice op step[{axis}] cannot be 0")
     if extent is None:
         return Range(begin or 0, step, None)
     first, stop, _ = slice(begin, end, step).indices(extent)
-    length = len(range(first, stop, step))
-    if length == 0:
-        raise ShapeError(f"slice {begin}:{end}:{step} of axis {axis} with extent {extent} is empty")
-    return Range(first, step, length)
+    return Range(first, step, len(range(first, stop, step)))
 
 
 @op("slice", aliases=("crop", "_npi_slice", "_npx_slice", "_sparse_slice"))
@@ -246,7 +243,7 @@ class Pieces(Op):
         def part(begin: int, end: int, d: Value | None) -> Value:
             shape = (*data.shape[:at], end - begin, *data.shape[at + 1 :])
             if d is None:
-                return g("_full", shape=shape, dtype=data.dtype, value=0)
+                return g.full(shape, data.dtype, 0)
             return Term(g, d).reshape(shape).value
 
         parts = [part(a, b, d) for a, b, d in zip(edges, edges[1:], dy)]
@@ -298,6 +295,6 @@ class SplitV2(Pieces):
                 raise ShapeError(f"the axis of extent {extent} does not split into {self.sections} equal pieces")
             return [k * (extent // self.sections) for k in range(self.sections + 1)]
         edges = [*self.indices, extent]
-        if edges[0] != 0 or any(a >= b for a, b in pairwise(edges)):
+        if edges[0] != 0 or any(a > b for a, b in pairwise(edges)):
             raise ShapeError(f"indices {self.indices} do not cut an axis of extent {extent} into pieces")
         return edges

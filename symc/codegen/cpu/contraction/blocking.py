@@ -53,7 +53,7 @@ def choose_gradient_blocking(n_tiles: int, n_panels: int, operand_bytes: int, wa
     """Every unit of a weight gradient streams all pixels, so from memory it must have tiles that share them."""
     least = GRADIENT_TILES_FROM_MEMORY if operand_bytes > WEIGHTS_IN_L2_BYTES else 1
     tiles = min(GRADIENT_TILES, max(least, n_tiles * n_panels // wanted))
-    block_tiles = min(n_tiles, tiles)
+    block_tiles = max(1, min(n_tiles, tiles))
     group_panels = max(1, min(n_panels, tiles // block_tiles))
     n_units = -(-n_tiles // block_tiles) * -(-n_panels // group_panels)
     return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)))
