@@ -190,6 +190,7 @@ def interrupt(*_):
 
 def program():
     import symc as mx
+    mx.nd  # imports NumPy where Ctrl-C does not reach: half an import of it cannot be repeated
     import numpy as np
 
     x = mx.nd.array(np.linspace(0, 1, 300 * 300).reshape(300, 300))
