@@ -77,6 +77,8 @@ _FUNCTIONS = {
     "set_np_shape": "util",
     "set_num_threads": "runtime.cpu.native",
     "unregister_pass": "passes.pipeline",
+    "use_np": "util",
+    "use_np_shape": "util",
 }
 
 

@@ -168,7 +168,7 @@ def test_numpy_shapes_and_arrays():
     assert not mx.util.is_np_shape() and not mx.is_np_array()
     with mx.np_shape(True):
         assert mx.is_np_shape()
-    assert not mx.is_np_shape() and mx.util.use_np_shape(mx.is_np_shape)()
+    assert not mx.is_np_shape() and mx.util.use_np_shape(mx.is_np_shape)() and mx.use_np_shape(mx.is_np_shape)()
     with mx.util.np_array(False):
         pass
     for attempt in (lambda: mx.util.set_np(), lambda: mx.np_array(), tu.use_np(lambda: 3)):
