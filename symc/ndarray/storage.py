@@ -51,6 +51,9 @@ def require_dense(stype: str | None) -> None:
 
 def _aligned(allocate, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[no-untyped-def]
     size_bytes = math.prod(shape) * dtype.itemsize
-    room = allocate(size_bytes + ALIGNMENT, np.uint8)
+    try:
+        room = allocate(size_bytes + ALIGNMENT, np.uint8)
+    except (MemoryError, ValueError):  # beyond this machine, beyond any
+        raise ArgumentError(f"cannot allocate {size_bytes} bytes for an array of shape {shape}, {dtype}") from None
     start = -room.ctypes.data % ALIGNMENT
     return room[start : start + size_bytes].view(dtype).reshape(shape)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from symc.core.errors import GraphError
 from symc.ir.graph import FACTS, Graph, Layout, Node
 from symc.loopir.kernel import Contraction, Plan
 from symc.loopir.tensor import Product
@@ -60,6 +61,8 @@ class Pass:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         result = self.run(graph, context)
+        if not isinstance(result, Graph):
+            raise GraphError(f"pass {self.name} returned {type(result).__name__}, expected a Graph")
         nothing: dict = {}
         lost = {f: nothing for f in FACTS if f not in self.keeps | self.provides and getattr(result.facts, f)}
         return result.with_facts(**lost) if lost else result
@@ -71,6 +74,10 @@ def graph_pass(
     keeps: tuple[str, ...] = ("shape", "dtype"),
 ) -> Callable[[Callable[[Graph, PassContext], Graph]], Pass]:
     """Makes a Pass of a function; it is named after the function."""
+
+    unknown = {*requires, *provides, *keeps} - set(FACTS)
+    if unknown:
+        raise GraphError(f"graph_pass: no facts {', '.join(sorted(unknown))}; there are {', '.join(FACTS)}")
 
     def make(run: Callable[[Graph, PassContext], Graph]) -> Pass:
         return Pass(run.__name__, run, frozenset(requires), frozenset(provides), frozenset(keeps))

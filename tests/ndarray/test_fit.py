@@ -175,3 +175,9 @@ def test_parameters_are_copied_from_any_array(value):
     for wrong in (np.ones(1), np.ones((1, 3)), 1.0, nd.ones(4)):
         with pytest.raises(ArgumentError, match="copying parameter x"):
             ex.copy_params_from({"x": wrong})
+
+
+@pytest.mark.parametrize("make", [nd.zeros, nd.empty, nd.ones])
+def test_more_memory_than_there_is_is_one_error(make):
+    with pytest.raises(ArgumentError, match=r"cannot allocate 8796093022208 bytes for an array of shape \(1048576, "):
+        make((1 << 20, 1 << 20), dtype="float64")

@@ -190,3 +190,16 @@ def test_a_users_pass_changes_what_executors_compute():
     after = mx.sym.relu(x).bind(mx.cpu(), {"x": mx.nd.array([-1, 2])})
     np.testing.assert_allclose(after.forward()[0].asnumpy(), np.tanh([-1, 2]), rtol=1e-6)
     assert before.forward()[0].asnumpy().tolist() == [0, 2]  # what is compiled stays
+
+
+@pytest.mark.parametrize("result", [None, 3, ()])
+def test_a_pass_that_returns_no_graph_is_named(result):
+    faulty = graph_pass()(lambda graph, context: result)
+    with pytest.raises(GraphError, match=r"pass <lambda> returned \w+, expected a Graph"):
+        faulty(graph_of("argument %x: float32[2]\nhead y = %x"), context())
+
+
+@pytest.mark.parametrize("contract", [{"requires": ("foo",)}, {"provides": ("foo",)}, {"keeps": ("shape", "foo")}])
+def test_a_contract_about_unknown_facts_is_refused(contract):
+    with pytest.raises(GraphError, match="no facts foo; there are shape"):
+        graph_pass(**contract)
