@@ -13,7 +13,7 @@ from symc.core.shapes import FullShape, size_of
 from symc.ndarray.casting import cast, store
 from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray
-from symc.ndarray.storage import Storage, empty_aligned
+from symc.ndarray.storage import WriteCounter, empty_aligned
 
 if TYPE_CHECKING:
     from symc.runtime.instance import Instance
@@ -52,7 +52,7 @@ class Bound:
         The epoch is kept here, not by the executor: a thread that still runs an old session must not make a new one
         believe that its parameters are prepared.
         """
-        epoch = Storage.write_epoch
+        epoch = WriteCounter.write_epoch
         if epoch != self._epoch:
             self.session.refresh()
             self._epoch = epoch

@@ -23,8 +23,8 @@ from symc.ndarray.storage import zeros_aligned
 from .arrays import BoundArrays
 from .bound import Bound
 from .monitor import Monitor
+from .programs import Mode, Programs, Shapes
 from .reshape import resized, shared
-from .sessions import Mode, Sessions, Shapes
 
 if TYPE_CHECKING:
     from symc.runtime.compiler import Compiled
@@ -59,7 +59,7 @@ class Executor:
         self._grad_req = {
             n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict
         }
-        self._sessions = Sessions(symbol, ctx, self.arg_dict, self.grad_dict, self.aux_dict, self._grad_req)
+        self._programs = Programs(symbol, ctx, self.arg_dict, self.grad_dict, self.aux_dict, self._grad_req)
         self._outputs: list[NDArray] | None = None
         self._last: Bound | None = None
         self._is_spent = False  # whether backward has used up what forward left for it
@@ -103,7 +103,7 @@ class Executor:
     def outputs(self) -> list[NDArray]:
         """The outputs; the next `forward` overwrites them."""
         if self._outputs is None:
-            graph = infer_dtype(infer_shape(self._sessions.graph(False)))
+            graph = infer_dtype(infer_shape(self._programs.graph(False)))
             heads = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
             self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for shape, dtype in heads]
         return list(self._outputs)
@@ -142,7 +142,7 @@ class Executor:
             array._touch()
         if self._monitor is not None:
             arrays = {**self.arg_dict, **self.aux_dict}
-            self._monitor.forward(self._sessions.graph(bool(is_train)), arrays, self._key or 0, self._ctx)
+            self._monitor.forward(self._programs.graph(bool(is_train)), arrays, self._key or 0, self._ctx)
         return self.outputs
 
     def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
@@ -171,8 +171,8 @@ class Executor:
             if slot.place in ("gradient", "update"):
                 bound.session.bound[slot.place, slot.key]._touch()
         if self._monitor is not None:
-            arrays = {**self.arg_dict, **self.aux_dict, **self._sessions.head_gradients}
-            graph = self._sessions.graph(bool(is_train))
+            arrays = {**self.arg_dict, **self.aux_dict, **self._programs.head_gradients}
+            graph = self._programs.graph(bool(is_train))
             self._monitor.backward(graph, self._grad_req, arrays, self._key or 0, self._ctx)
 
     def __call__(self, *args: Any, **kwargs: Any) -> list[NDArray]:
@@ -237,7 +237,7 @@ class Executor:
         needed = {int(key.removeprefix("head_gradient")): key for key in bound.session.program.needs("head_gradient")}
         for k, key in sorted(needed.items()):
             value = given[k] if k < len(given) else None
-            target = self._sessions.head_gradients[key]
+            target = self._programs.head_gradients[key]
             if value is None:
                 name = self._symbol.list_outputs()[k]
                 raise GradientError(
@@ -331,12 +331,12 @@ class Executor:
         from symc.runtime.cpu.native import thread_count
 
         thread_count(n_threads)
-        self._sessions.n_threads = n_threads
+        self._programs.n_threads = n_threads
         self._take_arrays_anew()
 
     def _take_arrays_anew(self) -> None:
         """Makes the next run use what the dictionaries hold now; nothing is compiled again."""
-        self._sessions.forget()
+        self._programs.forget()
         self._predict = self._last = None
 
     # -- looking inside -----------------------------------------------------------------------------------------------
@@ -391,7 +391,7 @@ class Executor:
         from symc.passes.base import PassContext
         from symc.symbol.lift import optimized
 
-        graph = self._sessions.graph(self._wants_gradient)
+        graph = self._programs.graph(self._wants_gradient)
         return optimized(self._symbol, graph, PassContext(self._ctx.device.backend))
 
     def _compiled(self, is_train: bool) -> Compiled:
@@ -402,7 +402,7 @@ class Executor:
         return any(req != "null" for req in self._grad_req.values())
 
     def _bound(self, is_train: bool, shapes: Shapes = (), with_gradient: bool = False) -> Bound:
-        return self._sessions.get(Mode(is_train, with_gradient, shapes))
+        return self._programs.get(Mode(is_train, with_gradient, shapes))
 
 
 def _first_double(names: Sequence[str]) -> str:

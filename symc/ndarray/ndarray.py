@@ -19,7 +19,7 @@ from .fit import require_usable
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
 from .operators import add_operators, call
 from .reshape_codes import infer_reshape
-from .storage import Storage, empty_aligned, require_dense, zeros_aligned
+from .storage import WriteCounter, empty_aligned, require_dense, zeros_aligned
 
 if TYPE_CHECKING:
     from .tape import Made
@@ -45,7 +45,7 @@ class NDArray:
     )  # fmt: skip
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
 
-    def __init__(self, data: np.ndarray, context: Context | None = None, storage: Storage | None = None) -> None:
+    def __init__(self, data: np.ndarray, context: Context | None = None, storage: WriteCounter | None = None) -> None:
         """Wraps `data` without a copy; a view passes the storage it shares.
 
         Raises SymcError for a device that symc has no backend for, ArgumentTypeError for what is no device,
@@ -61,7 +61,7 @@ class NDArray:
         self._shape: tuple[int, ...] = data.shape
         self._dtype = data.dtype
         self._first_byte: int | None = None
-        self._storage = Storage() if storage is None else storage
+        self._storage = WriteCounter() if storage is None else storage
         self._grad: NDArray | None = None
         self._grad_req = "null"
         self._fresh_grad = False  # whether a backward has written the gradient; trainers set it back

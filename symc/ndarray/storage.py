@@ -14,11 +14,11 @@ from symc.core.errors import ArgumentError
 _ticks = itertools.count(1)
 
 
-class Storage:
+class WriteCounter:
     """The write counter of one piece of memory, shared by every NDArray that views it.
 
-    `version` changes with each write to this memory, `Storage.write_epoch` with each write to any: whoever remembers
-    the epoch learns from one integer comparison that nothing has changed. Both take numbers that are never given twice,
+    `version` changes with each write to this memory, `write_epoch` with each write to any: whoever remembers the epoch
+    learns from one integer comparison that nothing has changed. Both take numbers that are never given twice,
     so two threads that write at once cannot hide a write from a reader that compares for equality.
     """
 
@@ -30,7 +30,7 @@ class Storage:
 
     def touch(self) -> None:
         """Records a write; called after the memory has changed."""
-        self.version = Storage.write_epoch = next(_ticks)
+        self.version = WriteCounter.write_epoch = next(_ticks)
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -55,11 +55,11 @@ def test_every_file_gets_its_own_result(run, folder, expected, batch, where):
 
 
 def test_one_executor_compiles_once_for_each_number_of_rows(run, folder, monkeypatch):
-    from symc.executor.sessions import Sessions
+    from symc.executor.programs import Programs
 
     made = []
-    bind = Sessions._bind
-    monkeypatch.setattr(Sessions, "_bind", lambda self, mode: made.append(mode.shapes) or bind(self, mode))
+    bind = Programs._bind
+    monkeypatch.setattr(Programs, "_bind", lambda self, mode: made.append(mode.shapes) or bind(self, mode))
     code, _, _ = records(run, *MODEL, "--input", "data=in", "--shape", "data=1,6")
     assert code == 0 and len(made) == 2  # one row, two rows
 

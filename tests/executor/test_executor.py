@@ -40,7 +40,7 @@ def dense(batch=4, **options):
 
 def kernels_of(ex):
     """Names of the kernels of all programs of an executor."""
-    return {name for bound in ex._sessions.all() for name in bound.session.program.kernel_names}
+    return {name for bound in ex._programs.all() for name in bound.session.program.kernel_names}
 
 
 # -- forward ----------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_outputs_exist_before_forward():
 def test_training_forward_compiles_one_program():
     ex, _ = gradient_of(x * x)
     ex.forward(is_train=True)
-    assert len(ex._sessions.all()) == 1
+    assert len(ex._programs.all()) == 1
 
 
 @pytest.mark.parametrize("value", [np.array([3.0, 4.0]), nd(3, 4, dtype="int32"), [3.0, 4.0]], ids=["f8", "i4", "list"])
@@ -528,12 +528,12 @@ def test_other_batch_sizes_share_kernels():
 
 
 def test_programs_for_other_shapes_are_few():
-    from symc.executor.sessions import MAX_PROGRAMS
+    from symc.executor.programs import MAX_PROGRAMS
 
     ex = (x + 1).simple_bind(mx.cpu(), x=(2,))
     for n in range(3, 3 * MAX_PROGRAMS):
         assert ex(x=np.zeros(n))[0].shape == (n,)
-    assert len(ex._sessions.all()) == MAX_PROGRAMS
+    assert len(ex._programs.all()) == MAX_PROGRAMS
 
 
 # -- threads and memory -----------------------------------------------------------------------------------------------
@@ -742,7 +742,7 @@ def test_another_batch_size_compiles_no_kernel():
     ex.forward()
     (out,) = ex(data=np.ones((32, 5)))
     assert out.shape == (32, 3)
-    first, second = (bound.session.compiled for bound in ex._sessions.all())
+    first, second = (bound.session.compiled for bound in ex._programs.all())
     assert first is not second and not second.compiled
 
 

@@ -1,6 +1,6 @@
 """Stores that share loops, in a canonical form: every access is a table of byte strides per loop axis.
 
-Loop axes are renamed by position, so equal reductions become the same expression. Axes of extent 1 disappear, and
+AxisLoop axes are renamed by position, so equal reductions become the same expression. Axes of extent 1 disappear, and
 two axes that every access walks like one become one: a sum over a dense (2, 3, 4) tensor is a loop over 24.
 """
 

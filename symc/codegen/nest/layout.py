@@ -13,13 +13,13 @@ from symc.codegen.kernel import Ref, Word
 from symc.loopir.expr import Expr, operands_of
 
 from .form import Access
-from .plan import Plan
+from .plan import NestPlan
 
 Key = Expr | int  # a load or an index value; or the number of a store
 
 
 @dataclass(frozen=True)
-class Layout:
+class WordLayout:
     """Names of the axes in the printed kernel, descriptor words, where each is found, and the structure text."""
 
     axes: dict[str, str]
@@ -29,7 +29,7 @@ class Layout:
     structure: str
 
 
-def lay_out(plan: Plan, block: int, n_blocks: int) -> Layout:
+def lay_out(plan: NestPlan, block: int, n_blocks: int) -> WordLayout:
     """Assigns descriptor words in the order in which the kernel's parts are printed."""
     axes = {axis: f"a{k}" for k, axis in enumerate(_axes_in_order(plan))}
     words: list[Word] = []
@@ -101,10 +101,10 @@ def lay_out(plan: Plan, block: int, n_blocks: int) -> Layout:
     for group in plan.stores:
         stores = [k for k, s in enumerate(plan.form.stores) if s in group.stores]
         lines.append(f"loops {' '.join(axes[a] for a in group.serial)} vector {axes.get(group.vector or '')}: {stores}")
-    return Layout(axes, tuple(words), at, frozenset(contiguous), "\n".join(lines))
+    return WordLayout(axes, tuple(words), at, frozenset(contiguous), "\n".join(lines))
 
 
-def _axes_in_order(plan: Plan) -> Iterator[str]:
+def _axes_in_order(plan: NestPlan) -> Iterator[str]:
     seen: set[str] = set()
 
     def fresh(names: tuple[str | None, ...]) -> Iterator[str]:

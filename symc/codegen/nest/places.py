@@ -13,7 +13,7 @@ from symc.codegen.llvm.memory import Elements, widen
 from symc.loopir.expr import Expr
 
 from .form import Form
-from .layout import Key, Layout
+from .layout import Key, WordLayout
 from .words import Words
 
 
@@ -44,7 +44,7 @@ class Scope:
 class Places:
     """Opens scopes, and supplies the leaves of expressions in them."""
 
-    def __init__(self, scalar: Lanes, form: Form, layout: Layout, words: Words) -> None:
+    def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, words: Words) -> None:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
 
     # ---- scopes

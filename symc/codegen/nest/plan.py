@@ -13,7 +13,7 @@ Kind = Literal["lane", "row", "tile", "scalar"]
 
 
 @dataclass(frozen=True)
-class Loop:
+class AxisLoop:
     """How a device walks an axis: "serial", or a way of its own ("vector"), with `parts` steps side by side."""
 
     axis: str
@@ -31,7 +31,7 @@ class StorePlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class NestPlan:
     """The schedule of one form."""
 
     form: Form
@@ -48,13 +48,13 @@ class Plan:
     cost: float
 
     @property
-    def around(self) -> tuple[Loop, ...]:
+    def around(self) -> tuple[AxisLoop, ...]:
         """The loops of a unit that all stores share, outermost first."""
-        lanes = [Loop(self.vector, "vector", self.unroll)] if self.vector else []
-        sweep = [Loop(self.blocked)] if self.blocked not in (None, self.vector) else []
+        lanes = [AxisLoop(self.vector, "vector", self.unroll)] if self.vector else []
+        sweep = [AxisLoop(self.blocked)] if self.blocked not in (None, self.vector) else []
         return (*lanes, *sweep)
 
-    def loops_of(self, group: StorePlan) -> tuple[Loop, ...]:
+    def loops_of(self, group: StorePlan) -> tuple[AxisLoop, ...]:
         """The loops of a group of stores inside those."""
-        serial = tuple(Loop(axis) for axis in group.serial)
-        return serial if group.vector is None else (*serial, Loop(group.vector, "vector", min(2, self.unroll)))
+        serial = tuple(AxisLoop(axis) for axis in group.serial)
+        return serial if group.vector is None else (*serial, AxisLoop(group.vector, "vector", min(2, self.unroll)))

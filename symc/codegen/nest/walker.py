@@ -20,9 +20,9 @@ from symc.codegen.llvm.loops import Values, loop
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr, walk
 
-from .layout import Layout
+from .layout import WordLayout
 from .places import Places, Scope
-from .plan import Loop, Plan, StorePlan
+from .plan import AxisLoop, NestPlan, StorePlan
 from .reduce import cascade, combine_all, neutral
 from .stores import store
 from .words import Words
@@ -30,11 +30,11 @@ from .words import Words
 Inside = Callable[[Scope, Values], Values]  # what happens in a loop: the scope, what is carried -> what is carried on
 
 
-class Device(Protocol):
+class AxisDevice(Protocol):
     """What a device does with the axes that its plan does not leave to the walker."""
 
     def loop(
-        self, walker: Walker, scope: Scope, around: Loop, roots: Sequence[Expr], carried: Values, body: Inside
+        self, walker: Walker, scope: Scope, around: AxisLoop, roots: Sequence[Expr], carried: Values, body: Inside
     ) -> Values:
         """A loop that is not serial; `roots` is what its body will evaluate."""
 
@@ -46,7 +46,7 @@ class Serial:
     """A device whose threads walk every axis inside their unit of work."""
 
     def loop(
-        self, walker: Walker, scope: Scope, around: Loop, roots: Sequence[Expr], carried: Values, body: Inside
+        self, walker: Walker, scope: Scope, around: AxisLoop, roots: Sequence[Expr], carried: Values, body: Inside
     ) -> Values:
         raise CodegenError(f"walking axis {around.axis}: a serial device has no {around.binding} loops")
 
@@ -63,10 +63,10 @@ class Walker:
     def __init__(
         self,
         b: ir.IRBuilder,
-        plan: Plan,
-        layout: Layout,
+        plan: NestPlan,
+        layout: WordLayout,
         abilities: Abilities,
-        device: Device,
+        device: AxisDevice,
         desc: ir.Value,
         bufs: ir.Value,
         parts: Mapping[str, tuple[ir.Value, ir.Value]],
@@ -107,7 +107,9 @@ class Walker:
         """Where an axis begins and ends in this unit."""
         return self._parts.get(axis) or (I64(0), self.words.extent[axis])
 
-    def over(self, scope: Scope, loops: Sequence[Loop], roots: Sequence[Expr], carried: Values, body: Inside) -> Values:
+    def over(
+        self, scope: Scope, loops: Sequence[AxisLoop], roots: Sequence[Expr], carried: Values, body: Inside
+    ) -> Values:
         """Loops inside each other, outermost first."""
         if not loops:
             return body(scope, carried)
@@ -197,7 +199,7 @@ class Walker:
         if not axes:
             self.prepare(scope, bodies)
             return add_element(scope, start)
-        return self.over(scope, [Loop(a) for a in axes[:-1]], bodies, start, add_line)
+        return self.over(scope, [AxisLoop(a) for a in axes[:-1]], bodies, start, add_line)
 
     def widest_first(self, axes: Sequence[str], bodies: Sequence[Expr]) -> list[str]:
         """Loop order: the axis of the smallest steps innermost."""

@@ -8,7 +8,7 @@ from symc.codegen.llvm.lanes import I64, Lanes
 from symc.loopir.expr import Expr
 
 from .form import Form
-from .layout import Key, Layout
+from .layout import Key, WordLayout
 
 
 class Words:
@@ -19,7 +19,7 @@ class Words:
     computed  (access, position) -> stride of a computed component
     """
 
-    def __init__(self, scalar: Lanes, form: Form, layout: Layout, desc: ir.Value, bufs: ir.Value) -> None:
+    def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, desc: ir.Value, bufs: ir.Value) -> None:
         self.b, self._at, self._desc = scalar.b, layout.at, desc
         self.extent = {axis: self._word(("extent", axis)) for axis in layout.axes}
         self.address: dict[Key, ir.Value] = {}

@@ -13,8 +13,8 @@ from symc.codegen.llvm.abilities import Abilities
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I32, I64, declare
 from symc.codegen.nest.form import form_of
-from symc.codegen.nest.layout import Layout, lay_out
-from symc.codegen.nest.plan import Loop, Plan, StorePlan
+from symc.codegen.nest.layout import WordLayout, lay_out
+from symc.codegen.nest.plan import AxisLoop, NestPlan, StorePlan
 from symc.codegen.nest.walker import Serial, Walker
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, prim, reduce
@@ -42,12 +42,12 @@ def nest_of(values: dict[str, Expr], axes: tuple[Axis, ...], dtypes: dict[str, s
     return Nest(tuple(buffers), tuple(Store(name, axes, value, axes) for name, value in values.items()))
 
 
-def planned(nest: Nest) -> tuple[Plan, Layout]:
+def planned(nest: Nest) -> tuple[NestPlan, WordLayout]:
     """One unit of work for each index of the first axis; all else is walked inside, by one lane."""
     form = form_of(nest.stores, {b.name: b for b in nest.buffers})
     outer, *inner = form.stores[0].axes
     stores = (StorePlan(form.stores, tuple(inner), None),)
-    plan = Plan(form, "scalar", 1, 1, (outer,), None, None, None, {}, stores, "a test's", 0.0)
+    plan = NestPlan(form, "scalar", 1, 1, (outer,), None, None, None, {}, stores, "a test's", 0.0)
     return plan, lay_out(plan, 1, 1)
 
 
@@ -126,4 +126,4 @@ def test_one_lane_computes_what_the_interpreter_says(shape: tuple[int, int]) -> 
 
 def test_a_serial_device_refuses_other_loops() -> None:
     with pytest.raises(CodegenError, match="axis i0: a serial device has no vector loops"):
-        Serial().loop(None, None, Loop("i0", "vector"), (), [], None)  # type: ignore[arg-type]
+        Serial().loop(None, None, AxisLoop("i0", "vector"), (), [], None)  # type: ignore[arg-type]

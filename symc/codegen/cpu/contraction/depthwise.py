@@ -62,7 +62,7 @@ def kernel(chunk, n_chunks, desc, bufs):
 
 
 @dataclass(frozen=True)
-class Problem:
+class DepthwiseProblem:
     """Sums over windows of each channel alone; strides in elements.
 
     n_repeats  the tables serve that many groups of rows (images of a forward pass)
@@ -84,7 +84,7 @@ class Problem:
     factor_sum_stride: int = 0
 
 
-def emit(problem: Problem, plan: DepthwisePlan) -> KernelCall:
+def emit(problem: DepthwiseProblem, plan: DepthwisePlan) -> KernelCall:
     """The kernel and its call; units are blocks of tiles x panels, panels of a block follow each other."""
     item, tables, tile = ITEM_SIZE[problem.dtype], problem.tables, plan.tile
     n_tiles = len(tables.tiles) * problem.n_repeats

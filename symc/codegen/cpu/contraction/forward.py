@@ -55,7 +55,7 @@ def {name}(chunk, n_chunks, desc, bufs):
 
 
 @dataclass(frozen=True)
-class Problem:
+class ForwardProblem:
     """A forward-like contraction in terms of its matrix: `groups` independent products of one table."""
 
     dtype: str
@@ -73,7 +73,7 @@ class Problem:
     epilogue: Epilogue
 
 
-def emit(problem: Problem, plan: MatrixPlan) -> KernelCall:
+def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     """The kernel, which serves all register tiles `plan.tiles` (they differ in rows only), and its call."""
     item, tables = ITEM_SIZE[problem.dtype], problem.tables
     tile, blocking = plan.tile, plan.blocking

@@ -39,7 +39,7 @@ def schedule_contraction(c: Contraction) -> list[KernelCall]:
 
 def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
     source, g = source_of(c, c.lhs), geometry_of(c)
-    problem = forward.Problem(
+    problem = forward.ForwardProblem(
         dtype=source.dtype,
         lhs=_ref(source),
         weight=_ref(buffer_of(c, c.rhs)),
@@ -59,7 +59,7 @@ def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
 
 def _depthwise(c: Contraction, plan: DepthwisePlan) -> KernelCall:
     source, g = source_of(c, c.lhs), geometry_of(c)
-    problem = depthwise.Problem(
+    problem = depthwise.DepthwiseProblem(
         dtype=source.dtype,
         x=_ref(source),
         factor=_ref(buffer_of(c, c.rhs)),
@@ -77,7 +77,7 @@ def _depthwise(c: Contraction, plan: DepthwisePlan) -> KernelCall:
 
 def _depthwise_gradient(c: Contraction, plan: DepthwisePlan) -> KernelCall:
     x, dy, g = source_of(c, c.lhs), source_of(c, c.rhs), geometry_of(c).of_images(plan.images)
-    problem = depthwise.Problem(
+    problem = depthwise.DepthwiseProblem(
         dtype=x.dtype,
         x=_ref(x),
         factor=_ref(dy),
@@ -95,7 +95,7 @@ def _depthwise_gradient(c: Contraction, plan: DepthwisePlan) -> KernelCall:
 def _weight_gradient(c: Contraction, plan: GradientPlan) -> KernelCall:
     x, dy, g = source_of(c, c.lhs), source_of(c, c.rhs), geometry_of(c).of_images(plan.images)
     width, rows = g.taps[-1] if plan.is_merged else 1, c.out_channels // c.groups
-    problem = weight_gradient.Problem(
+    problem = weight_gradient.WeightGradientProblem(
         dtype=x.dtype,
         x=_ref(x),
         dy=_ref(dy),
@@ -119,7 +119,7 @@ def _winograd(c: Contraction, plan: WinogradPlan) -> list[KernelCall]:
     source, outputs = source_of(c, c.lhs), plan.packing.outputs
     (transformed,) = c.written
     pixels = output_pixels(c.window.out_extents, outputs)
-    problem = winograd.Problem(
+    problem = winograd.WinogradProblem(
         dtype=source.dtype,
         transforms=plan.packing.transforms,
         source=_ref(source),

@@ -85,7 +85,7 @@ def kernel(chunk, n_chunks, desc, bufs):
 
 
 @dataclass(frozen=True)
-class Problem:
+class WeightGradientProblem:
     """A weight gradient in terms of its matrix; strides in elements."""
 
     dtype: str
@@ -105,7 +105,7 @@ class Problem:
     epilogue: Epilogue
 
 
-def emit(problem: Problem, plan: GradientPlan) -> KernelCall:
+def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
     """The kernel and its call; a unit is a block of tiles x panels, at most GRADIENT_TILES tiles."""
     tile = plan.tile
     block_rows, block_panels = plan.blocking.block_tiles * tile.rows, plan.blocking.group_panels

@@ -97,7 +97,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Problem:
+class WinogradProblem:
     """A forward 3x3 contraction of stride 1 as tiles of outputs; strides in elements.
 
     offsets  (tiles, frequencies) int32: where each input of a tile lies, or OUTSIDE
@@ -119,7 +119,7 @@ class Problem:
     epilogue: Epilogue
 
 
-def emit_input(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
+def emit_input(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall:
     """The kernel that transforms the input, and its call."""
     item, transforms, tile = ITEM_SIZE[problem.dtype], problem.transforms, plan.tile
     n_chunks = min(part.n_tiles, plan.input_chunks)
@@ -153,7 +153,7 @@ def emit_input(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
     return KernelCall(code, tuple(d.words), Chunks(n_chunks), why)
 
 
-def emit(problem: Problem, part: Part, plan: WinogradPlan) -> KernelCall:
+def emit(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall:
     """The kernel that multiplies and transforms back, and its call; a block of tiles is groups of tiles of outputs.
 
     One kernel serves all register tiles `plan.tiles`, which differ in rows only.

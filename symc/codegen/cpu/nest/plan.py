@@ -19,7 +19,7 @@ from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.cpu.target import Target
 from symc.codegen.llvm import maths
 from symc.codegen.nest.form import Access, Form, StoreForm
-from symc.codegen.nest.plan import Kind, Plan, StorePlan
+from symc.codegen.nest.plan import Kind, NestPlan, StorePlan
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.shapes import size_of
 from symc.loopir.expr import Expr, walk
@@ -37,7 +37,7 @@ _GATHER = 1.2  # of one element against one vector
 _REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vectors
 
 
-def plan_form(form: Form, target: Target) -> Plan:
+def plan_form(form: Form, target: Target) -> NestPlan:
     """The cheapest way to run a form."""
     lanes = lanes_of(form, target)
     if any(s.is_ordered for s in form.stores):
@@ -85,7 +85,7 @@ def _by_stride(axes: Iterable[str], access: Access) -> tuple[str, ...]:
     return tuple(sorted(axes, key=lambda a: -abs(access.stride(a))))
 
 
-def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Plan:
+def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> NestPlan:
     cost = _cost(form, lanes, {vector})
     outer = tuple(a for a in axes if a != vector)
     if not form.reduce_axes and outer and form.extents[vector] <= LONG_ROW:
@@ -99,10 +99,10 @@ def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Pl
             outer, blocked = outer[:-1], outer[-1]
     unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
     vectors = {e: None if vector in form.free(e) else v for e, v in _row_vectors(form, lanes).items()}
-    return Plan(form, "lane", lanes, unroll, outer, vector, blocked, None, vectors, stores, reason, cost)
+    return NestPlan(form, "lane", lanes, unroll, outer, vector, blocked, None, vectors, stores, reason, cost)
 
 
-def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cost: float) -> Plan:
+def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cost: float) -> NestPlan:
     """Elementwise work on short rows: a loop over rows inside the body, so that its start is paid once a block.
 
     Where something costly (a square root for BatchNorm) or a short row is the same in all rows, the lanes run
@@ -118,11 +118,11 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
         stores = (StorePlan(form.stores, (), None),)
         reason = f"lanes along {vector} ({_walks(form, vector)}), rows {sweep} inside"
         unroll = 4 if _weight(form) <= 3 else 2
-        return Plan(form, "lane", lanes, unroll, outer, vector, sweep, None, {}, stores, reason, cost)
+        return NestPlan(form, "lane", lanes, unroll, outer, vector, sweep, None, {}, stores, reason, cost)
     stores = (StorePlan(form.stores, (), vector),)
     reason = f"rows {sweep}, lanes along {vector} inside: {_walks(form, vector)}"
     unroll = 2 if _weight(form) <= 2 else 1
-    return Plan(form, "row", lanes, unroll, outer, None, sweep, None, {}, stores, reason, cost)
+    return NestPlan(form, "row", lanes, unroll, outer, None, sweep, None, {}, stores, reason, cost)
 
 
 def _saved_by_scalars(form: Form, vector: str, sweep: str) -> float:
@@ -132,7 +132,7 @@ def _saved_by_scalars(form: Form, vector: str, sweep: str) -> float:
     )
 
 
-def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
+def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan:
     vectors = _row_vectors(form, lanes)
     loops: dict[StoreForm, tuple[tuple[str, ...], str | None]] = {}
     for s in form.stores:
@@ -148,12 +148,12 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> Plan:
     reason = "each reduction along its own axes, then the stores" if form.reduce_axes else "no axis to vectorise"
     unroll = 4 if _weight(form) <= 3 else 2
     outer, blocked = (axes[:-1], axes[-1]) if axes else (axes, None)
-    return Plan(
+    return NestPlan(
         form, kind, lanes if used else 1, unroll, outer, None, blocked, None, vectors, _group(form, loops), reason, cost
     )
 
 
-def _plan_ordered(form: Form, lanes: int) -> Plan:
+def _plan_ordered(form: Form, lanes: int) -> NestPlan:
     """Iterations may write one element: only axes that tell elements apart leave the order the store asks for."""
     (store,) = form.stores
     free = [a for a in store.axes if a in store.private]
@@ -164,10 +164,10 @@ def _plan_ordered(form: Form, lanes: int) -> Plan:
     reason = f"elements may be written twice: {', '.join(serial)} in order"
     unroll = 4 if _weight(form) <= 3 else 1
     kind: Kind = "lane" if vector else "scalar"
-    return Plan(form, kind, lanes if vector else 1, unroll, outer, vector, vector, None, {}, stores, reason, 0.0)
+    return NestPlan(form, kind, lanes if vector else 1, unroll, outer, vector, vector, None, {}, stores, reason, 0.0)
 
 
-def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: Plan) -> Plan | None:
+def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: NestPlan) -> NestPlan | None:
     """A transposing plan where loads and stores disagree about the contiguous axis."""
     if form.reduce_axes or lanes < 2 or any(a.computed for a in form.loads.values()):
         return None
@@ -186,7 +186,7 @@ def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: Plan) -> Pla
             # Measured on (32, 64, 56, 56): tiles follow the rows that are read, unless these are short (3.2 against
             # 8.6 ms to channels last, 3.5 against 4.8 ms back).
             blocked = w if form.extents[w] <= SHORT_TILE_ROW else v
-            return Plan(form, "tile", lanes, 1, outer, v, blocked, w, {}, stores, reason, best.cost)
+            return NestPlan(form, "tile", lanes, 1, outer, v, blocked, w, {}, stores, reason, best.cost)
     return None
 
 
@@ -290,7 +290,7 @@ def total_work(form: Form) -> float:
     return total
 
 
-def split(plan: Plan, step: int) -> tuple[int, int, int]:
+def split(plan: NestPlan, step: int) -> tuple[int, int, int]:
     """(elements of the vector axis in a block, number of blocks, number of chunks), from the amount of work only."""
     form = plan.form
     n_outer = _trips(form, plan.outer)

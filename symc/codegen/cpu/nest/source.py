@@ -7,11 +7,11 @@ from typing import Any
 
 from symc.codegen.llvm.abilities import Abilities
 from symc.codegen.llvm.intrinsic import intrinsic
-from symc.codegen.nest.layout import Layout
-from symc.codegen.nest.plan import Plan
+from symc.codegen.nest.layout import WordLayout
+from symc.codegen.nest.plan import NestPlan
 
 
-def function_text(plan: Plan, layout: Layout) -> str:
+def function_text(plan: NestPlan, layout: WordLayout) -> str:
     """The Python function, for example
 
     def kernel(chunk, n_chunks, desc, bufs):
@@ -62,7 +62,7 @@ def function_text(plan: Plan, layout: Layout) -> str:
     return "\n".join(lines) + "\n"
 
 
-def source_text(plan: Plan, layout: Layout, nest_text: str) -> str:
+def source_text(plan: NestPlan, layout: WordLayout, nest_text: str) -> str:
     """Header and function. Extents and strides are those of the first nest that had this structure."""
     lines = [
         "What it computes (buffers and extents of one use; the code holds for all):",
@@ -80,14 +80,16 @@ def source_text(plan: Plan, layout: Layout, nest_text: str) -> str:
     return f"{header}\n\n{function_text(plan, layout)}"
 
 
-def build_function(plan: Plan, layout: Layout, abilities: Abilities, name: str, source: str) -> Callable[..., Any]:
+def build_function(
+    plan: NestPlan, layout: WordLayout, abilities: Abilities, name: str, source: str
+) -> Callable[..., Any]:
     """The function numba compiles, with `body` bound to the intrinsic that emits the vector loops."""
     namespace: dict[str, Any] = {"body": _body_intrinsic(plan, layout, abilities), "range": range}
     exec(compile(source, f"<{name}>", "exec"), namespace)
     return namespace["kernel"]
 
 
-def _body_intrinsic(plan: Plan, layout: Layout, abilities: Abilities) -> Any:
+def _body_intrinsic(plan: NestPlan, layout: WordLayout, abilities: Abilities) -> Any:
     from symc.codegen.nest.walker import Walker
 
     from .tile import Tiles

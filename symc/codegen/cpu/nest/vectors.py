@@ -12,7 +12,7 @@ from llvmlite import ir
 from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
 from symc.codegen.nest.places import Scope
-from symc.codegen.nest.plan import Loop
+from symc.codegen.nest.plan import AxisLoop
 from symc.codegen.nest.reduce import cascade, combine, combine_all, neutral, tree
 from symc.codegen.nest.walker import Inside, Walker
 from symc.loopir.expr import Expr, walk
@@ -22,7 +22,7 @@ class Vectors:
     """The device of a walker: vectors of as many lanes as the plan says."""
 
     def loop(
-        self, walker: Walker, scope: Scope, around: Loop, roots: Sequence[Expr], carried: Values, body: Inside
+        self, walker: Walker, scope: Scope, around: AxisLoop, roots: Sequence[Expr], carried: Values, body: Inside
     ) -> Values:
         """Lanes along an axis, or the part of it that belongs to this unit."""
         start, stop = walker.span(around.axis)
@@ -56,14 +56,14 @@ class Vectors:
         def add_line(outside: Scope, totals: Values) -> Values:
             def add_block(first: ir.Value, stop: ir.Value) -> Values:
                 sums = [n for n in start for _ in range(parts)]
-                along = Loop(axis, "vector", parts)
+                along = AxisLoop(axis, "vector", parts)
                 sums = self._lanes(walker, outside, along, first, stop, bodies, sums, add_vectors)
                 return [tree(v, e, sums[k * parts : (k + 1) * parts]) for k, e in enumerate(reduces)]
 
             extent = walker.words.extent[axis]
             return join(totals, cascade(walker.b, extent, parts * v.n, start, join, add_block))
 
-        loops = [Loop(a) for a in walker.widest_first(others, bodies)]
+        loops = [AxisLoop(a) for a in walker.widest_first(others, bodies)]
         totals = walker.over(scope, loops, bodies, start, add_line)
         return [_across_lanes(v, e, total) for e, total in zip(reduces, totals)]
 
@@ -71,7 +71,7 @@ class Vectors:
         self,
         walker: Walker,
         scope: Scope,
-        around: Loop,
+        around: AxisLoop,
         start: ir.Value,
         stop: ir.Value,
         roots: Sequence[Expr],

@@ -39,7 +39,7 @@ class Mode(NamedTuple):
     shapes: Shapes
 
 
-class Sessions:
+class Programs:
     """Compiles a program when its mode is first asked for, and binds it to the arrays of the executor's dictionaries.
 
     n_threads        of the sessions made from now on; None = the process's default
@@ -63,7 +63,7 @@ class Sessions:
         self._gradients = gradients
         self._states = states
         self._grad_req = grad_req
-        self._programs: BoundedCache[Mode, Compiled] = BoundedCache(MAX_PROGRAMS)
+        self._compiled: BoundedCache[Mode, Compiled] = BoundedCache(MAX_PROGRAMS)
         self._found: BoundedCache[Mode, Bound] = BoundedCache(MAX_PROGRAMS)
         self._lock = new_lock()
 
@@ -100,7 +100,7 @@ class Sessions:
 
         shapes = self._needed_shapes(mode)
         grad_req = self._grad_req if mode.with_gradient else None
-        compiled = self._programs.obtain(
+        compiled = self._compiled.obtain(
             mode, lambda: compile_graph(self.graph(mode.is_train, shapes), grad_req, self._ctx.device)
         )
         self._require_given(compiled.program, shapes, mode)
