@@ -120,10 +120,7 @@ class KernelCache:
                 self._folder.require_private()
                 return self._folder
             except OSError as error:
-                self._warn(
-                    f"cannot use {self._folder.path}: {error}. Continuing without it, so kernels are compiled again in "
-                    f"every process; set SYMC_CACHE_DIR to another folder, or mend this one"
-                )
+                self._warn(_unusable(self._folder.path, error))
         return None
 
     def _make_room(self, folder: PrivateFolder, added: str, added_bytes: int) -> None:
@@ -149,7 +146,18 @@ class KernelCache:
     def _warn(self, problem: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            warnings.warn(f"symc kernel cache: {problem}", RuntimeWarning, stacklevel=3)
+            _warn(problem)
+
+
+def _warn(problem: str) -> None:
+    warnings.warn(f"symc kernel cache: {problem}", RuntimeWarning, stacklevel=4)
+
+
+def _unusable(directory: Path | str, error: Exception) -> str:
+    return (
+        f"cannot use {directory}: {str(error).rstrip('.')}. Continuing without it, so kernels are compiled again in "
+        f"every process; set SYMC_CACHE_DIR to another folder, or mend this one"
+    )
 
 
 def _file_name(key: str, kind: Kind) -> str:
@@ -172,10 +180,14 @@ def kernel_cache() -> KernelCache:
 
 
 def _default_directory() -> Path | None:
-    """None for a user without a home directory (an arbitrary uid in a container)."""
+    """None where there is no home directory (an arbitrary uid in a container); warns where one was asked for."""
     chosen = setting("SYMC_CACHE_DIR")
     if chosen is not None:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            _warn(_unusable(chosen, error))
+            return None
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG specification says to ignore relative paths
         base = os.path.expanduser("~/.cache")

@@ -60,7 +60,7 @@ class PrivateFolder:
         with own_file(name, max_bytes, 0o022, self._descriptor()) as file:
             with contextlib.suppress(OSError):  # of a read-only file system
                 os.utime(file.fileno())
-            return file.read(max_bytes)
+            return file.read(os.fstat(file.fileno()).st_size)  # room is made for as much as is asked for
 
     def require_private(self) -> None:
         """Makes the folder where there is none."""

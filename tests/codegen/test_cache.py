@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
@@ -236,6 +237,13 @@ def test_place_by_environment(environment, tmp_path):
     assert kernel_cache().info().directory == tmp_path / "chosen"
 
 
+def test_a_home_that_nobody_has(environment):
+    environment.setenv("SYMC_CACHE_DIR", "~nosuchuser/x")
+    with pytest.warns(RuntimeWarning, match="cannot use ~nosuchuser/x: .* home directory. Continuing without it"):
+        assert kernel_cache().obtain("a", lambda: DATA, HEADER) == DATA
+    assert kernel_cache().info().directory is None
+
+
 def test_switched_off(environment, tmp_path):
     environment.setenv("SYMC_CACHE", "0")
     environment.setenv("SYMC_CACHE_DIR", str(tmp_path / "chosen"))
@@ -369,6 +377,16 @@ def test_only_regular_files_of_ours_are_read(cache, plant_one):
     assert cache.get("a") is None
     assert cache.obtain("a", lambda: DATA, HEADER) == DATA
     assert cache.get("a") == DATA and not path.is_symlink()
+
+
+def test_reading_takes_no_more_memory_than_the_entry(cache):
+    cache.put("a", DATA, HEADER)
+    tracemalloc.start()
+    try:
+        assert cache.get("a") == DATA
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_entry_of_another_owner_is_not_read(cache, monkeypatch):

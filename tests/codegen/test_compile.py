@@ -155,6 +155,13 @@ def test_errors(pyfunc, message, optimize):
     assert "compiling kernel" in str(caught.value)
 
 
+def test_a_working_directory_that_is_gone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(CodegenError, match="compiling kernel: the working directory was removed"):
+        compile_function(scale_part, "kernel", host_target())
+
+
 def test_load_many_and_none():
     objects = {f"k{i}": compile_function(scale_part, f"k{i}", host_target()) for i in range(5)}
     assert len(set(load_objects(objects).values())) == 5

@@ -11,6 +11,7 @@ numba's own back end (function passes, O3 module pipeline, MCJIT) takes 2 to 3 t
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -89,9 +90,10 @@ def compile_function(
     To be called within `alone` only: what numba registers is global, and two threads that import it at once fail
     ("partially initialized module 'numba.core.types'", its modules import one another in circles).
 
-    Raises CodegenError when numba rejects the function, when it may raise, or when the object would need a symbol
-    that a process without Python cannot provide.
+    Raises CodegenError when numba rejects the function, when it may raise, when the object would need a symbol that a
+    process without Python cannot provide, or when the working directory is gone.
     """
+    _require_working_directory(name)
     try:
         text, libraries = _lower(pyfunc, name, tuple(argtypes), fastmath)
         module, machine = _link(text, libraries, name, target)
@@ -101,6 +103,16 @@ def compile_function(
     data: bytes = machine.emit_object(module)
     _check_symbols(data, name)
     return data
+
+
+def _require_working_directory(name: str) -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise CodegenError(
+            f"compiling {name}: the working directory was removed, and numba names files relative to it; change to "
+            f"another one (os.chdir)"
+        ) from None
 
 
 def _lower(
