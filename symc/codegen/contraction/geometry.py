@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from symc.core.errors import CodegenError
-from symc.core.shapes import size_of
+from symc.core.shapes import FullShape, size_of
 from symc.loopir.kernel import Buffer, Contraction
 
 OUTSIDE = -1  # the offset of a tap that lies outside the source
@@ -96,10 +96,22 @@ def transposed(g: Geometry) -> Geometry:
     )
 
 
+def positions_of(numbers: np.ndarray, extents: FullShape) -> list[np.ndarray]:
+    """Row-major numbers axis by axis.
+
+    Not numpy.unravel_index: beyond 8192 of them it gives the neighbour's position for an array of shape (n, 1).
+    """
+    found: list[np.ndarray] = []
+    for extent in reversed(extents):
+        numbers, position = np.divmod(numbers, max(1, extent))
+        found.insert(0, position)
+    return found
+
+
 def source_offsets(g: Geometry) -> np.ndarray:
     """(n_rows, n_taps) int32: element offset of each tap in the source, or OUTSIDE."""
-    image, *rows = np.unravel_index(np.arange(g.n_rows)[:, None], (g.images, *g.row_extents))
-    taps = np.unravel_index(np.arange(g.n_taps)[None, :], g.taps) if g.taps else ()
+    image, *rows = positions_of(np.arange(g.n_rows)[:, None], (g.images, *g.row_extents))
+    taps = positions_of(np.arange(g.n_taps)[None, :], g.taps)
     offsets = offsets_of(g, image, rows, taps)
     return np.broadcast_to(offsets, (g.n_rows, g.n_taps))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Geometry, offsets_of
+from .geometry import Geometry, offsets_of, positions_of
 
 _ELEMENTS_AT_ONCE = 1 << 20  # of intermediate arrays that are larger than their result
 
@@ -59,7 +59,7 @@ def sight(g: Geometry, axis: int) -> Sight:
 
 def visits(g: Geometry, rows: np.ndarray) -> Visits:
     """What tiles of `rows` (n_tiles, n_rows) visit: the taps that one of their rows sees."""
-    image, *positions = np.unravel_index(rows, (g.images, *g.row_extents))
+    image, *positions = positions_of(rows, (g.images, *g.row_extents))
     last = len(g.taps) - 1
     runs = [_runs(g, axis, p, g.is_merged and axis == last) for axis, p in enumerate(positions)]
     counts = np.ones(len(rows), int)
@@ -92,7 +92,7 @@ def visits(g: Geometry, rows: np.ndarray) -> Visits:
 
 def count_visits(g: Geometry, rows: np.ndarray) -> int:
     """Taps that tiles visit, all together; only of tiles whose rows differ along two axes are they looked at singly."""
-    positions = np.unravel_index(rows, (g.images, *g.row_extents))[1:]
+    positions = positions_of(rows, (g.images, *g.row_extents))[1:]
     counts, n_mixed = np.ones(len(rows), int), np.zeros(len(rows), int)
     for axis, position in enumerate(positions):
         kinds = sight(g, axis).kind[position]

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from symc.codegen.contraction.geometry import Geometry, source_offsets
 from symc.codegen.contraction.tables import images_per_table, pixel_tables, tile_tables
 from symc.codegen.cpu.contraction import plan_contraction, schedule_contraction
 from symc.codegen.cpu.target import host_target
@@ -64,3 +65,21 @@ def test_tables_are_given_back(monkeypatch):
             schedule_contraction(with_plan(c, plan_contraction(c, target)))
             assert kept.weight <= limit
         assert 0 < len(kept) < 20
+
+
+@pytest.mark.parametrize("n_rows", [1, 4])
+def test_large_images_have_the_offsets_of_small_ones(n_rows):
+    """More than 8192 pixels, beyond which numpy.unravel_index is wrong for an array of one column."""
+    height, width = 130, 140
+    g = Geometry(1, (height, width), (height, width), 0, (width, 1), (1, 1), (2, 3), (1, 1), (-1, -1), channels=1)
+    y, x = np.divmod(np.arange(height * width)[:, None], width)
+    row, column = np.divmod(np.arange(6)[None, :], 3)
+    y, x = y + row - 1, x + column - 1
+    wanted = np.where((y >= 0) & (y < height) & (x >= 0) & (x < width), y * width + x, -1)
+    np.testing.assert_array_equal(source_offsets(g), wanted)
+    tables = tile_tables(g, n_rows)
+    found = np.full_like(wanted, -1)
+    for first, count, *rows in tables.tiles.tolist():
+        for tap, _, *offsets in tables.segments[first : first + count].tolist():
+            found[rows, tap] = offsets
+    np.testing.assert_array_equal(found, wanted)
