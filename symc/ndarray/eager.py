@@ -100,7 +100,7 @@ class EagerGraph:
 
             function = self._functions[place] = GraphFunction(self.graph, place.device)
         results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
-        if all(r.size for r in results):
+        if any(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
             function([arrays[k]._address for k in self._used], [r.ctypes.data for r in results], seed)
         return results

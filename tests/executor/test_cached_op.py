@@ -13,6 +13,7 @@ import symc as mx
 from symc import autograd
 from symc.core.bounded import BoundedCache
 from symc.core.errors import GradientError
+from symc.executor import cached_op
 from symc.ndarray import backward, eager
 from symc.runtime.function import GraphFunction
 
@@ -277,12 +278,49 @@ def test_what_has_no_gradient_is_refused_by_backward():
     assert weight.grad.asnumpy().tolist() == [[1, 1], [0, 0], [1, 1]]
 
 
-def test_arrays_without_elements():
-    a, b = array(np.zeros((0, 3))), array(np.ones((2, 3)))
+@pytest.mark.parametrize(
+    "body, shapes, outputs, gradients",
+    [
+        (sym.Group([sym.exp(x), sym.exp(w)]), {"x": (0, 3), "w": (2,)}, [0, np.e], {"w": np.e}),
+        (sym.Group([sym.sum(x), sym.exp(x), w * 3]), {"x": (0, 3), "w": (2,)}, [0, 0, 3], {"w": 3}),
+        (sym.concat(x, w, dim=0) * 3, {"x": (0, 3), "w": (2, 3)}, [3], {"w": 3}),
+        (sym.split_v2(sym.concat(x, w, dim=0) * 3, (0,), axis=0), {"x": (0, 3), "w": (2, 3)}, [0, 3], {"w": 3}),
+        (sym.FullyConnected(x, num_hidden=2, name="y"), {"x": (0, 3)}, [0], {"y_weight": 0, "y_bias": 0}),
+        (sym.Convolution(x, kernel=(2, 2), num_filter=2, name="y"), {"x": (0, 3, 4, 4)}, [0],
+         {"y_weight": 0, "y_bias": 0}),
+        (sym.Deconvolution(x, kernel=(2, 2), num_filter=2, name="y"), {"x": (0, 3, 4, 4)}, [0], {"y_weight": 0}),
+        (sym.BatchNorm(x, fix_gamma=False, name="y"), {"x": (0, 3, 4)}, [0], {"y_gamma": np.nan, "y_beta": 0}),
+        (sym.SoftmaxOutput(sym.broadcast_mul(x, w), normalization="batch", name="y"), {"x": (0, 3), "w": (1, 3)}, [0], {"w": 0}),
+        (sym.broadcast_mul(x, w), {"x": (0, 3), "w": (1, 3)}, [0], {"w": 0}),
+    ],
+    ids=lambda p: p.name if isinstance(p, sym.Symbol) else "",
+)  # fmt: skip
+def test_an_array_without_elements_leaves_no_other_unwritten(body, shapes, outputs, gradients, monkeypatch):
+    """`outputs` and `gradients` are the value of every element there is, for weights and head gradients of 1.
+
+    The statistics of no batch are 0/0, in MXNet as well.
+    """
+
+    def nowhere_written(shape, dtype):
+        return np.full(shape, np.nan, dtype)
+
+    for module in (eager, cached_op):
+        monkeypatch.setattr(module, "empty_aligned", nowhere_written)
+    with mx.np_shape(True):
+        arg_shapes, _, aux_shapes = body.infer_shape(**shapes)
+    given = dict(zip(body.list_arguments(), map(np.ones, arg_shapes)))
+    variables = {n: array(v) for n, v in given.items()}
+    states = dict(zip(body.list_auxiliary_states(), [array(np.ones(s)) for s in aux_shapes]))
+    inputs, op = [{**variables, **states}[n] for n in body.list_inputs()], nd.CachedOp(body)
+    predicted = op(*inputs)
     with autograd.record():
-        y = nd.CachedOp(sym.FullyConnected(x, weight=w, num_hidden=2, no_bias=True))(a, b)
-    y.backward()
-    assert y.shape == (0, 2) and a.grad.shape == (0, 3)
+        trained = op(*inputs)
+    autograd.backward(trained)
+    for found in (predicted, trained):
+        for output, value in zip(found if isinstance(found, list) else [found], outputs, strict=True):
+            np.testing.assert_allclose(output.asnumpy(), value)
+    for name, value in gradients.items():
+        np.testing.assert_allclose(variables[name].grad.asnumpy(), value, err_msg=name)
 
 
 def test_a_gradient_array_that_the_recording_reads_is_written_last():

@@ -93,7 +93,7 @@ class _BatchNorm(Op):
         data, gamma, head, mean = (Term(g, v) for v in (x[0], x[1], dy[0], y[1]))
         axis = normalize_axis(self.axis, len(data.shape))
         _, inverse_std = self._spread(g, y[2])
-        n = prod(data.shape) // data.shape[axis]
+        n = max(1, prod(data.shape) // max(1, data.shape[axis]))
         total = head("_batch_sum", axis=axis)
         moment = head("_batch_moment", data, mean, axis=axis)
         scale = inverse_std if self.fix_gamma else gamma * inverse_std

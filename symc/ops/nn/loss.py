@@ -89,9 +89,9 @@ class SoftmaxOutput(Op):
         axes = self.axes(len(shape))
         n_labels, n_positions = prod(label.shape), prod(shape[2:]) if self.multi_output else 1
         if self.normalization != "valid":
-            scale /= n_positions
+            scale /= max(1, n_positions)
         if self.normalization == "batch":
-            scale /= shape[0] if self.multi_output else n_labels
+            scale /= max(1, shape[0] if self.multi_output else n_labels)
         if self.multi_output or self.preserve_shape:
             aligned = label.reshape(tuple(n for a, n in enumerate(shape) if a not in axes))
         else:
@@ -290,7 +290,7 @@ class MakeLoss(Elementwise):
     ) -> Sequence[Value | None]:
         data, scale = Term(g, x[0]), single(self.grad_scale)
         if self.normalization != "valid":
-            return [g.like(x[0], scale / prod(data.shape[:-1]) if self.normalization == "batch" else scale)]
+            return [g.like(x[0], scale / max(1, prod(data.shape[:-1])) if self.normalization == "batch" else scale)]
         n_valid = (data > single(self.valid_thresh)).sum(range(len(data.shape)))("_maximum_scalar", scalar=1.0)
         return [(scale / n_valid).broadcast_to(data.shape).value]
 

@@ -211,7 +211,8 @@ class Pieces(Op):
             return None
         extent = 1 if self.squeeze_axis else piece[at]
         n_equal = self.n_equal_pieces()
-        return (*piece[:at], extent and n_equal and extent * n_equal, *piece[at + (not self.squeeze_axis) :])
+        total = None if extent is None or n_equal is None else extent * n_equal
+        return (*piece[:at], total, *piece[at + (not self.squeeze_axis) :])
 
     def n_equal_pieces(self) -> int | None:
         """The number of pieces when they are equal."""
