@@ -208,11 +208,15 @@ def test_numba_cuda_stays_in_its_folder():
 
 
 def test_devices_stay_in_their_folders():
-    """Nobody else knows of the CPU but where a context's device is opened, and where its threads are counted."""
+    """Nobody else knows of the CPU but where it is opened for a context, its threads are counted or it is described."""
     own = ("symc.codegen.cpu", "symc.runtime.cpu")
     users = {(i.source, i.target) for package in own for i in importing(package) if not i.source.startswith(own)}
     threads = "symc.runtime.cpu.native"
-    assert {source for source, target in users if target != threads} == {"symc.context", "symc.runtime.compiler"}
+    assert {source for source, target in users if target != threads} == {
+        "symc.context",
+        "symc.runtime.compiler",
+        "symc.runtime.features",
+    }
     assert {source for source, target in users if target == threads} == {
         "symc.cli.bench",
         "symc.cli.opening",

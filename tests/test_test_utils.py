@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -178,6 +179,20 @@ def test_numpy_shapes_and_arrays():
     mx.util.setenv("SYMC_A_TEST_VARIABLE", "x")
     mx.util.setenv("SYMC_A_TEST_VARIABLE", None)
     assert mx.util.getenv("SYMC_A_TEST_VARIABLE") is None and mx.util.get_gpu_count() == 0
+
+
+CPU_FLAGS = {
+    "CPU_SSE": "sse", "CPU_SSE2": "sse2", "CPU_SSE3": "pni", "CPU_SSE4_1": "sse4_1", "CPU_SSE4_2": "sse4_2",
+    "CPU_SSE4A": "sse4a", "CPU_AVX": "avx", "CPU_AVX2": "avx2", "F16C": "f16c",
+}  # fmt: skip
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="reads an x86's /proc/cpuinfo")
+def test_features_of_the_cpu_are_those_it_has():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        flags = next(line for line in file if line.startswith("flags")).split()
+    found = {feature.name: feature.enabled for feature in mx.runtime.feature_list()}
+    assert {name: found[name] for name in CPU_FLAGS} == {name: flag in flags for name, flag in CPU_FLAGS.items()}
 
 
 def test_engine_runtime_base():

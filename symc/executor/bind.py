@@ -45,7 +45,7 @@ def bind(
         raise ArgumentTypeError("Context type error")
     arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
     arg_arrays = _arrays("args", args, arguments)
-    grad_arrays = dict.fromkeys(arguments) if args_grad is None else _arrays("args_grad", args_grad, arguments, True)
+    grad_arrays = None if args_grad is None else _arrays("args_grad", args_grad, arguments, True)
     aux_arrays = _arrays("aux_states", [] if aux_states is None else aux_states, states)
     reqs = _grad_reqs(grad_req, arguments)
     given = {**arg_arrays, **aux_arrays}
@@ -54,9 +54,9 @@ def bind(
     for node in graph.inputs:
         name, shape, dtype = node.name, graph.shape(node[0]), graph.dtype(node[0])
         require_fit(f"the array of {name}", given[name], shape, dtype)
-        if grad_arrays.get(name) is not None:
+        if grad_arrays and grad_arrays.get(name) is not None:
             require_fit(f"args_grad of {name}", grad_arrays[name], shape, dtype)
-    effective = {n: "null" if grad_arrays[n] is None else reqs[n] for n in arguments}
+    effective = {n: reqs[n] if grad_arrays and grad_arrays[n] is not None else "null" for n in arguments}
     _require_gradients(graph, effective, ctx)
     return Executor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
 

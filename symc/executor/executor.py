@@ -45,14 +45,15 @@ class Executor:
         symbol: Symbol,
         ctx: Context,
         arg_arrays: Mapping[str, NDArray],
-        grad_arrays: Mapping[str, NDArray | None],
+        grad_arrays: Mapping[str, NDArray | None] | None,
         grad_req: Mapping[str, str],
         aux_arrays: Mapping[str, NDArray],
     ) -> None:
         ctx.require_device()
         self._symbol = symbol
         self._ctx = ctx
-        gradients = {name: grad_arrays.get(name) for name in arg_arrays}
+        self._has_gradients = grad_arrays is not None
+        gradients = {name: (grad_arrays or {}).get(name) for name in arg_arrays}
         self._arguments = BoundArrays("argument", arg_arrays, self._take_arrays_anew)
         self._gradients = BoundArrays("gradient", gradients, self._take_arrays_anew)
         self._states = BoundArrays("auxiliary state", aux_arrays, self._take_arrays_anew)
@@ -90,9 +91,9 @@ class Executor:
         return [self.arg_dict[n] for n in self._symbol.list_arguments()]
 
     @property
-    def grad_arrays(self) -> list[NDArray | None]:
-        """Gradients in the order of the arguments; None where none was asked for."""
-        return [self.grad_dict[n] for n in self._symbol.list_arguments()]
+    def grad_arrays(self) -> list[NDArray | None] | None:
+        """Gradients in the order of the arguments, None where there is none; None when `bind` was given none."""
+        return [self.grad_dict[n] for n in self._symbol.list_arguments()] if self._has_gradients else None
 
     @property
     def aux_arrays(self) -> list[NDArray]:

@@ -1,11 +1,18 @@
-"""`mx.runtime.Features`: what this build can do, under the names of MXNet's compile-time features."""
+"""`mx.runtime.Features`: what symc can do here, under the names of MXNet's compile-time features."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Of MXNet 1.9's features those that describe something symc has; the others are off.
-ENABLED = frozenset({"F16C", "SIGNAL_HANDLER"})
+from symc.codegen.cpu.target import host_target
+
+# Of MXNet 1.9's features those that describe something symc always has; the others are off, but for those of the CPU.
+ENABLED = frozenset({"SIGNAL_HANDLER"})
+# What LLVM calls them: kernels are compiled for the machine they run on.
+OF_CPU = {
+    "CPU_SSE": "+sse", "CPU_SSE2": "+sse2", "CPU_SSE3": "+sse3", "CPU_SSE4_1": "+sse4.1", "CPU_SSE4_2": "+sse4.2",
+    "CPU_SSE4A": "+sse4a", "CPU_AVX": "+avx", "CPU_AVX2": "+avx2", "F16C": "+f16c",
+}  # fmt: skip
 NAMES = (
     "CUDA CUDNN NCCL CUDA_RTC TENSORRT CPU_SSE CPU_SSE2 CPU_SSE3 CPU_SSE4_1 CPU_SSE4_2 CPU_SSE4A CPU_AVX CPU_AVX2 "
     "OPENMP SSE F16C JEMALLOC BLAS_OPEN BLAS_ATLAS BLAS_MKL BLAS_APPLE LAPACK MKLDNN OPENCV CAFFE PROFILER "
@@ -26,7 +33,8 @@ class Feature:
 
 def feature_list() -> list[Feature]:
     """Every feature."""
-    return [Feature(name, name in ENABLED) for name in NAMES]
+    of_machine = host_target().features.split(",")
+    return [Feature(name, name in ENABLED or OF_CPU.get(name) in of_machine) for name in NAMES]
 
 
 class Features(dict[str, Feature]):

@@ -99,7 +99,7 @@ def _fill(
             a[:] = args[name]
         for name, a in executor.aux_dict.items():
             a[:] = states.get(name, 0)
-        for gradient in executor.grad_arrays:
+        for gradient in executor.grad_dict.values():
             if gradient is not None:
                 gradient[:] = 0
 

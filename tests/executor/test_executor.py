@@ -758,3 +758,12 @@ def test_a_context_without_a_device_is_refused_when_it_is_bound():
         (x + x).bind(mx.gpu(1), {"x": mx.nd.ones((2,))})
     with pytest.raises(SymcError, match=r"no device gpu\(0\).*use mx.cpu\(\)"):
         (x + x).simple_bind(mx.gpu(), x=(2,))
+
+
+def test_gradient_arrays_are_none_where_bind_was_given_none():
+    y, arrays = mx.sym.sqrt(mx.sym.Variable("x")), {"x": mx.nd.ones((2,))}
+    bound = y.bind(mx.cpu(), arrays)
+    assert bound.grad_arrays is None and bound.grad_dict == {"x": None}
+    assert bound.reshape(x=(1,)).grad_arrays == [None]
+    assert y.bind(mx.cpu(), arrays, {}).grad_arrays == [None]
+    assert y.simple_bind(mx.cpu(), "null", x=(2,)).grad_arrays == [None]
