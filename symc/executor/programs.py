@@ -17,6 +17,7 @@ from symc.ir.infer import partial_shapes
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import zeros_aligned
 from symc.symbol.graph import to_graph
+from symc.util import is_np_shape
 
 from .bound import Bound, Input
 
@@ -65,6 +66,7 @@ class Programs:
         self._grad_req = grad_req
         self._compiled: BoundedCache[Mode, Compiled] = BoundedCache(MAX_PROGRAMS)
         self._found: BoundedCache[Mode, Bound] = BoundedCache(MAX_PROGRAMS)
+        self._numpy_shapes = is_np_shape()  # when bound; programs are compiled later
         self._lock = new_lock()
 
     def get(self, mode: Mode) -> Bound:
@@ -92,6 +94,7 @@ class Programs:
             training=is_train,
             arg_shapes={n: (shapes or {}).get(n, a.shape) for n, a in arrays.items()},
             arg_dtypes={n: dtype_name(a.dtype) for n, a in arrays.items()},
+            numpy_shapes=self._numpy_shapes,
         )
 
     def _bind(self, mode: Mode) -> Bound:
@@ -151,7 +154,7 @@ class Programs:
         shapes = dict(mode.shapes)
         if not shapes:
             return shapes
-        graph = to_graph(self._symbol, arg_shapes=shapes)
+        graph = to_graph(self._symbol, arg_shapes=shapes, numpy_shapes=self._numpy_shapes)
         inferred = partial_shapes(graph)
         for node in graph.inputs:
             shape = inferred.get(node[0])

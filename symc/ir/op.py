@@ -55,6 +55,7 @@ class Op:
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
+    shaped_by: ClassVar[str | None] = None  # the parameter that is the output's shape
     n_bodies: ClassVar[int] = 0  # how many graphs a node of it holds
     undecidable: ClassVar[str] = ""  # why no shape can be inferred for the output: it depends on values
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from symc.core.dtypes import NAMES
 from symc.core.errors import ParameterError
-from symc.core.shapes import Shape, from_mxnet, is_known
+from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_known
 from symc.ir.graph import Facts, Graph, Node, Output, Value
+from symc.util import is_np_shape
 
 from .node import SymbolNode
 
@@ -22,25 +23,31 @@ def to_graph(
     training: bool = False,
     arg_shapes: Mapping[str, Shape | None] | None = None,
     arg_dtypes: Mapping[str, str | None] | None = None,
+    numpy_shapes: bool | None = None,
 ) -> Graph:
     """The graph of a symbol, with the shapes and dtypes of its inputs that are known as facts.
 
     Variables that feed an auxiliary slot get the role "aux", all others "argument". arg_shapes and arg_dtypes are by
     variable name; a fully known one wins over the variable's own `__shape__`, any dtype over its `__dtype__`. Shapes
-    are symc's (None = unknown), not MXNet's. Raises ParameterError for an unreadable `__shape__` or `__dtype__`.
+    are symc's (None = unknown), not MXNet's. With `numpy_shapes` (None: under `np_shape`) constants and draws have just
+    the shape they say, 0 an extent and () a scalar; otherwise those are unknown. Raises ParameterError for an
+    unreadable `__shape__` or `__dtype__`.
     """
     nodes = symbol.nodes()
     states = {state for node in nodes for state in node.aux_inputs()}
     new: dict[SymbolNode, Node] = {}
     shapes: dict[Value, Shape] = {}
     dtypes: dict[Value, str] = {}
+    is_exact = is_np_shape() if numpy_shapes is None else numpy_shapes
     for node in nodes:
         inputs = tuple(Value(new[source], k) for source, k in node.inputs)
         lowered = new[node] = Node(node.op, node.name, inputs, "aux" if node in states else "argument", node.origin)
-        if not node.is_variable:
-            continue
-        shape = variable_shape(node, (arg_shapes or {}).get(node.name))
-        dtype = (arg_dtypes or {}).get(node.name) or _own_dtype(node)
+        shape, dtype = None, None
+        if node.is_variable:
+            shape = variable_shape(node, (arg_shapes or {}).get(node.name))
+            dtype = (arg_dtypes or {}).get(node.name) or _own_dtype(node)
+        elif is_exact and node.op.shaped_by is not None:
+            shape = from_numpy_style(getattr(node.op, node.op.shaped_by))
         if shape is not None:
             shapes[lowered[0]] = shape
         if dtype is not None:

@@ -491,6 +491,8 @@ EMPTY_AND_SCALAR = [
     (mx.sym.repeat(A, repeats=0), {"a": (2, 3)}, (0,)),
     (mx.sym.reverse(A, axis=0), {"a": (0, 3)}, (0, 3)),
     (mx.sym.dot(A, B, transpose_a=True), {"a": (4, 0), "b": (4, 5)}, (0, 5)),
+    (mx.sym.tile(A, reps=(2, 0)), {"a": (2, 3)}, (4, 0)),
+    (mx.sym.tile(A, reps=(0,)), {"a": ()}, (0,)),
 ]  # fmt: skip
 
 
@@ -508,6 +510,40 @@ def test_np_shape_binds_scalars_and_what_has_no_elements(symbol, shapes, want):
     assert [o.shape for o in found] == [kept] * 4
     if symbol.name.startswith("concat"):
         assert trained.grad_dict["b"] is None and made.shape == (2, 3)
+
+
+MADE = [
+    mx.sym.zeros,
+    mx.sym.ones,
+    lambda shape: mx.sym.full(shape, 3),
+    lambda shape: mx.sym.random.uniform(shape=shape),
+    lambda shape: mx.sym.random.randint(0, 5, shape=shape),
+]
+
+
+@pytest.mark.parametrize("make", MADE)
+@pytest.mark.parametrize("shape", [(0, 3), (), (2, 0)])
+def test_np_shape_makes_scalars_and_what_has_no_elements(make, shape):
+    symbol = make(shape)
+    with pytest.raises(ShapeError, match="cannot decide shapes"):
+        symbol.bind(mx.cpu(), {})
+    with mx.util.np_shape():
+        assert symbol.infer_shape()[1] == [shape]
+        bound, simple = symbol.bind(mx.cpu(), {}), symbol.simple_bind(mx.cpu())
+        (evaluated,) = symbol.eval()
+        assert mx.nd.CachedOp(symbol)().shape == shape
+    for found in (*bound.forward(), *simple.forward(is_train=True), evaluated):  # compiled outside
+        assert found.shape == shape
+    if make is mx.sym.ones:
+        assert (evaluated.asnumpy() == 1).all()
+
+
+def test_an_extent_of_0_is_the_users_outside_np_shape():
+    symbol = mx.sym.ones((0, 3)) + A
+    (found,) = symbol.simple_bind(mx.cpu(), a=(2, 3)).forward()
+    assert found.shape == (2, 3)
+    with mx.util.np_shape(), pytest.raises(ShapeError, match="Shape inconsistent"):
+        symbol.simple_bind(mx.cpu(), a=(2, 3))
 
 
 def test_other_batch_sizes_share_kernels():

@@ -105,7 +105,7 @@ class Source:
         """Numbers of the result's shape by rejection, each with its parameter."""
         g = self.g
         if not isinstance(parameter, Term):
-            parameter = Term(g, g("_full", shape=(1,) * len(self.shape), dtype=self.dtype, value=parameter))
+            parameter = Term(g, g.full((1,) * len(self.shape), self.dtype, parameter))
         keys = Term(g, g("_random_keys", shape=self.shape, dtype="int64"))
         return keys("_variate", parameter.cast(self.dtype), family_name=family)
 
@@ -244,6 +244,7 @@ class RandomNumbers(Drawing):
     """(*shape): without a shape, that of the users."""
 
     arguments = ()
+    shaped_by = "shape"
 
     shape: tuple[int, ...] | None = param(None, doc="shape of the result; None leaves it to the users")
     ctx: str = param("", doc="context; ignored: the executor decides")

@@ -80,6 +80,7 @@ class RandomIntegers(Op):
     """(*shape): integers in [low, high), of 63 random bits each, modulo high - low.  MXNet operator _random_randint."""
 
     arguments = ()
+    shaped_by = "shape"
     is_random = True
 
     low: int = param(doc="smallest integer")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from symc.core.errors import ShapeError
-from symc.core.shapes import Shape, from_mxnet, normalize_axis, size_of, unify
+from symc.core.shapes import Shape, from_mxnet, from_numpy_style, normalize_axis, size_of, unify
 from symc.ir.op import DTypes, Shapes, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
@@ -34,12 +34,15 @@ class Creation(Elementwise):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(Creation):
-    """One number everywhere; extents of 0 in `shape` are inferred from the users."""
+    """One number everywhere; extents of 0 in `shape` are inferred from the users, unless a pass made it."""
+
+    shaped_by = "shape"
 
     shape: tuple[int, ...] = param((), doc="shape of the output; 0 is unknown")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return [], [unify(from_mxnet(self.shape), outs[0])]
+        read = from_numpy_style if self.is_internal else from_mxnet
+        return [], [unify(read(self.shape), outs[0])]
 
     def fill(self, dtype: str) -> Expr:
         """The number as an expression."""
@@ -86,9 +89,6 @@ class ExactlyFull(Full):
     """`value` everywhere in just this shape: () is a scalar, 0 an extent."""
 
     is_internal = True
-
-    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return [], [unify(self.shape, outs[0])]
 
 
 @op("_eye")

@@ -297,8 +297,8 @@ class Tile(Op):
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         if ins[0] is None:
             return ins, outs
-        if any(r < 1 for r in self.reps):
-            raise ShapeError(f"reps {self.reps} must be positive")
+        if any(r < 0 for r in self.reps):
+            raise ShapeError(f"reps {self.reps} must not be negative")
         out = tuple(None if n is None else n * r for n, r in zip(*self.aligned(ins[0])))
         return ins, [unify(out, outs[0])]
 
@@ -317,6 +317,8 @@ class Tile(Op):
     ) -> Sequence[Value | None]:
         data = Term(g, x[0])
         shape, reps = self.aligned(data.shape)
+        if 0 in reps:
+            return [g.like(x[0], 0)]
         pairs = tuple(n for pair in zip(reps, shape) for n in pair)
         whole = Term(g, flows(dy)).reshape(pairs).sum([2 * a for a, r in enumerate(reps) if r > 1])
         return [whole.reshape(data.shape).value]
