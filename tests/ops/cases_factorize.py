@@ -8,11 +8,16 @@ from .cases import Case
 
 DOUBLE = {"dtypes": "float64"}
 DEFINITE = (4.0, 1.0, 0.5, 1.0, 3.0, -0.25, 0.5, -0.25, 2.0)  # a symmetric positive definite matrix, row by row
+UPPER = (4.0, 1.0, 0.5, 7.0, 3.0, -0.25, -6.0, 9.0, 2.0)  # its upper triangle, beside what must not be read
 
 CASES = [
     *(Case("_linalg_potrf", ((2, 3, 3),), points=DEFINITE, dtypes=d, smooth=False) for d in ("float32", "float64")),
+    Case("_linalg_potrf", ((2, 3, 3),), {"lower": False}, points=DEFINITE, smooth=False),
+    Case("_linalg_potrf", ((3, 3),), {"lower": False}, points=UPPER, **DOUBLE, smooth=False),
     Case("_linalg_potrf", ((1, 1),), points=(2.0,), **DOUBLE),
     Case("_linalg_potri", ((2, 3, 3),), points=DEFINITE, **DOUBLE, smooth=False),
+    Case("_linalg_potri", ((2, 3, 3),), {"lower": False}, points=DEFINITE, **DOUBLE),
+    Case("_linalg_potri", ((3, 3),), {"lower": False}, points=UPPER),
     *(Case("_linalg_trsm", ((2, 3, 3), (2, 4, 3) if right else (2, 3, 4)),
            {"rightside": right, "transpose": turned, "lower": low, "alpha": 2.0}, points=DEFINITE, **DOUBLE)
       for right in (False, True) for turned in (False, True) for low in (False, True)),

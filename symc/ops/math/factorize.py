@@ -156,23 +156,31 @@ class OfSquare(Composite):
         return [a], [a]
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfTriangle(OfSquare):
+    """Work between a symmetric matrix and its triangular factor, which is lower or upper."""
+
+    lower: bool = param(True, doc="the factor is lower triangular, else upper")  # hides Op.lower: none is needed
+
+
 @op("_linalg_potrf", aliases=("linalg_potrf",))
-class Potrf(OfSquare):
-    """The lower triangular L with A = L @ L.T, of symmetric positive definite A; NaN where it is not.
+class Potrf(OfTriangle):
+    """The triangular B with A = B @ B.T (lower) or A = B.T @ B (upper), of symmetric positive definite A, of which that
+    triangle alone is read; NaN where it is not positive definite.
 
     MXNet operator _linalg_potrf, which raises an error for those.
     """
 
     def compose(self, *x: Term) -> Sequence[Term]:
-        return [x[0]("_cholesky")]
+        return [x[0]("_cholesky") if self.lower else turned(turned(x[0])("_cholesky"))]
 
 
 @op("_linalg_potri", aliases=("linalg_potri",))
-class Potri(OfSquare):
-    """The inverse of L @ L.T for lower triangular L.  MXNet operator _linalg_potri."""
+class Potri(OfTriangle):
+    """The inverse of B @ B.T for lower, of B.T @ B for upper triangular B.  MXNet operator _linalg_potri."""
 
     def compose(self, *x: Term) -> Sequence[Term]:
-        inverse = solved(x[0], identity(x[0]))
+        inverse = solved(x[0] if self.lower else turned(x[0]), identity(x[0]))
         return [product(inverse, inverse, transpose_a=True)]
 
 
