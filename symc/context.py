@@ -72,6 +72,11 @@ class Context(metaclass=_DefaultContext):
                 f"backend for {', '.join(self.devtype2str[k] for k in DEVICES)} alone; use mx.cpu()"
             )
 
+    def is_same_device(self, other: Context) -> bool:
+        """Whether both name one device: all contexts of the CPU do."""
+        is_host = DEVICES.get(self.device_typeid) is DEVICES.get(other.device_typeid) is _host
+        return is_host or self == other
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Context)

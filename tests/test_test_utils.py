@@ -195,6 +195,14 @@ def test_features_of_the_cpu_are_those_it_has():
     assert {name: found[name] for name in CPU_FLAGS} == {name: flag in flags for name, flag in CPU_FLAGS.items()}
 
 
+def test_star_imports_bring_what_mxnets_bring():
+    names: dict = {}
+    exec("from symc.test_utils import *\nfrom symc.autograd import *", names)
+    assert names["mx"] is mx and names["np"] is np and names["npt"] is np.testing and names["rnd"] is np.random
+    assert names["NDArray"] is mx.nd.NDArray and names["Symbol"] is mx.sym.Symbol and names["array"] is mx.nd.array
+    assert {"os", "sys", "time", "logging", "Context", "current_context", "environment", "record"} <= set(names)
+
+
 def test_engine_runtime_base():
     before = mx.engine.set_bulk_size(10)
     with mx.engine.bulk(5):

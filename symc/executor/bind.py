@@ -29,20 +29,27 @@ GradReq = str | list[str] | dict[str, str]
 
 
 def bind(
-    symbol: Symbol, ctx: Context, args: Arrays, args_grad: Arrays | None, grad_req: GradReq, aux_states: Arrays | None
+    symbol: Symbol,
+    ctx: Context,
+    args: Arrays,
+    args_grad: Arrays | None,
+    grad_req: GradReq,
+    aux_states: Arrays | None,
+    group2ctx: Mapping[str, Context] | None = None,
 ) -> Executor:
     """An executor over the caller's arrays.
 
     args, args_grad and aux_states are lists in the order of `list_arguments` and `list_auxiliary_states`, or dicts by
     name (extra keys are ignored); a gradient may be None. grad_req is "write", "add" or "null", for all, as a list or
-    by name ("null" for those left out). Raises ArgumentError, ArgumentTypeError, ShapeError or DTypeError when
-    something is missing or does not fit.
+    by name ("null" for those left out). group2ctx has a context for each group of nodes, see `_require_placement`.
+    Raises ArgumentError, ArgumentTypeError, ShapeError or DTypeError when something is missing or does not fit.
     """
     from symc.executor import Executor
     from symc.ndarray.fit import require_fit
 
     if not isinstance(ctx, Context):
         raise ArgumentTypeError("Context type error")
+    _require_placement(symbol, ctx, group2ctx)
     arguments, states = symbol.list_arguments(), symbol.list_auxiliary_states()
     arg_arrays = _arrays("args", args, arguments)
     grad_arrays = None if args_grad is None else _arrays("args_grad", args_grad, arguments, True)
@@ -70,6 +77,7 @@ def simple_bind(
     shared_exec: Executor | None,
     shared_buffer: dict[str, NDArray] | None,
     shapes: Mapping[str, Any],
+    group2ctx: Mapping[str, Context] | None = None,
 ) -> Executor:
     """An executor over new arrays of zeros, from the shapes of some arguments; unknown names are ignored.
 
@@ -87,6 +95,7 @@ def simple_bind(
     arguments = symbol.list_arguments()
     known_names = {*arguments, *symbol.list_auxiliary_states()}
     try:
+        _require_placement(symbol, ctx, group2ctx)
         reqs = _simple_grad_reqs(grad_req, arguments)
         types = {n: dtype_name(d) for n, d in (type_dict or {}).items()}
         strange = [n for n in types if n not in known_names]
@@ -154,6 +163,27 @@ def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[
     read, _ = notation()
     known = {n: read(s) for n, s in shapes.items()}
     return infer_dtype(infer_shape(to_graph(symbol, arg_shapes=known, arg_dtypes=dtypes)))
+
+
+def _require_placement(symbol: Symbol, ctx: Context, group2ctx: Mapping[str, Context] | None) -> None:
+    """Raises where the context of a group of nodes (attribute ctx_group) is missing, or no other name for `ctx`.
+
+    A symbol runs on one device; all contexts of the CPU are that device, so that nothing is placed.
+    """
+    if not group2ctx:
+        return
+    if not isinstance(group2ctx, Mapping) or not all(isinstance(c, Context) for c in group2ctx.values()):
+        raise ArgumentTypeError(f"group2ctx must be a dict of group name to Context, got {group2ctx!r}")
+    for group in sorted({attrs["ctx_group"] for attrs in symbol.attr_dict().values() if "ctx_group" in attrs}):
+        if group not in group2ctx:
+            raise ArgumentError(
+                f"The device assignment not found for group {group}; group2ctx names {', '.join(map(str, group2ctx))}"
+            )
+        group2ctx[group].require_device()
+        if not group2ctx[group].is_same_device(ctx):
+            raise ArgumentError(
+                f"group2ctx puts group {group} on {group2ctx[group]}, but a symbol runs on one device, here {ctx}"
+            )
 
 
 def _require_gradients(graph: Graph, reqs: Mapping[str, str], ctx: Context) -> None:

@@ -287,7 +287,7 @@ class Symbol:
         """An executor over the caller's arrays; see `symc.executor.bind.bind`."""
         from symc.executor.bind import bind
 
-        return bind(self, ctx, args, args_grad, grad_req, aux_states)
+        return bind(self, ctx, args, args_grad, grad_req, aux_states, group2ctx)
 
     def simple_bind(
         self,
@@ -304,7 +304,9 @@ class Symbol:
         """An executor over new arrays, from the shapes of some arguments; see `symc.executor.bind.simple_bind`."""
         from symc.executor.bind import simple_bind
 
-        return simple_bind(self, ctx, grad_req, type_dict, shared_arg_names, shared_exec, shared_buffer, kwargs)
+        return simple_bind(
+            self, ctx, grad_req, type_dict, shared_arg_names, shared_exec, shared_buffer, kwargs, group2ctx
+        )
 
     def eval(self, ctx: Context | None = None, **kwargs: NDArray) -> list[NDArray]:
         """The outputs for the given arguments."""

@@ -1,4 +1,30 @@
-"""`mx.test_utils`: random arrays, comparisons, and checks of symbols, under the names of MXNet 1.9."""
+"""`mx.test_utils`: random arrays, comparisons, and checks of symbols, under the names of MXNet 1.9.
+
+`from symc.test_utils import *` brings `mx`, `np` and what else MXNet's own tests take from there.
+"""
+
+import json
+import logging
+import numbers
+import os
+import platform
+import struct
+import sys
+import time
+import traceback
+from collections import OrderedDict
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.random as rnd
+import numpy.testing as npt
+
+import symc as mx
+from symc.context import Context, current_context
+from symc.ndarray import array
+from symc.runtime import Features
+from symc.symbol import Symbol
+from symc.util import getenv, setenv
 
 from .checks import (
     check_numeric_gradient,
@@ -63,13 +89,16 @@ from .scopes import (
 )
 
 __all__ = [
-    "almost_equal", "assert_allclose", "assert_almost_equal", "assert_almost_equal_ignore_nan",
-    "assert_almost_equal_with_err", "assert_exception", "assign_each", "assign_each2", "checkShapes",
-    "check_consistency", "check_numeric_gradient", "check_speed", "check_symbolic_backward", "check_symbolic_forward",
-    "collapse_sum_like", "compare_ndarray_tuple", "create_2d_tensor", "create_vector", "default_atols",
-    "default_context", "default_dtype", "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype",
-    "environment", "get_atol", "get_etol", "get_rtol", "get_tolerance", "get_tols", "is_aarch64_run", "is_cd_run",
-    "list_gpus", "np_reduce", "numeric_grad", "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d",
-    "rand_shape_nd", "random_arrays", "random_sample", "random_uniform_arrays", "retry", "same", "same_array",
-    "same_symbol_structure", "set_default_context", "simple_forward", "use_np", "use_np_array", "use_np_shape",
+    "Context", "Features", "OrderedDict", "Symbol", "almost_equal", "array", "assert_allclose",
+    "assert_almost_equal", "assert_almost_equal_ignore_nan", "assert_almost_equal_with_err", "assert_exception",
+    "assign_each", "assign_each2", "checkShapes", "check_consistency", "check_numeric_gradient", "check_speed",
+    "check_symbolic_backward", "check_symbolic_forward", "collapse_sum_like", "compare_ndarray_tuple",
+    "contextmanager", "create_2d_tensor", "create_vector", "current_context", "default_atols", "default_context",
+    "default_dtype", "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype", "environment",
+    "get_atol", "get_etol", "get_rtol", "get_tolerance", "get_tols", "getenv", "is_aarch64_run", "is_cd_run",
+    "json", "list_gpus", "logging", "mx", "np", "np_reduce", "npt", "numbers", "numeric_grad", "os", "platform",
+    "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d", "rand_shape_nd", "random_arrays",
+    "random_sample", "random_uniform_arrays", "retry", "rnd", "same", "same_array", "same_symbol_structure",
+    "set_default_context", "setenv", "simple_forward", "struct", "sys", "time", "traceback", "use_np",
+    "use_np_array", "use_np_shape",
 ]  # fmt: skip

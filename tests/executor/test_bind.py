@@ -170,3 +170,23 @@ def test_eval_binds_by_name():
     assert bn().eval(ctx=mx.cpu(), **given)[-2:] == ["bn_moving_mean", "bn_moving_var"]
     with pytest.raises(ValueError, match="key `fc_weight` is missing"):
         fc().eval(data=mx.nd.ones((2, 5)))
+
+
+def test_groups_are_placed_on_contexts_of_the_one_device():
+    with mx.AttrScope(ctx_group="first"):
+        y = mx.sym.exp(var("x"))
+    with mx.AttrScope(ctx_group="second"):
+        y = mx.sym.relu(y)
+    given = {"x": mx.nd.ones((2,))}
+    ways = (lambda **kw: y.bind(mx.cpu(), given, **kw), lambda **kw: y.simple_bind(mx.cpu(), x=(2,), **kw))
+    for bind in ways:
+        for contexts in ({"first": mx.cpu(0), "second": mx.cpu(1), "third": mx.gpu(0)}, {}, None):
+            assert list(bind(group2ctx=contexts).arg_dict) == ["x"]
+        with pytest.raises(mx.MXNetError, match="The device assignment not found for group second; group2ctx names fi"):
+            bind(group2ctx={"first": mx.cpu(0)})
+        with pytest.raises(mx.MXNetError, match=r"there is no device gpu\(0\)"):
+            bind(group2ctx={"first": mx.cpu(0), "second": mx.gpu(0)})
+        for wrong in ({"first": "cpu", "second": mx.cpu()}, [mx.cpu()]):
+            with pytest.raises(mx.MXNetError, match="group2ctx must be a dict of group name to Context"):
+                bind(group2ctx=wrong)
+    assert fc().simple_bind(mx.cpu(), data=(2, 5), group2ctx={"first": mx.gpu(0)}).arg_dict
