@@ -26,6 +26,10 @@ class ArgumentTypeError(SymcError, TypeError):
     """A Python argument has the wrong type."""
 
 
+class AllocationError(ArgumentError, MemoryError):
+    """Arrays of the sizes asked for need more memory than this machine gives."""
+
+
 class UnknownOperatorError(SymcError):
     """A model uses operators symc does not have; the message lists all of them with their nodes."""
 

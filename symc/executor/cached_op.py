@@ -11,7 +11,7 @@ from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
 from symc.ir.absent import require_present
 from symc.ir.builder import GraphBuilder, finish
-from symc.ir.graph import Graph, Output
+from symc.ir.graph import Graph, Output, Value
 from symc.ir.infer import infer_dtype, infer_shape
 from symc.ndarray import tape
 from symc.ndarray.eager import EagerGraph
@@ -68,11 +68,11 @@ class CachedOp:
             value = inputs[name][0]
             require_fit(f"CachedOp: input {name}", array, graph.shape(value), graph.dtype(value))
         g = GraphBuilder.over(graph)
-        heads: list[Output] = []
+        heads: dict[Value, Output] = {}
         for kind, name, value in graph.outputs:
-            is_listed = any(value == o.value for o in heads)  # every head gets a gradient of its own
-            heads.append(Output(kind, name, g("_copy", value) if is_listed else value))
-        return _Block(finish(g, heads, inputs=[inputs[name] for name in self._names]))
+            own = g("_copy", value) if value in heads else value  # every head gets a gradient of its own
+            heads[own] = Output(kind, name, own)
+        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self._names]))
 
 
 class _Block:

@@ -29,12 +29,18 @@ def infer_shape(graph: Graph) -> Graph:
     if undecided:
         raise ShapeError(_undecided_shapes(graph, shapes, undecided))
     for v, shape in shapes.items():
-        if is_known(shape) and size_of(shape) > MAX_ELEMENTS:  # type: ignore[arg-type]
-            raise ShapeError(
-                f"{v.node.op.name if v.node.op else v.node.role} {v.node.name} has shape {mx_text(shape)}: "
-                f"expected at most {MAX_ELEMENTS} elements; check the shapes of the inputs"
-            )
+        require_countable(v, shape)
     return graph.with_facts(shape=shapes)
+
+
+def require_countable(value: Value, shape: Shape | None) -> None:
+    """Raises ShapeError for more elements than any tensor has."""
+    if is_known(shape) and size_of(shape) > MAX_ELEMENTS:  # type: ignore[arg-type]
+        node = value.node
+        raise ShapeError(
+            f"{node.op.name if node.op else node.role} {node.name} has shape {mx_text(shape)}: "
+            f"expected at most {MAX_ELEMENTS} elements; check the shapes of the inputs"
+        )
 
 
 def infer_dtype(graph: Graph) -> Graph:

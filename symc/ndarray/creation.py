@@ -17,7 +17,7 @@ from symc.util import is_np_shape
 from .casting import cast
 from .fit import is_usable, require_fit
 from .ndarray import NDArray, as_numpy
-from .storage import empty_aligned, require_dense, zeros_aligned
+from .storage import allocating, empty_aligned, require_dense, zeros_aligned
 
 Shape = int | Sequence[int]
 
@@ -91,19 +91,24 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
-    n_steps = math.ceil((stop - start) / step) if step else 0
-    if n_steps <= 0 or repeat < 1:
+    span = (stop - start) / step if step else 0
+    if not 0 < span < math.inf or repeat < 1:
         raise ArgumentError(f"arange: invalid range (start, stop, step) = ({start}, {stop}, {step}), repeat {repeat}")
     target = as_dtype(dtype)
     first, stride = (cast(np.asarray(float(x)), target) for x in (start, step))
-    return NDArray._copy_of(np.repeat(first + np.arange(n_steps).astype(target) * stride, repeat), ctx, target)
+    n_steps = math.ceil(span)
+    as_shape(n_steps * repeat)
+    with allocating("arange"):
+        return NDArray._copy_of(np.repeat(first + np.arange(n_steps).astype(target) * stride, repeat), ctx, target)
 
 
 def linspace(
     start: float, stop: float, num: int, endpoint: bool = True, ctx: Context | None = None, dtype: Any = np.float32
 ) -> NDArray:
     """`num` evenly spaced numbers from `start` to `stop`, which is the last of them if `endpoint`."""
-    return NDArray._copy_of(np.linspace(start, stop, num, endpoint), ctx, as_dtype(dtype))
+    as_shape(num)
+    with allocating("linspace"):
+        return NDArray._copy_of(np.linspace(start, stop, num, endpoint), ctx, as_dtype(dtype))
 
 
 def eye(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from symc.context import Context, current_context
-from symc.core.errors import PositionError, ShapeError
+from symc.core.errors import AllocationError, PositionError, ShapeError
 from symc.core.shapes import FullShape, is_known
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
+from symc.ir.infer import require_countable
 from symc.ir.op import Op
 from symc.loopir.whole import WholeArrays, whole_arrays
 from symc.passes.add_checks import with_checks
@@ -85,7 +87,17 @@ class EagerGraph:
         return self._plan is None
 
     def __call__(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
-        """The heads for arrays of the prepared shapes and dtypes, computed on the device of a context."""
+        """The heads for arrays of the prepared shapes and dtypes, computed on the device of a context.
+
+        Raises AllocationError, naming the operators, where memory is missing.
+        """
+        try:
+            return self._run(arrays, context)
+        except MemoryError as error:
+            names = dict.fromkeys(node.op.name for node in self.graph.nodes if node.op is not None)
+            raise AllocationError(f"{', '.join(islice(names, 5))}: {error}") from None
+
+    def _run(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
         if self._plan is not None:
             results = self._plan([a._host for a in arrays])
             n_heads = len(self.out_facts)
@@ -112,6 +124,8 @@ def operator_graph(op: Op, in_facts: Facts, training: bool) -> EagerGraph:
     inputs = [g.input(f"in{k}", shape, dtype) for k, (shape, dtype) in enumerate(in_facts)]
     node = g.apply(op, inputs, op.name)
     heads = [node[k] for k in range(node.n_outputs)]
+    for head in heads:
+        require_countable(head, g.shapes.get(head))
     if not all(is_known(g.shapes.get(h)) and h in g.dtypes for h in heads):
         raise ShapeError(f"{op}: parameters and inputs do not decide the shape and dtype of the result")
     return EagerGraph(finish(g, [Output("head", name, h) for name, h in zip(op.result_names(), heads)]), inputs)
@@ -158,5 +172,6 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
         return None
     heads = [register[o.value] for o in graph.outputs]
     roots = [root.get(k, k) for k in heads]
-    own = [k >= len(inputs) and k not in roots[:n] for n, k in enumerate(roots)]
+    first = {k: n for n, k in reversed([*enumerate(roots)])}
+    own = [k >= len(inputs) and first[k] == n for n, k in enumerate(roots)]
     return NumPyPlan(tuple(steps), tuple(zip(heads, own)))

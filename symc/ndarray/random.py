@@ -7,6 +7,7 @@ those of MXNet; the distributions are the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from .fit import require_fit
 from .generator import generator
 from .generator import seed as seed
 from .ndarray import NDArray
+from .storage import allocating
 
 __all__ = [
     "exponential", "gamma", "generalized_negative_binomial", "multinomial", "negative_binomial", "normal", "poisson",
@@ -150,16 +152,21 @@ def multinomial(
 
     With `get_prob` also the logarithm of each drawn probability, which leads back to data when recorded.
     """
-    probabilities = data._host.astype(np.float64)
-    rows = probabilities.reshape(-1, probabilities.shape[-1])
+    *lead, n_categories = data.shape or (0,)
+    if n_categories == 0:
+        raise ArgumentError(f"multinomial: expected categories along the last axis of data, got shape {data.shape}")
+    rows = data._host.reshape(math.prod(lead), n_categories).astype(np.float64)
     block = () if _is_missing(shape) else as_shape(shape)
-    n_draws = int(np.prod(block))
+    n_draws = math.prod(block)
     ends = np.cumsum(rows, axis=1)
     if not (rows >= 0).all() or not (ends[:, -1] > 0).all():
         raise ArgumentError("multinomial: probabilities must not be negative, nor all be 0")
-    picks = generator().random((len(rows), n_draws)) * ends[:, -1:]
-    drawn = np.stack([np.searchsorted(e, p, side="right") for e, p in zip(ends, picks)])
-    result_shape = (*probabilities.shape[:-1], *block) or (1,)
+    with allocating("multinomial"):
+        picks = generator().random((len(rows), n_draws)) * ends[:, -1:]
+        drawn = np.empty(picks.shape, np.int64)
+    for line, end, pick in zip(drawn, ends, picks):
+        line[:] = np.searchsorted(end, pick, side="right")
+    result_shape = (*lead, *block) or (1,)
     indices = _placed(drawn.reshape(result_shape), as_dtype(dtype), data.context, out)
     if not get_prob:
         return indices
@@ -212,7 +219,8 @@ def _draw(
     target = as_dtype(kind if _is_missing(dtype) else dtype)
     if target.name not in dtypes:
         raise ArgumentError(f"{name}: dtype {target.name} is not possible; expected one of {', '.join(dtypes)}")
-    drawn = np.asarray(sample(*values, size)).astype(target)
+    with allocating(name):
+        drawn = np.asarray(sample(*values, size)).astype(target)
     if finish is not None:
         finish(drawn, *values)
     return _placed(drawn, target, ctx, out)

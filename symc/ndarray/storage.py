@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import numpy as np
 
 from symc.core.dtypes import ALIGNMENT
-from symc.core.errors import ArgumentError
+from symc.core.errors import AllocationError, ArgumentError
 
 _ticks = itertools.count(1)
 
@@ -49,11 +51,20 @@ def require_dense(stype: str | None) -> None:
         raise ArgumentError(f"storage type {stype!r} is not supported; symc's arrays are dense ('default')")
 
 
+@contextmanager
+def allocating(what: str) -> Iterator[None]:
+    """Where NumPy makes arrays of a caller's sizes: raises AllocationError with the name of what needs them."""
+    try:
+        yield
+    except MemoryError as error:
+        raise AllocationError(f"{what}: {error}") from None
+
+
 def _aligned(allocate, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[no-untyped-def]
     size_bytes = math.prod(shape) * dtype.itemsize
     try:
         room = allocate(size_bytes + ALIGNMENT, np.uint8)
     except (MemoryError, ValueError):  # beyond this machine, beyond any
-        raise ArgumentError(f"cannot allocate {size_bytes} bytes for an array of shape {shape}, {dtype}") from None
+        raise AllocationError(f"cannot allocate {size_bytes} bytes for an array of shape {shape}, {dtype}") from None
     start = -room.ctypes.data % ALIGNMENT
     return room[start : start + size_bytes].view(dtype).reshape(shape)

@@ -7,7 +7,7 @@ import pytest
 
 import symc as mx
 from symc import autograd, nd
-from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, GraphError
+from symc.core.errors import AllocationError, ArgumentError, ArgumentTypeError, DTypeError, GraphError, ShapeError
 from symc.ndarray import tape
 
 READ_ONLY = np.frombuffer(b"\0" * 12, "f4")
@@ -181,3 +181,60 @@ def test_parameters_are_copied_from_any_array(value):
 def test_more_memory_than_there_is_is_one_error(make):
     with pytest.raises(ArgumentError, match=r"cannot allocate 8796093022208 bytes for an array of shape \(1048576, "):
         make((1 << 20, 1 << 20), dtype="float64")
+
+
+ONE = nd.ones((1, 1, 2, 2))
+BOXES = nd.array([[0, 0, 0, 1, 1]])
+N = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "run, name",
+    [
+        (lambda: nd.tile(nd.ones((1, 1)), reps=(N, N)), "tile"),
+        (lambda: nd.broadcast_to(nd.ones((1, 1)), shape=(N, N)), "broadcast_to"),
+        (lambda: nd.repeat(nd.ones(1), repeats=N * N), "repeat"),
+        (lambda: nd.pad(ONE, mode="edge", pad_width=(0, 0, 0, 0, N // 2 - 2, 0, N // 2 - 2, N)), "Pad"),
+        (lambda: nd.one_hot(nd.arange(4), depth=N * N // 4), "one_hot"),
+        (lambda: nd._internal._arange(start=0, stop=N * N), "_arange"),
+        (lambda: nd._internal._eye(N=N, M=N), "_eye"),
+        (lambda: nd._internal._full(shape=(N, N), value=2), "_full"),
+        (lambda: nd.ROIPooling(ONE, BOXES, pooled_size=(N, N), spatial_scale=1), "ROIPooling"),
+        (lambda: nd.arange(0, N * N), "arange"),
+        (lambda: nd.linspace(0, 1, N * N), "linspace"),
+        (lambda: nd.random.uniform(shape=(N, N)), "uniform"),
+        (lambda: nd.random.multinomial(nd.ones(2), shape=(N, N)), "multinomial"),
+        (lambda: nd.CachedOp(mx.sym.tile(x, reps=(N, N)))(nd.ones((1, 1))), "tile"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_operators_that_need_more_memory_than_there_is_are_named(run, name):
+    with pytest.raises(AllocationError, match=rf"^{name}: (U|u|cannot a)\D*\d"):
+        run()
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [mx.sym.zeros((N, N)), mx.sym.repeat(x, repeats=N * N // 4), mx.sym.ROIPooling(x, mx.sym.var("r"), (N, N), 1)],
+    ids=lambda symbol: symbol.name,
+)
+def test_programs_that_need_more_memory_than_there_is(symbol):
+    shapes = {name: shape for name, shape in {"x": ONE.shape, "r": (1, 5)}.items() if name in symbol.list_arguments()}
+    with pytest.raises(AllocationError, match=r"cannot allocate \d+ bytes"):
+        symbol.simple_bind(mx.cpu(), grad_req="null", **shapes).forward()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: nd.tile(nd.ones((1, 1)), reps=(N * N, N * N)),
+        lambda: nd.arange(0, 1, 1e-30),
+        lambda: nd.arange(0, float("inf")),
+        lambda: nd.arange(float("nan"), 1),
+        lambda: nd.linspace(0, 1, -1),
+        lambda: mx.sym.zeros((N * N, N * N)).eval(),
+    ],
+)
+def test_sizes_that_nothing_can_have(run):
+    with pytest.raises((ArgumentError, ShapeError), match=r"expected at most|more than|invalid range|negative"):
+        run()

@@ -81,6 +81,16 @@ def test_randint_multinomial_shuffle_randn():
     assert nd.random.randn(2, 3).shape == (2, 3) and nd.random.randn(2, loc=3, dtype="float64").dtype == np.float64
 
 
+@pytest.mark.parametrize("shape", [(2, 0), (0,)])
+def test_multinomial_without_categories(shape):
+    with pytest.raises(ArgumentError, match=r"expected categories along the last axis of data, got shape \("):
+        mx.nd.random.multinomial(mx.nd.zeros(shape))
+
+
+def test_multinomial_without_lines():
+    assert mx.nd.random.multinomial(mx.nd.zeros((0, 3)), shape=4).shape == (0, 4)
+
+
 def test_out_and_tensors():
     out = nd.zeros((3,))
     assert nd.random.uniform(shape=3, out=out) is out and out.asnumpy().any()

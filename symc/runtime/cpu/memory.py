@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from symc.core.dtypes import ALIGNMENT
+from symc.core.errors import AllocationError
 
 
 class HostBlock:
@@ -13,7 +14,10 @@ class HostBlock:
     __slots__ = ("address", "array")
 
     def __init__(self, size_bytes: int) -> None:
-        room = np.zeros(size_bytes + 2 * ALIGNMENT, np.uint8)
+        try:
+            room = np.zeros(size_bytes + 2 * ALIGNMENT, np.uint8)
+        except (MemoryError, ValueError):  # beyond this machine, beyond any
+            raise AllocationError(f"cannot allocate {size_bytes} bytes for what kernels leave to one another") from None
         start = -room.ctypes.data % ALIGNMENT
         self.array = room[start : start + max(size_bytes, ALIGNMENT)]
         self.address: int = self.array.ctypes.data
