@@ -177,6 +177,14 @@ INDEXING = [
 
 CASES = [
     Case(
+        "IdentityAttachKLSparseReg",
+        ((5, 3), (3,)),
+        {"sparseness_target": 0.2, "penalty": 0.1, "momentum": 0.8},
+        domain=(0.1, 0.9),
+        grads=(0,),
+        smooth=False,
+    ),
+    Case(
         "Convolution_v1",
         ((2, 3, 5, 6), (4, 3, 3, 3), (4,)),
         {"kernel": (3, 3), "num_filter": 4, "pad": (1, 1), "stride": (2, 2)},

@@ -9,3 +9,4 @@ from . import loss as loss
 from . import norm as norm
 from . import pooling as pooling
 from . import softmax as softmax
+from . import sparseness as sparseness
