@@ -342,6 +342,13 @@ def test_pooling_counts_the_extents_of_its_kernel(shape, params, want):
     assert mx.sym.Pooling(mx.sym.Variable("x"), **params).infer_shape(x=shape)[1] == [want]
 
 
+def test_the_maxima_of_pooling_v1_at_the_edges():
+    """Values from MXNet 1.9.1: padding counts as zeros, a window behind it has nothing."""
+    data = mx.nd.full((1, 1, 5, 5), -2)
+    out = mx.nd.Pooling_v1(data, kernel=(1, 1), stride=(4, 4), pad=(1, 0), pooling_convention="full", pool_type="max")
+    assert out.asnumpy().tolist() == [[[[0, 0], [-2, -2], [-np.inf, -np.inf]]]]
+
+
 def test_dropping_everything_gives_nan_as_in_mxnet():
     with mx.autograd.train_mode():
         assert np.isnan(mx.nd.Dropout(mx.nd.ones((3,)), p=1).asnumpy()).all()

@@ -88,6 +88,9 @@ WINDOWS = [
         for shape, params in [
             ((1, 2, 7, 8), {"kernel": (3, 2), "stride": (2, 3), "pad": (1, 1)}),
             ((1, 2, 7, 8), {"kernel": (3, 3), "stride": (2, 2), "pooling_convention": "full"}),
+            ((1, 2, 6, 7), {"kernel": (3, 2), "stride": (2, 2), "pad": (1, 0), "pooling_convention": "full"}),
+            ((1, 2, 3, 2), {"kernel": (7, 5), "pad": (4, 2)}),  # most of a window is never in the data
+            ((1, 2, 5, 5), {"kernel": (2, 1), "stride": (1, 2), "pad": (0, 1)}),
             ((2, 3, 4, 5), {"kernel": (1, 1), "global_pool": True}),
         ]
     ),

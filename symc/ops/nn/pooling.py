@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -17,7 +18,17 @@ from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param
 from symc.loopir.expr import Axis, Expr, cast, const, prim, select
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
-from symc.ops.rules.windows import Position, divisor, flattened, powered, reaching, read, root, useful_taps
+from symc.ops.rules.windows import (
+    Position,
+    divisor,
+    flattened,
+    powered,
+    reaching,
+    read,
+    root,
+    sees_padding,
+    useful_taps,
+)
 
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
 NO_TAP = 2**31 - 1  # what `_pooling_argmax` stores for a window that holds no maximum (all NaN or empty)
@@ -55,6 +66,7 @@ class _Pooling(_Pooled):
     needs_elements = ("data",)
 
     full_divisor: ClassVar[bool] = False  # averages divide by the whole window, wherever it lies
+    has_zeros_around: ClassVar[bool] = False  # a maximum sees the padding
     is_tied: ClassVar[bool] = False  # every maximum of a window gets the whole gradient, not only the first
 
     @classmethod
@@ -126,7 +138,8 @@ class _Pooling(_Pooled):
         x = t.ins[0]
         axes = self.spatial_axes(x.rank)
         w = self.window(x.shape, t.out_shapes[0])
-        lowest = float(np.finfo(t.out_dtypes[0]).min)  # of a window that lies in the padding
+        # of a window that lies in the padding (for Pooling_v1: behind it)
+        lowest = -math.inf if self.has_zeros_around else float(np.finfo(t.out_dtypes[0]).min)
         firsts, counts = zip(*useful_taps(w))
 
         def element(*i: Position) -> Expr:
@@ -134,7 +147,9 @@ class _Pooling(_Pooled):
                 return read(x, axes, w, i, [tap + first for tap, first in zip(taps, firsts)], outside)[0]
 
             if self.pool_type == "max":
-                return t.reduce("max", counts, lambda *tap: under(tap, lowest))
+                largest = t.reduce("max", counts, lambda *tap: under(tap, lowest))
+                padded = sees_padding([i[a] for a in axes], w) if self.has_zeros_around else None
+                return largest if padded is None else select(padded, prim("maximum", largest, 0.0), largest)
             total = t.reduce("sum", counts, lambda *tap: powered(under(tap, 0.0), self.power))
             if self.pool_type == "avg":
                 return total / divisor([i[a] for a in axes], w, self.counts_padding, self.full_divisor, x.dtype)
@@ -206,6 +221,7 @@ class PoolingV1(_Pooling):
 
     full_divisor = True
     is_tied = True
+    has_zeros_around = True
 
     kernel: tuple[int, ...] = param((), doc="extents of the window: (h, w)")
     pool_type: str = param("max", choices=("avg", "max", "sum"), doc="how a window is reduced")
@@ -217,33 +233,6 @@ class PoolingV1(_Pooling):
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         check_rank(ins[0], 4, 4, "Pooling_v1: Input data in (batch, channel, y, x)")
         return super().infer_shape(ins, outs)
-
-    @property
-    def is_padded(self) -> bool:
-        return any(self.pad) and not self.global_pool
-
-    def _padded(self, g: GraphBuilder, data: Value) -> tuple[Op, Value]:
-        """The operator without padding, and the padded data it works on."""
-        widths = (0, 0, 0, 0, *(p for p in self.pad for _ in range(2)))
-        return replace(self, pad=()), g("Pad", data, mode="constant", pad_width=widths)
-
-    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
-        if not self.is_padded:
-            return None
-        inner, padded = self._padded(g, x[0])
-        return [g.apply(inner, (padded,))[0]]
-
-    def gradient(
-        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
-    ) -> Sequence[Value | None]:
-        if not self.is_padded or dy[0] is None:
-            return super().gradient(g, x, y, dy)
-        inner, padded = self._padded(g, x[0])
-        (d,) = inner.gradient(g, (padded,), y, dy)
-        assert d is not None
-        shape = g.shape(x[0])
-        begin = (0, 0, *self.pad)
-        return [g("slice", d, begin=begin, end=tuple(b + n for b, n in zip(begin, shape)))]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

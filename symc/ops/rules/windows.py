@@ -79,6 +79,23 @@ def read(
     return select(inside, value, outside), inside
 
 
+def sees_padding(windows: Sequence[Position], w: Window) -> Expr | None:
+    """Whether the window at a spatial position covers some padding (None: never); one past the padded data does not."""
+    covers, ends = [], []
+    for k, q in enumerate(windows):
+        kernel, stride, pad, extent = w.kernel[k], w.stride[k], w.pad[k], w.in_extents[k]
+        first, last = as_expr(q) * stride, (w.out_extents[k] - 1) * stride
+        if pad:
+            covers.append(first < pad)
+        if pad and last + kernel > extent + pad:
+            covers.append(prim("lt", extent + pad - kernel, first))
+        if last >= extent + 2 * pad:
+            ends.append(first < extent + 2 * pad)
+    if not covers:
+        return None
+    return reduce(lambda a, b: prim("and", a, b), [reduce(lambda a, b: prim("or", a, b), covers), *ends])
+
+
 def flattened(taps: Sequence[Position], kernel: FullShape) -> Expr:
     """The row-major number of a tap."""
     total = as_expr(taps[0])
