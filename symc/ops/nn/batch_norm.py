@@ -135,14 +135,11 @@ class BatchNorm(_BatchNorm):
     max_calib_range: float | None = param(None, doc="ignored: for quantized models")
 
 
-@op("_contrib_SyncBatchNorm")
-class SyncBatchNorm(_BatchNorm):
-    """BatchNorm over the batches of several devices, of which there is one here: channels along axis 1.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _OnSecondAxis(_BatchNorm):
+    """Channels lie along axis 1, and the third output is the variance itself."""
 
-    The third output is the variance.  Source: MXNet operator _contrib_SyncBatchNorm.
-    """
-
-    gives_variance = True
+    gives_variance: ClassVar[bool] = True
     axis: ClassVar[int] = 1  # type: ignore[misc]
 
     eps: float = param(0.001, low=0, doc="added to the variance")
@@ -150,25 +147,22 @@ class SyncBatchNorm(_BatchNorm):
     fix_gamma: bool = param(True, doc="gamma counts as 1 and gets no gradient")
     use_global_stats: bool = param(False, doc="use the moving statistics in training too")
     output_mean_var: bool = param(False, doc="show the outputs mean and var")
+
+
+@op("_contrib_SyncBatchNorm")
+class SyncBatchNorm(_OnSecondAxis):
+    """BatchNorm over the batches of several devices, of which there is one here.
+
+    Source: MXNet operator _contrib_SyncBatchNorm.
+    """
+
     ndev: int = param(1, low=1, doc="ignored: number of devices")
     key: str = param(doc="ignored: name of the layer among the devices")
 
 
 @op("BatchNorm_v1")
-class BatchNormV1(_BatchNorm):
-    """BatchNorm of MXNet before 0.12: channels along axis 1, and the third output is the variance itself.
-
-    Source: MXNet operator BatchNorm_v1.
-    """
-
-    gives_variance = True
-    axis: ClassVar[int] = 1  # type: ignore[misc]
-
-    eps: float = param(0.001, low=0, doc="added to the variance")
-    momentum: float = param(0.9, doc="how much of the moving statistics stays")
-    fix_gamma: bool = param(True, doc="gamma counts as 1 and gets no gradient")
-    use_global_stats: bool = param(False, doc="use the moving statistics in training too")
-    output_mean_var: bool = param(False, doc="show the outputs mean and var")
+class BatchNormV1(_OnSecondAxis):
+    """BatchNorm of MXNet before 0.12.  Source: MXNet operator BatchNorm_v1."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
