@@ -493,6 +493,9 @@ EMPTY_AND_SCALAR = [
     (mx.sym.dot(A, B, transpose_a=True), {"a": (4, 0), "b": (4, 5)}, (0, 5)),
     (mx.sym.tile(A, reps=(2, 0)), {"a": (2, 3)}, (4, 0)),
     (mx.sym.tile(A, reps=(0,)), {"a": ()}, (0,)),
+    (mx.sym.contrib.index_array(A), {"a": ()}, (0,)),
+    (mx.sym.contrib.index_array(A), {"a": (0, 0, 0)}, (0, 0, 0, 3)),
+    (mx.sym.contrib.index_array(A, axes=(2, 1)), {"a": (0, 0, 0, 0)}, (0, 0, 0, 0, 2)),
 ]  # fmt: skip
 
 

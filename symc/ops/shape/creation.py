@@ -267,7 +267,7 @@ class IndexArray(ShapeData):
         axes = self.components(t.ins[0].rank)
 
         def element(*i: IndexLike) -> Expr:
-            found = index_number(i[axes[0]])
+            found = index_number(i[axes[0]] if axes else 0)
             for k, axis in enumerate(axes[1:], 1):
                 found = select(prim("eq", index_number(i[-1]), k), index_number(i[axis]), found)
             return found
