@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.context import Context
-from symc.core.dtypes import dtype_name
+from symc.core.dtypes import dtype_name, is_float
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.nearest import nearest
 from symc.ir.absent import require_present
-from symc.ir.graph import Graph
+from symc.ir.graph import Graph, Value
 from symc.ir.infer import infer_dtype, infer_shape
 from symc.symbol.graph import to_graph
 from symc.symbol.infer import notation
@@ -62,7 +62,8 @@ def bind(
         name, shape, dtype = node.name, graph.shape(node[0]), graph.dtype(node[0])
         require_fit(f"the array of {name}", given[name], shape, dtype)
         if grad_arrays and grad_arrays.get(name) is not None:
-            require_fit(f"args_grad of {name}", grad_arrays[name], shape, dtype)
+            is_converted = _converts_gradient(graph, node[0]) and is_float(np.dtype(grad_arrays[name].dtype).name)
+            require_fit(f"args_grad of {name}", grad_arrays[name], shape, None if is_converted else dtype)
     effective = {n: reqs[n] if grad_arrays and grad_arrays[n] is not None else "null" for n in arguments}
     _require_gradients(graph, effective, ctx)
     return Executor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
@@ -163,6 +164,12 @@ def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[
     read, _ = notation()
     known = {n: read(s) for n, s in shapes.items()}
     return infer_dtype(infer_shape(to_graph(symbol, arg_shapes=known, arg_dtypes=dtypes)))
+
+
+def _converts_gradient(graph: Graph, value: Value) -> bool:
+    """Whether one operator alone reads an argument, and brings its gradient to the dtype of whatever array is bound."""
+    readers = [node for node in graph.nodes for v in node.inputs if v == value]
+    return len(readers) == 1 and readers[0].operator.converts_gradient and readers[0].inputs[0] == value
 
 
 def _require_placement(symbol: Symbol, ctx: Context, group2ctx: Mapping[str, Context] | None) -> None:

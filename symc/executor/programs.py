@@ -64,6 +64,11 @@ class Programs:
         self._gradients = gradients
         self._states = states
         self._grad_req = grad_req
+        self._grad_dtype = {  # of the gradients that were bound in another dtype than their argument
+            name: array._dtype.name
+            for name, array in gradients.items()
+            if array is not None and array._dtype != arguments[name]._dtype
+        }
         self._compiled: BoundedCache[Mode, Compiled] = BoundedCache(MAX_PROGRAMS)
         self._found: BoundedCache[Mode, Bound] = BoundedCache(MAX_PROGRAMS)
         self._numpy_shapes = is_np_shape()  # when bound; programs are compiled later
@@ -104,7 +109,10 @@ class Programs:
         shapes = self._needed_shapes(mode)
         grad_req = self._grad_req if mode.with_gradient else None
         compiled = self._compiled.obtain(
-            mode, lambda: compile_graph(self.graph(mode.is_train, shapes), grad_req, self._ctx.device)
+            mode,
+            lambda: compile_graph(
+                self.graph(mode.is_train, shapes), grad_req, self._ctx.device, grad_dtype=self._grad_dtype
+            ),
         )
         self._require_given(compiled.program, shapes, mode)
         inputs: dict[str, Input] = {

@@ -54,6 +54,7 @@ class Op:
     is_random: ClassVar[bool] = False  # two equal nodes give different values
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
+    converts_gradient: ClassVar[bool] = False  # the first input's gradient may be bound in any float dtype, as in MXNet
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
     shaped_by: ClassVar[str | None] = None  # the parameter that is the output's shape
     n_bodies: ClassVar[int] = 0  # how many graphs a node of it holds

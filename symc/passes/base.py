@@ -41,12 +41,14 @@ class PassContext:
     grad_req        "write", "add" or "null" for each argument; empty for inference
     has_parameters  whether arguments that hold parameters rarely change, so that preparing them pays
     rounds_float16  whether every operator's float16 result is rounded, not only what is stored
+    grad_dtype      of gradients that are not of their argument's dtype
     """
 
     backend: Machine
     grad_req: Mapping[str, str] = field(default_factory=dict)
     has_parameters: bool = True
     rounds_float16: bool = True
+    grad_dtype: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

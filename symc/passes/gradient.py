@@ -32,6 +32,7 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
     before:  %y = mul(%a, %b); head %y                                    grad_req a: write, b: null
     after:   %y = mul(%a, %b); %da = mul(%head_gradient0, %b); head %y; gradient a %da
 
+    A gradient of another dtype than its argument (`grad_dtype`) is cast in the end.
     Raises GradientError when an operator on the way has none (see ir.reverse).
     """
     requests = {n: context.grad_req.get(n.name, "null") for n in graph.inputs}
@@ -50,7 +51,10 @@ def gradient(graph: Graph, context: PassContext) -> Graph:
         g.serving = first.node
         terms = [term for v in values for term in flowing.get(v, ())]
         total = g.add(terms) if terms else g.like(first, 0.0)
+        dtype = context.grad_dtype.get(name, g.dtype(first))
+        if dtype != g.dtype(first):
+            total = g("Cast", total, dtype=dtype)
         if wanted[first] == "add":
-            total = g("elemwise_add", g.input(name, g.shape(first), g.dtype(first), "accumulator"), total)
+            total = g("elemwise_add", g.input(name, g.shape(first), dtype, "accumulator"), total)
         outputs.append(Output("gradient", name, total))
     return finish(g, outputs)

@@ -67,13 +67,14 @@ class _Request:
     grad_req: Mapping[str, str]
     device: Device
     has_parameters: bool
+    grad_dtype: Mapping[str, str]
 
     @lazy
     def lowered(self) -> Lowered:
         # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
         from .lowered import lower_program
 
-        return lower_program(self.graph, self.grad_req, self.device.backend, self.has_parameters)
+        return lower_program(self.graph, self.grad_req, self.device.backend, self.has_parameters, self.grad_dtype)
 
     @lazy
     def key(self) -> str | None:
@@ -81,6 +82,7 @@ class _Request:
         if _is_being_watched() or _has_user_passes() or not _is_ours(self.graph):
             return None
         asked = " ".join(f"{name!r}:{req}" for name, req in sorted(self.grad_req.items()))
+        asked += "".join(f" {name!r}:{dtype}" for name, dtype in sorted(self.grad_dtype.items()))
         asked += "" if self.has_parameters else " without parameters"
         asked += "" if setting("SYMC_NUMERICS") != "fast" else " fast"
         return f"program {self.device.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
@@ -91,15 +93,17 @@ def compile_graph(
     grad_req: Mapping[str, str] | None = None,
     device: Device | None = None,
     has_parameters: bool = True,
+    grad_dtype: Mapping[str, str] | None = None,
 ) -> Compiled:
     """Compiles a graph whose inputs have shapes and dtypes.
 
     grad_req         "write", "add" or "null" by argument; empty or all "null" compiles no backward part
     device           what it shall run on; None: the CPU
     has_parameters   whether arguments that hold parameters rarely change: then they are prepared once
+    grad_dtype       of gradients that are not of their argument's dtype, by argument
     """
     start = time.perf_counter()
-    request = _Request(graph, grad_req or {}, device or host(), has_parameters)
+    request = _Request(graph, grad_req or {}, device or host(), has_parameters, grad_dtype or {})
     loaded, objects, compiled = _from_cache(request) or _from_graph(request)
     result = Compiled(loaded, objects, compiled, time.perf_counter() - start, request)
     _tell(result, len(graph.nodes))

@@ -60,11 +60,19 @@ class Lowered:
         return ((step, node, call) for step, (node, call) in zip(steps, self.calls))
 
 
-def lower_program(graph: Graph, grad_req: Mapping[str, str], backend: Backend, has_parameters: bool = True) -> Lowered:
+def lower_program(
+    graph: Graph,
+    grad_req: Mapping[str, str],
+    backend: Backend,
+    has_parameters: bool = True,
+    grad_dtype: Mapping[str, str] | None = None,
+) -> Lowered:
     """Passes, memory plan and schedules; nothing is compiled."""
     require_present((n.op, n.name, n.origin) for n in graph.nodes)
     trace = Trace()
-    context = PassContext(backend, dict(grad_req), has_parameters, setting("SYMC_NUMERICS") != "fast")
+    context = PassContext(
+        backend, dict(grad_req), has_parameters, setting("SYMC_NUMERICS") != "fast", dict(grad_dtype or {})
+    )
     kernels = lower_graph(graph, context, trace)
     calls = trace.run(
         "schedule",

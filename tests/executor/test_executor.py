@@ -806,3 +806,39 @@ def test_gradient_arrays_are_none_where_bind_was_given_none():
     assert bound.reshape(x=(1,)).grad_arrays == [None]
     assert y.bind(mx.cpu(), arrays, {}).grad_arrays == [None]
     assert y.simple_bind(mx.cpu(), "null", x=(2,)).grad_arrays == [None]
+
+
+@pytest.mark.parametrize("grad_req", ["write", "add"])
+@pytest.mark.parametrize("grad_dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_softmax_writes_its_gradient_in_the_dtype_of_the_array(dtype, grad_dtype, grad_req):
+    """The values are MXNet's, for the head gradients 0 to 5."""
+    data = mx.nd.array([[1, 2, 3], [0.5, 0.1, -1]], dtype=dtype)
+    arrays = {"a": data, "n": mx.nd.array([2, 3], dtype="int32")}
+    head = mx.nd.array(np.arange(6).reshape(2, 3), dtype=dtype)
+    ways = [
+        (mx.sym.softmax(A), [[-0.1418171, -0.1407704, 0.2825875], [-0.3114456, 0.1452522, 0.1661934]]),
+        (mx.sym.log_softmax(A), [[-0.2700917, 0.2658146, 0.0042771], [-3.337637, -0.2482451, 3.585882]]),
+        (mx.sym.softmin(A), [[0.2825874, -0.1407704, -0.1418171], [0.2149953, 0.1068081, -0.3218035]]),
+        (mx.sym.softmax(A, mx.sym.Variable("n"), use_length=True),
+         [[-0.1966119, 0.1966119, 0], [-0.3114456, 0.1452522, 0.1661934]]),
+    ]  # fmt: skip
+    for y, want in ways:
+        gradient = mx.nd.ones((2, 3), dtype=grad_dtype)
+        bound = y.bind(mx.cpu(), {n: arrays[n] for n in y.list_arguments()}, {"a": gradient}, grad_req)
+        bound.forward(is_train=True)
+        bound.backward(head)
+        assert bound.grad_dict["a"] is gradient and gradient.dtype == np.dtype(grad_dtype)
+        tolerance = 2e-3 if "float16" in (dtype, grad_dtype) else 1e-6
+        np.testing.assert_allclose(
+            gradient.asnumpy(), np.array(want) + (grad_req == "add"), rtol=tolerance, atol=4 * tolerance
+        )
+
+
+def test_only_a_float_gradient_of_what_softmax_alone_reads_may_be_of_another_dtype():
+    wide, integers = mx.nd.zeros((2, 3), dtype="float64"), mx.nd.zeros((2, 3), dtype="int32")
+    softmax = mx.sym.softmax(A)
+    refused = [(mx.sym.softmax(mx.sym.relu(A)), wide), (softmax * A, wide), (softmax, integers), (mx.sym.exp(A), wide)]
+    for y, gradient in refused:
+        with pytest.raises(ArgumentError, match=f"args_grad of a is {gradient._dtype.name}, expected float32"):
+            y.bind(mx.cpu(), {"a": mx.nd.ones((2, 3))}, {"a": gradient})

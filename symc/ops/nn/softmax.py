@@ -45,6 +45,7 @@ class _Softmax(Op):
 
     negated: ClassVar[bool] = False
     is_log: ClassVar[bool] = False
+    converts_gradient = True
 
     axis: int = param(-1, doc="the axis that sums to 1")
     temperature: float | None = param(None, doc="divides the data; 1 by default")
