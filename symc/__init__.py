@@ -6,10 +6,11 @@ Importing is light: a submodule is loaded when it is first used (`mx.nd`, `mx.au
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
+import sys
+from importlib.machinery import PathFinder
 from typing import Any
 
-from symc.core.errors import SymcError
+from symc.core.errors import MissingModuleError, SymcError
 from symc.core.undisturbed import imported
 
 from . import attribute, base, context, name
@@ -102,8 +103,21 @@ def _submodule(alias: str) -> Any:
 
 
 def _is_there(alias: str) -> bool:
-    return find_spec(f"symc.{_MODULES[alias]}") is not None
+    return PathFinder.find_spec(f"symc.{_MODULES[alias]}", __path__) is not None
 
 
 def __dir__() -> list[str]:
     return sorted({"__version__", *__all__, *filter(_is_there, _MODULES), *_FUNCTIONS})
+
+
+class _Absent:
+    """The last of Python's finders: tells `from symc import gluon` more than that there is no such name."""
+
+    @staticmethod
+    def find_spec(full_name: str, path: Any = None, target: Any = None) -> None:
+        package, _, alias = full_name.partition(".")
+        if package == "symc" and alias in _MODULES and not _is_there(alias):
+            raise MissingModuleError(f"no module named '{full_name}': MXNet's module is not there yet")
+
+
+sys.meta_path.append(_Absent)

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import symc
+from symc.core.errors import MissingModuleError
 
 HEAVY = {"numba", "llvmlite", "networkx", "pytest", "graphviz"}
 
@@ -76,6 +77,13 @@ def test_modules_that_are_not_there_say_so(monkeypatch):
     with pytest.raises(AttributeError, match="module 'symc' has no attribute 'later': MXNet's module is not there yet"):
         _ = symc.later
     assert "later" not in dir(symc) and not hasattr(symc, "later")
+    for statement in ("from symc import later", "import symc.later", "from symc.later import nn"):
+        with pytest.raises(MissingModuleError, match=r"'symc\.later': MXNet's module is not there yet"):
+            exec(statement)
+    for statement in ("from symc import never", "import symc.nd", "import symc.nd.later"):
+        with pytest.raises(ImportError) as caught:
+            exec(statement)
+        assert type(caught.value) in (ImportError, ModuleNotFoundError)
 
 
 def test_the_check_sees_what_is_loaded():

@@ -58,6 +58,10 @@ class TrustError(SymcError):
     """An artifact carries code whose origin cannot be proved."""
 
 
+class MissingModuleError(SymcError, ModuleNotFoundError):
+    """A module of MXNet was imported that symc does not have yet."""
+
+
 class GraphError(SymcError):
     """A graph breaks an invariant: an internal error, reported with the pass that caused it."""
 

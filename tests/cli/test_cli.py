@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -355,6 +356,14 @@ def test_unreadable_environment(run, monkeypatch, name):
     monkeypatch.setenv(name, "much")
     code, _, err = run("cache", "info")
     assert code == 2 and f"environment variable {name}='much': expected int" in err
+
+
+def test_names_that_the_output_cannot_encode(monkeypatch):
+    mx.sym.relu(mx.sym.Variable("x", shape=(3,)), name="слой").save("name-symbol.json")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["inspect", "name-symbol.json"]) == 0
+    assert rb"\u0441\u043b\u043e\u0439" in out.buffer.getvalue()
 
 
 @pytest.mark.parametrize("stream, code, message", [("> /dev/full", 1, "writing the output: No space"), (">&-", 0, "")])
