@@ -91,7 +91,7 @@ class Bound:
         if self.session.program.is_random:
             self.session.reseed(buffers.instance, generator())
         buffers.instance.run("forward")
-        fresh = [NDArray(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]
+        fresh = [NDArray._over(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]
         self._calls.append(buffers)
         return fresh
 

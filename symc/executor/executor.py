@@ -194,14 +194,19 @@ class Executor:
         arrays = []
         for name, value in kwargs.items():
             array = as_numpy(value, f"argument {name}")
-            if name not in self._arguments:
-                raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
-            if array.shape != self._arguments[name].shape:  # also where no output depends on its values
+            slot = bound.inputs.get(name)
+            shape = self._shape_of(name) if slot is None else slot[1]  # counts though no output reads the values
+            if array.shape != shape:
                 return self._call_reshaped({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()})
-            if name in bound.inputs:
-                arrays.append((bound.inputs[name], array))
+            if slot is not None:
+                arrays.append((slot, array))
         bound.refresh()
         return bound.call(arrays, self._ctx)
+
+    def _shape_of(self, name: str) -> FullShape:
+        if name not in self._arguments:
+            raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
+        return self._arguments[name].shape
 
     def _call_reshaped(self, arrays: dict[str, np.ndarray]) -> list[NDArray]:
         shapes = tuple(sorted((n, a.shape) for n, a in arrays.items()))

@@ -52,20 +52,31 @@ class NDArray:
         ArgumentError for memory that is not C-contiguous, aligned, writable and in native byte order.
         """
         require_usable(data)
-        self._context = current_context() if context is None else context
-        if not isinstance(self._context, Context):
+        place = current_context() if context is None else context
+        if not isinstance(place, Context):
             raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
-        if self._context.device_typeid not in DEVICES:
-            self._context.require_device()  # raises
+        if place.device_typeid not in DEVICES:
+            place.require_device()  # raises
+        self._hold(data, place, WriteCounter() if storage is None else storage)
+
+    def _hold(self, data: np.ndarray, context: Context, storage: WriteCounter) -> None:
+        self._context = context
         self._host = data
         self._shape: tuple[int, ...] = data.shape
         self._dtype = data.dtype
         self._first_byte: int | None = None
-        self._storage = WriteCounter() if storage is None else storage
+        self._storage = storage
         self._grad: NDArray | None = None
         self._grad_req = "null"
         self._fresh_grad = False  # whether a backward has written the gradient; trainers set it back
         self._made: Made | None = None  # the recorded operator whose result this is
+
+    @classmethod
+    def _over(cls, data: np.ndarray, context: Context) -> NDArray:
+        """An array over memory that symc has allocated itself, for a context that has a device: nothing to check."""
+        made = cls.__new__(cls)
+        made._hold(data, context, WriteCounter())
+        return made
 
     @classmethod
     def _copy_of(cls, data: np.ndarray, context: Context | None = None, dtype: np.dtype | None = None) -> NDArray:
@@ -398,6 +409,8 @@ def as_numpy(value: Any, what: str = "value") -> np.ndarray:
     """
     if isinstance(value, NDArray):
         return value._host
+    if type(value) is np.ndarray and value.dtype.kind in "fiub":
+        return value
     try:
         has_dlpack = hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray)
         array = np.from_dlpack(value) if has_dlpack else np.asarray(value)
