@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_PACKAGES = ("symc", "numba", "llvmlite", "networkx")  # whose imports a fork waits for
+_PACKAGES = ("symc", "numpy", "numba", "llvmlite", "networkx")  # whose imports a fork waits for
 _LONGEST_WAIT_S = 60.0  # of a fork: more than any kernel takes to compile
 
 _at_work = threading.RLock()  # held by the thread that compiles: there is one at a time

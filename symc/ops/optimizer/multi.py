@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from symc.core.errors import ParameterError
+from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -117,7 +118,7 @@ class MultiSgd(MultiUpdate):
     wds: tuple[float, ...] = param(doc="weight decays")
     rescale_grad: float = param(1.0, doc="factor of the gradients")
     clip_gradient: float = param(-1.0, doc="limit of the gradients' size; negative: none")
-    num_weights: int = param(1, low=1, doc="number of weights")
+    num_weights: int = param(1, low=1, high=MAX_PORTS, doc="number of weights")
 
     def of(self, k: int) -> Updating:
         require_each(self, "lrs", "wds")
@@ -145,7 +146,7 @@ class PreloadedSgd(MultiUpdate):
 
     rescale_grad: float = param(1.0, doc="factor of the gradients")
     clip_gradient: float = param(-1.0, doc="limit of the gradients' size; negative: none")
-    num_weights: int = param(1, low=1, doc="number of weights")
+    num_weights: int = param(1, low=1, high=MAX_PORTS, doc="number of weights")
 
     def of(self, k: int) -> Updating:
         return self.single(index=k, **self.common())  # type: ignore[call-arg]
@@ -224,7 +225,7 @@ class MultiAdamW(MultiUpdate):
     wds: tuple[float, ...] = param(doc="weight decays")
     etas: tuple[float, ...] = param(doc="factors of rates and decays")
     clip_gradient: float = param(-1.0, doc="limit of the gradients' size; negative: none")
-    num_weights: int = param(1, low=1, doc="number of weights")
+    num_weights: int = param(1, low=1, high=MAX_PORTS, doc="number of weights")
 
     def of(self, k: int) -> Updating:
         require_each(self, "lrs", "wds", "etas")
@@ -264,7 +265,7 @@ class MultiLamb(MultiUpdate):
     clip_gradient: float = param(-1.0, doc="limit of the gradients' size; negative: none")
     bias_correction: bool = param(True, doc="whether means and variances are divided by 1 - beta ** t")
     step_count: tuple[int, ...] = param(doc="numbers of this update, from 1")
-    num_tensors: int = param(1, low=1, doc="number of weights")
+    num_tensors: int = param(1, low=1, high=MAX_PORTS, doc="number of weights")
 
     def of(self, k: int) -> Updating:
         require_each(self, "learning_rates", "wds", "step_count")
@@ -307,7 +308,7 @@ class ResetArrays(Op):
     """Overwrites all inputs with zeros.  MXNet operator reset_arrays."""
 
     variadic = "num_arrays"
-    num_arrays: int = param(low=1, doc="number of arrays")
+    num_arrays: int = param(low=1, high=MAX_PORTS, doc="number of arrays")
 
     def result_names(self) -> tuple[str, ...]:
         return tuple(f"output{k}" for k in range(self.num_arrays))
