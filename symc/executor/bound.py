@@ -27,12 +27,14 @@ Input = tuple[int, FullShape, np.dtype, int]  # slot, shape, dtype, size in byte
 class Bound:
     """A session with what calls need to find at once: where inputs and heads go.
 
-    inputs   name -> (slot, shape, dtype, size in bytes)
+    inputs       name -> (slot, shape, dtype, size in bytes)
+    parameters   names of the arguments that were prepared, so that a call cannot give others
     """
 
     def __init__(self, session: Session, inputs: dict[str, Input]) -> None:
         self.session = session
         self.inputs = inputs
+        self.parameters = frozenset(session.program.needs("parameter"))
         self.heads = [
             (
                 session.program.slot_number("head", str(k)),

@@ -196,8 +196,8 @@ class Executor:
             array = as_numpy(value, f"argument {name}")
             slot = bound.inputs.get(name)
             shape = self._shape_of(name) if slot is None else slot[1]  # counts though no output reads the values
-            if array.shape != shape:
-                return self._call_reshaped({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()})
+            if array.shape != shape or name in bound.parameters:
+                return self._call_apart({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()}, bound.parameters)
             if slot is not None:
                 arrays.append((slot, array))
         bound.refresh()
@@ -208,10 +208,13 @@ class Executor:
             raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
         return self._arguments[name].shape
 
-    def _call_reshaped(self, arrays: dict[str, np.ndarray]) -> list[NDArray]:
+    def _call_apart(self, arrays: dict[str, np.ndarray], parameters: frozenset[str]) -> list[NDArray]:
+        """A call by a program of its own: for other shapes than the bound ones, or with parameters among the arrays."""
         shapes = tuple(sorted((n, a.shape) for n, a in arrays.items()))
+        if all(shape == self._shape_of(n) for n, shape in shapes):
+            shapes = ()
         try:
-            bound = self._bound(False, shapes)
+            bound = self._programs.get(Mode(False, False, shapes, not parameters.isdisjoint(arrays)))
         except (ArgumentError, ShapeError) as e:
             given = ", ".join(f"{n} {s} (bound: {self.arg_dict[n].shape})" for n, s in shapes if n in self.arg_dict)
             raise type(e)(f"calling with {given}: {e}") from e

@@ -33,11 +33,16 @@ Shapes = tuple[tuple[str, FullShape], ...]
 
 
 class Mode(NamedTuple):
-    """What a program is compiled for; `shapes` are those that differ from the bound ones."""
+    """What a program is compiled for.
+
+    shapes             those that differ from the bound ones
+    gives_parameters   whether calls bring parameters of their own, so that none can be prepared
+    """
 
     is_train: bool
     with_gradient: bool
     shapes: Shapes
+    gives_parameters: bool = False
 
 
 class Programs:
@@ -111,18 +116,26 @@ class Programs:
         compiled = self._compiled.obtain(
             mode,
             lambda: compile_graph(
-                self.graph(mode.is_train, shapes), grad_req, self._ctx.device, grad_dtype=self._grad_dtype
+                self.graph(mode.is_train, shapes),
+                grad_req,
+                self._ctx.device,
+                has_parameters=not mode.gives_parameters,
+                grad_dtype=self._grad_dtype,
             ),
         )
         self._require_given(compiled.program, shapes, mode)
         inputs: dict[str, Input] = {
             s.key: (k + 4, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])
             for k, s in enumerate(compiled.program.slots)
-            if s.place in ("argument", "parameter")
-            for shape in [shapes.get(s.key, self._arguments[s.key].shape)]
+            if s.place == "argument"
+            for shape in [shapes.get(s.key, self._array(s.key).shape)]
         }
         arrays = self._arrays(compiled.program, shapes)
         return Bound(Session(compiled, arrays, self.n_threads), inputs)
+
+    def _array(self, name: str) -> NDArray:
+        """The bound argument of a name; a state where nothing is prepared, so that it is an argument as well."""
+        return self._arguments[name] if name in self._arguments else self._states[name]
 
     def _arrays(self, program: Program, shapes: Mapping[str, FullShape]) -> dict[tuple[str, str], NDArray]:
         """The array of each slot; arguments of other shapes are given with each call."""
@@ -130,7 +143,7 @@ class Programs:
         for slot in program.slots:
             place, name = slot.place, slot.key
             if place in ("argument", "parameter") and name not in shapes:
-                bound[place, name] = self._arguments[name]
+                bound[place, name] = self._array(name)
             elif place in ("aux", "update"):
                 bound[place, name] = self._states[name]
             elif place in ("gradient", "accumulator"):

@@ -590,7 +590,7 @@ def test_the_check_of_threads_can_fail(monkeypatch):
 
     def call(self, data):
         is_bound_shape = data.shape == self.arg_dict["data"].shape
-        results = self.forward(data=data) if is_bound_shape else self._call_reshaped({"data": data})
+        results = self.forward(data=data) if is_bound_shape else self._call_apart({"data": data}, frozenset())
         time.sleep(1e-4)
         return results
 
@@ -842,3 +842,29 @@ def test_only_a_float_gradient_of_what_softmax_alone_reads_may_be_of_another_dty
     for y, gradient in refused:
         with pytest.raises(ArgumentError, match=f"args_grad of a is {gradient._dtype.name}, expected float32"):
             y.bind(mx.cpu(), {"a": mx.nd.ones((2, 3))}, {"a": gradient})
+
+
+@pytest.mark.parametrize("rows", [32, 5])
+@pytest.mark.parametrize("kind", ["dense", "convolution", "deconvolution", "batch norm"])
+def test_a_call_computes_with_the_parameters_it_is_given(kind, rows):
+    """Parameters are prepared once for the bound arrays, not for those of a call."""
+    a, w, rng = mx.sym.Variable("a"), mx.sym.Variable("w"), np.random.default_rng(0)
+    if kind == "dense":
+        y, shapes = mx.sym.FullyConnected(a, w, num_hidden=64, no_bias=True), {"a": (32, 64), "w": (64, 64)}
+    elif kind == "batch norm":
+        y, shapes = mx.sym.BatchNorm(a, w, mx.sym.Variable("b"), fix_gamma=False, name="n"), {"a": (32, 8), "w": (8,)}
+    else:
+        layer = mx.sym.Convolution if kind == "convolution" else mx.sym.Deconvolution
+        params = {"kernel": (3, 3), "num_filter": 16, "no_bias": True}
+        y, shapes = layer(a, w, **params), {"a": (32, 16, 6, 6), "w": (16, 16, 3, 3)}
+    ex = y.simple_bind(mx.cpu(), grad_req="null", a=shapes["a"])
+    for array in ex.aux_dict.values():
+        array[:] = 1
+    given = {"a": rng.normal(size=(rows, *shapes["a"][1:])), "w": rng.normal(size=shapes["w"])}
+    zeros = ex(a=given["a"])[0].asnumpy()
+    assert not zeros.any()
+    got = ex(**given)[0].asnumpy()
+    ex.arg_dict["w"][:] = given["w"]
+    want = ex(a=given["a"])[0].asnumpy()
+    assert want.any()
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
