@@ -145,3 +145,23 @@ def test_a_recorded_gradient_scatters_in_float32_too():
         rows = mx.nd.take(table, mx.nd.zeros((N,)))
     rows.backward()
     assert table.grad.asnumpy().tolist() == [[N], [0]]
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_scalar_is_a_number_of_the_arrays_dtype(is_compiled):
+    x = np.linspace(0.1, 3, 1000).astype("float16")
+    forms = {
+        "multiply": (lambda v: v * 1.1, 1.1), "add": (lambda v: v + 0.3, 0.3), "divide": (lambda v: 3.3 / v, 3.3),
+        "power": (lambda v: v**1.7, 1.7), "inf": (lambda v: v * 1e6, 1e6),
+    }  # fmt: skip
+    for name, (form, scalar) in forms.items():
+        with np.errstate(over="ignore"):
+            half = np.float64(np.float16(scalar))
+            wide = x.astype("float64")
+            exact = {"multiply": wide * half, "add": wide + half, "divide": half / wide, "power": wide**half}
+            want = exact.get(name, wide * half).astype("float16")
+        if is_compiled:
+            got = form(mx.sym.Variable("x")).bind(mx.cpu(), {"x": mx.nd.array(x, dtype=x.dtype)}).forward()[0]
+        else:
+            got = form(mx.nd.array(x, dtype=x.dtype))
+        np.testing.assert_array_equal(got.asnumpy(), want, err_msg=name)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from symc.core.dtypes import is_float
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
@@ -151,10 +153,17 @@ class Scalar(Elementwise):
         dtype = same_dtype((x, *outs))
         return [dtype], [dtype]
 
+    def converted(self, dtype: str) -> float:
+        """The scalar as an array of this dtype holds it; integers truncate it later."""
+        if dtype != "float16":
+            return self.scalar
+        with np.errstate(over="ignore"):
+            return float(np.float16(self.scalar))
+
     def lower(self, t: Lowering) -> None:
         x, dtype = t.ins[0], t.out_dtype()
         work = self.working_dtype(dtype)
-        operand = number(self.scalar, dtype)
+        operand = number(self.converted(t.out_dtypes[0]), dtype)
         other = operand if work == dtype else number(operand.data, work)
         formula = type(self).formula
 
