@@ -16,6 +16,7 @@ from symc.context import Context
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
 from symc.core.shapes import FullShape
 from symc.ir.infer import infer_dtype, infer_shape
+from symc.ir.kernels import head_number
 from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray, as_numpy
 from symc.ndarray.storage import zeros_aligned
@@ -243,7 +244,7 @@ class Executor:
 
     def _feed_head_gradients(self, bound: Bound, out_grads: Any) -> None:
         given = self._listed_gradients(out_grads)
-        needed = {int(key.removeprefix("head_gradient")): key for key in bound.session.program.needs("head_gradient")}
+        needed = {head_number(key): key for key in bound.session.program.needs("head_gradient")}
         for k, key in sorted(needed.items()):
             value = given[k] if k < len(given) else None
             target = self._programs.head_gradients[key]

@@ -14,6 +14,7 @@ from symc.core.errors import ArgumentError, GraphError
 from symc.core.locks import new_lock
 from symc.core.shapes import FullShape, is_known, size_of
 from symc.ir.infer import partial_shapes
+from symc.ir.kernels import head_number
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import zeros_aligned
 from symc.symbol.graph import to_graph
@@ -125,8 +126,8 @@ class Programs:
         )
         self._require_given(compiled.program, shapes, mode)
         inputs: dict[str, Input] = {
-            s.key: (k + 4, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])
-            for k, s in enumerate(compiled.program.slots)
+            s.key: (number, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])
+            for number, s in compiled.program.numbered_slots()
             if s.place == "argument"
             for shape in [shapes.get(s.key, self._array(s.key).shape)]
         }
@@ -151,7 +152,7 @@ class Programs:
                 assert gradient is not None
                 bound[place, name] = gradient
             elif place == "head_gradient":
-                head = program.heads[int(name.removeprefix("head_gradient"))]
+                head = program.heads[head_number(name)]
                 if name not in self.head_gradients:
                     self.head_gradients[name] = NDArray(zeros_aligned(head.shape, np.dtype(head.dtype)), self._ctx)
                 bound[place, name] = self.head_gradients[name]

@@ -27,6 +27,19 @@ Place = Literal[
 ]
 
 
+_HEAD_GRADIENT = "head_gradient"
+
+
+def head_gradient_name(k: int) -> str:
+    """Name of the input that receives the gradient of head `k`."""
+    return f"{_HEAD_GRADIENT}{k}"
+
+
+def head_number(name: str) -> int:
+    """The head whose gradient an input receives."""
+    return int(name.removeprefix(_HEAD_GRADIENT))
+
+
 @dataclass(frozen=True)
 class Storage:
     """A piece of memory: `key` names the caller's array (argument name, head index) where it is not ours."""

@@ -34,6 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 INTEGERS = ("int32", "int64")
+MAX_MEAN = 9e18  # of Poisson numbers, which are drawn as int64
 
 
 def uniform(
@@ -101,7 +102,16 @@ def poisson(
     def sample(lam: Any, size: Any) -> Any:
         return generator().poisson(lam, size)
 
-    return _draw("poisson", sample, (lam,), ("lam >= 0", lambda lam: lam >= 0), shape, dtype, ctx, out)
+    return _draw(
+        "poisson",
+        sample,
+        (lam,),
+        ("0 <= lam <= 9e18", lambda lam: (lam >= 0) & (lam <= MAX_MEAN)),
+        shape,
+        dtype,
+        ctx,
+        out,
+    )
 
 
 def negative_binomial(
@@ -110,7 +120,7 @@ def negative_binomial(
     """Failures before the k-th success of probability p: mean k (1 - p) / p."""
 
     def sample(k: Any, p: Any, size: Any) -> Any:
-        return generator().poisson(generator().standard_gamma(k, size) * ((1 - p) / p))
+        return generator().poisson(np.minimum(generator().standard_gamma(k, size) * ((1 - p) / p), MAX_MEAN))
 
     check = ("k >= 0 and 0 < p <= 1", lambda k, p: (k >= 0) & (p > 0) & (p <= 1))
     return _draw("negative_binomial", sample, (k, p), check, shape, dtype, ctx, out)
@@ -124,7 +134,7 @@ def generalized_negative_binomial(
     def sample(mu: Any, alpha: Any, size: Any) -> Any:
         spread = np.where(np.asarray(alpha) > 0, alpha, 1)
         rates = np.where(np.asarray(alpha) > 0, generator().standard_gamma(1 / spread, size) * spread * mu, mu)
-        return generator().poisson(rates, size)
+        return generator().poisson(np.minimum(rates, MAX_MEAN), size)
 
     check = ("mu >= 0 and alpha >= 0", lambda mu, alpha: (mu >= 0) & (alpha >= 0))
     return _draw("generalized_negative_binomial", sample, (mu, alpha), check, shape, dtype, ctx, out)

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output, Value
+from symc.ir.kernels import head_gradient_name
 from symc.ir.reverse import Reverse
 
 from .base import PassContext, graph_pass
-
-
-def head_gradient_name(k: int) -> str:
-    """Name of the input that receives the gradient of head `k`."""
-    return f"head_gradient{k}"
 
 
 def head_gradients(g: GraphBuilder, reverse: Reverse, heads: Sequence[Value]) -> dict[Value, list[Value]]:

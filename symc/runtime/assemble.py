@@ -11,7 +11,7 @@ from symc.core.dtypes import ALIGNMENT, ITEM_SIZE
 from symc.core.errors import GraphError
 from symc.ir.kernels import KernelGraph, KernelNode, Storage
 
-from .program import ARENA, PREPARED, SEED_SLOT, TABLES, KernelStep, Program, Slot
+from .program import ARENA, FIRST_ARRAY, PREPARED, SEED_SLOT, TABLES, KernelStep, Program, Slot
 
 
 def assemble(kernels: KernelGraph, calls: Sequence[tuple[KernelNode, KernelCall]]) -> Program:
@@ -44,7 +44,7 @@ class _Assembler:
 
     def _slot(self, storage: Storage) -> int:
         slot = Slot(storage.place, storage.key, storage.size, storage.dtype)
-        return self.slots.setdefault(slot, len(self.slots) + 4)
+        return self.slots.setdefault(slot, len(self.slots) + FIRST_ARRAY)
 
     def run(self, calls: Sequence[tuple[KernelNode, KernelCall]]) -> Program:
         steps = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from symc.core.errors import GraphError
 from symc.ir.graph import Graph
+from symc.ir.kernels import head_number
 
 from .compiler import compile_graph
 from .device import Device
@@ -31,11 +32,11 @@ class GraphFunction:
         program = self._loaded.program
         self.is_random = program.is_random
         names = {node.name: k for k, node in enumerate(graph.inputs)}
-        slots = {place: [(k, s.key) for k, s in enumerate(program.slots, 4) if s.place == place] for place in PLACES}
+        slots = {place: [(k, s.key) for k, s in program.numbered_slots() if s.place == place] for place in PLACES}
         self.updated = tuple(names[key] for _, key in slots["update"])  # positions of the states that backward updates
         self._inputs = [(k, names[key]) for k, key in (*slots["argument"], *slots["update"])]
         self._heads = [program.slot_number("head", str(k)) for k in range(len(graph.outputs))]
-        self._head_gradients = [(k, int(key.removeprefix("head_gradient"))) for k, key in slots["head_gradient"]]
+        self._head_gradients = [(k, head_number(key)) for k, key in slots["head_gradient"]]
         self._gradients = [(program.slot_number("gradient", name), k) for k, name in enumerate(wanted)]
         self._prepared = self._loaded.new_prepared()
         first = Instance(self._loaded, self._prepared)

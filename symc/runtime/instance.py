@@ -10,7 +10,7 @@ import numpy as np
 from symc.core.errors import GraphError, PositionError
 
 from .device import Block, CallRow, Device, LoopRows, Row
-from .program import ARENA, PREPARED, SEED_SLOT, TABLES, KernelStep, Loop, Program, Step
+from .program import ARENA, FIRST_ARRAY, PREPARED, SEED_SLOT, TABLES, KernelStep, Loop, Program, Step
 
 
 def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -73,7 +73,7 @@ class Instance:
         program, device = loaded.program, loaded.device
         self.loaded = loaded
         self.arena = device.memory.zeros(program.arena_bytes)
-        self.bufs = np.zeros(4 + len(program.slots) + program.n_registers, np.int64)
+        self.bufs = np.zeros(FIRST_ARRAY + len(program.slots) + program.n_registers, np.int64)
         self._seed = device.memory.zeros(8)
         self._prepared = prepared
         self.bufs[ARENA] = self.arena.address
@@ -97,7 +97,7 @@ class Instance:
 
     def copy_from(self, other: Instance) -> None:
         """Becomes what another instance of the program is now: the same arrays, key and intermediate values."""
-        for number, slot in enumerate(self.loaded.program.slots, 4):
+        for number, slot in self.loaded.program.numbered_slots():
             if slot.place != "check":  # those are its own
                 self.bufs[number] = other.bufs[number]
         self.arena.copy_from(other.arena)

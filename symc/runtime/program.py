@@ -18,7 +18,7 @@ from symc.codegen.kernel import Launch
 from symc.core.lazy import lazy
 from symc.ir.kernels import HeadInfo, Place
 
-ARENA, PREPARED, TABLES, SEED_SLOT = range(4)
+ARENA, PREPARED, TABLES, SEED_SLOT, FIRST_ARRAY = range(5)  # slots; the caller's arrays have all from FIRST_ARRAY on
 _LENGTHS = struct.Struct("<QQQ")  # bytes of the header, the descriptors, the tables
 
 
@@ -108,7 +108,11 @@ class Program:
 
     @lazy
     def _numbers(self) -> dict[tuple[str, str], int]:
-        return {(slot.place, slot.key): k + 4 for k, slot in enumerate(self.slots)}
+        return {(slot.place, slot.key): k for k, slot in self.numbered_slots()}
+
+    def numbered_slots(self) -> Iterator[tuple[int, Slot]]:
+        """The caller's arrays with their numbers in `bufs`."""
+        return enumerate(self.slots, FIRST_ARRAY)
 
     def needs(self, place: str) -> list[str]:
         """Keys of the caller's arrays of one kind."""

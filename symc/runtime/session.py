@@ -49,10 +49,10 @@ class Session:
     def new_instance(self) -> Instance:
         """An instance whose buffers are the bound arrays."""
         instance = Instance(self.compiled.loaded, self.prepared, self.n_threads)
-        for k, slot in enumerate(self.program.slots):
+        for number, slot in self.program.numbered_slots():
             array = self.bound.get((slot.place, slot.key))
             if array is not None:
-                instance.bufs[k + 4] = array._address
+                instance.bufs[number] = array._address
         return instance
 
     def refresh(self) -> None:

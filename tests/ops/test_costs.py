@@ -116,6 +116,7 @@ def test_a_box_far_larger_than_its_image():
         *[lambda x, op=op: mx.sym.load_json(_node(op, num_args="2147483647")) for op in ("Concat", "add_n", "stack")],
         lambda x: mx.sym.load_json(_node("multi_sgd_update", num_weights="2147483647", lrs="(1,)", wds="(1,)")),
         lambda x: mx.sym.load_json(_node("reset_arrays", num_arrays="2147483647")),
+        lambda x: mx.sym.contrib.ROIAlign(x, x, pooled_size=(1, 1), spatial_scale=1.0, sample_ratio=2**30),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused_at_once(make):

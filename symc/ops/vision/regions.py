@@ -125,6 +125,9 @@ class RoiMaximumGradient(Accumulating):
         t.region(dy.shape, target, lambda *i: select(places(*i) >= 0, dy(*i), 0), mode="add")
 
 
+MAX_SAMPLE_RATIO = 1024  # its square is the work of one bin
+
+
 @op("_contrib_ROIAlign")
 class ROIAlign(RegionPooling):
     """The mean of samples in each bin of each region, each interpolated between four pixels.  No gradient for rois.
@@ -133,7 +136,9 @@ class ROIAlign(RegionPooling):
     MXNet operator _contrib_ROIAlign.
     """
 
-    sample_ratio: int = param(-1, doc="samples of a bin along each axis; less than 1: as many as it has pixels")
+    sample_ratio: int = param(
+        -1, high=MAX_SAMPLE_RATIO, doc="samples of a bin along each axis; less than 1: as many as it has pixels"
+    )
     position_sensitive: bool = param(False, doc="each bin of a channel reads a plane of its own")
     aligned: bool = param(False, doc="shift regions by half a pixel")
 
