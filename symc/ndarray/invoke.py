@@ -91,7 +91,7 @@ def _run(
         tape.refuse_in_place(inputs, targets_of(prepared.op.name, out))
     place = inputs[0]._context if inputs else context
     results = prepared.run(inputs, place)
-    made = [NDArray(r, place) if place is None else NDArray._over(r, place) for r in results]
+    made = [NDArray(r, place) for r in results]
     for k, output in prepared.updates:
         inputs[k]._host[...] = results[output]
         inputs[k]._touch()

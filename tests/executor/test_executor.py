@@ -864,7 +864,15 @@ def test_a_call_computes_with_the_parameters_it_is_given(kind, rows):
     zeros = ex(a=given["a"])[0].asnumpy()
     assert not zeros.any()
     got = ex(**given)[0].asnumpy()
-    ex.arg_dict["w"][:] = given["w"]
-    want = ex(a=given["a"])[0].asnumpy()
-    assert want.any()
-    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(got, _layer(kind, given["a"], given["w"]), rtol=1e-4, atol=1e-4)
+
+
+def _layer(kind, a, w):
+    """What NumPy makes of it in float64."""
+    if kind == "dense":
+        return a @ w.T
+    if kind == "batch norm":  # both moving statistics are 1, beta is 0
+        return (a - 1) / np.sqrt(1 + 1e-3) * w
+    if kind == "deconvolution":
+        a, w = np.pad(a, ((0, 0), (0, 0), (2, 2), (2, 2))), w.swapaxes(0, 1)[:, :, ::-1, ::-1]
+    return np.einsum("nchwij,ocij->nohw", np.lib.stride_tricks.sliding_window_view(a, (3, 3), (2, 3)), w)
