@@ -122,7 +122,7 @@ class MultiSgd(MultiUpdate):
 
     def of(self, k: int) -> Updating:
         require_each(self, "lrs", "wds")
-        return self.single(lr=self.lrs[k], wd=self.wds[k], **self.common())  # type: ignore[call-arg]
+        return self.single(lr=self.lrs[k], wd=self.wds[k], **self.common())
 
     def common(self) -> dict[str, float]:
         """Parameters that all weights share."""
@@ -149,7 +149,7 @@ class PreloadedSgd(MultiUpdate):
     num_weights: int = param(1, low=1, high=MAX_PORTS, doc="number of weights")
 
     def of(self, k: int) -> Updating:
-        return self.single(index=k, **self.common())  # type: ignore[call-arg]
+        return self.single(index=k, **self.common())
 
     def common(self) -> dict[str, float]:
         """Parameters that all weights share."""
@@ -230,7 +230,7 @@ class MultiAdamW(MultiUpdate):
     def of(self, k: int) -> Updating:
         require_each(self, "lrs", "wds", "etas")
         common = {n: getattr(self, n) for n in ("beta1", "beta2", "epsilon", "clip_gradient")}
-        return self.single(lr=self.lrs[k], wd=self.wds[k], eta=self.etas[k], **common)  # type: ignore[call-arg]
+        return self.single(lr=self.lrs[k], wd=self.wds[k], eta=self.etas[k], **common)
 
 
 @op("_multi_mp_adamw_update", aliases=("_contrib_multi_mp_adamw_update",))
