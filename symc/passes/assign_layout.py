@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from symc.core.shapes import size_of
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Layout, Node, Output, Value
 
 from .base import Machine, PassContext, graph_pass
 from .meaning import Meaning, meaning_of, same_order
+
+MIN_CHANNELS = 8  # fewer fill too small a part of a vector
 
 
 @graph_pass(provides=("layout",), keeps=("shape", "dtype"))
@@ -16,8 +19,9 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
     """Gives every value a layout and makes conversions explicit as `_copy` nodes.
 
     The backend says in which order a contraction reads and writes (the CPU: channels-last, as its tile wants);
-    operators that keep their axes follow their input, so a convolutional stretch keeps its order; memory views,
-    templates, inputs and outputs of the graph are row-major.
+    operators that keep their axes follow their input, so a convolutional stretch keeps its order; windows and
+    assemblies in front of one are in its order already. Memory views, templates, inputs and outputs of the graph are
+    row-major.
 
     before:  %a = Convolution(%x, %w); %b = Activation(%a); head %b
     after:   %x' = _copy(%x) [0231]; %a = Convolution(%x', %w) [0231]; %b = Activation(%a) [0231]; head _copy(%b) [0123]
@@ -27,6 +31,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
     layouts: dict[Value, Layout] = {}
     converted: dict[tuple[Value, Layout], Value] = {}
     new: dict[Value, Value] = {}
+    ahead = _orders_ahead(graph, backend)
 
     def place(node: Node, layout: Layout) -> None:
         for k in range(node.n_outputs):
@@ -52,6 +57,8 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
         meaning = meaning_of(graph, node)
         inputs = [new[v] for v in node.inputs]
         layout = _wanted(meaning, inputs, layouts, g, backend)
+        if layout.is_row_major and node[0] in ahead and _is_better(meaning, ahead[node[0]]):
+            layout = ahead[node[0]]
         if meaning.product is not None:
             orders = [backend.layout_of(meaning.product, len(g.shape(v)), k) for k, v in enumerate(inputs)]
             inputs = [v if order is None else convert(v, order, node) for v, order in zip(inputs, orders)]
@@ -61,6 +68,8 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
             inputs = [convert(v, Layout.row_major(len(g.shape(v))), node) for v in inputs]
         elif meaning.kind == "map":
             inputs = [convert(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
+        elif meaning.kind == "reduction" and layout == ahead.get(node[0]):
+            inputs = [convert(v, layout, node) if meaning.follows_axes(k) else v for k, v in enumerate(inputs)]
         made = g.moved(node, tuple(inputs))
         place(made, layout)
         new.update((node[k], made[k]) for k in range(node.n_outputs))
@@ -69,6 +78,36 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
         v = new[o.value]
         outputs.append(Output(o.kind, o.name, convert(v, Layout.row_major(len(g.shape(v))), v.node)))
     return finish(g, outputs, layouts)
+
+
+def _orders_ahead(graph: Graph, backend: Machine) -> dict[Value, Layout]:
+    """The order in which a contraction will read a value, at once or through operators that keep its axes."""
+    found: dict[Value, Layout] = {}
+    for node in reversed(graph.nodes):
+        if node.is_input:
+            continue
+        meaning = meaning_of(graph, node)
+        for k, v in enumerate(node.inputs):
+            order = found.get(node[0]) if meaning.product is None else None
+            if meaning.product is not None:
+                order = backend.layout_of(meaning.product, len(graph.shape(v)), k)
+            elif meaning.kind in ("view", "template") or not meaning.follows_axes(k):
+                order = None
+            if order is not None:
+                found[v] = order
+    return found
+
+
+def _is_better(meaning: Meaning, order: Layout) -> bool:
+    """Whether windows or assemblies over row-major data should be in the order that a contraction reads.
+
+    The conversion is needed anyway, in front or behind; vectors along many channels need no tests at the borders.
+    Where much less comes out than goes in, it is cheaper behind.
+    """
+    if meaning.kind not in ("reduction", "regions") or meaning.shape[order.order[-1]] < MIN_CHANNELS:
+        return False
+    largest = max((size_of(s) for k, s in enumerate(meaning.in_shapes) if meaning.follows_axes(k)), default=0)
+    return 0 < largest <= 4 * size_of(meaning.shape)
 
 
 def _is_big(meaning: Meaning, position: int) -> bool:

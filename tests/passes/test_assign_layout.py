@@ -57,6 +57,50 @@ def test_an_order_that_puts_elements_at_the_same_places_needs_no_copy():
     )
 
 
+def test_windows_in_front_of_a_contraction_are_in_its_order():
+    """Two branches read one conversion; windows over few channels would leave the vectors empty."""
+    pool = "kernel=(3, 3), stride=(2, 2), pad=(1, 1)"
+    changes(
+        assign_layout,
+        f"""
+        argument %x: float32[2, 8, 5, 5]
+        parameter %w: float32[4, 8, 1, 1]
+        %a = Convolution(%x, %w, kernel=(1, 1), num_filter=4, no_bias=True): float32[2, 4, 5, 5]
+        %p = Pooling(%x, {pool}): float32[2, 8, 3, 3]
+        %b = Convolution(%p, %w, kernel=(1, 1), num_filter=4, no_bias=True): float32[2, 4, 3, 3]
+        head a = %a
+        head b = %b
+        """,
+        f"""
+        argument %x: float32[2, 8, 5, 5]
+        %a.copy = _copy(%x): float32[2, 8, 5, 5] layout 0231
+        parameter %w: float32[4, 8, 1, 1]
+        %a = Convolution(%a.copy, %w, kernel=(1, 1), num_filter=4, no_bias=True): float32[2, 4, 5, 5] layout 0231
+        %a.copy1 = _copy(%a): float32[2, 4, 5, 5]
+        %p = Pooling(%a.copy, {pool}): float32[2, 8, 3, 3] layout 0231
+        %b = Convolution(%p, %w, kernel=(1, 1), num_filter=4, no_bias=True): float32[2, 4, 3, 3] layout 0231
+        %b.copy = _copy(%b): float32[2, 4, 3, 3]
+        head a = %a.copy1
+        head b = %b.copy
+        """,
+        is_idempotent=False,  # it converts what it is given
+    )
+
+
+def test_windows_over_few_channels_keep_their_order():
+    graph = graph_of(
+        """
+        argument %x: float32[2, 3, 5, 5]
+        parameter %w: float32[4, 3, 1, 1]
+        %p = Pooling(%x, kernel=(3, 3), pad=(1, 1)): float32[2, 3, 5, 5]
+        %b = Convolution(%p, %w, kernel=(1, 1), num_filter=4, no_bias=True): float32[2, 4, 5, 5]
+        head b = %b
+        """
+    )
+    placed = assign_layout(graph, context())
+    assert {n.name: placed.layout(n[0]).order for n in placed.nodes if n.op}["p"] == (0, 1, 2, 3)
+
+
 def test_everything_else_is_row_major():
     keeps(
         assign_layout,
