@@ -14,6 +14,7 @@ def mark_parameters(graph: Graph, context: PassContext) -> Graph:
     before:  argument %w; %y = FullyConnected(%x, %w, %b)
     after:   parameter %w; %y = FullyConnected(%x, %w, %b)
 
+    Views of it (Reshape) are looked through.
     This is only a prediction of what rarely changes: an Executor notices when a parameter has been written.  Where
     nothing is said to rarely change, states are arguments like all others.
     """
@@ -45,6 +46,15 @@ def _role(graph: Graph, node: Node, has_parameters: bool) -> Role:
 
 
 def _is_parameter(graph: Graph, node: Node) -> bool:
-    users = graph.users.get(node[0], ())
-    ops = [(u.operator, k) for u, k in users]
-    return bool(ops) and all(op.trained and op.input_names()[k] in op.trained for op, k in ops)
+    waiting, n_slots = [node[0]], 0
+    while waiting:
+        for user, k in graph.users.get(waiting.pop(), ()):
+            if user.operator.is_view and k == 0:
+                if user[0] in graph.output_values:
+                    return False
+                waiting.append(user[0])
+            elif user.operator.trained and user.operator.input_names()[k] in user.operator.trained:
+                n_slots += 1
+            else:
+                return False
+    return n_slots > 0

@@ -29,6 +29,8 @@ INFERRED = [
     ("SequenceReverse", USE, [(4, 3), None], [(4, 3), (3,)], [(4, 3)]),
     ("cumsum", {"axis": 1}, [(None, 3)], [(None, 3)], [(None, 3)]),
     ("cumsum", {}, [(None, 3)], [(None, 3)], [None]),
+    ("_rnn_param_concat", {"dim": 0, "num_args": 2}, [(2, None), (3, 4)], [(2, 4), (3, 4)], [(5, 4)]),
+    ("_rnn_param_concat", {"dim": 0, "num_args": 3}, [(2,), None, (None,)], [(2,), (None,), (None,)], [(None,)]),
     ("depth_to_space", {"block_size": 2}, [(None, 8, 2, None)], [(None, 8, 2, None)], [(None, 2, 4, None)]),
     ("space_to_depth", {"block_size": 2}, [(None, 2, 4, None)], [(None, 2, 4, None)], [(None, 8, 2, None)]),
     ("Crop", {"num_args": 2}, [HALF_KNOWN, (1, 1, 2, 2)], [HALF_KNOWN, (1, 1, 2, 2)], [(None, 3, 2, 2)]),
@@ -85,6 +87,7 @@ REFUSED = [
     ("SequenceReverse", {"axis": 1}, [(3, 4)], "expects axis to be 0"),
     ("SequenceLast", USE, [(3, 4), (3,)], "Shape inconsistent"),
     ("cumsum", {"axis": 2}, [(3, 4)], "axis 2 does not exist"),
+    ("_rnn_param_concat", {"dim": 0, "num_args": 2}, [(2, 3), (3, 4)], "Shape inconsistent"),
     ("depth_to_space", {"block_size": 2}, [(1, 7, 2, 3)], "should be a multiple of 4"),
     ("depth_to_space", {"block_size": 0}, [(1, 8, 2, 3)], "must be a positive integer"),
     ("space_to_depth", {"block_size": 2}, [(8, 2, 3)], "requires exactly 4D tensor"),
@@ -121,6 +124,19 @@ REFUSED = [
     ("ROIPooling", POOLED, [(1, 1, 4, 4), (3, 4)], r"\[num_rois, 5\]"),
     ("_contrib_ROIAlign", {**POOLED, "position_sensitive": True}, [(1, 6, 4, 4), (3, 5)], "Input channels"),
 ]
+
+
+@pytest.mark.parametrize(
+    "total, found", [(17, (6,)), (18, "13 elements do not part evenly into 2 inputs"), (4, "5 exceed 4")]
+)
+def test_what_is_left_of_joined_parameters_is_parted_evenly(total: int, found: tuple | str) -> None:
+    rule = make_op("_rnn_param_concat", {"dim": 0, "num_args": 3})
+    ins, outs = [(None,), (5,), (None,)], [(total,)]
+    if isinstance(found, tuple):
+        assert rule.infer_shape(ins, outs) == ([found, (5,), found], outs)
+        return
+    with pytest.raises(ShapeError, match=found):
+        rule.infer_shape(ins, outs)
 
 
 @pytest.mark.parametrize("name, params, ins, message", REFUSED)

@@ -35,6 +35,31 @@ def test_weights_are_parameters_and_data_is_not():
     )
 
 
+def test_views_are_looked_through():
+    parameters = """
+        {} %w: float32[3, 4]
+        {} %rest: float32[15]
+        %flat = Reshape(%w, shape=(-1,)): float32[12]
+        %y = _rnn_param_concat(%flat, %rest, num_args=2, dim=0): float32[27]
+        head y = %y
+        """
+    changes(mark_parameters, parameters.format("argument", "argument"), parameters.format("parameter", "parameter"))
+
+
+def test_a_weight_with_a_view_for_a_head_is_not_a_parameter():
+    keeps(
+        mark_parameters,
+        """
+        argument %x
+        argument %w
+        %v = Reshape(%w, shape=(4, -1))
+        %y = FullyConnected(%x, %v, num_hidden=4, no_bias=True)
+        head v = %v
+        head y = %y
+        """,
+    )
+
+
 def test_a_weight_that_is_also_data_is_not_a_parameter():
     keeps(
         mark_parameters,

@@ -47,6 +47,33 @@ def test_neutral_scalars_copies_and_reshapes_vanish():
     )
 
 
+def test_a_range_of_joined_arrays_is_one_of_the_array_it_lies_in():
+    changes(
+        simplify,
+        """
+        argument %a: float32[2, 3]
+        argument %b: float32[2, 4]
+        %c = Concat(%a, %b, num_args=2): float32[2, 7]
+        %d = slice_axis(%c, axis=1, begin=3, end=7): float32[2, 4]
+        %e = slice_axis(%c, axis=-1, begin=1, end=3): float32[2, 2]
+        %f = slice_axis(%c, axis=1, begin=2, end=5): float32[2, 3]
+        head d = %d
+        head e = %e
+        head f = %f
+        """,
+        """
+        argument %b: float32[2, 4]
+        argument %a: float32[2, 3]
+        %e.slice_axis = slice_axis(%a, axis=1, begin=1, end=3): float32[2, 2]
+        %c = Concat(%a, %b, num_args=2): float32[2, 7]
+        %f = slice_axis(%c, axis=1, begin=2, end=5): float32[2, 3]
+        head d = %b
+        head e = %e.slice_axis
+        head f = %f
+        """,
+    )
+
+
 def test_a_head_may_become_an_input():
     changes(
         simplify,

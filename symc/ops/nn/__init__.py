@@ -8,5 +8,6 @@ from . import convolution as convolution
 from . import loss as loss
 from . import norm as norm
 from . import pooling as pooling
+from . import recurrent as recurrent
 from . import softmax as softmax
 from . import sparseness as sparseness

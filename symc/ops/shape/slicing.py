@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from symc.core.errors import ShapeError
@@ -18,6 +18,8 @@ from symc.loopir.tensor import Lowering
 from symc.ops.rules.movement import Index, Movement
 from symc.ops.rules.shapes import result_shape
 from symc.ops.rules.terms import Term, flows, values
+
+from .movement import Concat
 
 
 class Range(NamedTuple):
@@ -130,6 +132,19 @@ class SliceAxis(Ranges):
             if not 0 <= first < stop <= extent:
                 raise ShapeError(f"Invalid begin, end, get begin={self.begin}, end={self.end} for extent {extent}")
         return [span(self.begin, self.end, 1, n, a) if a == at else Range(0, 1, n) for a, n in enumerate(shape)]
+
+    def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
+        """Of joined arrays it is a range of the one that it lies in."""
+        whole = x[0].node
+        if isinstance(whole.op, Concat):
+            shape = g.shape(x[0])
+            at = normalize_axis(self.axis, len(shape))
+            first, _, length = self.ranges(shape)[at]
+            edges = pairwise(accumulate((g.shape(v)[at] for v in whole.inputs), initial=0))
+            for v, (begin, end) in zip(whole.inputs, edges):
+                if normalize_axis(whole.op.dim, len(shape)) == at and begin <= first < first + length <= end:
+                    return [g("slice_axis", v, axis=at, begin=first - begin, end=first - begin + length)]
+        return super().simplify(g, x)
 
 
 @op("slice_like")
