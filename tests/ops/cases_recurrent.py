@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cases import Case
+from .cases import Case, over_dtypes
 
 CASES = [
-    *(Case("_rnn_param_concat", ((2, 3), (4, 3), (1, 3)), {"dim": 0, "num_args": 3}, d) for d in ("float32", "float64")),
+    *over_dtypes(Case("_rnn_param_concat", ((2, 3), (4, 3), (1, 3)), {"dim": 0, "num_args": 3}), ("float32", "float64")),
     Case("_rnn_param_concat", ((2, 3), (2, 1)), {"num_args": 2}),
 ]
 
