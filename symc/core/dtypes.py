@@ -68,6 +68,11 @@ def is_float(dtype: str) -> bool:
     return dtype in FLOATS
 
 
+def sum_dtype(dtype: str) -> str:
+    """The dtype of sums of products of elements: 8-bit integers are added up in int32."""
+    return "int32" if dtype in ("int8", "uint8") else compute_dtype(dtype)
+
+
 def compute_dtype(dtype: str) -> str:
     """The dtype arithmetic runs in: 16-bit floats are widened to float32 at the load and rounded at the store."""
     return "float32" if dtype == "float16" else dtype

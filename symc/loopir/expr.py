@@ -257,7 +257,7 @@ def rounded(x: Expr, is_half: Callable[[str], bool] = lambda buffer: False) -> E
 
 
 # Of float16 numbers these give float16 numbers.
-_CHOOSING = frozenset("maximum minimum neg abs sign floor ceil trunc round select".split())
+_CHOOSING = frozenset("maximum minimum neg abs sign floor ceil trunc round rint select".split())
 
 
 def _is_rounded(root: Expr, is_half: Callable[[str], bool]) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.dtypes import compute_dtype
+from symc.core.dtypes import sum_dtype
 
 from .expr import Affine, Axis, Expr, free_axes, walk
-from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store, Template
+from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store, Template, buffer_of
 from .prims import COMBINERS, PRIMS
 
 Arrays = dict[str, np.ndarray]
@@ -124,7 +124,7 @@ def contract(c: Contraction, arrays: Arrays) -> np.ndarray:
     else:
         pairs = zip(lhs, rhs) if c.stack else [(np.zeros(lhs.shape[1:]), np.zeros(rhs.shape[1:]))]
         sums = np.stack([_contract(c, *pair) for pair in pairs])[: c.stack]
-    return sums.astype(compute_dtype(next(b.dtype for b in c.buffers if b.name == c.lhs)))
+    return sums.astype(sum_dtype(buffer_of(c, c.lhs).dtype))
 
 
 def _contract(c: Contraction, lhs: np.ndarray, rhs: np.ndarray) -> np.ndarray:

@@ -127,6 +127,7 @@ PRIMS: dict[str, Prim] = {
     "ceil": Prim(1, np.ceil),
     "trunc": Prim(1, np.trunc),
     "round": Prim(1, _round),
+    "rint": Prim(1, np.rint),
     # comparison, logic, choice
     "lt": Prim(2, np.less, "bool"),
     "le": Prim(2, np.less_equal, "bool"),

@@ -87,8 +87,7 @@ class SymbolNode:
         """The variables this operator updates in place."""
         if self.op is None or not self.op.aux:
             return
-        first = len(self.op.argument_names())
-        yield from (entry.node for entry in self.inputs[first : first + len(self.op.aux)])
+        yield from (entry.node for name, entry in zip(self.op.input_names(), self.inputs) if name in self.op.aux)
 
     def __repr__(self) -> str:
         return f"<SymbolNode {self.op_name} {self.name}>"

@@ -21,7 +21,7 @@ Leaf = Callable[[Expr], ir.Value]
 
 LEAVES = frozenset({"load", "param", "index", "reduce"})
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-_ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "sqrt": "sqrt"}
+_ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint", "sqrt": "sqrt"}
 _POWERS = frozenset({-1.0, 1.0, 2.0, 3.0})  # constant exponents that need no library call
 # Arithmetic modulo 2 is not what NumPy does with booleans: + is or, * is and.
 _BOOL_ARITHMETIC = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}
@@ -172,7 +172,7 @@ def _integer(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
     zero = v.like(x, 0)
     if name in ("add", "sub", "mul"):
         return getattr(b, name)(*args)
-    if name in ("floor", "ceil", "trunc", "round"):
+    if name in ("floor", "ceil", "trunc", "round", "rint"):
         return x
     if name == "neg":
         return b.sub(zero, x)

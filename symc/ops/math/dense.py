@@ -55,7 +55,7 @@ class FullyConnected(Op):
         shape = g.shape(x[0])
         if len(shape) == 2:
             return None
-        y = g("FullyConnected", self._as_matrix(g, x[0]), *x[1:], num_hidden=self.num_hidden, no_bias=self.no_bias)
+        y = g(self.name, self._as_matrix(g, x[0]), *x[1:], num_hidden=self.num_hidden, no_bias=self.no_bias)
         return [y if self.flatten else reshaped(g, y, (*shape[:-1], self.num_hidden))]
 
     def _as_matrix(self, g: GraphBuilder, data: Value) -> Value:

@@ -1,3 +1,5 @@
 """Arithmetic on 8-bit integers with ranges."""
 
+from . import elements as elements
+from . import layers as layers
 from . import quantize as quantize

@@ -16,23 +16,9 @@ from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, op, param
 from symc.ops.rules.terms import Term
 
-STEPS = {"int8": 127.0, "uint8": 255.0}
-HALF_STEPS = {"int8": 127.5, "uint8": 255.5}  # steps of the later operators, whose ends are half a step further
-LIMITS = {"int8": (-128.0, 127.0), "uint8": (0.0, 255.0)}
+from .ranges import HALF_STEPS, STEPS, constant_range, saturated, symmetric
+
 INT32_STEPS = 2.0**31 - 1
-
-
-def symmetric(low: Term, high: Term) -> Term:
-    """The larger size of both ends."""
-    return low("abs")("broadcast_maximum", high("abs"))
-
-
-def rounded(x: Term, dtype: str) -> Term:
-    """x as the nearest integer of a dtype, the even one of two, saturated."""
-    is_half = (x - x("trunc"))("abs").equals(0.5)
-    nearest = is_half.choose((x * 0.5)("round") * 2, x("round"))
-    low, high = LIMITS[dtype]
-    return nearest("clip", a_min=low, a_max=high).cast(dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +35,7 @@ class _ToRange(Op):
         """x, and the range that its integers cover."""
         limit = symmetric(low, high)
         ends = (low, high) if dtype == "uint8" else (-limit, limit)
-        return [rounded(x * (steps / limit), dtype).value, *(end.value for end in ends)]
+        return [saturated(x * (steps / limit), dtype).value, *(end.value for end in ends)]
 
 
 @op("_contrib_quantize")
@@ -64,6 +50,11 @@ class Quantize(_ToRange):
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
         return self.quantized(*(Term(g, v) for v in x), self.out_type, STEPS[self.out_type])
+
+
+def range_of(x: Term, low: float | None, high: float | None) -> list[Term]:
+    """Both ends of a calibrated range, or without one of the data's, (1,) each."""
+    return [x("min"), x("max")] if low is None or high is None else constant_range(x, low, high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +72,6 @@ class _Calibrated(_ToRange):
             return self.out_type
         return "uint8" if self.min_calib_range is not None and self.min_calib_range >= 0 else "int8"
 
-    def range_of(self, x: Term) -> tuple[Term, Term]:
-        """Both ends, (1,) each."""
-        if self.min_calib_range is None or self.max_calib_range is None:
-            return x("min"), x("max")
-        one = x("min") * 0
-        return one + self.min_calib_range, one + self.max_calib_range
-
 
 @op("_contrib_quantize_v2")
 class QuantizeV2(_Calibrated):
@@ -98,7 +82,31 @@ class QuantizeV2(_Calibrated):
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
         data = Term(g, x[0]).cast("float32")
-        return self.quantized(data, *self.range_of(data), self.target, HALF_STEPS[self.target])
+        low, high = range_of(data, self.min_calib_range, self.max_calib_range)
+        return self.quantized(data, low, high, self.target, HALF_STEPS[self.target])
+
+
+@op("_contrib_quantize_asym")
+class QuantizeAsym(_ToRange):
+    """Floats in uint8 as data * scale + shift; results are these and, instead of a range, scale and shift, (1,) each.
+
+    MXNet operator _contrib_quantize_asym (which runs for three axes only).
+    """
+
+    results = ("output", "scale", "shift")
+
+    min_calib_range: float | None = param(None, doc="what becomes 0; without it, the data's minimum")
+    max_calib_range: float | None = param(None, doc="what becomes 255; without it, the data's maximum")
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ["float32"], ["uint8", "float32", "float32"]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        data = Term(g, x[0]).cast("float32")
+        low, high = range_of(data, self.min_calib_range, self.max_calib_range)
+        scale = STEPS["uint8"] / (high - low)
+        shift = STEPS["uint8"] - high * scale
+        return [saturated(data * scale + shift, "uint8").value, scale.value, shift.value]
 
 
 @op("_contrib_requantize")
@@ -111,9 +119,10 @@ class Requantize(_Calibrated):
         return ["int32", "float32", "float32"], [self.target, "float32", "float32"]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        data, low, high = (Term(g, v) for v in x)
-        floats = data.cast("float32") * (symmetric(low, high) / INT32_STEPS)
-        out, start, end = self.quantized(floats, *self.range_of(floats), self.target, STEPS[self.target])
+        data, *ends = (Term(g, v) for v in x)
+        floats = data.cast("float32") * (symmetric(*ends) / INT32_STEPS)
+        low, high = range_of(floats, self.min_calib_range, self.max_calib_range)
+        out, start, end = self.quantized(floats, low, high, self.target, STEPS[self.target])
         return [out, (Term(g, start) * 0).value if self.target == "uint8" else start, end]
 
 

@@ -1,0 +1,111 @@
+"""Operators on 8-bit integers, compiled, against MXNet to the bit; what they infer and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.core.errors import ArgumentError, DTypeError, ShapeError
+from symc.functions import place_of
+
+from .cases import Case
+from .cases_quantized import CASES
+from .recorded import recorded
+from .reference import make_op
+
+contrib = mx.sym.contrib
+
+
+def symbol_of(case: Case) -> tuple[mx.sym.Symbol, dict[str, np.ndarray]]:
+    """The symbol of a case over variables, and their arrays."""
+    names = make_op(case.op, case.params).input_names()
+    variables = {name: mx.sym.Variable(name) for name in names}
+    function = getattr(contrib, place_of(case.op)[1])
+    given = dict(zip(names, case.inputs()))
+    return function(*variables.values() if "num_args" in case.params else (), **case.params, **(
+        {} if "num_args" in case.params else variables)), given  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "quantized" in c.op], ids=str)
+def test_compiled_equals_mxnet_to_the_bit(case):
+    symbol, given = symbol_of(case)
+    arrays = {name: mx.nd.array(a, dtype=a.dtype) for name, a in given.items()}
+    args, states = symbol.list_arguments(), symbol.list_auxiliary_states()
+    executor = symbol.bind(
+        mx.cpu(), {n: arrays[n] for n in args}, aux_states={n: arrays[n] for n in states}, grad_req="null"
+    )
+    for got, want in zip(executor.forward(), recorded("quantized")[str(case)].outs, strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got.asnumpy(), want)
+
+
+def test_names_and_shapes_of_layers_follow_from_the_data():
+    net = contrib.quantized_conv(mx.sym.Variable("x"), kernel=(3, 3), num_filter=8, name="c")
+    net = contrib.quantized_flatten(net[0], net[1], net[2], name="f")
+    names = ["x", "c_weight", "c_bias", *(f"c_{end}_{a}" for a in ("data", "weight", "bias") for end in ("min", "max"))]
+    assert net.list_arguments() == names
+    args, outs, _ = net.infer_shape(x=(2, 4, 6, 5))
+    assert args == [(2, 4, 6, 5), (8, 4, 3, 3), (8,), *[(1,)] * 6] and outs == [(2, 96), (1,), (1,)]
+    types, _, _ = net.infer_type(x="uint8")
+    assert [np.dtype(t).name for t in types] == ["uint8", "int8", "int8", *["float32"] * 6]
+    assert net.infer_shape_partial(x=(0, 4, 6, 5))[1][0] == (0, 96)
+
+
+def test_states_of_batch_norm_lie_before_its_range():
+    net = contrib.quantized_batch_norm(mx.sym.Variable("x"), min_calib_range=-1, max_calib_range=1, name="b")
+    assert net.list_arguments() == ["x", "b_gamma", "b_beta", "b_min_data", "b_max_data"]
+    assert net.list_auxiliary_states() == ["b_moving_mean", "b_moving_var"]
+    again = mx.sym.load_json(net.tojson())
+    assert again.list_auxiliary_states() == net.list_auxiliary_states()
+    assert again.infer_shape(x=(2, 3, 4))[2] == [(3,), (3,)]
+
+
+def test_gradients_are_zeros_as_in_mxnet():
+    x, low, high = (mx.nd.array([v], dtype=t) for v, t in ((7, "int8"), (-1, "float32"), (2, "float32")))
+    net = contrib.dequantize(*contrib.quantized_act(*map(mx.sym.Variable, ("x", "low", "high")), act_type="relu"))
+    executor = net.bind(mx.cpu(), [x, low, high], args_grad={"high": mx.nd.ones((1,))}, grad_req="write")
+    executor.forward(is_train=True)
+    executor.backward()
+    assert executor.grad_dict["high"].asnumpy().shape == (1,)
+
+
+def given(*dtypes: str, shape: tuple[int, ...] = (1, 4, 5, 5)) -> list[mx.nd.NDArray]:
+    """Tensors, then as many ranges."""
+    tensors = [mx.nd.ones(shape, dtype=dtype) for dtype in dtypes]
+    return [*tensors, *[mx.nd.ones((1,))] * (2 * len(dtypes))]
+
+
+@pytest.mark.parametrize(
+    "error, text, run",
+    [
+        (DTypeError, "data is float32, expected int8 or uint8",
+         lambda: mx.nd.contrib.quantized_pooling(*given("float32"), kernel=(2, 2))),
+        (DTypeError, "lhs is uint8, expected int8",
+         lambda: mx.nd.contrib.quantized_elemwise_mul(*given("uint8", "int8"))),
+        (DTypeError, "data is uint8, expected int8",
+         lambda: mx.nd.contrib.quantized_act(*given("uint8"), act_type="relu")),
+        (ArgumentError, "only supports act_type relu, got tanh",
+         lambda: mx.nd.contrib.quantized_act(*given("int8"), act_type="tanh")),
+        (ArgumentError, "only supports pool_type max and avg, got sum",
+         lambda: mx.nd.contrib.quantized_pooling(*given("int8"), kernel=(2, 2), pool_type="sum")),
+        (ShapeError, "expected one group, .* got num_group=2", lambda: mx.nd.contrib.quantized_conv(
+            *given("uint8", "int8", "int8"), kernel=(1, 1), num_filter=4, num_group=2)),
+        (ArgumentError, "needs a calibrated range", lambda: mx.nd.contrib.quantized_batch_norm(
+            mx.nd.ones((2, 3), dtype="int8"), *[mx.nd.ones((3,))] * 4, *[mx.nd.ones((1,))] * 2)),
+    ],
+)  # fmt: skip
+def test_errors(error, text, run):
+    with pytest.raises(error, match=text):
+        run()
+
+
+def test_sums_beyond_float32_are_exact():
+    """1400 products of 255 and 127 and one more: 2^25 and an odd number."""
+    weight = np.full((1, 1401), 127, "int8")
+    weight[0, -1] = 1
+    data, ranges = np.full((1, 1401), 255, "uint8"), [mx.nd.ones((1,))] * 4
+    out = mx.nd.contrib.quantized_fully_connected(
+        mx.nd.array(data, dtype="uint8"), mx.nd.array(weight, dtype="int8"), None, *ranges, num_hidden=1, no_bias=True
+    )
+    assert out[0].asnumpy()[0, 0] == 255 * (127 * 1400 + 1)
