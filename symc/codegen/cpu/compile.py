@@ -11,6 +11,7 @@ numba's own back end (function passes, O3 module pipeline, MCJIT) takes 2 to 3 t
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from symc.codegen.llvm.intrinsic import made_by_numba
 from symc.core.errors import CodegenError
 from symc.core.undisturbed import held_by_forks
 
@@ -115,11 +117,78 @@ def _require_working_directory(name: str) -> None:
         ) from None
 
 
+def inner(pyfunc: Callable[..., Any]) -> Any:
+    """A numba function that functions given to `compile_function` may call, compiled as lightly as they are.
+
+    numba's own `njit` would optimise it and load it for calls from Python: that takes twice the time and is worth it
+    only where O3 makes loops faster (routines; LQ factorisation 1.8x).
+    """
+    from numba import types
+
+    compiled: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+
+    def define(typing: Any, *values: Any) -> Any:
+        argtypes = tuple(types.unliteral(value) for value in values)
+        if argtypes not in compiled:
+            compiled[argtypes] = _module_of(pyfunc, pyfunc.__name__, argtypes, None, frozenset())
+        result, library = compiled[argtypes]
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            context.active_code_library.add_linking_library(library)
+            return context.call_internal(builder, result.fndesc, result.signature, arguments)
+
+        return result.signature, generate
+
+    return made_by_numba(define, pyfunc, inspect.signature(pyfunc).parameters)
+
+
 def _lower(
     pyfunc: Callable[..., None], name: str, argtypes: tuple[ArgType, ...], fastmath: frozenset[str]
 ) -> tuple[str, list[llvm.ModuleRef]]:
     """LLVM text of `pyfunc` with its C entry point `name`, and the modules of the numba functions it calls."""
-    from numba.core import cgutils, codegen, compiler, compiler_lock, cpu, registry, types
+    from numba.core import cgutils, compiler_lock, registry, types
+
+    numba_types = {"i64": types.int64, "ptr": types.CPointer(types.int64)}
+    with compiler_lock.global_compiler_lock:
+        registry.cpu_target.typing_context.refresh()  # learn what was registered since: intrinsics of templates
+        registry.cpu_target.target_context.refresh()  # imported after the last compile
+        types_of_arguments = tuple(numba_types[kind] for kind in argtypes)
+        result, library = _module_of(pyfunc, name, types_of_arguments, types.void, fastmath)
+        _add_entry_point(library.module, result.fndesc.llvm_func_name, name)
+        libraries = [dependency._get_module_for_linking() for dependency in _called(library)]
+    return cgutils.normalize_ir_text(str(library.module)), libraries
+
+
+def _called(library: Any) -> dict[Any, None]:
+    """The libraries that a kept module calls into, directly or through another kept one."""
+    found: dict[Any, None] = {}
+    for dependency in library._linking_libraries:
+        found[dependency] = None
+        if isinstance(dependency, _module_keeper()):  # others hold all they need
+            found |= _called(dependency)
+    return found
+
+
+def _module_of(
+    pyfunc: Callable[..., Any], name: str, argtypes: tuple[Any, ...], result: Any, fastmath: frozenset[str]
+) -> tuple[Any, Any]:
+    """What numba makes of `pyfunc`, and the library with its LLVM module, which nobody has optimised or loaded."""
+    from numba.core import compiler, cpu, registry
+
+    flags: Any = compiler.Flags()
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.nrt = False
+    flags.error_model = "numpy"  # integer division by zero gives 0 instead of raising
+    flags.fastmath = cpu.FastMathOptions(set(fastmath))
+    typing, context = registry.cpu_target.typing_context, registry.cpu_target.target_context
+    library = _module_keeper()(context.codegen(), name)
+    kept = {"library": library, "pipeline_class": _pipeline()}
+    return compiler.compile_extra(typing, context, pyfunc, argtypes, result, flags, {}, **kept), library
+
+
+@cache
+def _module_keeper() -> type:
+    from numba.core import codegen
 
     class ModuleKeeper(codegen.JITCodeLibrary):
         """Keeps the module numba hands over instead of optimising and loading it."""
@@ -129,31 +198,13 @@ def _lower(
         def add_ir_module(self, module: Any) -> None:
             self.module = module
 
-    flags: Any = compiler.Flags()
-    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    flags.nrt = False
-    flags.error_model = "numpy"  # integer division by zero gives 0 instead of raising
-    flags.fastmath = cpu.FastMathOptions(set(fastmath))
-    numba_types = {"i64": types.int64, "ptr": types.CPointer(types.int64)}
-    typing, context = registry.cpu_target.typing_context, registry.cpu_target.target_context
-    with compiler_lock.global_compiler_lock:
-        typing.refresh()  # learn what was registered since: intrinsics of templates imported after the last compile
-        context.refresh()
-        library = ModuleKeeper(context.codegen(), name)
-        result = compiler.compile_extra(
-            typing,
-            context,
-            pyfunc,
-            tuple(numba_types[kind] for kind in argtypes),
-            types.void,
-            flags,
-            {},
-            library=library,
-            pipeline_class=_pipeline(),
-        )
-        _add_entry_point(library.module, result.fndesc.llvm_func_name, name)
-        libraries = [dependency._get_module_for_linking() for dependency in library._linking_libraries]
-    return cgutils.normalize_ir_text(str(library.module)), libraries
+        def _get_module_for_linking(self) -> Any:
+            import llvmlite.binding as llvm
+            from numba.core import cgutils
+
+            return llvm.parse_assembly(cgutils.normalize_ir_text(str(self.module)))
+
+    return ModuleKeeper
 
 
 @cache
@@ -192,14 +243,14 @@ def _add_entry_point(module: Any, implementation: str, name: str) -> None:
     from llvmlite import ir
     from numba.core import callconv
 
-    inner = module.globals[implementation]
-    inner.linkage = "internal"
-    inner.attributes.add("alwaysinline")
-    result_type, exception_type, *arg_types = inner.function_type.args
+    body = module.globals[implementation]
+    body.linkage = "internal"
+    body.attributes.add("alwaysinline")
+    result_type, exception_type, *arg_types = body.function_type.args
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), arg_types), name)
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     unused = [builder.alloca(pointer.pointee) for pointer in (result_type, exception_type)]
-    status = builder.call(inner, [*unused, *entry.args])
+    status = builder.call(body, [*unused, *entry.args])
     has_raised = builder.and_(
         builder.icmp_signed("!=", status, callconv.RETCODE_OK), builder.icmp_signed("!=", status, callconv.RETCODE_NONE)
     )

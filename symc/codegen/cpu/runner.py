@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.extending import register_jitable
-
 from . import runner_abi as abi
 from .atomics import (
     address_of,
@@ -36,6 +34,7 @@ from .atomics import (
     store,
     words,
 )
+from .compile import inner
 
 _lock = libc("pthread_mutex_lock", 1)
 _unlock = libc("pthread_mutex_unlock", 1)
@@ -80,7 +79,7 @@ def run(call: Any) -> None:
         call[abi.CALL_STATE] = 0
 
 
-@register_jitable
+@inner
 def start(call: Any, pool: Any) -> None:
     """Puts a run at its first step: in the pool if that is free and wanted."""
     n_threads = call[abi.CALL_THREADS]
@@ -105,7 +104,7 @@ def start(call: Any, pool: Any) -> None:
     call[abi.CALL_CHUNK] = 0
 
 
-@register_jitable
+@inner
 def turn(step: Any, bufs: Any) -> Any:
     """Begins a loop, or goes round once more, or leaves it; the row that comes next."""
     is_begin = words(step)[abi.KIND] == abi.IS_LOOP
@@ -128,7 +127,7 @@ def turn(step: Any, bufs: Any) -> Any:
     return body + (loop[abi.N_ROWS] + 1) * abi.STEP_BYTES
 
 
-@register_jitable
+@inner
 def begin_time(times: Any, step: Any, first: Any) -> Any:
     """Where the times of a step are, 0 when not profiling; notes its begin. With its end noted, they lie as far apart
     as all its runs took."""
@@ -143,14 +142,14 @@ def begin_time(times: Any, step: Any, first: Any) -> Any:
     return place
 
 
-@register_jitable
+@inner
 def end_time(place: Any) -> None:
     """Notes a step's end."""
     if place != 0:
         words(place)[1] += now_ns()
 
 
-@register_jitable
+@inner
 def run_alone(call: Any, until: Any) -> None:
     """Goes on with a run that has no pool, at its next chunk."""
     step = call[abi.CALL_NEXT]
@@ -215,7 +214,7 @@ def participate(member: Any) -> None:
             call_function(words(pool)[abi.SLEEP], address_of(member))
 
 
-@register_jitable
+@inner
 def work(pool: Any, index: Any, serial: Any, until: Any) -> Any:
     """Claims and runs chunks of step `serial`, first the member's own, until nobody has any left or (unless it is 0)
     the time `until` has come; how many."""

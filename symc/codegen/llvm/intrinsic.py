@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, overload
 
@@ -33,7 +33,6 @@ def intrinsic(
     if emit is None:
         return partial(intrinsic, result=result, arguments=arguments)
     from numba import types
-    from numba.extending import intrinsic as made_by_numba
 
     names = list(inspect.signature(emit).parameters)[1:] if arguments is None else arguments
     pointer_to: Any = types.CPointer
@@ -49,8 +48,14 @@ def intrinsic(
     def define(typing: Any, *values: Any) -> Any:
         return typed, generate
 
-    # numba asks an intrinsic for the names of its arguments.
-    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in ("typing", *names)]
+    return made_by_numba(define, emit, names)
+
+
+def made_by_numba(define: Callable[..., Any], like: Callable[..., Any], names: Iterable[str]) -> Any:
+    """numba's intrinsic of `define(typing, *types)`, with the name and words of another function."""
+    from numba.extending import intrinsic
+
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("typing", *names)]
     define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    define.__name__, define.__doc__ = emit.__name__, emit.__doc__
-    return made_by_numba(define)
+    define.__name__, define.__doc__ = like.__name__, like.__doc__
+    return intrinsic(define)
