@@ -5,23 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 from symc.core.config import setting
+from symc.loopir.kernel import LoopKernel
 
 from .backend import Backend
 from .cache import kernel_cache
 from .kernel import KernelCode
+from .workers import Task, perform
 
 _preloaded: dict[str, bytes] = {}  # by cache key
 
 
-@dataclass
+@dataclass(frozen=True)
 class CompiledKernels:
     """Object code by kernel name, and the seconds spent on each kernel that was not cached."""
 
-    objects: dict[str, bytes] = field(default_factory=dict)
-    compiled: dict[str, float] = field(default_factory=dict)
+    objects: Mapping[str, bytes]
+    compiled: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,20 @@ class ObjectStore:
         found = {name: self._find(name) for name in names}
         return None if None in found.values() else found  # type: ignore[return-value]
 
-    def compile(self, codes: Iterable[KernelCode]) -> CompiledKernels:
-        """Object code of kernels: preloaded, taken from the cache, or built."""
-        result = CompiledKernels()
+    def compile(self, codes: Mapping[KernelCode, LoopKernel]) -> CompiledKernels:
+        """Object code of kernels, each with what it was scheduled from: preloaded, taken from the cache, or built, by
+        several processes when many are missing."""
         unique = {code.name: code for code in codes}
-        for name, code in unique.items():
-            result.objects[name] = self._find(name) or self._built(code, result)
-        return result
+        found = {name: self._find(name) for name in unique}
+        tasks = {name: self._task(code, codes[code]) for name, code in unique.items() if found[name] is None}
+        built = perform(tasks)
+        for name, (data, spent) in built.items():
+            self._keep(unique[name], data, spent)
+        objects = {name: data or built[name][0] for name, data in found.items()}
+        return CompiledKernels(objects, {name: spent for name, (_, spent) in built.items()})
+
+    def _task(self, code: KernelCode, kernel: LoopKernel) -> Task[tuple[bytes, float]]:
+        return Task(lambda: _built(self.backend, code), partial(_built_from, self.backend, kernel, code.name))
 
     def _find(self, name: str) -> bytes | None:
         key = self._key(name)
@@ -54,11 +64,18 @@ class ObjectStore:
     def _key(self, name: str) -> str:
         return f"{name} {self.backend.identity()}"
 
-    def _built(self, code: KernelCode, result: CompiledKernels) -> bytes:
-        start = time.perf_counter()
-        data = self.backend.build(code)
-        spent = result.compiled[code.name] = time.perf_counter() - start
+    def _keep(self, code: KernelCode, data: bytes, spent: float) -> None:
         kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
         if setting("SYMC_DEBUG") >= 2:
             print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
-        return data
+
+
+def _built(backend: Backend, code: KernelCode) -> tuple[bytes, float]:
+    """The object code of a kernel, and the seconds it took."""
+    start = time.perf_counter()
+    return backend.build(code), time.perf_counter() - start
+
+
+def _built_from(backend: Backend, kernel: LoopKernel, name: str) -> tuple[bytes, float]:
+    """The same where nobody has the code yet: scheduling a kernel again gives equal code."""
+    return _built(backend, next(call.code for call in backend.schedule(kernel) if call.code.name == name))

@@ -27,6 +27,15 @@ def _flag(text: str) -> bool:
     return text.strip().lower() not in ("", "0", "false", "no", "off")
 
 
+def _at_least_one(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+_at_least_one.__name__ = "a number from 1 on"
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     """Reads one of a few words."""
 
@@ -48,6 +57,11 @@ SETTINGS: dict[str, Setting] = {
     ),
     "SYMC_DUMP": Setting(str, None, "directory that receives every compile step as text and an index.html"),
     "SYMC_NUM_THREADS": Setting(int, None, "threads of the native runner; default: the CPUs this process may use"),
+    "SYMC_COMPILERS": Setting(
+        _at_least_one,
+        4,
+        "processes that may compile at a time, when many kernels are missing; never more than this one has CPUs",
+    ),
     "SYMC_VECTOR_BITS": Setting(int, None, "SIMD width of generated kernels: 128, 256 or 512; default: the CPU's"),
     "SYMC_WINOGRAD": Setting(
         _flag, True, "0 sums every convolution directly: an infinity or NaN then reaches only the windows that see it"

@@ -135,6 +135,9 @@ class Expr:
             _interned[key] = found
         return found
 
+    def __reduce__(self) -> tuple[type[Expr], tuple[Any, ...]]:
+        return Expr, (self.op, self.args, self.data, self.dtype)  # interned where it is read, too
+
     def __add__(self, other: ExprLike) -> Expr:
         return prim("add", self, other)
 

@@ -127,7 +127,7 @@ def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     lowered, device = request.lowered, request.device
     run, backend = lowered.trace.run, device.backend
     store = ObjectStore(backend)
-    built = run("compile", lambda: store.compile(lowered.codes.values()), None, lambda b: len(b.compiled))
+    built = run("compile", lambda: store.compile(lowered.sources), None, lambda b: len(b.compiled))
     loaded = run("load", lambda: LoadedProgram(lowered.program, backend.load(built.objects), device), None, lambda _: 1)
     if request.key is not None:
         kernel_cache().put(request.key, lowered.program.to_bytes(), {"nodes": len(request.graph.nodes)}, "program")

@@ -12,6 +12,7 @@ from symc.core.lazy import lazy
 from symc.ir.absent import require_present
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
+from symc.loopir.kernel import LoopKernel
 from symc.loopir.work import Work, work_of
 from symc.passes.base import PassContext
 from symc.passes.phases import PHASES
@@ -38,6 +39,11 @@ class Lowered:
     def codes(self) -> Mapping[str, KernelCode]:
         """The distinct kernels by name."""
         return {call.code.name: call.code for _, call in self.calls}
+
+    @lazy
+    def sources(self) -> Mapping[KernelCode, LoopKernel]:
+        """What each code was scheduled from."""
+        return {call.code: node.kernel for node, call in self.calls}
 
     def work(self, number: int) -> Work:
         """What a step does."""

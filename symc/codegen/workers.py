@@ -1,0 +1,136 @@
+"""Tasks shared between this process and others that it starts: compiling holds the GIL nearly all the time.
+
+A worker is a fresh interpreter (no fork: this process has threads) that imports what this one would import, performs
+one task after another and sends back what they give. It writes nothing anywhere, so it may be killed at any time, and
+whatever goes wrong with one, its tasks are performed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Generic, TypeVar
+
+from symc.core.config import setting
+
+T = TypeVar("T")
+
+# A worker takes as long to start as it takes to compile about six kernels.
+_TASKS_OF_A_WORKER = 6
+
+_SERVE = "import sys; sys.path[:] = {path!r}; from symc.codegen.workers import serve; serve()"
+
+
+@dataclass(frozen=True)
+class Task(Generic[T]):
+    """Work that can be done here, and there: `there` can be pickled, and so can what it gives."""
+
+    here: Callable[[], T]
+    there: Callable[[], T]
+
+
+def perform(tasks: Mapping[str, Task[T]]) -> dict[str, T]:
+    """What tasks give, by their names; raises what one of them raises when it is performed here."""
+    results: dict[str, T] = {}
+    waiting = list(tasks.items())[::-1]
+    workers = [_Worker() for _ in range(_worthwhile(len(waiting)))]
+    threads = [threading.Thread(target=_share, args=(w, waiting, results), daemon=True) for w in workers]
+    try:
+        for thread in threads:
+            thread.start()
+        while waiting or threads:
+            try:
+                name, task = waiting.pop()
+            except IndexError:  # the workers have the last ones; one comes back if its worker cannot do it
+                threads.pop().join()
+                continue
+            results[name] = task.here()
+    finally:
+        waiting.clear()
+        for worker in workers:
+            worker.interrupt()
+    return results
+
+
+def _worthwhile(n_tasks: int) -> int:
+    """How many workers are worth their start."""
+    if getattr(sys, "frozen", False) or not sys.executable:
+        return 0  # another start of this program would not be an interpreter
+    has_affinity = hasattr(os, "sched_getaffinity")
+    n_cpus = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(0, min(setting("SYMC_COMPILERS"), n_cpus, 1 + n_tasks // _TASKS_OF_A_WORKER) - 1)
+
+
+def _share(worker: _Worker, waiting: list[tuple[str, Task[T]]], results: dict[str, T]) -> None:
+    """Has a worker perform tasks until none is waiting or the worker fails."""
+    with worker, contextlib.suppress(IndexError):
+        while True:
+            name, task = waiting.pop(0)
+            try:
+                results[name] = worker.call(task.there)
+            except Exception:
+                # Of whatever class: what cannot be pickled raises anything. Performed here, the task will tell.
+                waiting.append((name, task))
+                return
+
+
+class _Worker:
+    """Another interpreter, from its first call to the end of the with-block."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+    def interrupt(self) -> None:
+        """Ends what another thread is waiting for."""
+        if self._process is not None:
+            self._process.kill()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What a function gives there."""
+        data = pickle.dumps(function)
+        if self._process is None:
+            self._process = _started()
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None and answers is not None
+        requests.write(data)
+        requests.flush()
+        result: T = pickle.load(answers)
+        return result
+
+
+def _started() -> subprocess.Popen[bytes]:
+    """An interpreter that serves; in a session of its own, as Ctrl-C on the terminal is for this process."""
+    command = [sys.executable, "-c", _SERVE.format(path=sys.path)]
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL  # what goes wrong there is told here
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)
+
+
+def serve() -> None:
+    """What a worker does: it reads functions from its standard input and writes what they give to its output, until
+    the input ends or a function raises."""
+    requests, answers = sys.stdin.buffer, _private_output()
+    with contextlib.suppress(EOFError):
+        while True:
+            pickle.dump(pickle.load(requests)(), answers)
+            answers.flush()
+
+
+def _private_output() -> BinaryIO:
+    """Standard output for answers alone: what others print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
