@@ -19,7 +19,8 @@ LAYERS = (  # lowest first
     "core", "loopir", "ir", "ops", "passes", "codegen", "runtime",
     # the face
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
-    "random", "autograd", "visualization", "executor", "initializer", "models", "model", "test_utils", "artifact",
+    "random", "autograd", "visualization", "executor", "initializer", "models", "model", "test_utils", "lr_scheduler",
+    "optimizer", "metric", "gluon", "artifact",
     "api", "symc",
     "cli",
 )  # fmt: skip

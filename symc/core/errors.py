@@ -26,6 +26,14 @@ class ArgumentTypeError(SymcError, TypeError):
     """A Python argument has the wrong type."""
 
 
+class ConflictError(SymcError, AssertionError):
+    """What is given contradicts what is there already; MXNet's Python front end asserts that it does not."""
+
+
+class UsageError(SymcError, UserWarning):
+    """A call that would silently do something else than it says; MXNet raises its UserWarning as an error."""
+
+
 class AllocationError(ArgumentError, MemoryError):
     """Arrays of the sizes asked for need more memory than this machine gives."""
 

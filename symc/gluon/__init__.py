@@ -1,0 +1,11 @@
+"""`mx.gluon`: networks written as Python classes, run operator by operator or hybridized as compiled graphs."""
+
+from symc.gluon.block import Block, HybridBlock, SymbolBlock
+from symc.gluon.parameter import Constant, Parameter, ParameterDict
+
+from . import loss, nn, utils
+from .trainer import Trainer
+
+__all__ = [
+    "Block", "Constant", "HybridBlock", "Parameter", "ParameterDict", "SymbolBlock", "Trainer", "loss", "nn", "utils",
+]  # fmt: skip

@@ -1,0 +1,266 @@
+"""Stochastic gradient descent and its kin: with momentum, Nesterov's, of the sign, for large batches, with noise."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symc import ndarray, random
+from symc.ndarray import NDArray
+
+from .optimizer import Index, Optimizer, register, zeros_like
+
+AGGREGATION = "MXNET_OPTIMIZER_AGGREGATION_SIZE"
+
+
+class _Momentum(Optimizer):
+    """An optimizer with a momentum, None where that is 0; mixed states are (momentum, float32 copy)."""
+
+    momentum: float
+
+    def create_state(self, index: Index, weight: NDArray) -> NDArray | None:
+        return zeros_like(weight) if self.momentum != 0.0 else None
+
+    def create_state_multi_precision(self, index: Index, weight: NDArray) -> Any:
+        if not self._is_mixed(weight):
+            return self.create_state(index, weight)
+        copy = weight.astype(np.float32)
+        return self.create_state(index, copy), copy
+
+    def _momentum(self) -> dict[str, float]:
+        return {"momentum": self.momentum} if self.momentum > 0 else {}
+
+    def _step(self, weight: NDArray, grad: NDArray, state: Any, kwargs: dict[str, Any]) -> None:
+        """One step of SGD, mixed where the state has a copy of the weight."""
+        states = state if isinstance(state, (list, tuple)) else (state,)
+        mixed = "mp_" if len(states) == 2 else ""
+        given = [s for s in states if s is not None]
+        name = f"{mixed}sgd_mom_update" if states[0] is not None else f"{mixed}sgd_update"
+        getattr(ndarray, name)(weight, grad, *given, out=weight, **kwargs)
+
+
+@register
+class SGD(_Momentum):
+    """mom = momentum * mom - lr * (grad + wd * weight); weight += mom.
+
+    lazy_update    accepted as in MXNet
+    Several weights are updated by one operator, MXNET_OPTIMIZER_AGGREGATION_SIZE (4) at once.
+    """
+
+    def __init__(self, momentum: float = 0.0, lazy_update: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.lazy_update = lazy_update
+        self.aggregate_num = int(os.getenv(AGGREGATION, "4"))
+
+    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        self._update_all(*_listed(index, weight, grad, state), is_mixed=False)
+
+    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        indices, weights, grads, states = _listed(index, weight, grad, state)
+        is_mixed = self.multi_precision and weights[0].dtype == np.float16
+        self._update_all(indices, weights, grads, states, is_mixed)
+
+    def _update_all(
+        self,
+        indices: Sequence[Index],
+        weights: Sequence[NDArray],
+        grads: Sequence[NDArray],
+        states: Any,
+        is_mixed: bool,
+    ) -> None:
+        self._update_count(indices)
+        ndarray_op = "multi_" + ("mp_" if is_mixed else "") + ("sgd_mom_update" if self.momentum > 0 else "sgd_update")
+        inputs = [x for parts in zip(weights, grads, states) for x in _present(parts)]
+        getattr(ndarray, ndarray_op)(
+            *inputs,
+            out=list(weights),
+            num_weights=len(weights),
+            lrs=self._get_lrs(indices),
+            wds=self._get_wds(indices),
+            **self._momentum(),
+            **self._of_gradient(),
+        )
+
+
+@register
+class ccSGD(SGD):
+    """SGD, by its old name."""
+
+
+def _listed(index: Any, weight: Any, grad: Any, state: Any) -> tuple:
+    """The four as lists, whether one weight is updated or several."""
+    if isinstance(index, (list, tuple)):
+        return index, weight, grad, state
+    return [index], [weight], [grad], [state]
+
+
+def _present(parts: Sequence[Any]) -> list[NDArray]:
+    """Weight, gradient and the states that are there."""
+    weight, grad, state = parts
+    states = state if isinstance(state, (list, tuple)) else (state,)
+    return [weight, grad, *(s for s in states if s is not None)]
+
+
+@register
+class NAG(_Momentum):
+    """SGD with Nesterov's momentum."""
+
+    def __init__(self, momentum: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.momentum = momentum
+
+    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
+        kwargs = self._begin(index) | self._momentum()
+        momentum = state[0] if isinstance(state, (list, tuple)) else state
+        if momentum is None:
+            self._step(weight, grad, state, kwargs)
+        elif momentum is state:
+            ndarray.nag_mom_update(weight, grad, state, out=weight, **kwargs)
+        else:
+            ndarray.mp_nag_mom_update(weight, grad, *state, out=weight, **kwargs)
+
+    update_multi_precision = update
+
+
+@register
+class Signum(_Momentum):
+    """SGD by the sign of the gradient, or of its momentum (Bernstein et al., 2018).
+
+    wd_lh    weight decay outside the momentum
+    """
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9, wd_lh: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.momentum = momentum
+        self.wd_lh = wd_lh
+
+    create_state_multi_precision = Optimizer.create_state_multi_precision
+
+    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
+        kwargs = self._begin(index)
+        if state is None:
+            ndarray.signsgd_update(weight, grad, out=weight, **kwargs)
+            return
+        more = {"wd_lh": self.wd_lh} if self.wd_lh else {}
+        ndarray.signum_update(weight, grad, state, out=weight, **kwargs, **self._momentum(), **more)
+
+
+@register
+class SGLD(Optimizer):
+    """Half a step of SGD plus normal noise of deviation sqrt(lr) (Welling and Teh, 2011)."""
+
+    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
+        self._update_count(index)
+        lr, wd = self._get_lr(index), self._get_wd(index)
+        weight[:] += -lr / 2 * (self._rescaled(grad) + wd * weight)
+        weight[:] += random.normal(0, math.sqrt(lr), shape=weight.shape, dtype=weight.dtype, ctx=weight.context)
+
+
+@register
+class DCASGD(Optimizer):
+    """SGD with compensation of delayed gradients (Zheng et al., 2017); states are (momentum, previous weight)."""
+
+    def __init__(self, momentum: float = 0.0, lamda: float = 0.04, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.weight_previous: dict[Index, NDArray] = {}
+        self.lamda = lamda
+
+    def create_state(self, index: Index, weight: NDArray) -> tuple[NDArray | None, NDArray]:
+        return (None if self.momentum == 0.0 else zeros_like(weight)), weight.copy()
+
+    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
+        self._update_count(index)
+        lr, wd = self._get_lr(index), self._get_wd(index)
+        grad = self._rescaled(grad)
+        momentum, previous = state
+        step = -lr * (grad + wd * weight + self.lamda * grad * grad * (weight - previous))
+        if momentum is not None:
+            momentum[:] = momentum * self.momentum + step
+            step = momentum
+        previous[:] = weight
+        weight[:] += step
+
+
+@register
+class LBSGD(_Momentum):
+    """SGD for large batches: gradients of `batch_scale` updates are summed, the rate grows during the warm-up.
+
+    warmup_strategy    "linear", "power2" or "sqrt" growth up to batch_scale, or "lars": by the norms of the weight
+    """
+
+    def __init__(
+        self,
+        momentum: float = 0.0,
+        multi_precision: bool = False,
+        warmup_strategy: str = "linear",
+        warmup_epochs: int = 5,
+        batch_scale: float = 1,
+        updates_per_epoch: int = 32,
+        begin_epoch: int = 0,
+        num_epochs: int = 60,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        logging.info("Running Large-Batch SGD Algorithm")
+        logging.info(
+            "(Batch_scale=%f, warmup_epochs=%d, warmup_strategy=%s, updates_per_epoch=%d)",
+            batch_scale,
+            warmup_epochs,
+            warmup_strategy,
+            updates_per_epoch,
+        )
+        self.momentum = momentum
+        self.multi_precision = multi_precision
+        self.warmup_strategy = warmup_strategy
+        self.warmup_epochs = warmup_epochs
+        self.batch_scale = batch_scale
+        self.updates_per_epoch = updates_per_epoch
+        self.init_updates = begin_epoch * updates_per_epoch
+        self.num_epochs = num_epochs
+        self.lbmult = 1
+        self.cumgrads: dict[Index, dict[str, Any]] = {}
+        self.adaptive = False
+        self.admult = 1
+
+    create_state_multi_precision = Optimizer.create_state_multi_precision
+
+    def _growth(self, n_updates: int) -> float:
+        n_warmup = self.warmup_epochs * self.updates_per_epoch
+        most = float(self.batch_scale)
+        if n_updates >= n_warmup:
+            return most
+        share = n_updates / n_warmup if n_warmup > 1 else 0.0
+        powers = {"linear": share, "power2": share**2, "sqrt": math.sqrt(share)}
+        return 1.0 + (most - 1) * powers.get(self.warmup_strategy, 0.0)
+
+    def _lars(self, weight: NDArray, grad: NDArray, wd: float) -> float:
+        weight2, grad2 = (float((x * x).asnumpy().sum()) for x in (weight, grad))
+        return min(max(math.sqrt(weight2 / (grad2 + wd * weight2 + 1e-18)), 0.01), 100)
+
+    def _summed(self, index: Index, grad: NDArray) -> tuple[NDArray, int]:
+        """The gradients since the last step, and how many updates there were."""
+        before = self.cumgrads.get(index)
+        if before is None or before["num_cums"] <= 0:
+            total, count = grad, self.init_updates + 1
+        else:
+            total, count = before["cum_grad"] + grad, before["num_cums"] + 1
+        self.cumgrads[index] = {"cum_grad": total, "num_cums": count}
+        return total, count
+
+    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
+        lr, wd = self._get_lr(index), self._get_wd(index)
+        self._update_count(index)
+        total, count = self._summed(index, grad)
+        if count % self.batch_scale != 0:
+            return
+        grad = total / self.batch_scale
+        growth = self._lars(weight, grad, wd) if self.warmup_strategy == "lars" else self._growth(count)
+        self._step(weight, grad, state, {"lr": lr * growth, "wd": wd, **self._momentum(), **self._of_gradient()})
+        self.cumgrads[index]["cum_grad"] = 0

@@ -1,0 +1,96 @@
+"""Whole networks: names, structure, files, and losses of training steps."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+
+import numpy as np
+
+
+def lenet(mx, prefix="lenet_"):
+    """Convolutions, batch normalization and dense layers."""
+    nn = mx.gluon.nn
+    net = nn.HybridSequential(prefix=prefix)
+    with net.name_scope():
+        net.add(
+            nn.Conv2D(6, kernel_size=5, padding=2, activation="relu"),
+            nn.MaxPool2D(pool_size=2, strides=2),
+            nn.Conv2D(16, kernel_size=3),
+            nn.BatchNorm(),
+            nn.Activation("tanh"),
+            nn.MaxPool2D(2, 2),
+            nn.Flatten(),
+            nn.Dense(32, activation="relu"),
+            nn.Dense(10),
+        )
+    return net
+
+
+def batch(mx):
+    rng = np.random.RandomState(0)
+    return mx.nd.array(rng.normal(size=(8, 1, 12, 12))), mx.nd.array(rng.randint(0, 10, 8))
+
+
+def fill(mx, net, x):
+    """Weights that do not depend on a library's random numbers."""
+    rng = np.random.RandomState(1)
+    net.initialize(mx.init.Zero())
+    net(x)
+    for name, parameter in net.collect_params().items():
+        if not name.endswith(("gamma", "running_mean", "running_var")):
+            parameter.set_data(mx.nd.array(rng.normal(size=parameter.shape) * 0.2))
+
+
+def train(mx, net, x, y, n_steps, **options):
+    loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    options = {"learning_rate": 0.1, "momentum": 0.9, "wd": 0.01, **options}
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", options)
+    losses = []
+    for step in range(n_steps):
+        if step == 2:
+            net.hybridize(static_alloc=True, static_shape=True)
+        with mx.autograd.record():
+            value = loss(net(x), y)
+        value.backward()
+        trainer.step(len(y))
+        losses.append(value.mean().asscalar())
+    return trainer, losses
+
+
+def printed(function, *args):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        function(*args)
+    return out.getvalue()
+
+
+def training(mx, folder):
+    """Two steps operator by operator, three hybridized, then all the files."""
+    net, (x, y) = lenet(mx), batch(mx)
+    found = {"before": repr(net)}
+    fill(mx, net, x)
+    _, found["losses"] = train(mx, net, x, y, 5)
+    path = os.path.join(folder, "net")
+    net.export(path, epoch=3)
+    net.save_parameters(f"{path}.params")
+    net.collect_params().save(f"{path}.full", strip_prefix="lenet_")
+    with open(f"{path}-symbol.json") as file:
+        found["symbol"] = json.load(file)
+    for name in ("net-0003.params", "net.params", "net.full"):
+        arrays = mx.nd.load(os.path.join(folder, name))
+        found[name] = {key: [list(a.shape), a.norm().asscalar()] for key, a in arrays.items()}
+    block = mx.gluon.SymbolBlock.imports(f"{path}-symbol.json", "data", f"{path}-0003.params")
+    found["imported"] = [repr(block), block(x)[:2], sorted(block._reg_params)]
+    net.hybridize(False)
+    found["summary"] = printed(net.summary, x)
+    found["after"] = repr(net), repr(net.collect_params(".*weight")), repr(net[1:3])
+    other = lenet(mx, prefix="other_")
+    other.load_parameters(f"{path}.params")
+    found["loaded"] = other(x)[:2]
+    return found
+
+
+CASES = {"training": training}
