@@ -11,6 +11,16 @@ from symc.core.shapes import FullShape, size_of
 
 from .routine import Routine, even_parts
 
+SIDES = 7  # numbers of a box among those that suppress each other: corners, area, class, whether it is suppressed
+
+
+def overlap(one: Sequence[np.ndarray], other: Sequence[np.ndarray], reach: float = 0.0) -> float:
+    """Intersection over union of two boxes (starts, ends); NaN where both are empty, and inside out counts as empty."""
+    shared = np.prod(np.maximum(np.minimum(one[1], other[1]) - np.maximum(one[0], other[0]) + reach, 0))
+    areas = [np.prod(e - s + reach) if (e - s + reach >= 0).all() else 0 for s, e in (one, other)]
+    with np.errstate(all="ignore"):
+        return float(shared / np.asarray(sum(areas) - shared))
+
 
 @dataclass(frozen=True)
 class Match(Routine):
@@ -53,22 +63,25 @@ class Match(Routine):
 
 @dataclass(frozen=True)
 class Suppress(Routine):
-    """boxes (b, n, w) and their order (b, n), best first -> the positions of those kept (b, n) int32, then -1.
+    """boxes (b, n, w) and positions in order (b, k), best first -> the positions of those kept (b, k) int32, then -1.
 
     Of the first `limit` boxes with a score above `valid` that are not of the class `background`, those stay whose
-    intersection over union with every better one kept (of their class, unless `is_class_blind`) is at most `overlap`.
-    Four numbers from `coordinates` on are corners, or centre and extent; `class_at` is -1 where there are no classes.
+    intersection over union with every better one kept (of their class, unless `is_class_blind`) is at most `overlap`,
+    up to `most`.  Four numbers from `coordinates` on are corners, or centre and extent; `class_at` is -1 where there
+    are no classes.  `reach` is what a span has besides the difference of its ends: 1 where these are pixels.
     """
 
     overlap: float
     valid: float
     limit: int
+    most: int
     coordinates: int
     score_at: int
     class_at: int
     background: int
     is_class_blind: bool
     is_centred: bool
+    reach: float
 
     def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         outs[0][...] = -1
@@ -81,7 +94,7 @@ class Suppress(Routine):
                 if self.class_at >= 0 and boxes[box, self.class_at] == self.background:
                     continue
                 n_seen += 1
-                if n_seen > self.limit:
+                if n_seen > self.limit or len(kept) == self.most:
                     break
                 if not any(self._suppresses(boxes[k], boxes[box]) for k in kept):
                     kept.append(box)
@@ -90,18 +103,21 @@ class Suppress(Routine):
     def _suppresses(self, one: np.ndarray, other: np.ndarray) -> bool:
         if self.class_at >= 0 and not self.is_class_blind and int(one[self.class_at]) != int(other[self.class_at]):
             return False
-        (starts, ends), (other_starts, other_ends) = self._span(one), self._span(other)
-        shared = np.prod(np.maximum(np.minimum(ends, other_ends) - np.maximum(starts, other_starts), 0))
-        areas = [np.prod(e - s) if (e >= s).all() else 0 for s, e in ((starts, ends), (other_starts, other_ends))]
-        with np.errstate(all="ignore"):
-            return bool(shared / (sum(areas) - shared) > self.overlap)
+        return overlap(self._span(one), self._span(other), self.reach) > self.overlap
 
     def _span(self, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first, last = box[self.coordinates :][:2], box[self.coordinates :][2:4]
         return (first - last / 2, first + last / 2) if self.is_centred else (first, last)
 
     def n_parts(self, shapes: Sequence[FullShape]) -> int:
-        return even_parts(shapes[0][0], shapes[0][1] ** 2)
+        n_batches, n_boxes = shapes[1]
+        return even_parts(n_batches, n_boxes**2)
+
+    def scratch(self, shapes: Sequence[FullShape]) -> tuple[tuple[FullShape, str], ...]:
+        """The boxes that take part, side by side, and their positions."""
+        parts, n_boxes = self.n_parts(shapes), shapes[1][1]
+        return ((parts, SIDES, n_boxes), "float64"), ((parts, n_boxes), "int32")
 
     def work_flops(self, shapes: Sequence[FullShape]) -> int:
-        return shapes[0][0] * shapes[0][1] ** 2 * 8
+        n_batches, n_boxes = shapes[1]
+        return n_batches * n_boxes * min(n_boxes, self.most) * 8

@@ -17,6 +17,7 @@ class Case:
 
     dtypes   one for all inputs, or one each
     domain   range of the random values; `points` are values put in their place, cyclically
+    given    points of single inputs, by position
     grads    positions of inputs whose gradient is checked; None: of all float inputs
     smooth   whether central differences are meaningful there
     """
@@ -29,12 +30,14 @@ class Case:
     points: Optional[Tuple[float, ...]] = None
     grads: Optional[Tuple[int, ...]] = None
     smooth: bool = True
+    given: Dict[int, Tuple[float, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         text = ",".join(f"{k}={v}" for k, v in self.params.items())
         shapes = "x".join("_".join(map(str, s)) for s in self.shapes)
         kinds = self.dtypes if isinstance(self.dtypes, str) else "_".join(self.dtypes)
         where = "_".join(map(str, self.points if self.points is not None else self.domain))
+        where += "".join(f"-{k}_{zlib.crc32(str(v).encode()):08x}" for k, v in self.given.items())
         return f"{self.op}({text})-{shapes}-{kinds}-{where}"
 
     def input_dtypes(self) -> List[str]:
@@ -58,7 +61,9 @@ class Case:
     def _array(self, shape: Shape, dtype: str, k: int) -> np.ndarray:
         random = np.random.RandomState(zlib.crc32(str(self).encode()) + k)
         low, high = self.domain
-        if self.points is not None:
+        if k in self.given:
+            values = np.resize(np.array(self.given[k], "float64"), shape)
+        elif self.points is not None:
             n = int(np.prod(shape))
             values = np.resize(np.roll(np.array(self.points, "float64"), -k), n).reshape(shape)
         elif dtype.startswith("float"):

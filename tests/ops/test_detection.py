@@ -37,6 +37,43 @@ def test_parameters_refused(params, text):
         contrib.MultiBoxPrior(x, **params).infer_shape(x=(1, 1, 2, 2))
 
 
+a, b, c = map(mx.sym.Variable, "abc")
+
+
+@pytest.mark.parametrize("symbol, shapes, text", [
+    (contrib.MultiBoxDetection(a, b, c), ((2, 3, 4), (2, 12), (1, 4, 4)), "differ|expected|mismatch|12"),
+    (contrib.MultiBoxDetection(a, b, c), ((2, 3, 4), (2, 16), (1, 5, 4)), "4.*5|5.*4"),
+    (contrib.MultiBoxDetection(a, b, c), ((2, 3), (2, 12), (1, 4, 4)), "cls_prob must have 3 dimensions"),
+    (contrib.MultiBoxTarget(a, b, c), ((1, 4, 4), (2, 1, 4), (2, 3, 4)), "Label width should be greater"),
+    (contrib.MultiBoxTarget(a, b, c), ((2, 4, 4), (2, 1, 5), (2, 3, 4)), "2.*1|1.*2"),
+    (contrib.Proposal(a, b, c), ((1, 6, 4, 4), (1, 12, 4, 4), (1, 3)), "24 channels of cls_prob.* got 6"),
+    (contrib.Proposal(a, b, c), ((2, 24, 4, 4), (2, 48, 4, 4), (2, 3)), "one image, got 2; _contrib_MultiProposal"),
+    (contrib.MultiProposal(a, b, c), ((2, 24, 4, 4), (2, 40, 4, 4), (2, 3)), "40"),
+])  # fmt: skip
+def test_shapes_of_detectors_refused(symbol, shapes, text):
+    with pytest.raises(ShapeError, match=text):
+        symbol.infer_shape(**dict(zip("abc", shapes)))
+
+
+@pytest.mark.parametrize("name, params, text", [
+    ("MultiBoxDetection", {"variances": (0.1, 0.2)}, "Variance size must be 4"),
+    ("MultiBoxTarget", {"variances": (0.1,)}, "Variance size must be 4"),
+    ("MultiBoxTarget", {"negative_mining_ratio": 3, "negative_mining_thresh": 0}, "positive negative_mining_thresh"),
+    ("Proposal", {"feature_stride": 0}, "positive rpn_post_nms_top_n and feature_stride"),
+    ("MultiProposal", {"ratios": (0.0,)}, "positive scales and ratios"),
+])  # fmt: skip
+def test_parameters_of_detectors_refused(name, params, text):
+    with pytest.raises(ParameterError, match=text):
+        getattr(contrib, name)(a, b, c, **params)
+
+
+@pytest.mark.parametrize("name", ["MultiBoxPrior", "MultiBoxTarget", "MultiBoxDetection", "Proposal", "MultiProposal"])
+def test_names_from_before_contrib_load(name):
+    new = getattr(contrib, name)(*([a] if name == "MultiBoxPrior" else [a, b, c]), name="x")
+    old = mx.sym.load_json(new.tojson().replace(f"_contrib_{name}", name))
+    assert old.list_outputs() == new.list_outputs()
+
+
 def corners(rng, n):
     """n boxes (1, n, 4)."""
     start = rng.random((1, n, 2))

@@ -43,7 +43,7 @@ def compiler() -> Compiler:
     def floats(b: Any, desc: Any) -> Any:
         return b.bitcast(desc, ir.DoubleType().as_pointer())
 
-    return Compiler(njit, elements, floats)
+    return Compiler(njit(error_model="numpy"), elements, floats)
 
 
 def elements(dtype: str) -> Any:

@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from symc.loopir.kernel import Template, buffer_of
-from symc.loopir.matching import Match, Suppress
+from symc.loopir.matching import SIDES, Match, Suppress
 
 from .body import Body, Compiler
+
+FLOATS = {"float32": np.float32, "float64": np.float64}
 
 
 def match_body(template: Template) -> Body:
@@ -64,79 +69,93 @@ def matching_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Calla
 
 def suppress_body(template: Template) -> Body:
     """The suppressing kernel."""
-    routine, boxes = template.routine, buffer_of(template, template.ins[0])
+    routine = template.routine
+    boxes, order = (buffer_of(template, name) for name in template.ins)
     assert isinstance(routine, Suppress)
     n_batches, n_boxes, width = boxes.shape
     words = {
-        "n_batches": n_batches, "n_boxes": n_boxes, "width": width, "limit": routine.limit,
-        "coordinates": routine.coordinates, "score_at": routine.score_at, "class_at": routine.class_at,
-        "background": routine.background, "overlap": routine.overlap, "valid": routine.valid,
+        "n_batches": n_batches, "n_boxes": n_boxes, "width": width, "length": order.shape[1], "limit": routine.limit,
+        "most": routine.most, "coordinates": routine.coordinates, "score_at": routine.score_at,
+        "class_at": routine.class_at, "background": routine.background, "overlap": routine.overlap,
+        "valid": routine.valid, "reach": routine.reach,
     }  # fmt: skip
     options = boxes.dtype, routine.class_at >= 0 and not routine.is_class_blind, routine.is_centred
-    reason = f"{n_batches} x {n_boxes} boxes"
+    reason = f"{n_batches} x {order.shape[1]} boxes"
     return Body(template, "suppress", suppress_kernel, options, str(options), words, reason)
 
 
+def suppressing(compiler: Compiler, dtype: str, is_inclusive: bool) -> Callable[..., Any]:
+    """(sides, n, k, overlap, reach): the last of the SIDES becomes 1 for each of n boxes behind the k-th that overlaps
+    it by more than `overlap`, or as much (`is_inclusive`).
+
+    The sides lie in rows of n, so that the loop has vectors.
+    """
+    number = FLOATS[dtype]
+
+    @compiler.jit
+    def suppress(sides, n, k, overlap, reach):
+        limit, more, zero, one = number(overlap), number(reach), number(0), number(1)
+        left, top, right, bottom = sides[k], sides[n + k], sides[2 * n + k], sides[3 * n + k]
+        size, kind = sides[4 * n + k], sides[5 * n + k]
+        for j in range(k + 1, n):
+            width = max(min(right, sides[2 * n + j]) - max(left, sides[j]) + more, zero)
+            height = max(min(bottom, sides[3 * n + j]) - max(top, sides[n + j]) + more, zero)
+            inner = width * height
+            share = inner / (size + sides[4 * n + j] - inner)
+            is_over = (share >= limit if is_inclusive else share > limit) & (kind == sides[5 * n + j])
+            sides[6 * n + j] = max(sides[6 * n + j], one if is_over else zero)
+
+    return suppress
+
+
 def suppress_kernel(compiler: Compiler, dtype: str, by_class: bool, is_centred: bool) -> Callable[..., None]:
-    """Every box against those kept before it, whose positions are the result itself."""
+    """The boxes that take part side by side; every one that is left suppresses those behind it."""
     values, int32s, floats = compiler.elements(dtype), compiler.elements("int32"), compiler.floats
+    suppress = suppressing(compiler, dtype, False)
 
     @compiler.jit
-    def start(boxes, at, axis):
-        return boxes[at + axis] - boxes[at + axis + 2] / 2 if is_centred else boxes[at + axis]
-
-    @compiler.jit
-    def end(boxes, at, axis):
-        return boxes[at + axis] + boxes[at + axis + 2] / 2 if is_centred else boxes[at + axis + 2]
-
-    @compiler.jit
-    def area(boxes, at):
-        width = boxes[at + 2] if is_centred else boxes[at + 2] - boxes[at]
-        height = boxes[at + 3] if is_centred else boxes[at + 3] - boxes[at + 1]
-        return width * height if width >= 0 and height >= 0 else width * 0
-
-    @compiler.jit
-    def shared(boxes, one, other, axis):
-        first = max(start(boxes, one, axis), start(boxes, other, axis))
-        length = min(end(boxes, one, axis), end(boxes, other, axis)) - first
-        return length if length > 0 else length * 0
+    def put(boxes, at, sides, length, k, reach):
+        """A box's corners and area, the k-th of the sides."""
+        for axis in range(2):
+            first, last = boxes[at + axis], boxes[at + axis + 2]
+            sides[axis * length + k] = first - last / 2 if is_centred else first
+            sides[(axis + 2) * length + k] = first + last / 2 if is_centred else last
+        width = reach + (boxes[at + 2] if is_centred else boxes[at + 2] - boxes[at])
+        height = reach + (boxes[at + 3] if is_centred else boxes[at + 3] - boxes[at + 1])
+        sides[4 * length + k] = width * height if width >= 0 and height >= 0 else 0
 
     def kernel(chunk, n_chunks, desc, bufs):
         boxes = values(bufs[desc[0]] + desc[1])
         order = int32s(bufs[desc[2]] + desc[3])
         record = int32s(bufs[desc[4]] + desc[5])
-        n_batches, n_boxes, width, limit = desc[6], desc[7], desc[8], desc[9]
-        coordinates, score_at, class_at, background = desc[10], desc[11], desc[12], desc[13]
-        overlap, valid = floats(desc)[14], floats(desc)[15]
+        n_batches, n_boxes, width, length, limit, most = desc[10], desc[11], desc[12], desc[13], desc[14], desc[15]
+        coordinates, score_at, class_at, background = desc[16], desc[17], desc[18], desc[19]
+        overlap, valid, reach = floats(desc)[20], floats(desc)[21], floats(desc)[22]
+        address = bufs[desc[6]] + desc[7] + chunk * SIDES * length * 8
+        candidates = int32s(bufs[desc[8]] + desc[9] + chunk * length * 4)
         for batch in range(chunk * n_batches // n_chunks, (chunk + 1) * n_batches // n_chunks):
-            first = batch * n_boxes
-            n_seen = 0
-            n_kept = 0
-            for k in range(n_boxes):
-                record[first + k] = -1
-            for k in range(n_boxes):
-                box = order[first + k]
-                row = (first + box) * width
-                if not boxes[row + score_at] > valid:
+            n = 0
+            for k in range(batch * length, (batch + 1) * length):
+                record[k] = -1
+                row = (batch * n_boxes + order[k]) * width
+                if n == limit or not boxes[row + score_at] > valid:
                     continue
                 if class_at >= 0 and boxes[row + class_at] == background:
                     continue
-                n_seen += 1
-                if n_seen > limit:
-                    break
-                at = row + coordinates
-                is_kept = True
-                for j in range(n_kept):
-                    other = (first + record[first + j]) * width
-                    if by_class and int(boxes[other + class_at]) != int(boxes[row + class_at]):
-                        continue
-                    better = other + coordinates
-                    inner = shared(boxes, at, better, 0) * shared(boxes, at, better, 1)
-                    if inner / (area(boxes, at) + area(boxes, better) - inner) > overlap:
-                        is_kept = False
-                        break
-                if is_kept:
-                    record[first + n_kept] = box
-                    n_kept += 1
+                candidates[n] = order[k]
+                n += 1
+            sides = values(address)
+            for k in range(n):
+                row = (batch * n_boxes + candidates[k]) * width
+                put(boxes, row + coordinates, sides, n, k, reach)
+                sides[5 * n + k] = int(boxes[row + class_at]) if by_class else 0
+                sides[6 * n + k] = 0
+            n_kept = 0
+            for k in range(n):
+                if sides[6 * n + k] > 0 or n_kept == most:
+                    continue
+                record[batch * length + n_kept] = candidates[k]
+                n_kept += 1
+                suppress(sides, n, k, overlap, reach)
 
     return kernel

@@ -96,10 +96,8 @@ def select_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callabl
     return kernel
 
 
-def merge_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable[..., None]:
-    """Each line as a whole: sorted runs of 16 positions, merged in pairs until one is left."""
-    key_of = key_function(compiler, dtype, is_ascending)
-    words, int32s = compiler.elements("int64"), compiler.elements("int32")
+def sorting(compiler: Compiler) -> Callable[..., Any]:
+    """(keys, here, there, length) -> here or there, whichever holds the positions of the keys, smallest first."""
 
     @compiler.jit
     def merge(keys, here, there, low, middle, high):
@@ -113,6 +111,31 @@ def merge_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable
                 there[k] = here[right]
                 right += 1
 
+    @compiler.jit
+    def in_order(keys, here, there, length):
+        for k in range(length):
+            run = k - k % RUN
+            at = k
+            while at > run and keys[here[at - 1]] > keys[k]:
+                here[at] = here[at - 1]
+                at -= 1
+            here[at] = k
+        width = RUN
+        while width < length:
+            for low in range(0, length, 2 * width):
+                merge(keys, here, there, low, min(low + width, length), min(low + 2 * width, length))
+            here, there = there, here
+            width *= 2
+        return here
+
+    return in_order
+
+
+def merge_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable[..., None]:
+    """Each line as a whole: sorted runs of 16 positions, merged in pairs until one is left."""
+    key_of, in_order = key_function(compiler, dtype, is_ascending), sorting(compiler)
+    words, int32s = compiler.elements("int64"), compiler.elements("int32")
+
     def kernel(chunk, n_chunks, desc, bufs):
         source = bufs[desc[0]] + desc[1]
         order = int32s(bufs[desc[2]] + desc[3])
@@ -122,24 +145,10 @@ def merge_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable
         for line in range(chunk * n_lines // n_chunks, (chunk + 1) * n_lines // n_chunks):
             outer = line // inner
             rest = line - outer * inner
-            here = int32s(first)
-            there = int32s(first + length * 4)
             for k in range(length):
-                key = key_of(source, (outer * length + k) * inner + rest)
-                keys[k] = key
-                run = k - k % RUN
-                at = k
-                while at > run and keys[here[at - 1]] > key:
-                    here[at] = here[at - 1]
-                    at -= 1
-                here[at] = k
-            width = RUN
-            while width < length:
-                for low in range(0, length, 2 * width):
-                    merge(keys, here, there, low, min(low + width, length), min(low + 2 * width, length))
-                here, there = there, here
-                width *= 2
+                keys[k] = key_of(source, (outer * length + k) * inner + rest)
+            positions = in_order(keys, int32s(first), int32s(first + length * 4), length)
             for k in range(n_kept):
-                order[(outer * n_kept + k) * inner + rest] = here[k]
+                order[(outer * n_kept + k) * inner + rest] = positions[k]
 
     return kernel

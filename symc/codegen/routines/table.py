@@ -8,17 +8,20 @@ from symc.core.errors import CodegenError
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template
 from symc.loopir.matching import Match, Suppress
+from symc.loopir.multibox import AssignAnchors, Detect
 from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 from symc.loopir.variates import Variate
 
-from . import factorize, matching, roi, scan, sort, variates
+from . import factorize, matching, multibox, roi, scan, sort, variates
 from .body import Body
 
 BODIES: dict[type[Routine], Callable[[Template], Body]] = {
+    AssignAnchors: multibox.assign_body,
     Cholesky: factorize.body,
+    Detect: multibox.detect_body,
     Lq: factorize.body,
     Lu: factorize.body,
     Match: matching.match_body,

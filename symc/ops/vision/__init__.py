@@ -1,6 +1,8 @@
 """Images sampled and resized, regions, detection."""
 
 from . import detection as detection
+from . import multibox as multibox
+from . import proposal as proposal
 from . import regions as regions
 from . import resize as resize
 from . import sampling as sampling

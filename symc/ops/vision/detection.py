@@ -1,4 +1,4 @@
-"""Boxes of object detection: their overlap, prior boxes, matching by score, suppression of those that overlap."""
+"""Boxes of object detection: their overlap and coding, matching by score, suppression of those that overlap."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from symc.core.dtypes import compute_dtype
-from symc.core.errors import ParameterError, ShapeError
-from symc.core.shapes import Shape, unify
+from symc.core.errors import ShapeError
+from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
@@ -165,9 +165,6 @@ def area(box: tuple[tuple[Expr, Expr, Expr], ...]) -> Expr:
     return select(prim("minimum", width, height) < 0.0, 0.0, width * height)
 
 
-MAX_PRIORS = 512  # sizes and ratios of MultiBoxPrior: its kernel holds them all
-
-
 def chosen(number: Expr, values: Sequence[Expr], first: int = 0) -> Expr:
     """values[number - first], by halving: as few decisions in a row as can be."""
     if len(values) == 1:
@@ -175,68 +172,6 @@ def chosen(number: Expr, values: Sequence[Expr], first: int = 0) -> Expr:
     half = len(values) // 2
     left, right = chosen(number, values[:half], first), chosen(number, values[half:], first + half)
     return select(prim("lt", number, first + half), left, right)
-
-
-@op("_contrib_MultiBoxPrior", aliases=("_npx_multibox_prior",))
-class MultiBoxPrior(Op):
-    """data (N, C, H, W) -> (1, H * W * (sizes + ratios - 1), 4): boxes (x1, y1, x2, y2) around every pixel, in
-    fractions of the image: all sizes in the first ratio, then the first size in the other ratios.
-
-    Only the shape of the data matters.  Source: MXNet operator _contrib_MultiBoxPrior.
-    """
-
-    sizes: tuple[float, ...] = param((1.0,), doc="heights of the boxes")
-    ratios: tuple[float, ...] = param((1.0,), doc="width over height")
-    clip: bool = param(False, doc="whether to cut boxes off at the border")
-    steps: tuple[float, ...] = param((-1.0, -1.0), doc="distance of pixels along y and x; not positive: 1 / H, 1 / W")
-    offsets: tuple[float, ...] = param((0.5, 0.5), doc="centre of a pixel along y and x")
-
-    def __post_init__(self) -> None:
-        if len(self.sizes) + len(self.ratios) > MAX_PRIORS:
-            raise ParameterError(f"{self.name}: expected at most {MAX_PRIORS} sizes and ratios together")
-        if not self.sizes or not self.ratios or len(self.steps) != 2 or len(self.offsets) != 2:
-            raise ParameterError(
-                f"{self.name}: expected sizes, ratios, two steps and two offsets, got sizes={self.sizes}, "
-                f"ratios={self.ratios}, steps={self.steps}, offsets={self.offsets}"
-            )
-        if self.steps[0] * self.steps[1] < 0:
-            raise ParameterError(f"{self.name}: Must specify both step_y and step_x, got steps={self.steps}")
-        if not all(0 <= offset <= 1 for offset in self.offsets):
-            raise ParameterError(f"{self.name}: expected offsets from 0 to 1, got {self.offsets}")
-
-    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        (data,) = ins
-        check_rank(data, 4, None, f"{self.name}: data")
-        n_boxes: int | None = None
-        if data is not None and data[2] is not None and data[3] is not None:
-            n_boxes = data[2] * data[3] * len(self.extents())
-        shape: Shape = (1, n_boxes, 4)
-        return ins, [unify(shape, outs[0])]
-
-    def extents(self) -> list[tuple[float, float]]:
-        """(width relative to H / W, height) of half of each box at a pixel."""
-        boxes = [(size, self.ratios[0]) for size in self.sizes] + [(self.sizes[0], r) for r in self.ratios[1:]]
-        return [(single(s) * math.sqrt(single(r)) / 2, single(s) / math.sqrt(single(r)) / 2) for s, r in boxes]
-
-    def lower(self, t: Lowering) -> None:
-        height, width = t.ins[0].shape[2:4]
-        steps = self.steps if self.steps[0] > 0 and self.steps[1] > 0 else (1 / height, 1 / width)
-        extents = [(w * height / width, h) for w, h in self.extents()]
-        dtype = t.out_dtype()
-
-        def centre(position: Expr, axis: int) -> Expr:
-            return (cast(position, dtype) + number(self.offsets[axis], dtype)) * number(steps[axis], dtype)
-
-        def element(_: IndexLike, box: IndexLike, corner: IndexLike) -> Expr:
-            n, side = index_number(box), index_number(corner)
-            pixel, kind = prim("floordiv", n, len(extents)), prim("mod", n, len(extents))
-            is_y = prim("eq", prim("mod", side, 2), 1)
-            half = chosen(kind, [select(is_y, number(h, dtype), number(w, dtype)) for w, h in extents])
-            middle = select(is_y, centre(prim("floordiv", pixel, width), 0), centre(prim("mod", pixel, width), 1))
-            edge = middle + select(side < 2, -half, half)
-            return prim("minimum", prim("maximum", edge, 0.0), 1.0) if self.clip else edge
-
-        t.map(element)
 
 
 @op("_contrib_bipartite_matching")
@@ -353,7 +288,9 @@ class BoxNms(Op):
         wide = rows.cast(compute_dtype(data.dtype))
         scores = wide("slice_axis", axis=2, begin=self.score_index, end=self.score_index + 1).reshape((n_batches, n))
         order = scores("_order", axis=1, k=n, is_ascend=False)
-        record = wide("_suppress", order, **self.given_params())
+        params = {name: getattr(self, name) for name in BoxNms.params() if name != "out_format"}
+        limit = n if self.topk < 0 else self.topk
+        record = wide("_suppress", order, **{**params, "topk": limit, "most": limit})
         kept = rows("_rows_or_minus_one", record, coord_start=self.coord_start, change=self.change())
         origin = (record >= 0).choose(record + base, record)
         return [kept.reshape(data.shape).value, origin.cast(data.dtype).reshape((*lead, n, 1)).value]
@@ -376,12 +313,24 @@ class BoxNms(Op):
 
 
 @op("_suppress")
-class SuppressBoxes(BoxNms):
-    """boxes (b, n, w), their order (b, n) -> int32 (b, n): the positions of those kept, then -1."""
+class SuppressBoxes(Op):
+    """boxes (b, n, w), positions in order (b, k) -> int32 (b, k): the positions of those kept, then -1; see
+    loopir.matching.Suppress."""
 
     arguments = ("boxes", "order")
-    results = ("output",)
     is_internal = True
+
+    overlap_thresh: float = param(doc="largest intersection over union with a better box")
+    valid_thresh: float = param(-math.inf, doc="boxes with a higher score count")
+    topk: int = param(doc="how many of these are looked at")
+    most: int = param(doc="how many are kept")
+    coord_start: int = param(0, doc="where the four coordinates begin")
+    score_index: int = param(4, doc="where the score is")
+    id_index: int = param(-1, doc="where the class is; negative: nowhere")
+    background_id: int = param(-1, doc="class of boxes that do not count")
+    force_suppress: bool = param(False, doc="whether boxes of other classes suppress too")
+    in_format: str = param("corner", choices=("center", "corner"), doc="what the coordinates are")
+    reach: float = param(0.0, doc="what a span has besides the difference of its ends")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         return ins, [unify(ins[1], outs[0])]
@@ -389,16 +338,12 @@ class SuppressBoxes(BoxNms):
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return ins, ["int32"]
 
-    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> None:  # type: ignore[override]
-        return None
-
     def lower(self, t: Lowering) -> None:
-        n_boxes = t.ins[0].shape[1]
         t.template(
             Suppress(
-                single(self.overlap_thresh), single(self.valid_thresh), n_boxes if self.topk < 0 else self.topk,
-                self.coord_start, self.score_index, max(self.id_index, -1), self.background_id, self.force_suppress,
-                self.in_format == "center",
+                single(self.overlap_thresh), single(self.valid_thresh), self.topk, self.most, self.coord_start,
+                self.score_index, max(self.id_index, -1), self.background_id, self.force_suppress,
+                self.in_format == "center", self.reach,
             )
         )  # fmt: skip
 

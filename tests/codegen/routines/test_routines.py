@@ -20,6 +20,7 @@ from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
 from symc.loopir.matching import Match, Suppress
+from symc.loopir.multibox import AssignAnchors, Detect
 from symc.loopir.roi import RoiAlign, RoiMax
 from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
@@ -205,6 +206,11 @@ PYTHON = Compiler(lambda function: function, in_python, lambda desc: desc.view("
             [np.array([[0.5, 0.1, 0.9, 0.4]]), np.array([[2, 0, 3, 1]], "int32")],
             [((1, 2), "float64"), ((1, 2), "float64")],
         ),
+        (
+            Detect(0.3, 2, True),
+            [np.array([[[0.0, -1, 1], [0.5, 0.9, 0.7], [0, 1, 2], [0, 1, 0], [3, 3, 4], [3, 3, 4]]])],
+            [((1, 3, 6), "float64")],
+        ),
     ],
     ids=lambda value: "" if isinstance(value, list) else type(value).__name__,
 )
@@ -273,8 +279,41 @@ def test_matching(dtype: str, is_ascending: bool, limit: int) -> None:
 @pytest.mark.parametrize("is_centred", [False, True])
 @pytest.mark.parametrize("class_at, is_class_blind", [(-1, False), (5, False), (5, True)])
 def test_suppress(dtype: str, is_centred: bool, class_at: int, is_class_blind: bool) -> None:
-    for n_batches, n_boxes, limit in ((1, 1, 1), (3, 17, 9), (40, 12, 12)):
+    for n_batches, n_boxes, n_kept, limit in ((1, 1, 1, 1), (3, 17, 17, 9), (40, 12, 7, 12)):
         boxes = rng.uniform(0, 3, (n_batches, n_boxes, 6)).astype(dtype)
-        order = np.argsort(-boxes[..., 4], 1).astype("int32")
-        routine = Suppress(0.25, 0.4, limit, 0, 4, class_at, 1, is_class_blind, is_centred)
-        check(routine, [boxes, order], [((n_batches, n_boxes), "int32")])
+        order = np.argsort(-boxes[..., 4], 1).astype("int32")[:, :n_kept]
+        for most, reach in ((n_kept, 0.0), (3, 0.25)):
+            routine = Suppress(0.25, 0.4, limit, most, 0, 4, class_at, 1, is_class_blind, is_centred, reach)
+            check(routine, [boxes, order], [(order.shape, "int32")])
+
+
+def unit_boxes(*shape: int) -> np.ndarray:
+    """Corners (*shape, 4) inside the unit square."""
+    start = rng.uniform(0, 0.7, (*shape, 2))
+    return np.concatenate([start, start + rng.uniform(0.05, 0.3, start.shape)], -1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("share, limit, is_class_blind", [(0.3, -1, False), (0.3, 5, True), (0.0, -1, False)])
+def test_detect(dtype: str, share: float, limit: int, is_class_blind: bool) -> None:
+    for n_images, n in ((1, 1), (3, 40), (130, 9)):
+        classes, scores = rng.integers(-1, 3, (n_images, 1, n)), rng.integers(0, 9, (n_images, 1, n))
+        rows = np.concatenate([classes, scores, unit_boxes(n_images, n).swapaxes(1, 2)], 1).astype(dtype)
+        check(Detect(share, limit, is_class_blind), [rows], [((n_images, n, 6), dtype)])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threshold, ratio, most", [(0.3, -1.0, 0.5), (-1.0, 1.5, 0.4), (0.2, 2.0, 1.0)])
+def test_assign_anchors(dtype: str, threshold: float, ratio: float, most: float) -> None:
+    for n_images, n, m, width in ((1, 1, 1, 5), (40, 17, 4, 6)):
+        objects = np.concatenate([unit_boxes(n_images, m), np.zeros((n_images, m, width - 4))], -1)[
+            ..., [-1, *range(width - 1)]
+        ]
+        objects[np.arange(n_images), rng.integers(0, m + 1, n_images) % m, 0] = rng.integers(-1, 1, n_images)
+        background = rng.integers(0, 5, (n_images, n)).astype(dtype)
+        anchors = unit_boxes(n).astype(dtype)
+        check(
+            AssignAnchors(threshold, ratio, most),
+            [anchors, objects.astype(dtype), background],
+            [((n_images, n), "int32")],
+        )
