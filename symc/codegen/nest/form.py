@@ -14,6 +14,10 @@ from symc.core.lazy import lazy
 from symc.loopir.expr import INDEX_DTYPE, Affine, Axis, Expr, operands_of, param, walk
 from symc.loopir.kernel import Buffer, Store
 
+from .bounds import bounded
+
+# Partial sums are restarted after this many additions, twice nested: the error of a sum of 1e6 stays near 1e-6.
+SUM_BLOCK = 128
 # What gains nothing from knowing an integer operand beforehand; a division does.
 _COUNTING = frozenset("add sub mul minimum maximum lt le gt ge eq ne select".split())
 
@@ -104,6 +108,19 @@ class Form:
         """All distinct expressions, operands first."""
         return tuple(dict.fromkeys(e for r in self.roots for e in walk(r)))
 
+    def is_short(self, reduce: Expr) -> bool:
+        """Whether a sum is added up one by one without losing what is small."""
+        return all(self.extents[a] <= SUM_BLOCK for a in self.reduce_axes[reduce])
+
+    @lazy
+    def bounded(self) -> frozenset[str]:
+        """Reduced axes that are not always walked from end to end."""
+        return frozenset(e.data.name for e in self.every if e.op == "bound")
+
+    def limited_by(self, axis: str) -> bool:
+        """Whether the bounds of some reduction depend on an axis."""
+        return any(axis in self.free(e) for e in self.every if e.op == "bound")
+
     def linears(self) -> list[Linear]:
         """Every access and index value."""
         return [
@@ -111,6 +128,12 @@ class Form:
             *(s.access.linear for s in self.stores),
             *self.indices.values(),
         ]
+
+
+def forms_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> list[Form]:
+    """The ways to walk stores: as they are and, where that differs, with conditions as bounds of reductions."""
+    within = [bounded(s) for s in stores]
+    return [form_of(stores, buffers), *([form_of(within, buffers)] if within != list(stores) else [])]
 
 
 def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
@@ -188,7 +211,12 @@ class _Renamer:
             combiner, axes = e.data
             height = self._height(e)
             inner = {**names, **{a: Axis(f"r{height}_{k}_{a.extent}", a.extent) for k, a in enumerate(axes)}}
-            return Expr("reduce", (self.expr(e.args[0], inner),), (combiner, tuple(inner[a] for a in axes)), e.dtype)
+            bounds = (
+                Expr("bound", tuple(_word(self.expr(a, names)) for a in b.args), inner[b.data], b.dtype)
+                for b in e.args[1:]
+            )
+            body = self.expr(e.args[0], inner)
+            return Expr("reduce", (body, *bounds), (combiner, tuple(inner[a] for a in axes)), e.dtype)
         if not e.args:
             return e
         args = tuple(self.expr(a, names) for a in e.args)
@@ -218,8 +246,8 @@ def _outside_reductions(root: Expr) -> list[Expr]:
         elif e not in seen:
             seen.add(e)
             stack.append((e, True))
-            if e.op != "reduce":
-                stack.extend((a, False) for a in operands_of(e))
+            inside = operands_of(e) if e.op != "reduce" else tuple(a for b in e.args[1:] for a in b.args)
+            stack.extend((a, False) for a in inside)
     return order
 
 
@@ -283,6 +311,8 @@ def _neighbours(form: Form) -> list[tuple[str, str]]:
     for outer in form.extents:
         for inner in form.extents:
             if outer == inner or any((outer in g) != (inner in g) for g in groups):
+                continue
+            if form.bounded & {outer, inner}:
                 continue
             if all(_are_adjacent(s, outer, inner) for s in ordered):
                 pairs.append((outer, inner))

@@ -91,7 +91,11 @@ def lay_out(plan: NestPlan, block: int, n_blocks: int) -> WordLayout:
         elif e.op == "reduce":
             vector = plan.row_vectors.get(e)
             along = " ".join(axes[a] for a in plan.form.reduce_axes[e])
-            text = f"{e.data[0]} over {along} vector {axes.get(vector or '')} of {names[e.args[0]]}"
+            along += " (short)" * plan.form.is_short(e)
+            within = "".join(f" within {names[b]}" for b in e.args[1:])
+            text = f"{e.data[0]} over {along} vector {axes.get(vector or '')} of {names[e.args[0]]}{within}"
+        elif e.op == "bound":
+            text = f"bound of {axes[e.data.name]}: {' '.join(names[a] for a in e.args)}"
         else:
             text = f"{e.op} {' '.join(names[a] for a in operands_of(e))}"
         lines.append(f"{names[e]}: {e.dtype} = {text}")

@@ -22,6 +22,7 @@ class Scope:
     """A place in the loops: which axes are bound, where every access stands, and what is already computed.
 
     A vector scope works on `parts` vectors at once (one emitter each); `count` limits the lanes of the last one.
+    `uniform` computes there, once, what is the same in all lanes.
     """
 
     emitters: list[Emitter]
@@ -30,7 +31,7 @@ class Scope:
     lane: str | None = None
     count: ir.Value | None = None
     mask: ir.Value | None = None
-    outside: Scope | None = None
+    uniform: Emitter | None = None
 
     @property
     def n_lanes(self) -> int:
@@ -59,9 +60,9 @@ class Places:
 
     def bind(self, scope: Scope, axis: str, index: ir.Value) -> Scope:
         """Inside a serial loop: same lanes, one more axis bound."""
-        inner = Scope(
-            [], scope.bound | {axis}, self._moved(scope, axis, index), scope.lane, scope.count, scope.mask, scope
-        )
+        inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), scope.lane, scope.count, scope.mask)
+        if scope.uniform:
+            inner.uniform = self._uniform(inner, scope.uniform)
         inner.emitters = [self._emitter(inner, k, e.lanes, dict(e.known)) for k, e in enumerate(scope.emitters)]
         return inner
 
@@ -76,14 +77,18 @@ class Places:
         count: ir.Value | None,
     ) -> Scope:
         """Inside a vector loop: lane l of part p stands for axis = index + p * v.n + l."""
-        inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count, None, scope)
+        inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count)
+        inner.uniform = self._uniform(inner, scope.emitters[0])
         if count is not None:
             inner.mask = v.first(count)
         inner.emitters = [self._emitter(inner, part, v, dict(known)) for part in range(parts)]
         return inner
 
     def _emitter(self, scope: Scope, part: int, lanes: Lanes, known: dict[Expr, ir.Value]) -> Emitter:
-        return Emitter(lanes, lambda e: self._leaf(scope, part, e), known)
+        return Emitter(lanes, lambda e: self._leaf(scope, part, e, lanes), known)
+
+    def _uniform(self, scope: Scope, around: Emitter) -> Emitter:
+        return Emitter(self.scalar, lambda e: self._leaf(scope, 0, e, self.scalar), dict(around.known))
 
     def _moved(self, scope: Scope, axis: str, index: ir.Value) -> dict[Key, ir.Value]:
         """Every address after a step along an axis."""
@@ -108,15 +113,19 @@ class Places:
             if scope.lane and scope.lane in self.form.free(index):
                 varying.append((stride, scope.emitters[part].value(index)))
             else:
-                address = b.add(address, b.mul(stride, self._scalar_value(scope, part, index)))
+                address = b.add(address, b.mul(stride, self.uniform_value(scope, index)))
         return address, step, varying
 
     def is_row(self, scope: Scope, key: Key, varying: list) -> bool:
         """Whether neighbouring lanes are neighbours in memory."""
         return not varying and (key, scope.lane) in self.layout.contiguous
 
-    def _leaf(self, scope: Scope, part: int, e: Expr) -> ir.Value:
-        v = scope.emitters[part].lanes
+    def uniform_value(self, scope: Scope, e: Expr) -> ir.Value:
+        """The value of an expression that is the same in all lanes, as a scalar."""
+        return (scope.uniform or scope.emitters[0]).value(e)
+
+    def _leaf(self, scope: Scope, part: int, e: Expr, v: Lanes) -> ir.Value:
+        """A load or an index value in the lanes of a scope, or of its uniform emitter."""
         if e.op == "load":
             return self._load(scope, part, v, e)
         if e.op == "index":
@@ -143,13 +152,3 @@ class Places:
         else:
             raw = memory.gather(address, step, varying, scope.count)
         return widen(v, raw, access.dtype, e.dtype)
-
-    def _scalar_value(self, scope: Scope, part: int, e: Expr) -> ir.Value:
-        """The value of an expression that is the same in all lanes."""
-        at: Scope | None = scope
-        while at is not None:
-            if at.n_lanes == 1 and e in at.known:
-                return at.known[e]
-            at = at.outside
-        emitter = scope.emitters[part]
-        return emitter.lanes.extract(emitter.value(e), 0)

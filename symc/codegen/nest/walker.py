@@ -71,7 +71,7 @@ class Walker:
         bufs: ir.Value,
         parts: Mapping[str, tuple[ir.Value, ir.Value]],
     ) -> None:
-        self.b, self.plan, self.form, self.device, self._parts = b, plan, plan.form, device, parts
+        self.b, self.plan, self.form, self.device, self._parts = b, plan, plan.form, device, dict(parts)
         self.scalar = Lanes(b, 1, abilities)
         self.words = Words(self.scalar, plan.form, layout, desc, bufs)
         self.places = Places(self.scalar, plan.form, layout, self.words)
@@ -147,10 +147,14 @@ class Walker:
         """Evaluates every sub-expression whose axes are bound here."""
         order = list(dict.fromkeys(e for r in roots for e in walk(r)))
         for e in order:
-            if e.op in ("const", "param") or e in scope.known or not self.form.free(e) <= scope.bound:
+            if e.op in ("const", "param", "bound") or e in scope.known or not self.form.free(e) <= scope.bound:
                 continue
             if e.op == "reduce":
                 self._reduce(scope, self._together(scope, e, order))
+            elif scope.uniform and scope.lane not in self.form.free(e):
+                value = scope.uniform.value(e)
+                for emitter in scope.emitters:
+                    emitter.known[e] = emitter.lanes.splat(value)
             else:
                 for emitter in scope.emitters:
                     emitter.value(e)
@@ -162,19 +166,25 @@ class Walker:
             if e.op != "reduce" or e in scope.known or not self.form.free(e) <= scope.bound:
                 continue
             needed = (x for x in walk(e.args[0]) if x.op == "reduce" and self.form.free(x) <= scope.bound)
-            if set(self.form.reduce_axes[e]) == set(self.form.reduce_axes[first]) and all(
-                x in scope.known for x in needed
-            ):
+            is_alike = (
+                set(self.form.reduce_axes[e]) == set(self.form.reduce_axes[first]) and e.args[1:] == first.args[1:]
+            )
+            if is_alike and all(x in scope.known for x in needed):
                 found.append(e)
         return found
 
     def _reduce(self, scope: Scope, reduces: list[Expr]) -> None:
+        for bound in reduces[0].args[1:]:
+            low, high = (self.places.uniform_value(scope, a) for a in bound.args)
+            self._parts[bound.data.name] = low, high
         totals = self.device.reduce(self, scope, reduces)
         if totals is None:
             totals = self._reduce_serially(scope, reduces)
         for k, e in enumerate(reduces):
             for part, emitter in enumerate(scope.emitters):
                 emitter.known[e] = totals[k * len(scope.emitters) + part]
+            if scope.uniform and scope.lane not in self.form.free(e):
+                scope.uniform.known[e] = scope.emitters[0].lanes.extract(scope.emitters[0].known[e], 0)
 
     def _reduce_serially(self, scope: Scope, reduces: list[Expr]) -> Values:
         """Serial loops over the reduced axes, every lane for itself; a total per reduction and part."""
@@ -194,7 +204,10 @@ class Walker:
             def add_block(first: ir.Value, stop: ir.Value) -> Values:
                 return self.serial(around, axes[-1], first, stop, bodies, start, add_element)
 
-            return join(totals, cascade(self.b, self.words.extent[axes[-1]], 1, start, join, add_block))
+            first, stop = self.span(axes[-1])
+            if self.form.is_short(reduces[0]):
+                return join(totals, add_block(first, stop))
+            return join(totals, cascade(self.b, first, stop, 1, start, join, add_block))
 
         if not axes:
             self.prepare(scope, bodies)

@@ -22,6 +22,7 @@ from symc.ops.rules.windows import (
     Position,
     divisor,
     flattened,
+    is_padded,
     powered,
     reaching,
     read,
@@ -138,24 +139,33 @@ class _Pooling(_Pooled):
         x = t.ins[0]
         axes = self.spatial_axes(x.rank)
         w = self.window(x.shape, t.out_shapes[0])
-        # of a window that lies in the padding (for Pooling_v1: behind it)
-        lowest = -math.inf if self.has_zeros_around else float(np.finfo(t.out_dtypes[0]).min)
         firsts, counts = zip(*useful_taps(w))
 
         def element(*i: Position) -> Expr:
-            def under(taps: Sequence[Axis], outside: float) -> Expr:
-                return read(x, axes, w, i, [tap + first for tap, first in zip(taps, firsts)], outside)[0]
+            def reduced(combiner: str, outside: float, power: int = 1) -> Expr:
+                def under(*taps: Axis) -> Expr:
+                    value, inside = read(x, axes, w, i, [tap + first for tap, first in zip(taps, firsts)])
+                    value = powered(value, power)
+                    return value if inside is None else select(inside, value, outside)
 
+                return t.reduce(combiner, counts, under)
+
+            windows = [i[a] for a in axes]
             if self.pool_type == "max":
-                largest = t.reduce("max", counts, lambda *tap: under(tap, lowest))
-                padded = sees_padding([i[a] for a in axes], w) if self.has_zeros_around else None
-                return largest if padded is None else select(padded, prim("maximum", largest, 0.0), largest)
-            total = t.reduce("sum", counts, lambda *tap: powered(under(tap, 0.0), self.power))
+                return self._largest(reduced("max", -math.inf), windows, w, t.out_dtypes[0])
+            total = reduced("sum", 0.0, self.power)
             if self.pool_type == "avg":
-                return total / divisor([i[a] for a in axes], w, self.counts_padding, self.full_divisor, x.dtype)
+                return total / divisor(windows, w, self.counts_padding, self.full_divisor, x.dtype)
             return root(total, self.power)
 
         t.map(element)
+
+    def _largest(self, of_data: Expr, windows: Sequence[Position], w: Window, dtype: str) -> Expr:
+        """The maximum of a window from that of the data in it: the padding counts as the lowest finite number or 0."""
+        if self.has_zeros_around:
+            padded = sees_padding(windows, w)
+            return of_data if padded is None else select(padded, prim("maximum", of_data, 0.0), of_data)
+        return prim("maximum", of_data, float(np.finfo(dtype).min)) if is_padded(w) else of_data
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -276,7 +286,7 @@ class PoolingArgmax(_Resolved):
 
         def element(*i: Position) -> Expr:
             def candidate(*tap: Axis) -> Expr:
-                value, inside = read(x, axes, w, i, [k + first for k, first in zip(tap, firsts)], 0.0)
+                value, inside = read(x, axes, w, i, [k + first for k, first in zip(tap, firsts)])
                 is_maximum = prim("eq", value, y(*i))
                 if inside is not None:
                     is_maximum = prim("and", inside, is_maximum)

@@ -7,7 +7,7 @@ from functools import reduce
 from math import prod
 
 from symc.core.shapes import FullShape
-from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value, prim, select
+from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value, prim
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Tensor
 
@@ -54,10 +54,10 @@ def useful_taps(w: Window) -> list[tuple[int, int]]:
 
 
 def read(
-    x: Tensor, axes: Sequence[int], w: Window, index: Sequence[Position], taps: Sequence[IndexLike], outside: float
+    x: Tensor, axes: Sequence[int], w: Window, index: Sequence[Position], taps: Sequence[IndexLike]
 ) -> tuple[Expr, Expr | None]:
-    """The element under a tap of the window at an output index, `outside` in the padding; and whether it is inside
-    (None: always)."""
+    """The element under a tap of the window at an output index, and whether it is one (None: always); where the tap
+    lies in the padding the element is any."""
     source, checks = list(index), []
     for k, a in enumerate(axes):
         q, stride, pad, extent = index[a], w.stride[k], w.pad[k], w.in_extents[k]
@@ -68,15 +68,21 @@ def read(
             position = Affine.of(q) * stride + taps[k] - pad
         high = (w.out_extents[k] - 1) * stride + w.kernel[k] - 1 - pad
         found = outside_checks(as_expr(position), -pad, high, extent)
-        if found:
-            checks += found
-            position = prim("minimum", prim("maximum", as_expr(position), 0), extent - 1)
+        if pad:
+            position = prim("maximum", as_expr(position), 0)
+        if high >= extent:
+            position = prim("minimum", as_expr(position), extent - 1)
+        checks += found
         source[a] = position
-    value = x(*source)
-    if not checks:
-        return value, None
-    inside = reduce(lambda a, b: prim("and", a, b), checks)
-    return select(inside, value, outside), inside
+    return x(*source), reduce(lambda a, b: prim("and", a, b), checks) if checks else None
+
+
+def is_padded(w: Window) -> bool:
+    """Whether some window reaches beyond the data."""
+    return any(w.pad) or any(
+        (n_out - 1) * stride + kernel > n_in
+        for n_out, stride, kernel, n_in in zip(w.out_extents, w.stride, w.kernel, w.in_extents)
+    )
 
 
 def sees_padding(windows: Sequence[Position], w: Window) -> Expr | None:

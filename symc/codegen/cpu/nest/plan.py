@@ -13,7 +13,7 @@ The costs are relative and only rank the choices; extents influence them, but ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.cpu.target import Target
@@ -37,13 +37,18 @@ _GATHER = 1.2  # of one element against one vector
 _REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vectors
 
 
+def plan_stores(forms: Sequence[Form], target: Target) -> NestPlan:
+    """The cheapest way to run the same stores in one of several forms; the first stands for equal ones."""
+    return min((plan_form(form, target) for form in forms), key=lambda p: p.cost)
+
+
 def plan_form(form: Form, target: Target) -> NestPlan:
     """The cheapest way to run a form."""
     lanes = lanes_of(form, target)
     if any(s.is_ordered for s in form.stores):
         return _plan_ordered(form, lanes)
     axes = _outer_axes(form)
-    plans = [_lane_plan(form, lanes, axes, v) for v in axes]
+    plans = [_lane_plan(form, lanes, axes, v) for v in axes if not form.limited_by(v)]
     if any(set(s.axes) - set(axes) for s in form.stores) or form.reduce_axes:
         plans.append(_row_plan(form, lanes, axes))
     if not plans:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from symc.codegen.cpu.abilities import abilities_of
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Share
-from symc.codegen.nest.form import form_of
+from symc.codegen.nest.form import forms_of
 from symc.codegen.nest.group import buffers_read, group_stores
 from symc.codegen.nest.layout import lay_out
 from symc.loopir.kernel import Buffer, Nest, Store
 from symc.loopir.work import work_of
 
-from .plan import plan_form, split
+from .plan import plan_stores, split
 from .source import build_function, source_text
 
 
@@ -46,8 +46,7 @@ def _shares(nest: Nest, groups: Sequence[Sequence[Store]]) -> Iterator[Share]:
 
 
 def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:
-    form = form_of(stores, buffers)
-    plan = plan_form(form, target)
+    plan = plan_stores(forms_of(stores, buffers), target)
     block, n_blocks, n_chunks = split(plan, plan.lanes * plan.unroll)
     layout = lay_out(plan, block, n_blocks)
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"

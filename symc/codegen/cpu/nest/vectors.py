@@ -60,8 +60,7 @@ class Vectors:
                 sums = self._lanes(walker, outside, along, first, stop, bodies, sums, add_vectors)
                 return [tree(v, e, sums[k * parts : (k + 1) * parts]) for k, e in enumerate(reduces)]
 
-            extent = walker.words.extent[axis]
-            return join(totals, cascade(walker.b, extent, parts * v.n, start, join, add_block))
+            return join(totals, cascade(walker.b, *walker.span(axis), parts * v.n, start, join, add_block))
 
         loops = [AxisLoop(a) for a in walker.widest_first(others, bodies)]
         totals = walker.over(scope, loops, bodies, start, add_line)
