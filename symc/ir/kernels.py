@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import FullShape
@@ -56,11 +56,31 @@ class Storage:
 
 
 @dataclass(frozen=True)
+class KernelLoop:
+    """A loop around kernels that follow each other: `count` rounds, or as many as begin while the flag is not 0."""
+
+    name: str
+    count: int
+    flag: str | None = None  # the buffer of one number
+
+    def __str__(self) -> str:
+        return f"{self.name} x {self.count}" + (f" while {self.flag}" if self.flag else "")
+
+
+class Move(NamedTuple):
+    """How far a view moves in each round of the loop of that name."""
+
+    loop: str
+    stride: int  # elements
+
+
+@dataclass(frozen=True)
 class View:
-    """A kernel's buffer: a place inside a storage."""
+    """A kernel's buffer: a place inside a storage, in loops the one of their first rounds."""
 
     storage: str
     offset: int = 0  # elements
+    moves: tuple[Move, ...] = ()  # of loops, the outermost first
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,7 @@ class KernelNode:
     reason: str  # why these nodes form one kernel
     reads: tuple[str, ...]  # buffer names
     writes: tuple[str, ...]
+    loops: tuple[KernelLoop, ...] = ()  # around it, the outermost first
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,9 @@ class KernelGraph:
         """The storage behind a kernel's buffer."""
         return self.storages[self.views[buffer].storage]
 
+    def _moves(self, buffer: str) -> str:
+        return ", ".join(f"{stride} in {loop}" for loop, stride in self.views[buffer].moves)
+
     def text(self) -> str:
         """The printed form: storage, then kernels."""
         lines = []
@@ -107,8 +131,12 @@ class KernelGraph:
             at = f" at {self.arena.offsets[s.name]}" if self.arena and s.name in self.arena.offsets else ""
             lines.append(f"{s.place:>13} {s.name}: {s.dtype} x {s.size}{at}{'  ' + s.key if s.key else ''}")
         for k in self.kernels:
-            lines.append(f"\n{k.phase}: {' + '.join(k.nodes)}   ({k.reason})")
+            loops = "".join(f", {loop}" for loop in k.loops)
+            lines.append(f"\n{k.phase}{loops}: {' + '.join(k.nodes)}   ({k.reason})")
             lines += ["  " + line for line in k.kernel.text().splitlines()]
+            lines += [
+                f"  {b.name} moves by {self._moves(b.name)}" for b in k.kernel.buffers if self.views[b.name].moves
+            ]
         return "\n".join(lines) + "\n"
 
 

@@ -26,6 +26,9 @@ class Work:
     def __sub__(self, other: Work) -> Work:
         return Work(self.flops - other.flops, self.size_bytes - other.size_bytes)
 
+    def __mul__(self, times: int) -> Work:
+        return Work(self.flops * times, self.size_bytes * times)
+
     def part(self, begin: int, end: int, of: int) -> Work:
         """The work of steps `begin` to `end` of `of` equal ones; parts without gaps add up to the whole."""
         return Work(*(n * end // of - n * begin // of for n in (self.flops, self.size_bytes)))

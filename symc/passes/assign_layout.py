@@ -14,7 +14,7 @@ from .meaning import Meaning, meaning_of, same_order
 MIN_CHANNELS = 8  # fewer fill too small a part of a vector
 
 
-@graph_pass(provides=("layout",), keeps=("shape", "dtype"))
+@graph_pass(provides=("layout",), keeps=("shape", "dtype"), enters_bodies=True)
 def assign_layout(graph: Graph, context: PassContext) -> Graph:
     """Gives every value a layout and makes conversions explicit as `_copy` nodes.
 
@@ -64,7 +64,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
             inputs = [v if order is None else convert(v, order, node) for v, order in zip(inputs, orders)]
         elif meaning.kind == "view":
             inputs = [convert(inputs[0], Layout.row_major(len(g.shape(inputs[0]))), node), *inputs[1:]]
-        elif meaning.kind == "template":
+        elif meaning.kind in ("template", "loop"):
             inputs = [convert(v, Layout.row_major(len(g.shape(v))), node) for v in inputs]
         elif meaning.kind == "map":
             inputs = [convert(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
@@ -121,7 +121,7 @@ def _wanted(
     rank = len(meaning.axes)
     if meaning.product is not None:
         return backend.layout_of(meaning.product, rank, None) or Layout.row_major(rank)
-    if meaning.kind in ("view", "template"):
+    if meaning.kind in ("view", "template", "loop"):
         return Layout.row_major(rank)
     for k, v in enumerate(inputs):
         if len(g.shape(v)) == rank and not layouts[v].is_row_major and meaning.follows_axes(k):

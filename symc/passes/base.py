@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from symc.core.errors import GraphError
+from symc.ir.bodies import within_bodies
 from symc.ir.graph import FACTS, Graph, Layout, Node
 from symc.loopir.kernel import Contraction, Plan
 from symc.loopir.tensor import Product
@@ -53,16 +54,22 @@ class PassContext:
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass with its contract; facts that it neither keeps nor provides are dropped after it."""
+    """A pass with its contract; facts that it neither keeps nor provides are dropped after it.
+
+    Where it `enters_bodies`, it is run on the bodies of the nodes it leaves, too.
+    """
 
     name: str
     run: Callable[[Graph, PassContext], Graph]
     requires: frozenset[str]
     provides: frozenset[str]
     keeps: frozenset[str]
+    enters_bodies: bool = False
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         result = self.run(graph, context)
+        if self.enters_bodies and isinstance(result, Graph):
+            result = within_bodies(result, lambda body: self(body, context))
         if not isinstance(result, Graph):
             raise GraphError(f"pass {self.name} returned {type(result).__name__}, expected a Graph")
         nothing: dict = {}
@@ -74,6 +81,7 @@ def graph_pass(
     requires: tuple[str, ...] = ("shape", "dtype"),
     provides: tuple[str, ...] = (),
     keeps: tuple[str, ...] = ("shape", "dtype"),
+    enters_bodies: bool = False,
 ) -> Callable[[Callable[[Graph, PassContext], Graph]], Pass]:
     """Makes a Pass of a function; it is named after the function."""
 
@@ -82,6 +90,6 @@ def graph_pass(
         raise GraphError(f"graph_pass: no facts {', '.join(sorted(unknown))}; there are {', '.join(FACTS)}")
 
     def make(run: Callable[[Graph, PassContext], Graph]) -> Pass:
-        return Pass(run.__name__, run, frozenset(requires), frozenset(provides), frozenset(keeps))
+        return Pass(run.__name__, run, frozenset(requires), frozenset(provides), frozenset(keeps), enters_bodies)
 
     return make

@@ -11,7 +11,7 @@ from .base import PassContext, graph_pass
 from .phases import constant_nodes
 
 
-@graph_pass()
+@graph_pass(enters_bodies=True)
 def fold_constants(graph: Graph, context: PassContext) -> Graph:
     """Moves `* scale[c] + shift[c]` into weight and bias; what then depends on parameters alone runs once at binding.
 

@@ -35,7 +35,9 @@ class Group(Ranked):
     n_operations: int
 
 
-@graph_pass(requires=("shape", "dtype", "layout"), provides=("group",), keeps=("shape", "dtype", "layout"))
+@graph_pass(
+    requires=("shape", "dtype", "layout"), provides=("group",), keeps=("shape", "dtype", "layout"), enters_bodies=True
+)
 def fuse(graph: Graph, context: PassContext) -> Graph:
     """Gives every operation that needs code the number of its group; memory views have none.
 
@@ -117,7 +119,7 @@ class Fusion:
     def _may_join(self, node: Node, meaning: Meaning, group: Group) -> bool:
         graph = self.graph
         shape = graph.shape(node[0])
-        if group.kind in ("regions", "template") or group.domain != shape or group.phase != self.phases[node]:
+        if group.kind in ("regions", "template", "loop") or group.domain != shape or group.phase != self.phases[node]:
             return False
         if any(v in self.updates for n in group.nodes for v in (n[0],)):
             return False
@@ -189,7 +191,7 @@ class Fusion:
 
     def _reads_once(self, meaning: Meaning, position: int, producer: Group) -> bool:
         """Whether inlining costs no more than storing: no element is computed often, unless it is nearly free."""
-        if meaning.kind in ("product", "template"):
+        if meaning.kind in ("product", "template", "loop"):
             return self._is_packed(meaning, position)  # other operands are streams of memory
         cheap = all(self.meanings[n].is_cheap for n in producer.nodes)
         n_loads = meaning.n_loads(position)

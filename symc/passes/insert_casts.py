@@ -18,7 +18,7 @@ LARGEST_PRODUCT = 255 * 128  # in size, of a byte and an int8
 EXACT_FLOAT32 = 1 << 24  # up to there float32 holds every integer
 
 
-@graph_pass()
+@graph_pass(enters_bodies=True)
 def insert_casts(graph: Graph, context: PassContext) -> Graph:
     """Puts explicit casts around contractions of 16-bit storage, so that sums accumulate in float32.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from symc.core.dtypes import compute_dtype
 from symc.core.errors import GraphError, ShapeError
 from symc.core.shapes import FullShape, size_of
 from symc.core.undisturbed import imported
 from symc.ir.graph import Graph, Node, Value
-from symc.ir.kernels import HeadInfo, KernelGraph, KernelNode, Place, Storage, View
+from symc.ir.kernels import HeadInfo, KernelGraph, KernelLoop, KernelNode, Place, Storage, View
 from symc.loopir.expr import Axis, Expr, rounded, substitute, unrounded
 from symc.loopir.kernel import (
     ACCUMULATOR,
@@ -39,30 +39,38 @@ networkx = imported("networkx")
 STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update", "check": "check"}
 
 
-def lower(graph: Graph, context: PassContext) -> KernelGraph:
-    """The kernels of a fused graph in execution order, over named storage.
+@dataclass(frozen=True)
+class Around:
+    """What is around a body that is lowered: the lowering of its node's graph, and the loops."""
 
-    before:  group 0 = {%a = Convolution(%x, %w), %y = Activation(%a)}
-    after:   contraction forward ... lhs=x rhs=w.packed;  for n, c, h, w: y[n, c, h, w] = maximum(@acc[], 0.0)
-    """
-    return Lowerer(graph, context).run()
+    outer: Lowerer
+    node: Node
+    phase: Phase
+    loops: tuple[KernelLoop, ...]
+    free: Mapping[Value, Value]  # inputs of the body that no round changes, and the values outside they stand for
 
 
 class Lowerer:
-    """One lowering: assigns storage to values, then emits the kernels group by group."""
+    """One lowering: assigns storage to values, then emits the kernels group by group.
 
-    def __init__(self, graph: Graph, context: PassContext) -> None:
+    A body has a lowering of its own, which shares storage and names with the one around it.
+    """
+
+    def __init__(self, graph: Graph, context: PassContext, around: Around | None = None) -> None:
         self.graph = graph
+        self.context = context
         self.backend = context.backend
         self.rounds_float16 = context.rounds_float16
-        self.phases = phases(graph)
-        self.storages: dict[str, Storage] = {}
-        self.views: dict[str, View] = {}
+        self.around = around
+        self.phases = dict.fromkeys(graph.nodes, around.phase) if around else phases(graph)
+        self.storages: dict[str, Storage] = around.outer.storages if around else {}
+        self.views: dict[str, View] = around.outer.views if around else {}
+        self.names: dict[str, int] = around.outer.names if around else {}
         self.buffers: dict[Value, Buffer] = {}
         self.packed: dict[tuple[Value, Packing], Buffer] = {}
         self.placed = placements(graph, self.phases)
         self.kernels: list[KernelNode] = []
-        self.names: dict[str, int] = {}
+        self.prefix: str = f"{around.outer.prefix}{around.node.name}." if around else ""
 
     def run(self) -> KernelGraph:
         heads = tuple(
@@ -95,7 +103,7 @@ class Lowerer:
     def _bind(self, v: Value, storage: str, offset: int = 0, strides: tuple[int, ...] | None = None) -> Buffer:
         """Makes a value live in a storage, by default densely in its own layout."""
         shape = self.graph.shape(v)
-        name = self._unique(str(v)[1:] + ".buf")
+        name = self._unique(f"{self.prefix}{str(v)[1:]}.buf")
         buffer = Buffer(name, shape, self.graph.dtype(v), strides or self.graph.layout(v).strides(shape))
         self.views[name] = View(storage, offset)
         self.buffers[v] = buffer
@@ -144,7 +152,8 @@ class Lowerer:
             view = self.views[target.name]
             return self._bind(v, view.storage, view.offset + offset(target), target.strides)
         place: Place = "prepared" if phase == "prepare" else "arena"
-        storage = self._new_storage(str(v)[1:], size_of(self.graph.shape(v)), self.graph.dtype(v), place)
+        name = self.prefix + str(v)[1:]
+        storage = self._new_storage(name, size_of(self.graph.shape(v)), self.graph.dtype(v), place)
         return self._bind(v, storage.name)
 
     # -- order --------------------------------------------------------------------------------------------------------
@@ -366,6 +375,9 @@ class Lowerer:
         phase: Phase,
     ) -> Buffer:
         """The packed right operand; parameters are packed once, activations before every use."""
+        if self.around and v in self.around.free:  # once, in front of the loop
+            around = self.around
+            return around.outer._pack(rhs, packing, [around.node], around.free[v], {}, {}, around.phase)
         phase = self._packing_phase(v, phase)
         key = (v, packing)
         if key in self.packed:
@@ -392,13 +404,15 @@ class Lowerer:
 
     def _copy(self, v: Value, target: Buffer) -> None:
         """A head that is an input, a view, or a head already: an explicit copy."""
-        source = self._buffer(v)
+        storage = self.storages[self.views[target.name].storage]
+        phase: Phase = "forward" if storage.place in ("head", "check") else "backward"
+        self._copy_buffer(self._buffer(v), target, phase, v.node, "copy out")
+
+    def _copy_buffer(self, source: Buffer, target: Buffer, phase: Phase, node: Node, reason: str) -> None:
         axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(source.shape))
         value = Tensor(source.name, source.shape, compute_dtype(source.dtype))(*axes)
         nest = Nest((source, target), (Store(target.name, axes, value, axes),))  # type: ignore[arg-type]
-        storage = self.storages[self.views[target.name].storage]
-        phase: Phase = "forward" if storage.place in ("head", "check") else "backward"
-        self._emit(nest, phase, [v.node], "copy out")
+        self._emit(nest, phase, [node], reason)
 
     def _emit(self, kernel: LoopKernel, phase: Phase, nodes: Sequence[Node], reason: str = "") -> None:
         try:
@@ -411,11 +425,12 @@ class Lowerer:
             KernelNode(
                 kernel,
                 phase,
-                tuple(n.name for n in nodes),
+                tuple(self.prefix + n.name for n in nodes),
                 tuple(n.op.name if n.op else "copy" for n in nodes),
                 reason or ("fused" if len(nodes) > 1 else "alone"),
                 tuple(sorted(read)),
                 tuple(sorted(written)),
+                self.around.loops if self.around else (),
             )
         )
 

@@ -15,7 +15,7 @@ from symc.ir.op import Op
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, walk
 from symc.loopir.tensor import Function, Lowering, Product, Tensor
 
-Kind = Literal["view", "map", "reduction", "regions", "product", "template"]
+Kind = Literal["view", "map", "reduction", "regions", "product", "template", "loop"]
 # Primitives that cost about one instruction: recomputing them is cheaper than a trip through memory.
 CHEAP = frozenset(
     "const param load index cast add sub mul neg abs maximum minimum lt le gt ge eq ne and or not select".split()
@@ -157,6 +157,8 @@ def _meaning(
     axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(out_shapes[0]))
     if op.is_view:
         return Meaning(op, "view", axes, (), in_shapes)
+    if op.bodies:
+        return Meaning(op, "loop", axes, (), in_shapes)
     ins = [Tensor(f"in{k}", s, compute_dtype(d)) for k, s, d in zip(names, in_shapes, in_dtypes)]
     t = Lowering(ins, out_shapes, out_dtypes)
     op.lower(t)

@@ -10,7 +10,7 @@ from symc.ir.graph import Graph, Node, Value
 from .base import PassContext, graph_pass
 
 
-@graph_pass()
+@graph_pass(enters_bodies=True)
 def merge_equal(graph: Graph, context: PassContext) -> Graph:
     """Merges nodes that compute the same; random operators are never merged.
 

@@ -18,7 +18,7 @@ from .base import PassContext, graph_pass
 Steps = tuple[int, ...]
 
 
-@graph_pass()
+@graph_pass(enters_bodies=True)
 def move_strides(graph: Graph, context: PassContext) -> Graph:
     """Moves the stride of pointwise layers up to the layer that computes their input.
 

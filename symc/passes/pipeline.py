@@ -27,8 +27,9 @@ from .expand import expand
 from .fold_constants import fold_constants
 from .fuse import fuse
 from .gradient import gradient
+from .hoist import hoist
 from .insert_casts import insert_casts
-from .lower import lower
+from .lower_loops import lower
 from .mark_parameters import mark_parameters
 from .merge_equal import merge_equal
 from .move_strides import move_strides
@@ -62,6 +63,7 @@ PASSES: tuple[Pass, ...] = (
     insert_casts,
     simplify,
     fold_constants,
+    hoist,
     simplify,
     merge_equal,
     move_strides,

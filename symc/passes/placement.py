@@ -74,6 +74,8 @@ def _qualifies(graph: Graph, when: Mapping[Node, Phase], whole: Node, part: Valu
     users = graph.users.get(part, ())
     if sum(user is whole for user, _ in users) != 1 or any(user not in graph.facts.group for user, _ in users):
         return False  # collected twice, or seen through a memory view, which must be dense
-    if when[producer] != when[whole] or meaning_of(graph, producer).kind == "template":
-        return False  # a template fills dense memory
+    if any(user.bodies for user, _ in users):
+        return False  # rows of it must be dense
+    if when[producer] != when[whole] or meaning_of(graph, producer).kind in ("template", "loop"):
+        return False  # these fill dense memory
     return same_order(graph.layout(part).order, graph.layout(whole[0]).order, graph.shape(part))

@@ -6,15 +6,15 @@ storage's life (Pisarchyk and Lee, Efficient Memory Management for Deep Neural N
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
 from symc.core.dtypes import ALIGNMENT
-from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
-from symc.loopir.expr import Affine, Expr, walk
-from symc.loopir.kernel import LoopKernel, Store, buffer_of, loads_of
+from symc.ir.kernels import ArenaPlan, KernelGraph, KernelLoop
+
+from .in_place import Read, is_in_place_legal, reads_of
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Life:
     size_bytes: int
     first: int  # the kernel that writes it first
     last: int  # the kernel that touches it last
+    home: Loops = ()  # the loops in one round of which it lives and dies
 
 
 def plan_memory(kernels: KernelGraph) -> KernelGraph:
@@ -46,16 +47,42 @@ def plan_memory(kernels: KernelGraph) -> KernelGraph:
 
 
 def _lives(kernels: KernelGraph) -> dict[str, Life]:
-    lives: dict[str, Life] = {}
+    """What a loop only reads, or hands from round to round, lives as long as the loop runs."""
+    touching: dict[str, list[int]] = {}
     for k, kernel in enumerate(kernels.kernels):
         for buffer in (*kernel.writes, *kernel.reads):
             storage = kernels.storage_of(buffer)
-            if storage.place != "arena":
-                continue
-            if storage.name not in lives:
-                lives[storage.name] = Life([storage.name], storage.size_bytes, k, k)
-            lives[storage.name].last = k
-    return lives
+            if storage.place == "arena":
+                touching.setdefault(storage.name, []).append(k)
+    loops = [kernel.loops for kernel in kernels.kernels]
+    spans = loop_spans(loops)
+    return {
+        name: Life([name], kernels.storages[name].size_bytes, *life_of(positions, loops, spans))
+        for name, positions in touching.items()
+    }
+
+
+Loops = tuple[KernelLoop, ...]  # around a kernel, the outermost first
+
+
+def loop_spans(loops: Sequence[Loops]) -> dict[KernelLoop, tuple[int, int]]:
+    """The first and the last position of every loop, from the loops around what stands at each position."""
+    spans: dict[KernelLoop, tuple[int, int]] = {}
+    for k, around in enumerate(loops):
+        for loop in around:
+            spans[loop] = spans.get(loop, (k, k))[0], k
+    return spans
+
+
+def life_of(
+    positions: Sequence[int], loops: Sequence[Loops], spans: Mapping[KernelLoop, tuple[int, int]]
+) -> tuple[int, int, Loops]:
+    """From where to where something lives that is touched at these positions, and the loops in a round of which."""
+    around = [loops[k] for k in positions]
+    home = tuple(level[0] for level in zip(*around) if all(loop == level[0] for loop in level))
+    depth = len(home)
+    ends = [spans[inside[depth]] if len(inside) > depth else (k, k) for k, inside in zip(positions, around)]
+    return min(first for first, _ in ends), max(last for _, last in ends), home
 
 
 def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, str]:
@@ -76,11 +103,11 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
                 source = kernels.storage_of(read)
                 if source.place != "arena" or source.name == target.name or source.size_bytes != target.size_bytes:
                     continue
-                if source.name in taken_over:
+                if source.name in taken_over or not lives[source.name].home == lives[target.name].home == kernel.loops:
                     continue
                 if lives[source.name].last == k and lives[source.name] is not lives[target.name]:
                     reads = reads_of(kernel.kernel) if reads is None else reads
-                    if is_in_place_legal(kernels, kernel, read, write, reads):
+                    if is_in_place_legal(kernels.views, kernel, read, write, reads):
                         merged, taken = lives[source.name], lives[target.name]
                         merged.names += taken.names
                         merged.last = taken.last
@@ -90,62 +117,6 @@ def _share_in_place(kernels: KernelGraph, lives: dict[str, Life]) -> dict[str, s
                         taken_over.add(source.name)
                         break
     return shared
-
-
-class Read(NamedTuple):
-    """One load in a kernel: by which store, at which index, and whether inside a reduction."""
-
-    store: int
-    at: tuple[Affine | Expr, ...]
-    is_reduced: bool
-
-
-def reads_of(kernel: LoopKernel) -> dict[str, list[Read]]:
-    """Every load of a kernel's stores, by buffer."""
-    found: dict[str, list[Read]] = {}
-    for k, store in enumerate(kernel.stores):
-        loads: list[Expr] = []
-        reduced: set[Expr] = set()
-        for e in walk(store.value):
-            if e.op == "load":
-                loads.append(e)
-            elif e.op == "reduce":
-                reduced.update(loads_of(e))
-        for e in loads:
-            found.setdefault(e.data[0], []).append(Read(k, e.data[1], e in reduced))
-    return found
-
-
-def is_in_place_legal(
-    kernels: KernelGraph, kernel: KernelNode, read: str, write: str, reads: dict[str, list[Read]]
-) -> bool:
-    """Whether `write` may take the memory of `read`: each load of the one is at exactly the store's index of the other.
-
-    A kernel may run its stores one after the other, so no store after the overwriting one may read what it overwrites.
-    """
-    source, target = buffer_of(kernel.kernel, read), buffer_of(kernel.kernel, write)
-    if (source.shape, source.strides, source.dtype) != (target.shape, target.strides, target.dtype):
-        return False
-    storage = kernels.storage_of(read).name
-    if any(kernels.storage_of(other).name == storage for other in (*kernel.reads, *kernel.writes) if other != read):
-        return False  # another view of the same memory is in use
-    if read in kernel.kernel.operands or write in kernel.kernel.written:
-        return False
-    stores = kernel.kernel.stores
-    if any(s.axes != stores[0].axes or s.mode != "set" for s in stores):
-        return False
-    at, own = next((k, s) for k, s in enumerate(stores) if s.buffer == write)
-    return all(r.store <= at and not r.is_reduced and _equal_index(r.at, own.index, own) for r in reads.get(read, ()))
-
-
-def _equal_index(a: tuple[Affine | Expr, ...], b: tuple[Affine | Expr, ...], store: Store) -> bool:
-    """Equal components, where an axis of extent 1 counts as the constant 0."""
-    single = {axis for axis in store.axes if axis.extent == 1}
-
-    def plain(i: Affine | Expr) -> Affine | Expr:
-        return i if isinstance(i, Expr) else Affine(tuple(t for t in i.terms if t[0] not in single), i.constant)
-
-    return all(plain(x) == plain(y) for x, y in zip(a, b))
 
 
 def place(spans: list[Life]) -> tuple[list[int], int]:

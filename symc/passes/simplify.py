@@ -10,7 +10,7 @@ from symc.ir.graph import Graph, Node, Value
 from .base import PassContext, graph_pass
 
 
-@graph_pass()
+@graph_pass(enters_bodies=True)
 def simplify(graph: Graph, context: PassContext) -> Graph:
     """Replaces nodes by cheaper equal ones.
 

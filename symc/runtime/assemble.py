@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
 from symc.codegen.kernel import KernelCall, Ref, Table, Word, float_bits
 from symc.core.dtypes import ALIGNMENT, ITEM_SIZE
 from symc.core.errors import GraphError
-from symc.ir.kernels import KernelGraph, KernelNode, Storage
+from symc.ir.kernels import KernelGraph, KernelLoop, KernelNode, Storage
 
-from .program import ARENA, FIRST_ARRAY, PREPARED, SEED_SLOT, TABLES, KernelStep, Program, Slot
+from .program import (
+    ARENA,
+    FIRST_ARRAY,
+    PREPARED,
+    SEED_SLOT,
+    TABLES,
+    Flag,
+    KernelStep,
+    Loop,
+    Moving,
+    Program,
+    Slot,
+    Step,
+)
 
 
 def assemble(kernels: KernelGraph, calls: Sequence[tuple[KernelNode, KernelCall]]) -> Program:
@@ -30,6 +44,8 @@ class _Assembler:
         self.slot_of: dict[str, int] = {}
         self.offset_of: dict[str, int] = dict(kernels.arena.offsets) if kernels.arena else {}
         self.prepared_bytes = 0
+        self.n_registers = 0
+        self.moving: dict[str, dict[tuple[int, int], int]] = {}  # by loop: slot and stride in bytes -> register
         for storage in kernels.storages.values():
             if storage.place == "arena":
                 self.slot_of[storage.name] = ARENA
@@ -47,14 +63,11 @@ class _Assembler:
         return self.slots.setdefault(slot, len(self.slots) + FIRST_ARRAY)
 
     def run(self, calls: Sequence[tuple[KernelNode, KernelCall]]) -> Program:
-        steps = []
         for node, call in calls:
-            start = len(self.words)
-            for word in call.words:
-                self._add(word)
-            steps.append(KernelStep(call.code.name, start, call.launch, node.phase))
+            self._number(call.words, node.loops)
+        steps = self._steps(calls, 0)
         return Program(
-            tuple(steps),
+            steps,
             np.array(self.words or [0], dtype=np.int64),
             np.frombuffer(b"".join(self.table_parts) or bytes(ALIGNMENT), dtype=np.uint8),
             tuple(self.slots),
@@ -62,18 +75,68 @@ class _Assembler:
             self.kernels.arena.size_bytes if self.kernels.arena else 0,
             self.prepared_bytes,
             any(s.place == "seed" for s in self.kernels.storages.values()),
+            self.n_registers,
         )
 
-    def _add(self, word: Word) -> None:
-        if isinstance(word, Ref):
-            view = self.kernels.views.get(word.buffer)
+    def _number(self, words: Sequence[Word], loops: Sequence[KernelLoop]) -> None:
+        """Gives slots to arrays that are met for the first time; registers are numbered after all of them."""
+        flags = [Ref(loop.flag) for loop in loops if loop.flag is not None]
+        for ref in (*flags, *(word for word in words if isinstance(word, Ref))):
+            view = self.kernels.views.get(ref.buffer)
             if view is None:
-                raise GraphError(f"a kernel refers to the unknown buffer {word.buffer!r}")
+                raise GraphError(f"a kernel refers to the unknown buffer {ref.buffer!r}")
             storage = self.kernels.storages[view.storage]
             if storage.name not in self.slot_of:
                 self.slot_of[storage.name] = self._slot(storage)
-            offset = view.offset * ITEM_SIZE[storage.dtype] + self.offset_of.get(storage.name, 0)
-            self.words += [self.slot_of[storage.name], offset + word.offset_bytes]
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def _steps(self, calls: Sequence[tuple[KernelNode, KernelCall]], depth: int) -> tuple[Step, ...]:
+        """The steps of calls that all lie in the same `depth` loops."""
+        steps: list[Step] = []
+        for loops, run in groupby(calls, lambda c: c[0].loops[depth : depth + 1]):
+            inside = list(run)
+            steps += [self._loop(loops[0], inside, depth)] if loops else [self._kernel(*c) for c in inside]
+        return tuple(steps)
+
+    def _kernel(self, node: KernelNode, call: KernelCall) -> KernelStep:
+        start = len(self.words)
+        for word in call.words:
+            self._add(word)
+        return KernelStep(call.code.name, start, call.launch, node.phase)
+
+    def _loop(self, loop: KernelLoop, calls: Sequence[tuple[KernelNode, KernelCall]], depth: int) -> Loop:
+        moving = self.moving[loop.name] = {}
+        counter, steps = self._register(), self._steps(calls, depth + 1)
+        flag = None
+        if loop.flag is not None:
+            slot, offset = self._address(Ref(loop.flag))
+            flag = Flag(slot, offset, self.kernels.storage_of(loop.flag).dtype)
+        rows = tuple(Moving(register, base, 0, stride) for (base, stride), register in moving.items())
+        return Loop(steps, loop.count, counter, rows, flag, calls[0][0].phase)
+
+    def _register(self) -> int:
+        self.n_registers += 1
+        return FIRST_ARRAY + len(self.slots) + self.n_registers - 1
+
+    # -- words --------------------------------------------------------------------------------------------------------
+
+    def _address(self, ref: Ref) -> tuple[int, int]:
+        """Slot and byte offset; the slot of what moves in loops is the register of the innermost of them."""
+        view = self.kernels.views[ref.buffer]
+        storage = self.kernels.storages[view.storage]
+        item = ITEM_SIZE[storage.dtype]
+        slot = self.slot_of[storage.name]
+        for loop, stride in view.moves:
+            moving = self.moving[loop]
+            if (slot, stride * item) not in moving:
+                moving[slot, stride * item] = self._register()
+            slot = moving[slot, stride * item]
+        return slot, view.offset * item + self.offset_of.get(storage.name, 0) + ref.offset_bytes
+
+    def _add(self, word: Word) -> None:
+        if isinstance(word, Ref):
+            self.words += self._address(word)
         elif isinstance(word, Table):
             self.words += [TABLES, self._table(word)]
         elif isinstance(word, float):

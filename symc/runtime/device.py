@@ -63,7 +63,10 @@ class Run(Protocol):
         """Executes the steps in order; returns when all results can be read."""
 
     def run_profiled(self) -> np.ndarray:
-        """The same; begin and end of each step in nanoseconds, int64 (n_steps, 2)."""
+        """The same; begin and end of each kernel, as they stand, in nanoseconds, int64 (n_kernels, 2).
+
+        The end of one in a loop is its first begin and the time of all its rounds.
+        """
 
 
 class Runner(Protocol):

@@ -115,6 +115,6 @@ class Instance:
                 require_none(self._checks)
 
     def run_profiled(self, phase: str) -> np.ndarray:
-        """Executes one phase; begin and end of each step in nanoseconds, int64 (n_steps, 2)."""
+        """Executes one phase; begin and end of each kernel in nanoseconds, int64 (n_kernels, 2)."""
         found = self.phases.get(phase)
         return found.run_profiled() if found is not None else np.zeros((0, 2), np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from symc.codegen.backend import Backend
 from symc.codegen.kernel import KernelCall, KernelCode
@@ -46,9 +47,10 @@ class Lowered:
         return {call.code: node.kernel for node, call in self.calls}
 
     def work(self, number: int) -> Work:
-        """What a step does."""
+        """What a step does, in all rounds of the loops around it."""
         node, call = self.calls[number]
-        return work_of(node.kernel) if call.share is None else call.share.work
+        once = work_of(node.kernel) if call.share is None else call.share.work
+        return once * prod(loop.count for loop in node.loops)
 
     def operators(self, number: int) -> tuple[str, ...]:
         """The operators that a step computes, or what else it is for."""

@@ -14,6 +14,7 @@ from symc.core.lazy import lazy
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
 from symc.loopir.work import NO_WORK, Work
+from symc.passes.plan_memory import life_of, loop_spans
 
 from .instance import Instance
 from .lowered import Lowered
@@ -47,14 +48,15 @@ def explain(lowered: Lowered) -> str:
                 f"{_places(lowered.kernels, reads)} -> {_places(lowered.kernels, writes)}",
             )
         )
-        reasons = "; ".join(r for r in (node.reason, call.schedule) if r)
+        loops = ", ".join(f"in {loop}" for loop in node.loops)
+        reasons = "; ".join(r for r in (loops, node.reason, call.schedule) if r)
         notes.append(f"      kernel {step.kernel}: {reasons}")
     header = ("step", "phase", "operators", "nodes", "output", "launch", "work", "moved", "memory")
     head, *lines = table(header, rows, right="step launch work moved").splitlines()
     total = sum(map(lowered.work, range(len(lowered.calls))), NO_WORK)
     body = [line for pair in zip(lines, notes) for line in pair]
     summary = (
-        f"{len(program.steps)} steps, {len(lowered.codes)} kernels, {scaled(total.flops, 'FLOP')}, "
+        f"{len(rows)} steps, {len(lowered.codes)} kernels, {scaled(total.flops, 'FLOP')}, "
         f"{size_text(total.size_bytes)} moved, arena {size_text(program.arena_bytes)}, "
         f"prepared {size_text(program.prepared_bytes)}"
     )
@@ -146,10 +148,12 @@ class MemoryReport:
         for k, kernel in enumerate(steps or kernels.kernels):
             for buffer in (*kernel.reads, *kernel.writes):
                 lives.setdefault(kernels.storage_of(buffer).name, []).append(k)
+        loops = [node.loops for node in steps or kernels.kernels]
+        spans = loop_spans(loops)
         placed = [
-            Placed(name, offset, kernels.storages[name].size_bytes, life[0], life[-1], plan.in_place.get(name))
+            Placed(name, offset, kernels.storages[name].size_bytes, first, last, plan.in_place.get(name))
             for name, offset in plan.offsets.items()
-            for life in [lives[name]]
+            for first, last, _ in [life_of(lives[name], loops, spans)]
         ]
 
         def used(place: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -11,9 +12,9 @@ from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.winograd import WinogradPanels
 from symc.codegen.cpu import preferences
 from symc.core.shapes import FullShape, size_of
-from symc.ir.kernels import KernelGraph
+from symc.ir.kernels import KernelGraph, KernelNode
 from symc.loopir.interpret import interpret
-from symc.loopir.kernel import Contraction, Packing, buffer_of
+from symc.loopir.kernel import Buffer, Contraction, Packing, buffer_of
 
 POISON = 0xA5
 
@@ -81,14 +82,26 @@ def simulate(kernels: KernelGraph, arrays: Arrays, phases=("prepare", "forward",
                 arrays[s.place, s.key] = np.full(s.size_bytes, POISON, np.uint8).view(s.dtype)
             memory[s.name] = arrays[s.place, s.key].reshape(-1)
     for phase in phases:
-        for node in kernels.kernels:
-            if node.phase == phase:
-                interpret(node.kernel, {b.name: _view(kernels, memory, b) for b in node.kernel.buffers})
+        _run(kernels, memory, [node for node in kernels.kernels if node.phase == phase], {})
     return arrays
 
 
-def _view(kernels: KernelGraph, memory: dict[str, np.ndarray], buffer):
+def _run(kernels: KernelGraph, memory: dict[str, np.ndarray], nodes: list[KernelNode], rounds: dict[str, int]) -> None:
+    """Kernels that lie in the loops of which `rounds` says how many rounds are done."""
+    for loops, inside in groupby(nodes, lambda n: n.loops[len(rounds) : len(rounds) + 1]):
+        members = list(inside)
+        for t in range(loops[0].count if loops else 0):
+            flag = loops[0].flag
+            if flag is not None and not memory[kernels.views[flag].storage][kernels.views[flag].offset]:
+                break
+            _run(kernels, memory, members, {**rounds, loops[0].name: t})
+        for node in members if not loops else ():
+            interpret(node.kernel, {b.name: _view(kernels, memory, b, rounds) for b in node.kernel.buffers})
+
+
+def _view(kernels: KernelGraph, memory: dict[str, np.ndarray], buffer: Buffer, rounds: dict[str, int]) -> np.ndarray:
     view = kernels.views[buffer.name]
-    flat = memory[view.storage][view.offset + buffer.offset :]
+    moved = sum(rounds[loop] * stride for loop, stride in view.moves)
+    flat = memory[view.storage][view.offset + moved + buffer.offset :]
     strides = tuple(s * flat.itemsize for s in buffer.strides)
     return np.lib.stride_tricks.as_strided(flat, buffer.shape, strides)

@@ -15,7 +15,7 @@ from symc.loopir.expr import cast, const, prim
 from symc.passes.assign_layout import assign_layout
 from symc.passes.base import PassContext
 from symc.passes.fuse import fuse
-from symc.passes.lower import lower
+from symc.passes.lower_loops import lower
 from symc.passes.plan_memory import plan_memory
 
 from .golden import context, graph_of

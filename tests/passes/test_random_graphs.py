@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from symc.ir.kernels import KernelGraph
 from symc.ir.text import graph_text
 from symc.passes.base import PassContext
-from symc.passes.lower import lower
+from symc.passes.lower_loops import lower
 from symc.passes.pipeline import Trace, lower_graph, run_passes
 from symc.passes.plan_memory import plan_memory
 

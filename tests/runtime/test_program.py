@@ -240,7 +240,7 @@ def test_profiled_steps_of_loops_add_up_their_rounds(addresses, n_threads):
     bound = instance(program(kernel("count_down", 5), scan(50, 3)), addresses, (x, w, y), n_threads)
     times = bound.run_profiled("forward")
     spent = np.diff(times, axis=1).ravel()
-    assert (spent >= 0).all() and np.flatnonzero(times[:, 0]).tolist() == [0, 5] and spent[5] > 0
+    assert len(times) == 2 and (times > 0).all() and (spent >= 0).all() and spent[1] > 0
 
 
 def test_what_is_stored_comes_back():

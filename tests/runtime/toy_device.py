@@ -10,7 +10,7 @@ import itertools
 import os
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ from symc.ir.graph import Graph, Layout, Node
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan
 from symc.loopir.tensor import Product
-from symc.runtime.device import Device, StepRow
+from symc.runtime.device import Device, LoopRows, Row
 
 FIRST_ADDRESS = 1 << 60  # the host has none up there, so whoever takes one for the host's crashes
 BLOCK_BYTES = 1 << 32
@@ -115,19 +115,37 @@ class ToyRun:
     """Steps over a table of addresses."""
 
     device: ToyRunner
-    steps: list[StepRow]
+    steps: list[Row]
     bufs: np.ndarray
 
     def run(self) -> None:
         self.run_profiled()
 
     def run_profiled(self) -> np.ndarray:
-        times_ns = np.zeros((len(self.steps), 2), np.int64)
-        for step, times in zip(self.steps, times_ns):
-            times[0] = time.perf_counter_ns()
-            self._step(*step)
-            times[1] = time.perf_counter_ns()
-        return times_ns
+        times_ns: dict[tuple[int, ...], list[int]] = {}  # by place: the row, before it that of its loop
+        self._run(self.steps, (), times_ns)
+        return np.array([times_ns[place] for place in sorted(times_ns)], np.int64).reshape(-1, 2)
+
+    def _run(self, rows: Sequence[Row], place: tuple[int, ...], times_ns: dict[tuple[int, ...], list[int]]) -> None:
+        for k, row in enumerate(rows):
+            if isinstance(row, LoopRows):
+                self._loop(row, (*place, k), times_ns)
+                continue
+            start = time.perf_counter_ns()
+            self._step(*row)
+            first = times_ns.setdefault((*place, k), [start, start])
+            first[1] += time.perf_counter_ns() - start
+
+    def _loop(self, row: LoopRows, place: tuple[int, ...], times_ns: dict[tuple[int, ...], list[int]]) -> None:
+        loop, bufs = row.loop, self.bufs
+        for t in range(loop.count):
+            if loop.flag is not None:
+                flag = self.device.memory.at(int(bufs[loop.flag.slot]) + loop.flag.offset, ITEM_SIZE[loop.flag.dtype])
+                if not flag.view(loop.flag.dtype)[0]:
+                    break
+            for slot, base, offset, stride in loop.moving:
+                bufs[slot] = bufs[base] + offset + t * stride
+            self._run(row.rows, place, times_ns)
 
     def _step(self, handle: int, descriptor: int, launch: tuple[int, ...]) -> None:
         assert launch == (1, 2, 3)
@@ -146,10 +164,10 @@ class ToyRunner:
     memory: ToyMemory
     n_steps: int = 0
 
-    def steps(self, rows: Iterable[StepRow]) -> list[StepRow]:
+    def steps(self, rows: Iterable[Row]) -> list[Row]:
         return list(rows)
 
-    def bind(self, steps: list[StepRow], bufs: np.ndarray, n_threads: int | None, calls: object) -> ToyRun:
+    def bind(self, steps: list[Row], bufs: np.ndarray, n_threads: int | None, calls: object) -> ToyRun:
         return ToyRun(self, steps, bufs)
 
 

@@ -1,3 +1,4 @@
 """Operators whose nodes hold bodies: graphs that they run."""
 
 from . import call as call
+from . import iterate as iterate

@@ -189,9 +189,9 @@ class NativeProgram:
             self._record[abi.CALL_STOP] = 0
 
     def run_profiled(self) -> np.ndarray:
-        """Runs and returns int64 (n_rows, 2): when each step began and ended, nanoseconds of a monotonic clock.
+        """Runs and returns int64 (n_kernels, 2): when each began and ended, nanoseconds of a monotonic clock.
 
-        Of a step in a loop, the end is the first begin and the time of all its rounds; rows of loops and calls are 0.
+        The end of one in a loop is its first begin and the time of all its rounds.
         """
         times_ns = np.zeros((len(self._steps), 2), np.int64)
         self._record[abi.CALL_TIMES] = times_ns.ctypes.data
@@ -199,7 +199,20 @@ class NativeProgram:
             self.run()
         finally:
             self._record[abi.CALL_TIMES] = 0
-        return times_ns
+        return times_ns[_kernel_rows(self._steps)]
+
+
+def _kernel_rows(steps: np.ndarray) -> list[int]:
+    """The rows of a step table that are kernels."""
+    found, k = [], 0
+    while k < len(steps):
+        if steps[k, abi.KIND] == abi.IS_LOOP:
+            k += 2 + int(steps[k, abi.N_MOVING])
+            continue
+        if steps[k, abi.KIND] == abi.IS_KERNEL:
+            found.append(k)
+        k += 1
+    return found
 
 
 class _Pool:

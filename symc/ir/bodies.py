@@ -1,0 +1,54 @@
+"""Changes the bodies of a graph's nodes, which are graphs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .graph import Facts, Graph, Layout, Node, Output, Value
+
+
+def within_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """The graph with each body replaced by what `change` makes of it; the facts about its nodes stay.
+
+    Inputs that the change has dropped stand in the new body again, in their place: nodes feed them in order.
+    """
+    new: dict[Node, Node] = {}
+    for node in graph.nodes:
+        bodies = tuple(_with_inputs(change(body), body) for body in node.bodies)
+        inputs = tuple([_moved(v, new) for v in node.inputs]) if new else node.inputs
+        is_same = all(made is body for made, body in zip(bodies, node.bodies))
+        if is_same and inputs == node.inputs:
+            continue
+        op = node.op if is_same else node.operator.with_bodies(bodies)
+        new[node] = Node(op, node.name, inputs, node.role, node.origin)
+    if not new:
+        return graph
+    values = {name: {_moved(v, new): fact for v, fact in getattr(graph.facts, name).items()} for name in _BY_VALUE}
+    facts = Facts(**values, group={new.get(n, n): group for n, group in graph.facts.group.items()})
+    outputs = tuple(Output(o.kind, o.name, _moved(o.value, new)) for o in graph.outputs)
+    return Graph(tuple(new.get(n, n) for n in graph.nodes), outputs, graph.training, facts)
+
+
+_BY_VALUE = ("shape", "dtype", "layout")
+
+
+def _moved(v: Value, new: dict[Node, Node]) -> Value:
+    node = new.get(v.node)
+    return v if node is None else Value(node, v.index)
+
+
+def _with_inputs(made: Graph, body: Graph) -> Graph:
+    """A changed body with all inputs of the former one, in their order."""
+    inputs = list(body.inputs)
+    if made is body or list(made.inputs) == inputs:
+        return made
+    whole = Graph.of(made.outputs, made.training, made.facts, inputs)
+    lost = [node[0] for node in inputs if node[0] not in made.facts.shape]
+    facts = made.facts
+    shape = {**facts.shape, **{v: body.facts.shape[v] for v in lost if v in body.facts.shape}}
+    dtype = {**facts.dtype, **{v: body.facts.dtype[v] for v in lost if v in body.facts.dtype}}
+    layout = facts.layout
+    if layout:
+        layout = {**layout, **{v: Layout.row_major(len(body.shape(v))) for v in lost}}
+    return replace(whole, facts=replace(facts, shape=shape, dtype=dtype, layout=layout))
