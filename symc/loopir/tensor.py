@@ -104,8 +104,17 @@ class Lowering:
         return Axis(f"{self.prefix}r{self._n_axes - 1}", extent)
 
     def map(self, function: Function, output: int = 0) -> None:
-        """output[i...] = function(i...), over the whole output."""
-        self.functions[output] = function
+        """output[i...] = function(i...), over the whole output.
+
+        Every call names its reductions' axes alike: a maximum over a row is one expression for all its elements.
+        """
+        first = self._n_axes
+
+        def call(*index: IndexLike | Expr) -> Expr:
+            self._n_axes = first
+            return function(*index)
+
+        self.functions[output] = call
 
     def reduce(self, combiner: str, extents: Sequence[int], function: Function) -> Expr:
         """function(k...) combined over range(extents): "sum", "prod", "max" or "min"."""

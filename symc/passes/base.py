@@ -27,6 +27,9 @@ class Machine(Protocol):
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         """Whether an elementwise node over the shape of a contraction's result can run on its finished sums."""
 
+    def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
+        """Whether a row of so many elements stays near the core that walks it several times."""
+
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         """How it computes a contraction whose operands lie as their buffers say; None: it wants nothing of passes.
 

@@ -1,13 +1,15 @@
 """Decides which nodes form one kernel: convex groups around an anchor, with prologue and epilogue.
 
-The rules are those of every tensor compiler (TVM's fuse_ops, XLA's instruction fusion), reduced to two moves:
+The rules are those of every tensor compiler (TVM's fuse_ops, XLA's instruction fusion), reduced to three moves:
 
 join    an elementwise node runs on the index space of a group that computes one of its operands (epilogue, siblings)
 absorb  a cheap or once-read producer is recomputed inside its only reader (prologue), and is never stored
+rows    reductions, and what reads their results, walk the rows of one index space together while these are near
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from symc.core.shapes import FullShape, size_of
@@ -17,9 +19,11 @@ from .base import Machine, PassContext, graph_pass
 from .group_order import GroupOrder, Ranked
 from .meaning import Kind, Meaning, meanings, same_order
 from .phases import Phase, phases
+from .rows import Rows, rows_of
 
 MAX_OPERATIONS = 60  # per kernel: beyond it compile time grows faster than memory traffic shrinks
 MAX_NODES = 24
+MAX_REDUCTIONS = 4  # that walk the same rows: what is not kept between two walks is computed in each of them
 
 
 @dataclass(eq=False)
@@ -33,6 +37,7 @@ class Group(Ranked):
     phase: Phase
     nodes: list[Node]
     n_operations: int
+    rows: Rows | None = None  # what its reductions walk, where that stays near
 
 
 @graph_pass(
@@ -67,6 +72,7 @@ class Fusion:
             group = self._joined(node)
             if group is None:
                 group = self._opened(node)
+            self._gather_rows(node, group)
             self._absorb(node, group)
         return {node: g.number for node, g in self.group_of.items()}
 
@@ -82,6 +88,7 @@ class Fusion:
 
     def _opened(self, node: Node) -> Group:
         meaning = self.meanings[node]
+        rows = self._near_rows(node)
         group = Group(
             self.order.n_groups,
             meaning.kind,
@@ -90,6 +97,7 @@ class Fusion:
             self.phases[node],
             [],
             0,
+            rows,
         )
         self.order.append(group)
         self._add(node, group)
@@ -106,13 +114,18 @@ class Fusion:
     def _joined(self, node: Node) -> Group | None:
         """The group a node was added to, latest producer first; None when no join is legal and useful."""
         meaning = self.meanings[node]
-        if meaning.kind != "map" or any(node[k] in self.updates for k in range(node.n_outputs)):
+        if meaning.kind not in ("map", "reduction") or any(node[k] in self.updates for k in range(node.n_outputs)):
             return None
         if any(self.graph.shape(node[k]) != self.graph.shape(node[0]) for k in range(node.n_outputs)):
             return None
         for group in sorted(self._sources(node), key=lambda g: -g.number):
-            if self._may_join(node, meaning, group):
+            if meaning.kind == "map" and self._may_join(node, meaning, group):
                 self._add(node, group)
+                return group
+            rows = self._common_rows(node, group)
+            if rows is not None and self._may_join_rows(node, meaning, group, rows):
+                self._add(node, group)
+                self._walk_rows(group, rows)
                 return group
         return None
 
@@ -139,6 +152,104 @@ class Fusion:
     def _fits_epilogue(self, node: Node, group: Group) -> bool:
         anchor = next(n for n in group.nodes if self.meanings[n].product is not None)
         return self.backend.fits_epilogue(self.graph, anchor, node)
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def _near_rows(self, node: Node) -> Rows | None:
+        """The rows that a node reduces, if they stay near while a kernel walks them several times."""
+        rows = rows_of(self.meanings[node])
+        if rows is None:
+            return None
+        is_contiguous = self._are_contiguous(rows, node)
+        return rows if self.backend.keeps_near(rows.n_elements, is_contiguous) else None
+
+    def _are_contiguous(self, rows: Rows, node: Node) -> bool:
+        """Whether each of the rows that a node reduces lies in one piece."""
+        source = next(v for v in node.inputs if self.graph.shape(v) == rows.shape)
+        order = [a for a in self.graph.layout(source).order if rows.shape[a] > 1]
+        inside = {a for a in rows.axes if rows.shape[a] > 1}
+        return set(order[len(order) - len(inside) :]) == inside
+
+    def _common_rows(self, node: Node, group: Group) -> Rows | None:
+        """The rows that a node and a group can walk together, one of which must reduce them."""
+        if group.kind not in ("map", "reduction") or group.phase != self.phases[node]:
+            return None
+        rows = self._near_rows(node)
+        if group.kind == "map":
+            return rows if rows is not None and group.domain == rows.shape else None
+        is_same = rows == group.rows or self.meanings[node].kind == "map"
+        return group.rows if is_same else None
+
+    def _may_join_rows(self, node: Node, meaning: Meaning, group: Group, rows: Rows) -> bool:
+        shape = self.graph.shape(node[0])
+        if not rows.hold(shape) or any(n[0] in self.updates for n in group.nodes):
+            return False
+        if shape == rows.shape and not self._is_in_order(node[0], group, rows):
+            return False
+        if not self._may_walk([*group.nodes, node], rows):
+            return False
+        for k, v in enumerate(node.inputs):
+            source = self._through_views(v)
+            if self.group_of.get(source.node) is group:
+                if source != v or not rows.is_within(meaning, k):
+                    return False
+            elif source.node in self.group_of and not self.order.may_need(group, self.group_of[source.node]):
+                return False
+        return True
+
+    def _is_in_order(self, v: Value, group: Group, rows: Rows) -> bool:
+        """Whether a value lies in memory as those of a group do that fill the whole index space."""
+        whole = [n[0] for n in group.nodes if self.graph.shape(n[0]) == rows.shape]
+        return all(same_order(self.graph.layout(v).order, self.graph.layout(w).order, rows.shape) for w in whole)
+
+    def _may_walk(self, nodes: Sequence[Node], rows: Rows) -> bool:
+        """Whether nodes that walk the same rows are few enough for one kernel, and cheap where nothing is kept."""
+        found = [self.meanings[n] for n in nodes]
+        reductions = [n for n, m in zip(nodes, found) if m.kind == "reduction"]
+        return (
+            len(nodes) <= MAX_NODES
+            and sum(m.n_operations for m in found) <= MAX_OPERATIONS
+            and len(reductions) <= MAX_REDUCTIONS
+            and (
+                all(m.is_cheap for m in found[:-1] if m.kind == "map" and m.shape == rows.shape)
+                or all(rows_of(self.meanings[n]) == rows and self._are_contiguous(rows, n) for n in reductions)
+            )
+        )
+
+    def _walk_rows(self, group: Group, rows: Rows) -> None:
+        group.kind, group.rows = "reduction", rows
+
+    def _gather_rows(self, node: Node, group: Group) -> None:
+        """Merges groups that a node reads, and that walk the rows of its own group, into that."""
+        for source in sorted(self._sources(node), key=lambda g: -g.number):
+            if source is group:
+                continue
+            rows = self._rows_of_both(source, group)
+            if rows is not None and self._may_merge_rows(source, group, rows):
+                self._merge(source, group)
+                self._walk_rows(group, rows)
+
+    def _rows_of_both(self, source: Group, group: Group) -> Rows | None:
+        if {source.kind, group.kind} - {"map", "reduction"} or source.phase != group.phase:
+            return None
+        for g, other in ((source, group), (group, source)):
+            if g.rows is not None and (other.rows == g.rows or (other.kind == "map" and other.domain == g.rows.shape)):
+                return g.rows
+        return None
+
+    def _may_merge_rows(self, source: Group, group: Group, rows: Rows) -> bool:
+        nodes = [*source.nodes, *group.nodes]
+        if not self._may_walk(nodes, rows) or any(n[k] in self.updates for n in nodes for k in range(n.n_outputs)):
+            return False
+        whole = [n[0] for n in source.nodes if self.graph.shape(n[0]) == rows.shape]
+        if not all(self._is_in_order(v, group, rows) for v in whole):
+            return False
+        for n in group.nodes:
+            for k, v in enumerate(n.inputs):
+                read = self._through_views(v)
+                if self.group_of.get(read.node) is source and (read != v or not rows.is_within(self.meanings[n], k)):
+                    return False
+        return self.order.may_merge(source, group)
 
     # -- absorb -------------------------------------------------------------------------------------------------------
 
@@ -206,4 +317,4 @@ class Fusion:
             self.group_of[n] = group
         group.nodes = producer.nodes + group.nodes
         group.n_operations += producer.n_operations
-        # The order keeps the producer as a group of its own in front of this one, which nothing will be added to.
+        self.order.merge(producer, group)

@@ -50,6 +50,24 @@ class GroupOrder:
             if source.rank > group.rank:
                 self._renumber(group, source)
 
+    def may_merge(self, source: Ranked, group: Ranked) -> bool:
+        """Whether `source`, ranked below, may become part of `group`: not when what needs it is needed by the group."""
+        after = _reachable(source, False, group.rank)
+        return after is not None and not any(other in after for other in group.needs if other is not source)
+
+    def merge(self, source: Ranked, group: Ranked) -> None:
+        """Makes `source` part of `group`, which `may_merge` allows: what needed the one needs the other now."""
+        needs, followers = list(source.needs), list(source.followers)
+        for other in needs:
+            del other.followers[source]
+        for other in followers:
+            del other.needs[source]
+        source.needs, source.followers = {}, {}
+        self.need(group, needs)
+        for other in followers:
+            if other is not group:
+                self.need(other, [group])
+
     def _renumber(self, group: Ranked, source: Ranked) -> None:
         """Puts what `source` needs before what needs `group`, on the ranks they all have now."""
         before = _reachable(source, True, group.rank, is_limited=False) or {}

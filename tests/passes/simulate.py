@@ -26,6 +26,7 @@ class PlainBackend:
     layout_of = staticmethod(preferences.layout_of)
     fits_prologue = staticmethod(preferences.fits_prologue)
     fits_epilogue = staticmethod(preferences.fits_epilogue)
+    keeps_near = staticmethod(preferences.keeps_near)
 
     def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         return None

@@ -89,22 +89,96 @@ def test_a_reduction_takes_its_epilogue_and_a_cheap_prologue():
     text = """
         argument %x: float32[2, 3]
         %a = {op}(%x): float32[2, 3]
-        %b = sum(%a, axis=(1,)): float32[2]
-        %c = exp(%b): float32[2]
+        %b = sum(%a, axis=({axis},)): float32[{n}]
+        %c = exp(%b): float32[{n}]
         head c = %c
         """
-    assert groups(text.format(op="square")) == ["a b c"]
-    assert groups(text.format(op="exp")) == ["a", "b c"]
+    assert groups(text.format(op="square", axis=1, n=2)) == groups(text.format(op="exp", axis=1, n=2)) == ["a b c"]
+    assert groups(text.format(op="square", axis=0, n=3)) == ["a b c"]
+    assert groups(text.format(op="exp", axis=0, n=3)) == ["a", "b c"]  # nothing is kept of rows that are not contiguous
+
+
+def test_what_walks_the_same_rows_is_one_kernel():
+    """Mean, variance, scaling: three walks over each row; the exponential function is kept for its sum and quotient."""
+    assert groups(
+        """
+        argument %x: float32[4, 5, 6]
+        argument %g: float32[6]
+        %m = mean(%x, axis=(-1,), keepdims=True): float32[4, 5, 1]
+        %c = broadcast_sub(%x, %m): float32[4, 5, 6]
+        %s = square(%c): float32[4, 5, 6]
+        %v = mean(%s, axis=(-1,), keepdims=True): float32[4, 5, 1]
+        %d = sqrt(%v): float32[4, 5, 1]
+        %n = broadcast_div(%c, %d): float32[4, 5, 6]
+        %y = broadcast_mul(%n, %g): float32[4, 5, 6]
+        %e = exp(%y): float32[4, 5, 6]
+        %t = sum(%e, axis=(-1,)): float32[4, 5]
+        head y = %y
+        head d = %d
+        head t = %t
+        """
+    ) == ["m c s v d n y e t"]
+
+
+def test_groups_that_walk_the_same_rows_are_merged():
+    """Of a gradient: what is reduced is read again, beside another reduction."""
+    text = """
+        argument %x: float32[4, {n}]
+        argument %d: float32[4, {n}]
+        %a = exp(%d): float32[4, {n}]
+        %b = elemwise_mul(%a, %x): float32[4, {n}]
+        %s = sum(%a, axis=(1,), keepdims=True): float32[4, 1]
+        %t = sum(%b, axis=(1,), keepdims=True): float32[4, 1]
+        %c = broadcast_sub(%a, %s): float32[4, {n}]
+        %y = broadcast_mul(%c, %t): float32[4, {n}]
+        head y = %y
+        """
+    assert groups(text.format(n=6)) == ["a b s t c y"]
+    assert groups(text.format(n=50_000)) == ["a b", "s", "t", "c y"]  # too long to stay near
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "%t = sum(%c, axis=(0,), keepdims=True): float32[1, 6]; %y = broadcast_mul(%c, %t)",  # columns
+        "%t = broadcast_axis(%m, axis=(1,), size=(6,)): float32[4, 6]; %u = reverse(%t, axis=(0,)): float32[4, 6];"
+        "%y = elemwise_mul(%c, %u)",
+    ],
+)
+def test_what_leaves_the_row_is_a_kernel_of_its_own(other):
+    rest = "\n".join(part.strip() for part in other.split(";"))
+    text = (
+        "argument %x: float32[4, 6]\n%m = mean(%x, axis=(1,), keepdims=True): float32[4, 1]\n"
+        f"%c = broadcast_sub(%x, %m): float32[4, 6]\n{rest}: float32[4, 6]\nhead y = %y\n"
+    )
+    found = groups(text)
+    assert found[0].startswith("m c") and not found[0].endswith("y") and len(found) > 1
+
+
+def test_a_row_that_waits_for_the_group_keeps_a_node_out():
+    """The product needs the centred rows, and what is scaled by it is no part of their kernel."""
+    assert groups(
+        """
+        argument %x: float32[4, 6]
+        parameter %w: float32[6, 6]
+        %m = mean(%x, axis=(1,), keepdims=True): float32[4, 1]
+        %c = broadcast_sub(%x, %m): float32[4, 6]
+        %p = FullyConnected(%c, %w, num_hidden=6, no_bias=True): float32[4, 6]
+        %s = sum(%p, axis=(1,), keepdims=True): float32[4, 1]
+        %y = broadcast_div(%c, %s): float32[4, 6]
+        head y = %y
+        """
+    ) == ["m c", "p", "s y"]
 
 
 def test_an_operand_that_waits_for_the_group_keeps_a_node_out():
     """c reads a, and the total of a: in a's kernel it would wait for a kernel that waits for it."""
     assert groups(
         """
-        argument %x: float32[2, 3]
-        %a = exp(%x): float32[2, 3]
+        argument %x: float32[2, 50000]
+        %a = exp(%x): float32[2, 50000]
         %t = sum(%a, axis=(1,), keepdims=True): float32[2, 1]
-        %c = broadcast_div(%a, %t): float32[2, 3]
+        %c = broadcast_div(%a, %t): float32[2, 50000]
         head c = %c
         """
     ) == ["a", "t", "c"]

@@ -55,6 +55,30 @@ def test_two_new_needs_at_once():
     assert max(a.rank, b.rank) < first.rank and set(first.needs) == {a, b}
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_merging_is_allowed_where_no_way_leads_around(seed):
+    draw = random.Random(seed)
+    order, known = GroupOrder(), networkx.DiGraph()
+    groups: list[Ranked] = []
+    for _ in range(25):
+        group = Ranked()
+        order.append(group)
+        sources = draw.sample(groups, min(len(groups), draw.randrange(4)))
+        known.add_node(group)
+        known.add_edges_from((s, group) for s in sources)
+        order.need(group, sources)
+        groups.append(group)
+        for source in sources:
+            others = [f for f in known.successors(source) if f is not group and networkx.has_path(known, f, group)]
+            assert order.may_merge(source, group) == (not others)
+            if not others:
+                order.merge(source, group)
+                known = networkx.contracted_nodes(known, group, source, self_loops=False)
+                groups.remove(source)
+        assert all(a.rank < b.rank for a, b in known.edges)
+        assert {g: set(g.needs) for g in groups} == {g: set(known.predecessors(g)) for g in groups}
+
+
 def test_what_takes_too_long_to_find_out_is_not_allowed(monkeypatch):
     order = GroupOrder()
     left, right = chain(order, 50), chain(order, 50)

@@ -46,6 +46,9 @@ class ToyBackend:
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         return True
 
+    def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
+        return True
+
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         return None
 

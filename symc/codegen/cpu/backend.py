@@ -58,6 +58,12 @@ class CpuBackend:
 
         return fits_epilogue(graph, anchor, node)
 
+    def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
+        """See passes.base.Machine."""
+        from .preferences import keeps_near
+
+        return keeps_near(n_elements, is_contiguous)
+
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan:
         """See passes.base.Machine."""
         from symc.codegen.cpu.contraction import plan_contraction

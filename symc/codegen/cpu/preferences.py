@@ -12,6 +12,10 @@ from symc.loopir.expr import Affine
 from symc.loopir.tensor import Product
 from symc.passes.meaning import Meaning, meaning_of, same_order
 
+# Of a row, so that it and what is computed from it stay in the caches of a core while it is walked several times: the
+# elements of one that is contiguous, and of one whose elements lie in as many cache lines, with its neighbours beside.
+NEAR_ROW, NEAR_COLUMN = 16_384, 1024
+
 
 def layout_of(product: Product, rank: int, operand: int | None) -> Layout | None:
     """Channels-last for the result and for what is streamed; a packed operand may lie as it likes."""
@@ -42,6 +46,11 @@ def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
         return meaning.is_broadcast(position) and _differs_along(meaning, position, product.channel_axis)
 
     return all(is_read_in_order(k, v) for k, v in enumerate(node.inputs))
+
+
+def keeps_near(n_elements: int, is_contiguous: bool) -> bool:
+    """Rows of up to 64 KB, and columns of 1024 cache lines, are read from L2 at worst when they are walked again."""
+    return n_elements <= (NEAR_ROW if is_contiguous else NEAR_COLUMN)
 
 
 def _differs_along(meaning: Meaning, position: int, axis: int) -> bool:
