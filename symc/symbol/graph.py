@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from symc.core.dtypes import NAMES
@@ -41,7 +42,10 @@ def to_graph(
     is_exact = is_np_shape() if numpy_shapes is None else numpy_shapes
     for node in nodes:
         inputs = tuple(Value(new[source], k) for source, k in node.inputs)
-        lowered = new[node] = Node(node.op, node.name, inputs, "aux" if node in states else "argument", node.origin)
+        op = node.op
+        if op is not None and training and op.bodies:
+            op = op.with_bodies(tuple(replace(body, training=True) for body in op.bodies))
+        lowered = new[node] = Node(op, node.name, inputs, "aux" if node in states else "argument", node.origin)
         shape, dtype = None, None
         if node.is_variable:
             shape = variable_shape(node, (arg_shapes or {}).get(node.name))

@@ -8,6 +8,7 @@ from symc.core.errors import ParameterError
 from symc.ir.op import Op
 
 from .compose import input_variable, set_input_attrs
+from .graph import to_graph
 from .listing import map_order
 from .node import HIDDEN_KEYS, Entry, SymbolNode, parse_op
 
@@ -48,6 +49,11 @@ def _parse(node: SymbolNode, cls: type[Op], source: str) -> None:
         op = parse_op(cls, attrs)
     except ParameterError as e:
         raise ParameterError(f"{source}: node {node.name} ({cls.name}): {e}") from None
+    if cls.n_bodies:
+        if len(node.subgraphs) != cls.n_bodies:
+            found = f"{len(node.subgraphs)} subgraphs, expected {cls.n_bodies}"
+            raise ParameterError(f"{source}: node {node.name} ({cls.name}) has {found}")
+        op = op.with_bodies(tuple(map(to_graph, node.subgraphs)))
     node.op = op
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ArgumentError, DTypeError, ShapeError
+from symc.core.errors import ArgumentError, DTypeError, ParameterError, ShapeError
 from symc.functions import place_of
 
 from .cases import Case
@@ -109,3 +112,70 @@ def test_sums_beyond_float32_are_exact():
         mx.nd.array(data, dtype="uint8"), mx.nd.array(weight, dtype="int8"), None, *ranges, num_hidden=1, no_bias=True
     )
     assert out[0].asnumpy()[0, 0] == 255 * (127 * 1400 + 1)
+
+
+# -- whole networks, quantised by MXNet -------------------------------------------------------------------------------
+
+NETWORKS = np.load(pathlib.Path(__file__).parent / "recorded" / "quantized_networks.npz")
+
+
+def table_of(network: str, table: str) -> dict[str, np.ndarray]:
+    """Arrays by name: "arg", "aux" or "out"."""
+    start = f"{network}/{table}/"
+    return {key.removeprefix(start): NETWORKS[key] for key in NETWORKS.files if key.startswith(start)}
+
+
+@pytest.mark.parametrize("network", [key.removesuffix("/json") for key in NETWORKS.files if key.endswith("/json")])
+def test_every_value_of_a_network_is_mxnets(network):
+    wanted = table_of(network, "out")
+    inside = mx.sym.load_json(str(NETWORKS[f"{network}/json"])).get_internals()
+    heads = mx.sym.Group([inside[name] for name in wanted])
+    args, aux = ({n: mx.nd.array(a, dtype=a.dtype) for n, a in table_of(network, t).items()} for t in ("arg", "aux"))
+    executor = heads.bind(mx.cpu(), args, aux_states=aux, grad_req="null")
+    for (name, want), out in zip(wanted.items(), executor.forward(), strict=True):
+        got = out.asnumpy()
+        assert (got.dtype, got.shape) == (want.dtype, want.shape), name
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-6 if network == "fused_float" else 0, err_msg=name)
+
+
+def test_a_network_runs_without_its_internal_values():
+    """What is fused gives the same, and the symbol survives being written."""
+    symbol = mx.sym.load_json(mx.sym.load_json(str(NETWORKS["fused/json"])).tojson())
+    args, aux = ({n: mx.nd.array(a, dtype=a.dtype) for n, a in table_of("fused", t).items()} for t in ("arg", "aux"))
+    (out,) = symbol.bind(mx.cpu(), args, aux_states=aux, grad_req="null").forward()
+    np.testing.assert_array_equal(out.asnumpy(), table_of("fused", "out")[symbol.list_outputs()[0]])
+
+
+def fused(**params: str) -> mx.sym.Symbol:
+    """The first layer of a network, with other parameters."""
+    content = json.loads(str(NETWORKS["fused/json"]))
+    node = next(n for n in content["nodes"] if n["op"] == "_sg_mkldnn_conv")
+    node["attrs"].update(params)
+    return mx.sym.load_json(json.dumps(content)).get_internals()[f"{node['name']}_output"]
+
+
+def test_inputs_of_a_fused_layer_are_named_and_inferred():
+    layer = fused()
+    assert layer.list_auxiliary_states() == ["bn0_moving_mean", "bn0_moving_var"]
+    args, outs, aux = layer.infer_shape(data=(2, 3, 6, 6))
+    assert args == [(2, 3, 6, 6), (8, 3, 3, 3), (8,), (8,), (8,)] and outs == [(2, 8, 6, 6)] and aux == [(8,), (8,)]
+    assert layer.infer_type(data="float32")[1] == [np.uint8]
+    assert fused(with_act="false", with_relu="true").infer_type(data="float32")[1] == [
+        np.uint8
+    ]  # as older files say it
+
+
+def test_errors_of_fused_layers():
+    content = json.loads(str(NETWORKS["fused/json"]))
+    del next(n for n in content["nodes"] if n["op"] == "_sg_mkldnn_conv")["subgraphs"]
+    with pytest.raises(ParameterError, match=r"_sg_mkldnn_conv.* has 0 subgraphs, expected 1"):
+        mx.sym.load_json(json.dumps(content))
+    with pytest.raises(ArgumentError, match="its subgraph has 1 activations, its flags say otherwise"):
+        fused(with_act="false").infer_type(data="float32")
+    content = json.loads(str(NETWORKS["fused/json"]))
+    layer = next(n for n in content["nodes"] if n["op"] == "_sg_mkldnn_conv")
+    layer["inputs"][0] = [next(k for k, n in enumerate(content["nodes"]) if n["name"] == "data"), 0, 0]
+    with pytest.raises(
+        DTypeError, match=r"(?s)Error in operator quantized_sg.*data is float32, expected int8 or uint8"
+    ):
+        mx.sym.load_json(json.dumps(content)).infer_type(data="float32")

@@ -212,7 +212,7 @@ class QuantizedBatchNorm(Ranged, BatchNorm):
             data = saturated(data.cast("float32") * (HALF_STEPS["int8"] / HALF_STEPS["uint8"]), "int8")
         ends = constant_range(gamma, *self.calibrated)
         limit = symmetric(*ends)
-        inverse_std = 1.0 / (variance + self.eps)("sqrt")
+        inverse_std = (1.0 / (variance.cast("float64") + self.eps)("sqrt")).cast("float32")
         scale = gamma * inverse_std * symmetric(*ranges[0]) / limit / math.sqrt(1 + self.eps)
         shift = (beta - mean * gamma * inverse_std) * HALF_STEPS["int8"] / limit
         axis = normalize_axis(self.axis, len(data.shape))

@@ -11,7 +11,7 @@ from symc.ops.math.dense import FullyConnected
 from symc.ops.nn.convolution import Convolution
 from symc.ops.rules.terms import Term
 
-from .ranges import HALF_STEPS, Ranged, product_range, require, scale_of, symmetric
+from .ranges import HALF_STEPS, Ranged, product_range, require, saturated, scale_of, symmetric
 
 
 class _IntegerSums(Op):
@@ -39,6 +39,11 @@ class IntegerFullyConnected(_IntegerSums, FullyConnected):
     """FullyConnected of int8 or uint8 data with an int8 weight, without a bias, in int32."""
 
     is_internal = True
+
+
+def with_bias(sums: Term, bias: Term) -> Term:
+    """int32 sums and a bias, added in float32 as oneDNN does it."""
+    return saturated(sums.cast("float32") + bias.cast("float32"), "int32")
 
 
 class _Layer(Ranged):
@@ -80,7 +85,7 @@ class QuantizedConv(_Layer, Convolution):
     def compute(self, x: Sequence[Term], ranges: Sequence[tuple[Term, Term]]) -> Sequence[Term]:
         sums = x[0]("_integer_convolution", x[1], **{**self.given_params(), "no_bias": True})
         for bias in x[2:]:
-            sums = sums + bias.cast("int32").reshape((1, self.num_filter, *(1,) * self.n_spatial))
+            sums = with_bias(sums, bias.reshape((1, self.num_filter, *(1,) * self.n_spatial)))
         return [sums, *product_range("int8", *ranges[:2])]
 
 
@@ -94,5 +99,5 @@ class QuantizedFullyConnected(_Layer, FullyConnected):
         for bias in biases:
             steps = scale_of(data.dtype, *ranges[0]) * scale_of("int8", *ranges[1])
             factor = steps * symmetric(*ranges[2]) / HALF_STEPS["int8"]
-            sums = sums + (bias.cast("float32") * factor).cast("int32")
+            sums = with_bias(sums, (bias.cast("float32") * factor).cast("int32"))
         return [sums, *product_range(data.dtype, *ranges[:2])]

@@ -25,7 +25,7 @@ INT32_STEPS = 2.0**31 - 1
 class _ToRange(Op):
     """data of any shape -> the same in 8 bits, and both ends of its range, (1,) each."""
 
-    results = ("output", "min_output", "max_output")
+    results = ("output0", "output1", "output2")  # MXNet names them so: data, then both ends
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         shape = unify(ins[0], outs[0])

@@ -47,6 +47,11 @@ def product_range(data: str, x: tuple[Term, Term], weight: tuple[Term, Term]) ->
     return [-high, high]
 
 
+def calibration(low: float | None, high: float | None) -> tuple[float, float] | None:
+    """A calibrated range, where both ends are known."""
+    return None if low is None or high is None else (low, high)
+
+
 def constant_range(like: Term, low: float, high: float) -> list[Term]:
     """Both ends of a calibrated range, (1,) each."""
     return [Term(like.g, like.g.full((1,), "float32", end)) for end in (low, high)]
@@ -101,8 +106,7 @@ class Ranged(Op):
     @property
     def calibrated(self) -> tuple[float, float] | None:
         """The range of the result that calibration found, of operators that take one."""
-        low, high = getattr(self, "min_calib_range", None), getattr(self, "max_calib_range", None)
-        return None if low is None or high is None else (low, high)
+        return calibration(getattr(self, "min_calib_range", None), getattr(self, "max_calib_range", None))
 
     def n_visible(self) -> int:
         return len(self.result_names())

@@ -1,0 +1,102 @@
+"""Quantises small networks with the real MXNet 1.9.1 and records everything they compute, in the oracle's environment:
+
+    oracle/bin/python tests/ops/record_quantized.py
+
+Writes recorded/quantized_networks.npz: of each network its JSON text, `<network>/json`, and arrays: parameters and
+data, `<network>/arg/<name>`, states, `<network>/aux/<name>`, and every output of every node, `<network>/out/<name>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+import numpy as np
+
+os.environ["MXNET_SUBGRAPH_BACKEND"] = "NONE"
+
+import mxnet as mx
+from mxnet.contrib.quantization import quantize_model
+
+sym = mx.sym
+# network: (function, dtype of the data or None for the float network, calibration, granularity)
+NETWORKS = {
+    "dense_int8": ("dense", "int8", "naive", "tensor-wise"),
+    "dense_uncalibrated": ("dense", "int8", "none", "tensor-wise"),
+    "fused": ("convolutions", "auto", "naive", "tensor-wise"),
+    "fused_uncalibrated": ("convolutions", "auto", "none", "tensor-wise"),
+    "fused_int8": ("convolutions", "int8", "naive", "tensor-wise"),
+    "fused_channelwise": ("convolutions", "auto", "naive", "channel-wise"),
+    "fused_float": ("convolutions", None, None, None),
+}
+
+
+def relu(x):
+    return sym.Activation(x, act_type="relu")
+
+
+def dense():
+    """Two layers; nothing is fused."""
+    x = relu(sym.FullyConnected(sym.Variable("data"), num_hidden=9, name="fc0"))
+    return sym.FullyConnected(x, num_hidden=5, no_bias=True, name="fc1")
+
+
+def convolutions():
+    """Everything that MXNet's backend fuses behind a layer."""
+    x = sym.Convolution(sym.Variable("data"), kernel=(3, 3), pad=(1, 1), num_filter=8, name="conv0")
+    x = relu(sym.BatchNorm(x, fix_gamma=False, name="bn0"))
+    x = sym.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="max", name="pool0")
+    y = sym.Convolution(x, kernel=(3, 3), pad=(1, 1), num_filter=8, no_bias=True, name="conv1")
+    y = relu(sym.BatchNorm(y, name="bn1") + x)
+    z = sym.Convolution(y, kernel=(3, 3), pad=(1, 1), num_filter=8, num_group=8, no_bias=True, name="conv2")
+    z = sym.Convolution(sym.clip(z, a_min=0, a_max=6), kernel=(1, 1), num_filter=8, name="conv3")
+    y = sym.Convolution(y, kernel=(1, 1), num_filter=4, name="conv4")
+    y = sym.LeakyReLU(y, act_type="leaky", slope=0.1, name="leaky")
+    x = sym.Concat(relu(x + z), y, dim=1, name="cat")
+    x = sym.Flatten(sym.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="avg", name="gap"))
+    x = relu(sym.FullyConnected(x, num_hidden=7, name="fc0"))
+    return sym.FullyConnected(x, num_hidden=5, name="fc1")
+
+
+def record(name: str, make: str, dtype, calibration, granularity) -> dict:
+    """The arrays of one network."""
+    rng = np.random.RandomState(len(name))
+    symbol, shape = globals()[make](), (2, 3, 6, 6) if make == "convolutions" else (3, 7)
+    if make == "convolutions":
+        symbol = symbol.get_backend_symbol("MKLDNN_QUANTIZE" if dtype else "MKLDNN")
+    shapes, _, states = symbol.infer_shape(data=shape)
+    args = {n: rng.randn(*s) * 0.3 for n, s in zip(symbol.list_arguments(), shapes) if n != "data"}
+    args = {n: mx.nd.array(a.round(2)) for n, a in args.items()}
+    aux = {n: mx.nd.array(rng.uniform(0.5, 1.5, s).round(2)) for n, s in zip(symbol.list_auxiliary_states(), states)}
+    data = rng.randn(*shape).astype("float32").round(2)
+    data = np.abs(data) if dtype == "auto" else data
+    if dtype:
+        symbol, args, aux = quantize_model(
+            symbol,
+            args,
+            aux,
+            label_names=None,
+            calib_mode=calibration,
+            calib_data=mx.io.NDArrayIter(data, batch_size=shape[0]) if calibration == "naive" else None,
+            quantized_dtype=dtype,
+            quantize_mode="smart" if make == "convolutions" else "full",
+            quantize_granularity=granularity,
+        )
+        if make == "convolutions":
+            symbol = symbol.get_backend_symbol("MKLDNN_QUANTIZE")
+    args["data"] = mx.nd.array(data)
+    inside = symbol.get_internals()
+    names = [n for n in inside.list_outputs() if n not in args and n not in aux]
+    executor = sym.Group([inside[n] for n in names]).bind(mx.cpu(), args, aux_states=aux, grad_req="null")
+    outs = dict(zip(names, executor.forward(is_train=False)))
+    tables = {"arg": args, "aux": aux, "out": outs}
+    found = {f"{name}/{table}/{n}": a.asnumpy() for table, arrays in tables.items() for n, a in arrays.items()}
+    return {f"{name}/json": np.array(json.dumps(json.loads(symbol.tojson()), separators=(",", ":"))), **found}
+
+
+if __name__ == "__main__":
+    arrays: dict = {}
+    for network, how in NETWORKS.items():
+        arrays.update(record(network, *how))
+    np.savez_compressed(pathlib.Path(__file__).parent / "recorded" / "quantized_networks.npz", **arrays)
