@@ -26,6 +26,7 @@ from symc.models.model import Model
 from symc.ndarray import NDArray, load_frombuffer
 from symc.ndarray.generator import seeded
 from symc.ndarray.serialize import dumps
+from symc.ops.control.custom import Custom
 from symc.runtime.artifact import (
     GOLDEN,
     KERNELS,
@@ -115,6 +116,9 @@ def save(
         "inputs": [_describe(n, a) for n, a in inputs.items()],
         "outputs": [_describe(n, a) for n, a in outputs.items()],
     }
+    custom = sorted({node.op.op_type for node in symbol.nodes() if isinstance(node.op, Custom)})
+    if custom:
+        about["custom_operators"] = custom  # written in Python, which the file does not hold
     parts = {
         SYMBOL: symbol.tojson().encode(),
         WEIGHTS: dumps(weights),

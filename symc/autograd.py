@@ -21,13 +21,14 @@ import numpy as np
 from symc.core.errors import ArgumentError, GradientError
 from symc.ndarray import tape
 from symc.ndarray.backward import gradients, key_of, recorded_gradients
+from symc.ndarray.custom import ByHand, FunctionLeft
 from symc.ndarray.fit import require_fit
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.tape import Made, Recorded
 
 __all__ = [
-    "NDArray", "backward", "grad", "is_recording", "is_training", "mark_variables", "pause", "predict_mode", "record",
-    "set_recording", "set_training", "train_mode",
+    "Function", "NDArray", "backward", "grad", "is_recording", "is_training", "mark_variables", "pause",
+    "predict_mode", "record", "set_recording", "set_training", "train_mode",
 ]  # fmt: skip
 
 is_recording, is_training = tape.is_recording, tape.is_training
@@ -227,7 +228,53 @@ def _writable(
 
 
 class Function:
-    """Not available: gradients written in Python; raises ArgumentError."""
+    """A function with a gradient of its own: subclasses write both in terms of NDArrays.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise ArgumentError("autograd.Function is not supported: symc differentiates registered operators")
+    class Sigmoid(mx.autograd.Function):
+        def forward(self, x):
+            y = 1 / (1 + mx.nd.exp(-x))
+            self.save_for_backward(y)
+            return y
+
+        def backward(self, dy):       # takes a gradient for each result, gives one for each argument
+            (y,) = self.saved_tensors
+            return dy * y * (1 - y)
+
+    Each instance is called once.  Neither direction is recorded.
+    """
+
+    def __init__(self) -> None:
+        self._used = False
+        self.saved_tensors: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *args: Any) -> None:
+        """Keeps arrays as `saved_tensors`."""
+        self.saved_tensors = args
+
+    def __call__(self, *inputs: NDArray) -> Any:
+        """What `forward` gives; while recording, its gradient is what `backward` gives."""
+        if self._used:
+            raise ArgumentError("Each Function instance can only be called once. Please create another instance.")
+        self._used = True
+        is_recorded = is_recording()
+        with tape.scope(False, None):
+            outputs = self.forward(*inputs)
+        if not is_recorded:
+            return outputs
+        results = [outputs] if isinstance(outputs, NDArray) else list(outputs)
+        name = type(self).__name__
+        for k, array in enumerate(results):
+            require_fit(f"{name}.forward: result {k}", array)
+        made = [y.detach() for y in results]  # one that is an argument, too, becomes an array of its own
+        left = FunctionLeft(name, self.backward, inputs, made)
+        by = ByHand(function=name, n_inputs=len(inputs), n_results=len(made))
+        tape.record(by, inputs, made, made, is_training(), left)
+        return made[0] if isinstance(outputs, NDArray) else made
+
+    def forward(self, *inputs: NDArray) -> Any:
+        """The results from the arguments."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, *output_grads: NDArray) -> Any:
+        """Gradients of the arguments from those of the results."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")

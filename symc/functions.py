@@ -115,7 +115,7 @@ def _signature(cls: type[Op], rest: Sequence[str]) -> inspect.Signature:
         inspect.Parameter.VAR_POSITIONAL,
         inspect.Parameter.KEYWORD_ONLY,
     )
-    if cls.variadic:
+    if cls.variadic or cls.calls_out:
         fields = [inspect.Parameter("data", any_positional)]
         fields += [inspect.Parameter(n, keyword, default=_Null) for n in cls.params()]
         fields += [inspect.Parameter(n, keyword, default=None) for n in rest]
@@ -127,7 +127,8 @@ def _signature(cls: type[Op], rest: Sequence[str]) -> inspect.Signature:
 
 
 def _doc(cls: type[Op], kind: str) -> str:
-    tensors = f"*data : {kind}[]" if cls.variadic else "\n".join(f"{n} : {kind}" for n in cls.arguments + cls.aux)
+    is_open = cls.variadic or cls.calls_out
+    tensors = f"*data : {kind}[]" if is_open else "\n".join(f"{n} : {kind}" for n in cls.arguments + cls.aux)
     params = "\n".join(f"{p.name} : {p.type_text}\n    {p.doc}" for p in cls.params().values())
     last = {
         "Symbol": "name : string, optional\n    Name of the symbol.",

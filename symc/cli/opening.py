@@ -12,6 +12,7 @@ from symc.core.errors import FormatError
 from symc.core.shapes import FullShape, size_of
 
 from .arrays import load_arrays
+from .importing import add_import_argument, import_files
 from .naming import split_params
 from .report import UsageError, progress
 
@@ -49,6 +50,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL and the options that belong to it."""
     parser.add_argument("model", metavar="MODEL", help=".symc file, -symbol.json file, prefix, or built-in network")
     group = parser.add_argument_group("model")
+    add_import_argument(group)
     group.add_argument("--params", metavar="FILE", help="parameters of a -symbol.json file")
     group.add_argument("--epoch", type=count, metavar="N", help="which PREFIX-000N.params belongs to a prefix")
     group.add_argument(
@@ -90,6 +92,7 @@ def open_model(args: argparse.Namespace, array_shapes: Mapping[str, FullShape] |
     path = Path(args.model)
     if getattr(args, "key", None):
         require_file(Path(args.key))
+    import_files(args)
     if args.seed is not None and (args.params or args.epoch is not None):
         raise UsageError("--seed draws random weights: leave out either it or --params and --epoch")
     with progress(f"reading {args.model}"):

@@ -60,24 +60,31 @@ def _one(cls: type[Op]) -> Report:
     path = "mx.sym." + (name if namespace == "op" else f"{namespace}.{name}")
     signature = f"{path}{getattr(function, '__signature__', '(...)')}"
     params = [_param(p) for p in cls.params().values()]
+    states = [] if cls.calls_out else list(cls.aux)
     data: dict[str, Any] = {
         "name": cls.name,
         "aliases": list(cls.aliases),
         "family": cls.family,
         "signature": signature,
         "doc": cls.__doc__,
-        "inputs": list(cls.arguments) if not cls.variadic else [f"any number, counted by {cls.variadic}"],
-        "states": list(cls.aux),
+        "inputs": _inputs(cls),
+        "states": states,
         "parameters": params,
     }
     lines = [signature, "", cls.__doc__ or "", "", f"family    {cls.family}"]
     lines += [f"aliases   {', '.join(cls.aliases)}"] if cls.aliases else []
     lines.append(f"inputs    {', '.join(data['inputs'])}")
-    lines += [f"states    {', '.join(cls.aux)}"] if cls.aux else []
+    lines += [f"states    {', '.join(states)}"] if states else []
     lines += ["", "parameters"] if params else []
     for p in params:
         lines += [f"  {p['name']} : {p['type']}", f"      {p['doc']}"]
     return Report(data, "\n".join(lines))
+
+
+def _inputs(cls: type[Op]) -> list[str]:
+    if cls.calls_out:
+        return ["those that its definition lists"]
+    return [f"any number, counted by {cls.variadic}"] if cls.variadic else list(cls.arguments)
 
 
 def _param(p: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from .importing import add_import_argument, import_files
 from .opening import add_trust_arguments, require_file
 from .report import Report, progress
 
@@ -15,6 +16,7 @@ EXAMPLES = ("symc verify m.symc", "symc verify m.symc --key team.key")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file and whose code may run."""
     parser.add_argument("file", metavar="FILE", help=".symc file")
+    add_import_argument(parser)
     add_trust_arguments(parser)
 
 
@@ -25,6 +27,7 @@ def execute(args: argparse.Namespace) -> Report:
     for file in (args.file, args.key):
         if file is not None:
             require_file(Path(file))
+    import_files(args)
     with progress(f"verifying {args.file}"):
         result = artifact.verify(args.file, args.trust, args.key)
     checks = [{**asdict(c), "is_right": c.is_right} for c in result.checks]

@@ -70,6 +70,10 @@ class MissingModuleError(SymcError, ModuleNotFoundError):
     """A module of MXNet was imported that symc does not have yet."""
 
 
+class CustomError(SymcError):
+    """Python code of the user's, an operator or a function, raised; the error it raised is the cause of this one."""
+
+
 class GraphError(SymcError):
     """A graph breaks an invariant: an internal error, reported with the pass that caused it."""
 

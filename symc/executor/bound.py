@@ -44,7 +44,7 @@ class Bound:
             )
             for k, h in enumerate(session.program.heads)
         ]
-        self.instance: Instance = session.new_instance()
+        self.instance: Instance = session.own_instance()
         self._calls: list[CallBuffers] = []
         self._epoch = -1  # of the last refresh
 
@@ -63,6 +63,7 @@ class Bound:
         """Makes the next run of the own instance write its heads into these arrays."""
         for (slot, *_), array in zip(self.heads, outputs):
             self.instance.bufs[slot] = array._address
+        self.instance.owner = (self.session.bound, outputs)
 
     def call(self, arrays: Sequence[tuple[Input, np.ndarray]], ctx: Context) -> list[NDArray]:
         """One predicting run with memory of its own."""
@@ -92,6 +93,7 @@ class Bound:
                 bufs[slot] = results[-1].ctypes.data
         if self.session.program.is_random:
             self.session.reseed(buffers.instance, generator())
+        buffers.instance.owner = (self.session.bound, kept, results)
         buffers.instance.run("forward")
         fresh = [NDArray._over(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]
         self._calls.append(buffers)

@@ -104,7 +104,8 @@ class _Block:
         else:
             arrays = [empty_aligned(shape, dtype) for shape, dtype in self._run.out_facts]
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            instance = function.forward([x._address for x in args], [a.ctypes.data for a in arrays], seed)
+            owner = (args, arrays)
+            instance = function.forward([x._address for x in args], [a.ctypes.data for a in arrays], seed, owner)
             left, made = _Left(function, instance, op, args, arrays), [NDArray(a, place) for a in arrays]
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)
@@ -160,7 +161,7 @@ class _Left:
         }
         instance = self._instance if is_last else self._function.copied(self._instance)
         addresses = [d.ctypes.data for d in terms], [a.ctypes.data for a in found.values()]
-        self._function.backward(instance, *addresses)
+        self._function.backward(instance, *addresses, owner=(terms, found))
         for state in self._states:
             state._touch()
         self._function.release(instance)

@@ -172,6 +172,7 @@ class Executor:
         for slot in bound.session.program.slots:
             if slot.place in ("gradient", "update"):
                 bound.session.bound[slot.place, slot.key]._touch()
+        self._touch_states(bound)
         if self._monitor is not None:
             arrays = {**self.arg_dict, **self.aux_dict, **self._programs.head_gradients}
             graph = self._programs.graph(bool(is_train))
@@ -240,7 +241,14 @@ class Executor:
         bound.point_heads(self.outputs)
         self._is_spent = True  # should an interrupt end the run
         bound.instance.run("forward")
+        self._touch_states(bound)
         self._is_spent = False
+
+    def _touch_states(self, bound: Bound) -> None:
+        """What Python ran may have written to any state."""
+        if bound.session.program.call_names:
+            for array in self.aux_dict.values():
+                array._touch()
 
     def _feed_head_gradients(self, bound: Bound, out_grads: Any) -> None:
         given = self._listed_gradients(out_grads)

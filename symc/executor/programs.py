@@ -25,6 +25,7 @@ from .bound import Bound, Input
 if TYPE_CHECKING:
     from symc.ir.graph import Graph
     from symc.runtime.compiler import Compiled
+    from symc.runtime.instance import Kept
     from symc.runtime.program import Program, Slot
     from symc.symbol.symbol import Symbol
 
@@ -77,6 +78,7 @@ class Programs:
         }
         self._compiled: BoundedCache[Mode, Compiled] = BoundedCache(MAX_PROGRAMS)
         self._found: BoundedCache[Mode, Bound] = BoundedCache(MAX_PROGRAMS)
+        self._kept: Kept = {}  # operators in Python: made once for a node, whatever the mode
         self._numpy_shapes = is_np_shape()  # when bound; programs are compiled later
         self._lock = new_lock()
 
@@ -132,7 +134,7 @@ class Programs:
             for shape in [shapes.get(s.key, self._array(s.key).shape)]
         }
         arrays = self._arrays(compiled.program, shapes)
-        return Bound(Session(compiled, arrays, self.n_threads), inputs)
+        return Bound(Session(compiled, arrays, self.n_threads, self._kept), inputs)
 
     def _array(self, name: str) -> NDArray:
         """The bound argument of a name; a state where nothing is prepared, so that it is an argument as well."""

@@ -19,6 +19,7 @@ class Absent(Op):
     operator: str
     n_inputs: int
     n_outputs: int
+    op_type: str = ""  # of an operator in Python, the name it was registered under
 
     family = "absent"
 
@@ -48,9 +49,12 @@ def require_present(nodes: Iterable[tuple[Op | None, str, str]]) -> None:
     """
     found: dict[str, list[str]] = {}
     origins: dict[str, None] = {}
+    is_written = False
     for op, name, origin in nodes:
         if isinstance(op, Absent):
-            found.setdefault(op.name, []).append(name)
+            title = f"{op.name} (op_type {op.op_type})" if op.op_type else op.name
+            found.setdefault(title, []).append(name)
+            is_written |= bool(op.op_type)
             origins[origin] = None
     if not found:
         return
@@ -59,7 +63,10 @@ def require_present(nodes: Iterable[tuple[Op | None, str, str]]) -> None:
         shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
         lines.append(f"  {operator}: {len(names)} node{'s' if len(names) > 1 else ''} ({shown})")
     what = f"{len(found)} operator{'s' if len(found) > 1 else ''} that symc does not have"
-    raise UnknownOperatorError(
-        f"{', '.join(origins)} uses {what}:\n" + "\n".join(lines) + "\nIt can be looked at and saved; a part without "
-        "them, cut out with get_internals(), can be run"
+    advice = (
+        "Operators written in Python are registered when their module is imported: do so before the model is loaded "
+        "(symc: --import FILE.py)"
+        if is_written
+        else "It can be looked at and saved; a part without them, cut out with get_internals(), can be run"
     )
+    raise UnknownOperatorError("\n".join([f"{', '.join(origins)} uses {what}:", *lines, advice]))

@@ -52,6 +52,7 @@ class Op:
     is_view: ClassVar[bool] = False  # the output is the first input's memory under another shape
     is_assembly: ClassVar[bool] = False  # the output is put together from boxes copied from inputs
     is_random: ClassVar[bool] = False  # two equal nodes give different values
+    calls_out: ClassVar[bool] = False  # runs Python code of the user, which may do anything: once for each node and run
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
     converts_gradient: ClassVar[bool] = False  # the first input's gradient may be bound in any float dtype, as in MXNet
@@ -101,6 +102,11 @@ class Op:
         return cls(**parse_params(cls, given, cls.name))
 
     @classmethod
+    def is_there(cls, given: Mapping[str, str]) -> bool:
+        """Whether what a file's parameters name is there: of operators that users write, some are and some are not."""
+        return True
+
+    @classmethod
     def params(cls) -> dict[str, Param]:
         """The declared parameters by name."""
         return params_of(cls)
@@ -126,6 +132,10 @@ class Op:
 
     def n_visible(self) -> int:
         """How many outputs users see."""
+        return len(self.result_names())
+
+    def n_listed(self) -> int:
+        """How many outputs there are for MXNet, hidden ones included."""
         return len(self.result_names())
 
     def initial_attrs(self, input_name: str) -> dict[str, str]:

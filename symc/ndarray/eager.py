@@ -114,7 +114,8 @@ class EagerGraph:
         results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
         if any(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            function([arrays[k]._address for k in self._used], [r.ctypes.data for r in results], seed)
+            owner = (arrays, results)
+            function([arrays[k]._address for k in self._used], [r.ctypes.data for r in results], seed, owner)
         return results
 
 

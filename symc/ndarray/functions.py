@@ -11,7 +11,9 @@ from symc.context import Context
 from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.functions import _Null, dressed, operator_class
 from symc.ir.op import Op
+from symc.symbol.compose import check_keywords, text_of
 
+from .custom import call_custom
 from .invoke import invoke
 from .ndarray import NDArray
 
@@ -27,7 +29,7 @@ def make_function(cls: type[Op], name: str, namespace: str = "op") -> Callable:
     `FullyConnected(data=None, weight=None, bias=None, num_hidden=_Null, no_bias=_Null, flatten=_Null, out=None,
     name=None, **kwargs)`
     """
-    function = _variadic(cls) if cls.variadic else _fixed(cls, name)
+    function = _variadic(cls) if cls.variadic else _custom(cls) if cls.calls_out else _fixed(cls, name)
     return dressed(function, cls, "symc.ndarray", namespace, name, ("out", "name"))
 
 
@@ -77,6 +79,18 @@ def _variadic(cls: type[Op]) -> Callable:
         inputs += [kwargs.pop(key) for key in list(kwargs) if isinstance(kwargs[key], NDArray)]
         kwargs.setdefault(counter, cls.counted(len(inputs)))
         return _single(invoke(cls, plain(kwargs), inputs, out, as_context(ctx)))
+
+    return function
+
+
+def _custom(cls: type[Op]) -> Callable:
+    def function(*args: Any, out: Any = None, name: Any = None, ctx: Any = None, **kwargs: Any) -> Any:
+        given = {key: kwargs.pop(key) for key in list(kwargs) if isinstance(kwargs[key], NDArray)}
+        op = cls.create({key: text_of(value) for key, value in kwargs.items() if value is not _Null})
+        rest = op.input_names()[len(args) :]
+        check_keywords("Custom", given, rest)
+        inputs = [*args, *(given[key] for key in rest if key in given)]
+        return _single(call_custom(op, inputs, out, as_context(ctx)))  # type: ignore[arg-type]
 
     return function
 

@@ -12,7 +12,7 @@ from .base import PassContext, graph_pass
 
 @graph_pass(enters_bodies=True)
 def merge_equal(graph: Graph, context: PassContext) -> Graph:
-    """Merges nodes that compute the same; random operators are never merged.
+    """Merges nodes that compute the same; operators that are random or run Python code are never merged.
 
     before:  %a = exp(%x); %b = exp(%x); %c = add(%a, %b)
     after:   %a = exp(%x); %c = add(%a, %a)
@@ -21,7 +21,7 @@ def merge_equal(graph: Graph, context: PassContext) -> Graph:
 
     def rule(g: GraphBuilder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
         op = node.operator
-        if op.is_random:
+        if op.is_random or op.calls_out:
             return None
         # Without inputs the operator may take its shape from its users: the facts belong to the key.
         key = (op, inputs, tuple([(g.shape(node[k]), g.dtype(node[k])) for k in range(node.n_outputs)]))

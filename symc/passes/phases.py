@@ -20,7 +20,9 @@ def constant_nodes(graph: Graph, apart_from: frozenset[Node] = frozenset()) -> s
         if node.is_input:
             if node.role in ("parameter", "aux"):
                 found.add(node)
-        elif node not in apart_from and not node.operator.is_random and all(v.node in found for v in node.inputs):
+        elif node in apart_from or node.operator.is_random or node.operator.calls_out:
+            continue
+        elif all(v.node in found for v in node.inputs):
             found.add(node)
     return found
 

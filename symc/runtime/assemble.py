@@ -11,6 +11,8 @@ from symc.codegen.kernel import KernelCall, Ref, Table, Word, float_bits
 from symc.core.dtypes import ALIGNMENT, ITEM_SIZE
 from symc.core.errors import GraphError
 from symc.ir.kernels import KernelGraph, KernelLoop, KernelNode, Storage
+from symc.loopir.callout import callout_of
+from symc.loopir.kernel import Template, buffer_of
 
 from .program import (
     ARENA,
@@ -18,8 +20,10 @@ from .program import (
     PREPARED,
     SEED_SLOT,
     TABLES,
+    CallBack,
     Flag,
     KernelStep,
+    Lent,
     Loop,
     Moving,
     Program,
@@ -96,14 +100,28 @@ class _Assembler:
         steps: list[Step] = []
         for loops, run in groupby(calls, lambda c: c[0].loops[depth : depth + 1]):
             inside = list(run)
-            steps += [self._loop(loops[0], inside, depth)] if loops else [self._kernel(*c) for c in inside]
+            steps += [self._loop(loops[0], inside, depth)] if loops else [self._step(*c) for c in inside]
         return tuple(steps)
 
-    def _kernel(self, node: KernelNode, call: KernelCall) -> KernelStep:
+    def _step(self, node: KernelNode, call: KernelCall) -> KernelStep | CallBack:
+        if callout_of(node.kernel) is not None:
+            return self._call_back(node, call.code.name)
         start = len(self.words)
         for word in call.words:
             self._add(word)
         return KernelStep(call.code.name, start, call.launch, node.phase)
+
+    def _call_back(self, node: KernelNode, name: str) -> CallBack:
+        """The step at which Python works on a node's buffers; what no kernel reads in the arena nobody reads."""
+        read = {self.kernels.storage_of(buffer).name for kernel in self.kernels.kernels for buffer in kernel.reads}
+
+        def lent(name: str) -> Lent:
+            buffer, storage = buffer_of(node.kernel, name), self.kernels.storage_of(name)
+            is_read = storage.place != "arena" or storage.name in read
+            return Lent(*self._address(Ref(name)), buffer.shape, buffer.dtype, is_read)
+
+        assert isinstance(node.kernel, Template)
+        return CallBack(name, node.phase, *(tuple(map(lent, part)) for part in (node.kernel.ins, node.kernel.outs)))
 
     def _loop(self, loop: KernelLoop, calls: Sequence[tuple[KernelNode, KernelCall]], depth: int) -> Loop:
         moving = self.moving[loop.name] = {}

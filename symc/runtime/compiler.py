@@ -128,7 +128,12 @@ def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     run, backend = lowered.trace.run, device.backend
     store = ObjectStore(backend)
     built = run("compile", lambda: store.compile(lowered.sources), None, lambda b: len(b.compiled))
-    loaded = run("load", lambda: LoadedProgram(lowered.program, backend.load(built.objects), device), None, lambda _: 1)
+    loaded = run(
+        "load",
+        lambda: LoadedProgram(lowered.program, backend.load(built.objects), device, lowered.callouts),
+        None,
+        lambda _: 1,
+    )
     if request.key is not None:
         kernel_cache().put(request.key, lowered.program.to_bytes(), {"nodes": len(request.graph.nodes)}, "program")
     return loaded, built.objects, built.compiled
@@ -146,9 +151,11 @@ def _has_user_passes() -> bool:
 
 
 def _is_ours(graph: Graph) -> bool:
-    """Whether symc's own operators are all there is, in bodies too."""
+    """Whether symc's own operators are all there is, in bodies too, and all they run is symc's."""
     ops = [node.op for node in graph.nodes if node.op is not None]
-    return all(type(op).__module__.startswith("symc.") and all(map(_is_ours, op.bodies)) for op in ops)
+    return all(
+        type(op).__module__.startswith("symc.") and not op.calls_out and all(map(_is_ours, op.bodies)) for op in ops
+    )
 
 
 def _tell(compiled: Compiled, n_nodes: int) -> None:

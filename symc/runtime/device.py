@@ -13,6 +13,7 @@ import numpy as np
 
 from symc.codegen.backend import Backend
 from symc.codegen.kernel import Launch
+from symc.core.shapes import FullShape
 
 from .program import Loop
 
@@ -54,6 +55,12 @@ class Memory(Protocol):
 
     def zeros(self, size_bytes: int) -> Block:
         """A block of zeros of at least this size."""
+
+    def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
+        """What lies at an address, its own or one of the caller's, as an array that Python reads and writes in place.
+
+        It keeps `owner` alive, whose memory it is.
+        """
 
 
 class Run(Protocol):

@@ -43,16 +43,18 @@ class GraphFunction:
         first.run("prepare")  # what depends on no input
         self._free = [first]
 
-    def __call__(self, inputs: Sequence[int], heads: Sequence[int], seed: int = 0) -> None:
+    def __call__(self, inputs: Sequence[int], heads: Sequence[int], seed: int = 0, owner: object = None) -> None:
         """Reads the graph's inputs (in the order of its nodes) at these addresses and writes the heads at those.
 
         The arrays are C-contiguous, of the shapes and dtypes the graph was compiled for; heads overlap nothing.
+        `owner` keeps them alive (see Instance).
         """
-        self.release(self.forward(inputs, heads, seed))
+        self.release(self.forward(inputs, heads, seed, owner))
 
-    def forward(self, inputs: Sequence[int], heads: Sequence[int], seed: int = 0) -> Instance:
+    def forward(self, inputs: Sequence[int], heads: Sequence[int], seed: int = 0, owner: object = None) -> Instance:
         """The same; gives what `backward` needs besides these arrays, which must stay as they are until then."""
         instance = self._instance()
+        instance.owner = owner
         bufs = instance.bufs
         for slot, position in self._inputs:
             bufs[slot] = inputs[position]
@@ -63,11 +65,14 @@ class GraphFunction:
         instance.run("forward")
         return instance
 
-    def backward(self, instance: Instance, head_gradients: Sequence[int], gradients: Sequence[int]) -> None:
+    def backward(
+        self, instance: Instance, head_gradients: Sequence[int], gradients: Sequence[int], owner: object = None
+    ) -> None:
         """Writes the gradients of the wanted inputs at these addresses, from those of all heads, and updates states.
 
         Can be done once: it overwrites what `forward` left in the instance's arena.
         """
+        instance.owner = (instance.owner, owner)
         for slots, addresses in ((self._head_gradients, head_gradients), (self._gradients, gradients)):
             for slot, position in slots:
                 instance.bufs[slot] = addresses[position]
@@ -87,5 +92,6 @@ class GraphFunction:
 
     def release(self, instance: Instance) -> None:
         """Takes back what `forward` gave."""
+        instance.owner = None
         if not self._free or (len(self._free) + 1) * self._loaded.program.arena_bytes <= FREE_BYTES:
             self._free.append(instance)

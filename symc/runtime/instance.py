@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from symc.core.errors import GraphError, PositionError
+from symc.loopir.callout import Callee, CallOut
 
 from .device import Block, CallRow, Device, LoopRows, Row
-from .program import ARENA, FIRST_ARRAY, PREPARED, SEED_SLOT, TABLES, KernelStep, Loop, Program, Step
+from .program import (
+    ARENA,
+    FIRST_ARRAY,
+    PREPARED,
+    SEED_SLOT,
+    TABLES,
+    CallBack,
+    KernelStep,
+    Lent,
+    Loop,
+    Program,
+    Step,
+    walk,
+)
+
+Kept = dict[tuple[type, str, int], dict[str, Any]]
 
 
 def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -26,9 +44,16 @@ class LoadedProgram:
     Shared by all its instances; nothing here changes after construction.
     """
 
-    def __init__(self, program: Program, addresses: Mapping[str, int], device: Device) -> None:
+    def __init__(
+        self,
+        program: Program,
+        addresses: Mapping[str, int],
+        device: Device,
+        callouts: Mapping[str, CallOut] | None = None,
+    ) -> None:
         self.program = program
         self.device = device
+        self.callouts = callouts or {}
         self._addresses = addresses  # code is loaded as long as somebody holds its address
         self.tables = self._stored(program.tables)
         self.descriptors = self._stored(program.descriptors)
@@ -58,9 +83,12 @@ class LoadedProgram:
 class Instance:
     """Memory for one run at a time: an arena, and the table of buffer addresses the kernels read.
 
-    `prepared` (what parameters alone decide) is passed in, because several instances share it. `calls` are the
-    functions that the program calls back, by name; they are given the addresses in `bufs`. Raises GraphError where one
-    is missing.
+    `prepared` (what parameters alone decide) is passed in, because several instances share it. `calls` are functions
+    that the program calls back, by name, besides its call-outs; they are given the addresses in `bufs`. Raises
+    GraphError where one is missing.
+
+    kept    what the node of each call-out keeps from run to run, by its name and how many of that name were before it
+    owner   whatever keeps the arrays alive that `bufs` points to: call-backs may keep what they were lent
     """
 
     def __init__(
@@ -69,9 +97,11 @@ class Instance:
         prepared: Block,
         n_threads: int | None = None,
         calls: Mapping[str, Callable[[np.ndarray], None]] | None = None,
+        kept: Kept | None = None,
     ) -> None:
         program, device = loaded.program, loaded.device
         self.loaded = loaded
+        self.owner: object = None
         self.arena = device.memory.zeros(program.arena_bytes)
         self.bufs = np.zeros(FIRST_ARRAY + len(program.slots) + program.n_registers, np.int64)
         self._seed = device.memory.zeros(8)
@@ -83,13 +113,36 @@ class Instance:
         self._checks = [(s.key, np.zeros(s.size, s.dtype)) for s in program.slots if s.place == "check"]
         for text, counted in self._checks:
             self.bufs[program.slot_number("check", text)] = counted.ctypes.data
-        missing = [name for name in program.call_names if name not in (calls or {})]
+        known = {**self._opened({} if kept is None else kept), **(calls or {})}
+        missing = [name for name in program.call_names if name not in known]
         if missing:
             raise GraphError(f"a program calls {', '.join(missing)} back; nobody gave functions of that name")
-        bound = [partial((calls or {})[name], self.bufs) for name in program.call_names]
+        bound = [partial(known[name], self.bufs) for name in program.call_names]
         self.phases = {
             phase: device.runner.bind(steps, self.bufs, n_threads, bound) for phase, steps in loaded.steps.items()
         }
+
+    def _opened(self, kept: Kept) -> dict[str, Callable[[np.ndarray], None]]:
+        """The functions of the program's call-outs, which see its memory as arrays."""
+        callouts = self.loaded.callouts
+        n_before: Counter[tuple[type, str]] = Counter()
+        found: dict[str, Callable[[np.ndarray], None]] = {}
+        for step in walk(self.loaded.program.steps):
+            if isinstance(step, CallBack) and step.name in callouts:
+                callout = callouts[step.name]
+                named = type(callout), callout.node
+                callee = callout.opened(kept.setdefault((*named, n_before[named]), {}))
+                n_before[named] += 1
+                found[step.name] = partial(self._call_out, step, callee)
+        return found
+
+    def _call_out(self, step: CallBack, callee: Callee, bufs: np.ndarray) -> None:
+        memory, owner = self.loaded.device.memory, (self.arena, self._prepared, self.owner)
+
+        def seen(lent: Lent) -> np.ndarray:
+            return memory.array(int(bufs[lent.slot]) + lent.offset, lent.shape, lent.dtype, owner)
+
+        callee([seen(x) for x in step.ins], [seen(y) for y in step.outs], [y.is_read for y in step.outs])
 
     def reseed(self, key: int) -> None:
         """Gives the random operators another key."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from math import prod
 
 from symc.codegen.backend import Backend
-from symc.codegen.kernel import KernelCall, KernelCode
+from symc.codegen.kernel import KernelCall, KernelCode, Ref
 from symc.core.config import setting
 from symc.core.lazy import lazy
 from symc.ir.absent import require_present
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
+from symc.loopir.callout import CallOut, callout_of
 from symc.loopir.kernel import LoopKernel
 from symc.loopir.work import Work, work_of
 from symc.passes.base import PassContext
@@ -20,7 +21,7 @@ from symc.passes.phases import PHASES
 from symc.passes.pipeline import Trace, lower_graph
 
 from .assemble import assemble
-from .program import KernelStep, Program, walk
+from .program import CallBack, KernelStep, Program, walk
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,18 @@ class Lowered:
     @lazy
     def codes(self) -> Mapping[str, KernelCode]:
         """The distinct kernels by name."""
-        return {call.code.name: call.code for _, call in self.calls}
+        return {call.code.name: call.code for node, call in self.calls if callout_of(node.kernel) is None}
+
+    @lazy
+    def callouts(self) -> Mapping[str, CallOut]:
+        """What its call-backs call, by name."""
+        found = {call.code.name: callout_of(node.kernel) for node, call in self.calls}
+        return {name: callout for name, callout in found.items() if callout is not None}
 
     @lazy
     def sources(self) -> Mapping[KernelCode, LoopKernel]:
         """What each code was scheduled from."""
-        return {call.code: node.kernel for node, call in self.calls}
+        return {call.code: node.kernel for node, call in self.calls if callout_of(node.kernel) is None}
 
     def work(self, number: int) -> Work:
         """What a step does, in all rounds of the loops around it."""
@@ -62,9 +69,9 @@ class Lowered:
         node, call = self.calls[number]
         return (node.reads, node.writes) if call.share is None else (call.share.reads, call.share.writes)
 
-    def steps(self) -> Iterator[tuple[KernelStep, KernelNode, KernelCall]]:
-        """Every kernel's step of the program with what it was made from."""
-        steps = (step for step in walk(self.program.steps) if isinstance(step, KernelStep))
+    def steps(self) -> Iterator[tuple[KernelStep | CallBack, KernelNode, KernelCall]]:
+        """Every step of the program that computes something, with what it was made from."""
+        steps = (step for step in walk(self.program.steps) if isinstance(step, (KernelStep, CallBack)))
         return ((step, node, call) for step, (node, call) in zip(steps, self.calls))
 
 
@@ -84,9 +91,22 @@ def lower_program(
     kernels = lower_graph(graph, context, trace)
     calls = trace.run(
         "schedule",
-        lambda: [(node, call) for node in kernels.kernels for call in backend.schedule(node.kernel)],
+        lambda: [(node, call) for node in kernels.kernels for call in _calls(node, backend)],
         None,
         len,
     )
     calls.sort(key=lambda c: PHASES.index(c[0].phase))  # stable: within a phase the order of the kernels
     return Lowered(kernels, tuple(calls), trace)
+
+
+def _calls(node: KernelNode, backend: Backend) -> list[KernelCall]:
+    """The calls that carry out a kernel; one without code where Python does."""
+    callout = callout_of(node.kernel)
+    if callout is None:
+        return backend.schedule(node.kernel)
+    code = KernelCode("python", " ".join((*node.writes, str(callout))), node.kernel.text, lambda: callout.run)
+    return [
+        KernelCall(
+            code, tuple(map(Ref, node.kernel.operands + node.kernel.written)), (), "the run comes back to Python for it"
+        )
+    ]

@@ -16,6 +16,7 @@ import numpy as np
 
 from symc.codegen.kernel import Launch
 from symc.core.lazy import lazy
+from symc.core.shapes import FullShape
 from symc.ir.kernels import HeadInfo, Place
 
 ARENA, PREPARED, TABLES, SEED_SLOT, FIRST_ARRAY = range(5)  # slots; the caller's arrays have all from FIRST_ARRAY on
@@ -77,12 +78,24 @@ class Loop:
     phase: str
 
 
+class Lent(NamedTuple):
+    """An array that a call-back sees: bytes into a slot; of a result, whether anything reads it."""
+
+    slot: int
+    offset: int
+    shape: FullShape
+    dtype: str
+    is_read: bool = True
+
+
 @dataclass(frozen=True)
 class CallBack:
-    """A call of a Python function that the instance was given under this name; its exceptions come out of the run."""
+    """A call of a Python function that the instance has under this name; its exceptions come out of the run."""
 
     name: str
     phase: str
+    ins: tuple[Lent, ...] = ()
+    outs: tuple[Lent, ...] = ()
 
 
 Step = KernelStep | Loop | CallBack
@@ -179,7 +192,7 @@ def _stored(step: Step) -> list | dict:
     if isinstance(step, KernelStep):
         return [step.kernel, step.desc_offset, *step.launch, step.phase]
     if isinstance(step, CallBack):
-        return {"call": step.name, "phase": step.phase}
+        return {"call": step.name, "phase": step.phase, "ins": step.ins, "outs": step.outs}
     return {"loop": [_stored(s) for s in step.steps], **{k: v for k, v in vars(step).items() if k != "steps"}}
 
 
@@ -189,6 +202,7 @@ def _restored(data: list | dict) -> Step:
         kernel, offset, *launch, phase = data
         return KernelStep(kernel, offset, tuple(launch), phase)
     if "call" in data:
-        return CallBack(data["call"], data["phase"])
+        ins, outs = (tuple(Lent(s, o, tuple(n), *rest) for s, o, n, *rest in data[part]) for part in ("ins", "outs"))
+        return CallBack(data["call"], data["phase"], ins, outs)
     moving, flag = tuple(Moving(*m) for m in data["moving"]), data["flag"] and Flag(*data["flag"])
     return Loop(tuple(map(_restored, data["loop"])), data["count"], data["counter"], moving, flag, data["phase"])

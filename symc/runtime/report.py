@@ -18,7 +18,7 @@ from symc.passes.plan_memory import life_of, loop_spans
 
 from .instance import Instance
 from .lowered import Lowered
-from .program import KernelStep
+from .program import CallBack, KernelStep
 from .table import scaled, shape_text, shortened, size_text, table, time_text
 
 NODES_WIDTH = 44
@@ -42,7 +42,7 @@ def explain(lowered: Lowered) -> str:
                 shortened(" + ".join(_counted(lowered.operators(k))), NODES_WIDTH),
                 shortened(" + ".join(node.nodes), NODES_WIDTH),
                 ", ".join(dict.fromkeys(shape_text(buffer_of(node.kernel, name).shape) for name in writes)),
-                call.launch,
+                call.launch or "Python",
                 scaled(work.flops, "FLOP"),
                 size_text(work.size_bytes),
                 f"{_places(lowered.kernels, reads)} -> {_places(lowered.kernels, writes)}",
@@ -50,7 +50,7 @@ def explain(lowered: Lowered) -> str:
         )
         loops = ", ".join(f"in {loop}" for loop in node.loops)
         reasons = "; ".join(r for r in (loops, node.reason, call.schedule) if r)
-        notes.append(f"      kernel {step.kernel}: {reasons}")
+        notes.append(f"      kernel {call.code.name}: {reasons}")
     header = ("step", "phase", "operators", "nodes", "output", "launch", "work", "moved", "memory")
     head, *lines = table(header, rows, right="step launch work moved").splitlines()
     total = sum(map(lowered.work, range(len(lowered.calls))), NO_WORK)
@@ -67,7 +67,7 @@ def source(lowered: Lowered) -> str:
     """The source of every kernel, each under a line with its name and the steps that call it."""
     parts = []
     for name, code in lowered.codes.items():
-        steps = ", ".join(str(k) for k, (s, _, _) in enumerate(lowered.steps()) if s.kernel == name)
+        steps = ", ".join(str(k) for k, (_, _, c) in enumerate(lowered.steps()) if c.code.name == name)
         parts.append(f"# ---- {name}: steps {steps}\n{code.source.rstrip()}\n")
     return "\n".join(parts)
 
@@ -242,7 +242,7 @@ class Profile:
     times_ns   int64 (n_runs, n_steps, 2): when each step began and ended, on a monotonic clock
     """
 
-    steps: tuple[tuple[int, KernelStep, tuple[str, ...], tuple[str, ...], Work], ...] = field(repr=False)
+    steps: tuple[tuple[int, KernelStep | CallBack, tuple[str, ...], tuple[str, ...], Work], ...] = field(repr=False)
     times_ns: np.ndarray = field(repr=False)
 
     @lazy
@@ -257,7 +257,7 @@ class Profile:
                 StepTime(
                     number,
                     step.phase,
-                    step.kernel,
+                    step.kernel if isinstance(step, KernelStep) else step.name,
                     operators,
                     nodes,
                     time_s,

@@ -10,7 +10,7 @@ import numpy as np
 from symc.core.locks import new_lock
 
 from .compiler import Compiled
-from .instance import Instance
+from .instance import Instance, Kept
 
 
 class Array(Protocol):
@@ -33,22 +33,32 @@ class Session:
 
     Parameters that the program has prepared (packed, folded) are prepared again when their arrays were written:
     `refresh` compares version numbers, which every write through the NDArray interface changes.
+
+    kept   what `own_instance` keeps for Python code from run to run, shared with other sessions (see Instance)
     """
 
-    def __init__(self, compiled: Compiled, bound: Arrays, n_threads: int | None = None) -> None:
+    def __init__(
+        self, compiled: Compiled, bound: Arrays, n_threads: int | None = None, kept: Kept | None = None
+    ) -> None:
         self.compiled = compiled
         self.program = compiled.program
         self.bound = bound
         self.n_threads = n_threads
+        self.kept = kept
         self.prepared = compiled.loaded.new_prepared()
         self._watched = [bound[s.place, s.key] for s in self.program.slots if s.place in ("parameter", "aux")]
         self._versions: list[int] | None = None
         self._lock = new_lock()
         self._preparing: Instance | None = None
 
-    def new_instance(self) -> Instance:
+    def own_instance(self) -> Instance:
+        """The one instance that runs with what is kept."""
+        return self.new_instance(self.kept)
+
+    def new_instance(self, kept: Kept | None = None) -> Instance:
         """An instance whose buffers are the bound arrays."""
-        instance = Instance(self.compiled.loaded, self.prepared, self.n_threads)
+        instance = Instance(self.compiled.loaded, self.prepared, self.n_threads, kept=kept)
+        instance.owner = self.bound
         for number, slot in self.program.numbered_slots():
             array = self.bound.get((slot.place, slot.key))
             if array is not None:

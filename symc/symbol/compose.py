@@ -36,7 +36,7 @@ def apply(
 
     node_name = name.current().get(name_given, hint)
     attrs = param_attrs({**(extra or {}), **attribute.current().get(attr), **params})
-    if positional and keyword and cls.variadic:
+    if positional and keyword and (cls.variadic or cls.calls_out):
         raise ArgumentTypeError(
             "Operators with variable length input can only accept input"
             "Symbols either as positional or keyword arguments, not both"

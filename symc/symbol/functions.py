@@ -30,7 +30,7 @@ def make_function(cls: type[Op], name: str, namespace: str = "op") -> Callable[.
     `FullyConnected(data=None, weight=None, bias=None, num_hidden=_Null, no_bias=_Null, flatten=_Null, name=None,
     attr=None, out=None, **kwargs)`
     """
-    function = _variadic(cls, name) if cls.variadic else _fixed(cls, name)
+    function = _variadic(cls, name) if cls.variadic or cls.calls_out else _fixed(cls, name)
     return dressed(function, cls, "symc.symbol", namespace, name, ("name", "attr", "out"))
 
 
@@ -76,7 +76,7 @@ def _variadic(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
         for value in args:
             assert isinstance(value, Symbol), f"Positional arguments must be Symbol instances, but got {value}"
         name, attr, _ = kwargs.pop("name", None), kwargs.pop("attr", None), kwargs.pop("out", None)
-        if "dtype" in kwargs:
+        if "dtype" in kwargs and not cls.calls_out:
             kwargs["dtype"] = np.dtype(kwargs["dtype"]).name
         inputs = {k: v for k, v in kwargs.items() if isinstance(v, Symbol)}
         params = {k: v for k, v in kwargs.items() if not isinstance(v, Symbol) and v is not _Null}

@@ -159,7 +159,7 @@ class _Reader:
             if record["op"] == "null":
                 continue
             cls = lookup(record["op"])
-            if cls is None or cls.is_internal:
+            if cls is None or cls.is_internal or not cls.is_there(node.attrs):
                 absent[node] = record["op"]
             else:
                 classes[node] = cls
@@ -181,7 +181,8 @@ class _Reader:
         for node, operator in absent.items():
             if n_outputs[node] > MAX_PORTS:
                 raise self.fail(f"{operator} {node.name} has {n_outputs[node]} outputs, expected at most {MAX_PORTS}")
-            node.op = Absent(operator=operator, n_inputs=len(node.inputs), n_outputs=n_outputs[node])
+            op_type = node.attrs.get("op_type", "") if lookup(operator) is not None else ""
+            node.op = Absent(operator=operator, n_inputs=len(node.inputs), n_outputs=n_outputs[node], op_type=op_type)
 
     def attributes(self, i: int, record: dict[str, Any]) -> dict[str, str]:
         """Attributes: `attrs` (since 0.12), `attr` (since 0.9), `param` (0.8, where `attr` holds the user's)."""

@@ -67,8 +67,8 @@ class SymbolNode:
 
     @property
     def n_outputs(self) -> int:
-        """How many outputs there are, hidden ones included."""
-        return 1 if self.op is None else len(self.op.result_names())
+        """How many outputs there are for MXNet, hidden ones included."""
+        return 1 if self.op is None else self.op.n_listed()
 
     @property
     def n_visible(self) -> int:
@@ -120,6 +120,8 @@ def parse_op(cls: type[Op], attrs: dict[str, str]) -> Op:
 
     An operator without parameters keeps unknown attributes silently, as in MXNet. Raises ParameterError.
     """
+    if cls.calls_out:  # every node has its own, which is told the user's attributes as well
+        return cls.create(attrs)
     given = tuple((k, v) for k, v in attrs.items() if not is_hidden(k)) if cls.params() else ()
     return _parse(cls, given)  # type: ignore[arg-type]  # mypy looks for __hash__ among the methods of Op's instances
 

@@ -450,3 +450,62 @@ def test_inspecting_extents_that_no_memory_holds(read):
     assert read("inspect", "mlp", "--batch", "1000000007")["outputs"][0]["shape"] == [1000000007, 10]
     facts = read("inspect", "resnet-18", "--shape", "data=1,3,100000,100000")
     assert facts["memory"]["planned_bytes"] > 1 << 39
+
+
+OWN = """
+import symc as mx
+from own_numbers import FACTOR
+
+
+class Scale(mx.operator.CustomOp):
+    def forward(self, is_train, req, in_data, out_data, aux):
+        out_data[0][:] = in_data[0] * FACTOR
+
+
+@mx.operator.register("scale_of_tests")
+class ScaleProp(mx.operator.CustomOpProp):
+    def create_operator(self, ctx, shapes, dtypes):
+        return Scale()
+"""
+
+
+def test_operators_of_ones_own_come_by_import_alone(run, read, tmp_path, monkeypatch):
+    """A model file never brings Python code; an artifact says which operators it needs."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    (tmp_path / "own_ops.py").write_text(OWN)
+    (tmp_path / "own_numbers.py").write_text("FACTOR = 3")
+    text = mx.sym.Pooling(mx.sym.Variable("data"), kernel=(1, 1), name="scaled").tojson()
+    Path("m-symbol.json").write_text(
+        text.replace('"op": "Pooling"', '"op": "Custom"').replace('"kernel": "(1, 1)"', '"op_type": "scale_of_tests"')
+    )
+    np.save("x.npy", np.ones((1, 1, 2, 2), np.float32))
+    words = ("run", "m-symbol.json", "--input", "data=x.npy")
+    code, _, err = run(*words)
+    assert code == 1 and "Custom (op_type scale_of_tests): 1 node (scaled)" in err and "--import FILE.py" in err
+    assert read(*words, "--import", "own_ops.py")["outputs"][0]["mean"] == 3
+    read("compile", "m-symbol.json", "--shape", "data=1,1,2,2", "--import", "own_ops.py")
+    manifest = mx.artifact.load("m.symc").manifest
+    assert manifest["custom_operators"] == ["scale_of_tests"]
+    assert read("verify", "m.symc", "--import", "own_ops.py")["is_right"]
+    from symc.ops.control.custom import definitions
+
+    monkeypatch.delitem(definitions, "scale_of_tests")
+    code, _, err = run("run", "m.symc")
+    assert code == 1 and "Custom (op_type scale_of_tests): 1 node (scaled)" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "--import own_bad.py: there is no such file"),
+        ("1 / 0", "--import own_bad.py: ZeroDivisionError: division by zero"),
+        ("import mxnet", "No module named 'mxnet'; write `import symc as mx`"),
+    ],
+)
+def test_imports_that_fail(run, tmp_path, monkeypatch, content, message):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    if content is not None:
+        (tmp_path / "own_bad.py").write_text(content)
+    code, _, err = run("inspect", "mlp", "--import", "own_bad.py")
+    assert code != 0 and message in err

@@ -121,3 +121,25 @@ def test_a_device_that_went_is_refused_by_name():
         mx.sym.Variable("x").bind(place, {"x": array})
     with pytest.raises(ArgumentError, match="'toy' is not registered"):
         mx.context.unregister_device("toy")
+
+
+def test_python_sees_the_memory_of_the_device(toy):
+    class Twice(mx.operator.CustomOp):
+        def forward(self, is_train, req, in_data, out_data, aux):
+            out_data[0][:] = 2 * in_data[0]
+
+        def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+            in_grad[0][:] = 2 * out_grad[0]
+
+    @mx.operator.register("twice_of_test_device")
+    class TwiceProp(mx.operator.CustomOpProp):
+        def create_operator(self, ctx, shapes, dtypes):
+            return Twice()
+
+    net = mx.sym.exp(mx.sym.Custom(mx.sym.sin(mx.sym.Variable("x")), op_type="twice_of_test_device"))
+    executor = net.simple_bind(mx.Context("toy"), x=(2, 3))
+    x = np.random.default_rng(0).normal(size=(2, 3))
+    (y,) = executor.forward(is_train=True, x=x)
+    executor.backward(mx.nd.ones((2, 3)))
+    np.testing.assert_allclose(y.asnumpy(), np.exp(2 * np.sin(x)), rtol=1e-5)
+    np.testing.assert_allclose(executor.grad_dict["x"].asnumpy(), np.exp(2 * np.sin(x)) * 2 * np.cos(x), rtol=1e-4)

@@ -18,7 +18,7 @@ from symc.core.errors import ArgumentError, GraphError
 from symc.ir.kernels import HeadInfo
 from symc.runtime.cpu.native import FLAG_MASKS
 from symc.runtime.instance import Instance, LoadedProgram
-from symc.runtime.program import ARENA, CallBack, Flag, KernelStep, Loop, Moving, Program, Slot, Step, walk
+from symc.runtime.program import ARENA, CallBack, Flag, KernelStep, Lent, Loop, Moving, Program, Slot, Step, walk
 
 X, W, Y = 4, 5, 6  # slots of the caller's arrays; registers follow
 ROW, OUT, COUNTER, INNER = 7, 8, 9, 10
@@ -245,7 +245,8 @@ def test_profiled_steps_of_loops_add_up_their_rounds(addresses, n_threads):
 
 def test_what_is_stored_comes_back():
     loop = Loop((scan(3, 2, CallBack("f", "forward")),), 2, INNER, (), Flag(Y, 8, "float32"), "forward")
-    made = program(kernel("count_down", 7), loop, CallBack("g", "forward"))
+    lent = Lent(X, 64, (2, 3), "float32", False)
+    made = program(kernel("count_down", 7), loop, CallBack("g", "forward", (lent, lent), (lent,)))
     again = Program.from_bytes(made.to_bytes())
     assert again.steps == made.steps and again.n_registers == 4 and isinstance(again.steps[1].flag, Flag)
     assert again.kernel_names == ["count_down", "multiply_add"] and again.call_names == ["f", "g"]

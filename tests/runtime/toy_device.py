@@ -10,7 +10,7 @@ import itertools
 import os
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ from symc.ir.graph import Graph, Layout, Node
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan
 from symc.loopir.tensor import Product
-from symc.runtime.device import Device, LoopRows, Row
+from symc.runtime.device import CallRow, Device, LoopRows, Row
 
 FIRST_ADDRESS = 1 << 60  # the host has none up there, so whoever takes one for the host's crashes
 BLOCK_BYTES = 1 << 32
@@ -105,6 +105,9 @@ class ToyMemory:
         number, start = divmod(address - FIRST_ADDRESS, BLOCK_BYTES)
         return self.blocks[number].data[start : start + size_bytes]
 
+    def array(self, address: int, shape: tuple[int, ...], dtype: str, owner: object) -> np.ndarray:
+        return self.view(Buffer.dense("", shape, dtype), address)
+
     def view(self, b: Buffer, address: int) -> np.ndarray:
         item = ITEM_SIZE[b.dtype]
         if 0 in b.shape:
@@ -120,6 +123,7 @@ class ToyRun:
     device: ToyRunner
     steps: list[Row]
     bufs: np.ndarray
+    calls: Sequence[Callable[[], None]]
 
     def run(self) -> None:
         self.run_profiled()
@@ -135,7 +139,10 @@ class ToyRun:
                 self._loop(row, (*place, k), times_ns)
                 continue
             start = time.perf_counter_ns()
-            self._step(*row)
+            if isinstance(row, CallRow):
+                self.calls[row.number]()
+            else:
+                self._step(*row)
             first = times_ns.setdefault((*place, k), [start, start])
             first[1] += time.perf_counter_ns() - start
 
@@ -170,8 +177,10 @@ class ToyRunner:
     def steps(self, rows: Iterable[Row]) -> list[Row]:
         return list(rows)
 
-    def bind(self, steps: list[Row], bufs: np.ndarray, n_threads: int | None, calls: object) -> ToyRun:
-        return ToyRun(self, steps, bufs)
+    def bind(
+        self, steps: list[Row], bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]
+    ) -> ToyRun:
+        return ToyRun(self, steps, bufs, calls)
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Operators whose nodes hold bodies: graphs that they run."""
+"""Operators whose nodes run graphs of their own or Python code."""
 
 from . import call as call
+from . import custom as custom
 from . import iterate as iterate

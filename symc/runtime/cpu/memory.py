@@ -6,6 +6,7 @@ import numpy as np
 
 from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import AllocationError
+from symc.core.shapes import FullShape
 
 
 class HostBlock:
@@ -37,3 +38,15 @@ class HostMemory:
     def zeros(self, size_bytes: int) -> HostBlock:
         """A block of zeros; its pages are taken when first touched."""
         return HostBlock(size_bytes)
+
+    def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
+        """The memory at an address, which `owner` keeps alive."""
+        return np.asarray(_Lent(address, shape, np.dtype(dtype), owner))
+
+
+class _Lent:
+    """What NumPy makes an array of without a copy; the array holds it."""
+
+    def __init__(self, address: int, shape: FullShape, dtype: np.dtype, owner: object) -> None:
+        self.__array_interface__ = {"data": (address, False), "shape": shape, "typestr": dtype.str, "version": 3}
+        self.owner = owner

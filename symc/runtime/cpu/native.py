@@ -14,6 +14,7 @@ import ctypes
 import hashlib
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -189,30 +190,46 @@ class NativeProgram:
             self._record[abi.CALL_STOP] = 0
 
     def run_profiled(self) -> np.ndarray:
-        """Runs and returns int64 (n_kernels, 2): when each began and ended, nanoseconds of a monotonic clock.
+        """Runs and returns int64 (n, 2): when each kernel and call began and ended, nanoseconds of a monotonic clock.
 
         The end of one in a loop is its first begin and the time of all its rounds.
         """
         times_ns = np.zeros((len(self._steps), 2), np.int64)
         self._record[abi.CALL_TIMES] = times_ns.ctypes.data
+        calls = self._calls
+        rows = {int(self._steps[k, abi.CALLED]): times_ns[k] for k in _rows(self._steps, abi.IS_CALL)}
+        self._calls = tuple(_timed(call, rows[k]) if k in rows else call for k, call in enumerate(calls))
         try:
             self.run()
         finally:
             self._record[abi.CALL_TIMES] = 0
-        return times_ns[_kernel_rows(self._steps)]
+            self._calls = calls
+        return times_ns[_rows(self._steps, abi.IS_KERNEL, abi.IS_CALL)]
 
 
-def _kernel_rows(steps: np.ndarray) -> list[int]:
-    """The rows of a step table that are kernels."""
+def _rows(steps: np.ndarray, *kinds: int) -> list[int]:
+    """The rows of a step table that are of these kinds."""
     found, k = [], 0
     while k < len(steps):
         if steps[k, abi.KIND] == abi.IS_LOOP:
             k += 2 + int(steps[k, abi.N_MOVING])
             continue
-        if steps[k, abi.KIND] == abi.IS_KERNEL:
+        if steps[k, abi.KIND] in kinds:
             found.append(k)
         k += 1
     return found
+
+
+def _timed(call: Callable[[], None], times_ns: np.ndarray) -> Callable[[], None]:
+    """The call, which notes when it began and ended."""
+
+    def timed() -> None:
+        begin_ns = time.monotonic_ns()
+        times_ns[:] = times_ns if times_ns.any() else begin_ns
+        call()
+        times_ns[1] += time.monotonic_ns() - begin_ns
+
+    return timed
 
 
 class _Pool:

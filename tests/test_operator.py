@@ -1,0 +1,457 @@
+"""mx.operator: operators written in Python, in programs, at once and on the tape: values from NumPy, MXNet's calls."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import traceback
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc import autograd
+from symc.core.errors import ArgumentError, CustomError, DTypeError, GradientError, ParameterError, ShapeError
+from symc.ops.control.custom import definitions
+
+nd, sym = mx.nd, mx.sym
+numbers = itertools.count()
+
+
+def registered(forward, backward=None, **prop):
+    """Registers an operator made of functions (op, ...) and a CustomOpProp with these attributes; its name."""
+
+    class Op(mx.operator.CustomOp):
+        def forward(self, is_train, req, in_data, out_data, aux):
+            forward(self, is_train, req, in_data, out_data, aux)
+
+        def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+            backward(self, req, out_grad, in_data, out_data, in_grad, aux)
+
+    members = {n: v if callable(v) else partialmethod(lambda self, v, *_: v, v) for n, v in prop.items()}
+    name = f"op_{next(numbers)}"
+    mx.operator.register(name)(
+        type("Prop", (mx.operator.CustomOpProp,), {"create_operator": lambda *_: Op(), **members})
+    )
+    return name
+
+
+def square(self, is_train, req, in_data, out_data, aux):
+    self.assign(out_data[0], req[0], in_data[0] * in_data[0])
+
+
+def square_back(self, req, out_grad, in_data, out_data, in_grad, aux):
+    self.assign(in_grad[0], req[0], 2 * in_data[0] * out_grad[0])
+
+
+def network(op_type):
+    """fc2(custom(fc1(data))) for data (2, 5) and four hidden numbers, and bound to random numbers."""
+    net = sym.FullyConnected(sym.Variable("data"), num_hidden=4, name="fc1")
+    net = sym.FullyConnected(sym.Custom(net, op_type=op_type, name="custom"), num_hidden=3, name="fc2")
+    executor = net.simple_bind(mx.cpu(), data=(2, 5))
+    rng = np.random.default_rng(3)
+    for array in executor.arg_dict.values():
+        array[:] = rng.normal(size=array.shape)
+    return net, executor
+
+
+def arrays_of(executor):
+    return {name: array.asnumpy().astype(np.float64) for name, array in executor.arg_dict.items()}
+
+
+def squared(a, data=None):
+    """The network's value and the gradient of data for head gradients of ones."""
+    hidden = (a["data"] if data is None else data) @ a["fc1_weight"].T + a["fc1_bias"]
+    value = hidden**2 @ a["fc2_weight"].T + a["fc2_bias"]
+    return value, (np.ones_like(value) @ a["fc2_weight"] * 2 * hidden) @ a["fc1_weight"]
+
+
+def test_between_kernels_of_a_program():
+    _, executor = network(registered(square, square_back))
+    executor.forward(is_train=True)
+    executor.backward(nd.ones((2, 3)))
+    value, gradient = squared(arrays_of(executor))
+    np.testing.assert_allclose(executor.outputs[0].asnumpy(), value, rtol=1e-4)
+    np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), gradient, rtol=1e-4)
+    assert "the run comes back to Python for it" in executor.explain(True)
+    assert "custom" in str(executor.profile(True, n_runs=2))
+
+
+def test_calls_from_several_threads_do_not_meet():
+    made = []
+
+    class Slow(mx.operator.CustomOp):
+        def __init__(self):
+            self.is_busy = False
+            made.append(self)
+
+        def forward(self, is_train, req, in_data, out_data, aux):
+            assert not self.is_busy
+            self.is_busy = True
+            out_data[0][:] = in_data[0].asnumpy() ** 2  # lets other threads in
+            self.is_busy = False
+
+    name = registered(square, create_operator=lambda *_: Slow())
+    _, executor = network(name)
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=(2, 5)).astype(np.float32) for _ in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda x: executor(data=x)[0].asnumpy(), given))
+    a = arrays_of(executor)
+    for x, y in zip(given, results):
+        np.testing.assert_allclose(y, squared(a, x)[0], rtol=1e-3, atol=1e-4)
+    assert 1 <= len(made) <= 5
+
+
+@pytest.mark.parametrize(
+    ("grad_req", "expected"),
+    [
+        ({"data": "write", "c_w": "write"}, ["write", "write"]),
+        ({"data": "write"}, ["write", "null"]),
+        ({"c_w": "add"}, ["null", "write"]),  # symc adds
+    ],
+)
+def test_what_calls_are_told(grad_req, expected):
+    """Order, modes, requests and dependencies as MXNet's (but for "add"); "a" is the head, nobody reads "b"."""
+    log = []
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        modes = (autograd.is_recording(), autograd.is_training())
+        log.append(("forward", is_train, req, modes, [x.shape for x in (*in_data, *out_data, *aux)]))
+        out_data[0][:] = in_data[0] + in_data[1]
+        aux[0][:] += 1
+        self.seen = in_data[0].asnumpy()
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        log.append(("backward", req, [x.shape for x in (*out_grad, *in_data, *out_data, *in_grad)]))
+        np.testing.assert_array_equal(self.seen, np.ones((2, 3)))  # the operator of forward
+        for k in range(2):
+            self.assign(in_grad[k], req[k], in_data[1] * out_grad[0] * (k + 1))
+
+    made = []
+    name = registered(
+        forward,
+        backward,
+        __init__=lambda self, **kw: made.append(kw),
+        list_arguments=["data", "w"],
+        list_outputs=["a", "b"],
+        list_auxiliary_states=["count"],
+        infer_shape=lambda self, s: ([s[0], s[0]], [s[0], s[0]], [(1,)]),
+        infer_type=lambda self, t: ([t[0], t[0]], [t[0], t[0]], [np.float32]),
+        declare_backward_dependency=lambda self, dy, x, y: [*dy, x[1]],
+    )
+    symbol = sym.Custom(sym.Variable("data"), op_type=name, name="c", pad=(1, 2), lr_mult=2)
+    assert made == [{"pad": "(1, 2)", "__lr_mult__": "2"}]
+    assert symbol.list_arguments() == ["data", "c_w"]
+    assert (symbol.list_outputs(), symbol.list_auxiliary_states()) == (["c_a", "c_b"], ["c_count"])
+    executor = symbol[0].simple_bind(mx.cpu(), grad_req=grad_req, data=(2, 3))
+    executor.arg_dict["data"][:], executor.arg_dict["c_w"][:] = 1, 5
+    for array in (a for a in executor.grad_dict.values() if a is not None):
+        array[:] = 100
+    executor.forward(is_train=True)
+    executor.backward(nd.ones((2, 3)) * 3)
+    executor.forward()
+    shape, none = (2, 3), (0,)
+    assert log == [
+        ("forward", 1, ["write", "null"], (False, True), [shape, shape, shape, shape, (1,)]),
+        ("backward", expected, [shape, shape, none, shape, none, none, shape, shape]),
+        ("forward", 0, ["write", "null"], (False, False), [shape, shape, shape, shape, (1,)]),
+    ]
+    assert executor.aux_dict["c_count"].asnumpy() == 2
+    np.testing.assert_array_equal(executor.outputs[0].asnumpy(), np.full((2, 3), 6))
+    start = {"write": 0, "add": 100}
+    for k, argument in enumerate(("data", "c_w")):
+        if argument in grad_req:
+            gradient = executor.grad_dict[argument].asnumpy()
+            np.testing.assert_array_equal(gradient, np.full((2, 3), start[grad_req[argument]] + 15 * (k + 1)))
+
+
+def test_a_state_that_other_kernels_read():
+    """What the operator writes to a state is there for whatever is prepared from states."""
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        aux[0][:] = in_data[0].sum()
+        out_data[0][:] = in_data[0]
+
+    name = registered(forward, list_auxiliary_states=["total"], infer_shape=lambda self, s: (s, [s[0]], [(1,)]))
+    total = sym.Variable("total")
+    net = sym.Custom(sym.Variable("data"), total, op_type=name) * 1
+    net = sym.Group([net, sym.broadcast_mul(sym.Variable("y"), total)])
+    executor = net.simple_bind(mx.cpu(), data=(3,), y=(2,))
+    executor.arg_dict["y"][:] = [1, 2]
+    for value in (1, 2):
+        executor.forward(data=np.full(3, value))
+        executor.forward()
+        np.testing.assert_array_equal(executor.outputs[1].asnumpy(), [3 * value, 6 * value])
+
+
+def test_a_loss_needs_no_head_gradient():
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        assert [g.shape for g in out_grad] == [(0,)]
+        in_grad[0][:] = out_data[0] - in_data[1]
+
+    name = registered(
+        square,
+        backward,
+        __init__=lambda self: mx.operator.CustomOpProp.__init__(self, need_top_grad=False),
+        list_arguments=["data", "label"],
+        infer_shape=lambda self, s: ([s[0], s[0]], [s[0]], []),
+    )
+    executor = sym.Custom(sym.Variable("data"), op_type=name, name="loss").simple_bind(mx.cpu(), data=(2, 2))
+    executor.forward(is_train=True, data=np.full((2, 2), 3), loss_label=np.ones((2, 2)))
+    executor.backward()
+    np.testing.assert_array_equal(executor.grad_dict["data"].asnumpy(), np.full((2, 2), 8))
+    x, label = nd.full((2, 2), 3), nd.ones((2, 2))
+    x.attach_grad()
+    with autograd.record():
+        y = nd.Custom(x, label, op_type=name)
+    y.backward()
+    np.testing.assert_array_equal(x.grad.asnumpy(), np.full((2, 2), 8))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int32", "bool"])
+def test_dtypes(dtype):
+    def forward(self, is_train, req, in_data, out_data, aux):
+        assert in_data[0].dtype == np.dtype(dtype)
+        out_data[0][:] = in_data[0].astype("float32") + 1
+
+    name = registered(forward, infer_type=lambda self, t: (t, [np.float32], []))
+    x = np.array([[0, 1, 1]], dtype)
+    np.testing.assert_array_equal(nd.Custom(nd.array(x, dtype=dtype), op_type=name).asnumpy(), x + np.float32(1))
+    executor = sym.Custom(sym.Variable("x"), op_type=name).simple_bind(mx.cpu(), x=(1, 3), type_dict={"x": dtype})
+    (y,) = executor(x=x)
+    np.testing.assert_array_equal(y.asnumpy(), x + np.float32(1))
+
+
+def test_no_arguments():
+    def forward(self, is_train, req, in_data, out_data, aux):
+        out_data[0][:] = np.arange(6).reshape(2, 3)
+
+    name = registered(
+        forward, list_arguments=[], infer_shape=lambda self, s: ([], [(2, 3)]), infer_type=lambda self, t: ([], [float])
+    )
+    assert nd.Custom(op_type=name).dtype == np.float64
+    executor = (sym.Custom(op_type=name) + 1).bind(mx.cpu(), {})
+    np.testing.assert_array_equal(executor.forward()[0].asnumpy(), np.arange(6).reshape(2, 3) + 1)
+
+
+def test_at_once_and_on_the_tape():
+    name = registered(square, square_back)
+    x = nd.array([[1, 2], [3, 4]])
+    x.attach_grad()
+    for _ in range(2):
+        with autograd.record():
+            y = nd.Custom(x * 1, op_type=name)
+            z = (y * nd.array([[1, 10], [100, 1000]])).sum()
+        z.backward(retain_graph=True)
+        z.backward()
+        np.testing.assert_array_equal(x.grad.asnumpy(), [[2, 40], [600, 8000]])
+    out = nd.zeros((2, 2))
+    assert nd.Custom(data=x, op_type=name, out=out) is not None
+    np.testing.assert_array_equal(out.asnumpy(), [[1, 4], [9, 16]])
+
+
+def test_gradients_of_one_at_once_are_not_recorded():
+    x = nd.array([3])
+    x.attach_grad()
+    with autograd.record():
+        y = nd.Custom(x, op_type=registered(square, square_back))
+    with pytest.raises(GradientError, match="cannot be recorded"):
+        autograd.grad(y, [x], create_graph=True)
+
+
+def test_inside_a_cached_op():
+    """Two calls in flight have two operators; a program that was recorded finds the one of its forward."""
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        self.scale = float(in_data[0].asnumpy()[0, 0])
+        out_data[0][:] = in_data[0] * self.scale
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        in_grad[0][:] = out_grad[0] * self.scale
+
+    name = registered(forward, backward)
+    data = sym.Variable("data")
+    op = nd.CachedOp(sym.exp(sym.Custom(sym.log(data), op_type=name)))
+    arrays = [nd.array(np.exp([[k, 2.0]])) for k in (1, 3)]
+    for x in arrays:
+        x.attach_grad()
+    with autograd.record():
+        results = [op(x) for x in arrays]
+    for x, y, k in zip(arrays, results, (1, 3)):
+        np.testing.assert_allclose(y.asnumpy(), np.exp([[k * k, 2 * k]]), rtol=1e-5)
+        y.backward(retain_graph=True)
+        y.backward()
+        np.testing.assert_allclose(x.grad.asnumpy(), k * y.asnumpy() / x.asnumpy(), rtol=1e-5)
+    np.testing.assert_allclose(op(arrays[1]).asnumpy(), results[1].asnumpy(), rtol=1e-6)
+
+
+def test_arrays_that_are_kept_stay_readable():
+    """An operator may keep what it was lent: the memory lives as long as that."""
+    kept = []
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        kept.extend([in_data[0], in_data[0][0], out_data[0]])
+        out_data[0][:] = in_data[0]
+
+    name = registered(forward)
+    op = nd.CachedOp(sym.Custom(sym.Variable("data") * 2, op_type=name))
+    x = nd.ones((1 << 10, 1 << 8))
+    op(x)
+    executor = sym.Custom(sym.Variable("data"), op_type=name).simple_bind(mx.cpu(), data=x.shape)
+    executor(data=x.asnumpy())
+    watch = weakref.ref(op)
+    del op, executor, x
+    gc.collect()
+    assert watch() is None
+    churn = [nd.zeros((1 << 10, 1 << 8)) for _ in range(8)]
+    assert {a.asnumpy().shape for a in kept} == {(1 << 10, 1 << 8), (1 << 8,)}
+    assert kept[0].asnumpy().max() == 2 and len(churn) == 8
+
+
+def test_operators_inside_an_operator():
+    """The user's code may run programs and record gradients of its own."""
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        (out_data[0][:],) = inner(data=in_data[0])
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        x = in_data[0].copy()
+        x.attach_grad()
+        with autograd.record():
+            y = nd.tanh(x)
+        y.backward(out_grad[0])
+        in_grad[0][:] = x.grad
+
+    inner = sym.tanh(sym.Variable("data")).simple_bind(mx.cpu(), data=(64, 64))
+    net = sym.Custom(sym.Variable("x") * 2, op_type=registered(forward, backward))
+    executor = net.simple_bind(mx.cpu(), x=(64, 64))
+    x = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    executor.forward(is_train=True, x=x)
+    executor.backward(nd.ones((64, 64)))
+    np.testing.assert_allclose(executor.outputs[0].asnumpy(), np.tanh(2 * x), rtol=1e-5)
+    np.testing.assert_allclose(executor.grad_dict["x"].asnumpy(), 2 / np.cosh(2.0 * x) ** 2, rtol=1e-3, atol=1e-6)
+
+
+def raising(self, *_):
+    raise KeyError("no such thing")
+
+
+def test_errors_come_out_where_the_program_was_called():
+    _, executor = network(registered(raising))
+    before = executor.arg_dict["data"].asnumpy()
+    told = r"forward( of node custom)? raised KeyError: 'no such thing' \(/.*test_operator.py:"
+    for run in (executor.forward, executor, lambda: nd.Custom(nd.ones((2, 2)), op_type=registered(raising))):
+        with pytest.raises(CustomError, match=told) as e:
+            run()
+        assert isinstance(e.value, mx.MXNetError)
+        assert traceback.extract_tb(e.value.__cause__.__traceback__)[-1].name == "raising"
+    np.testing.assert_array_equal(executor.arg_dict["data"].asnumpy(), before)
+    _, executor = network(registered(square, raising))
+    executor.forward(is_train=True)
+    with pytest.raises(CustomError, match=r"backward of node custom\.custom_backward raised KeyError"):
+        executor.backward(nd.ones((2, 3)))
+    executor.forward()
+    np.testing.assert_allclose(executor.outputs[0].asnumpy(), squared(arrays_of(executor))[0], rtol=1e-4)
+
+
+def test_ctrl_c_in_an_operator_is_passed_on():
+    def forward(*_):
+        raise KeyboardInterrupt
+
+    _, executor = network(registered(forward))
+    with pytest.raises(KeyboardInterrupt):
+        executor.forward()
+
+
+@pytest.mark.parametrize(
+    ("prop", "kind", "message"),
+    [
+        ({"__init__": lambda self, **kw: 1 / 0}, CustomError, "__init__ raised ZeroDivisionError"),
+        ({"list_arguments": raising}, CustomError, "list_arguments raised KeyError"),
+        ({"list_outputs": []}, CustomError, "list_outputs gave no names"),
+        ({"declare_backward_dependency": [7]}, CustomError, r"gave \(7,\), expected some of \[\[0\], \[1\], \[2\]\]"),
+        ({"infer_storage_type": (["csr"], ["csr"], [])}, CustomError, "storage type 'csr' is not supported"),
+        ({"infer_shape": raising}, ShapeError, "Error in operator c: .*infer_shape raised KeyError"),
+        ({"infer_shape": ([(2, 3)],)}, ShapeError, "infer_shape must return 2 or 3 lists"),
+        ({"infer_shape": ([(2, 3)], [])}, ShapeError, "infer_shape gave 0 entries for the results output"),
+        ({"infer_shape": ([(4, 3)], [(4, 3)])}, ShapeError, "Provided"),
+        ({"infer_type": raising}, DTypeError, "Error in operator c: .*infer_type raised KeyError"),
+        ({"infer_type": ([np.float64], [np.float64])}, DTypeError, "wants float64 for data, which is float32"),
+        ({"create_operator": raising}, CustomError, "create_operator raised KeyError"),
+        ({"create_operator": 5}, CustomError, "create_operator gave 5, expected a CustomOp"),
+    ],
+)
+def test_faulty_definitions(prop, kind, message):
+    name = registered(square, **prop)
+    with pytest.raises(kind, match=message):
+        sym.Custom(sym.Variable("data", dtype="float32"), op_type=name, name="c").eval(data=nd.ones((2, 3)))
+    with pytest.raises(mx.MXNetError):
+        nd.Custom(nd.ones((2, 3)), op_type=name)
+
+
+def test_wrong_calls():
+    x, name = sym.Variable("x"), registered(square)
+    with pytest.raises(ParameterError, match="Cannot find custom operator nothing"):
+        sym.Custom(x, op_type="nothing")
+    with pytest.raises(ParameterError, match="`op_type` is missing"):
+        nd.Custom(nd.ones((1,)))
+    with pytest.raises(ArgumentError, match=r"expects 1 inputs \(data\), got 2"):
+        nd.Custom(nd.ones((1,)), nd.ones((1,)), op_type=name)
+    with pytest.raises(ArgumentError, match="Keyword argument name label not found"):
+        sym.Custom(data=x, label=x, op_type=name)
+    with pytest.raises(TypeError, match="either as positional or keyword"):
+        sym.Custom(x, data=x, op_type=name)
+
+
+def test_files_name_the_operator(tmp_path):
+    """The node is written as MXNet writes it; without its class a file can be looked at, but not run."""
+    name = registered(square, square_back)
+    net, executor = network(name)
+    text = net.tojson()
+    again = sym.load_json(text)
+    assert again.tojson() == text
+    assert '"op_type": "' + name in text and '"node_row_ptr": [0, 1, 2, 3, 4, 5, 6, 7, 8]' in text
+    bound = again.bind(mx.cpu(), executor.arg_dict)
+    np.testing.assert_array_equal(bound.forward()[0].asnumpy(), executor.forward()[0].asnumpy())
+    known = definitions.pop(name)
+    try:
+        lacking = sym.load_json(text)
+        assert lacking.tojson() == text
+        with pytest.raises(mx.MXNetError, match=rf"Custom \(op_type {name}\): 1 node \(custom\)\n.*--import"):
+            lacking.simple_bind(mx.cpu(), data=(2, 5))
+    finally:
+        definitions[name] = known
+
+
+def test_the_last_one_registered_counts():
+    name = registered(square)
+    x = nd.array([3])
+    assert nd.Custom(x, op_type=name).asscalar() == 9
+    kept = sym.Custom(sym.Variable("x"), op_type=name)
+    definitions[name] = definitions[registered(lambda self, a, b, x, y, s: y[0].__setitem__(slice(None), x[0] + 1))]
+    assert nd.Custom(x, op_type=name).asscalar() == 4
+    assert kept.bind(mx.cpu(), {"x": x}).forward()[0].asscalar() == 9
+    assert sym.Custom(sym.Variable("x"), op_type=name).bind(mx.cpu(), {"x": x}).forward()[0].asscalar() == 4
+
+
+def test_equal_nodes_run_each():
+    calls = []
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        calls.append(self)
+        out_data[0][:] = in_data[0] + len(calls)
+
+    name = registered(forward)
+    x = sym.Variable("x")
+    net = sym.Custom(x, op_type=name, name="c") + 10 * sym.Custom(x, op_type=name, name="c")
+    executor = net.simple_bind(mx.cpu(), x=(1,))
+    assert executor.forward()[0].asscalar() == 21
+    assert len(set(map(id, calls))) == 2
+
+
+def test_operators_that_are_there():
+    assert {"Custom", "FullyConnected", "_plus_scalar"} <= set(mx.operator.get_all_registered_operators())
