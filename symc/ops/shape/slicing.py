@@ -238,7 +238,16 @@ class Pieces(Op):
         return [dtype], [dtype] * len(outs)
 
     def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
-        return [Term(g, x[0]).reshape(result_shape(self, g, x)).value] if self.n_pieces() == 1 else None
+        """Ranges: each fuses with what reads it."""
+        if self.n_pieces() == 1:
+            return [Term(g, x[0]).reshape(result_shape(self, g, x)).value]
+        data = Term(g, x[0])
+        at = normalize_axis(self.axis, len(data.shape))
+        edges = self.bounds(data.shape[at])
+        if any(a == b for a, b in pairwise(edges)):
+            return None
+        _, shapes = self.infer_shape([data.shape], [None] * self.n_pieces())
+        return [data("slice_axis", axis=at, begin=a, end=b).reshape(s).value for (a, b), s in zip(pairwise(edges), shapes)]
 
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]
