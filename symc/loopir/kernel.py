@@ -76,6 +76,15 @@ class Store:
         head = f"for {ranges}: " if ranges else ""
         return f"{head}{self.buffer}[{', '.join(map(str, self.index))}] {sign} {self.value}"
 
+    def is_at(self, index: tuple[Affine | Expr, ...]) -> bool:
+        """Whether an index is the one it stores at, where an axis of extent 1 counts as the constant 0."""
+        single = {axis for axis in self.axes if axis.extent == 1}
+
+        def plain(i: Affine | Expr) -> Affine | Expr:
+            return i if isinstance(i, Expr) else Affine(tuple(t for t in i.terms if t[0] not in single), i.constant)
+
+        return all(plain(a) == plain(b) for a, b in zip(index, self.index))
+
 
 @dataclass(frozen=True)
 class Nest:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from symc.ir.kernels import KernelNode, View
 from symc.loopir.expr import Affine, Expr, walk
-from symc.loopir.kernel import LoopKernel, Store, buffer_of, loads_of
+from symc.loopir.kernel import LoopKernel, buffer_of, loads_of
 
 
 class Read(NamedTuple):
@@ -53,14 +53,4 @@ def is_in_place_legal(
     if any(s.axes != stores[0].axes or s.mode != "set" for s in stores):
         return False
     at, own = next((k, s) for k, s in enumerate(stores) if s.buffer == write)
-    return all(r.store <= at and not r.is_reduced and _equal_index(r.at, own.index, own) for r in reads.get(read, ()))
-
-
-def _equal_index(a: tuple[Affine | Expr, ...], b: tuple[Affine | Expr, ...], store: Store) -> bool:
-    """Equal components, where an axis of extent 1 counts as the constant 0."""
-    single = {axis for axis in store.axes if axis.extent == 1}
-
-    def plain(i: Affine | Expr) -> Affine | Expr:
-        return i if isinstance(i, Expr) else Affine(tuple(t for t in i.terms if t[0] not in single), i.constant)
-
-    return all(plain(x) == plain(y) for x, y in zip(a, b))
+    return all(r.store <= at and not r.is_reduced and own.is_at(r.at) for r in reads.get(read, ()))

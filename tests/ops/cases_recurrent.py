@@ -21,7 +21,7 @@ def _size(n_in: int, mode: str, state_size: int, num_layers: int, bidirectional:
 
 
 def _rnn(mode: str, data=(4, 2, 3), units: int = 3, layers: int = 1, both: bool = False, **more: object) -> Case:
-    state_outputs, grads = more.pop("state_outputs", True), more.pop("grads", None)
+    state_outputs, grads = more.pop("state_outputs", True), more.pop("grads", ())
     params = {"mode": mode, "state_size": units, "num_layers": layers, "bidirectional": both, **more}
     projected = params.get("projection_size")
     n_cells = layers * (1 + both)

@@ -15,6 +15,7 @@ from symc.loopir.expr import Axis
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import SEED, Buffer, Contraction, LoopKernel, Nest, Store, Template, accumulator, verify
 from symc.loopir.tensor import Lowering, Tensor
+from symc.ops.control.iterate import Iterate
 
 Arrays = dict[Value, np.ndarray]
 
@@ -60,6 +61,8 @@ def with_gradients(graph: Graph, wanted: Sequence[str]) -> Graph:
         if graph.training:
             found = node.op.update_aux(g, node.inputs, results)
             updates += [Output("update", name, v) for name, v in found.items()]
+        if not wanted:
+            continue
         for v, dx in zip(node.inputs, node.op.gradient(g, node.inputs, results, dy)):
             if dx is not None:
                 assert g.shape(dx) == g.shape(v), f"{node}: gradient of {v} has shape {g.shape(dx)}, not {g.shape(v)}"
@@ -87,6 +90,9 @@ def run_node(graph: Graph, node: Node, arrays: Arrays) -> None:
     if node.op.expand(GraphBuilder(graph.facts, graph.training), node.inputs, graph.training) is not None:
         run_expanded(graph, node, arrays)
         return
+    if isinstance(node.op, Iterate):
+        run_loop(node, node.op, arrays)
+        return
     kernel, buffers = kernel_of(graph, node)
     verify(kernel)
     held = {f"in{k}": arrays[v] for k, v in enumerate(node.inputs)} | {SEED: np.array([1], "int64")}
@@ -109,6 +115,23 @@ def run_expanded(graph: Graph, node: Node, arrays: Arrays) -> None:
         if part[0] not in arrays:
             run_node(inner, part, arrays)
     arrays.update((node[k], arrays[v]) for k, v in enumerate(values))
+
+
+def run_loop(node: Node, op: Iterate, arrays: Arrays) -> None:
+    """Computes the rounds of a loop one after the other."""
+    ins = [arrays[v] for v in node.inputs]
+    data, states, free = ins[: op.n_data], ins[op.n_data : op.n_data + op.n_states], ins[op.n_data + op.n_states :]
+    rounds: list[list[np.ndarray]] = []
+    for k in range(op.n_rounds([a.shape for a in ins]))[:: -1 if op.is_reversed else 1]:
+        inner = dict(zip((n[0] for n in op.body.inputs), (*(a[k] for a in data), *states, *free)))
+        for part in op.body.nodes:
+            if not part.is_input:
+                run_node(op.body, part, inner)
+        heads = [inner[o.value] for o in op.body.outputs]
+        rounds.append(heads[: op.n_results])
+        states = heads[op.n_results :]
+    stacks = [np.stack(rows[:: -1 if op.is_reversed else 1]) for rows in zip(*rounds)]
+    arrays.update((node[k], a) for k, a in enumerate((*stacks, *states)))
 
 
 def kernel_of(graph: Graph, node: Node) -> tuple[LoopKernel, list[Buffer]]:

@@ -58,7 +58,7 @@ def _check_in_place(store: Store) -> None:
     """Raises CodegenError when the result would depend on the order of the elements."""
     reduced = {x for e in walk(store.value) if e.op == "reduce" for x in loads_of(e.args[0])}
     for e in loads_of(store.value):
-        if e.data[0] == store.buffer and (e.data[1] != store.index or e in reduced):
+        if e.data[0] == store.buffer and (not store.is_at(e.data[1]) or e in reduced):
             raise CodegenError(
                 f"scheduling {store}: it overwrites {store.buffer}, which it also reads at "
                 f"{e}; expected reads at the stored index only; store into another buffer"

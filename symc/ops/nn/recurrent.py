@@ -12,7 +12,7 @@ from symc.core.lazy import lazy
 from symc.core.params import MAX_PORTS
 from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, size_of, unify, unify_extent
 from symc.ir.builder import GraphBuilder, finish
-from symc.ir.graph import Graph, Output, Value
+from symc.ir.graph import Graph, Output, Role, Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.ir.reverse import pulled_back
 from symc.ops.control.iterate import Iterate
@@ -118,25 +118,22 @@ class RNN(Op):
                 f"{self.projection_size} with mode {self.mode}"
             )
         n_cells, n_state = self.num_layers * self.n_directions, self.projection_size or self.state_size
-        steps, batch, n_in = data
 
         def states(batch: int | None) -> list[Shape]:
             return [(n_cells, batch, n_state), (n_cells, batch, self.state_size)][: self.n_states]
 
-        found = [unify(s, known) for s, known in zip(rest, [*states(batch), (batch,)])]
-        for shape in found:
-            batch = unify_extent(batch, shape[-2] if len(shape) == 3 else shape[0])
-        if outs[0] is not None:
-            check_rank(outs[0], 3, 3, "output")
-            steps, batch = unify_extent(steps, outs[0][0]), unify_extent(batch, outs[0][1])
-        n_in, parameters = self._sizes(n_in, parameters)
-        lengths = [(batch,)] if self.use_sequence_length else []
-        results = [(steps, batch, self.n_directions * n_state), *(states(batch) if self.state_outputs else ())]
-        results += [results[0]] * self.n_masks
-        return (
-            [(steps, batch, n_in), parameters, *map(unify, rest, [*states(batch), *lengths])],
-            list(map(unify, outs, results)),
-        )
+        def fed(batch: int | None) -> list[Shape]:
+            return [*states(batch), *[(batch,)] * self.use_sequence_length]
+
+        width = self.n_directions * n_state
+        output = unify(outs[0], (*data[:2], width))
+        steps, batch, _ = output  # type: ignore[misc]
+        for shape in map(unify, rest, fed(batch)):
+            batch = unify_extent(batch, shape[-2:][0])  # type: ignore[index]
+        n_in, parameters = self._sizes(data[2], parameters)
+        output = (steps, batch, width)
+        results = [output, *states(batch) * self.state_outputs, *[output] * self.n_masks]
+        return [(steps, batch, n_in), parameters, *map(unify, rest, fed(batch))], list(map(unify, outs, results))
 
     def _sizes(self, n_in: int | None, parameters: Shape | None) -> tuple[int | None, Shape]:
         """The extent of a step's data and the shape of `parameters`, each of which decides the other."""
@@ -237,7 +234,8 @@ class RNN(Op):
         n_rows = GATES[self.mode] * self.state_size
         taken = g("FullyConnected", data, weights.i2h, bias, num_hidden=n_rows, flatten=False)
         fixed = [weights.h2h, *([weights.h2h_bias] if is_gru else []), *([weights.h2r] if weights.h2r else [])]
-        body = cell(self.mode, g.shape(taken)[1:], self.state_size, self.projection_size, g.dtype(data))
+        shape, dtype = g.shape(taken)[1:], g.dtype(data)
+        body = cell(self.mode, shape, self.state_size, self.projection_size, dtype, g.training)
         loop = g.apply(
             Iterate(bodies=(body,), n_data=1, n_states=self.n_states, is_reversed=is_reversed),
             [taken, *first, *fixed],
@@ -246,37 +244,39 @@ class RNN(Op):
 
 
 @bounded(limit=256)
-def cell(mode: str, taken: FullShape, n_units: int, n_projected: int | None, dtype: str) -> Graph:
+def cell(mode: str, taken: FullShape, n_units: int, n_projected: int | None, dtype: str, training: bool) -> Graph:
     """One step: from what it takes from the data, the states and the weights of h2h to its output and the new states.
 
     Kept, so that equal loops have equal bodies.
     """
-    g, (batch, n_rows), n_state = GraphBuilder(), taken, n_projected or n_units
-    x, h = Term(g, g.input("x", taken, dtype)), Term(g, g.input("h", (batch, n_state), dtype))
-    weight = Term(g, g.input("h2h", (n_rows, n_state), dtype, "parameter"))
-    inputs = [x, h, weight]
+    g, (batch, n_rows), n_state = GraphBuilder(training=training), taken, n_projected or n_units
+    inputs: list[Term] = []
+
+    def fed(name: str, shape: FullShape, role: Role = "argument") -> Term:
+        inputs.append(Term(g, g.input(name, shape, dtype, role)))
+        return inputs[-1]
+
+    x, h = fed("x", taken), fed("h", (batch, n_state))
+    c = fed("c", (batch, n_units)) if mode == "lstm" else None
+    weight = fed("h2h", (n_rows, n_state), "parameter")
     if mode == "gru":
-        inputs.append(Term(g, g.input("h2h_bias", (n_rows,), dtype, "parameter")))
-        new = [gru(x, h, h("FullyConnected", *inputs[2:], num_hidden=n_rows))]
+        bias = fed("h2h_bias", (n_rows,), "parameter")
+        new = [gru(x, h, h("FullyConnected", weight, bias, num_hidden=n_rows))]
     else:
         total = h("FullyConnected", weight, num_hidden=n_rows, no_bias=True) + x
-    if mode == "lstm":
-        inputs.insert(2, Term(g, g.input("c", (batch, n_units), dtype)))
-        new = list(lstm(total, inputs[2]))
-    elif mode != "gru":
-        new = [total("Activation", act_type=mode.removeprefix("rnn_"))]
+        new = [total("Activation", act_type=mode.removeprefix("rnn_"))] if c is None else lstm(total, c)
     if n_projected:
-        inputs.append(Term(g, g.input("h2r", (n_projected, n_units), dtype, "parameter")))
-        new[0] = new[0]("FullyConnected", inputs[-1], num_hidden=n_projected, no_bias=True)
+        projection = fed("h2r", (n_projected, n_units), "parameter")
+        new[0] = new[0]("FullyConnected", projection, num_hidden=n_projected, no_bias=True)
     heads = [Output("head", name, t.value) for name, t in zip(("output", "h", "c"), (new[0], *new))]
     return finish(g, heads, inputs=[t.value.node for t in inputs])
 
 
-def lstm(total: Term, c: Term) -> tuple[Term, Term]:
+def lstm(total: Term, c: Term) -> list[Term]:
     """The new h, before it is projected, and c from the sums of the gates.  Hochreiter, Schmidhuber (1997)."""
     i, f, candidate, o = _gates(total, 4)
     c = f("sigmoid") * c + i("sigmoid") * candidate("tanh")
-    return o("sigmoid") * c("tanh"), c
+    return [o("sigmoid") * c("tanh"), c]
 
 
 def gru(x: Term, h: Term, recurrent: Term) -> Term:

@@ -247,7 +247,8 @@ class Pieces(Op):
         if any(a == b for a, b in pairwise(edges)):
             return None
         _, shapes = self.infer_shape([data.shape], [None] * self.n_pieces())
-        return [data("slice_axis", axis=at, begin=a, end=b).reshape(s).value for (a, b), s in zip(pairwise(edges), shapes)]
+        parts = [data("slice_axis", axis=at, begin=a, end=b) for a, b in pairwise(edges)]
+        return [part.reshape(shape).value for part, shape in zip(parts, shapes)]  # type: ignore[arg-type]
 
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]
