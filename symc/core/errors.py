@@ -42,8 +42,8 @@ class UnknownOperatorError(SymcError):
     """A model uses operators symc does not have; the message lists all of them with their nodes."""
 
 
-class PositionError(SymcError, IndexError):
-    """A computed position lies outside the array it is a position of."""
+class ElementError(SymcError, IndexError, ValueError):
+    """An operator cannot work with the elements of an input: positions outside an array, a singular matrix."""
 
 
 class ShapeError(SymcError):

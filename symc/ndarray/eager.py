@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from symc.context import Context, current_context
-from symc.core.errors import AllocationError, PositionError, ShapeError
+from symc.core.errors import AllocationError, ElementError, ShapeError
 from symc.core.shapes import FullShape, is_known
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
@@ -103,7 +103,7 @@ class EagerGraph:
             n_heads = len(self.out_facts)
             for text, counted in zip(self._checks, results[n_heads:]):
                 if counted.any():
-                    raise PositionError(text)
+                    raise ElementError(text)
             return results[:n_heads]
         place = context or current_context()
         function = self._functions.get(place)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.errors import GraphError, PositionError
+from symc.core.errors import ElementError, GraphError
 from symc.loopir.callout import Callee, CallOut
 
 from .device import Block, CallRow, Device, LoopRows, Row
@@ -32,10 +32,10 @@ Kept = dict[tuple[type, str, int], dict[str, Any]]
 
 
 def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Raises PositionError with the text of the first check whose number is not 0."""
+    """Raises ElementError with the text of the first check whose number is not 0."""
     for text, counted in checks:
         if counted.any():
-            raise PositionError(text)
+            raise ElementError(text)
 
 
 class LoadedProgram:
@@ -159,7 +159,7 @@ class Instance:
     def run(self, phase: str) -> None:
         """Executes one phase; the addresses in `bufs` must be set.
 
-        Raises PositionError where the values of inputs are not what an operator expects (see ir.op.Op.checks).
+        Raises ElementError where the values of inputs are not what an operator expects (see ir.op.Op.checks).
         """
         found = self.phases.get(phase)
         if found is not None:

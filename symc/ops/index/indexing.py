@@ -33,7 +33,7 @@ def position(index: Expr, extent: int, mode: str) -> Expr:
 def n_outside(numbers: Term, low: int, high: int) -> Term:
     """How many numbers do not lie between two bounds, both included, as a NaN does not: (1,) float32."""
     wide = numbers.cast("float64")
-    return (1 - (wide >= low) * (wide <= high)).cast("float32")("sum").reshape((1,))
+    return (1 - (wide >= low) * (wide <= high)).count()
 
 
 @op("Embedding", aliases=("_npx_embedding", "_sparse_Embedding", "_contrib_SparseEmbedding"))
@@ -80,7 +80,7 @@ class Embedding(Op):
 class Take(Op):
     """The slices of a numbered by indices along one axis: a (*lead, n, *tail) -> (*lead, *indices, *tail).
 
-    Numbers out of range clip, wrap, or raise PositionError when the operator runs.  Source: MXNet operator take.
+    Numbers out of range clip, wrap, or raise ElementError when the operator runs.  Source: MXNet operator take.
     """
 
     arguments = ("a", "indices")

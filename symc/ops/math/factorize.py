@@ -49,6 +49,11 @@ def mirrored(x: Term) -> Term:
     return lower + turned(lower) - diagonal("_diag_back", shape=x.shape, k=0, axis1=rank - 2, axis2=rank - 1)
 
 
+def n_zeros_on_diagonal(a: Term) -> Term:
+    """How many numbers on the diagonals of matrices are 0: (1,) float32."""
+    return (a.equals(0) * identity(a)).count()
+
+
 def identity(like: Term) -> Term:
     """Unit matrices of the shape and dtype of `like`."""
     n = like.shape[-1]
@@ -166,33 +171,49 @@ class OfTriangle(OfSquare):
 @op("_linalg_potrf", aliases=("linalg_potrf",))
 class Potrf(OfTriangle):
     """The triangular B with A = B @ B.T (lower) or A = B.T @ B (upper), of symmetric positive definite A, of which that
-    triangle alone is read; NaN where it is not positive definite.
+    triangle alone is read; ElementError where it is not positive definite.
 
-    MXNet operator _linalg_potrf, which raises an error for those.
+    MXNet operator _linalg_potrf.
     """
 
     def compose(self, *x: Term) -> Sequence[Term]:
         return [x[0]("_cholesky") if self.lower else turned(turned(x[0])("_cholesky"))]
 
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        """A factor with NaN or with 0 on its diagonal is none, unless NaN was there before."""
+        a = Term(g, x[0])
+        (factor,) = self.compose(a)
+        n_wrong = factor.is_nan().count() + n_zeros_on_diagonal(factor)
+        return [(f"{self.name}: a matrix is not positive definite", (n_wrong * a.is_nan().count().equals(0)).value)]
+
 
 @op("_linalg_potri", aliases=("linalg_potri",))
 class Potri(OfTriangle):
-    """The inverse of B @ B.T for lower, of B.T @ B for upper triangular B.  MXNet operator _linalg_potri."""
+    """The inverse of B @ B.T for lower, of B.T @ B for upper triangular B; ElementError where its diagonal has a zero.
+
+    MXNet operator _linalg_potri.
+    """
 
     def compose(self, *x: Term) -> Sequence[Term]:
         inverse = solved(x[0] if self.lower else turned(x[0]), identity(x[0]))
         return [product(inverse, inverse, transpose_a=True)]
 
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        return [(f"{self.name}: a matrix is no Cholesky factor", n_zeros_on_diagonal(Term(g, x[0])).value)]
+
 
 @op("_linalg_inverse", aliases=("linalg_inverse",))
 class Inverse(OfSquare):
-    """The inverse of A; infinities or NaN where it is singular.
+    """The inverse of A; ElementError where the factorisation of A says that it is singular.
 
-    MXNet operator _linalg_inverse, which raises an error for those.
+    MXNet operator _linalg_inverse.
     """
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
         return [inverse(Term(g, x[0])).value]
+
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        return [(f"{self.name}: a matrix is singular", n_zeros_on_diagonal(Term(g, g.node("_lu", x[0])[0])).value)]
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

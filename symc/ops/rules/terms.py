@@ -85,6 +85,14 @@ class Term:
         """1 where the elements are equal, else 0."""
         return self._apply(other, "_equal", "broadcast_equal", "_equal_scalar")
 
+    def is_nan(self) -> Term:
+        """1 where the element is NaN, else 0."""
+        return 1 - self.equals(self)
+
+    def count(self) -> Term:
+        """How many of these ones and zeros are ones: (1,) float32."""
+        return self.cast("float32")("sum").reshape((1,))
+
     def choose(self, then: Term, otherwise: Term) -> Term:
         """`then` where this value is not 0, else `otherwise`; all of one shape."""
         return self("where", then, otherwise)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-import symc as mx
 from symc.codegen.cpu.routines import schedule_template
 from symc.codegen.cpu.target import host_target
 from symc.codegen.kernel import Ref, float_bits
@@ -155,8 +154,6 @@ def test_factorisations(n: int, dtype: str) -> None:
 def test_matrices_without_factors_give_numbers_that_show_it() -> None:
     singular = np.array([[[0.0, 1], [0, 2]], [[0, 0], [0, 0]]])
     check(Lu(), [singular], [(singular.shape, "float64"), ((2, 2), "int32"), ((2, 1), "float64")])
-    call_it = mx.sym.linalg.potrf(mx.sym.Variable("a")).bind(mx.cpu(), {"a": mx.nd.array([[1.0, 2], [2, 1]])})
-    assert np.isnan(call_it.forward()[0].asnumpy()).any()
 
 
 def test_equal_routines_share_their_code_whatever_the_extents() -> None:
