@@ -5,7 +5,6 @@ Importing is light: a submodule is loaded when it is first used (`mx.nd`, `mx.au
 
 from __future__ import annotations
 
-import importlib
 import sys
 from importlib.machinery import PathFinder
 from typing import Any
@@ -84,10 +83,8 @@ _FUNCTIONS = {
 
 
 def __getattr__(attribute_name: str) -> Any:
-    if attribute_name in _FUNCTIONS or attribute_name in _MODULES:
-        imported("numpy")  # what all of these need, and what cannot be imported again after half an import
     if attribute_name in _FUNCTIONS:
-        value = getattr(importlib.import_module(f"symc.{_FUNCTIONS[attribute_name]}"), attribute_name)
+        value = getattr(imported(f"symc.{_FUNCTIONS[attribute_name]}"), attribute_name)
     else:
         value = _submodule(attribute_name)
     globals()[attribute_name] = value
@@ -99,7 +96,7 @@ def _submodule(alias: str) -> Any:
         raise AttributeError(f"module 'symc' has no attribute '{alias}'")
     if not _is_there(alias):
         raise AttributeError(f"module 'symc' has no attribute '{alias}': MXNet's module is not there yet")
-    return importlib.import_module(f"symc.{_MODULES[alias]}")
+    return imported(f"symc.{_MODULES[alias]}")
 
 
 def _is_there(alias: str) -> bool:

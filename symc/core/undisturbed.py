@@ -42,10 +42,16 @@ def alone(work: Callable[[], T]) -> T:
 
 
 def imported(name: str) -> Any:
-    """A module, imported where no signal reaches: networkx and numba cannot be imported again after half an import."""
+    """A module, imported where no signal reaches: networkx and numba cannot be imported again after half an import, and
+    Python's own locks may stay held.
+
+    Where this thread is importing the package already, another one would wait for it: then it goes on here.
+    """
     module = sys.modules.get(name)
     if module is not None and not getattr(module.__spec__, "_initializing", False):
         return module
+    if threading.get_ident() in _importers((name.partition(".")[0],)):
+        return importlib.import_module(name)
     return _out_of_reach(lambda: importlib.import_module(name))
 
 
@@ -116,12 +122,14 @@ def _locks_of_others() -> list[Any]:
 
 def _is_anybody_importing() -> bool:
     """Whether another thread is importing one of the packages; a child would wait for that thread for ever."""
+    return bool(_importers(_PACKAGES) - {threading.get_ident()})
+
+
+def _importers(packages: Iterable[str]) -> set[int | None]:
+    """The threads that are importing from packages; None for one that is about to."""
     # A lock is there as long as somebody holds it or is about to.
-    locks = [(name, lock()) for name, lock in _bootstrap._module_locks.items()]  # type: ignore[attr-defined]
-    return any(
-        lock is not None and lock.owner != threading.get_ident() and name.partition(".")[0] in _PACKAGES
-        for name, lock in locks
-    )
+    locks = [(name, lock()) for name, lock in list(_bootstrap._module_locks.items())]  # type: ignore[attr-defined]
+    return {lock.owner for name, lock in locks if lock is not None and name.partition(".")[0] in packages}
 
 
 def _in_parent() -> None:
