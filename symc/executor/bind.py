@@ -62,7 +62,8 @@ def bind(
         name, shape, dtype = node.name, graph.shape(node[0]), graph.dtype(node[0])
         require_fit(f"the array of {name}", given[name], shape, dtype)
         if grad_arrays and grad_arrays.get(name) is not None:
-            is_converted = _converts_gradient(graph, node[0]) and is_float(np.dtype(grad_arrays[name].dtype).name)
+            are_floats = is_float(dtype) and is_float(np.dtype(grad_arrays[name].dtype).name)
+            is_converted = are_floats and _converts_gradient(graph, node[0])
             require_fit(f"args_grad of {name}", grad_arrays[name], shape, None if is_converted else dtype)
     effective = {n: reqs[n] if grad_arrays and grad_arrays[n] is not None else "null" for n in arguments}
     _require_gradients(graph, effective, ctx)

@@ -835,9 +835,43 @@ def test_softmax_writes_its_gradient_in_the_dtype_of_the_array(dtype, grad_dtype
         )
 
 
-def test_only_a_float_gradient_of_what_softmax_alone_reads_may_be_of_another_dtype():
+CONVERTING = {  # operators, and what they make of head gradients 0, 1, ...
+    "sum": (lambda: mx.sym.sum(A, axis=1), lambda g: np.repeat(g[:, None], 3, 1)),
+    "mean": (lambda: mx.sym.mean(A, axis=1), lambda g: np.repeat(g[:, None], 3, 1) / 3),
+    "Cast": (lambda: mx.sym.Cast(A, dtype="float64"), lambda g: g),
+    "amp_cast": (lambda: mx.sym.amp_cast(A, dtype="float32"), lambda g: g),
+    "identity": (lambda: mx.sym.identity(A), lambda g: g),
+    "BlockGrad": (lambda: mx.sym.BlockGrad(A), lambda g: g * 0),
+    "make_loss": (lambda: mx.sym.make_loss(A), lambda g: g * 0 + 1),
+    "transpose": (lambda: mx.sym.transpose(A), lambda g: g.T),
+    "cumsum": (lambda: mx.sym.cumsum(A, axis=1), lambda g: g[:, ::-1].cumsum(1)[:, ::-1]),
+    "Reshape": (lambda: mx.sym.Reshape(A, shape=(3, 2)), lambda g: g.reshape(2, 3)),
+    "Flatten": (lambda: mx.sym.Flatten(A), lambda g: g),
+    "expand_dims": (lambda: mx.sym.expand_dims(A, axis=0), lambda g: g[0]),
+    "squeeze": (lambda: mx.sym.squeeze(A), lambda g: g),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTING)
+@pytest.mark.parametrize("dtype, grad_dtype", [("float32", "float64"), ("float32", "float16"), ("float16", "float32")])
+def test_gradients_are_written_in_the_dtype_of_their_array_where_mxnet_does(name, dtype, grad_dtype):
+    make, expected = CONVERTING[name]
+    gradient = mx.nd.full((2, 3), 7, dtype=grad_dtype)
+    bound = make().bind(mx.cpu(), {"a": mx.nd.ones((2, 3), dtype=dtype)}, {"a": gradient})
+    (out,) = bound.forward(is_train=True)
+    head = np.arange(out.size, dtype="float64").reshape(out.shape)
+    bound.backward(mx.nd.array(head, dtype=out.dtype))
+    assert gradient.dtype == np.dtype(grad_dtype)
+    np.testing.assert_allclose(
+        gradient.asnumpy(), expected(head), rtol=1e-3 if "float16" in (dtype, grad_dtype) else 1e-6
+    )
+
+
+def test_only_a_float_gradient_of_what_one_such_operator_reads_may_be_of_another_dtype():
     wide, integers = mx.nd.zeros((2, 3), dtype="float64"), mx.nd.zeros((2, 3), dtype="int32")
     softmax = mx.sym.softmax(A)
+    with pytest.raises(ArgumentError, match="args_grad of a is float64, expected int32"):
+        mx.sym.sum(A).bind(mx.cpu(), {"a": integers}, {"a": wide})
     refused = [(mx.sym.softmax(mx.sym.relu(A)), wide), (softmax * A, wide), (softmax, integers), (mx.sym.exp(A), wide)]
     for y, gradient in refused:
         with pytest.raises(ArgumentError, match=f"args_grad of a is {gradient._dtype.name}, expected float32"):

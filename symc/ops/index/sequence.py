@@ -187,6 +187,8 @@ class CumSum(Op):
     Without axis, of the flattened data.  Source: MXNet operator _np_cumsum.
     """
 
+    converts_gradient = True
+
     arguments = ("a",)
 
     axis: int | None = param(None, doc="the axis to sum along; None flattens first")

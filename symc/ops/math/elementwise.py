@@ -220,6 +220,8 @@ unary("ones_like", lambda x: const(1, x.dtype), None, "Ones of x's shape and dty
 class Copy(Unary):
     """x itself.  MXNet operator _copy."""
 
+    converts_gradient = True
+
     keeps_integers = True
 
     def formula(self, x: Expr) -> Expr:
@@ -267,6 +269,8 @@ class MakeLoss(Copy):
 @op("Cast", aliases=("cast", "_npi_cast", "_npx_cast"))
 class Cast(Elementwise):
     """x converted to another dtype: floats truncate toward 0, integers wrap.  MXNet operator Cast."""
+
+    converts_gradient = True
 
     dtype: str = param(choices=CAST_DTYPES, dtype=True, doc="dtype of the output")
 

@@ -33,6 +33,8 @@ def where_number(x: Expr, otherwise: float) -> Expr:
 class Sum(ExcludingReduction):
     """The sum over axes.  MXNet operator sum."""
 
+    converts_gradient = True
+
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
         return d.broadcast_to(x.shape)
 
@@ -51,6 +53,8 @@ class SquareSum(ExcludingReduction):
 @op("mean", aliases=("_sparse_mean",))
 class Mean(ExcludingReduction):
     """The sum over axes divided by the number of elements; of integers, truncated.  MXNet operator mean."""
+
+    converts_gradient = True
 
     def finish(self, total: Expr, n: int) -> Expr:
         return total / number(n, total.dtype)

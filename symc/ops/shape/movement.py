@@ -57,6 +57,8 @@ class Permutation(Movement):
 class Transpose(Permutation):
     """The axes in the order given, or reversed.  MXNet operator transpose."""
 
+    converts_gradient = True
+
     axes: tuple[int, ...] = param((), doc="the data's axis at each place; () reverses")
 
     def order(self, rank: int) -> tuple[int, ...]:

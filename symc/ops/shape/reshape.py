@@ -70,6 +70,7 @@ class View(Op):
     """The first input's memory under another shape."""
 
     is_view = True
+    converts_gradient = True
 
     def simplify(self, g: GraphBuilder, x: Sequence[Value]) -> Sequence[Value] | None:
         source = x[0]
