@@ -10,7 +10,7 @@ import pytest
 
 from symc.codegen.kernel import Chunks
 from symc.context import cpu
-from symc.core.errors import DTypeError, PositionError, ShapeError
+from symc.core.errors import DTypeError, ElementError, ShapeError
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output
 from symc.ir.infer import infer_dtype, infer_shape
@@ -382,5 +382,5 @@ def test_positions_are_checked_in_every_round():
     at, values = np.array([[0, 1], [4, 2], [3, 3]], "float32"), np.arange(5, dtype="float32")
     np.testing.assert_array_equal(run_on(cpu().device, graph, [at, values])[0], at)
     at[1, 1] = 5
-    with pytest.raises(PositionError, match="Error in operator iterate: take"):
+    with pytest.raises(ElementError, match="Error in operator iterate: take"):
         run_on(cpu().device, graph, [at, values])
