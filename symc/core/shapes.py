@@ -6,15 +6,22 @@ A shape is a tuple of extents; an extent that is not known yet is None, and a sh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 
 from .errors import ShapeError
 
 MAX_ELEMENTS = 2**40  # of one tensor: 4 TiB of float32; beyond it is a mistake, and offsets might overflow
+MAX_AXES = 64  # NumPy's
 
 Shape = tuple[int | None, ...]
 FullShape = tuple[int, ...]
+
+
+def require_axes(shape: Sequence[object]) -> None:
+    """Raises ShapeError for more axes than an array can have."""
+    if len(shape) > MAX_AXES:
+        raise ShapeError(f"a shape of {len(shape)} axes; arrays have at most {MAX_AXES}")
 
 
 def from_mxnet(shape: Iterable[int] | int | None) -> Shape | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from symc.core.errors import DTypeError, ShapeError
-from symc.core.shapes import MAX_ELEMENTS, Shape, is_known, mx_text, size_of, unify
+from symc.core.shapes import MAX_AXES, MAX_ELEMENTS, Shape, is_known, mx_text, size_of, unify
 
 from .graph import Graph, Node, Value
 from .op import Op
@@ -34,12 +34,12 @@ def infer_shape(graph: Graph) -> Graph:
 
 
 def require_countable(value: Value, shape: Shape | None) -> None:
-    """Raises ShapeError for more elements than any tensor has."""
-    if is_known(shape) and size_of(shape) > MAX_ELEMENTS:  # type: ignore[arg-type]
+    """Raises ShapeError for more axes or elements than any tensor has."""
+    if is_known(shape) and (len(shape) > MAX_AXES or size_of(shape) > MAX_ELEMENTS):  # type: ignore[arg-type]
         node = value.node
         raise ShapeError(
             f"{node.op.name if node.op else node.role} {node.name} has shape {mx_text(shape)}: "
-            f"expected at most {MAX_ELEMENTS} elements; check the shapes of the inputs"
+            f"expected at most {MAX_AXES} axes and {MAX_ELEMENTS} elements; check the shapes of the inputs"
         )
 
 

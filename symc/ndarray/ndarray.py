@@ -12,6 +12,7 @@ import numpy as np
 from symc.context import DEVICES, Context, current_context
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.core.shapes import require_axes
 
 from . import tape
 from .casting import store
@@ -302,6 +303,7 @@ class NDArray:
             assert options.get("shape"), "Shape must be provided."
             shape = tuple(options["shape"])
         target = infer_reshape(self.shape, shape, bool(options.get("reverse", False)))
+        require_axes(target)
         return self._shown("Reshape", self._host.reshape(target), True, shape=target)
 
     def _shown(self, op: str, data: np.ndarray, inplace: bool, **params: Any) -> NDArray:
@@ -320,6 +322,7 @@ class NDArray:
         """A copy, or with `inplace` a view, with a dimension of 1 inserted at `axis`."""
         if not -self.ndim - 1 <= axis <= self.ndim:
             raise ArgumentError(f"expand_dims: axis {axis} is out of range for an array of {self.ndim} dimensions")
+        require_axes((*self.shape, 1))
         return self._shown("expand_dims", np.expand_dims(self._host, axis), inplace, axis=axis)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None, inplace: bool = False) -> NDArray:

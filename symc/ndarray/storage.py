@@ -12,6 +12,7 @@ import numpy as np
 
 from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import AllocationError, ArgumentError
+from symc.core.shapes import require_axes
 
 _ticks = itertools.count(1)
 
@@ -61,6 +62,7 @@ def allocating(what: str) -> Iterator[None]:
 
 
 def _aligned(allocate, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[no-untyped-def]
+    require_axes(shape)
     size_bytes = math.prod(shape) * dtype.itemsize
     try:
         room = allocate(size_bytes + ALIGNMENT, np.uint8)

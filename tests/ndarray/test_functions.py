@@ -393,3 +393,23 @@ def test_a_shape_without_axes_is_unknown_outside_np_shape(make):
 def test_arrays_without_elements(run, shape):
     found = run()
     assert found.shape == shape == found.asnumpy().shape
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: mx.nd.zeros((1,) * 65),
+        lambda: mx.nd.ones(2).reshape((1,) * 64 + (2,)),
+        lambda: mx.nd.ones((1,) * 64).expand_dims(0),
+        lambda: mx.nd.reshape(mx.nd.ones(2), shape=(1,) * 64 + (2,)),
+        lambda: mx.nd.expand_dims(mx.nd.ones((1,) * 64), axis=0),
+        lambda: mx.nd.stack(mx.nd.ones((1,) * 64), mx.nd.ones((1,) * 64)),
+        lambda: mx.nd.one_hot(mx.nd.ones((1,) * 64), depth=2),
+        lambda: mx.nd.tile(mx.nd.ones((1,)), reps=(1,) * 65),
+        lambda: (mx.sym.Variable("x") * 2).simple_bind(mx.cpu(), x=(1,) * 65),
+        lambda: mx.sym.expand_dims(mx.sym.Variable("x"), axis=0).eval(mx.cpu(), x=mx.nd.ones((1,) * 64)),
+    ],
+)
+def test_more_axes_than_numpy_has_are_refused(make):
+    with pytest.raises(ShapeError, match="65 axes|at most 64 axes"):
+        make()
