@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from symc.core.errors import CodegenError
+from symc.loopir.ctc import CtcForward, CtcOccupation
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template
 from symc.loopir.matching import Match, Suppress
@@ -15,12 +16,14 @@ from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 from symc.loopir.variates import Variate
 
-from . import factorize, matching, multibox, roi, scan, sort, variates
+from . import ctc, factorize, matching, multibox, roi, scan, sort, variates
 from .body import Body
 
 BODIES: dict[type[Routine], Callable[[Template], Body]] = {
     AssignAnchors: multibox.assign_body,
     Cholesky: factorize.body,
+    CtcForward: ctc.body,
+    CtcOccupation: ctc.body,
     Detect: multibox.detect_body,
     Lq: factorize.body,
     Lu: factorize.body,

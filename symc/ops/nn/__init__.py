@@ -5,6 +5,7 @@ from . import attention as attention
 from . import batch_norm as batch_norm
 from . import columns as columns
 from . import convolution as convolution
+from . import ctc as ctc
 from . import loss as loss
 from . import norm as norm
 from . import pooling as pooling

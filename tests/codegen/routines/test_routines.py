@@ -15,6 +15,7 @@ from symc.codegen.kernel import Ref, float_bits
 from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
 from symc.core.errors import CodegenError, GraphError
+from symc.loopir.ctc import CtcForward, CtcOccupation
 from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
@@ -314,3 +315,21 @@ def test_assign_anchors(dtype: str, threshold: float, ratio: float, most: float)
             [anchors, objects.astype(dtype), background],
             [((n_images, n), "int32")],
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("blank, drops_blanks", [(0, False), (2, False), (0, True)])
+def test_ctc(dtype: str, blank: int, drops_blanks: bool) -> None:
+    for n_steps, n, n_classes, n_labels in ((1, 1, 3, 1), (9, 3, 3, 4), (6, 70, 5, 2)):
+        logs = np.log(rng.dirichlet(np.ones(n_classes), (n_steps, n))).astype(dtype)
+        logs[:, 0, 1] = -np.inf
+        labels = rng.integers(-2, n_classes + 2, (n, n_labels)).astype("int32")
+        lengths, label_lengths = (rng.integers(0, most + 1, n).astype("int32") for most in (n_steps, n_labels))
+        alphas = np.zeros((n, n_steps, 2 * n_labels + 1))
+        costs, steps = np.zeros(n, dtype), np.zeros(n, "int32")
+        ins, outs = [logs, labels, lengths, label_lengths], [costs, alphas, steps]
+        forward = CtcForward(blank, drops_blanks)
+        check(forward, ins, [(a.shape, str(a.dtype)) for a in outs], exact=False)
+        forward.run(ins, outs)
+        back = [logs, labels, label_lengths, alphas, steps]
+        check(CtcOccupation(blank, drops_blanks), back, [(logs.shape, dtype)], exact=False)
