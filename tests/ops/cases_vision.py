@@ -1,4 +1,4 @@
-"""Cases of resizing, sampling and pooling images."""
+"""Cases of resizing, sampling, correlating and pooling images, and of convolutions with moved taps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,34 @@ def _regions(name: str, shape: tuple, params: dict, **more: object) -> Case:
     return Case(name, (shape, (5, 5)), params, points=(BOXES[-1], *BOXES[:-1]), grads=(0,), smooth=False, **more)
 
 
+DEFORM, MODULATE = "_contrib_DeformableConvolution", "_contrib_ModulatedDeformableConvolution"
+
+
+def _deformable(op: str, data: tuple, small: tuple, params: dict, dtype: str = "float32", **more: object) -> Case:
+    """A convolution over data (N, C, H, W) with `small` positions."""
+    (n, c), taps = data[:2], params["kernel"][0] * params["kernel"][1] * params.get("num_deformable_group", 1)
+    mask = ((n, taps, *small),) if op == MODULATE else ()
+    weight = (params["num_filter"], c // params.get("num_group", 1), *params["kernel"])
+    bias = () if params.get("no_bias") else ((params["num_filter"],),)
+    shapes = (data, (n, 2 * taps, *small), *mask, weight, *bias)
+    return Case(op, shapes, params, dtype, **{"domain": (-1.5, 1.5), **more})
+
+
 CASES = [
+    *(Case("Correlation", ((1, 2, 4, 5), (1, 2, 4, 5)), params) for params in (
+        {"max_displacement": 1, "pad_size": 1}, {"max_displacement": 1, "pad_size": 1, "is_multiply": False},
+        {"max_displacement": 3, "stride1": 2, "stride2": 2, "pad_size": 3, "is_multiply": False},
+        {"kernel_size": 3, "max_displacement": 2, "stride1": 2, "stride2": 2, "pad_size": 3})),
+    Case("Correlation", ((2, 3, 6, 7), (2, 3, 6, 7)), {"kernel_size": 3, "stride1": 2}, "float64"),
+    Case("Correlation", ((1, 2, 4, 5), (1, 2, 4, 5)), {"pad_size": 2}, "float16"),
+    _deformable(DEFORM, (1, 2, 3, 4), (3, 4), {"kernel": (2, 1), "pad": (1, 0), "dilate": (2, 1), "num_filter": 2}),
+    _deformable(DEFORM, (2, 4, 5, 6), (3, 3), {"kernel": (3, 3), "stride": (2, 2), "pad": (1, 1), "num_filter": 6,
+                                               "num_group": 2, "num_deformable_group": 2, "no_bias": True}, "float64"),
+    _deformable(DEFORM, (1, 3, 4, 5), (4, 5), {"kernel": (3, 3), "pad": (1, 1), "num_filter": 33}, domain=(-4.0, 4.0)),
+    _deformable(MODULATE, (2, 4, 5, 6), (5, 6), {"kernel": (3, 3), "pad": (1, 1), "num_filter": 4, "im2col_step": 1,
+                                                 "num_group": 2, "num_deformable_group": 2}, grads=()),
+    _deformable(MODULATE, (1, 2, 3, 3), (2, 2), {"kernel": (2, 2), "num_filter": 2, "num_deformable_group": 2,
+                                                 "no_bias": True}),
     *over_dtypes(Case(RESIZE, ((1, 2, 4, 5),), {"height": 7, "width": 9}), FLOATS),
     Case(RESIZE, ((1, 2, 6, 6),), {"height": 3, "width": 3, "align_corners": False}),
     Case(RESIZE, ((2, 1, 3, 4),), {"height": 8, "width": 4, "align_corners": False}),

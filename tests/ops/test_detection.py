@@ -1,4 +1,4 @@
-"""What the operators of object detection refuse, and those whose cases a table cannot state."""
+"""What the operators of detection and of images refuse, and those whose cases a table cannot state."""
 
 from __future__ import annotations
 
@@ -65,6 +65,30 @@ def test_shapes_of_detectors_refused(symbol, shapes, text):
 def test_parameters_of_detectors_refused(name, params, text):
     with pytest.raises(ParameterError, match=text):
         getattr(contrib, name)(a, b, c, **params)
+
+
+KERNEL = {"kernel": (3, 3), "num_filter": 4}
+
+
+@pytest.mark.parametrize("symbol, shapes, text", [
+    (mx.sym.Correlation(a, b), ((2, 3, 4, 4), (2, 3, 4, 5)), "4.*5|5.*4"),
+    (mx.sym.Correlation(a, b, max_displacement=2), ((2, 3, 4, 9), (2, 3, 4, 9)), "don't fit in blob: extent 4"),
+    (contrib.DeformableConvolution(a, b, **KERNEL), ((2, 3, 5, 5), (2, 9, 3, 3)), "18"),
+    (contrib.DeformableConvolution(a, b, **KERNEL, num_deformable_group=2), ((2, 3, 5, 5), (2, 36, 3, 3)), "3 by 2"),
+    (contrib.DeformableConvolution(a, b, **KERNEL, num_group=3), ((2, 3, 5, 5), (2, 18, 3, 3)), "num_filter.*4 by 3"),
+    (contrib.DeformableConvolution(a, b, **KERNEL), ((2, 3, 2, 5), (2, 18, 3, 3)), "kernel size exceed input"),
+    (contrib.ModulatedDeformableConvolution(a, b, c, **KERNEL), ((2, 3, 5, 5), (2, 18, 3, 3), (2, 3, 3, 3)), "9"),
+])  # fmt: skip
+def test_shapes_of_moved_images_refused(symbol, shapes, text):
+    with pytest.raises(ShapeError, match=text):
+        symbol.infer_shape(**dict(zip("abc", shapes)))
+
+
+def test_parameters_of_moved_images_refused():
+    with pytest.raises(ParameterError, match="kernel size should be odd number, got 2"):
+        mx.sym.Correlation(a, b, kernel_size=2)
+    with pytest.raises(ParameterError, match="a kernel of height and width, got"):
+        contrib.DeformableConvolution(a, b, kernel=(3,), num_filter=1)
 
 
 @pytest.mark.parametrize("name", ["MultiBoxPrior", "MultiBoxTarget", "MultiBoxDetection", "Proposal", "MultiProposal"])

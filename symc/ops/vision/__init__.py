@@ -1,5 +1,7 @@
 """Images sampled and resized, regions, detection."""
 
+from . import correlation as correlation
+from . import deformable as deformable
 from . import detection as detection
 from . import multibox as multibox
 from . import proposal as proposal

@@ -1,0 +1,287 @@
+"""Convolutions whose taps lie where the data says: the windows are sampled into columns, then comes a product."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+from typing import TYPE_CHECKING
+
+from symc.core.errors import ParameterError, ShapeError
+from symc.core.shapes import FullShape, Shape, unify
+from symc.ir.builder import GraphBuilder
+from symc.ir.graph import Value
+from symc.ir.op import Shapes, check_rank, op, param
+from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
+from symc.loopir.tensor import Lowering, Tensor
+from symc.ops.nn.columns import Columns
+from symc.ops.rules.accumulation import Accumulating
+from symc.ops.rules.composite import Composite
+from symc.ops.rules.terms import Term, flows
+from symc.ops.rules.windows import as_expr
+
+from .sampling import Corner, clamped
+
+LAYOUTS = ("NCW", "NCHW", "NCDHW")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Deformable(Composite, Columns):
+    """data (N, C, H, W), offset (N, 2 * groups * taps, h, w) -> (N, num_filter, h, w): a convolution whose taps are
+    moved by (rows, columns), for each group of channels, tap and position.
+
+    weight (num_filter, C / num_group, *kernel), bias (num_filter,).  Taps are interpolated between four pixels.
+    """
+
+    fades = False  # whether the data is 0 all around, or ends at its border, where outermost pixels keep their value
+
+    if TYPE_CHECKING:  # declared by the operators, each at its place in MXNet's order
+        num_filter: int
+        num_group: int
+        num_deformable_group: int
+        no_bias: bool
+
+    def __post_init__(self) -> None:
+        if self.n_spatial != 2:
+            raise ParameterError(f"{self.name}: expected a kernel of height and width, got {self.kernel}")
+
+    def argument_names(self) -> tuple[str, ...]:
+        return self.arguments[:-1] if self.no_bias else self.arguments
+
+    def check_groups(self, channels: int) -> None:
+        """Raises ShapeError where the channels do not divide."""
+        for what, n, groups in (
+            ("input channels", channels, self.num_group),
+            ("input channels", channels, self.num_deformable_group),
+            ("num_filter", self.num_filter, self.num_group),
+        ):
+            if n % groups:
+                raise ShapeError(f"{self.name}: {what} must divide group size: {n} by {groups}")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data = ins[0]
+        if data is None or data[1] is None:
+            return ins, outs
+        check_rank(data, 4, 4, f"{self.name}: data")
+        self.check_geometry(data)
+        self.check_groups(data[1])
+        small = self.out_extents(data[2:])
+        taps = self.num_deformable_group * prod(self.kernel)
+        wanted: dict[str, Shape] = {
+            "data": data,
+            "offset": (data[0], 2 * taps, *small),
+            "mask": (data[0], taps, *small),
+            "weight": (self.num_filter, data[1] // self.num_group, *self.kernel),
+            "bias": (self.num_filter,),
+        }
+        found = [unify(shape, wanted[name]) for name, shape in zip(self.argument_names(), ins)]
+        return found, [unify(outs[0], (data[0], self.num_filter, *small))]
+
+    def compose(self, *x: Term) -> Sequence[Term]:
+        given = dict(zip(self.argument_names(), x))
+        data, weight = given["data"], given["weight"]
+        params = {name: getattr(self, name) for name in ("kernel", "stride", "dilate", "pad")}
+        columns = data(
+            "_deformed_windows", given["offset"], groups=self.num_deformable_group, fades=self.fades, **params
+        )
+        n, n_groups, _, n_taps, *small = columns.shape
+        if "mask" in given:
+            columns = columns * given["mask"].reshape((n, n_groups, 1, n_taps, *small))
+        columns = columns.reshape((n, data.shape[1] * n_taps, *small))
+        flat = weight.reshape((weight.shape[0], weight.shape[1] * n_taps, 1, 1))
+        bias = () if self.no_bias else (given["bias"],)
+        params = {"num_filter": self.num_filter, "num_group": self.num_group, "no_bias": self.no_bias}
+        return [columns("Convolution", flat, *bias, kernel=(1, 1), **params)]
+
+
+@op("_contrib_DeformableConvolution", aliases=("_npx_deformable_convolution", "DeformableConvolution"))
+class DeformableConvolution(Deformable):
+    """Taps outside the data are 0; between its last pixels and its border they have the last pixel's value.
+
+    Source: MXNet operator _contrib_DeformableConvolution.
+    """
+
+    arguments = ("data", "offset", "weight", "bias")
+    trained = frozenset({"weight", "bias"})
+
+    num_filter: int = param(low=1, doc="number of output channels")
+    num_group: int = param(1, low=1, doc="number of groups")
+    num_deformable_group: int = param(1, low=1, doc="number of groups of channels with offsets of their own")
+    workspace: int = param(1024, low=0, doc="ignored")
+    no_bias: bool = param(False, doc="drop the bias input")
+    layout: str | None = param(None, choices=LAYOUTS, doc="ignored: channels come second")
+
+
+@op("_contrib_ModulatedDeformableConvolution", aliases=("_npx_modulated_deformable_convolution",))
+class ModulatedDeformableConvolution(Deformable):
+    """Taps are weighted by mask (N, groups * taps, h, w), too; the data has zeros all around it.
+
+    Source: MXNet operator _contrib_ModulatedDeformableConvolution.
+    """
+
+    arguments = ("data", "offset", "mask", "weight", "bias")
+    trained = frozenset({"weight", "bias"})
+    fades = True
+
+    num_filter: int = param(low=1, doc="number of output channels")
+    num_group: int = param(1, low=1, doc="number of groups")
+    num_deformable_group: int = param(1, low=1, doc="number of groups of channels with offsets of their own")
+    workspace: int = param(1024, low=0, doc="ignored")
+    no_bias: bool = param(False, doc="drop the bias input")
+    im2col_step: int = param(64, low=1, doc="ignored")
+    layout: str | None = param(None, choices=LAYOUTS, doc="ignored: channels come second")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Deformed(Columns):
+    """Windows (N, groups, C / groups, taps, h, w) of data (N, C, H, W), with taps moved by offsets."""
+
+    is_internal = True
+
+    groups: int = param(1, doc="groups of channels with offsets of their own")
+    fades: bool = param(False, doc="whether the data is 0 all around")
+
+    def axes(self, data: FullShape) -> FullShape:
+        """Images, groups, channels of a group, rows and columns of the kernel, rows and columns of windows."""
+        small = self.out_extents(data[2:])
+        return (data[0], self.groups, data[1] // self.groups, *self.kernel, *small)  # type: ignore[return-value]
+
+    def tap(self, i: Axis, j: Axis) -> IndexLike:
+        """The number of a tap."""
+        return i * self.kernel[1] + j
+
+    def channel(self, d: Axis, c: Axis, data: FullShape) -> IndexLike:
+        """The number of a channel of a group."""
+        return d * (data[1] // self.groups) + c
+
+    def offset_channel(self, axis: int, d: Axis, i: Axis, j: Axis) -> IndexLike:
+        """Where an offset along the rows (axis 0) or columns lies."""
+        return d * (2 * prod(self.kernel)) + (i * self.kernel[1] + j) * 2 + axis
+
+    def corners(
+        self, offset: Tensor, extents: FullShape, n: IndexLike, d: Axis, taps: tuple[Axis, Axis], at: tuple[Axis, Axis]
+    ) -> list[Corner]:
+        """The four pixels around a tap."""
+        sides, checks = [], []
+        for axis in range(2):
+            place = at[axis] * self.strides[axis] + taps[axis] * self.dilations[axis] - self.pads[axis]
+            moved = cast(as_expr(place), offset.dtype) + offset(n, self.offset_channel(axis, d, *taps), *at)
+            extent = extents[axis]
+            checks += [moved > -1.0 if self.fades else moved >= 0.0, moved < float(extent)]
+            if not self.fades:
+                moved = prim("minimum", moved, float(extent - 1))
+            start = prim("floor", moved)
+            first = cast(start, "int64")
+            share = moved - start
+            ends = [(first, 1.0 - share, -1.0, first >= 0), (first + 1, share, 1.0, first + 1 < extent)]
+            sides.append([(clamped(p, extent), weight, slope, inside) for p, weight, slope, inside in ends])
+        reached = reduce(lambda a, b: prim("and", a, b), checks)
+        found = []
+        for row, down, row_slope, has_row in sides[0]:
+            for column, right, column_slope, has_column in sides[1]:
+                inside = prim("and", reached, prim("and", has_row, has_column)) if self.fades else reached
+                found.append(Corner(row, column, down, right, row_slope, column_slope, inside))
+        return found
+
+
+def pixel(data: Tensor, n: IndexLike, c: IndexLike, corner: Corner) -> Expr:
+    """What lies at a corner, or 0."""
+    return select(corner.inside, data(n, c, corner.row, corner.column), 0)
+
+
+@op("_deformed_windows")
+class DeformedWindows(Deformed):
+    """Every tap interpolated between four pixels."""
+
+    arguments = ("data", "offset")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        n, groups, channels, *rest = self.axes(ins[0])  # type: ignore[arg-type]
+        return ins, [(n, groups, channels, prod(self.kernel), *rest[2:])]
+
+    def lower(self, t: Lowering) -> None:
+        data, offset = t.ins
+
+        def value(n: IndexLike, d: Axis, c: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Expr:
+            found = [
+                pixel(data, n, self.channel(d, c, data.shape), p) * (p.down * p.right)
+                for p in self.corners(offset, data.shape[2:], n, d, (i, j), (y, x))
+            ]
+            return reduce(lambda a, b: a + b, found)
+
+        t.region(self.axes(data.shape), lambda n, d, c, i, j, y, x: (n, d, c, self.tap(i, j), y, x), value)
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        d, params = flows(dy), self.given_params()
+        return [
+            g("_deformed_data_gradient", d, x[1], shape=g.shape(x[0]), **params),
+            g("_deformed_offset_gradient", d, *x, **params),
+        ]
+
+
+@op("_deformed_data_gradient")
+class DeformedDataGradient(Accumulating, Deformed):
+    """dy of the windows' shape given back to the pixels that taps were interpolated from, corner after corner."""
+
+    arguments = ("dy", "offset")
+
+    shape: tuple[int, ...] = param(doc="shape of the data")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [self.shape]
+
+    def lower(self, t: Lowering) -> None:
+        dy, offset = t.ins
+
+        def corner(k: int, n: IndexLike, d: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Corner:
+            return self.corners(offset, self.shape[2:], n, d, (i, j), (y, x))[k]
+
+        t.region(self.shape, lambda *i: i, lambda *i: const(0, dy.dtype))
+        for k in range(4):
+
+            def place(n: IndexLike, d: Axis, c: Axis, *rest: Axis, k: int = k) -> Sequence[IndexLike | Expr]:
+                p = corner(k, n, d, *rest)
+                return n, self.channel(d, c, self.shape), p.row, p.column
+
+            def value(n: IndexLike, d: Axis, c: Axis, i: Axis, j: Axis, y: Axis, x: Axis, k: int = k) -> Expr:
+                p = corner(k, n, d, i, j, y, x)
+                return select(p.inside, dy(n, d, c, self.tap(i, j), y, x) * (p.down * p.right), 0)
+
+            t.region(self.axes(self.shape), place, value, mode="add")
+
+
+@op("_deformed_offset_gradient")
+class DeformedOffsetGradient(Deformed):
+    """How the taps change with their places, weighted by dy of the windows' shape: the offset's shape."""
+
+    arguments = ("dy", "data", "offset")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [ins[2]]
+
+    def lower(self, t: Lowering) -> None:
+        dy, data, offset = t.ins
+        n_images, _, n_channels, *rest = self.axes(data.shape)
+
+        def slope(axis: int, n: IndexLike, d: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Expr:
+            around = self.corners(offset, data.shape[2:], n, d, (i, j), (y, x))
+
+            def term(c: Axis) -> Expr:
+                found = [
+                    pixel(data, n, self.channel(d, c, data.shape), p)
+                    * (p.right * p.row_slope if axis == 0 else p.down * p.column_slope)
+                    for p in around
+                ]
+                return dy(n, d, c, self.tap(i, j), y, x) * reduce(lambda a, b: a + b, found)
+
+            return t.reduce("sum", (n_channels,), term)
+
+        for axis in range(2):
+            t.region(
+                (n_images, self.groups, *rest),
+                lambda n, d, i, j, y, x, axis=axis: (n, self.offset_channel(axis, d, i, j), y, x),
+                lambda *i, axis=axis: slope(axis, *i),
+            )
