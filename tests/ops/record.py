@@ -52,6 +52,7 @@ def find(mx, name: str):
         (mx.sym, name),
         (mx.sym.contrib, name.replace("_contrib_", "")),
         (mx.sym.linalg, name.replace("_linalg_", "")),
+        (mx.sym.image, name.replace("_image_", "")),
     )
     return next(f for module, n in places if (f := getattr(module, n, None)) is not None)
 

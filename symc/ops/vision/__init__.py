@@ -3,6 +3,7 @@
 from . import correlation as correlation
 from . import deformable as deformable
 from . import detection as detection
+from . import images as images
 from . import multibox as multibox
 from . import proposal as proposal
 from . import regions as regions
