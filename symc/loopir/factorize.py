@@ -95,3 +95,25 @@ class Lq(MatrixRoutine):
     def run_one(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         q, r = np.linalg.qr(ins[0].T)
         outs[0][...], outs[1][...] = q.T, r.T
+
+
+@dataclass(frozen=True)
+class Eigen(MatrixRoutine):
+    """U with eigenvectors as rows and eigenvalues L (n,), ascending, of symmetric A = U.T @ diag(L) @ U.
+
+    Only the lower triangle of A is read. The element of a vector with the largest magnitude is positive.
+    """
+
+    def scratch(self, shapes: Sequence[FullShape]) -> tuple[tuple[FullShape, str], ...]:
+        """A matrix that becomes diagonal, and what turned it."""
+        n = shapes[0][-1]
+        return (((self.n_parts(shapes), 2, n, n), "float64"),)
+
+    def _matrix_work(self, shapes: Sequence[FullShape]) -> int:
+        return 60 * shapes[0][-1] ** 3  # ten sweeps of n * n / 2 rotations of 12 n operations
+
+    def run_one(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        lower = np.tril(ins[0])
+        outs[1][...], vectors = np.linalg.eigh(lower + np.tril(lower, -1).T)
+        largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+        outs[0][...] = (vectors * np.where(largest < 0, -1, 1)).T

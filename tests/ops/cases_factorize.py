@@ -31,6 +31,11 @@ CASES = [
     Case("_linalg_gelqf", ((2, 4),), **DOUBLE),
     Case("_linalg_gelqf", ((2, 3, 5),), **DOUBLE),
     Case("_linalg_gelqf", ((3, 3),), points=DEFINITE, **DOUBLE),
+    *(Case("_linalg_syevd", ((2, 3, 3),), points=DEFINITE, dtypes=d, smooth=False) for d in ("float32", "float64")),
+    Case("_linalg_syevd", ((5, 5),), **DOUBLE, smooth=False),
+    Case("_linalg_syevd", ((1, 1),), points=(-2.0,), smooth=False),
+    Case("_linalg_syevd", ((4, 4),), points=(2.0, 9.0, 9.0, 9.0, 0.0, 2.0, 9.0, 9.0, 0.0, 0.0, -1.0, 9.0, 0.0, 0.0, 0.0,
+                                             3.0), grads=()),
 ]  # fmt: skip
 
 

@@ -199,6 +199,12 @@ CASES = [
         domain=(0.5, 2),
         smooth=False,
     ),
+    *(
+        Case(
+            "_contrib_BatchNormWithReLU", ((2, 3, 4, 2), *((3,),) * 4), params, "float64", domain=(0.5, 2), grads=(0, 2)
+        )
+        for params in ({"fix_gamma": False}, {"use_global_stats": True})
+    ),
     *PRODUCTS,
     *WINDOWS,
     *NORMS,
@@ -398,6 +404,7 @@ ORACLE = {
     "Pooling": _pooling,
     "Pooling_v1": _pooling_v1,
     "BatchNorm": _batch_norm,
+    "_contrib_BatchNormWithReLU": lambda *x, **params: np.maximum(_batch_norm(*x, **params), 0),
     "BatchNorm_v1": _batch_norm,
     "LayerNorm": _layer_norm,
     "InstanceNorm": _instance_norm,

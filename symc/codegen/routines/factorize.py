@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from symc.core.shapes import size_of
-from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
+from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template, buffer_of
 from symc.loopir.routine import Routine
 
@@ -21,7 +21,7 @@ def body(template: Template) -> Body:
     routine, n_matrices = template.routine, size_of(first.shape[:-2])
     words = {"n_matrices": n_matrices, "rows": first.shape[-2], "columns": last.shape[-1]}
     makers: dict[type[Routine], Callable[..., Callable[..., None]]] = {
-        Cholesky: cholesky_kernel, Lq: lq_kernel, Lu: lu_kernel, TriangularSolve: solve_kernel,
+        Cholesky: cholesky_kernel, Eigen: eigen_kernel, Lq: lq_kernel, Lu: lu_kernel, TriangularSolve: solve_kernel,
     }  # fmt: skip
     options = (routine.is_transposed, routine.is_unit) if isinstance(routine, TriangularSolve) else ()
     reason = f"{n_matrices} matrices of {first.shape[-2]} rows"
@@ -188,5 +188,78 @@ def lq_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
                     continue
                 for r in range(i, rows):
                     reflect(orthonormal, start + r * columns + i, work, row + i, columns - i, square)
+
+    return kernel
+
+
+def eigen_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
+    """Jacobi's rotations in double precision, row by row, until nothing is left beside the diagonal: ten sweeps are
+    enough for any matrix of numbers, 40 are the limit.
+
+    Golub and Van Loan, Matrix Computations (2013), 8.5.
+    """
+    values, float64s = compiler.elements(dtype), compiler.elements("float64")
+
+    @compiler.jit
+    def rotate(array, first, second, step, n, c, s):
+        """n pairs of elements, `step` apart: (x, y) -> (c x - s y, s x + c y)."""
+        for k in range(n):
+            x, y = array[first + k * step], array[second + k * step]
+            array[first + k * step] = c * x - s * y
+            array[second + k * step] = s * x + c * y
+
+    @compiler.jit
+    def sweep(work, n):
+        """One rotation for each element under the diagonal; how many were needed."""
+        n_rotations = 0
+        for p in range(n - 1):
+            for q in range(p + 1, n):
+                beside = work[p * n + q]
+                if abs(beside) <= 1e-17 * math.sqrt(abs(work[p * n + p] * work[q * n + q])) or beside == 0:
+                    continue
+                n_rotations += 1
+                slope = (work[q * n + q] - work[p * n + p]) / (2 * beside)
+                t = (1.0 if slope >= 0 else -1.0) / (abs(slope) + math.sqrt(1 + slope * slope))
+                c = 1 / math.sqrt(1 + t * t)
+                rotate(work, p, q, n, n, c, t * c)
+                rotate(work, p * n, q * n, 1, n, c, t * c)
+                rotate(work, (n + p) * n, (n + q) * n, 1, n, c, t * c)
+        return n_rotations
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        source = values(bufs[desc[0]] + desc[1])
+        vectors = values(bufs[desc[2]] + desc[3])
+        numbers = values(bufs[desc[4]] + desc[5])
+        n_matrices, n = desc[8], desc[9]
+        work = float64s(bufs[desc[6]] + desc[7] + chunk * 2 * n * n * 8)
+        for matrix in range(chunk * n_matrices // n_chunks, (chunk + 1) * n_matrices // n_chunks):
+            start = matrix * n * n
+            for i in range(n):
+                for j in range(i + 1):
+                    work[i * n + j] = source[start + i * n + j]
+                    work[j * n + i] = source[start + i * n + j]
+                for j in range(n):
+                    work[(n + i) * n + j] = 1 if i == j else 0
+            n_sweeps = 0
+            while n_sweeps < 40 and sweep(work, n) > 0:
+                n_sweeps += 1
+            for place in range(n):
+                best = place
+                for i in range(place + 1, n):
+                    if work[i * n + i] < work[best * n + best]:
+                        best = i
+                number = work[best * n + best]
+                work[best * n + best] = work[place * n + place]
+                largest = 0.0
+                for j in range(n):
+                    x = work[(n + best) * n + j]
+                    work[(n + best) * n + j] = work[(n + place) * n + j]
+                    work[(n + place) * n + j] = x
+                    if abs(x) > abs(largest):
+                        largest = x
+                numbers[matrix * n + place] = number
+                for j in range(n):
+                    x = work[(n + place) * n + j]
+                    vectors[start + place * n + j] = -x if largest < 0 else x
 
     return kernel

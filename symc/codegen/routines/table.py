@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from symc.core.errors import CodegenError
 from symc.loopir.ctc import CtcForward, CtcOccupation
-from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
+from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template
 from symc.loopir.matching import Match, Suppress
 from symc.loopir.multibox import AssignAnchors, Detect
@@ -25,6 +25,7 @@ BODIES: dict[type[Routine], Callable[[Template], Body]] = {
     CtcForward: ctc.body,
     CtcOccupation: ctc.body,
     Detect: multibox.detect_body,
+    Eigen: factorize.body,
     Lq: factorize.body,
     Lu: factorize.body,
     Match: matching.match_body,

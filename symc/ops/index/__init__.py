@@ -4,3 +4,4 @@ from . import indexing as indexing
 from . import indexing_nd as indexing_nd
 from . import ordering as ordering
 from . import sequence as sequence
+from . import sparse as sparse

@@ -234,7 +234,7 @@ class Copy(Unary):
         return [x[0]]
 
 
-@op("cast_storage")
+@op("cast_storage", aliases=("_sparse_cast_storage",))
 class CastStorage(Copy):
     """x itself: arrays are stored densely.  MXNet operator cast_storage."""
 

@@ -10,7 +10,7 @@ from symc.core.shapes import Shape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
+from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.terms import Term, flows, values
@@ -146,6 +146,38 @@ class LqFactors(Factorization):
         return values([solved(factor, d_q + product(mirrored(inner), q), is_transposed=True)])
 
 
+@op("_eigen")
+class Eigenvectors(Factorization):
+    """See loopir.factorize.Eigen."""
+
+    arguments = ("A",)
+    results = ("U", "L")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        (a,) = ins
+        return ins, outs if a is None else [a, a[:-1]]
+
+    def lower(self, t: Lowering) -> None:
+        t.template(Eigen())
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """U.T @ (diag(dL) + S) @ U, where S has the symmetric part of dU @ U.T over differences of eigenvalues: where
+        two are equal they count as 1e-30 apart (float64: 1e-100), as in MXNet. Giles, Collected matrix derivative
+        results (2008)."""
+        vectors, numbers = (Term(g, v) for v in y)
+        d_vectors, d_numbers = (Term(g, g.like(v, 0) if d is None else d) for v, d in zip(y, dy))
+        n, lead = vectors.shape[-1], vectors.shape[:-2]
+        turned_by = product(d_vectors, vectors, transpose_b=True)
+        apart = numbers.reshape((*lead, n, 1)) - numbers.reshape((*lead, 1, n))
+        least = 1e-30 if apart.dtype == "float32" else 1e-100
+        below = (turned_by - turned(turned_by)) / ((apart < least).choose(apart.zeros() + least, apart) * 2.0)
+        beside = below("_triangle", is_lower=True) * (1.0 - identity(below))
+        diagonal = d_numbers("_diag_back", shape=vectors.shape, k=0, axis1=len(lead), axis2=len(lead) + 1)
+        return values([product(product(vectors, beside + turned(beside) + diagonal, transpose_a=True), vectors)])
+
+
 # -- MXNet's operators ----------------------------------------------------------------------------------------------
 
 
@@ -269,6 +301,27 @@ class Gelqf(Composite):
 
     def compose(self, *x: Term) -> Sequence[Term]:
         node = x[0].g.node("_lq", x[0].value)
+        return [Term(x[0].g, node[0]), Term(x[0].g, node[1])]
+
+
+@op("_linalg_syevd", aliases=("linalg_syevd",))
+class Syevd(Composite):
+    """U (*lead, n, n) with eigenvectors as rows, and eigenvalues L (*lead, n), ascending, of symmetric A (*lead, n, n),
+    of which the lower triangle is read: A = U.T @ diag(L) @ U.
+
+    The element of a vector with the largest magnitude is positive.  MXNet operator _linalg_syevd.
+    """
+
+    arguments = ("A",)
+    results = ("output0", "output1")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        a = unify(ins[0], outs[0])
+        check_square(a, "Input A's last two dimension must be equal")
+        return [a], [a, outs[1] if a is None else unify(a[:-1], outs[1])]
+
+    def compose(self, *x: Term) -> Sequence[Term]:
+        node = x[0].g.node("_eigen", x[0].value)
         return [Term(x[0].g, node[0]), Term(x[0].g, node[1])]
 
 

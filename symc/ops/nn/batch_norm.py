@@ -135,6 +135,26 @@ class BatchNorm(_BatchNorm):
     max_calib_range: float | None = param(None, doc="ignored: for quantized models")
 
 
+@op("_contrib_BatchNormWithReLU")
+class BatchNormWithReLU(BatchNorm):
+    """max(BatchNorm, 0).  MXNet operator _contrib_BatchNormWithReLU, which has a fourth, hidden output."""
+
+    def n_listed(self) -> int:
+        return 4
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        out, *statistics = super().expand(g, x, training)
+        return [g("relu", out), *statistics]
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        if dy[0] is None:
+            return [None] * len(x)
+        out, head = Term(g, y[0]), Term(g, dy[0])
+        return super().gradient(g, x, y, [(out > 0.0).choose(head, head.zeros()).value, *dy[1:]])
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _OnSecondAxis(_BatchNorm):
     """Channels lie along axis 1, and the third output is the variance itself."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, from_mxnet, from_numpy_style, normalize_axis, size_of, unify
-from symc.ir.op import DTypes, Shapes, op, param
+from symc.ir.op import DTypes, Op, Shapes, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.math.elementwise import CAST_DTYPES
@@ -60,6 +62,21 @@ class Zeros(Constant):
 
     def fill(self, dtype: str) -> Expr:
         return const(0, dtype)
+
+
+@op("_zeros_without_dtype")
+class ZerosWithoutDtype(Zeros):
+    """Zeros of float32 where no dtype is given.  MXNet operator _zeros_without_dtype."""
+
+    dtype: str | None = param(None, dtype=True, doc="dtype of the output; None or -1: float32")
+
+    @classmethod
+    def create(cls, given: Mapping[str, Any]) -> Op:
+        """MXNet writes -1 for no dtype."""
+        return super().create({k: v for k, v in given.items() if k != "dtype" or str(v) != "-1"})
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return [], [self.dtype or "float32"]
 
 
 @op("_ones")

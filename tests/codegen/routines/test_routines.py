@@ -16,7 +16,7 @@ from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
 from symc.core.errors import CodegenError, GraphError
 from symc.loopir.ctc import CtcForward, CtcOccupation
-from symc.loopir.factorize import Cholesky, Lq, Lu, TriangularSolve
+from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
 from symc.loopir.matching import Match, Suppress
@@ -146,6 +146,7 @@ def test_factorisations(n: int, dtype: str) -> None:
     check(Lu(), [a], [(shape, dtype), ((3, n), "int32"), ((3, 1), dtype)], exact=False)
     wide = rng.normal(size=(3, n, n + 4)).astype(dtype)
     check(Lq(), [wide], [(wide.shape, dtype), (shape, dtype)], exact=False)
+    check(Eigen(), [a], [(shape, dtype), ((3, n), dtype)], exact=False)
     for is_transposed in (True, False):
         for is_unit in (True, False):
             b = rng.normal(size=(3, n, 5)).astype(dtype)
