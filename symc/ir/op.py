@@ -55,6 +55,8 @@ class Op:
     calls_out: ClassVar[bool] = False  # runs Python code of the user, which may do anything: once for each node and run
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
+    is_rowwise: ClassVar[bool] = False  # row n of the output depends on row n of the first input, and on all others
+    is_differentiated_expanded: ClassVar[bool] = False  # its gradient is that of what it expands to
     converts_gradient: ClassVar[bool] = False  # the first input's gradient may be bound in any float dtype, as in MXNet
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
     shaped_by: ClassVar[str | None] = None  # the parameter that is the output's shape

@@ -100,12 +100,12 @@ class Lowerer:
         self.storages[storage.name] = storage
         return storage
 
-    def _bind(self, v: Value, storage: str, offset: int = 0, strides: tuple[int, ...] | None = None) -> Buffer:
+    def _bind(self, v: Value, place: View, strides: tuple[int, ...] | None = None) -> Buffer:
         """Makes a value live in a storage, by default densely in its own layout."""
         shape = self.graph.shape(v)
         name = self._unique(f"{self.prefix}{str(v)[1:]}.buf")
         buffer = Buffer(name, shape, self.graph.dtype(v), strides or self.graph.layout(v).strides(shape))
-        self.views[name] = View(storage, offset)
+        self.views[name] = place
         self.buffers[v] = buffer
         return buffer
 
@@ -114,7 +114,7 @@ class Lowerer:
             v = node[0]
             place: Place = node.role
             s = self._new_storage(node.name, size_of(self.graph.shape(v)), self.graph.dtype(v), place, node.name)
-            self._bind(v, s.name)
+            self._bind(v, View(s.name))
 
     def _place_outputs(self) -> list[tuple[Value, Buffer]]:
         """Outputs are stored straight into the callers' arrays; what cannot be is copied at the end."""
@@ -132,7 +132,7 @@ class Lowerer:
                 self.views[name] = View(storage.name)
                 copies.append((v, Buffer.dense(name, shape, dtype)))
             else:
-                self._bind(v, storage.name)
+                self._bind(v, View(storage.name))
         return copies
 
     def _is_view(self, node: Node) -> bool:
@@ -144,17 +144,16 @@ class Lowerer:
             return self.buffers[v]
         if self._is_view(v.node):
             source = self._buffer(v.node.inputs[0], phase)
-            view = self.views[source.name]
-            return self._bind(v, view.storage, view.offset)
+            return self._bind(v, self.views[source.name])
         if v in self.placed:
             whole, offset = self.placed[v]
             target = self._buffer(whole, phase)
             view = self.views[target.name]
-            return self._bind(v, view.storage, view.offset + offset(target), target.strides)
+            return self._bind(v, replace(view, offset=view.offset + offset(target)), target.strides)
         place: Place = "prepared" if phase == "prepare" else "arena"
         name = self.prefix + str(v)[1:]
         storage = self._new_storage(name, size_of(self.graph.shape(v)), self.graph.dtype(v), place)
-        return self._bind(v, storage.name)
+        return self._bind(v, View(storage.name))
 
     # -- order --------------------------------------------------------------------------------------------------------
 

@@ -23,18 +23,20 @@ from .add_checks import add_checks
 from .assign_layout import assign_layout
 from .base import Pass, PassContext, graph_pass
 from .eliminate_dead import eliminate_dead
-from .expand import expand
+from .expand import expand, expand_first
 from .fold_constants import fold_constants
 from .fuse import fuse
 from .gradient import gradient
 from .hoist import hoist
 from .insert_casts import insert_casts
+from .keep_rounds import keep_rounds
 from .lower_loops import lower
 from .mark_parameters import mark_parameters
 from .merge_equal import merge_equal
 from .move_strides import move_strides
 from .plan_memory import plan_memory
 from .simplify import simplify
+from .trim_loops import trim_loops
 from .verify import Verifier
 
 
@@ -58,7 +60,11 @@ PASSES: tuple[Pass, ...] = (
     infer_shape,
     infer_dtype,
     add_checks,
+    expand_first,
+    hoist,
+    keep_rounds,
     gradient,
+    trim_loops,
     expand,
     insert_casts,
     simplify,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
+from typing import Any
 
-from symc.core.errors import DTypeError, ShapeError
+from symc.core.errors import DTypeError, GradientError, ShapeError
 from symc.core.lazy import lazy
 from symc.core.params import param
 from symc.core.shapes import FullShape, Shape, is_known, mx_text, unify
@@ -13,6 +14,9 @@ from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output, Value
 from symc.ir.infer import dtypes_through, shapes_through
 from symc.ir.op import DTypes, Op, Shapes, op, same_dtype
+from symc.ops.math.dense import reshaped
+
+from .pullback import Pullback, Round, pullback
 
 Step = Callable[
     [GraphBuilder, list[Value], list[Value], list[Value]], tuple[Sequence[Value], Sequence[Value]]
@@ -40,11 +44,21 @@ class Iterate(Op):
     n_states: int = param(0, low=0, doc="how many inputs are first states")
     length: int | None = param(None, low=0, doc="the number of rounds where there is no data")
     is_reversed: bool = param(False, doc="the last row comes first; results of a row still lie in its place")
+    wanted: tuple[int, ...] | None = param(None, doc="positions of the inputs whose gradients may be asked for")
+
+    def having(self, **changes: Any) -> Iterate:
+        """The same loop with other bodies or parameters."""
+        return replace(self, **changes)
 
     @property
     def body(self) -> Graph:
         """The graph of one round."""
         return self.bodies[0]
+
+    @lazy
+    def round(self) -> Round:
+        """The values of the body by what they are for."""
+        return Round.of(self.body, self.n_data, self.n_states)
 
     @property
     def n_results(self) -> int:
@@ -61,6 +75,10 @@ class Iterate(Op):
     @lazy
     def is_random(self) -> bool:  # type: ignore[override]
         return any(node.operator.is_random for node in self.body.nodes if not node.is_input)
+
+    @lazy
+    def has_loss(self) -> bool:
+        return any(node.operator.has_loss for node in self.body.nodes if not node.is_input)
 
     @lazy
     def trained(self) -> frozenset[str]:  # type: ignore[override]
@@ -131,6 +149,88 @@ class Iterate(Op):
             states[k] = a or b
         return [*fed[: self.n_data], *states, *fed[n_fed:]], [*made[:n_results], *states]
 
+    # -- the way back -------------------------------------------------------------------------------------------------
+
+    def keeping(self, values: Sequence[Value]) -> Iterate:
+        """The same loop with more results: values of the body that it does not give yet."""
+        r = self.round
+        more = [v for v in dict.fromkeys(map(self._source, values)) if v not in r.rows and v not in r.results]
+        if not more:
+            return self
+        results, states = self.body.outputs[: self.n_results], self.body.outputs[self.n_results :]
+        kept = [Output("head", f"kept{k}", v) for k, v in enumerate(more, self.n_results)]
+        return self.having(bodies=(replace(self.body, outputs=(*results, *kept, *states)),))
+
+    def _source(self, v: Value) -> Value:
+        """What is kept for a value of the body: for a state the next one, as that is stored anyway."""
+        r = self.round
+        after = r.nexts[r.states.index(v)] if v in r.states else v
+        return v if after in r.states or after in r.free else after
+
+    def differentiated(self, given: Sequence[bool]) -> Pullback:
+        """The way back where those of the results have gradients; see `pullback`."""
+        ins = [node[0] for node in self.body.inputs]
+        return pullback(self.round, ins if self.wanted is None else [ins[k] for k in self.wanted], given)
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        """A loop in the other direction.
+
+        It reads what this one has kept, or else what another one computes again: GradientError where that would draw
+        other random numbers.
+        """
+        back = self.differentiated([d is not None for d in dy[: self.n_results]])
+        op = self.keeping(back.needs)
+        if op is not self:
+            if self.is_random:
+                raise GradientError("the gradient of a loop that draws random numbers needs what its rounds drew")
+            node = g.apply(op, x)
+            y = [node[k] for k in range(node.n_outputs)]
+        r, n_fed = op.round, self.n_data + self.n_states
+        stacks = {**dict(zip(r.results, y)), **dict(zip(r.rows, x))}
+        for k, v in enumerate(r.states):
+            if v in back.needs and v not in stacks and r.nexts[k] in stacks:
+                stacks[v] = self._before(g, x[self.n_data + k], stacks[r.nexts[k]])
+        outside = dict(zip(r.free, x[n_fed:]))
+        last = dy[self.n_results :]
+        data = [*(d for k in back.results if (d := dy[k]) is not None), *(stacks[v] for v in back.reads)]
+        states = [last[k] or g.like(x[self.n_data + k], 0.0) for k in back.states]
+        states += [g.like(x[n_fed + k], 0.0) for k in back.sums]
+        node = g.apply(
+            Iterate(
+                bodies=(back.body,),
+                n_data=len(data),
+                n_states=len(states),
+                length=None if data else self.n_rounds([g.shape(v) for v in x]),
+                is_reversed=not self.is_reversed,
+            ),
+            [*data, *states, *(outside[v] for v in back.free)],
+        )
+        found: list[list[Value]] = [[] for _ in x]
+        for position, k in back.rows.items():
+            found[position].append(node[k])
+        ends = [self.n_data + k for k in back.states] + [n_fed + k for k in back.sums]
+        for k, position in enumerate(ends, back.n_results):
+            found[position].append(node[k])
+        for product in back.products:
+            free = [r.free.index(v) for v in product.node.inputs[1:]]
+            fixed, head = [x[n_fed + k] for k in free], node[product.head]
+            for k, d in zip(free, _gradients_at_once(g, product.node.operator, stacks[product.data], fixed, head)):
+                if d is not None:
+                    found[n_fed + k].append(d)
+        return [g.add(terms) if terms else None for terms in found]
+
+    def _before(self, g: GraphBuilder, first: Value, after: Value) -> Value:
+        """The states before all rounds, from those after them."""
+        n_rounds = g.shape(after)[0]
+        parts = [g("expand_dims", first, axis=0)]
+        if n_rounds < 2:
+            return parts[0] if n_rounds else after
+        begin = int(self.is_reversed)
+        parts.append(g("slice_axis", after, axis=0, begin=begin, end=n_rounds - 1 + begin))
+        return g("Concat", *(reversed(parts) if self.is_reversed else parts), num_args=2, dim=0)
+
     def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
         """Those of its body, added up by another loop over what the checks need."""
         inner = GraphBuilder.over(self.body)
@@ -140,8 +240,27 @@ class Iterate(Op):
         heads = [Output("head", f"check{k}", v) for k, (_, v) in enumerate(found)]
         states = self.body.outputs[self.n_results :]
         body = finish(inner, [*heads, *states], inputs=self.body.inputs)
-        counts = g.apply(replace(self, bodies=(body,)), x)
+        counts = g.apply(self.having(bodies=(body,)), x)
         return [(text, g("sum", counts[k], axis=(0,))) for k, (text, _) in enumerate(found)]
+
+
+def at_once(g: GraphBuilder, layer: Op, stack: Value, free: Sequence[Value]) -> Value:
+    """A layer over the rows of all rounds; its results, (T, *result)."""
+    made = g.apply(layer, [_merged(g, stack), *free])[0]
+    return reshaped(g, made, (*g.shape(stack)[:2], *g.shape(made)[1:]))
+
+
+def _gradients_at_once(
+    g: GraphBuilder, layer: Op, stack: Value, free: Sequence[Value], head: Value
+) -> Sequence[Value | None]:
+    """The gradients of a layer's free inputs, from those of its results in all rounds."""
+    return layer.gradient(g, [_merged(g, stack), *free], (), [_merged(g, head)])[1:]
+
+
+def _merged(g: GraphBuilder, stack: Value) -> Value:
+    """(T, N, ...) as (T * N, ...)."""
+    rounds, rows, *rest = g.shape(stack)
+    return reshaped(g, stack, (rounds * rows, *rest))
 
 
 def iterate(

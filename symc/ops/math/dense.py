@@ -28,6 +28,7 @@ class FullyConnected(Op):
 
     arguments = ("data", "weight", "bias")
     trained = frozenset({"weight", "bias"})
+    is_rowwise = True
 
     num_hidden: int = param(low=1, doc="rows of the weight")
     no_bias: bool = param(False, doc="drop the bias input")

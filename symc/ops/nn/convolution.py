@@ -153,6 +153,8 @@ class Convolution(_ConvolutionLike):
     in C put the channels last (weight: (num_filter, *kernel, C / num_group)).  Source: MXNet operator Convolution.
     """
 
+    is_rowwise = True
+
     num_filter: int = param(low=1, high=100000, doc="number of output channels")
     num_group: int = param(1, low=1, doc="number of groups; each sees its own part of the channels")
     workspace: int = param(1024, low=0, doc="ignored: there is no workspace")
