@@ -105,6 +105,8 @@ def lay_out(plan: NestPlan, block: int, n_blocks: int) -> WordLayout:
     for group in plan.stores:
         stores = [k for k, s in enumerate(plan.form.stores) if s in group.stores]
         lines.append(f"loops {' '.join(axes[a] for a in group.serial)} vector {axes.get(group.vector or '')}: {stores}")
+    for kept in plan.kept:
+        lines.append(f"keep {' '.join(names[e] for e in kept.values.values())}")
     return WordLayout(axes, tuple(words), at, frozenset(contiguous), "\n".join(lines))
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from symc.codegen.llvm.emit import Emitter
-from symc.codegen.llvm.lanes import I64, Lanes
+from symc.codegen.llvm.lanes import I8, I64, Lanes
 from symc.codegen.llvm.memory import Elements, widen
+from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr
 
 from .form import Form
+from .keep import ROW_BYTES, Kept
 from .layout import Key, WordLayout
 from .words import Words
 
@@ -47,6 +49,29 @@ class Places:
 
     def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, words: Words) -> None:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
+
+    # ---- rows that are kept
+
+    def reserve(self, kept: Kept, v: Lanes, parts: int) -> None:
+        """Stack memory for a row; whole vectors are stored behind its end, too."""
+        with self.b.goto_entry_block():
+            memory = self.b.alloca(I8, I64(ROW_BYTES + parts * v.n * ITEM_SIZE[kept.dtype]))
+        memory.align = 64
+        for axis, e in kept.values.items():
+            self.words.address[e] = self.b.ptrtoint(memory, I64)
+            self.words.step[e, axis] = I64(ITEM_SIZE[kept.dtype])
+
+    def keep(self, scope: Scope, part: int, e: Expr) -> None:
+        """Leaves a value in its row."""
+        v = scope.emitters[part].lanes
+        Elements(v, e.dtype).store(scope.emitters[part].value(e), self._kept_at(scope, part, e))
+
+    def recall(self, scope: Scope, part: int, e: Expr) -> ir.Value:
+        """A value that another walk left in its row."""
+        return Elements(scope.emitters[part].lanes, e.dtype).load(self._kept_at(scope, part, e))
+
+    def _kept_at(self, scope: Scope, part: int, e: Expr) -> ir.Value:
+        return self.b.add(scope.address[e], I64(part * scope.n_lanes * ITEM_SIZE[e.dtype]))
 
     # ---- scopes
 

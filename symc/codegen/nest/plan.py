@@ -8,6 +8,7 @@ from typing import Literal
 from symc.loopir.expr import Expr
 
 from .form import Form, StoreForm
+from .keep import Kept
 
 Kind = Literal["lane", "row", "tile", "scalar"]
 
@@ -46,6 +47,7 @@ class NestPlan:
     stores: tuple[StorePlan, ...]
     reason: str
     cost: float
+    kept: tuple[Kept, ...] = ()  # row: what the first walk that computes it leaves for the others
 
     @property
     def around(self) -> tuple[AxisLoop, ...]:

@@ -18,7 +18,7 @@ from symc.codegen.llvm.abilities import Abilities
 from symc.codegen.llvm.lanes import I64, Lanes
 from symc.codegen.llvm.loops import Values, loop
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Expr, walk
+from symc.loopir.expr import Expr, operands_of, walk
 
 from .layout import WordLayout
 from .places import Places, Scope
@@ -75,6 +75,10 @@ class Walker:
         self.scalar = Lanes(b, 1, abilities)
         self.words = Words(self.scalar, plan.form, layout, desc, bufs)
         self.places = Places(self.scalar, plan.form, layout, self.words)
+        for kept in plan.kept:
+            self.places.reserve(kept, self.scalar.resized(plan.lanes), plan.unroll)
+        self._along = {e: axis for kept in plan.kept for axis, e in kept.values.items()}
+        self._written: set[Expr] = set()  # values that an earlier walk has left in their rows
 
     def run(self, indices: Sequence[ir.Value]) -> None:
         """The whole unit; `indices` are those of the plan's outer axes."""
@@ -100,6 +104,7 @@ class Walker:
 
         roots = [r for s in group.stores for r in s.roots]
         self.over(scope, self.plan.loops_of(group), roots, [], finish)
+        self._leave(roots)
 
     # ---- loops
 
@@ -145,12 +150,14 @@ class Walker:
 
     def prepare(self, scope: Scope, roots: Sequence[Expr]) -> None:
         """Evaluates every sub-expression whose axes are bound here."""
-        order = list(dict.fromkeys(e for r in roots for e in walk(r)))
+        order = self._order(scope, roots)
         for e in order:
             if e.op in ("const", "param", "bound") or e in scope.known or not self.form.free(e) <= scope.bound:
                 continue
             if e.op == "reduce":
                 self._reduce(scope, self._together(scope, e, order))
+            elif self._is_kept(scope, e):
+                self._keep(scope, e)
             elif scope.uniform and scope.lane not in self.form.free(e):
                 value = scope.uniform.value(e)
                 for emitter in scope.emitters:
@@ -158,6 +165,41 @@ class Walker:
             else:
                 for emitter in scope.emitters:
                     emitter.value(e)
+
+    def _is_kept(self, scope: Scope, e: Expr) -> bool:
+        """Whether this is a walk over a row that keeps the value."""
+        return scope.lane is not None and self._along.get(e) == scope.lane
+
+    def _keep(self, scope: Scope, e: Expr) -> None:
+        """Reads from its row what an earlier walk has left there, else computes it and leaves it."""
+        for part, emitter in enumerate(scope.emitters):
+            if e in self._written:
+                emitter.known[e] = self.places.recall(scope, part, e)
+            else:
+                self.places.keep(scope, part, e)
+
+    def _order(self, scope: Scope, roots: Sequence[Expr]) -> list[Expr]:
+        """Sub-expressions, operands first, without what only those need that are known or kept from another walk."""
+        order: list[Expr] = []
+        seen: set[Expr] = set()
+        stack = [(r, False) for r in reversed(roots)]
+        while stack:
+            e, is_done = stack.pop()
+            if is_done:
+                order.append(e)
+            elif e not in seen:
+                seen.add(e)
+                stack.append((e, True))
+                if e not in scope.known and not (e in self._written and self._is_kept(scope, e)):
+                    stack.extend((x, False) for x in reversed(operands_of(e)))
+        return order
+
+    def _leave(self, roots: Sequence[Expr]) -> None:
+        """Notes, behind a walk, what it has left in rows for the walks to come."""
+        walked = {e for r in roots for e in walk(r)}
+        for kept in self.plan.kept:
+            if not walked.isdisjoint(kept.values.values()):
+                self._written.update(kept.values.values())
 
     def _together(self, scope: Scope, first: Expr, order: Sequence[Expr]) -> list[Expr]:
         """The reductions over the same axes that can be computed in the same loops as `first`."""
@@ -180,6 +222,7 @@ class Walker:
         totals = self.device.reduce(self, scope, reduces)
         if totals is None:
             totals = self._reduce_serially(scope, reduces)
+        self._leave([e.args[0] for e in reduces])
         for k, e in enumerate(reduces):
             for part, emitter in enumerate(scope.emitters):
                 emitter.known[e] = totals[k * len(scope.emitters) + part]

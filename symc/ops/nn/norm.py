@@ -78,7 +78,7 @@ class _MomentNorm(Op):
         centred = seen - mean
         variance = (centred * centred)("mean", axis=self.axes(rank), keepdims=True)
         std = (variance + single(self.eps))("sqrt")
-        out = centred / std * gamma + beta
+        out = centred * (1.0 / std) * gamma + beta
         moments = known(self.moment_shape(data.shape))
         third = variance if self.gives_variance else std
         results = [out.reshape(data.shape), mean.reshape(moments), third.reshape(moments)]
@@ -97,10 +97,11 @@ class _MomentNorm(Op):
         mean, third = (Term(g, v).wide().reshape(kept) for v in y[1:])
         std = (third + single(self.eps))("sqrt") if self.gives_variance else third
         gamma = self._along_channels(Term(g, x[1]).wide(), rank)
-        normal = (seen - mean) / std
+        inverse = 1.0 / std
+        normal = (seen - mean) * inverse
         passed = head * gamma
         means = [v("mean", axis=axes, keepdims=True) for v in (passed, passed * normal)]
-        d_data = (passed - means[0] - normal * means[1]) / std
+        d_data = (passed - means[0] - normal * means[1]) * inverse
         d_gamma, d_beta = ((v.sum_to(gamma.shape)).reshape(g.shape(x[1])) for v in (head * normal, head))
         return [v.cast(dtype).value for v in (d_data.reshape(shape), d_gamma, d_beta)]
 

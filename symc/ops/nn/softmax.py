@@ -107,7 +107,7 @@ class _Softmax(Op):
             difference, total = log_weights(t, counted, (x.shape[axis],), (axis,), i)
             if self.is_log:
                 return cast(difference - prim("log", total), out)
-            y = cast(prim("exp", difference) / total, out)
+            y = cast(prim("exp", difference) * (1.0 / total), out)
             return select(valid(*i), y, 0.0) if self.use_length else y
 
         t.map(element)
@@ -229,7 +229,7 @@ def softmax_over(t: Lowering, axes: Sequence[int]) -> None:
 
     def element(*i: IndexLike) -> Expr:
         difference, total = log_weights(t, x, [x.shape[a] for a in axes], axes, i)
-        return prim("exp", difference) / total
+        return prim("exp", difference) * (1.0 / total)
 
     t.map(element)
 

@@ -123,6 +123,52 @@ def test_reductions_over_every_axis_subset(target: Target, combiner: str) -> Non
                 check(nest, {"x": data}, target, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 1), (5, 7), (2, 16), (3, 37), (2, 17_000)])
+def test_a_row_keeps_what_several_walks_need(target: Target, shape: tuple[int, int], dtype: str) -> None:
+    """Exponentials for their sum and for the result, squares of these for another sum; of long rows nothing is kept."""
+    n, m = axes(*shape)
+    k, q, o = (Axis(name, shape[1]) for name in "kqo")
+
+    def x(j: Axis) -> Expr:
+        return load("x", (n, j), dtype) + load("w", (j,), dtype)
+
+    def e(j: Axis) -> Expr:
+        return prim("exp", x(j) - reduce("max", (k,), x(k)))
+
+    y = e(m) / reduce("sum", (q,), e(q)) + reduce("sum", (o,), prim("sqrt", e(o)) * e(o) * reduce("sum", (q,), e(q)))
+    buffers = (
+        Buffer.dense("x", shape, dtype),
+        Buffer.dense("w", shape[1:], dtype),
+        Buffer.dense("y", shape, dtype),
+        Buffer.dense("z", shape, dtype),
+    )
+    nest = Nest(buffers, (Store("y", (n, m), y, (n, m)), Store("z", (n, m), e(m), (n, m))))
+    if shape[1] < 100:  # the interpreter evaluates reductions inside each other on their whole grid
+        calls = check(nest, {"x": rand(shape, dtype), "w": rand(shape[1:], dtype)}, target, rtol=2e-5)
+    else:
+        calls = schedule_nest(nest, target)
+    keeps = sum(line.startswith("keep") for c in calls for line in c.code.structure.splitlines())
+    assert keeps == (1 < shape[1] < 10_000)
+
+
+def test_what_changes_while_a_row_is_walked_is_not_kept(target: Target) -> None:
+    """A reduction for every element of a column, inside the loop that stores it, walks another row each time."""
+    i, j, c = axes(3, 5, 40)
+    k, q = Axis("k", 40), Axis("q", 40)
+
+    def e(a: Axis) -> Expr:
+        return prim("exp", f32("x", i, a) * f32("s", j))
+
+    y = e(c) / reduce("sum", (k,), e(k)) + reduce("max", (q,), f32("x", i, q))
+    buffers = tuple(
+        Buffer.dense(name, shape, "float32")
+        for name, shape in (("x", (3, 40)), ("s", (5,)), ("t", (7,)), ("y", (3, 5, 40)), ("z", (3, 5, 40)))
+    )
+    nest = Nest(buffers, (Store("y", (i, j, c), y, (i, j, c)), Store("z", (i, j, c), y * 2.0, (i, j, c))))
+    check(nest, {"x": rand((3, 40)), "s": rand((5,)), "t": rand((7,))}, target, rtol=2e-5)
+
+
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float64", "bool", "int16"])
 @pytest.mark.parametrize("combiner", ["sum", "max", "min", "prod"])
 def test_reductions_of_other_types(dtype: str, combiner: str) -> None:

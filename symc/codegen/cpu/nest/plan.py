@@ -13,12 +13,13 @@ The costs are relative and only rank the choices; extents influence them, but ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.cpu.target import Target
 from symc.codegen.llvm import maths
 from symc.codegen.nest.form import Access, Form, StoreForm
+from symc.codegen.nest.keep import kept_values
 from symc.codegen.nest.plan import Kind, NestPlan, StorePlan
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.shapes import size_of
@@ -151,11 +152,30 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan:
         cost += lines * _REDUCE_OVERHEAD / lanes
     kind: Kind = "row" if used else "scalar"
     reason = "each reduction along its own axes, then the stores" if form.reduce_axes else "no axis to vectorise"
+    walks = _walks_of(form, vectors, loops) if used else {}
+    kept = kept_values(form, frozenset(axes), walks, operation_cost)
+    if kept:
+        reason += f", {', '.join(next(iter(k.values.values())).op for k in kept)} kept between them"
     unroll = 4 if _weight(form) <= 3 else 2
     outer, blocked = (axes[:-1], axes[-1]) if axes else (axes, None)
     return NestPlan(
-        form, kind, lanes if used else 1, unroll, outer, None, blocked, None, vectors, _group(form, loops), reason, cost
-    )
+        form, kind, lanes if used else 1, unroll, outer, None, blocked, None, vectors, _group(form, loops), reason,
+        cost, kept,
+    )  # fmt: skip
+
+
+def _walks_of(
+    form: Form, vectors: Mapping[Expr, str | None], loops: Mapping[StoreForm, tuple[tuple[str, ...], str | None]]
+) -> dict[str, list[Expr]]:
+    """What is evaluated for every element of a row, by the axis of the walk; rows of one axis, all of one extent."""
+    walks: dict[str, list[Expr]] = {}
+    for e, axis in vectors.items():
+        if axis is not None and len(form.reduce_axes[e]) == len(e.args) == 1:  # bounds leave out a part of the row
+            walks.setdefault(axis, []).append(e.args[0])
+    for s, (serial, axis) in loops.items():
+        if axis is not None and not serial:
+            walks.setdefault(axis, []).extend(s.roots)
+    return walks if len({form.extents[axis] for axis in walks}) == 1 else {}
 
 
 def _plan_ordered(form: Form, lanes: int) -> NestPlan:
