@@ -69,14 +69,25 @@ class RoiMax(Routine):
         return rois[0] * size_of(data[1:])
 
 
-def _reaching(start: float, size: float, n: int, extent: int) -> range:
-    """Which of the samples start + (k + 0.5) * size / n lie less than a pixel outside 0..extent, or a few more."""
+def _reaching(start: float, size: float, n: int, least: float, most: float) -> range:
+    """Which of the samples start + (k + 0.5) * size / n lie in least..most, or a few more."""
     if not size > 0:
         return range(n)
-    low, high = ((edge - start) / size * n for edge in (-1, extent))
+    low, high = ((edge - start) / size * n for edge in (least, most))
     if not (low <= n and high >= 0):  # also for a box without a place: NaN
         return range(0)
     return range(max(0, math.floor(max(low, 0)) - 1), min(n, math.ceil(min(high, n)) + 1))
+
+
+def around(y: float, x: float, height: int, width: int) -> Iterator[tuple[int, int, float]]:
+    """(row, column, weight) of the four pixels around a place; none further than a pixel outside."""
+    if not (-1 <= y <= height and -1 <= x <= width):
+        return
+    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+    row, column = int(y), int(x)
+    for i, up in ((row, 1 - y + row), (min(row + 1, height - 1), y - row)):
+        for j, across in ((column, 1 - x + column), (min(column + 1, width - 1), x - column)):
+            yield i, j, up * across
 
 
 @dataclass(frozen=True)
@@ -122,18 +133,14 @@ class RoiAlign(Routine):
         size = max(y2 - y1, least) / self.bins[0], max(x2 - x1, least) / self.bins[1]
         counts = [self.sample_ratio if self.sample_ratio > 0 else math.ceil(min(s, MAX_SAMPLES)) for s in size]
         downs, rights = (
-            _reaching(start + k * s, s, n, extent)
+            _reaching(start + k * s, s, n, -1, extent)
             for start, k, s, n, extent in zip((y1, x1), (a, b), size, counts, (height, width))
         )
         for down, right in product(downs, rights):
             y = y1 + a * size[0] + (down + 0.5) * size[0] / counts[0]
             x = x1 + b * size[1] + (right + 0.5) * size[1] / counts[1]
-            if -1 <= y <= height and -1 <= x <= width:
-                y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
-                row, column = int(y), int(x)
-                for i, up in ((row, 1 - y + row), (min(row + 1, height - 1), y - row)):
-                    for j, across in ((column, 1 - x + column), (min(column + 1, width - 1), x - column)):
-                        yield i, j, up * across / (counts[0] * counts[1])
+            for row, column, weight in around(y, x, height, width):
+                yield row, column, weight / (counts[0] * counts[1])
 
     def n_parts(self, shapes: Sequence[FullShape]) -> int:
         return even_parts(self.channels, shapes[1][0] * 16 * size_of(self.bins))
@@ -141,3 +148,95 @@ class RoiAlign(Routine):
     def work_flops(self, shapes: Sequence[FullShape]) -> int:
         samples = max(1, self.sample_ratio) ** 2
         return shapes[1][0] * self.channels * size_of(self.bins) * samples * 11
+
+
+@dataclass(frozen=True)
+class RotatedAlign(Routine):
+    """The mean of samples in each bin of turned regions: data (N, C, H, W), rois (R, 6) = (image, centre x, centre y,
+    width, height, degrees counter-clockwise) -> (R, C, *bins).
+
+    Samples are counted and interpolated as by RoiAlign; regions are at least one pixel wide (Ma et al., 2018).
+    """
+
+    bins: tuple[int, int]
+    scale: float
+    sample_ratio: int
+
+    def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        data, (pooled,) = ins[0], outs
+        pooled[...] = 0
+        height, width = data.shape[2:]
+        for r, (image, x, y, *size, angle) in enumerate(ins[1].astype("float64")):
+            if not 0 <= int(image) < len(data):
+                continue
+            right, down = (max(s * self.scale, 1.0) for s in size)
+            steps = down / self.bins[0], right / self.bins[1]
+            counts = [self.sample_ratio if self.sample_ratio > 0 else math.ceil(min(s, MAX_SAMPLES)) for s in steps]
+            cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+            for a, b in np.ndindex(*self.bins):
+                for i, j in np.ndindex(*counts):
+                    v = -down / 2 + (a + (i + 0.5) / counts[0]) * steps[0]
+                    u = -right / 2 + (b + (j + 0.5) / counts[1]) * steps[1]
+                    place = v * cos - u * sin + y * self.scale, u * cos + v * sin + x * self.scale
+                    for row, column, weight in around(*place, height, width):
+                        pooled[r, :, a, b] += data[int(image), :, row, column] * (weight / (counts[0] * counts[1]))
+
+    def n_parts(self, shapes: Sequence[FullShape]) -> int:
+        return even_parts(shapes[1][0], 16 * shapes[0][1] * size_of(self.bins))
+
+    def work_flops(self, shapes: Sequence[FullShape]) -> int:
+        samples = max(1, self.sample_ratio) ** 2
+        return shapes[1][0] * shapes[0][1] * size_of(self.bins) * samples * 11
+
+
+@dataclass(frozen=True)
+class RoiMean(Routine):
+    """The mean of each bin's pixels: data of `shape` (N, C, H, W), rois (R, 5) = (image, x1, y1, x2, y2) ->
+    (R, channels, *bins); or the adjoint, which gives (R, channels, *bins) back to the pixels.
+
+    Corners are rounded, the last row and column included, then scaled, and at least 0.1 pixels apart; a bin covers all
+    pixels it touches, and reads the plane of its part of the region: groups x groups planes for each channel (R-FCN).
+    All this is computed in the dtype of the data, as in MXNet: whether a pixel is touched depends on it.
+    """
+
+    shape: tuple[int, int, int, int]
+    channels: int
+    bins: int
+    groups: int
+    scale: float
+    is_adjoint: bool = False
+
+    def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        pixels, pooled = (outs[0], ins[0]) if self.is_adjoint else (ins[0], outs[0])
+        outs[0][...] = 0
+        for r, roi in enumerate(ins[1]):
+            if not 0 <= int(roi[0]) < len(pixels):
+                continue
+            rows, columns = (self._spans(roi, axis) for axis in (1, 0))
+            for a, b in np.ndindex(self.bins, self.bins):
+                size = (rows[a].stop - rows[a].start) * (columns[b].stop - columns[b].start)
+                plane = a * self.groups // self.bins * self.groups + b * self.groups // self.bins
+                planes = pixels[int(roi[0]), plane :: self.groups**2][: self.channels, rows[a], columns[b]]
+                if size and self.is_adjoint:
+                    planes += (pooled[r, :, a, b] / size)[:, None, None]
+                elif size:
+                    pooled[r, :, a, b] = planes.sum((1, 2)) / size
+
+    def _spans(self, roi: np.ndarray, axis: int) -> list[slice]:
+        """The rows (axis 1) or columns that each bin covers."""
+        real, extent = roi.dtype.type, self.shape[3 - axis]
+        first, last = (real(math.copysign(math.floor(abs(v) + 0.5), v)) for v in (roi[1 + axis], roi[3 + axis]))
+        start, scale = first * real(self.scale), real(self.scale)
+        step = max((last + real(1)) * scale - start, real(0.1)) / real(self.bins)
+        found = []
+        for k in range(self.bins):
+            ends = math.floor(real(k) * step + start), math.ceil(real(k + 1) * step + start)
+            low, high = (min(max(p, 0), extent) for p in ends)
+            found.append(slice(low, max(low, high)))
+        return found
+
+    def n_parts(self, shapes: Sequence[FullShape]) -> int:
+        return even_parts(self.channels, shapes[1][0] * 4 * self.bins**2)
+
+    def work_flops(self, shapes: Sequence[FullShape]) -> int:
+        return shapes[1][0] * self.channels * size_of(self.shape[2:])

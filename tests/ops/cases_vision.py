@@ -20,6 +20,12 @@ def _regions(name: str, shape: tuple, params: dict, **more: object) -> Case:
     return Case(name, (shape, (5, 5)), params, points=(BOXES[-1], *BOXES[:-1]), grads=(0,), smooth=False, **more)
 
 
+# Turned regions (image, centre x, centre y, width, height, degrees): inside, partly and far outside, of no extent.
+TURNED = (
+    0.0, 6.0, 5.0, 8.0, 4.0, 30.0, 1.0, 3.0, 9.0, 5.0, 7.0, -100.0, 0.0, 0.0, 0.0, 6.0, 6.0, 45.0,
+    1.0, 5.0, 5.0, 0.0, 0.0, 10.0, 0.0, 90.0, 5.0, 3.0, 3.0, 180.0,
+)  # fmt: skip
+POSITION = "_contrib_DeformablePSROIPooling"
 DEFORM, MODULATE = "_contrib_DeformableConvolution", "_contrib_ModulatedDeformableConvolution"
 
 
@@ -73,6 +79,22 @@ CASES = [
       for planes, more in ((2, {}), (3, {"sample_ratio": 2}), (8, {"position_sensitive": True}))),
     _regions("_contrib_ROIAlign", (2, 1, 6, 7), {"pooled_size": (3, 2), "spatial_scale": 1.0, "sample_ratio": 1},
              dtypes="float64"),
+    *(_regions("_contrib_PSROIPooling", (2, planes, 6, 7), {"spatial_scale": 0.5, "output_dim": 2, **more}, dtypes=d)
+      for d in FLOATS
+      for planes, more in ((8, {"pooled_size": 2}), (2, {"pooled_size": 3, "group_size": 1}),
+                           (18, {"pooled_size": 4, "group_size": 3}))),
+    *(Case(POSITION, ((2, planes, 6, 7), (5, 5), (5, 2 * classes, parts, parts)), {
+        "spatial_scale": 0.5, "output_dim": 2, "group_size": groups, "pooled_size": 3, "part_size": parts,
+        "trans_std": 0.4, "sample_per_part": samples}, dtype, given={1: BOXES}, grads=(0, 2), smooth=False)
+      for dtype in FLOATS for planes, groups, classes, parts, samples in ((2, 1, 2, 3, 1), (8, 2, 1, 2, 3))),
+    Case(POSITION, ((1, 4, 3, 4), (2, 5), (2, 2, 2, 2)), {
+        "spatial_scale": 1.0, "output_dim": 1, "group_size": 2, "pooled_size": 2, "trans_std": 0.3,
+        "sample_per_part": 2}, given={1: (0, 0, 1, 3, 2, 0, -1, -1, 2, 4)},
+        grads=(0, 2)),
+    Case(POSITION, ((2, 2, 6, 7), (5, 5)), {"spatial_scale": 1.0, "output_dim": 2, "group_size": 1, "pooled_size": 2,
+        "no_trans": True, "sample_per_part": 2}, given={1: BOXES}, grads=(0,), smooth=False),
+    *(Case("_contrib_RROIAlign", ((2, 3, 6, 7), (5, 6)), {"pooled_size": (2, 3), "spatial_scale": 0.5, **more}, dtype,
+           given={1: TURNED}, grads=()) for dtype in FLOATS for more in ({}, {"sampling_ratio": 2})),
 ]  # fmt: skip
 
 ORACLE = {}  # the values recorded from MXNet stand here for NumPy

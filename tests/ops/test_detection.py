@@ -68,6 +68,7 @@ def test_parameters_of_detectors_refused(name, params, text):
 
 
 KERNEL = {"kernel": (3, 3), "num_filter": 4}
+REGIONS = {"spatial_scale": 1.0, "output_dim": 2, "pooled_size": 2}
 
 
 @pytest.mark.parametrize("symbol, shapes, text", [
@@ -78,6 +79,10 @@ KERNEL = {"kernel": (3, 3), "num_filter": 4}
     (contrib.DeformableConvolution(a, b, **KERNEL, num_group=3), ((2, 3, 5, 5), (2, 18, 3, 3)), "num_filter.*4 by 3"),
     (contrib.DeformableConvolution(a, b, **KERNEL), ((2, 3, 2, 5), (2, 18, 3, 3)), "kernel size exceed input"),
     (contrib.ModulatedDeformableConvolution(a, b, c, **KERNEL), ((2, 3, 5, 5), (2, 18, 3, 3), (2, 3, 3, 3)), "9"),
+    (contrib.PSROIPooling(a, b, **REGIONS), ((2, 7, 5, 5), (3, 5)), r"2 \* 2\^2 channels of data, got 7"),
+    (contrib.PSROIPooling(a, b, **REGIONS), ((2, 8, 5, 5), (3, 4)), "5.*4|4.*5"),
+    (contrib.DeformablePSROIPooling(a, b, c, group_size=1, **REGIONS), ((2, 2, 5, 5), (3, 5), (3, 3, 2, 2)), "got 3"),
+    (contrib.RROIAlign(a, b, pooled_size=(2, 2), spatial_scale=1.0), ((2, 8, 5, 5), (3, 5)), "6.*5|5.*6"),
 ])  # fmt: skip
 def test_shapes_of_moved_images_refused(symbol, shapes, text):
     with pytest.raises(ShapeError, match=text):
@@ -89,6 +94,15 @@ def test_parameters_of_moved_images_refused():
         mx.sym.Correlation(a, b, kernel_size=2)
     with pytest.raises(ParameterError, match="a kernel of height and width, got"):
         contrib.DeformableConvolution(a, b, kernel=(3,), num_filter=1)
+    with pytest.raises(ParameterError, match="two positive numbers"):
+        contrib.RROIAlign(a, b, pooled_size=(2, 0), spatial_scale=1.0)
+
+
+def test_a_turned_region_larger_than_any_image_is_cheap():
+    """Samples far outside are not looked at."""
+    rois = mx.nd.array([[0, 1e6, 3, 1e9, 2, 30.0], [0, 3, 3, 2, 1e9, 80]])
+    found = mx.nd.contrib.RROIAlign(mx.nd.ones((1, 1, 6, 6)), rois, pooled_size=(1, 1), spatial_scale=1.0).asnumpy()
+    assert found.min() >= 0 and found.max() < 1e-6
 
 
 @pytest.mark.parametrize("name", ["MultiBoxPrior", "MultiBoxTarget", "MultiBoxDetection", "Proposal", "MultiProposal"])

@@ -43,7 +43,7 @@ REDUCTION_MATH = frozenset({"contract", "reassoc", "nsz"})
 # __truncsfhf2 (float16 without F16C) are only there by luck.
 _ALLOWED_SYMBOLS = re.compile(
     r"mem(cpy|move|set|cmp)"
-    r"|(exp|exp2|expm1|log|log2|log10|log1p|pow|sin|cos|tan|asin|acos|atan|atan2|sinh|cosh|tanh|asinh|acosh|atanh|erf"
+    r"|(exp|exp2|expm1|log|log2|log10|log1p|pow|sin|cos|sincos|tan|asin|acos|atan|atan2|sinh|cosh|tanh|asinh|acosh|atanh|erf"
     r"|erfc|tgamma|lgamma|fmod|fma|floor|ceil|trunc|rint|round|roundeven|nearbyint|ldexp|frexp|hypot|cbrt)f?"
     r"|pthread_(mutex|cond)_\w+|sched_yield|clock_gettime"
 )

@@ -1,4 +1,4 @@
-"""Region pooling: units of work are pairs of region and channel (maximum), or channels of all regions (align)."""
+"""Region pooling: units of work are pairs of region and channel (maximum), channels of all regions, or regions."""
 
 # mypy: disable-error-code="no-untyped-def"
 # (kernels are typed by the compiler)
@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from symc.loopir.kernel import Template, buffer_of
-from symc.loopir.roi import MAX_SAMPLES, RoiAlign, RoiMax
+from symc.loopir.roi import MAX_SAMPLES, RoiAlign, RoiMax, RoiMean, RotatedAlign
 
 from .body import Body, Compiler
+from .matching import FLOATS
 
 
 def max_body(template: Template) -> Body:
@@ -80,6 +82,35 @@ def roi_max_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
     return kernel
 
 
+def sampling(compiler: Compiler) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """What places between pixels need: which samples are near the image, the pixels around one, their mean."""
+
+    @compiler.jit
+    def reaching(start, size, n, least, most):
+        """Which of n samples of a bin lie in least..most, or a few more: first and end."""
+        if not size > 0:
+            return 0, n
+        low, high = (least - start) / size * n, (most - start) / size * n
+        if not (low <= n and high >= 0):  # also for a box without a place: NaN
+            return 0, 0
+        return max(0, math.floor(low) - 1) if low > 0 else 0, min(n, math.ceil(high) + 1) if high < n else n
+
+    @compiler.jit
+    def neighbours(position, extent, stride):
+        """Of a position between pixels: the offset of the pixel before it, the step to the next, how far it is on."""
+        inner = 0.0 if position <= 0 else extent - 1.0 if position >= extent - 1 else position
+        before = int(inner)
+        return before * stride, stride if before < extent - 1 else 0, inner - before
+
+    @compiler.jit
+    def interpolated(values, place, down, right, low, near):
+        top = (1 - near) * values[place] + near * values[place + right]
+        bottom = (1 - near) * values[place + down] + near * values[place + down + right]
+        return (1 - low) * top + low * bottom
+
+    return reaching, neighbours, interpolated
+
+
 def align_body(template: Template) -> Body:
     """ROIAlign's kernel, or that of its adjoint."""
     routine, source = template.routine, buffer_of(template, template.ins[0])
@@ -101,29 +132,7 @@ def align_body(template: Template) -> Body:
 def roi_align_kernel(compiler: Compiler, dtype: str, by_position: bool, is_adjoint: bool) -> Callable[..., None]:
     """Each bin is the mean of samples interpolated between four pixels; the adjoint gives it back to them."""
     values, floats = compiler.elements(dtype), compiler.floats
-
-    @compiler.jit
-    def reaching(start, size, n, extent):
-        """Which of n samples of a bin lie less than a pixel outside the image, or a few more: first and end."""
-        if not size > 0:
-            return 0, n
-        low, high = (-1 - start) / size * n, (extent - start) / size * n
-        if not (low <= n and high >= 0):  # also for a box without a place: NaN
-            return 0, 0
-        return max(0, math.floor(low) - 1) if low > 0 else 0, min(n, math.ceil(high) + 1) if high < n else n
-
-    @compiler.jit
-    def neighbours(position, extent, stride):
-        """Of a position between pixels: the offset of the pixel before it, the step to the next, how far it is on."""
-        inner = 0.0 if position <= 0 else extent - 1.0 if position >= extent - 1 else position
-        before = int(inner)
-        return before * stride, stride if before < extent - 1 else 0, inner - before
-
-    @compiler.jit
-    def interpolated(values, place, down, right, low, near):
-        top = (1 - near) * values[place] + near * values[place + right]
-        bottom = (1 - near) * values[place + down] + near * values[place + down + right]
-        return (1 - low) * top + low * bottom
+    reaching, neighbours, interpolated = sampling(compiler)
 
     @compiler.jit
     def spread(values, place, down, right, low, near, d):
@@ -168,8 +177,8 @@ def roi_align_kernel(compiler: Compiler, dtype: str, by_position: bool, is_adjoi
                     pixels = plane * height * width
                     share = 1.0 / (n_down * n_right)
                     total = 0.0
-                    downs = reaching(top + (k // bin_columns) * bin_height, bin_height, n_down, height)
-                    rights = reaching(left + (k % bin_columns) * bin_width, bin_width, n_right, width)
+                    downs = reaching(top + (k // bin_columns) * bin_height, bin_height, n_down, -1, height)
+                    rights = reaching(left + (k % bin_columns) * bin_width, bin_width, n_right, -1, width)
                     for a in range(downs[0], downs[1]):
                         y = top + (k // bin_columns) * bin_height + (a + 0.5) * bin_height / n_down
                         for b in range(rights[0], rights[1]):
@@ -186,5 +195,159 @@ def roi_align_kernel(compiler: Compiler, dtype: str, by_position: bool, is_adjoi
                                 total += interpolated(image_values, place, down, right, low, near)
                     if not is_adjoint:
                         bin_values[at] = total * share
+
+    return kernel
+
+
+def rotated_body(template: Template) -> Body:
+    """RROIAlign's kernel."""
+    routine, data = template.routine, buffer_of(template, template.ins[0])
+    assert isinstance(routine, RotatedAlign)
+    n_images, channels, height, width = data.shape
+    n_rois = buffer_of(template, template.ins[1]).shape[0]
+    words = {
+        "n_rois": n_rois, "n_images": n_images, "channels": channels, "height": height, "width": width,
+        "bin_rows": routine.bins[0], "bin_columns": routine.bins[1], "samples": routine.sample_ratio,
+        "scale": routine.scale,
+    }  # fmt: skip
+    reason = f"{n_rois} turned regions x {channels} channels"
+    return Body(template, "roi", rotated_align_kernel, (data.dtype,), data.dtype, words, reason)
+
+
+def rotated_align_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
+    """Each sample's place and weights serve all channels; only samples near the image are looked at, which, seen from
+    the region, lies in a turned rectangle."""
+    values, floats = compiler.elements(dtype), compiler.floats
+    reaching, neighbours, interpolated = sampling(compiler)
+
+    @compiler.jit
+    def ends(x, y, across, along, height, width):
+        """Of the image and the pixel around it: the least and the most of across * (x' - x) + along * (y' - y)."""
+        first, last = across * (-1 - x), across * (width - x)
+        top, bottom = along * (-1 - y), along * (height - y)
+        return min(first, last) + min(top, bottom), max(first, last) + max(top, bottom)
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        data, rois = values(bufs[desc[0]] + desc[1]), values(bufs[desc[2]] + desc[3])
+        pooled = values(bufs[desc[4]] + desc[5])
+        n_rois, n_images, channels, height, width = desc[6], desc[7], desc[8], desc[9], desc[10]
+        bin_rows, bin_columns, samples, scale = desc[11], desc[12], desc[13], floats(desc)[14]
+        n_bins = bin_rows * bin_columns
+        for roi in range(chunk * n_rois // n_chunks, (chunk + 1) * n_rois // n_chunks):
+            first = roi * channels * n_bins
+            for at in range(first, first + channels * n_bins):
+                pooled[at] = 0
+            image = int(rois[roi * 6])
+            if image < 0 or image >= n_images:
+                continue
+            x, y, angle = rois[roi * 6 + 1] * scale, rois[roi * 6 + 2] * scale, rois[roi * 6 + 5] * math.pi / 180
+            columns, rows = max(rois[roi * 6 + 3] * scale, 1.0), max(rois[roi * 6 + 4] * scale, 1.0)
+            cos, sin = math.cos(angle), math.sin(angle)
+            bin_height, bin_width = rows / bin_rows, columns / bin_columns
+            n_down = samples if samples > 0 else math.ceil(min(bin_height, MAX_SAMPLES))
+            n_right = samples if samples > 0 else math.ceil(min(bin_width, MAX_SAMPLES))
+            left, right = ends(x, y, cos, -sin, height, width)
+            top, bottom = ends(x, y, sin, cos, height, width)
+            share = 1.0 / (n_down * n_right)
+            for k in range(n_bins):
+                bin_top, bin_left = (
+                    (k // bin_columns) * bin_height - rows / 2,
+                    (k % bin_columns) * bin_width - columns / 2,
+                )
+                downs = reaching(bin_top, bin_height, n_down, top, bottom)
+                rights = reaching(bin_left, bin_width, n_right, left, right)
+                for a in range(downs[0], downs[1]):
+                    v = bin_top + (a + 0.5) * bin_height / n_down
+                    for b in range(rights[0], rights[1]):
+                        u = bin_left + (b + 0.5) * bin_width / n_right
+                        row_place, column_place = v * cos - u * sin + y, u * cos + v * sin + x
+                        if not (-1.0 <= row_place <= height and -1.0 <= column_place <= width):
+                            continue
+                        row, down, low = neighbours(row_place, height, width)
+                        column, right_step, near = neighbours(column_place, width, 1)
+                        place = image * channels * height * width + row + column
+                        at = first + k
+                        for _ in range(channels):
+                            pooled[at] += share * interpolated(data, place, down, right_step, low, near)
+                            at += n_bins
+                            place += height * width
+
+    return kernel
+
+
+def mean_body(template: Template) -> Body:
+    """PSROIPooling's kernel, or that of its adjoint."""
+    routine, source = template.routine, buffer_of(template, template.ins[0])
+    assert isinstance(routine, RoiMean)
+    n_images, planes, height, width = routine.shape
+    n_rois = buffer_of(template, template.ins[1]).shape[0]
+    words = {
+        "n_rois": n_rois, "n_images": n_images, "planes": planes, "height": height, "width": width,
+        "bins": routine.bins, "groups": routine.groups, "channels": routine.channels, "scale": routine.scale,
+    }  # fmt: skip
+    reason = f"{n_rois} regions x {routine.channels} channels"
+    options = source.dtype, routine.is_adjoint
+    return Body(template, "roi", roi_mean_kernel, options, str(options), words, reason)
+
+
+def roi_mean_kernel(compiler: Compiler, dtype: str, is_adjoint: bool) -> Callable[..., None]:
+    """One sweep over the pixels of each bin; every channel has planes of its own."""
+    values, floats, real = compiler.elements(dtype), compiler.floats, FLOATS[dtype]
+
+    @compiler.jit
+    def span(first, last, scale, bins):
+        """Where a region begins and how wide its bins are."""
+        begin = math.floor(first + 0.5) if first >= 0 else -math.floor(0.5 - first)
+        end = math.floor(last + 0.5) if last >= 0 else -math.floor(0.5 - last)
+        start = real(begin) * scale
+        return start, max(real(end + 1) * scale - start, real(0.1)) / real(bins)
+
+    @compiler.jit
+    def bin_range(k, start, step, extent):
+        """The rows or columns that a bin covers."""
+        begin, end = math.floor(real(k) * step + start), math.ceil(real(k + 1) * step + start)
+        return min(max(begin, 0), extent), min(max(end, 0), extent)
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        pixels = values(bufs[desc[4 if is_adjoint else 0]] + desc[5 if is_adjoint else 1])
+        pooled = values(bufs[desc[0 if is_adjoint else 4]] + desc[1 if is_adjoint else 5])
+        rois = values(bufs[desc[2]] + desc[3])
+        n_rois, n_images, planes, height, width = desc[6], desc[7], desc[8], desc[9], desc[10]
+        bins, groups, channels, scale = desc[11], desc[12], desc[13], real(floats(desc)[14])
+        size = height * width
+        for channel in range(chunk * channels // n_chunks, (chunk + 1) * channels // n_chunks):
+            first_plane = channel * groups * groups
+            if is_adjoint:
+                end_plane = first_plane + groups * groups if channel < channels - 1 else planes
+                for image in range(n_images):
+                    for at in range((image * planes + first_plane) * size, (image * planes + end_plane) * size):
+                        pixels[at] = 0
+            for roi in range(n_rois):
+                image = int(rois[roi * 5])
+                left, right_step = span(rois[roi * 5 + 1], rois[roi * 5 + 3], scale, bins)
+                top, down_step = span(rois[roi * 5 + 2], rois[roi * 5 + 4], scale, bins)
+                for k in range(bins * bins):
+                    at = (roi * channels + channel) * bins * bins + k
+                    if not is_adjoint:
+                        pooled[at] = 0
+                    if image < 0 or image >= n_images:
+                        continue
+                    a, b = k // bins, k % bins
+                    rows = bin_range(a, top, down_step, height)
+                    columns = bin_range(b, left, right_step, width)
+                    if rows[0] >= rows[1] or columns[0] >= columns[1]:
+                        continue
+                    n_pixels = (rows[1] - rows[0]) * (columns[1] - columns[0])
+                    plane = first_plane + a * groups // bins * groups + b * groups // bins
+                    first = (image * planes + plane) * size
+                    total = 0.0
+                    for row in range(rows[0], rows[1]):
+                        for place in range(first + row * width + columns[0], first + row * width + columns[1]):
+                            if is_adjoint:
+                                pixels[place] += pooled[at] / n_pixels
+                            else:
+                                total += pixels[place]
+                    if not is_adjoint:
+                        pooled[at] = total / n_pixels
 
     return kernel

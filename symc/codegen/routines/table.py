@@ -10,7 +10,7 @@ from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template
 from symc.loopir.matching import Match, Suppress
 from symc.loopir.multibox import AssignAnchors, Detect
-from symc.loopir.roi import RoiAlign, RoiMax
+from symc.loopir.roi import RoiAlign, RoiMax, RoiMean, RotatedAlign
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
@@ -31,6 +31,8 @@ BODIES: dict[type[Routine], Callable[[Template], Body]] = {
     Match: matching.match_body,
     RoiAlign: roi.align_body,
     RoiMax: roi.max_body,
+    RoiMean: roi.mean_body,
+    RotatedAlign: roi.rotated_body,
     Scan: scan.body,
     Sort: sort.body,
     Suppress: matching.suppress_body,

@@ -2,6 +2,7 @@
 
 from . import correlation as correlation
 from . import deformable as deformable
+from . import deformable_regions as deformable_regions
 from . import detection as detection
 from . import images as images
 from . import multibox as multibox

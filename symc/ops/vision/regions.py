@@ -1,4 +1,4 @@
-"""Pooling over regions of interest of images: ROIPooling, ROIAlign."""
+"""Pooling over regions of interest of images: ROIPooling, ROIAlign, those by position and turned ones."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from symc.core.dtypes import compute_dtype
-from symc.core.errors import DTypeError, ShapeError
+from symc.core.errors import DTypeError, ParameterError, ShapeError
 from symc.core.shapes import FullShape, size_of, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import IndexLike, cast, const, prim, select
 from symc.loopir.roi import RoiAlign as RoiAlignRoutine
-from symc.loopir.roi import RoiMax
+from symc.loopir.roi import RoiMax, RoiMean, RotatedAlign
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import single
@@ -205,3 +205,121 @@ class RoiAligned(ROIAlign):
                 is_adjoint=self.is_adjoint,
             )
         )
+
+
+@op("_contrib_PSROIPooling", aliases=("PSROIPooling",))
+class PSROIPooling(Op):
+    """data (N, output_dim * group_size^2, H, W), rois (R, 5) = (image, x1, y1, x2, y2) -> (R, output_dim, pooled_size,
+    pooled_size): the mean of each bin of each region, in the plane of its part of the region; 0 for an empty bin.
+
+    No gradient for rois.  See loopir.roi.RoiMean.  MXNet operator _contrib_PSROIPooling.
+    """
+
+    arguments = ("data", "rois")
+    needs_elements = ("data",)
+
+    spatial_scale: float = param(low=0.0, high=1.0, doc="extent of the data over that of the image the regions are of")
+    output_dim: int = param(low=1, doc="channels of the output")
+    pooled_size: int = param(low=1, doc="number of bins along each axis")
+    group_size: int = param(0, low=0, doc="parts of a region along each axis; 0: pooled_size")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data, rois = ins
+        check_rank(data, 4, 4, f"{self.name}: data")
+        check_rank(rois, 2, 2, f"{self.name}: rois")
+        if data is not None and data[1] is not None:
+            check_planes(self, data[1], self.output_dim, self.group_size or self.pooled_size)
+        n = None if rois is None else rois[0]
+        found = (n, self.output_dim, self.pooled_size, self.pooled_size)
+        return [data, unify(rois, (n, 5))], [unify(found, outs[0])]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        return [self._run(g, x[0], x[1], g.shape(x[0]), is_adjoint=False).value]
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [self._run(g, flows(dy), x[1], g.shape(x[0]), is_adjoint=True).value, None]
+
+    def _run(self, g: GraphBuilder, source: Value, rois: Value, shape: FullShape, is_adjoint: bool) -> Term:
+        dtype = g.dtype(source)
+        wide = [Term(g, v).cast(compute_dtype(dtype)).value for v in (source, rois)]
+        params = {name: getattr(self, name) for name in PSROIPooling.params()}
+        return Term(g, g("_roi_mean", *wide, shape=shape, is_adjoint=is_adjoint, **params)).cast(dtype)
+
+
+def check_planes(operator: Op, channels: int, output_dim: int, groups: int) -> None:
+    """Raises ShapeError where data has too few channels for all parts of a region."""
+    if channels < output_dim * groups**2:
+        raise ShapeError(
+            f"{operator.name}: expected at least output_dim * group_size^2 = {output_dim} * {groups}^2 channels of "
+            f"data, got {channels}"
+        )
+
+
+@op("_roi_mean")
+class RoiMeans(PSROIPooling):
+    """PSROIPooling on float32 or float64, or its adjoint, see loopir.roi.RoiMean."""
+
+    is_internal = True
+
+    shape: tuple[int, ...] = param(doc="shape of the data")
+    is_adjoint: bool = param(doc="from bins to pixels")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        n = None if ins[1] is None else ins[1][0]
+        return ins, [self.shape if self.is_adjoint else (n, self.output_dim, self.pooled_size, self.pooled_size)]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> None:  # type: ignore[override]
+        return None
+
+    def lower(self, t: Lowering) -> None:
+        groups = self.group_size or self.pooled_size
+        routine = RoiMean(
+            self.shape,
+            self.output_dim,
+            self.pooled_size,
+            groups,
+            single(self.spatial_scale),
+            self.is_adjoint,  # type: ignore[arg-type]
+        )
+        t.template(routine)
+
+
+@op("_contrib_RROIAlign")
+class RROIAlign(Op):
+    """data (N, C, H, W), rois (R, 6) = (image, centre x, centre y, width, height, degrees) -> (R, C, *pooled_size): the
+    mean of interpolated samples in each bin of each turned region; as in MXNet without a gradient.
+
+    MXNet operator _contrib_RROIAlign.
+    """
+
+    arguments = ("data", "rois")
+    needs_elements = ("data",)
+    is_differentiable = False
+
+    pooled_size: tuple[int, ...] = param(doc="number of bins along the height and the width")
+    spatial_scale: float = param(low=0.0, high=1.0, doc="extent of the data over that of the image the regions are of")
+    sampling_ratio: int = param(
+        -1, high=MAX_SAMPLE_RATIO, doc="samples of a bin along each axis; less than 1: as many as it has pixels"
+    )
+
+    def __post_init__(self) -> None:
+        if len(self.pooled_size) != 2 or min(self.pooled_size) < 1:
+            raise ParameterError(f"{self.name}: pooled_size {self.pooled_size} must be two positive numbers")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        data, rois = ins
+        check_rank(data, 4, 4, f"{self.name}: data")
+        check_rank(rois, 2, 2, f"{self.name}: rois")
+        n, channels = None if rois is None else rois[0], None if data is None else data[1]
+        return [data, unify(rois, (n, 6))], [unify((n, channels, *self.pooled_size), outs[0])]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
+        dtype = g.dtype(x[0])
+        if dtype != "float16":
+            return None
+        return [Term(g, g.apply(self, [Term(g, v).wide().value for v in x])[0]).cast(dtype).value]
+
+    def lower(self, t: Lowering) -> None:
+        t.template(RotatedAlign(self.pooled_size, single(self.spatial_scale), self.sampling_ratio))  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
 from symc.loopir.matching import Match, Suppress
 from symc.loopir.multibox import AssignAnchors, Detect
-from symc.loopir.roi import RoiAlign, RoiMax
+from symc.loopir.roi import RoiAlign, RoiMax, RoiMean, RotatedAlign
 from symc.loopir.routine import Routine, even_parts
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import SELECTED, Sort
@@ -134,6 +134,28 @@ def test_region_mean(sample_ratio: int, by_position: bool, is_adjoint: bool, is_
     source, out = (pooled, shape) if is_adjoint else (shape, pooled)
     data = rng.normal(size=source).astype("float32")
     check(routine, [data, regions(5, 2, "float32")], [(out, "float32")], exact=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("is_adjoint", [True, False])
+def test_region_mean_by_position(dtype: str, is_adjoint: bool) -> None:
+    for shape, channels, bins, groups in (((2, 12, 7, 9), 3, 3, 2), ((1, 1, 1, 1), 1, 1, 1), ((2, 34, 5, 6), 33, 2, 1)):
+        pooled = (7, channels, bins, bins)
+        source, out = (pooled, shape) if is_adjoint else (shape, pooled)
+        ins = [rng.normal(size=source).astype(dtype), regions(7, shape[0], dtype)]
+        check(RoiMean(shape, channels, bins, groups, 0.75, is_adjoint), ins, [(out, dtype)], exact=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sample_ratio", [-1, 2])
+def test_region_mean_turned(dtype: str, sample_ratio: int) -> None:
+    for shape, bins in (((2, 3, 7, 9), (2, 3)), ((1, 33, 1, 1), (1, 1))):
+        image, place = rng.integers(-1, shape[0] + 1, (9, 1)), rng.uniform(-9, 20, (9, 2))
+        rois = np.concatenate([image, place, rng.uniform(0, 9, (9, 2)), rng.uniform(-180, 180, (9, 1))], 1).astype(
+            dtype
+        )
+        data = rng.normal(size=shape).astype(dtype)
+        check(RotatedAlign(bins, 0.5, sample_ratio), [data, rois], [((9, shape[1], *bins), dtype)], exact=False)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
