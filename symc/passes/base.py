@@ -24,6 +24,11 @@ class Machine(Protocol):
     def fits_prologue(self, product: Product, operand: int) -> bool:
         """Whether a contraction rearranges an operand anyway, so that what computes it can run there."""
 
+    def channels_together(self, product: Product, dtype: str) -> int | None:
+        """Of contractions of 8-bit integers, with data of that dtype: the number that the channels of a group must be
+        a multiple of; None: it has no int32 sums of such products.
+        """
+
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         """Whether an elementwise node over the shape of a contraction's result can run on its finished sums."""
 

@@ -8,6 +8,7 @@ from symc.core.errors import DTypeError
 from symc.core.shapes import size_of
 from symc.ir.builder import GraphBuilder, rewrite
 from symc.ir.graph import Graph, Node, Value
+from symc.loopir.tensor import Product
 
 from .base import PassContext, graph_pass
 from .meaning import meaning_of
@@ -16,6 +17,7 @@ COMPUTED = ("float32", "float64")
 BYTES = ("int8", "uint8")
 LARGEST_PRODUCT = 255 * 128  # in size, of a byte and an int8
 EXACT_FLOAT32 = 1 << 24  # up to there float32 holds every integer
+LARGEST_INT32 = (1 << 31) - 1
 
 
 @graph_pass(enters_bodies=True)
@@ -26,7 +28,8 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
     after:   %a = Cast(%x, float32); %b = Cast(%w, float32); %c = Convolution(%a, %b); %y = Cast(%c, float16)
 
     Every other kernel widens 16-bit elements as it loads them and rounds as it stores. Contractions of 8-bit integers
-    become such of floats that hold each of their sums exactly: float32 for up to 514 products, else float64.
+    stay what they are where the machine has int32 sums, their channels filled up with zeros; else they become such of
+    floats that hold each sum exactly: float32 for up to 514 products, then float64.
     Raises DTypeError, naming the node, for a contraction of other integers.
     """
 
@@ -36,16 +39,34 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
         dtype = g.dtype(inputs[0])
         op = node.operator
         if dtype in BYTES and g.dtype(inputs[1]) in BYTES:
-            n_products = size_of(g.shape(inputs[1])[1:])
-            wide = "float32" if n_products * LARGEST_PRODUCT <= EXACT_FLOAT32 else "float64"
-        elif dtype == "float16":
-            wide = "float32"
-        else:
+            return _of_bytes(g, node, inputs, meaning_of(graph, node).product, context)
+        if dtype != "float16":
             raise DTypeError(
                 f"Error in operator {node.name}: {op.name} of {dtype} is not supported; cast its inputs to float32"
             )
-        operands = [g("Cast", v, dtype=wide) if g.dtype(v) in (dtype, *BYTES) else v for v in inputs]
-        made = g.apply(op, operands, node.name, node.origin)
-        return [g("Cast", made[0], dtype=g.dtype(node[0]))]
+        return _widened(g, node, inputs, "float32")
 
     return rewrite(graph, rule)
+
+
+def _widened(g: GraphBuilder, node: Node, inputs: Sequence[Value], dtype: str) -> list[Value]:
+    """The contraction of operands in a float dtype, its result in that of the node."""
+    narrow = {g.dtype(inputs[0]), *BYTES}
+    wide = [g("Cast", v, dtype=dtype) if g.dtype(v) in narrow else v for v in inputs]
+    made = g.apply(node.operator, wide, node.name, node.origin)
+    return [g("Cast", made[0], dtype=g.dtype(node[0]))]
+
+
+def _of_bytes(
+    g: GraphBuilder, node: Node, inputs: tuple[Value, ...], product: Product | None, context: PassContext
+) -> list[Value] | None:
+    assert product is not None
+    largest = size_of(g.shape(inputs[1])[1:]) * LARGEST_PRODUCT
+    together = context.backend.channels_together(product, g.dtype(inputs[0])) if largest < LARGEST_INT32 else None
+    if together is None:
+        return _widened(g, node, inputs, "float32" if largest <= EXACT_FLOAT32 else "float64")
+    missing = -product.sizes[1] % together if product.groups == 1 else 0
+    if not missing:
+        return None
+    filled = [g("_filled_up", v, axis=1, n_more=missing) for v in inputs]
+    return [g.apply(node.operator, filled, node.name, node.origin)[0]]

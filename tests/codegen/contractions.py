@@ -166,7 +166,8 @@ def packed_weight(packed: Packing, weight: np.ndarray) -> np.ndarray:
     """A logical weight as `packed` arranges it, by the interpreter and the routine's definition."""
     dtype = str(weight.dtype)
     source, target = Buffer.dense("logical", weight.shape, dtype), Buffer.dense("packed", packed.shape, dtype)
-    nest, result = packed.nest(source, target), np.full(packed.shape, np.nan, dtype)
+    poison = np.nan if weight.dtype.kind == "f" else 0x5A
+    nest, result = packed.nest(source, target), np.full(packed.shape, poison, dtype)
     staged = nest.buffers[-1]
     strides = tuple(s * result.itemsize for s in staged.strides)
     interpret(nest, {"logical": weight, "packed": np.lib.stride_tricks.as_strided(result, staged.shape, strides)})

@@ -25,6 +25,7 @@ class PlainBackend:
 
     layout_of = staticmethod(preferences.layout_of)
     fits_prologue = staticmethod(preferences.fits_prologue)
+    channels_together = staticmethod(preferences.channels_together)
     fits_epilogue = staticmethod(preferences.fits_epilogue)
     keeps_near = staticmethod(preferences.keeps_near)
 

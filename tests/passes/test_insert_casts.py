@@ -1,4 +1,4 @@
-"""Contractions of 16-bit operands compute in float32; everything else is left alone."""
+"""Contractions of 16-bit operands compute in float32, of bytes in int32 or exact floats; all else is left alone."""
 
 from __future__ import annotations
 
@@ -62,3 +62,72 @@ def test_a_contraction_of_integers_is_an_error():
     text = "^Error in operator y: FullyConnected of int32 is not supported; cast its inputs to float32$"
     with pytest.raises(DTypeError, match=text):
         insert_casts(graph, context())
+
+
+def test_bytes_stay_where_their_channels_are_words():
+    keeps(
+        insert_casts,
+        """
+        argument %x: uint8[2, 8]
+        argument %w: int8[4, 8]
+        %y = _integer_fully_connected(%x, %w, num_hidden=4, no_bias=True): int32[2, 4]
+        head y = %y
+        """,
+    )
+
+
+def test_bytes_are_filled_up_to_words():
+    changes(
+        insert_casts,
+        """
+        argument %x: int8[2, 3]
+        argument %w: int8[4, 3]
+        %y = _integer_fully_connected(%x, %w, num_hidden=4, no_bias=True): int32[2, 4]
+        head y = %y
+        """,
+        """
+        argument %x: int8[2, 3]
+        %y.filled_up = _filled_up(%x, axis=1, n_more=1): int8[2, 4]
+        argument %w: int8[4, 3]
+        %y.filled_up1 = _filled_up(%w, axis=1, n_more=1): int8[4, 4]
+        %y = _integer_fully_connected(%y.filled_up, %y.filled_up1, num_hidden=4, no_bias=True): int32[2, 4]
+        head y = %y
+        """,
+    )
+
+
+@pytest.mark.parametrize("kernel, wide", [(22, "float32"), (23, "float64")])
+def test_depthwise_bytes_are_floats_that_hold_every_sum(kernel, wide):
+    """22 * 22 products of 255 and 128 are below 2^24, 23 * 23 are not."""
+    layer = f"_integer_convolution(%x, %w, kernel=({kernel}, {kernel}), num_filter=8, num_group=8, no_bias=True)"
+    changes(
+        insert_casts,
+        f"""
+        argument %x: uint8[1, 8, {kernel}, {kernel}]
+        argument %w: int8[8, 1, {kernel}, {kernel}]
+        %y = {layer}: int32[1, 8, 1, 1]
+        head y = %y
+        """,
+        f"""
+        argument %x: uint8[1, 8, {kernel}, {kernel}]
+        %y.Cast = Cast(%x, dtype='{wide}'): {wide}[1, 8, {kernel}, {kernel}]
+        argument %w: int8[8, 1, {kernel}, {kernel}]
+        %y.Cast1 = Cast(%w, dtype='{wide}'): {wide}[8, 1, {kernel}, {kernel}]
+        %y = {layer.replace("%x", "%y.Cast").replace("%w", "%y.Cast1")}: {wide}[1, 8, 1, 1]
+        %y.Cast2 = Cast(%y, dtype='int32'): int32[1, 8, 1, 1]
+        head y = %y.Cast2
+        """,
+    )
+
+
+def test_bytes_whose_sums_int32_does_not_hold_are_float64():
+    graph = graph_of(
+        """
+        argument %x: uint8[1, 65796]
+        argument %w: int8[1, 65796]
+        %y = _integer_fully_connected(%x, %w, num_hidden=1, no_bias=True): int32[1, 1]
+        head y = %y
+        """
+    )
+    found = insert_casts(graph, context())
+    assert {found.dtype(n[0]) for n in found.nodes if not n.is_input and n.operator.name != "Cast"} == {"float64"}

@@ -43,6 +43,9 @@ class ToyBackend:
     def fits_prologue(self, product: Product, operand: int) -> bool:
         return False
 
+    def channels_together(self, product: Product, dtype: str) -> int | None:
+        return 1
+
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         return True
 

@@ -1,4 +1,7 @@
-"""Weights in panels, as tiles of results read them: [group][panel][tap][channel][column], zero padded."""
+"""Weights in panels, as tiles of results read them: [group][panel][tap][channel][column], zero padded.
+
+Where a step multiplies several channels at once, those of a column lie side by side: [...][word][column][channel].
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from symc.loopir.kernel import Buffer, Contraction, Nest, Store
 class Panels:
     """A packing: the columns of the weight in panels of `panel_columns`.
 
-    `shape` is (groups, panels, *kernel, channels, columns of a panel).  For a forward contraction channels are
+    `shape` is (groups, panels, *kernel, channels, columns of a panel), with `n_together` channels in a word
+    (groups, panels, *kernel, words, columns of a panel, channels of a word).  For a forward contraction channels are
     the input channels of a group and columns its output channels; for a data gradient the roles are exchanged and
     the taps are mirrored.  The groups of a stacked contraction lie along the weight's leading axis.
     """
@@ -31,6 +35,7 @@ class Panels:
     columns: int
     panel_columns: int
     is_stacked: bool = False
+    n_together: int = 1
 
     routine: ClassVar[None] = None  # `nest` does all there is to do
 
@@ -40,7 +45,9 @@ class Panels:
 
     @property
     def shape(self) -> FullShape:
-        return (self.groups, self.n_panels, *self.kernel, self.channels, self.panel_columns)
+        words = (self.channels,) if self.n_together == 1 else (self.channels // self.n_together,)
+        together = () if self.n_together == 1 else (self.n_together,)
+        return (self.groups, self.n_panels, *self.kernel, *words, self.panel_columns, *together)
 
     def nest(self, source: Buffer, packed: Buffer) -> Nest:
         """Copies the logical weight `source` (O, C / groups, *kernel), with any strides, into `packed`; the
@@ -64,7 +71,10 @@ class Panels:
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """The logical weight inside a packed array: the inverse of `nest`."""
         taps = range(2, 2 + len(self.kernel))
-        array = packed.reshape(self.shape)
+        array: np.ndarray = packed.reshape(self.shape)
+        if self.n_together > 1:
+            array = np.moveaxis(array, -1, -2)
+            array = array.reshape(*array.shape[:-3], self.channels, self.panel_columns)
         if self.is_mirrored:
             array = np.flip(array, tuple(taps))
         array = array.transpose(0, 1, array.ndim - 1, array.ndim - 2, *taps)
@@ -90,25 +100,28 @@ class Panels:
         first_column: int,
         is_zero: bool = False,
     ) -> Store:
-        group, channel = Axis("group", self.groups), Axis("channel", self.channels)
-        column = Axis("column", n_columns)
+        group, column = Axis("group", self.groups), Axis("column", n_columns)
+        word, byte = Axis("channel", self.channels // self.n_together), Axis("byte", self.n_together)
+        together = () if self.n_together == 1 else (byte,)
+        channel = Affine.of(word) if self.n_together == 1 else word * self.n_together + byte
         taps = tuple(Axis(f"tap{d}", extent) for d, extent in enumerate(self.kernel))
-        at = (Affine.of(group), panel + first_panel, *map(Affine.of, taps), Affine.of(channel), column + first_column)
+        at = (Affine.of(group), panel + first_panel, *map(Affine.of, (*taps, word)), column + first_column)
         inner = (panel + first_panel) * self.panel_columns + column
         value: Expr
         if is_zero:
             value = const(0, source.dtype)
         else:
-            outer, inner_channel, extent = inner, Affine.of(channel), self.columns
+            outer, inner_channel, extent = inner, channel, self.columns
             if self.is_transposed:
-                outer, inner_channel, extent = Affine.of(channel), inner, self.channels
+                outer, inner_channel, extent = channel, inner, self.channels
             first = (Affine.of(group), outer) if self.is_stacked else (group * extent + outer,)
             read = tuple(tap.extent - 1 - tap if self.is_mirrored else Affine.of(tap) for tap in taps)
             value = load(source.name, (*first, inner_channel, *read), source.dtype)
-        return Store(packed.name, at, value, (group, panel, *taps, channel, column))
+        axes = (group, panel, *taps, word, column, *together)
+        return Store(packed.name, (*at, *map(Affine.of, together)), value, axes)
 
 
-def panels_of(c: Contraction, dtype: str, panel_columns: int) -> Panels:
+def panels_of(c: Contraction, dtype: str, panel_columns: int, n_together: int = 1) -> Panels:
     """The weight of a forward contraction or data gradient in panels of `panel_columns` columns.
 
     Depthwise weights are one group whose columns are all channels, each with a single input channel.
@@ -119,6 +132,5 @@ def panels_of(c: Contraction, dtype: str, panel_columns: int) -> Panels:
     inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
     channels, columns = (outer, inner) if is_gradient else (inner, outer)
     groups, is_stacked = (c.groups, False) if c.stack is None else (c.stack, True)
-    return Panels(
-        is_gradient, is_gradient, dtype, groups, c.window.kernel, channels, columns, panel_columns, is_stacked
-    )
+    sizes = (groups, c.window.kernel, channels, columns, panel_columns)
+    return Panels(is_gradient, is_gradient, dtype, *sizes, is_stacked, n_together)

@@ -52,6 +52,12 @@ class CpuBackend:
 
         return fits_prologue(product, operand)
 
+    def channels_together(self, product: Product, dtype: str) -> int | None:
+        """See passes.base.Machine."""
+        from .preferences import channels_together
+
+        return channels_together(product, dtype)
+
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         """See passes.base.Machine."""
         from .preferences import fits_epilogue

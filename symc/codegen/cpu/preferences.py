@@ -7,6 +7,7 @@ result does, or depends on the channel alone.
 
 from __future__ import annotations
 
+from symc.codegen.cpu.contraction.products import BYTES, TOGETHER
 from symc.ir.graph import Graph, Layout, Node, Value
 from symc.loopir.expr import Affine
 from symc.loopir.tensor import Product
@@ -15,6 +16,8 @@ from symc.passes.meaning import Meaning, meaning_of, same_order
 # Of a row, so that it and what is computed from it stay in the caches of a core while it is walked several times: the
 # elements of one that is contiguous, and of one whose elements lie in as many cache lines, with its neighbours beside.
 NEAR_ROW, NEAR_COLUMN = 16_384, 1024
+
+BESIDE_INT32 = ("int8", "uint8", "int32", "float32")  # what sums of bytes are turned into and combined with
 
 
 def layout_of(product: Product, rank: int, operand: int | None) -> Layout | None:
@@ -29,6 +32,14 @@ def fits_prologue(product: Product, operand: int) -> bool:
     return product.kind != "weight_gradient" and operand == product.rhs != product.lhs
 
 
+def channels_together(product: Product, dtype: str) -> int | None:
+    """A tile multiplies bytes in words of four channels, where data are neither stacked nor convolved one by one."""
+    if dtype not in BYTES or product.kind != "forward" or product.stack is not None:
+        return None
+    _, in_channels, _ = product.sizes
+    return TOGETHER if product.groups == 1 or (in_channels // product.groups) % TOGETHER == 0 else None
+
+
 def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
     """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone."""
     product = meaning_of(graph, anchor).product
@@ -36,7 +47,8 @@ def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
     if product.kind == "weight_gradient":
         return False  # its tile lies across output channels and taps, not rows and channels
     computed, meaning = graph.dtype(anchor[0]), meaning_of(graph, node)
-    if any(graph.dtype(v) != computed for v in (*node.inputs, node[0])) or meaning.uses_index:
+    allowed = BESIDE_INT32 if computed == "int32" else (computed,)
+    if any(graph.dtype(v) not in allowed for v in (*node.inputs, node[0])) or meaning.uses_index:
         return False
     order = graph.layout(anchor[0]).order
 

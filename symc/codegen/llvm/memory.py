@@ -57,7 +57,8 @@ class Elements:
 
     def number(self, value: float) -> ir.Constant:
         """A number in all lanes."""
-        return self.v.splat_const(ir.Constant(self.element, value))
+        number = int(value) if isinstance(self.element, ir.IntType) else value
+        return self.v.splat_const(ir.Constant(self.element, number))
 
     @property
     def zero(self) -> ir.Constant:

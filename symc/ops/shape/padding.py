@@ -17,7 +17,7 @@ from symc.core.shapes import FullShape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, op, param
-from symc.loopir.expr import Affine, IndexLike
+from symc.loopir.expr import Affine, Expr, IndexLike, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import number
@@ -129,3 +129,37 @@ class PadAdjoint(Accumulating, Padding):
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
         return [g("Pad", flows(dy), mode=self.mode, pad_width=self.pad_width)]
+
+
+@op("_filled_up")
+class FilledUp(Op):
+    """The data with zeros behind them along one axis."""
+
+    is_internal = True
+
+    axis: int = param(low=0, doc="the axis")
+    n_more: int = param(low=1, doc="how many zeros")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        (data,) = ins
+        if data is None:
+            return ins, outs
+        n = data[self.axis]
+        filled = None if n is None else n + self.n_more
+        return ins, [unify(outs[0], (*data[: self.axis], filled, *data[self.axis + 1 :]))]
+
+    def lower(self, t: Lowering) -> None:
+        (x,), at = t.ins, self.axis
+        last = x.shape[at] - 1
+
+        def element(*i: IndexLike) -> Expr:
+            place = index_value(i[at])
+            inside = (*i[:at], prim("minimum", place, last), *i[at + 1 :])
+            return select(place <= last, x(*inside), 0)
+
+        t.map(element)
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [g("slice_axis", flows(dy), axis=self.axis, begin=0, end=g.shape(x[0])[self.axis])]

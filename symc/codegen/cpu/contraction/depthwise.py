@@ -181,7 +181,7 @@ def window_step(
         factors = [simd.load(simd.at(at, v * simd.vector_bytes), masks[v]) for v in range(tile.vectors)]
         result = []
         for r in range(tile.rows):
-            pointer = row_pointer(simd, x, zero_page, simd.load_int32(record, 2 + r))
+            pointer = row_pointer(simd, x, zero_page, simd.item_bytes, simd.load_int32(record, 2 + r))
             for v, f in enumerate(factors):
                 value = simd.load(simd.at(pointer, v * simd.vector_bytes), masks[v])
                 result.append(simd.v.fma(value, f, sums[r * tile.vectors + v]))

@@ -25,13 +25,14 @@ from symc.core.dtypes import ITEM_SIZE
 
 from .micro import by_rows, emit_tile, vectors_of, with_masks
 from .plan import MatrixPlan
+from .products import Products
 from .stores import Place, emit_stores
 from .tile import Tile
 from .units import add_units, unit_loops
 
 SOURCE = '''
 def {name}(chunk, n_chunks, desc, bufs):
-    """Sums of products over windows, {tiles}, {dtype}.
+    """Sums of products over windows, {tiles}, {products}.
 
     {epilogue}
     """
@@ -101,19 +102,19 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     d.add("tile_bytes", tile.record_bytes)
     d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, plan.tiles, problem.epilogue, d, plan.has_masks, plan.is_long)
+    code = _code(plan.products, plan.tiles, problem.epilogue, d, plan.has_masks, plan.is_long)
     return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), plan.why)
 
 
 def _code(
-    dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
+    products: Products, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
 ) -> KernelCode:
     stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
-    structure = f"matrix {dtype} {shapes} masks={has_masks}{' in parts' if is_long else ''}: {stores}"
+    structure = f"matrix {products} {shapes} masks={has_masks}{' in parts' if is_long else ''}: {stores}"
     source = SOURCE.format(
         name="kernel",
         tiles=f"register tiles of {shapes}",
-        dtype=dtype,
+        products=products,
         epilogue=stores,
         columns=tiles[0].columns,
         words="\n    ".join(d.lines()),
@@ -121,7 +122,7 @@ def _code(
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(dtype, tiles, epilogue, d, has_masks, is_long)}
+        scope = {"register_tile": _register_tile(products, tiles, epilogue, d, has_masks, is_long)}
         exec(source, scope)
         return scope["kernel"]
 
@@ -129,7 +130,7 @@ def _code(
 
 
 def _register_tile(
-    dtype: str, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
+    products: Products, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
 ) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, record, segments, zero page, row, column,
     columns, segments of a part)."""
@@ -139,12 +140,13 @@ def _register_tile(
         builder, desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns, part_segments
     ):
         def emit_for(tile: Tile) -> None:
-            simd = vectors_of(builder, dtype, tile.lanes)
+            simd = vectors_of(builder, products.sums, tile.lanes)
             header = simd.pointer(record)
             begin = builder.mul(simd.load_int32(header, 0), I64(tile.record_bytes))
             sums = emit_tile(
                 simd,
                 tile,
+                products,
                 simd.pointer(source),
                 simd.pointer(zero_page),
                 simd.pointer(weight),

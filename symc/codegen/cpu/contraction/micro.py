@@ -12,7 +12,8 @@ For a tile of 2 rows x 2 vectors the emitted loop is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from symc.codegen.cpu.abilities import SINGLE_AND_DOUBLE
@@ -20,7 +21,9 @@ from symc.codegen.llvm.lanes import I8, I64, Lanes
 from symc.codegen.llvm.loops import loop, minimum
 from symc.codegen.llvm.memory import Elements
 
+from .products import Products
 from .tile import Tile
+from .words import SHIFT, add_words
 
 # Bytes of packed weight asked for ahead of their use: 2 to 10 % where the weights stream from L2 or L3
 # (14x14 and 7x7 layers), nothing lost elsewhere.
@@ -29,13 +32,14 @@ CACHE_LINE_BYTES = 64
 
 
 def vectors_of(b: Any, dtype: str, lanes: int) -> Elements:
-    """Vectors of float32 or float64, which are all that a register tile holds."""
+    """Vectors of what a register tile holds: float32, float64, or int32 sums of bytes."""
     return Elements(Lanes(b, lanes, SINGLE_AND_DOUBLE), dtype)
 
 
 def emit_tile(
     simd: Elements,
     tile: Tile,
+    products: Products,
     source: Any,
     zero_page: Any,
     weight: Any,
@@ -50,13 +54,15 @@ def emit_tile(
     are added up on their own, and their sums to the totals.
     """
     b = simd.b
-    nothing = [simd.zero] * (tile.rows * tile.vectors)
+    nothing = [simd.zero] * ((tile.rows + products.n_more) * tile.vectors)
+    element_bytes = simd.item_bytes // products.n_together
+    row_at = partial(row_pointer, simd, source, zero_page, element_bytes)
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
         record = simd.at(segments, b.mul(index, I64(tile.record_bytes)))
-        first = simd.at(weight, b.mul(simd.load_int32(record, 0), I64(tile.vectors * simd.vector_bytes)))
-        rows = [row_pointer(simd, source, zero_page, simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
-        return emit_products(simd, tile, rows, first, simd.load_int32(record, 1), sums)
+        first = simd.at(weight, b.mul(simd.load_int32(record, 0), I64(tile.columns * element_bytes)))
+        rows = [row_at(simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
+        return emit_products(simd, tile, products, rows, first, simd.load_int32(record, 1), sums)
 
     def part(number: Any) -> list[Any]:
         return emit_part(b, n_segments, part_segments, number, nothing, segment)
@@ -65,7 +71,11 @@ def emit_tile(
         sums = loop(b, I64(0), n_segments, nothing, segment)
     else:
         sums = add_parts(simd, len(nothing), count_parts(b, n_segments, part_segments), part)
-    return [sums[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
+    found = [sums[k : k + tile.vectors] for k in range(0, len(sums), tile.vectors)]
+    if not products.is_shifted:
+        return found
+    *rows_of_sums, excess = found
+    return [[b.sub(total, more) for total, more in zip(row, excess)] for row in rows_of_sums]
 
 
 def count_parts(builder: Any, count: Any, part: Any) -> Any:
@@ -108,7 +118,9 @@ def add_parts(simd: Elements, n_sums: int, n_parts: Any, part: Callable[[Any], l
     return [simd.load(at) for at in places[:n_sums]]
 
 
-def emit_products(simd: Elements, tile: Tile, rows: list[Any], weight: Any, length: Any, sums: list[Any]) -> list[Any]:
+def emit_products(
+    simd: Elements, tile: Tile, products: Products, rows: list[Any], weight: Any, length: Any, sums: list[Any]
+) -> list[Any]:
     """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1."""
     b = simd.b
     step_bytes = tile.vectors * simd.vector_bytes
@@ -120,19 +132,33 @@ def emit_products(simd: Elements, tile: Tile, rows: list[Any], weight: Any, leng
         columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
         advance = b.mul(k, I64(simd.item_bytes))
         result = list(sums)
-        for r, pointer in enumerate(rows):
-            element = simd.broadcast(simd.at(pointer, advance))
+        for r, element in enumerate(_of_rows(simd, products, rows, advance)):
             for v, column in enumerate(columns):
-                result[r * tile.vectors + v] = simd.v.fma(element, column, sums[r * tile.vectors + v])
+                k = r * tile.vectors + v
+                if products.n_together == 1:
+                    result[k] = simd.v.fma(element, column, sums[k])
+                else:
+                    result[k] = add_words(simd.v, products, sums[k], element, column)
         return result
 
-    return loop(b, I64(0), length, sums, step, at_least_once=True)
+    n_steps = length if products.n_together == 1 else b.udiv(length, I64(products.n_together))
+    return loop(b, I64(0), n_steps, sums, step, at_least_once=True)
 
 
-def row_pointer(simd: Elements, source: Any, zero_page: Any, offset: Any) -> Any:
+def _of_rows(simd: Elements, products: Products, rows: list[Any], advance: Any) -> Iterator[Any]:
+    """What each row multiplies the weights with, in all lanes."""
+    shift = simd.v.bits(SHIFT) if products.is_shifted else None
+    for pointer in rows:
+        element = simd.broadcast(simd.at(pointer, advance))
+        yield element if shift is None else simd.b.xor(element, shift)
+    if shift is not None:
+        yield shift
+
+
+def row_pointer(simd: Elements, source: Any, zero_page: Any, element_bytes: int, offset: Any) -> Any:
     """Where a row's run starts; taps outside the input (-1) read zeros."""
     b = simd.b
-    inside = simd.at(source, b.mul(offset, I64(simd.item_bytes)))
+    inside = simd.at(source, b.mul(offset, I64(element_bytes)))
     return b.select(b.icmp_signed("<", offset, I64(0)), zero_page, inside)
 
 

@@ -17,6 +17,7 @@ from symc.core.shapes import size_of
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .blocking import GRADIENT_PIXELS, Blocking, choose_blocking, choose_gradient_blocking, count_chunks
+from .products import BYTES, TOGETHER, Products, products_of
 from .shapes import (
     Choice,
     cheapest,
@@ -62,10 +63,12 @@ class CpuPlan(ContractionPlan):
 class MatrixPlan(CpuPlan):
     """Forward or data gradient: tiles of pixels x panels of channels.
 
-    is_long  whether sums are added up part by part, because one accumulator would round off too much
+    products  what one step multiplies
+    is_long   whether sums are added up part by part, because one accumulator would round off too much
     """
 
     packing: Panels
+    products: Products
     is_long: bool
 
 
@@ -133,9 +136,11 @@ def candidates(c: Contraction, target: Target, is_reused: bool = False) -> list[
 def source_of(c: Contraction, name: str) -> Buffer:
     """A streamed operand, the first of a stack; raises CodegenError where no kernel can read it."""
     buffer = _first_of_stack(c, name)
-    if buffer.dtype not in DTYPES:
+    computed = (*DTYPES, *BYTES) if takes_bytes(c) else DTYPES
+    if buffer.dtype not in computed:
         raise CodegenError(
-            f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of {', '.join(DTYPES)}\n{c.text()}"
+            f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of {', '.join(computed)}\n"
+            f"{c.text()}"
         )
     if buffer.shape[1] > 1 and buffer.strides[1] != 1:
         raise CodegenError(
@@ -143,6 +148,11 @@ def source_of(c: Contraction, name: str) -> Buffer:
             f"expected channels-last (stride 1)\n{c.text()}"
         )
     return buffer
+
+
+def takes_bytes(c: Contraction) -> bool:
+    """Whether there is a kernel for int8 and uint8: a forward contraction of whole words of channels."""
+    return c.kind == "forward" and c.stack is None and (c.in_channels // c.groups) % TOGETHER == 0
 
 
 def _first_of_stack(c: Contraction, name: str) -> Buffer:
@@ -172,18 +182,18 @@ def _algorithms(c: Contraction, target: Target, is_reused: bool) -> list[Algorit
 
 
 def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
-    g, item = geometry_of(c), ITEM_SIZE[dtype]
+    g, item, products = geometry_of(c), ITEM_SIZE[dtype], products_of(dtype, target)
     columns = (c.in_channels if c.kind == "data_gradient" else c.out_channels) // c.groups
 
     def plan(choice: Choice) -> MatrixPlan:
         tile = choice.tile
-        packing = panels_of(c, dtype, tile.columns)
+        packing = panels_of(c, dtype, tile.columns, products.n_together)
         images, n_repeats = table_cover(g, c.batch, tile.rows, c.stack)
         n_tiles, steps, _ = tile_counts(g, c.batch, tile.rows, c.stack)
         n_panels, depth = c.groups * packing.n_panels, packing.channels * g.n_taps
         panel_bytes = depth * tile.columns * item
         source_bytes = n_repeats * images * size_of(g.source_extents) * g.channels * c.groups * item
-        wanted = count_chunks(c.work_flops, size_of(packing.shape) * item + source_bytes)
+        wanted = count_chunks(c.work_flops // products.n_together, size_of(packing.shape) * item + source_bytes)
         blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted)
         seen = steps / max(1, n_tiles * depth)
         skipped = f" ({1 - seen:.0%} of the taps are padding and skipped)" if seen < 0.995 else ""
@@ -191,9 +201,10 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             algorithm="direct sums",
             cycles=choice.cycles,
             packing=packing,
-            is_long=depth > LONGEST_SUM,
+            products=products,
+            is_long=depth > LONGEST_SUM and dtype not in BYTES,
             tile=tile,
-            tiles=tiles_beside(tile, target, dtype),
+            tiles=tiles_beside(tile, target, products),
             has_masks=_has_masks(target),
             blocking=blocking,
             images=images,
@@ -203,7 +214,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             f"in cache), {blocking.n_chunks} chunks",
         )
 
-    return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, dtype, target), plan)
+    return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, products, target), plan)
 
 
 def _winograd(c: Contraction, dtype: str, target: Target) -> Algorithm:

@@ -12,6 +12,7 @@ from symc.codegen.cpu.target import Target
 from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
+from .products import Products
 from .tile import Tile
 
 # (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
@@ -89,23 +90,37 @@ WEIGHT_BYTES_PER_CYCLE = 12  # weights of a network rarely stay in a cache betwe
 Shapes = dict[tuple[int, int], float]
 
 
+def has_32_registers(target: Target) -> bool:
+    """AVX-512 and NEON have; else there are 16."""
+    return target.vector_bits == 512 or target.triple.startswith("aarch64")
+
+
 def tiles_of(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list[tuple[Tile, float]]:
     """Every tile the target can hold, with its efficiency relative to the FMA peak."""
-    has_32_registers = target.vector_bits == 512 or target.triple.startswith("aarch64")
     lanes = target.lanes(dtype)
     return [
         (Tile(rows, vectors, lanes // part), share * speed)
         for part, speed in PART_OF_VECTOR.items()
         if lanes % part == 0 and lanes // part >= 2
-        for (rows, vectors), share in (wide if has_32_registers else narrow).items()
+        for (rows, vectors), share in (wide if has_32_registers(target) else narrow).items()
     ]
 
 
-def tiles_beside(tile: Tile, target: Target, dtype: str) -> tuple[Tile, ...]:
+def matrix_tiles(target: Target, products: Products) -> list[tuple[Tile, float]]:
+    """Those of a forward contraction or data gradient; rows of sums besides a tile's own want registers, too."""
+    n_registers = 32 if has_32_registers(target) else 16
+    return [
+        (tile, share)
+        for tile, share in tiles_of(target, products.sums, WIDE_SHAPES, NARROW_SHAPES)
+        if not products.n_more or (tile.rows + products.n_more + 1) * tile.vectors < n_registers
+    ]
+
+
+def tiles_beside(tile: Tile, target: Target, products: Products) -> tuple[Tile, ...]:
     """The tiles that share a kernel with `tile`, itself among them."""
     beside = tuple(
         t
-        for t, _ in tiles_of(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
+        for t, _ in matrix_tiles(target, products)
         if (t.vectors, t.lanes) == (tile.vectors, tile.lanes) and t.rows in SHARED_ROWS
     )
     return beside if tile in beside else (tile,)
@@ -135,25 +150,26 @@ def cheapest(choices: Sequence[Choice]) -> Choice:
 
 @bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def matrix_choices(
-    g: Geometry, batch: int, stack: int | None, groups: int, columns: int, dtype: str, target: Target
+    g: Geometry, batch: int, stack: int | None, groups: int, columns: int, products: Products, target: Target
 ) -> tuple[Choice, ...]:
     """The tiles of a forward contraction or data gradient.
 
     `g` covers one image, `columns` are the output channels of a group.
     """
-    full_lanes = target.lanes(dtype)
-    row_bytes = (g.source_strides[-1] * g.scale[-1] if g.taps else g.image_stride) * ITEM_SIZE[dtype]
+    full_lanes = target.lanes(products.sums)
+    row_bytes = (g.source_strides[-1] * g.scale[-1] if g.taps else g.image_stride) * ITEM_SIZE[products.dtype]
 
     def cycles(tile: Tile, share: float) -> float:
         if tile.rows > L1_WAYS and row_bytes and row_bytes % L1_WAY_BYTES == 0:
             share *= CONFLICT
         n_tiles, steps, n_segments = tile_counts(g, batch, tile.rows, stack)
-        multiply = steps * tile.rows * tile.vectors * tile.lanes / full_lanes / share
+        rows = (tile.rows + products.n_more) / products.n_together
+        multiply = steps * rows * tile.vectors * tile.lanes / full_lanes / share
         fixed = n_tiles * (TILE_CYCLES + ROW_CYCLES * tile.rows * tile.vectors)
         panels = groups * -(-columns // tile.columns)
         return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES)
 
-    shapes = tiles_of(target, dtype, WIDE_SHAPES, NARROW_SHAPES)
+    shapes = matrix_tiles(target, products)
     return tuple(Choice(tile, cycles(tile, share)) for tile, share in shapes)
 
 

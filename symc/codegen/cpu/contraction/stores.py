@@ -93,6 +93,7 @@ class _Operands:
             self.base[operand], self.row_stride[operand] = simd.pointer(at), row_stride
             self.column_stride[operand] = column_stride
         self.params = {param: d.number(f"param{i}") for i, param in enumerate(epilogue.params)}
+        self.of = {o: Elements(simd.v, o.dtype) for o in operands}
         self.shared: dict[tuple[Expr, int], Any] = {}
         self.row_at: dict[tuple[Operand, int], Any] = {}
         self.gathered = {o: self._gather(o) for o in dict.fromkeys(epilogue.loads.values()) if o.is_scattered}
@@ -114,24 +115,26 @@ class _Operands:
 
     def store(self, operand: Operand, tile: list[list[Any]]) -> None:
         """Writes the values of all rows and vectors."""
-        memory = self._tile_memory() if operand.is_scattered else None
+        memory = self._tile_memory(operand) if operand.is_scattered else None
+        simd = self.of[operand]
         for r, row in enumerate(tile):
             for v, value in enumerate(row):
                 if memory is not None:
-                    self.simd.store(value, self._in_memory(memory, r, v))
+                    simd.store(value, self._in_memory(operand, memory, r, v))
                 else:
-                    self.simd.store(value, self._address(operand, r, v), self.place.masks[v])
+                    simd.store(value, self._address(operand, r, v), self.place.masks[v])
         if memory is not None:
             self._each_element(operand, memory, len(tile), is_store=True)
 
     def _load(self, operand: Operand, r: int, v: int) -> Any:
+        simd = self.of[operand]
         if operand.is_scattered:
-            return self.simd.load(self._in_memory(self.gathered[operand], r, v))
+            return simd.load(self._in_memory(operand, self.gathered[operand], r, v))
         at = self._address(operand, r, v)
-        return self.simd.load(at, self.place.masks[v]) if operand.column_stride else self.simd.broadcast(at)
+        return simd.load(at, self.place.masks[v]) if operand.column_stride else simd.broadcast(at)
 
     def _address(self, operand: Operand, r: int, v: int) -> Any:
-        return self.simd.at(self._row(operand, r), v * self.simd.vector_bytes if operand.column_stride else 0)
+        return self.simd.at(self._row(operand, r), v * self.of[operand].vector_bytes if operand.column_stride else 0)
 
     def _row(self, operand: Operand, r: int) -> Any:
         if (operand, r) not in self.row_at:
@@ -142,13 +145,13 @@ class _Operands:
         return self.row_at[operand, r]
 
     def _gather(self, operand: Operand) -> Any:
-        memory = self._tile_memory()
+        memory = self._tile_memory(operand)
         self._each_element(operand, memory, len(self.place.rows) if operand.row_stride else 1, is_store=False)
         return memory
 
     def _each_element(self, operand: Operand, memory: Any, n_rows: int, is_store: bool) -> None:
         """Copies a tile between its columns in memory order and a scattered operand, column by column."""
-        simd, b = self.simd, self.simd.b
+        simd, b = self.of[operand], self.simd.b
         kind = simd.element.as_pointer()
         rows = [self._row(operand, r) for r in range(n_rows)]
         count = minimum(b, self.place.n_columns, I64(len(self.place.masks) * simd.v.n))
@@ -157,22 +160,22 @@ class _Operands:
             far_offset, near_offset = b.mul(index, self.column_stride[operand]), b.mul(index, I64(simd.item_bytes))
             for r, row in enumerate(rows):
                 far = b.bitcast(simd.at(row, far_offset), kind)
-                near = b.bitcast(simd.at(self._in_memory(memory, r, 0), near_offset), kind)
+                near = b.bitcast(simd.at(self._in_memory(operand, memory, r, 0), near_offset), kind)
                 source, target = (near, far) if is_store else (far, near)
                 b.store(b.load(source, align=simd.item_bytes), target, align=simd.item_bytes)
             return []
 
         loop(b, I64(0), count, [], column, at_least_once=True)
 
-    def _tile_memory(self) -> Any:
+    def _tile_memory(self, operand: Operand) -> Any:
         b, n_vectors = self.simd.b, len(self.place.rows) * len(self.place.masks)
         with b.goto_entry_block():
-            memory = b.alloca(I8, I64(n_vectors * self.simd.vector_bytes))
+            memory = b.alloca(I8, I64(n_vectors * self.of[operand].vector_bytes))
             memory.align = 64
         return memory
 
-    def _in_memory(self, memory: Any, r: int, v: int) -> Any:
-        return self.simd.at(memory, (r * len(self.place.masks) + v) * self.simd.vector_bytes)
+    def _in_memory(self, operand: Operand, memory: Any, r: int, v: int) -> Any:
+        return self.simd.at(memory, (r * len(self.place.masks) + v) * self.of[operand].vector_bytes)
 
     def _once(self, key: tuple[Expr, int], make: Callable[[], Any]) -> Any:
         if key not in self.shared:

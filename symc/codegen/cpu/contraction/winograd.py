@@ -26,6 +26,7 @@ from symc.core.dtypes import ITEM_SIZE
 
 from .micro import by_rows, emit_products, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
+from .products import Products
 from .stores import Place, emit_stores
 from .tile import Tile
 from .units import add_units, unit_loops
@@ -238,7 +239,7 @@ def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
             first, target = simd.pointer(source), simd.pointer(products)
             rows = [simd.at(first, b.mul(row_bytes, I64(r))) for r in range(tile.rows)]
             zeros = [simd.zero] * (tile.rows * tile.vectors)
-            sums = emit_products(simd, tile, rows, simd.pointer(weight), depth, zeros)
+            sums = emit_products(simd, tile, Products(dtype), rows, simd.pointer(weight), depth, zeros)
             for number, total in enumerate(sums):
                 simd.store(total, simd.at(target, number * simd.vector_bytes))
 
@@ -286,7 +287,7 @@ def _input_transform(dtype: str, lanes: int, transforms: Transforms) -> Any:
         simd = vectors_of(b, dtype, lanes)
         table = simd.pointer(offsets)
         inputs = [
-            row_pointer(simd, simd.pointer(source), simd.pointer(zero_page), simd.load_int32(table, k))
+            row_pointer(simd, simd.pointer(source), simd.pointer(zero_page), simd.item_bytes, simd.load_int32(table, k))
             for k in range(transforms.n_frequencies)
         ]
         first = simd.pointer(target)

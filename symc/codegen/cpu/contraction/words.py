@@ -1,0 +1,47 @@
+"""Emits products of words: four bytes of neighbouring channels in an int32, of rows as of columns of weights.
+
+VNNI's vpdpbusd multiplies the bytes of two words and adds all four products to an int32 sum. Its left operand is
+unsigned: int8 rows are taken 128 too high, and one more row, of 128 everywhere, sums up what that adds to each column.
+Elsewhere bytes become int16, whose products pmaddwd adds up in pairs, or int32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from llvmlite import ir
+
+from symc.codegen.llvm.lanes import I8, I32, Lanes, declare
+
+from .products import TOGETHER, Products
+
+SHIFT = 0x80808080 - 2**32  # 128 in each byte
+_PAIRS = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}  # by lanes
+
+
+def add_words(v: Lanes, products: Products, total: Any, row: Any, column: Any) -> Any:
+    """total + the sum of the four products of each word."""
+    if products.has_dot:
+        kinds = [total.type, *[ir.VectorType(I8, TOGETHER * v.n)] * 2]
+        function = declare(v.b.module, f"llvm.x86.avx512.vpdpbusd.{32 * v.n}", total.type, kinds)
+        return v.b.call(function, [total, v.b.bitcast(row, kinds[1]), v.b.bitcast(column, kinds[2])])
+    is_signed, has_pairs = products.dtype == "int8", products.has_pairs and v.n in _PAIRS
+    n_bits = 16 if has_pairs else 32
+    for x, w in zip(_parts(v, row, n_bits, is_signed), _parts(v, column, n_bits, True)):
+        product = v.b.mul(x, w) if not has_pairs else _pairs(v, x, w)
+        total = v.b.add(total, product)
+    return total
+
+
+def _pairs(v: Lanes, x: Any, w: Any) -> Any:
+    return v.b.call(declare(v.b.module, f"llvm.x86.{_PAIRS[v.n]}", v.of(I32), [x.type, w.type]), [x, w])
+
+
+def _parts(v: Lanes, words: Any, n_bits: int, is_signed: bool) -> Iterator[Any]:
+    """The bytes of words as integers of 16 or 32 bits: the first of each such piece, then the next ones."""
+    b, pieces = v.b, v.resized(v.n * 32 // n_bits)
+    whole = b.bitcast(words, pieces.of(ir.IntType(n_bits)))
+    for byte in range(n_bits // 8):
+        top = b.shl(whole, pieces.bits(n_bits - 8 - 8 * byte, n_bits))
+        yield (b.ashr if is_signed else b.lshr)(top, pieces.bits(n_bits - 8, n_bits))

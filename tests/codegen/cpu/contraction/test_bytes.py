@@ -1,0 +1,124 @@
+"""Contractions of 8-bit integers: exact int32 sums, on every machine, with what follows them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from symc.codegen.cpu.contraction import plan_contraction, schedule_contraction
+from symc.codegen.cpu.contraction.products import Products, products_of
+from symc.codegen.cpu.target import Target
+from symc.core.errors import CodegenError
+from symc.loopir.expr import Axis, cast, load, prim
+from symc.loopir.interpret import interpret
+from symc.loopir.kernel import Buffer, Contraction, Store, Window, accumulator, verify
+from tests.codegen.contractions import channels_last, out_extents, packed_weight
+from tests.codegen.kernels import run_call
+
+GUARD, POISON = 64, 0xA5
+WAYS = {"planned": {}, "pairs": {"has_dot": False}, "plain": {"has_dot": False, "has_pairs": False}}
+
+
+def contraction(
+    dtype, channels=(8, 33), inputs=(6, 9), kernel=(3, 3), stride=(1, 1), groups=1, slack=0, pad=1, batch=2
+):
+    """A convolution to int32, and to uint8 behind a scale for each channel."""
+    c, o = channels
+    ones, pads = (1,) * len(inputs), (pad,) * len(inputs)
+    outs = out_extents(inputs, kernel, stride, ones, pads)
+    x, y = (channels_last(*b, slack) for b in (("x", (batch, c, *inputs), dtype), ("y", (batch, o, *outs), "int32")))
+    small = channels_last("small", y.shape, "uint8", slack, offset=3)
+    scale = Buffer.dense("scale", (o,), "float32")
+    axes = tuple(Axis(f"i{d}", n) for d, n in enumerate(y.shape))
+    scaled = cast(accumulator("int32"), "float32") * load("scale", (axes[1],), "float32")
+    byte = cast(prim("minimum", prim("maximum", prim("rint", scaled), 0.0), 255.0), "uint8")
+    stores = (Store("y", axes, accumulator("int32"), axes), Store("small", axes, byte, axes))
+    weight = Buffer.dense("w", (o, c // groups, *kernel), "int8")
+    window = Window(inputs, outs, kernel, stride, ones, pads)
+    return Contraction("forward", batch, c, o, groups, window, "x", "w", (x, weight, scale, y, small), stores)
+
+
+def strided(raw: np.ndarray, b: Buffer) -> np.ndarray:
+    strides = tuple(s * raw.itemsize for s in b.strides)
+    return np.lib.stride_tricks.as_strided(raw[GUARD + b.offset :], b.shape, strides)
+
+
+def check(c: Contraction, target: Target, way: str) -> None:
+    """Every store against the interpreter, bytes around the buffers untouched."""
+    rng = np.random.default_rng(0)
+    logical = {b.name: rng.integers(0, 256, b.shape).astype("uint8").view("int8") for b in c.buffers}
+    logical = {b.name: logical[b.name].astype(b.dtype) for b in c.buffers}
+    logical["scale"] = rng.uniform(-0.01, 0.01, logical["scale"].shape).astype("float32")
+    wanted = {name: a.copy() for name, a in logical.items()}
+    interpret(c, wanted)
+    plan = plan_contraction(c, target)
+    plan = replace(plan, products=replace(plan.products, **WAYS[way]))
+    packed = packed_weight(plan.packing, logical["w"])
+    buffers = tuple(Buffer.dense("w", plan.packing.shape, "int8") if b.name == "w" else b for b in c.buffers)
+    form = replace(c, plan=plan, buffers=buffers)
+    verify(form)
+    (call,) = schedule_contraction(form)
+    raws = {}
+    for b in buffers:
+        size = 1 + b.offset + sum((n - 1) * s for n, s in zip(b.shape, b.strides)) + 2 * GUARD
+        raws[b.name] = np.full(size * np.dtype(b.dtype).itemsize, POISON, "uint8").view(b.dtype)
+        if b.name in ("x", "w", "scale"):
+            strided(raws[b.name], b)[...] = packed if b.name == "w" else logical[b.name]
+    addresses = {name: raw.ctypes.data + GUARD * raw.itemsize for name, raw in raws.items()}
+    run_call(call, target, addresses, 3, [2, 0, 1])
+    for name in ("y", "small"):
+        b = next(b for b in buffers if b.name == name)
+        np.testing.assert_array_equal(strided(raws[name], b), wanted[name], err_msg=name)
+        inside = np.zeros(raws[name].shape, bool)
+        strided(inside, b)[...] = True
+        assert (raws[name][~inside].view("uint8") == POISON).all(), name
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_ways(dtype, way, target):
+    check(contraction(dtype), target, way)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"channels": (4, 1)},
+        {"channels": (64, 70), "inputs": (5, 5), "slack": 3},
+        {"channels": (16, 24), "groups": 2, "stride": (2, 3)},
+        {"channels": (12, 40), "inputs": (9,), "kernel": (4,), "stride": (1,)},
+        {"channels": (36, 17), "inputs": (), "kernel": (), "stride": (), "batch": 5},
+    ],
+)
+def test_geometry(dtype, how, target):
+    check(contraction(dtype, **how), target, "planned")
+
+
+def test_the_interpreter_sums_in_int32():
+    """Its sums against plain integers."""
+    c = contraction("uint8", channels=(4, 2), inputs=(3,), kernel=(2,), stride=(1,), pad=0, batch=1)
+    x, w = np.arange(12, dtype="uint8").reshape(1, 4, 3) * 20, np.arange(16, dtype="int8").reshape(2, 4, 2) - 100
+    arrays = {"x": x, "w": w, "scale": np.ones(2, "float32"), "y": np.zeros((1, 2, 2), "int32")}
+    interpret(c, {**arrays, "small": np.zeros((1, 2, 2), "uint8")})
+    wide, tall = x.astype(int), w.astype(int)
+    want = [[[(wide[0, :, q : q + 2] * tall[o]).sum() for q in range(2)] for o in range(2)]]
+    np.testing.assert_array_equal(arrays["y"], want)
+
+
+def test_machines():
+    wide = Target("x86_64-linux-gnu", "any", "+avx512f,+avx512vnni", 512)
+    assert products_of("int8", wide).is_shifted and not products_of("uint8", wide).is_shifted
+    narrow = replace(wide, vector_bits=256)
+    assert not products_of("uint8", narrow).has_dot and products_of("uint8", narrow).has_pairs
+    assert products_of("uint8", replace(narrow, features="+avx2,+avxvnni")).has_dot
+    assert not products_of("uint8", replace(narrow, triple="aarch64-linux-gnu")).has_pairs
+    assert products_of("float32", wide) == Products("float32")
+
+
+@pytest.mark.parametrize("how", [{"channels": (6, 8)}, {"channels": (8, 8), "groups": 8}])
+def test_channels_that_fill_no_words_are_refused(how, target):
+    with pytest.raises(CodegenError, match="operand 'x' is uint8; expected one of float32, float64"):
+        plan_contraction(contraction("uint8", **how), target)
