@@ -175,8 +175,8 @@ def test_only_running_them_is_refused_with_all_of_them_at_once(run):
 
 
 def test_the_outputs_of_an_absent_operator_are_those_the_file_counts(tmp_path):
-    """MXNet's file of an RNN layer: three outputs, of which one is used."""
-    nodes = [X, ("RNN", "r", [[0, 0]], {"mode": "lstm"})]
+    """A fork's operator with three outputs, of which one is used."""
+    nodes = [X, ("MoonOutput", "r", [[0, 0]], {"mode": "lstm"})]
     content = json.loads(model(*nodes))
     content["node_row_ptr"] = [0, 1, 4]
     net = mx.sym.load_json(json.dumps(content))
