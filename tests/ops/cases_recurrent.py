@@ -21,7 +21,7 @@ def _size(n_in: int, mode: str, state_size: int, num_layers: int, bidirectional:
 
 
 def _rnn(mode: str, data=(4, 2, 3), units: int = 3, layers: int = 1, both: bool = False, **more: object) -> Case:
-    state_outputs, grads = more.pop("state_outputs", True), more.pop("grads", ())
+    state_outputs, grads = more.pop("state_outputs", True), more.pop("grads", None)
     params = {"mode": mode, "state_size": units, "num_layers": layers, "bidirectional": both, **more}
     projected = params.get("projection_size")
     n_cells = layers * (1 + both)
@@ -40,6 +40,7 @@ CASES = [
     *(_rnn(mode, (7, 5, 9), 17) for mode in ("gru", "lstm")),
     *(_rnn("lstm", (4, 2, 3), 4, *form, projection_size=2, grads=()) for form in ((1, False), (2, True))),
     _rnn("lstm", (4, 2, 3), 3, projection_size=3, grads=()),
+    _rnn("lstm", (3, 2, 3), 4, 2, projection_size=2),  # MXNet trains no projection on a CPU
     *over_dtypes(Case("_rnn_param_concat", ((2, 3), (4, 3)), {"dim": 0, "num_args": 2}), ("float32", "float64")),
     Case("_rnn_param_concat", ((2, 3), (2, 1)), {"num_args": 2}),
 ]  # fmt: skip

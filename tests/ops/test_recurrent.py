@@ -70,3 +70,117 @@ def test_steps_without_elements() -> None:
             assert out.shape == (*data[:2], 5) and h.shape == c.shape == (2, data[1], 5)
             np.testing.assert_array_equal(h.asnumpy(), executor.arg_dict["state"].asnumpy())
             np.testing.assert_array_equal(c.asnumpy(), executor.arg_dict["state_cell"].asnumpy())
+
+
+def gradients(executor: mx.executor.Executor, heads: list[np.ndarray]) -> dict[str, np.ndarray]:
+    executor.forward(is_train=True)
+    executor.backward([mx.nd.array(h) for h in heads])
+    return wide({name: array for name, array in executor.grad_dict.items() if array is not None})
+
+
+def differences(executor: mx.executor.Executor, name: str, at: tuple[int, ...], heads: list[np.ndarray], **form: Any):
+    """The derivative by one element, by central differences of NumPy's float64."""
+    sums = []
+    for step in (1e-6, -1e-6):
+        args = wide(executor.arg_dict)
+        args[name][at] += step
+        sums.append(sum((h * y).sum() for h, y in zip(heads, rnn(**args, state_outputs=True, **form))))
+    return (sums[0] - sums[1]) / 2e-6
+
+
+@pytest.mark.parametrize(
+    "mode, left_out",
+    [
+        ("rnn_relu", "data"),
+        ("rnn_tanh", ""),
+        ("gru", "parameters"),
+        ("gru", "state"),
+        ("lstm", ""),
+        ("lstm", "state_cell"),
+    ],
+)
+def test_gradients_are_added_where_they_are_asked_for(mode: str, left_out: str) -> None:
+    form = {"mode": mode, "state_size": 6, "num_layers": 2, "bidirectional": True}
+    net = network(**form)
+    names = net.list_arguments()
+    executor = bound(net, (3, 2, 5), grad_req={n: "null" if n == left_out else "add" for n in names})
+    rng = np.random.RandomState(0)
+    before = {n: rng.randint(-8, 9, g.shape) / 4 for n, g in executor.grad_dict.items() if g is not None}
+    for name, value in before.items():
+        executor.grad_dict[name][:] = value
+    heads = [rng.randint(-8, 9, shape) / 8 for shape in net.infer_shape(data=(3, 2, 5))[1]]
+    found = gradients(executor, heads)
+    assert set(found) == set(names) - {left_out}
+    for name, got in found.items():
+        for at in [tuple(rng.randint(0, n) for n in got.shape) for _ in range(12)]:
+            want = differences(executor, name, at, heads, **form) + before[name][at]
+            assert abs(got[at] - want) < 2e-4, (name, at)
+
+
+def test_an_executor_takes_other_lengths() -> None:
+    form = {"mode": "gru", "state_size": 5, "num_layers": 2}
+    executor = bound(network(**form), (4, 2, 3))
+    for steps in (1, 9):
+        longer = executor.reshape(data=(steps, 2, 3), allow_up_sizing=True)
+        longer.arg_dict["data"][:] = np.random.RandomState(steps).randint(-8, 9, (steps, 2, 3)) / 8
+        heads = [np.ones((steps, 2, 5)), np.ones((2, 2, 5))]
+        found = gradients(longer, heads)
+        for got, want in zip(longer.outputs, rnn(**wide(longer.arg_dict), state_outputs=True, **form)):
+            np.testing.assert_allclose(got.asnumpy(), want, 1e-5, 1e-6)
+        want = differences(longer, "parameters", (7,), heads, **form)
+        assert abs(found["parameters"][7] - want) < 1e-4
+
+
+def test_elements_are_dropped_between_layers_in_training_alone() -> None:
+    """A second layer that hands its inputs on shows which: each is 0 or twice what the first gave."""
+    units = 64
+    net = network("rnn_relu", state_size=units, num_layers=2, p=0.5)
+    executor = bound(net, (6, 3, units))
+    identity, nothing = np.eye(units), np.zeros((units, units))
+    weights = [identity, nothing, identity, nothing]
+    executor.arg_dict["parameters"][:] = np.concatenate([*(w.ravel() for w in weights), np.zeros(4 * units)])
+    executor.arg_dict["data"][:] = 1
+    np.testing.assert_array_equal(executor.forward()[0].asnumpy(), np.ones((6, 3, units)))
+    heads = [np.ones((6, 3, units)), np.zeros((2, 3, units))]
+    found = gradients(executor, heads)
+    kept = executor.outputs[0].asnumpy()
+    assert set(np.unique(kept)) == {0, 2} and 0.4 < kept.mean() / 2 < 0.6
+    np.testing.assert_array_equal(found["data"], kept)  # the same elements are dropped on the way back
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_recorded_and_compiled_gradients_agree(p: float) -> None:
+    """On autograd's tape the network is one operator, whose masks are remembered."""
+    form = {"mode": "lstm", "state_size": 4, "num_layers": 2, "bidirectional": True, "p": p}
+    executor = bound(network(**form), (3, 2, 5), "float64")
+    heads = [np.ones(s) for s in network(**form).infer_shape(data=(3, 2, 5))[1]]
+    mx.random.seed(3)
+    want = gradients(executor, heads)
+    arrays = {name: array.copy() for name, array in executor.arg_dict.items()}
+    for array in arrays.values():
+        array.attach_grad()
+    mx.random.seed(3)
+    with mx.autograd.record():
+        outs = mx.nd.RNN(**arrays, state_outputs=True, **form)
+    mx.autograd.backward(outs)
+    for got, expected in zip(outs, executor.outputs):
+        np.testing.assert_allclose(got.asnumpy(), expected.asnumpy(), 1e-12)
+    for name, array in arrays.items():
+        np.testing.assert_allclose(array.grad.asnumpy(), want[name], 1e-9, 1e-12, err_msg=name)
+
+
+def test_joined_parameters_are_prepared_and_their_extents_inferred() -> None:
+    """As Gluon's layers join them: each weight viewed flat, the extent of the data left open."""
+    shapes = {"i2h": (12, 0), "h2h": (12, 3), "i2h_bias": (12,), "h2h_bias": (12,)}
+    flat = [mx.sym.Reshape(mx.sym.Variable(n, shape=s), shape=(-1,)) for n, s in shapes.items()]
+    joined = mx.sym._internal._rnn_param_concat(*flat, dim=0)
+    states = [mx.sym.Variable(n) for n in ("state", "state_cell")]
+    net = mx.sym.RNN(mx.sym.Variable("data"), joined, *states, mode="lstm", state_size=3, num_layers=1)
+    executor = bound(net, (4, 2, 5))
+    assert executor.arg_dict["i2h"].shape == (12, 5)
+    args = wide(executor.arg_dict)
+    parameters = np.concatenate([args.pop(n).ravel() for n in shapes])
+    want = rnn(**args, parameters=parameters, mode="lstm", state_size=3, num_layers=1)
+    np.testing.assert_allclose(executor.forward()[0].asnumpy(), want, 1e-5, 1e-6)
+    steps = executor.explain().splitlines()
+    assert any("i2h" in s and "prepare" in s for s in steps) and not any("i2h" in s and "forward" in s for s in steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import NamedTuple
 
 from symc.core.bounded import bounded
@@ -48,6 +48,7 @@ class RNN(Op):
     arguments = ("data", "parameters", "state", "state_cell", "sequence_length")
     trained = frozenset({"parameters"})
     parameter_order = ("state_size", "num_layers", "bidirectional", "mode")
+    is_differentiated_expanded = True
 
     state_size: int = param(low=0, high=2**32 - 1, doc="units of a layer")
     num_layers: int = param(low=0, high=2**32 - 1, doc="layers, one on top of the other")
@@ -159,29 +160,21 @@ class RNN(Op):
     # -- meaning --------------------------------------------------------------------------------------------------
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        def mask(v: Value) -> Value:
-            return g.node("Dropout", v, p=self.p)[1]
-
-        return self._compose(g, x[0], self._parts(g, x[1], g.shape(x[0])[2]), x[2 : 2 + self.n_states], mask)
+        return self._compose(g, x, lambda v: g.node("Dropout", v, p=self.p)[1])
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
-        """Computes the outputs again with the masks that were drawn; what is then there twice is merged."""
-        parts, masks = self._parts(g, x[1], g.shape(x[0])[2]), iter(y[self.n_visible() :])
-        states = x[2 : 2 + self.n_states]
-        outs = self._compose(g, x[0], parts, states, lambda _: next(masks))[: self.n_visible()]
-        d_data, *d_rest = pulled_back(g, [x[0], *parts, *states], outs, dy[: self.n_visible()])
-        d_parts = [g.like(v, 0) if d is None else d for v, d in zip(parts, d_rest)]
-        flat = [Term(g, d).reshape((size_of(g.shape(d)),)).value for d in d_parts if size_of(g.shape(d))]
-        d_parameters = g("Concat", *flat, num_args=len(flat), dim=0) if flat else g.like(x[1], 0)
-        return [d_data, d_parameters, *d_rest[len(parts) :], *[None] * self.use_sequence_length]
+        """Computes the outputs again, with the masks that were drawn."""
+        n, masks = self.n_visible(), iter(y[self.n_visible() :])
+        return pulled_back(g, x, self._compose(g, x, lambda _: next(masks))[:n], dy[:n])
 
     def _parts(self, g: GraphBuilder, parameters: Value, n_in: int) -> list[Value]:
         """The matrices and biases that `parameters` holds, in their order."""
         shapes = self.part_shapes(n_in)
-        places = pairwise(accumulate(map(size_of, shapes), initial=0))
-        return [_range(g, parameters, begin, end, shape) for shape, (begin, end) in zip(shapes, places)]
+        begins = tuple(accumulate(map(size_of, shapes[:-1]), initial=0))
+        parts = g.node("_split_v2", parameters, indices=begins, axis=0)
+        return [Term(g, parts[k]).reshape(shape).value for k, shape in enumerate(shapes)]
 
     def _weights(self, parts: Sequence[Value]) -> Iterator[Weights]:
         """The weights of each layer and direction in order."""
@@ -192,18 +185,15 @@ class RNN(Op):
             bias = n * n_matrices + 2 * k
             yield Weights(i2h, h2h, h2r[0] if h2r else None, parts[bias], parts[bias + 1])
 
-    def _compose(
-        self,
-        g: GraphBuilder,
-        data: Value,
-        parts: Sequence[Value],
-        states: Sequence[Value],
-        mask: Callable[[Value], Value],
-    ) -> list[Value]:
+    def _compose(self, g: GraphBuilder, x: Sequence[Value], mask: Callable[[Value], Value]) -> list[Value]:
         """All results; `mask` gives what the elements of a layer's output are multiplied with."""
+        data, n_cells = x[0], self.num_layers * self.n_directions
+        weights = self._weights(self._parts(g, x[1], g.shape(data)[2]))
+        states = [
+            g.node("SliceChannel", s, num_outputs=n_cells, axis=0, squeeze_axis=True) for s in x[2:][: self.n_states]
+        ]
         masks: list[Value] = []
         last: list[list[Value]] = []
-        weights = self._weights(parts)
         for layer in range(self.num_layers):
             if layer and self.n_masks:
                 masks.append(mask(data))
@@ -211,8 +201,7 @@ class RNN(Op):
             outs = []
             for direction in range(self.n_directions):
                 k = layer * self.n_directions + direction
-                first = [_range(g, s, k, k + 1, g.shape(s)[1:]) for s in states]
-                out, *final = self._sequence(g, data, next(weights), first, direction == 1)
+                out, *final = self._sequence(g, data, next(weights), [s[k] for s in states], direction == 1)
                 outs.append(out)
                 last.append(final)
             data = outs[0] if len(outs) == 1 else g("Concat", *outs, num_args=2, dim=2)
@@ -290,13 +279,6 @@ def _gates(total: Term, n: int) -> list[Term]:
     """(N, n * H) as n of (N, H)."""
     made = total.g.node("SliceChannel", total.value, num_outputs=n, axis=1)
     return [Term(total.g, made[k]) for k in range(n)]
-
-
-def _range(g: GraphBuilder, value: Value, begin: int, end: int, shape: FullShape) -> Value:
-    """Positions begin to end of the first axis, as `shape`."""
-    if begin == end or 0 in shape:
-        return g.full(shape, g.dtype(value), 0)
-    return Term(g, g("slice_axis", value, axis=0, begin=begin, end=end)).reshape(shape).value
 
 
 @op("_rnn_param_concat")
