@@ -44,6 +44,8 @@ def is_in_place_legal(
     source, target = buffer_of(kernel.kernel, read), buffer_of(kernel.kernel, write)
     if (source.shape, source.strides, source.dtype) != (target.shape, target.strides, target.dtype):
         return False
+    if views[read].offset != views[write].offset:
+        return False  # a slice of the one and a part of the other, at different places
     storage = views[read].storage
     if any(views[other].storage == storage for other in (*kernel.reads, *kernel.writes) if other != read):
         return False  # another view of the same memory is in use

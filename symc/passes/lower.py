@@ -32,7 +32,7 @@ from symc.loopir.tensor import Function, Lowering, Tensor
 from .base import PassContext
 from .meaning import define, memoised
 from .phases import PHASES, Phase, phases
-from .placement import placements
+from .placement import placements, slices
 
 networkx = imported("networkx")
 
@@ -69,6 +69,7 @@ class Lowerer:
         self.buffers: dict[Value, Buffer] = {}
         self.packed: dict[tuple[Value, Packing], Buffer] = {}
         self.placed = placements(graph, self.phases)
+        self.slices = {} if around else slices(graph, self.placed)  # a loop overwrites what its body reads
         self.kernels: list[KernelNode] = []
         self.prefix: str = f"{around.outer.prefix}{around.node.name}." if around else ""
 
@@ -145,8 +146,8 @@ class Lowerer:
         if self._is_view(v.node):
             source = self._buffer(v.node.inputs[0], phase)
             return self._bind(v, self.views[source.name])
-        if v in self.placed:
-            whole, offset = self.placed[v]
+        if v in self.placed or v in self.slices:
+            whole, offset = self.placed.get(v) or self.slices[v]
             target = self._buffer(whole, phase)
             view = self.views[target.name]
             return self._bind(v, replace(view, offset=view.offset + offset(target)), target.strides)
@@ -229,7 +230,7 @@ class Lowerer:
         for node in nodes:
             for k in range(node.n_outputs):
                 v = node[k]
-                if v in functions and self._is_needed_outside(v, inside):
+                if v in functions and v not in self.slices and self._is_needed_outside(v, inside):
                     stores.append((v, self._store(v, functions[v], phase)))
         if not stores:
             return  # every part was written in place

@@ -1,15 +1,16 @@
-"""Concatenation without copies: which values can be computed straight into a part of the array that collects them."""
+"""Parts without copies: which values can be computed straight into the array that collects them, and which are read
+inside the array that they are cut from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 
 from symc.core.dtypes import compute_dtype
 from symc.ir.graph import Graph, Node, Value
-from symc.loopir.expr import Affine
+from symc.loopir.expr import Affine, Axis, Expr
 from symc.loopir.kernel import Buffer
-from symc.loopir.tensor import Region, Tensor
+from symc.loopir.tensor import Product, Region, Tensor
 
 from .meaning import define, meaning_of, same_order
 from .phases import Phase
@@ -24,6 +25,7 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, tuple[Va
     kernel of the same phase in the same memory order, it goes to one place only, and no view of it is taken.
     """
     found: dict[Value, tuple[Value, Offset]] = {}
+    products = _products(graph)
     for node in graph.nodes:
         if node not in graph.facts.group or not node.operator.is_assembly:
             continue
@@ -36,9 +38,66 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, tuple[Va
             if corner is None:
                 continue
             part = names[region.value.data[0]]
-            if _qualifies(graph, when, node, part) and part not in found:
+            if _qualifies(graph, when, node, part, products) and part not in found:
                 found[part] = (node[0], partial(_distance, corner))
     return found
+
+
+def slices(graph: Graph, placed: Container[Value]) -> dict[Value, tuple[Value, Offset]]:
+    """Maps a slice to (the array it is cut from, offset inside that array's buffer): it is read there, never stored.
+
+    A slice qualifies when it is an unbroken box of a stored array of the same memory order that nobody writes later, is
+    neither an output nor placed, and has no reader that needs dense memory.
+    """
+    found: dict[Value, tuple[Value, Offset]] = {}
+    products = _products(graph)
+    for node in graph.nodes:
+        meaning = None if node.is_input else meaning_of(graph, node)
+        if meaning is None or meaning.kind != "map" or len(meaning.bodies) != node.n_outputs:
+            continue
+        for part, body in zip((node[k] for k in range(node.n_outputs)), meaning.bodies):
+            corner = _corner_of(body, meaning.axes)
+            if corner is None or part in placed:
+                continue
+            whole = node.inputs[int(body.data[0].removeprefix("in"))]
+            if _is_kept(graph, whole, part.node) and _is_read_anywhere(graph, part, whole, products):
+                found[part] = (whole, partial(_distance, corner))
+    return found
+
+
+def _corner_of(value: Expr, axes: tuple[Axis, ...]) -> tuple[int, ...] | None:
+    """Where the box starts of a value that is an input's element at a fixed distance; None when it is anything else."""
+    if value.op != "load" or len(value.data[1]) != len(axes):
+        return None
+    corner = []
+    for axis, i in zip(axes, value.data[1]):
+        if isinstance(i, Expr):
+            return None
+        distance = i - axis if i.terms else i
+        if distance.terms or (axis.extent > 1 and not i.terms):
+            return None
+        corner.append(distance.constant)
+    return tuple(corner)
+
+
+def _is_kept(graph: Graph, whole: Value, reader: Node) -> bool:
+    """Whether a value lies in memory, outside the kernel that computes `reader`, for as long as anybody may read it."""
+    while whole.node.op is not None and meaning_of(graph, whole.node).kind == "view":
+        whole = whole.node.inputs[0]
+    if whole.node.is_input:
+        return whole.node.role not in ("aux", "accumulator")
+    group = graph.facts.group
+    return whole.node in group and group[whole.node] != group[reader]
+
+
+def _is_read_anywhere(graph: Graph, part: Value, whole: Value, products: Mapping[int, Product]) -> bool:
+    if part in graph.output_values or graph.dtype(part) != graph.dtype(whole):
+        return False
+    users = [user for user, _ in graph.users.get(part, ())]
+    if any(u not in graph.facts.group or meaning_of(graph, u).kind in ("template", "loop") for u in users):
+        return False
+    is_ordered = same_order(graph.layout(part).order, graph.layout(whole).order, graph.shape(whole))
+    return is_ordered and _suits(graph, part, whole, users, products)
 
 
 def copied_box(region: Region) -> tuple[int, ...] | None:
@@ -61,11 +120,42 @@ def copied_box(region: Region) -> tuple[int, ...] | None:
     return tuple(corner)
 
 
+def _products(graph: Graph) -> dict[int, Product]:
+    """The contraction of each group that has one."""
+    products = ((g, meaning_of(graph, node).product) for node, g in graph.facts.group.items())
+    return {g: product for g, product in products if product is not None}
+
+
+def _suits(graph: Graph, part: Value, whole: Value, users: Iterable[Node], products: Mapping[int, Product]) -> bool:
+    """Whether the contractions in whose kernels users run can reach a part of an array where it lies.
+
+    The rows beside a contraction's sums, and the pixels of a weight gradient's operands, must be evenly spaced: they are
+    if the part has all of the array's extents but in the channels, or but in the outermost axis. The sums of a weight
+    gradient lie across several axes.
+    """
+    shape, parts = graph.shape(whole), graph.shape(part)
+    outermost = next((a for a in graph.layout(whole).order if shape[a] != 1), None)
+    differing = {a for a, (n, m) in enumerate(zip(shape, parts)) if n != m and a != outermost}
+
+    def suits(user: Node) -> bool:
+        product = products.get(graph.facts.group[user])
+        if product is None:
+            return True
+        is_operand = part in user.inputs and meaning_of(graph, user).product is not None
+        if is_operand == (product.kind == "weight_gradient"):
+            return differing == {product.channel_axis}
+        return is_operand
+
+    return not differing or all(suits(user) for user in users)
+
+
 def _distance(corner: tuple[int, ...], whole: Buffer) -> int:
     return sum(stride * start for stride, start in zip(whole.strides, corner))
 
 
-def _qualifies(graph: Graph, when: Mapping[Node, Phase], whole: Node, part: Value) -> bool:
+def _qualifies(
+    graph: Graph, when: Mapping[Node, Phase], whole: Node, part: Value, products: Mapping[int, Product]
+) -> bool:
     producer = part.node
     if producer not in graph.facts.group or graph.facts.group[producer] == graph.facts.group[whole]:
         return False
@@ -78,4 +168,6 @@ def _qualifies(graph: Graph, when: Mapping[Node, Phase], whole: Node, part: Valu
         return False  # rows of it must be dense
     if when[producer] != when[whole] or meaning_of(graph, producer).kind in ("template", "loop"):
         return False  # these fill dense memory
-    return same_order(graph.layout(part).order, graph.layout(whole[0]).order, graph.shape(part))
+    if not same_order(graph.layout(part).order, graph.layout(whole[0]).order, graph.shape(part)):
+        return False
+    return _suits(graph, part, whole[0], [producer, *(user for user, _ in users if user is not whole)], products)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.ir.graph import Graph
+from symc.ir.infer import infer_dtype, infer_shape
 from symc.loopir.expr import Affine, Axis, load
 from symc.loopir.tensor import Region
 from symc.passes.assign_layout import assign_layout
 from symc.passes.fuse import fuse
 from symc.passes.phases import phases
-from symc.passes.placement import copied_box, placements
+from symc.passes.placement import copied_box, placements, slices
+from symc.symbol.graph import to_graph
 
+from . import reference
 from .golden import context, graph_of
 
 
@@ -94,3 +102,106 @@ def test_a_part_of_two_arrays_goes_to_the_first():
         head d = %d
         """
     ) == {"%a": "%c"}
+
+
+def sliced(text: str) -> dict[str, str]:
+    """slice -> the array inside which it is read."""
+    graph = fuse(assign_layout(graph_of(text), context()), context())
+    return {str(part): str(whole) for part, (whole, _) in slices(graph, placements(graph, phases(graph))).items()}
+
+
+def test_slices_of_stored_arrays_are_read_in_place():
+    """Also behind a memory view; not those that are outputs, reversed, stepped, or read by what needs dense memory."""
+    assert sliced(
+        """
+        argument %x: float32[4, 6]
+        parameter %w: float32[3, 2]
+        %y = Reshape(%x, shape=(6, 4)): float32[6, 4]
+        %a = slice_axis(%x, axis=1, begin=1, end=3): float32[4, 2]
+        %b = slice(%y, begin=(1, 2), end=(5, 4)): float32[4, 2]
+        %c = slice_axis(%x, axis=1, begin=4, end=6): float32[4, 2]
+        %d = slice(%x, begin=(None, 0), end=(None, 4), step=(1, 2)): float32[4, 2]
+        %e = slice(%x, begin=(0, 1), end=(2, 3)): float32[2, 2]
+        %p = FullyConnected(%a, %w, no_bias=True, num_hidden=3): float32[4, 3]
+        %q = FullyConnected(%b, %w, no_bias=True, num_hidden=3): float32[4, 3]
+        %r = FullyConnected(%c, %w, no_bias=True, num_hidden=3): float32[4, 3]
+        %s = FullyConnected(%d, %w, no_bias=True, num_hidden=3): float32[4, 3]
+        %t = _cholesky(%e): float32[2, 2]
+        head p = %p
+        head q = %q
+        head r = %r
+        head s = %s
+        head t = %t
+        head c = %c
+        """
+    ) == {"%a": "%x", "%b": "%y"}
+
+
+def test_a_slice_of_a_state_or_of_what_is_never_stored_is_not_read_in_place():
+    assert (
+        sliced(
+            """
+        argument %x: float32[4, 6]
+        aux %m: float32[4, 6]
+        parameter %w: float32[3, 2]
+        %s = slice_axis(%m, axis=1, begin=1, end=3): float32[4, 2]
+        %p = FullyConnected(%s, %w, no_bias=True, num_hidden=3): float32[4, 3]
+        %f = exp(%x): float32[4, 6]
+        %t = slice_axis(%f, axis=1, begin=1, end=3): float32[4, 2]
+        %q = FullyConnected(%t, %w, no_bias=True, num_hidden=3): float32[4, 3]
+        head p = %p
+        head q = %q
+        """
+        )
+        == {}
+    )
+
+
+CONTRACTIONS = {
+    "pointwise": lambda x: mx.sym.Convolution(x, kernel=(1, 1), num_filter=4, name="c"),
+    "strided": lambda x: mx.sym.Convolution(x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), num_filter=4, name="c"),
+    "winograd": lambda x: mx.sym.Convolution(x, kernel=(3, 3), pad=(1, 1), num_filter=32, name="c"),
+    "depthwise": lambda x: mx.sym.Convolution(x, kernel=(3, 3), pad=(1, 1), num_filter=16, num_group=16, name="c"),
+    "deconvolution": lambda x: mx.sym.Deconvolution(x, kernel=(2, 2), stride=(2, 2), num_filter=4, name="c"),
+    "product": lambda x: mx.sym.batch_dot(x.reshape((2, 16, 36)), x.reshape((2, 16, 36)), transpose_a=True),
+    "matrix": lambda x: mx.sym.dot(
+        mx.sym.slice(x, begin=(1, 2, 0, 0), end=(2, 3, 6, 6)).reshape((6, 6)), x.sum((0, 1))
+    ),
+    "pooling": lambda x: mx.sym.Pooling(x, kernel=(3, 3), pad=(1, 1), pool_type="avg"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRACTIONS)
+@pytest.mark.parametrize("axis, is_training", [(1, False), (1, True), (0, False), (-1, False), (-1, True)])
+def test_slices_give_what_copies_of_them_would(name: str, axis: int, is_training: bool):
+    """Slices of activations go into a contraction and beside its sums; its result is a part of an assembly, cut again."""
+    shape = {1: (2, 40, 6, 6), 0: (4, 16, 6, 6), -1: (2, 16, 6, 13)}[axis]
+    data = mx.sym.Variable("data")
+    x = mx.sym.Convolution(data, kernel=(1, 1), num_filter=shape[1], no_bias=True, name="first")
+    begin, extent = {1: (20, 16), 0: (1, 2), -1: (4, 6)}[axis]
+    left, x = (mx.sym.slice_axis(x, axis=axis, begin=b, end=b + extent) for b in (begin - 1, begin))
+    y = CONTRACTIONS[name](x)
+    y = mx.sym.slice_axis(mx.sym.Concat(y, mx.sym.relu(y), dim=axis), axis=axis, begin=1, end=None)
+    beside = mx.sym.Convolution(x, kernel=(1, 1), num_filter=16, name="second") + left
+    net = mx.sym.Group([y, beside])
+    executor = net.simple_bind(mx.cpu(), grad_req="write" if is_training else "null", data=(shape[0], 5, *shape[2:]))
+    random = np.random.RandomState(3)
+    feeds = {n: random.randn(*a.shape).astype("float32") for n, a in executor.arg_dict.items()}
+    outs = executor.forward(is_training, **{n: mx.nd.array(a) for n, a in feeds.items()})
+    wide = {n: a.astype("float64") for n, a in feeds.items()}
+    graph = infer(to_graph(net, is_training, {n: a.shape for n, a in wide.items()}, dict.fromkeys(wide, "float64")))
+    arrays = reference.forward(graph, wide)
+    for got, o in zip(outs, graph.outputs):
+        np.testing.assert_allclose(got.asnumpy(), arrays[o.value], rtol=1e-4, atol=1e-4)
+    if not is_training:
+        return
+    dy = [random.randn(*out.shape).astype("float32") for out in outs]
+    executor.backward([mx.nd.array(d) for d in dy])
+    wanted = reference.gradients(graph, arrays, [d.astype("float64") for d in dy], list(feeds))
+    for n, expected in wanted.items():
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(executor.grad_dict[n].asnumpy(), expected, atol=1e-5 * scale, rtol=1e-4, err_msg=n)
+
+
+def infer(graph: Graph) -> Graph:
+    return infer_dtype(infer_shape(graph))
