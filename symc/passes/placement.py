@@ -129,9 +129,9 @@ def _products(graph: Graph) -> dict[int, Product]:
 def _suits(graph: Graph, part: Value, whole: Value, users: Iterable[Node], products: Mapping[int, Product]) -> bool:
     """Whether the contractions in whose kernels users run can reach a part of an array where it lies.
 
-    The rows beside a contraction's sums, and the pixels of a weight gradient's operands, must be evenly spaced: they are
-    if the part has all of the array's extents but in the channels, or but in the outermost axis. The sums of a weight
-    gradient lie across several axes.
+    The rows beside a contraction's sums, and the pixels of a weight gradient's operands, must be evenly spaced: they
+    are if the part has all of the array's extents but in the channels, or but in the outermost axis. The sums of a
+    weight gradient lie across several axes.
     """
     shape, parts = graph.shape(whole), graph.shape(part)
     outermost = next((a for a in graph.layout(whole).order if shape[a] != 1), None)

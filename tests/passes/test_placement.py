@@ -174,7 +174,7 @@ CONTRACTIONS = {
 @pytest.mark.parametrize("name", CONTRACTIONS)
 @pytest.mark.parametrize("axis, is_training", [(1, False), (1, True), (0, False), (-1, False), (-1, True)])
 def test_slices_give_what_copies_of_them_would(name: str, axis: int, is_training: bool):
-    """Slices of activations go into a contraction and beside its sums; its result is a part of an assembly, cut again."""
+    """Slices go into a contraction and beside its sums; its result is a part of an assembly, and cut again."""
     shape = {1: (2, 40, 6, 6), 0: (4, 16, 6, 6), -1: (2, 16, 6, 13)}[axis]
     data = mx.sym.Variable("data")
     x = mx.sym.Convolution(data, kernel=(1, 1), num_filter=shape[1], no_bias=True, name="first")
