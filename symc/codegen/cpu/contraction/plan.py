@@ -176,7 +176,7 @@ def _algorithms(c: Contraction, target: Target, is_reused: bool) -> list[Algorit
     if c.kind == "weight_gradient":
         return [_weight_gradient(c, source.dtype, target)]
     found = [_matrix(c, source.dtype, target)]
-    if is_reused and is_winograd(c) and c.in_channels % target.lanes(source.dtype) == 0:
+    if is_reused and is_winograd(c) and source.dtype in DTYPES and c.in_channels % target.lanes(source.dtype) == 0:
         found.append(_winograd(c, source.dtype, target))
     return found
 

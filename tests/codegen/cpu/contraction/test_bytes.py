@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from symc.codegen.cpu.contraction import plan_contraction, schedule_contraction
+from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
 from symc.codegen.cpu.contraction.products import Products, products_of
 from symc.codegen.cpu.target import Target
 from symc.core.errors import CodegenError
@@ -95,6 +95,12 @@ def test_ways(dtype, way, target):
 )
 def test_geometry(dtype, how, target):
     check(contraction(dtype, **how), target, "planned")
+
+
+def test_bytes_are_never_transformed(target):
+    """Winograd's transforms are sums of floats."""
+    c = contraction("uint8", channels=(64, 64), inputs=(56, 56))
+    assert {plan.algorithm for plan in candidates(c, target, is_reused=True)} == {"direct sums"}
 
 
 def test_the_interpreter_sums_in_int32():
