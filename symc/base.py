@@ -4,7 +4,12 @@ from symc.core.errors import MXNetError, SymcError
 
 string_types = (str,)
 
-__all__ = ["MXNetError", "SymcError", "integer_types", "mx_real_t", "numeric_types", "string_types"]  # noqa: F822
+__all__ = ["MXNetError", "SymcError", "integer_types", "mx_real_t", "numeric_types", "py_str", "string_types"]  # noqa: F822
+
+
+def py_str(x: bytes) -> str:
+    """Bytes as text: the names that MXNet hands to hooks."""
+    return x.decode()
 
 
 def __getattr__(name: str) -> object:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from symc import autograd
+from symc import kvstore as kv
 from symc import optimizer as opt
 from symc.context import Context
 from symc.core.errors import ArgumentError, ConflictError, SymcError, UsageError
@@ -21,9 +23,9 @@ class Trainer:
     params              a dict (then sorted by name, as text) or a list of initialized Parameters; their positions are
                         the indices of the optimizer
     optimizer           its name, with `optimizer_params`, or an instance
-    kvstore             accepted as in MXNet: gradients of several contexts are summed in this process
-    update_on_kvstore   None or True: with several contexts the sum updates one weight, which all get; False: every
-                        context gets the sum as its gradient (`allreduce_grads`) and is updated by itself (`update`)
+    kvstore             sums the gradients of several contexts; one context has none, unless an instance is given
+    update_on_kvstore   None or True: the sum updates one weight, which all contexts get; False: every context gets the
+                        sum as its gradient (`allreduce_grads`) and is updated by itself (`update`)
     """
 
     def __init__(
@@ -46,11 +48,15 @@ class Trainer:
                 )
             parameter._set_trainer(self)
         self._params = list(params)
+        self._positions = {parameter.name: k for k, parameter in enumerate(self._params)}
+        self._has_sparse_weight = any(parameter._stype != "default" for parameter in self._params)
+        self._has_sparse_grad = any(parameter._grad_stype != "default" for parameter in self._params)
         self._contexts = self._check_contexts()
-        if len(self._contexts) > 1:
-            raise SymcError(f"Trainer: several contexts {self._contexts} are not supported yet; use one")
         self._init_optimizer(optimizer, dict(optimizer_params or {}))
         self._scale = self._optimizer.rescale_grad
+        self._compression_params = compression_params
+        self._kvstore_params = {"kvstore": kvstore, "update_on_kvstore": update_on_kvstore}
+        self._reset_kvstore()
 
     def _check_contexts(self) -> list[Context]:
         contexts: list[Context] | None = None
@@ -94,16 +100,105 @@ class Trainer:
         """Sets the rate; raises UsageError where a schedule decides it."""
         self._optimizer.set_learning_rate(lr)
 
+    # -- the store ----------------------------------------------------------------------------------------------------
+
+    def _reset_kvstore(self) -> None:
+        """Begins without a store; the next step makes one, from the weights as they are then."""
+        self._kv_initialized = False
+        self._kvstore: Any = None
+        self._update_on_kvstore: bool | None = None
+        self._params_to_init = list(self._params)
+
+    def _forget(self, parameter: Parameter) -> None:
+        """A parameter was written: a store that has its old contents is of no use any more."""
+        if self._kv_initialized and self._update_on_kvstore and parameter not in self._params_to_init:
+            self._reset_kvstore()
+
+    def _init_kvstore(self) -> None:
+        """Makes the store, as many contexts and sparse parameters ask for; raises ArgumentError for what cannot be."""
+        wanted, asked = self._kvstore_params["kvstore"], self._kvstore_params["update_on_kvstore"]
+        if self._has_sparse_weight:
+            if asked is False:
+                raise ArgumentError("Cannot set update_on_kvstore=False when sparse weights are present.")
+            store, updates = (kv.create(wanted) if isinstance(wanted, str) else wanted), True
+        else:
+            arrays = {p.name: p.data(self._contexts[0]) for p in self._params if not p._deferred_init}
+            store, updates = kv.create_for(wanted, len(self._contexts), arrays)
+            updates = updates and not self._has_sparse_grad if asked is None else asked
+        if store is not None:
+            if updates and not store.is_capable("optimizer"):
+                raise ArgumentError(f"Please set update_on_kvstore=False when training with {type(store)}")
+            if self._compression_params:
+                store.set_gradient_compression(self._compression_params)
+            if updates:
+                store.set_optimizer(self._optimizer)
+        self._kvstore, self._update_on_kvstore = store, (None if store is None else updates)
+        self._kv_initialized = True
+
+    def _init_params(self) -> None:
+        """Puts the parameters that have arrays into the store."""
+        assert self._kv_initialized, "Cannot initialize parameters in KVStore when KVStore is not initialized."
+        waiting = []
+        for parameter in self._params_to_init if self._kvstore else ():
+            if parameter._deferred_init:
+                waiting.append(parameter)
+                continue
+            arrays = parameter._all(parameter._data)
+            self._kvstore.broadcast(self._positions[parameter.name], arrays[0], arrays)
+        self._params_to_init = waiting
+
+    def _make_ready(self) -> None:
+        if not self._kv_initialized:
+            self._init_kvstore()
+        if self._params_to_init:
+            self._init_params()
+
+    def _row_sparse_pull(self, parameter: Parameter, out: Any, row_id: NDArray) -> None:
+        """Brings the rows of a parameter from the store."""
+        with autograd.pause():  # what it holds already is what it will hold
+            self._make_ready()
+            self._kvstore.row_sparse_pull(self._positions[parameter.name], out=out, row_ids=row_id)
+
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def step(self, batch_size: float, ignore_stale_grad: bool = False) -> None:
-        """Updates the parameters by their gradients, divided by batch_size.
+        """Updates the parameters by their gradients, divided by batch_size and summed over contexts.
 
         Raises UsageError for a gradient that no backward has written since the last step; with ignore_stale_grad such
         parameters stay as they are.
         """
         self._optimizer.rescale_grad = self._scale / batch_size
+        self._make_ready()
+        if self._kvstore is not None:
+            self._allreduce_grads()
         self._update(ignore_stale_grad)
+
+    def allreduce_grads(self) -> None:
+        """Sums the gradients over contexts, for `update`; raises ConflictError where the store updates the weights."""
+        self._make_ready()
+        self._refuse_on_kvstore("allreduce_grads()")
+        if self._kvstore is not None:
+            self._allreduce_grads()
+
+    def update(self, batch_size: float, ignore_stale_grad: bool = False) -> None:
+        """`step` after `allreduce_grads`; raises ConflictError where the store updates the weights."""
+        self._make_ready()
+        self._refuse_on_kvstore("update()")
+        self._optimizer.rescale_grad = self._scale / batch_size
+        self._update(ignore_stale_grad)
+
+    def _refuse_on_kvstore(self, what: str) -> None:
+        if self._kvstore is not None and self._update_on_kvstore:
+            raise ConflictError(
+                f"{what} when parameters are updated on kvstore is not supported. "
+                "Try setting `update_on_kvstore` to False when creating trainer."
+            )
+
+    def _allreduce_grads(self) -> None:
+        for k, parameter in enumerate(self._params):
+            if parameter.grad_req != "null":
+                out = parameter._all(parameter._data) if self._update_on_kvstore else None
+                self._kvstore.pushpull(k, parameter.list_grad(), out=out, priority=-k)
 
     def _update(self, ignore_stale_grad: bool) -> None:
         updates: list[list[tuple[int, NDArray, NDArray]]] = [[] for _ in self._updaters]
@@ -113,6 +208,8 @@ class Trainer:
             arrays = parameter._all(parameter._data)
             if not ignore_stale_grad:
                 _require_fresh(parameter, arrays)
+            if self._update_on_kvstore:
+                continue
             for of_context, array, gradient in zip(updates, arrays, parameter.list_grad()):
                 if array._fresh_grad or not ignore_stale_grad:
                     of_context.append((k, gradient, array))
@@ -125,6 +222,14 @@ class Trainer:
 
     def save_states(self, fname: Path) -> None:
         """Writes the optimizer and its states, in MXNet's format."""
+        self._make_ready()
+        if self._update_on_kvstore:
+            if self._params_to_init:
+                raise ConflictError(
+                    "Cannot save trainer states when some parameters are not yet initialized in kvstore."
+                )
+            self._kvstore.save_optimizer_states(fname, dump_optimizer=True)
+            return
         content = self._updaters[0].get_states(dump_optimizer=True)
         try:
             with open(fname, "wb") as file:
@@ -134,6 +239,12 @@ class Trainer:
 
     def load_states(self, fname: Path) -> None:
         """Reads what `save_states` wrote: states, counts and rates."""
+        self._make_ready()
+        if self._update_on_kvstore:
+            self._kvstore.load_optimizer_states(fname)
+            self._optimizer = self._kvstore._updater.optimizer
+            self._optimizer.param_dict = dict(enumerate(self._params))
+            return
         try:
             with open(fname, "rb") as file:
                 content = file.read()

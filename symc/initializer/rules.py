@@ -47,8 +47,8 @@ class Constant(Initializer):
 
     def dumps(self) -> str:
         value = self.value.asnumpy() if isinstance(self.value, NDArray) else self.value
-        listed = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-        return json.dumps(["constant", {"value": listed}])
+        self._kwargs["value"] = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        return json.dumps(["constant", self._kwargs])
 
     def _init_weight(self, _: str, arr: NDArray) -> None:
         arr[:] = np.asarray(self.value) if isinstance(self.value, (list, tuple)) else self.value

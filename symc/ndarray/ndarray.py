@@ -25,6 +25,7 @@ from .storage import WriteCounter, empty_aligned, require_dense, zeros_aligned
 if TYPE_CHECKING:
     from .tape import Made
 
+_STORAGE_TYPE_STR_TO_ID = {"undefined": -1, "default": 0, "row_sparse": 1, "csr": 2}  # for scripts; all are dense
 py_slice = slice  # scripts import it from here: the method `slice` hides the builtin inside the class
 
 

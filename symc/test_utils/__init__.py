@@ -74,6 +74,7 @@ from .draw import (
     random_sample,
     random_uniform_arrays,
 )
+from .optimizers import compare_optimizer
 from .scopes import (
     default_context,
     default_dtype,
@@ -93,6 +94,7 @@ __all__ = [
     "assert_almost_equal", "assert_almost_equal_ignore_nan", "assert_almost_equal_with_err", "assert_exception",
     "assign_each", "assign_each2", "checkShapes", "check_consistency", "check_numeric_gradient", "check_speed",
     "check_symbolic_backward", "check_symbolic_forward", "collapse_sum_like", "compare_ndarray_tuple",
+    "compare_optimizer",
     "contextmanager", "create_2d_tensor", "create_vector", "current_context", "default_atols", "default_context",
     "default_dtype", "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype", "environment",
     "get_atol", "get_etol", "get_rtol", "get_tolerance", "get_tols", "getenv", "is_aarch64_run", "is_cd_run",

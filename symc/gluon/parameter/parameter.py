@@ -194,14 +194,18 @@ class Parameter:
     def row_sparse_data(self, row_id: NDArray) -> NDArray:
         """The array of a row_sparse parameter on the context of `row_id`: all of its rows, since storage is dense."""
         self._require_row_sparse(row_id, "Cannot return a copy of Parameter '{}' via row_sparse_data()")
-        return self._at(self._data, row_id.context)
+        array = self._at(self._data, row_id.context)
+        self._trainer._row_sparse_pull(self, array, row_id)
+        return array
 
     def list_row_sparse_data(self, row_id: NDArray) -> list[NDArray]:
         """The arrays of a row_sparse parameter on all contexts."""
         self._require_row_sparse(
             row_id, "Cannot return copies of Parameter '{}' on all contexts via list_row_sparse_data()"
         )
-        return self._all(self._data)
+        arrays = self._all(self._data)
+        self._trainer._row_sparse_pull(self, arrays, row_id)
+        return arrays
 
     def _require_row_sparse(self, row_id: NDArray, what: str) -> None:
         if self._stype != "row_sparse":
@@ -337,6 +341,8 @@ class Parameter:
                 raise ConflictError(f"Parameter '{self.name}' has not been initialized")
             self._deferred_init = (*self._deferred_init[:3], data)
             return
+        if self._trainer is not None:
+            self._trainer._forget(self)
         for array in self._data:
             array[:] = data
 
