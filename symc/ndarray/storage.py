@@ -14,6 +14,8 @@ from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import AllocationError, ArgumentError
 from symc.core.shapes import require_axes
 
+from .recycled import LEAST_BYTES, MOST_BYTES, RECYCLER
+
 _ticks = itertools.count(1)
 
 
@@ -38,7 +40,13 @@ class WriteCounter:
 
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """A C-contiguous array at a 64-byte boundary, contents undefined."""
-    return _aligned(np.empty, shape, dtype)
+    size_bytes = math.prod(shape) * dtype.itemsize
+    if not LEAST_BYTES <= size_bytes <= MOST_BYTES:
+        return _aligned(np.empty, shape, dtype)
+    try:
+        return RECYCLER.array(shape, dtype)
+    except MemoryError:
+        raise AllocationError(f"cannot allocate {size_bytes} bytes for an array of shape {shape}, {dtype}") from None
 
 
 def zeros_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

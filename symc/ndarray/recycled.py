@@ -1,0 +1,85 @@
+"""Memory of large arrays, used again when nobody holds it any more: a fresh 40 MB array costs 10,000 page faults.
+
+Whoever can reach the memory of an array (views, NumPy arrays, DLPack capsules) holds a `_Loan` through NumPy's `base`;
+its end is the end of them all. What waits for its next use is bounded, the longest unused is given up first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from symc.core.dtypes import ALIGNMENT
+from symc.core.locks import new_lock
+
+LEAST_BYTES = 1 << 17  # of an array: smaller ones come from memory that malloc keeps anyway
+MOST_BYTES = 1 << 28  # of all that waits for its next use
+
+
+class Recycler:
+    """Lends memory for arrays, and takes it back; for any number of threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.waiting_bytes = 0
+        self._waiting: list[np.ndarray] = []  # longest unused first
+        self._lock = new_lock()
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array at a 64-byte boundary, contents undefined; raises what NumPy raises where memory is missing."""
+        size_bytes = math.prod(shape) * dtype.itemsize + ALIGNMENT
+        room = self._taken(size_bytes)
+        if room is None:
+            try:
+                room = np.empty(size_bytes, np.uint8)
+            except MemoryError:
+                self.clear()
+                room = np.empty(size_bytes, np.uint8)
+        return np.asarray(_Loan(self, room, shape, dtype))
+
+    def clear(self) -> None:
+        """Gives everything that waits back to the system."""
+        with self._lock:
+            self._waiting.clear()
+            self.waiting_bytes = 0
+
+    def _taken(self, size_bytes: int) -> np.ndarray | None:
+        with self._lock:
+            for k in range(len(self._waiting) - 1, -1, -1):  # the youngest may still be in a cache
+                if self._waiting[k].nbytes == size_bytes:
+                    self.waiting_bytes -= size_bytes
+                    return self._waiting.pop(k)
+        return None
+
+    def give(self, room: np.ndarray) -> None:
+        """Takes memory back. This may happen anywhere, in `_taken` too: who finds the lock taken lets the memory go."""
+        if room.nbytes > self.most_bytes or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._waiting.append(room)
+            self.waiting_bytes += room.nbytes
+            while self.waiting_bytes > self.most_bytes:
+                self.waiting_bytes -= self._waiting.pop(0).nbytes
+        finally:
+            self._lock.release()
+
+
+class _Loan:
+    """What all views of an array's memory hold in the end."""
+
+    __slots__ = ("__array_interface__", "_owner", "_room")
+
+    def __init__(self, owner: Recycler, room: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._owner, self._room = owner, room
+        first = -(-room.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self.__array_interface__: dict[str, Any] = {
+            "version": 3, "shape": shape, "typestr": dtype.str, "data": (first, False),
+        }  # fmt: skip
+
+    def __del__(self) -> None:
+        self._owner.give(self._room)
+
+
+RECYCLER = Recycler(MOST_BYTES)
