@@ -117,6 +117,23 @@ def open_model(args: argparse.Namespace, array_shapes: Mapping[str, FullShape] |
     return _shaped(opened, shapes, args.batch)
 
 
+def open_symbol(args: argparse.Namespace, model: str) -> Symbol:
+    """The graph of a model alone; weights that lie beside it are not read.
+
+    Raises UsageError when there is no such model, and what reading the file raises.
+    """
+    from symc.symbol import load
+
+    import_files(args)
+    path = Path(model) if model.endswith((".json", ".symc")) else Path(f"{model}-symbol.json")
+    require_file(path)
+    if path.suffix == ".json":
+        return load(str(path))
+    from symc.artifact import load as load_artifact
+
+    return load_artifact(path).model.symbol
+
+
 def ready(opened: Opened) -> Opened:
     """The model with its weights and the shapes of all inputs; raises UsageError saying which option gives them."""
     model = opened.model

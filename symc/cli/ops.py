@@ -1,4 +1,4 @@
-"""Lists the operators by family, or shows one: signature, inputs, outputs, parameters with types and defaults."""
+"""Lists the operators by family, shows one (signature, inputs, outputs, parameters), or those that a model lacks."""
 
 from __future__ import annotations
 
@@ -6,21 +6,31 @@ import argparse
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from .importing import add_import_argument
+from .opening import open_symbol
 from .report import Report, UsageError
 
 if TYPE_CHECKING:
     from symc.ir.op import Op
 
-EXAMPLES = ("symc ops", "symc ops Convolution", "symc ops pooling")
+EXAMPLES = ("symc ops", "symc ops Convolution", "symc ops pooling", "symc ops --missing m-symbol.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """An operator or a family, optionally."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="an operator, one of its aliases, or a family")
+    parser.add_argument(
+        "--missing", metavar="MODEL", help="list the operators of a model that symc does not have; exit code 1 if any"
+    )
+    add_import_argument(parser)
 
 
 def execute(args: argparse.Namespace) -> Report:
-    """All families, one family, or one operator."""
+    """All families, one family, one operator, or what a model lacks."""
+    if args.missing is not None:
+        if args.name is not None:
+            raise UsageError("--missing lists what a model lacks: leave out NAME")
+        return _missing(args)
     import symc.ops  # noqa: F401  (registers the operators)
     from symc.ir.op import operators, registered_names
     from symc.ops.mxnet import about
@@ -36,6 +46,26 @@ def execute(args: argparse.Namespace) -> Report:
         members = families[args.name]
         return Report({"family": args.name, "operators": members}, "\n".join(members))
     raise UsageError(f"no operator or family {args.name!r}{about(args.name)}")
+
+
+def _missing(args: argparse.Namespace) -> Report:
+    """Every operator that symc lacks, how often the model has it, and where."""
+    from symc.ir.absent import absent_nodes
+    from symc.ops.mxnet import left_out
+    from symc.runtime.table import table
+
+    symbol = open_symbol(args, args.missing)
+    found = absent_nodes((n.op, n.name, n.origin) for n in symbol.nodes())
+    data = [
+        {"operator": operator, "count": len(names), "nodes": names, "left_out": left_out(operator)}
+        for operator, names in found.items()
+    ]
+    if not found:
+        return Report({"missing": data}, f"{args.missing}: symc has every operator")
+    rows = [(d["operator"], d["count"], ", ".join(d["nodes"])) for d in data]  # type: ignore[arg-type]
+    lines = [table(("operator", "count", "nodes"), rows, right="count")]
+    lines += [f"{d['operator']}: {d['left_out']}" for d in data if d["left_out"]]
+    return Report({"missing": data}, "\n".join(lines), 1)
 
 
 def _all(families: dict[str, list[str]]) -> Report:

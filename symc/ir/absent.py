@@ -27,6 +27,11 @@ class Absent(Op):
     def name(self) -> str:  # type: ignore[override]  # of an operator that is there, its class has it
         return self.operator
 
+    @property
+    def title(self) -> str:
+        """The name, and of an operator in Python the one it was registered under."""
+        return f"{self.operator} (op_type {self.op_type})" if self.op_type else self.operator
+
     def argument_names(self) -> tuple[str, ...]:
         return tuple(f"arg{k}" for k in range(self.n_inputs))
 
@@ -42,24 +47,31 @@ class Absent(Op):
         return ins, outs
 
 
-def require_present(nodes: Iterable[tuple[Op | None, str, str]]) -> None:
-    """To be called before a graph is run; of each node its operator, name and origin.
+Nodes = Iterable[tuple[Op | None, str, str]]  # operator, name and origin of each
+
+
+def absent_nodes(nodes: Nodes) -> dict[str, list[str]]:
+    """The operators that symc lacks, in alphabetical order, each with the names of its nodes."""
+    found: dict[str, list[str]] = {}
+    for op, name, _ in nodes:
+        if isinstance(op, Absent):
+            found.setdefault(op.title, []).append(name)
+    return dict(sorted(found.items()))
+
+
+def require_present(nodes: Nodes) -> None:
+    """To be called before a graph is run.
 
     Raises UnknownOperatorError with all operators that symc lacks, and their nodes.
     """
-    found: dict[str, list[str]] = {}
-    origins: dict[str, None] = {}
-    is_written = False
-    for op, name, origin in nodes:
-        if isinstance(op, Absent):
-            title = f"{op.name} (op_type {op.op_type})" if op.op_type else op.name
-            found.setdefault(title, []).append(name)
-            is_written |= bool(op.op_type)
-            origins[origin] = None
+    lacking = [node for node in nodes if isinstance(node[0], Absent)]
+    found = absent_nodes(lacking)
     if not found:
         return
+    origins = dict.fromkeys(origin for *_, origin in lacking)
+    is_written = any(isinstance(op, Absent) and op.op_type for op, *_ in lacking)
     lines = []
-    for operator, names in sorted(found.items()):
+    for operator, names in found.items():
         shown = ", ".join(names[:FEW]) + (", ..." if len(names) > FEW else "")
         lines.append(f"  {operator}: {len(names)} node{'s' if len(names) > 1 else ''} ({shown})")
     what = f"{len(found)} operator{'s' if len(found) > 1 else ''} that symc does not have"

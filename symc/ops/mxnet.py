@@ -1,6 +1,9 @@
-"""The names of all operators of MXNet 1.9.1, those symc lacks included: what messages about an unknown name draw on."""
+"""The names of all operators of MXNet 1.9.1, those symc lacks included, and why it lacks some for good: what messages
+about an unknown name draw on."""
 
 from __future__ import annotations
+
+import re
 
 from symc.core.nearest import nearest
 from symc.ir.op import registered_names
@@ -10,10 +13,31 @@ PREFIXES = ("", "_contrib_", "_linalg_", "_random_", "_sample_", "_image_", "_np
 
 def about(name: str) -> str:
     """The end of a message about an operator that symc lacks: that MXNet has it, or what may have been meant."""
-    if any(prefix + name in MXNET for prefix in PREFIXES):
-        return " (MXNet has it, symc does not; `symc ops` lists symc's)"
+    found = next((prefix + name for prefix in PREFIXES if prefix + name in MXNET), None)
+    if found is not None:
+        reason = left_out(found)
+        return f" (MXNet has it, symc does not{': ' + reason if reason else ''}; `symc ops` lists symc's)"
     return nearest(name, registered_names()) or "; `symc ops` lists them"
 
+
+def left_out(name: str) -> str | None:
+    """Why symc will not have an operator of MXNet; None where it has it or may come to."""
+    return next((reason for pattern, reason in LEFT_OUT.items() if re.fullmatch(pattern, name)), None)
+
+
+# Patterns of registered names.
+LEFT_OUT = {
+    r"_(np|npi|npx)_.*": "mx.np and mx.npx, the arrays in NumPy's manner, are no part of symc",
+    r"_contrib_dgl_.*": "it samples graphs that are sparse matrices, for DGL; symc stores every array dense",
+    r"_cv\w+|_imdecode": "reading pictures is the work of mx.image, on the host",
+    r"_NDArray|_Native": "its node holds addresses of objects of the Python process that made it; Custom has a name",
+    r"_set_value": "x[:] = value is written without an operator",
+    r"_sample_unique_zipfian": "it draws until all numbers differ: how much memory and time it takes, chance decides",
+    r"_sg_mkldnn_selfatt_.*": "made by a pass of MXNet's for oneDNN; symc fuses by itself",
+    r"_(contrib_|broadcast_|split_v2_)?backward(_.*)?|_CachedOp\w*|_CustomFunction|_NoGradient": (
+        "MXNet makes such nodes while it runs; no file has one"
+    ),
+}
 
 MXNET = frozenset(
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -509,3 +510,24 @@ def test_imports_that_fail(run, tmp_path, monkeypatch, content, message):
         (tmp_path / "own_bad.py").write_text(content)
     code, _, err = run("inspect", "mlp", "--import", "own_bad.py")
     assert code != 0 and message in err
+
+
+def test_what_a_model_lacks(run, read, tmp_path):
+    """Every operator with its nodes and how often; left out for good with the reason."""
+    net = mx.sym.Group([mx.sym.exp(mx.sym.Variable("x"), name=f"node{k}") for k in range(8)]).tojson()
+    found = [m.start() for m in re.finditer('"op": "exp"', net)]
+    for at, name in zip(reversed(found), ["_cvimread", *["MoonOutput"] * 7]):
+        net = net[:at] + f'"op": "{name}"' + net[at + len('"op": "exp"') :]
+    (tmp_path / "m-symbol.json").write_text(net)
+    for model in ("m", "m-symbol.json"):
+        code, out, err = run("ops", "--missing", model)
+        assert (code, err) == (1, "")
+        assert "MoonOutput      7  node0, node1, node2, node3, node4, node5, node6" in out
+        assert "_cvimread: reading pictures is the work of mx.image" in out
+    code, out, _ = run("ops", "--missing", "m", "--json")
+    nodes = [f"node{k}" for k in range(7)]
+    assert json.loads(out)["missing"][0] == {"operator": "MoonOutput", "count": 7, "nodes": nodes, "left_out": None}
+    (tmp_path / "good-symbol.json").write_text(mx.sym.exp(mx.sym.Variable("x")).tojson())
+    assert read("ops", "--missing", "good") == {"missing": []}
+    assert run("ops", "--missing", "nothing")[0] == 2
+    assert run("ops", "exp", "--missing", "good")[0] == 2

@@ -132,7 +132,7 @@ class ResizeImage(Op):
     """(H, W, C) or (N, H, W, C) in another size, as OpenCV's resize: the nearest pixel, or linear between four.
 
     uint8 is interpolated in numbers of 11 bits, as there, so that results are equal to the bit.
-    MXNet operator _image_resize, without cubic, area and Lanczos's interpolation, and without a gradient.
+    MXNet operator _image_resize; MXNet's cubic, area and Lanczos's interpolations are not there.
     """
 
     is_differentiable = False

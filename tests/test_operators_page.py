@@ -1,0 +1,45 @@
+"""docs/operators.md says what the registry says, and of every operator of MXNet where it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from symc.ir.op import registered_names
+from symc.ops.mxnet import LEFT_OUT, MXNET, about, left_out
+
+from .operators_page import PAGE, page
+
+
+def test_the_page_is_true():
+    assert PAGE.read_text(encoding="utf-8") == page(), "renew it: python -m tests.operators_page"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `Convolution` | `_npx_convolution` | any | yes | contraction |  |",
+        "| `Custom` |  | any | yes | Python |  |",
+        "| `Reshape` | `reshape` | any | yes | view |  |",
+        "| `_random_uniform` | `random_uniform`, `uniform` | floats | none | nest |  |",
+        "| `argsort` |  | numbers | yes | nest, Sort |  |",
+        "| `_contrib_fft` |  | any | yes | contraction, nest | MXNet has it on GPUs alone |",
+        "| `_image_resize` | `_npx__image_resize` | float32, float64, uint8 | refused | nest | "
+        "MXNet's cubic, area and Lanczos's interpolations are not there |",
+    ],
+)
+def test_rows(row):
+    assert row in PAGE.read_text(encoding="utf-8").splitlines()
+
+
+def test_what_is_left_out_is_not_there():
+    ours = {name for name, cls in registered_names().items() if not cls.is_internal}
+    for pattern, reason in LEFT_OUT.items():
+        names = {n for n in MXNET if left_out(n) == reason}
+        assert names, f"{pattern} names no operator of MXNet"
+        if not pattern.startswith("_(np"):  # of mx.np's some are other names for the same
+            assert not names & ours, f"symc has {sorted(names & ours)}"
+
+
+def test_reasons_are_told():
+    assert "symc does not: it samples graphs" in about("_contrib_dgl_subgraph")
+    assert "symc does not: reading pictures" in about("_cvimread")
