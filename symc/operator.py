@@ -21,7 +21,7 @@ import numpy as np
 from symc.core.bounded import BoundedCache
 from symc.core.dtypes import code_of, dtype_name
 from symc.core.errors import CustomError, DTypeError, ShapeError, SymcError
-from symc.core.shapes import Shape, from_mxnet, is_known, to_mxnet, unify
+from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_empty, is_known, to_mxnet, unify
 from symc.ir.op import DTypes, Shapes
 from symc.ndarray import tape
 from symc.ndarray.ndarray import NDArray
@@ -206,7 +206,8 @@ class _Definition:
             return [None] * (len(ins) + len(self.states)), [None] * len(self.results)  # it needs to know more
         parts = self._parts("infer_shape", found, ShapeError)
         with self.calling("infer_shape", ShapeError):
-            arguments, results, states = ([from_mxnet(shape) for shape in part] for part in parts)
+            read = from_numpy_style if is_complete and any(map(is_empty, ins)) else from_mxnet  # is 0 an extent?
+            arguments, results, states = ([read(shape) for shape in part] for part in parts)
         return [*arguments, *states], results
 
     def infer_dtype(self, ins: Sequence[str | None]) -> tuple[DTypes, DTypes]:

@@ -455,3 +455,42 @@ def test_equal_nodes_run_each():
 
 def test_operators_that_are_there():
     assert {"Custom", "FullyConnected", "_plus_scalar"} <= set(mx.operator.get_all_registered_operators())
+
+
+def test_a_monitor_sees_what_mxnet_has():
+    """The operator's number is nobody's business."""
+    _, executor = network(registered(square, square_back))
+    seen = []
+    executor.set_monitor_callback(lambda name, array: seen.append(name))
+    executor.forward(is_train=True)
+    executor.backward(nd.ones((2, 3)))
+    assert seen[:3] == ["fc1_output", "custom_output", "fc2_output"] and "custom_backward_output" in seen
+
+
+def test_arrays_without_elements():
+    name = registered(square, square_back)
+    x = nd.zeros((0, 3))
+    x.attach_grad()
+    with autograd.record():
+        y = nd.Custom(x, op_type=name)
+    y.backward()
+    assert y.shape == x.grad.shape == (0, 3)
+    with mx.util.np_shape(True):
+        assert sym.Custom(sym.Variable("x"), op_type=name).bind(mx.cpu(), {"x": x}).forward()[0].shape == (0, 3)
+
+
+def test_in_a_channels_last_stretch():
+    """What lies in another order in memory comes and goes row by row."""
+    data = sym.Variable("data")
+    name = registered(square)
+
+    def layers(middle):
+        net = middle(sym.Convolution(data, kernel=(3, 3), num_filter=4, pad=(1, 1), name="c1"))
+        return sym.Convolution(net, kernel=(1, 1), num_filter=2, name="c2")
+
+    executor = layers(lambda x: sym.Custom(x, op_type=name)).simple_bind(mx.cpu(), data=(1, 3, 5, 5))
+    rng = np.random.default_rng(0)
+    for array in executor.arg_dict.values():
+        array[:] = rng.normal(size=array.shape)
+    expected = layers(sym.square).bind(mx.cpu(), executor.arg_dict).forward()[0].asnumpy()
+    np.testing.assert_allclose(executor.forward()[0].asnumpy(), expected, rtol=1e-4, atol=1e-4)

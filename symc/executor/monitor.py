@@ -124,7 +124,7 @@ def _results(graph: Graph, copy: Mapping[Value, Value], is_all: bool) -> Iterato
             if v.node.is_input:
                 yield v.node.name, copy[v]
             yield f"{node.name}_{argument}", copy[v]
-        for k, result in enumerate(node.operator.result_names()):
+        for k, result in enumerate(node.operator.result_names()[: node.operator.n_listed()]):
             yield f"{node.name}_{result}", copy[node[k]]
 
 

@@ -34,9 +34,10 @@ class GraphFunction:
         names = {node.name: k for k, node in enumerate(graph.inputs)}
         slots = {place: [(k, s.key) for k, s in program.numbered_slots() if s.place == place] for place in PLACES}
         self.updated = tuple(names[key] for _, key in slots["update"])  # positions of the states that backward updates
-        self._inputs = [(k, names[key]) for k, key in (*slots["argument"], *slots["update"])]
+        read = [slot for place in PLACES for slot in slots[place]]
+        self._inputs = [(k, names[key]) for k, key in read if key in names]
         self._heads = [program.slot_number("head", str(k)) for k in range(len(graph.outputs))]
-        self._head_gradients = [(k, head_number(key)) for k, key in slots["head_gradient"]]
+        self._head_gradients = [(k, head_number(key)) for k, key in slots["head_gradient"] if key not in names]
         self._gradients = [(program.slot_number("gradient", name), k) for k, name in enumerate(wanted)]
         self._prepared = self._loaded.new_prepared()
         first = Instance(self._loaded, self._prepared)

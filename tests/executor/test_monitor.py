@@ -79,3 +79,17 @@ def test_a_monitor_changes_no_random_number():
         results.append([*outs, mx.nd.random.uniform(shape=(3,)).asnumpy()])
     for without, watched in zip(*results):
         np.testing.assert_array_equal(without, watched)
+
+
+def test_a_monitor_is_told_of_head_gradients():
+    """Of a network without a loss the way back begins with what `backward` is given."""
+    net = S.square(S.FullyConnected(S.Variable("data"), num_hidden=2, no_bias=True, name="fc"), name="sq")
+    ex = net.simple_bind(mx.cpu(), data=(3, 4))
+    ex.arg_dict["fc_weight"][:] = 0.5
+    seen: dict[str, np.ndarray] = {}
+    ex.set_monitor_callback(lambda name, array: seen.update({name: array.asnumpy()}))
+    ex.forward(is_train=True, data=np.ones((3, 4)))
+    head = np.arange(6.0).reshape(3, 2)
+    ex.backward(mx.nd.array(head))
+    np.testing.assert_allclose(seen["sq_backward_output"], 2 * 2 * head)
+    np.testing.assert_allclose(seen["fc_backward_output0"], np.repeat(2 * 2 * head.sum(1, keepdims=True) * 0.5, 4, 1))
