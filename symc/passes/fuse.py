@@ -1,9 +1,10 @@
 """Decides which nodes form one kernel: convex groups around an anchor, with prologue and epilogue.
 
-The rules are those of every tensor compiler (TVM's fuse_ops, XLA's instruction fusion), reduced to three moves:
+The rules are those of every tensor compiler (TVM's fuse_ops, XLA's instruction fusion), reduced to four moves:
 
 join    an elementwise node runs on the index space of a group that computes one of its operands (epilogue, siblings)
 absorb  a cheap or once-read producer is recomputed inside its only reader (prologue), and is never stored
+gather  elementwise groups over one index space that a node reads become one, whatever else of them is stored
 rows    reductions, and what reads their results, walk the rows of one index space together while these are near
 """
 
@@ -73,6 +74,7 @@ class Fusion:
             if group is None:
                 group = self._opened(node)
             self._gather_rows(node, group)
+            self._gather(node, group)
             self._absorb(node, group)
         return {node: g.number for node, g in self.group_of.items()}
 
@@ -152,6 +154,30 @@ class Fusion:
     def _fits_epilogue(self, node: Node, group: Group) -> bool:
         anchor = next(n for n in group.nodes if self.meanings[n].product is not None)
         return self.backend.fits_epilogue(self.graph, anchor, node)
+
+    def _gather(self, node: Node, group: Group) -> None:
+        """Merges elementwise groups that a node reads, of its own group's index space, into that: one walk for all."""
+        for source in sorted(self._sources(node), key=lambda g: -g.number):
+            if source is not group and self._may_gather(source, group):
+                self._merge(source, group)
+
+    def _may_gather(self, source: Group, group: Group) -> bool:
+        if {source.kind, group.kind} != {"map"} or source.phase != group.phase or source.domain != group.domain:
+            return False
+        nodes = [*source.nodes, *group.nodes]
+        if len(nodes) > MAX_NODES or source.n_operations + group.n_operations > MAX_OPERATIONS:
+            return False
+        results = [n[k] for n in nodes for k in range(n.n_outputs)]
+        if any(v in self.updates or self.graph.shape(v) != group.domain for v in results):
+            return False
+        if not same_order(source.layout.order, group.layout.order, group.domain):
+            return False
+        for n in group.nodes:
+            for k, v in enumerate(n.inputs):
+                read = self._through_views(v)
+                if self.group_of.get(read.node) is source and (read != v or not self.meanings[n].is_pointwise(k)):
+                    return False
+        return self.order.may_merge(source, group)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 

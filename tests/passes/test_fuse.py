@@ -40,6 +40,42 @@ def test_a_chain_is_one_kernel():
     ) == ["a b c"]
 
 
+def test_elementwise_kernels_that_a_node_reads_are_one():
+    """The way forward of a recurrent cell, whose gates are kept for the way back."""
+    assert groups(
+        """
+        argument %x: float32[2, 8]
+        argument %s: float32[2, 4]
+        %i = slice_axis(%x, axis=1, begin=0, end=4): float32[2, 4]
+        %a = exp(%i): float32[2, 4]
+        %j = slice_axis(%x, axis=1, begin=4, end=8): float32[2, 4]
+        %b = sin(%j): float32[2, 4]
+        %c = elemwise_mul(%a, %b): float32[2, 4]
+        %d = elemwise_add(%c, %s): float32[2, 4]
+        head a = %a
+        head b = %b
+        head c = %c
+        head d = %d
+        """
+    ) == ["i a j b c d"]
+
+
+def test_kernels_stay_apart_where_another_stands_between_them_or_elements_are_read_elsewhere():
+    graph = """
+        argument %x: float32[4, 4]
+        argument %y: float32[4, 4]
+        %a = exp(%x): float32[4, 4]
+        %t = {between}: float32[4, 4]
+        %b = sin(%t): float32[4, 4]
+        %c = elemwise_mul(%a, %b): float32[4, 4]
+        head a = %a
+        head c = %c
+        """
+    assert groups(graph.format(between="_linalg_potrf(%a)")) == ["a", "t", "b c"]
+    assert groups(graph.format(between="transpose(%a, axes=(1, 0))")) == ["a", "t b c"]
+    assert groups(graph.format(between="cos(%y)")) == ["a t b c"]
+
+
 def test_an_epilogue_joins_its_contraction_and_a_weights_producer_its_packing():
     assert groups(
         """

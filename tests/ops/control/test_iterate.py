@@ -452,7 +452,7 @@ def test_weights_get_their_gradients_from_one_product_over_all_rounds():
     every = [name for ops in inside for name in ops]
     assert "tanh" not in every and "sigmoid" not in every and "FullyConnected" not in every
     loops = [s for s in lowered.program.steps if isinstance(s, Loop)]
-    assert [(s.phase, s.count, len(s.steps)) for s in loops] == [("forward", 6, 2), ("backward", 6, 3)]
+    assert [(s.phase, s.count, len(s.steps)) for s in loops] == [("forward", 6, 2), ("backward", 6, 2)]
 
 
 def test_random_numbers_of_the_way_back_are_those_of_the_way_forward():
