@@ -313,6 +313,24 @@ def select(condition: Expr, then: ExprLike, otherwise: ExprLike) -> Expr:
     return prim("select", condition, then, otherwise)
 
 
+def clamped(x: Expr, low: float, high: float) -> Expr:
+    """A float between two numbers; NaN becomes the lower one."""
+    above = select(prim("gt", x, low), x, low)
+    return select(prim("lt", above, high), above, high)
+
+
+def bounds_of(x: Expr) -> tuple[float, float] | None:
+    """The numbers that `x` is clamped between, if it is."""
+    if not _is_choice(x, "lt") or not _is_choice(x.args[1], "gt"):
+        return None
+    return x.args[1].args[2].data, x.args[2].data
+
+
+def _is_choice(x: Expr, comparison: str) -> bool:
+    """Whether `x` is y where y compares with a constant so, else the constant."""
+    return x.op == "select" and x.args[2].op == "const" and x.args[0] == Expr(comparison, x.args[1:], None, "bool")
+
+
 def walk(root: Expr) -> Iterator[Expr]:
     """Every distinct sub-expression, operands (and index expressions of loads) before users."""
     seen: set[Expr] = set()

@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from symc.core.dtypes import is_float
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Expr
+from symc.loopir.expr import Expr, bounds_of
 
 from . import maths
 from .lanes import F32, I32, I64, Lanes, is_signed, scalar_type
@@ -22,6 +22,7 @@ Leaf = Callable[[Expr], ir.Value]
 LEAVES = frozenset({"load", "param", "index", "reduce"})
 _COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _ROUNDING = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint", "sqrt": "sqrt"}
+_THROUGH_INT32 = ("int8", "uint8", "int16", "uint16", "int32")
 _POWERS = frozenset({-1.0, 1.0, 2.0, 3.0})  # constant exponents that need no library call
 # Arithmetic modulo 2 is not what NumPy does with booleans: + is or, * is and.
 _BOOL_ARITHMETIC = {"add": "or", "mul": "and", "maximum": "or", "minimum": "and"}
@@ -56,6 +57,8 @@ class Emitter:
         if expr.op == "pow" and is_float(expr.dtype) and expr.args[1].op == "const" and expr.args[1].data in _POWERS:
             return _small_power(self.lanes, args[0], int(expr.args[1].data))
         if expr.op == "cast":
+            if is_float(source) and _holds(expr.dtype, bounds_of(expr.args[0])):
+                return _through_int32(self.lanes, args[0], expr.dtype)
             return cast(self.lanes, args[0], source, expr.dtype)
         return primitive(self.lanes, expr.op, source, args, [a.dtype for a in expr.args])
 
@@ -250,10 +253,21 @@ def _between_floats(v: Lanes, x: ir.Value, source: str, target: str) -> ir.Value
     return v.b.fpext(x, v.type(target)) if target == "float64" else v.b.fptrunc(x, v.type(target))
 
 
+def _holds(target: str, bounds: tuple[float, float] | None) -> bool:
+    """Whether floats between two bounds become an integer type of up to 32 bits as they are."""
+    return target in _THROUGH_INT32 and bounds is not None and -(2.0**31) <= bounds[0] and bounds[1] < 2.0**31
+
+
+def _through_int32(v: Lanes, x: ir.Value, target: str) -> ir.Value:
+    """Floats in the range of int32, which no NaN is among."""
+    whole = v.b.fptosi(x, v.of(I32))
+    return whole if target == "int32" else v.b.trunc(whole, v.type(target))
+
+
 def _to_integer(v: Lanes, x: ir.Value, target: str) -> ir.Value:
     """Through int32 (8 and 16 bits, int32) or int64 (the wider rest), then modulo 2**bits."""
     b = v.b
-    wide = I32 if target in ("int8", "uint8", "int16", "uint16", "int32") else I64
+    wide = I32 if target in _THROUGH_INT32 else I64
     result = _saturate(v, x, wide, is_unsigned=False)
     if target == "uint64":
         is_large = b.fcmp_ordered(">=", x, v.like(x, 2.0**63))

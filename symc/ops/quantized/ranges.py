@@ -13,7 +13,7 @@ from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, op, param
-from symc.loopir.expr import cast, prim
+from symc.loopir.expr import cast, clamped, prim
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.elementwise import Elementwise
 from symc.ops.rules.terms import Term
@@ -70,7 +70,7 @@ class Saturated(Elementwise):
 
     def lower(self, t: Lowering) -> None:
         low, high = LIMITS[self.dtype]
-        t.map(lambda *i: cast(prim("minimum", prim("maximum", prim("rint", t.ins[0](*i)), low), high), self.dtype))
+        t.map(lambda *i: cast(clamped(prim("rint", t.ins[0](*i)), low, high), self.dtype))
 
 
 class Ranged(Op):

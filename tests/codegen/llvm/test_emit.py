@@ -19,7 +19,7 @@ from symc.codegen.cpu.target import Target, host_target
 from symc.codegen.llvm.emit import Emitter
 from symc.codegen.llvm.lanes import I1, I8, I64, Lanes
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Axis, Expr, cast, const, load, prim, select
+from symc.loopir.expr import Axis, Expr, bounds_of, cast, clamped, const, load, prim, select
 from symc.loopir.interpret import convert
 from symc.loopir.prims import PRIMS
 from tests.codegen.kernels import targets
@@ -312,6 +312,17 @@ def test_casts_out_of_range_are_defined() -> None:
     assert as_int64.tolist()[:6] == [0, 2**63 - 1, -(2**63), 2**63 - 1, -(2**63), 2**63 - 1]
     assert as_uint64.tolist()[:2] == [0, 2**64 - 1] and as_uint64.tolist()[5:7] == [2**63, 2**64 - 2**40]
     assert as_uint8.tolist()[:3] == [0, 255, 0]
+
+
+def test_casts_of_clamped_floats(target: Target) -> None:
+    """They need no care about what is out of range, NaN included."""
+    x = np.array([np.nan, np.inf, -np.inf, 1e30, -7.5, 2.5, 3.5, 254.7, 255.0, -0.0], "float32")
+    rounded = prim("rint", variable("x", "float32"))
+    low, high = clamped(rounded, -128.0, 127.0), clamped(rounded, 0.0, 255.0)
+    assert bounds_of(low) == (-128.0, 127.0) and bounds_of(rounded) is None
+    got = evaluate([cast(low, "int8"), cast(high, "uint8"), cast(high, "int32")], {"x": x}, 4, target)
+    assert got[0].tolist() == [-128, 127, -128, 127, -8, 2, 4, 127, 127, 0]
+    assert got[1].tolist() == got[2].tolist() == [0, 255, 0, 255, 0, 2, 4, 255, 255, 0]
 
 
 def test_float16_cast_rounds_to_nearest_even() -> None:

@@ -23,7 +23,7 @@ from symc.codegen.llvm.memory import Elements
 
 from .products import Products
 from .tile import Tile
-from .words import SHIFT, add_words
+from .words import add_words, shift_of
 
 # Bytes of packed weight asked for ahead of their use: 2 to 10 % where the weights stream from L2 or L3
 # (14x14 and 7x7 layers), nothing lost elsewhere.
@@ -57,12 +57,13 @@ def emit_tile(
     nothing = [simd.zero] * ((tile.rows + products.n_more) * tile.vectors)
     element_bytes = simd.item_bytes // products.n_together
     row_at = partial(row_pointer, simd, source, zero_page, element_bytes)
+    shift = shift_of(simd.v) if products.is_shifted else None
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
         record = simd.at(segments, b.mul(index, I64(tile.record_bytes)))
         first = simd.at(weight, b.mul(simd.load_int32(record, 0), I64(tile.columns * element_bytes)))
         rows = [row_at(simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
-        return emit_products(simd, tile, products, rows, first, simd.load_int32(record, 1), sums)
+        return emit_products(simd, tile, products, rows, first, simd.load_int32(record, 1), sums, shift)
 
     def part(number: Any) -> list[Any]:
         return emit_part(b, n_segments, part_segments, number, nothing, segment)
@@ -119,9 +120,19 @@ def add_parts(simd: Elements, n_sums: int, n_parts: Any, part: Callable[[Any], l
 
 
 def emit_products(
-    simd: Elements, tile: Tile, products: Products, rows: list[Any], weight: Any, length: Any, sums: list[Any]
+    simd: Elements,
+    tile: Tile,
+    products: Products,
+    rows: list[Any],
+    weight: Any,
+    length: Any,
+    sums: list[Any],
+    shift: Any = None,
 ) -> list[Any]:
-    """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1."""
+    """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1.
+
+    With `shift`, which is added to all rows, one more row of sums is that of the shift itself.
+    """
     b = simd.b
     step_bytes = tile.vectors * simd.vector_bytes
 
@@ -132,7 +143,7 @@ def emit_products(
         columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
         advance = b.mul(k, I64(simd.item_bytes))
         result = list(sums)
-        for r, element in enumerate(_of_rows(simd, products, rows, advance)):
+        for r, element in enumerate(_of_rows(simd, rows, advance, shift)):
             for v, column in enumerate(columns):
                 k = r * tile.vectors + v
                 if products.n_together == 1:
@@ -145,9 +156,8 @@ def emit_products(
     return loop(b, I64(0), n_steps, sums, step, at_least_once=True)
 
 
-def _of_rows(simd: Elements, products: Products, rows: list[Any], advance: Any) -> Iterator[Any]:
+def _of_rows(simd: Elements, rows: list[Any], advance: Any, shift: Any) -> Iterator[Any]:
     """What each row multiplies the weights with, in all lanes."""
-    shift = simd.v.bits(SHIFT) if products.is_shifted else None
     for pointer in rows:
         element = simd.broadcast(simd.at(pointer, advance))
         yield element if shift is None else simd.b.xor(element, shift)

@@ -42,7 +42,20 @@ NARROW_SHAPES = {
     (1, 4): 0.5,
     (1, 1): 0.2,
 }  # 16 registers: AVX2, SSE
-SHARED_ROWS = (14, 7, 6, 4)  # tiles with as many vectors of as many lanes share a kernel: an extra tile costs 25 ms
+# Of bytes that are shifted: one more row of sums, and the shift in a register.
+WIDE_SHIFTED_SHAPES = {
+    (12, 2): 1.0,
+    (6, 2): 0.97,
+    (12, 1): 0.97,
+    (4, 4): 0.95,
+    (4, 1): 0.7,
+    (2, 2): 0.7,
+    (1, 8): 0.5,
+    (1, 4): 0.5,
+    (1, 1): 0.2,
+}
+NARROW_SHIFTED_SHAPES = {(4, 2): 1.0, (4, 1): 0.54, (2, 1): 0.4, (1, 4): 0.5, (1, 1): 0.2}
+SHARED_ROWS = (14, 12, 7, 6, 4)  # tiles with as many vectors of as many lanes share a kernel: an extra tile costs 25 ms
 # Winograd: tiles that differ in rows only, because one kernel holds them all.
 WIDE_WINOGRAD_SHAPES = {(14, 2): 1.0, (8, 2): 0.97, (7, 2): 0.97}
 NARROW_WINOGRAD_SHAPES = {(6, 2): 1.0, (4, 2): 0.96}
@@ -90,30 +103,22 @@ WEIGHT_BYTES_PER_CYCLE = 12  # weights of a network rarely stay in a cache betwe
 Shapes = dict[tuple[int, int], float]
 
 
-def has_32_registers(target: Target) -> bool:
-    """AVX-512 and NEON have; else there are 16."""
-    return target.vector_bits == 512 or target.triple.startswith("aarch64")
-
-
 def tiles_of(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list[tuple[Tile, float]]:
     """Every tile the target can hold, with its efficiency relative to the FMA peak."""
+    has_32_registers = target.vector_bits == 512 or target.triple.startswith("aarch64")
     lanes = target.lanes(dtype)
     return [
         (Tile(rows, vectors, lanes // part), share * speed)
         for part, speed in PART_OF_VECTOR.items()
         if lanes % part == 0 and lanes // part >= 2
-        for (rows, vectors), share in (wide if has_32_registers(target) else narrow).items()
+        for (rows, vectors), share in (wide if has_32_registers else narrow).items()
     ]
 
 
 def matrix_tiles(target: Target, products: Products) -> list[tuple[Tile, float]]:
-    """Those of a forward contraction or data gradient; rows of sums besides a tile's own want registers, too."""
-    n_registers = 32 if has_32_registers(target) else 16
-    return [
-        (tile, share)
-        for tile, share in tiles_of(target, products.sums, WIDE_SHAPES, NARROW_SHAPES)
-        if not products.n_more or (tile.rows + products.n_more + 1) * tile.vectors < n_registers
-    ]
+    """Those of a forward contraction or data gradient."""
+    wide, narrow = (WIDE_SHIFTED_SHAPES, NARROW_SHIFTED_SHAPES) if products.n_more else (WIDE_SHAPES, NARROW_SHAPES)
+    return tiles_of(target, products.sums, wide, narrow)
 
 
 def tiles_beside(tile: Tile, target: Target, products: Products) -> tuple[Tile, ...]:

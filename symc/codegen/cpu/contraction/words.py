@@ -20,6 +20,17 @@ SHIFT = 0x80808080 - 2**32  # 128 in each byte
 _PAIRS = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}  # by lanes
 
 
+def shift_of(v: Lanes) -> Any:
+    """128 for each byte, to be added by xor.
+
+    LLVM must not know the constant: it would xor a word before it goes into all lanes, which takes two instructions
+    more than an xor with a word of memory in all lanes.
+    """
+    kind = v.of(I32)
+    hidden = ir.InlineAsm(ir.FunctionType(kind, [kind]), "", "=v,0")
+    return v.b.call(hidden, [v.bits(SHIFT)])
+
+
 def add_words(v: Lanes, products: Products, total: Any, row: Any, column: Any) -> Any:
     """total + the sum of the four products of each word."""
     if products.has_dot:

@@ -11,7 +11,7 @@ from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_
 from symc.codegen.cpu.contraction.products import Products, products_of
 from symc.codegen.cpu.target import Target
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Axis, cast, load, prim
+from symc.loopir.expr import Axis, cast, clamped, load, prim
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, Store, Window, accumulator, verify
 from tests.codegen.contractions import channels_last, out_extents, packed_weight
@@ -33,7 +33,7 @@ def contraction(
     scale = Buffer.dense("scale", (o,), "float32")
     axes = tuple(Axis(f"i{d}", n) for d, n in enumerate(y.shape))
     scaled = cast(accumulator("int32"), "float32") * load("scale", (axes[1],), "float32")
-    byte = cast(prim("minimum", prim("maximum", prim("rint", scaled), 0.0), 255.0), "uint8")
+    byte = cast(clamped(prim("rint", scaled), 0.0, 255.0), "uint8")
     stores = (Store("y", axes, accumulator("int32"), axes), Store("small", axes, byte, axes))
     weight = Buffer.dense("w", (o, c // groups, *kernel), "int8")
     window = Window(inputs, outs, kernel, stride, ones, pads)
