@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from llvmlite import ir
+
+Scale = Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,9 +19,11 @@ class Abilities:
                     every process has
     masked_bytes    element sizes of which a part of a vector is loaded and stored in one instruction
     has_free_masks  a part of a vector costs as much as a whole one
+    scale           (float32 x, whole k) -> x * 2**k rounded once, for the numbers of lanes that have an instruction
     """
 
     library: Mapping[str, str]
     has_half: bool = True
     masked_bytes: frozenset[int] = frozenset()
     has_free_masks: bool = False
+    scale: Mapping[int, Scale] = field(default_factory=dict)

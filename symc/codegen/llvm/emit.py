@@ -128,9 +128,9 @@ def _float(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
     if name in ("add", "sub", "mul", "div"):
         return getattr(b, "f" + name)(*args)
     if name in ("maximum", "minimum"):
-        # A comparison and a choice keep a NaN of y; a NaN of x is kept by the second choice.
+        # A comparison and a choice, one instruction of x86, keep a NaN of y; that of x is kept by the second choice.
         wins = b.fcmp_ordered(">" if name == "maximum" else "<", *args)
-        return b.select(b.or_(wins, v.is_nan(x)), x, args[1])
+        return b.select(v.is_nan(x), x, b.select(wins, x, args[1]))
     if name in _ROUNDING:
         return v.intrinsic(_ROUNDING[name], x)
     if name == "neg":

@@ -17,7 +17,9 @@ from .lanes import F32, I32, Lanes
 LOG2_E = 1.44269504088896341
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
-TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+# exp(r) = 1 + r + r^2 * P(r) within 3e-9 for |r| <= ln 2 / 2: minimax of the relative error (Remez).
+EXP_TAIL = (1.381459878757596e-3, 8.368716575205326e-3, 4.166838899254799e-2, 1.666652113199234e-1,
+            4.999999403953552e-1)  # fmt: skip
 LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
        2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
 # Juffa (2012, "erff", BSD): erf(x) = x + x * P(x^2) below 0.9277, else 1 - exp(Q(|x|)).
@@ -29,14 +31,17 @@ ROUND_BITS = 0x4B400000
 
 
 def _exponent(v: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """x = k * ln 2 + r with |r| <= ln 2 / 2: (k as int32, r, exp(r) - 1)."""
+    """x = k * ln 2 + r with |r| <= ln 2 / 2: (k, k in the low bits of a float, r)."""
     shifted = v.fma(x, v.like(x, LOG2_E), v.like(x, ROUND_TO_INT))
     k = v.b.fsub(shifted, v.like(x, ROUND_TO_INT))
     minus_k = v.b.fneg(k)
     r = v.fma(minus_k, v.like(x, LN2_HIGH), x)
-    r = v.fma(minus_k, v.like(x, LN2_LOW), r)
-    p = v.fma(v.polynomial(r, EXP), v.b.fmul(r, r), r)
-    return v.b.sub(v.b.bitcast(shifted, v.of(I32)), v.bits(ROUND_BITS)), r, p
+    return k, shifted, v.fma(minus_k, v.like(x, LN2_LOW), r)
+
+
+def _integer(v: Lanes, shifted: ir.Value) -> ir.Value:
+    """k of `_exponent` as an int32."""
+    return v.b.sub(v.b.bitcast(shifted, v.of(I32)), v.bits(ROUND_BITS))
 
 
 def _power_of_two(v: Lanes, k: ir.Value) -> ir.Value:
@@ -52,20 +57,26 @@ def _scale(v: Lanes, p: ir.Value, k: ir.Value) -> ir.Value:
 
 def _clamp(v: Lanes, x: ir.Value, low: float, high: float) -> ir.Value:
     """x limited to low..high; NaN stays."""
-    x = v.select(v.b.fcmp_ordered("<", x, v.like(x, low)), v.like(x, low), x)
+    return _at_most(v, v.select(v.b.fcmp_ordered("<", x, v.like(x, low)), v.like(x, low), x), high)
+
+
+def _at_most(v: Lanes, x: ir.Value, high: float) -> ir.Value:
     return v.select(v.b.fcmp_ordered(">", x, v.like(x, high)), v.like(x, high), x)
 
 
 def exp(v: Lanes, x: ir.Value) -> ir.Value:
-    x = _clamp(v, x, -104.0, 88.9)
-    k, _, p = _exponent(v, x)
-    return _scale(v, v.b.fadd(p, v.like(x, 1)), k)
+    k, shifted, r = _exponent(v, _clamp(v, x, -104.0, 88.9))
+    one = v.like(x, 1)
+    p = v.fma(v.fma(v.polynomial(r, EXP_TAIL), r, one), r, one)
+    scale = v.abilities.scale.get(v.n)
+    return scale(v.b, p, k) if scale else _scale(v, p, _integer(v, shifted))
 
 
 def expm1(v: Lanes, x: ir.Value) -> ir.Value:
     """2**k * (exp(r) - 1) + (2**k - 1); from 17 on the 1 is below the last bit and 2**k may overflow."""
     y = _clamp(v, x, -30.0, 88.9)
-    k, _, p = _exponent(v, y)
+    _, shifted, r = _exponent(v, y)
+    k, p = _integer(v, shifted), v.fma(v.polynomial(r, EXP), v.b.fmul(r, r), r)
     one = v.like(x, 1)
     power = _power_of_two(v, k)
     near = v.fma(power, p, v.b.fsub(power, one))
@@ -79,11 +90,14 @@ def sigmoid(v: Lanes, x: ir.Value) -> ir.Value:
 
 
 def tanh(v: Lanes, x: ir.Value) -> ir.Value:
-    one = v.like(x, 1)
-    a, z = v.fabs(x), v.b.fmul(x, x)
-    small = v.fma(v.b.fmul(v.polynomial(z, TANH), z), x, x)
-    big = v.b.fsub(one, v.b.fdiv(v.like(x, 2), v.b.fadd(exp(v, v.b.fadd(a, a)), one)))
-    return v.copysign(v.select(v.b.fcmp_ordered("<", a, v.like(x, 0.625)), small, big), x)
+    """u / (u + 2) with u = exp(2 |x|) - 1, which is as precise near 0 as elsewhere; from 9.1 on tanh rounds to 1."""
+    a = v.fabs(x)
+    y = _at_most(v, v.b.fadd(a, a), 20.0)
+    _, shifted, r = _exponent(v, y)
+    p = v.fma(v.polynomial(r, EXP_TAIL), v.b.fmul(r, r), r)
+    power = _power_of_two(v, _integer(v, shifted))
+    u = v.fma(power, p, v.b.fsub(power, v.like(x, 1)))
+    return v.copysign(v.b.fdiv(u, v.b.fadd(u, v.like(x, 2))), x)
 
 
 def log(v: Lanes, x: ir.Value) -> ir.Value:
