@@ -84,6 +84,22 @@ class Bound:
             else:
                 kept.append(np.ascontiguousarray(cast(array, dtype)))
                 bufs[slot] = kept[-1].ctypes.data
+        return self._run(buffers, kept, ctx)
+
+    def call_in_place(self, arrays: Sequence[tuple[int, NDArray]], ctx: Context) -> list[NDArray]:
+        """The same, for NDArrays by slot, read where they lie."""
+        try:
+            buffers = self._calls.pop()
+        except IndexError:
+            buffers = CallBuffers(self)
+        bufs = buffers.instance.bufs
+        for slot, array in arrays:
+            bufs[slot] = array._address
+        return self._run(buffers, arrays, ctx)
+
+    def _run(self, buffers: CallBuffers, kept: object, ctx: Context) -> list[NDArray]:
+        """The heads as new arrays; `kept` keeps alive what the run reads."""
+        bufs = buffers.instance.bufs
         results = []
         for slot, shape, dtype, size_bytes in self.heads:
             if size_bytes <= COPY_BELOW_BYTES:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symc.context import Context, current_context
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
 from symc.ir.absent import require_present
@@ -23,8 +24,9 @@ from symc.ndarray.storage import empty_aligned
 from symc.ops.control.call import Call
 from symc.symbol.graph import to_graph
 
+from .holding import Holding
+
 if TYPE_CHECKING:
-    from symc.context import Context
     from symc.runtime.function import GraphFunction
     from symc.runtime.instance import Instance
     from symc.symbol import Symbol
@@ -35,12 +37,16 @@ class CachedOp:
 
     The symbol runs as one compiled graph. While recording it is one operator of the recording: a program whose forward
     part leaves in memory what its backward part reads, as in an Executor.
+
+    flags    pairs of name and value, as MXNet's; "param_indices" are the positions of inputs that hardly ever are other
+             arrays than in the call before: what they alone decide is computed when they were written
     """
 
     def __init__(self, sym: Symbol, flags: Any = ()) -> None:
         require_present((n.op, n.name, n.origin) for n in sym.nodes())
         self._symbol = sym
         self._names = sym.list_inputs()
+        self._held = frozenset(dict(flags).get("param_indices", ()))
         self._blocks: BoundedCache[tuple, _Block] = BoundedCache(64)
 
     def __call__(self, *args: NDArray, out: NDArray | Sequence[NDArray] | None = None, **kwargs: Any) -> Any:
@@ -53,10 +59,13 @@ class CachedOp:
                 f"CachedOp: expected {len(self._names)} inputs ({', '.join(self._names)}), got {len(args)}"
             )
         for name, value in zip(self._names, args):
-            require_fit(f"CachedOp: input {name}", value)
-        key = (tape.is_training(), *[(a.shape, a._dtype.num) for a in args])
-        block = self._blocks.obtain(key, lambda: self._prepare(args))
-        results = block.recorded(args, out) if tape.is_recording() else block(args, out)
+            if type(value) is not NDArray:
+                require_fit(f"CachedOp: input {name}", value)
+        key = (tape.mode.training, *[(a._shape, a._dtype.num) for a in args])
+        block = self._blocks.get(key)
+        if block is None:
+            block = self._blocks.put(key, self._prepare(args))
+        results = block.recorded(args, out) if tape.mode.recording else block(args, out)
         return results[0] if len(results) == 1 else results
 
     def _prepare(self, args: Sequence[NDArray]) -> _Block:
@@ -72,22 +81,32 @@ class CachedOp:
         for kind, name, value in graph.outputs:
             own = g("_copy", value) if value in heads else value  # every head gets a gradient of its own
             heads[own] = Output(kind, name, own)
-        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self._names]))
+        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self._names]), self._held)
 
 
 class _Block:
     """The symbol for inputs of some shapes, in one mode."""
 
-    def __init__(self, body: Graph) -> None:
+    def __init__(self, body: Graph, held: frozenset[int]) -> None:
         self._body = body
+        self._held = held
+        self._holding: dict[Context, Holding | None] = {}  # where the inputs that are held lie
         self._inputs = list(body.inputs)
         self._run = EagerGraph(body, [node[0] for node in self._inputs])
         self._trained: BoundedCache[tuple, tuple[Call, GraphFunction | None]] = BoundedCache(16)
 
     def __call__(self, args: Sequence[NDArray], out: NDArray | Sequence[NDArray] | None) -> list[NDArray]:
         """The outputs, in `out` where given."""
-        made = self._computed(args)
+        made = self._predicted(args) if self._held and not self._body.training else self._computed(args)
         return made if out is None else write("CachedOp", made, out)
+
+    def _predicted(self, args: Sequence[NDArray]) -> list[NDArray]:
+        """The outputs, by what the inputs that are held have prepared."""
+        place = args[0]._context
+        if place not in self._holding:
+            self._holding[place] = Holding.of(self._body, place, self._held) if self._run.is_compiled else None
+        holding = self._holding[place]
+        return self._computed(args) if holding is None else holding(args)
 
     def recorded(self, args: Sequence[NDArray], out: NDArray | Sequence[NDArray] | None) -> list[NDArray]:
         """The same; what leads to a variable is recorded."""
@@ -106,7 +125,7 @@ class _Block:
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
             owner = (args, arrays)
             instance = function.forward([x._address for x in args], [a.ctypes.data for a in arrays], seed, owner)
-            left, made = _Left(function, instance, op, args, arrays), [NDArray(a, place) for a in arrays]
+            left, made = _Left(function, instance, op, args, arrays), [NDArray._over(a, place) for a in arrays]
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)
         return results
@@ -129,8 +148,8 @@ class _Block:
             return op, None
 
     def _computed(self, args: Sequence[NDArray]) -> list[NDArray]:
-        place = args[0].context if args else None
-        return [NDArray(a, place) for a in self._run(args, place)]
+        place = args[0]._context if args else current_context()
+        return [NDArray._over(a, place) for a in self._run(args, place)]
 
 
 class _Left:

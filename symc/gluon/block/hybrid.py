@@ -105,7 +105,9 @@ class HybridBlock(Block):
 
     def forward(self, x: Any, *args: Any) -> Any:
         """The outputs for arrays or for symbols; raises ArgumentError for both at once, or for neither."""
-        leaves = [x] if type(x) is NDArray and not args else leaves_of((x, *args))
+        if type(x) is NDArray and not args and self._active:  # what is called most often needs no further look
+            return self._call_cached_op(x)
+        leaves = leaves_of((x, *args))
         if not leaves:
             raise ArgumentError(
                 "In HybridBlock, there must be one NDArray or one Symbol in the input. "
@@ -142,20 +144,27 @@ class HybridBlock(Block):
     def _call_cached_op(self, *args: Any) -> Any:
         if self._cached_op is None:
             self._build_cache(*args)
+        given = args if len(args) == 1 and type(args[0]) is NDArray and self._in_format == [0] else self._leaves(args)
+        place = given[0]._context
+        if len(given) > 1:
+            _require_one_context(given)
+        inputs = [
+            given[x] if is_given else x._sole if x._sole is not None else x.data(place)
+            for is_given, x in self._cached_op_args
+        ]
+        assert self._cached_op is not None
+        out = self._cached_op(*inputs)
+        return out if self._out_format == 0 else regroup([out] if isinstance(out, NDArray) else out, self._out_format)
+
+    def _leaves(self, args: Sequence[Any]) -> list[NDArray]:
+        """The arrays among the arguments, which must be nested as those that were traced."""
         flat, form = flatten(args, "input")
-        if form != self._in_format and not agree(self._in_format, form):
+        if not agree(self._in_format, form):
             raise ArgumentError(
                 "The argument structure of HybridBlock does not match the cached version. "
                 f"Stored format = {self._in_format}, input format = {form}"
             )
-        given = [x for x in flat if x is not None]
-        place = given[0]._context
-        if len(given) > 1:
-            _require_one_context(given)
-        inputs = [given[x] if is_given else x.data(place) for is_given, x in self._cached_op_args]
-        assert self._cached_op is not None
-        out = self._cached_op(*inputs)
-        return regroup([out] if isinstance(out, NDArray) else out, self._out_format)
+        return [x for x in flat if x is not None]
 
     # -- the graph ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +205,8 @@ class HybridBlock(Block):
         self._cached_op_args = [
             (True, positions[name]) if name in positions else (False, parameters[name]) for name in out.list_inputs()
         ]
-        self._cached_op = CachedOp(out, self._flags)
+        held = [k for k, (is_given, _) in enumerate(self._cached_op_args) if not is_given]
+        self._cached_op = CachedOp(out, [("param_indices", held), *self._flags])
 
     def _check_inputs(self, input_names: Sequence[str], positions: dict[str, int], parameters: ParameterDict) -> None:
         """Warns of arguments and parameters that the graph does not use; raises ConflictError for strange inputs."""

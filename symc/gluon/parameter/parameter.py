@@ -57,6 +57,7 @@ class Parameter:
                 )
         self._var: Symbol | None = None
         self._data: list[NDArray] | None = None
+        self._sole: NDArray | None = None  # its array where there is one alone: what hybridized blocks ask for
         self._grad: list[NDArray] | None = None
         self._ctx_list: list[Context] = []
         self._positions: dict[tuple[int, int], int] = {}  # of a context, by the memory it means, among the arrays
@@ -98,7 +99,7 @@ class Parameter:
         self._grad_req = req
         if req == "null" and self._grad is not None:
             self._grad = None
-            self._data = [array.detach() for array in self._data or ()]
+            self._hold([array.detach() for array in self._data or ()])
         elif self._data is not None:
             self._init_grad()
 
@@ -289,7 +290,7 @@ class Parameter:
             return
         if default_init is None:
             default_init = initializer.Uniform()
-        self._data = self._grad = None
+        self._data = self._sole = self._grad = None
         if init is None:
             init = default_init if self.init is None else self.init
         if not self.is_shape_known() and not self._allow_deferred_init:
@@ -322,8 +323,12 @@ class Parameter:
         """Arrays with these contents on the contexts, and gradients."""
         self._ctx_list = list(contexts)
         self._positions = {(c.device_typeid & 1, c.device_id): k for k, c in enumerate(self._ctx_list)}
-        self._data = [data.copyto(c) for c in self._ctx_list]  # type: ignore[misc]
+        self._hold([data.copyto(c) for c in self._ctx_list])  # type: ignore[misc]
         self._init_grad()
+
+    def _hold(self, arrays: list[NDArray]) -> None:
+        self._data = arrays
+        self._sole = arrays[0] if len(arrays) == 1 and self._stype == "default" else None
 
     def _init_grad(self) -> None:
         if self.grad_req == "null":
@@ -366,7 +371,7 @@ class Parameter:
         if self._data is None:
             return
         with autograd.pause():
-            self._data = [array.astype(dtype) for array in self._data]
+            self._hold([array.astype(dtype) for array in self._data])
             if self._grad is None:
                 return
             self._grad = [gradient.astype(dtype) for gradient in self._grad]
