@@ -29,6 +29,7 @@ FILES = (
     "test_viz",
     "test_executor",
     "test_ndarray",
+    "test_autograd",
 )
 
 

@@ -6,5 +6,16 @@ NOT_PASSING: dict[str, str] = {
     ),
     "test_symbol::test_gen_atomic_symbol_multiple_outputs": "needs the operator RNN",
     "test_ndarray::test_basic_indexing_is_contiguous": "asks a private helper of MXNet's NDArray; symc asks NumPy",
+    **{
+        f"test_autograd::{test}": "needs sparse arrays; symc stores every array dense"
+        for test in (
+            "test_unary_func",
+            "test_binary_func",
+            "test_attach_grad",
+            "test_grad_with_stype",
+            "test_sparse_dot_grad",
+        )
+    },
+    "test_autograd::test_get_symbol": "a recording keeps operators, not a Symbol",
     "test_ndarray::test_save_load_scalar_zero_size_ndarrays": "wants errors outside np_shape: symc always has () and 0",
 }
