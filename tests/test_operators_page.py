@@ -23,8 +23,7 @@ def test_the_page_is_true():
         "| `_random_uniform` | `random_uniform`, `uniform` | floats | none | nest |  |",
         "| `argsort` |  | numbers | yes | nest, Sort |  |",
         "| `_contrib_fft` |  | any | yes | contraction, nest | MXNet has it on GPUs alone |",
-        "| `_image_resize` | `_npx__image_resize` | float32, float64, uint8 | refused | nest | "
-        "MXNet's cubic, area and Lanczos's interpolations are not there |",
+        "| `_linalg_syevd` | `linalg_syevd` | float32, float64 | yes | Eigen |  |",
     ],
 )
 def test_rows(row):

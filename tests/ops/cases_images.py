@@ -45,11 +45,17 @@ CASES = [
          points=(10.0, 10.0, 10.0, 200.0, 30.0, 30.0, 30.0, 200.0, 100.0, 0.0, 255.0, 255.0, 255.0, 0.0, 200.0)),
     *(_image("adjust_lighting", (3, 4, 3), dtype, alpha=(0.5, -0.3, 0.2)) for dtype in ("uint8", "float32")),
     *(Case(RESIZE, ((7, 9, 3),), {"size": size, "interp": interp}, dtypes=dtype, domain=COLOURS, grads=())
-      for size in ((5, 4), (20, 13), (9, 3)) for interp in (0, 1) for dtype in ("uint8", "float32", "float64")),
-    *(Case(RESIZE, ((8, 6, 3),), {"size": (3, 4)}, dtypes=dtype, domain=COLOURS, grads=())
-      for dtype in ("uint8", "float32")),
+      for size in ((5, 4), (20, 13), (9, 3)) for interp in (0, 1, 3) for dtype in ("uint8", "float32", "float64")),
+    *(Case(RESIZE, ((7, 9, 3),), {"size": size, "interp": 2}, dtypes=dtype, domain=COLOURS, grads=())
+      for size in ((5, 4), (20, 13)) for dtype in ("uint8", "float32", "float64")),
+    *(Case(RESIZE, ((8, 6, 3),), {"size": (3, 4), "interp": interp}, dtypes=dtype, domain=COLOURS, grads=())
+      for interp in (1, 2, 3) for dtype in ("uint8", "float32")),
+    *(Case(RESIZE, ((12, 9, 3),), {"size": (3, 2), "interp": 3}, dtypes=dtype, domain=COLOURS, grads=())
+      for dtype in ("uint8", "float64")),
+    Case(RESIZE, ((4, 9, 1),), {"size": (6, 6), "interp": 3}, dtypes="uint8", domain=COLOURS, grads=()),
     Case(RESIZE, ((2, 5, 8, 1),), {"size": (11,), "keep_ratio": True}, dtypes="uint8", domain=COLOURS, grads=()),
     Case(RESIZE, ((40, 30, 3),), {"size": (17,), "keep_ratio": True}, dtypes="uint8", domain=COLOURS, grads=()),
+    Case(RESIZE, ((40, 30, 3),), {"size": (17, 13), "interp": 3}, dtypes="uint8", domain=COLOURS, grads=()),
     Case(RESIZE, ((5, 8, 5),), {"size": (3,)}, dtypes="uint8", domain=COLOURS, grads=()),
     Case(RESIZE, ((1, 1, 1),), {"size": (3,)}, dtypes="uint8", domain=COLOURS, grads=()),
 ]  # fmt: skip

@@ -12,16 +12,13 @@ from functools import reduce
 
 import numpy as np
 
-from symc.core.errors import DTypeError, ParameterError, ShapeError
-from symc.core.shapes import Shape, is_known, mx_text, unify
+from symc.core.errors import ParameterError, ShapeError
+from symc.core.shapes import Shape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, op, param
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
-from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import as_expr
 
 GREY = (0.299, 0.587, 0.114)  # of red, green, blue
 # Eigenvectors of the colours of ImageNet's pictures times their eigenvalues (Krizhevsky and others, 2012).
@@ -125,108 +122,6 @@ class CropImage(Composite):
         at = len(x[0].shape) - 3
         rows = x[0]("slice_axis", axis=at, begin=self.y, end=self.y + self.height)
         return [rows("slice_axis", axis=at + 1, begin=self.x, end=self.x + self.width)]
-
-
-@op("_image_resize", aliases=("_npx__image_resize",))
-class ResizeImage(Op):
-    """(H, W, C) or (N, H, W, C) in another size, as OpenCV's resize: the nearest pixel, or linear between four.
-
-    uint8 is interpolated in numbers of 11 bits, as there, so that results are equal to the bit.
-    MXNet operator _image_resize; MXNet's cubic, area and Lanczos's interpolations are not there.
-    """
-
-    is_differentiable = False
-    needs_elements = ("data",)
-
-    size: tuple[int, ...] = param((), doc="width and height, or one number for both or for the shorter edge")
-    keep_ratio: bool = param(False, doc="one number is the shorter edge of the result")
-    interp: int = param(1, doc="0: nearest, 1: linear")
-
-    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        (data,) = ins
-        if self.interp not in (0, 1):
-            raise ParameterError(f"_image_resize: interp must be 0 (nearest) or 1 (linear), got {self.interp}")
-        if len(self.size) not in (1, 2) or any(n < 1 for n in self.size):
-            raise ShapeError(f"size must be one or two positive numbers, got {self.size}")
-        if data is None or not is_known(data):
-            return ins, outs
-        if len(data) not in (3, 4):
-            raise ShapeError(f"an image must have 3 or 4 dimensions, got {mx_text(data)}")
-        return ins, [unify(outs[0], (*data[:-3], *self.extents(data[-3], data[-2]), data[-1]))]  # type: ignore[arg-type]
-
-    def extents(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the result."""
-        if len(self.size) == 2:
-            return self.size[1], self.size[0]
-        (n,) = self.size
-        if not self.keep_ratio:
-            return n, n
-        return (height * n // width, n) if height > width else (n, width * n // height)
-
-    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
-        ins, outs = super().infer_dtype(ins, outs)
-        if ins[0] not in (None, "uint8", "float32", "float64"):
-            raise DTypeError(f"an image to be resized must be uint8, float32 or float64, got {ins[0]}")
-        return ins, outs
-
-    def lower(self, t: Lowering) -> None:
-        x, out = t.ins[0], t.out_shapes[0]
-        scales = [n / m for n, m in zip(x.shape[-3:-1], out[-3:-1])]
-
-        def nearest(*i: IndexLike) -> Expr:
-            at = [_nearest(as_expr(j), n, s) for j, n, s in zip(i[-3:-1], x.shape[-3:-1], scales)]
-            return x(*i[:-3], *at, i[-1])
-
-        def linear(*i: IndexLike) -> Expr:
-            ends = (_between(as_expr(j), n, s) for j, n, s in zip(i[-3:-1], x.shape[-3:-1], scales))
-            (low, high, v, _), (left, right, u, is_inside) = ends
-            u = select(is_inside, u, u * 0)  # OpenCV does so to columns alone; of a row twice it takes two parts
-            rows = [[x(*i[:-3], row, column, i[-1]) for column in (left, right)] for row in (low, high)]
-            if scales == [2.0, 2.0]:
-                return _mean_of_four([*rows[0], *rows[1]], x.dtype)
-            return (_bytes_between if x.dtype == "uint8" else _numbers_between)(rows, u, v, x.dtype)
-
-        t.map(nearest if self.interp == 0 else linear)
-
-
-def _nearest(j: Expr, n: int, scale: float) -> Expr:
-    return prim("minimum", cast(prim("floor", cast(j, "float64") * (1 / (1 / scale))), "int64"), n - 1)
-
-
-def _between(j: Expr, n: int, scale: float) -> tuple[Expr, Expr, Expr, Expr]:
-    """Two neighbouring positions, how far (float32) the pixel is on its way from the first to the second, and whether
-    it lies between pixels."""
-    at = cast((cast(j, "float64") + 0.5) * scale - 0.5, "float32")
-    low = prim("floor", at)
-    position = cast(low, "int64")
-    is_inside = prim("and", prim("ge", position, 0), prim("lt", position, n - 1))
-    first, second = (prim("minimum", prim("maximum", p, 0), n - 1) for p in (position, position + 1))
-    return first, second, at - low, is_inside
-
-
-def _bytes_between(rows: Sequence[Sequence[Expr]], u: Expr, v: Expr, dtype: str) -> Expr:
-    """OpenCV's VResizeLinear for 8 bits: weights of 11 bits, sums of 22, of which 4 and then 16 bits are dropped."""
-
-    def weights(w: Expr) -> list[Expr]:
-        return [cast(prim("rint", part * 2048.0), "int64") for part in (1.0 - w, w)]
-
-    across, down = weights(u), weights(v)
-    sums = [reduce(Expr.__add__, (cast(x, "int64") * w for x, w in zip(row, across))) for row in rows]
-    parts = [prim("div", w * prim("div", s, 16), 1 << 16) for s, w in zip(sums, down)]
-    return cast(prim("div", parts[0] + parts[1] + 2, 4), dtype)
-
-
-def _numbers_between(rows: Sequence[Sequence[Expr]], u: Expr, v: Expr, dtype: str) -> Expr:
-    across, down = ([cast(1.0 - w, dtype), cast(w, dtype)] for w in (u, v))
-    sums = [row[0] * across[0] + row[1] * across[1] for row in rows]
-    return sums[0] * down[0] + sums[1] * down[1]
-
-
-def _mean_of_four(pixels: Sequence[Expr], dtype: str) -> Expr:
-    """What OpenCV does where both edges are halved."""
-    if dtype != "uint8":
-        return reduce(Expr.__add__, pixels) * 0.25
-    return cast(prim("div", reduce(Expr.__add__, (cast(x, "int64") for x in pixels)) + 2, 4), dtype)
 
 
 # -- augmentations --------------------------------------------------------------------------------------------------
