@@ -172,6 +172,11 @@ def test_refuses_mixed_dtypes() -> None:
         make_op("elemwise_add").infer_dtype(["int32", "float32"], [None])
 
 
+def test_pooling_refuses_integers_as_mxnet_does() -> None:
+    with pytest.raises(DTypeError, match="Pooling: This operation only support floating point types, not int32"):
+        make_op("Pooling", {"kernel": (2, 2)}).infer_dtype(["int32"], [None])
+
+
 EMPTY = [  # op, parameters, input shapes: an output with elements, picked from an input without
     ("take", {}, [(0, 3), (2,)]),
     ("take", {"mode": "wrap", "axis": 1}, [(3, 0), (2,)]),

@@ -54,6 +54,23 @@ def loop(
     return list(finals)
 
 
+def when(b: ir.IRBuilder, condition: ir.Value, compute: Callable[[], Values], otherwise: Values) -> Values:
+    """`compute()` if a condition holds, else other values."""
+    before = b.block
+    inside, after = b.append_basic_block("when"), b.append_basic_block("then")
+    b.cbranch(condition, inside, after)
+    b.position_at_end(inside)
+    results = compute()
+    last = b.block
+    b.branch(after)
+    b.position_at_end(after)
+    phis = [b.phi(value.type) for value in otherwise]
+    for phi, other, value in zip(phis, otherwise, results):
+        phi.add_incoming(other, before)
+        phi.add_incoming(value, last)
+    return list(phis)
+
+
 def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """The smaller of two int64."""
     return b.select(b.icmp_signed("<", x, y), x, y)

@@ -102,6 +102,9 @@ def lay_out(plan: NestPlan, block: int, n_blocks: int) -> WordLayout:
     for k, store in enumerate(plan.form.stores):
         sign = "+=" if store.is_add else "="
         lines.append(f"store {access_text(k, store.access)} {sign} {names[store.value]}")
+    if plan.slide:
+        slide = plan.slide
+        lines.append(f"slide along {axes[slide.axis]}: {slide.step} of {slide.n_taps} taps {axes[slide.tap]}")
     for group in plan.stores:
         stores = [k for k, s in enumerate(plan.form.stores) if s in group.stores]
         lines.append(f"loops {' '.join(axes[a] for a in group.serial)} vector {axes.get(group.vector or '')}: {stores}")

@@ -9,6 +9,7 @@ from symc.loopir.expr import Expr
 
 from .form import Form, StoreForm
 from .keep import Kept
+from .slide import Slide
 
 Kind = Literal["lane", "row", "tile", "scalar"]
 
@@ -48,6 +49,7 @@ class NestPlan:
     reason: str
     cost: float
     kept: tuple[Kept, ...] = ()  # row: what the first walk that computes it leaves for the others
+    slide: Slide | None = None  # lane: windows that share columns, along a serial axis
 
     @property
     def around(self) -> tuple[AxisLoop, ...]:

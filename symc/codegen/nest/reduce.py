@@ -10,6 +10,7 @@ from llvmlite import ir
 from symc.codegen.llvm.emit import primitive
 from symc.codegen.llvm.lanes import I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
+from symc.core.dtypes import is_float
 from symc.loopir.expr import Expr
 from symc.loopir.prims import COMBINERS
 
@@ -17,7 +18,11 @@ from .form import SUM_BLOCK
 
 
 def combine(v: Lanes, reduce: Expr, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Two partial results as one."""
+    """Two partial results as one; a NaN of either is kept."""
+    if reduce.data[0] in ("max", "min") and is_float(reduce.dtype):
+        # An instruction that gives x beside a NaN, and a choice that does not wait for x.
+        further = v.b.select(v.b.fcmp_ordered(">" if reduce.data[0] == "max" else "<", y, x), y, x)
+        return v.b.select(v.is_nan(y), v.like(y, float("nan")), further)
     return primitive(v, COMBINERS[reduce.data[0]][0], reduce.dtype, [x, y], [reduce.dtype] * 2)
 
 

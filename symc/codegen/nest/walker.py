@@ -10,13 +10,14 @@ used by: an output may therefore share memory with an input that is read at exac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from typing import Protocol
 
 from llvmlite import ir
 
 from symc.codegen.llvm.abilities import Abilities
 from symc.codegen.llvm.lanes import I64, Lanes
-from symc.codegen.llvm.loops import Values, loop
+from symc.codegen.llvm.loops import Values, loop, when
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr, operands_of, walk
 
@@ -24,6 +25,7 @@ from .layout import WordLayout
 from .places import Places, Scope
 from .plan import AxisLoop, NestPlan, StorePlan
 from .reduce import cascade, combine_all, neutral
+from .slide import Slide
 from .stores import store
 from .words import Words
 
@@ -78,6 +80,7 @@ class Walker:
         for kept in plan.kept:
             self.places.reserve(kept, self.scalar.resized(plan.lanes), plan.unroll)
         self._along = {e: axis for kept in plan.kept for axis, e in kept.values.items()}
+        self._columns: Values = []  # of the window before, as many for each shared tap
         self._written: set[Expr] = set()  # values that an earlier walk has left in their rows
 
     def run(self, indices: Sequence[ir.Value]) -> None:
@@ -138,13 +141,16 @@ class Walker:
         body: Inside,
     ) -> Values:
         """One index after the other."""
+        slide = self.plan.slide if self.plan.slide and self.plan.slide.axis == axis else None
+        columns = self._shared_columns(slide, self.places.bind(scope, axis, start)) if slide else []
 
         def once(index: ir.Value, values: Values) -> Values:
             inner = self.places.bind(scope, axis, index)
+            self._columns = values[len(carried) :]
             self.prepare(inner, roots)
-            return body(inner, values)
+            return [*body(inner, values[: len(carried)]), *self._columns]
 
-        return loop(self.b, start, stop, carried, once)
+        return loop(self.b, start, stop, [*carried, *columns], once)[: len(carried)]
 
     # ---- values
 
@@ -215,11 +221,18 @@ class Walker:
                 found.append(e)
         return found
 
-    def _reduce(self, scope: Scope, reduces: list[Expr]) -> None:
-        for bound in reduces[0].args[1:]:
+    def _limit(self, scope: Scope, first: Expr) -> None:
+        """Notes where the reduced axes begin and end here."""
+        for bound in first.args[1:]:
             low, high = (self.places.uniform_value(scope, a) for a in bound.args)
             self._parts[bound.data.name] = low, high
-        totals = self.device.reduce(self, scope, reduces)
+
+    def _reduce(self, scope: Scope, reduces: list[Expr]) -> None:
+        self._limit(scope, reduces[0])
+        if self.plan.slide:
+            totals: Values | None = self._reduce_columns(scope, self.plan.slide)
+        else:
+            totals = self.device.reduce(self, scope, reduces)
         if totals is None:
             totals = self._reduce_serially(scope, reduces)
         self._leave([e.args[0] for e in reduces])
@@ -229,12 +242,39 @@ class Walker:
             if scope.uniform and scope.lane not in self.form.free(e):
                 scope.uniform.known[e] = scope.emitters[0].lanes.extract(scope.emitters[0].known[e], 0)
 
-    def _reduce_serially(self, scope: Scope, reduces: list[Expr]) -> Values:
-        """Serial loops over the reduced axes, every lane for itself; a total per reduction and part."""
+    def _reduce_columns(self, scope: Scope, slide: Slide) -> Values:
+        """The total of each reduction from the columns that were held and those that are new."""
+        n = len(slide.reduces) * len(scope.emitters)
+        columns = dict(zip(slide.shared, (self._columns[k : k + n] for k in range(0, len(self._columns), n))))
+        columns |= {tap: self._column(scope, slide, tap) for tap in slide.fresh}
+        ordered = [columns[tap] for tap in range(slide.n_taps)]
+        self._columns = [value for column in slide.passed_on(ordered) for value in column]
+        return reduce(lambda x, y: combine_all(scope.emitters[0].lanes, slide.reduces, x, y), ordered)
+
+    def _shared_columns(self, slide: Slide, scope: Scope) -> Values:
+        """What the first window would share with one before it."""
+        self._limit(scope, slide.reduces[0])
+        return [value for tap in slide.shared for value in self._column(scope, slide, tap)]
+
+    def _column(self, scope: Scope, slide: Slide, tap: int) -> Values:
+        """What reductions combine under one tap, or their neutral elements where the window has none."""
+
+        def inside() -> Values:
+            return self._reduce_serially(self.places.bind(scope, slide.tap, I64(tap)), slide.reduces, slide.tap)
+
+        if slide.tap not in self.form.bounded:
+            return inside()
+        low, high = self.span(slide.tap)
+        b, v = self.b, scope.emitters[0].lanes
+        is_seen = b.and_(b.icmp_signed("<=", low, I64(tap)), b.icmp_signed("<", I64(tap), high))
+        return when(b, is_seen, inside, [neutral(v, e) for e in slide.reduces for _ in scope.emitters])
+
+    def _reduce_serially(self, scope: Scope, reduces: Sequence[Expr], bound: str | None = None) -> Values:
+        """Serial loops over the reduced axes but a bound one, every lane for itself; a total per reduction and part."""
         bodies = [e.args[0] for e in reduces]
         v, parts = scope.emitters[0].lanes, range(len(scope.emitters))
         start = [neutral(v, e) for e in reduces for _ in parts]
-        axes = self.widest_first(self.form.reduce_axes[reduces[0]], bodies)
+        axes = self.widest_first([a for a in self.form.reduce_axes[reduces[0]] if a != bound], bodies)
 
         def add_element(inner: Scope, totals: Values) -> Values:
             values = [emitter.value(body) for body in bodies for emitter in inner.emitters]
@@ -249,7 +289,8 @@ class Walker:
 
             first, stop = self.span(axes[-1])
             if self.form.is_short(reduces[0]):
-                return join(totals, add_block(first, stop))
+                line = add_block(first, stop)
+                return line if len(axes) == 1 else join(totals, line)
             return join(totals, cascade(self.b, first, stop, 1, start, join, add_block))
 
         if not axes:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from symc.core.errors import ShapeError
+from symc.core.dtypes import is_float
+from symc.core.errors import DTypeError, ShapeError
 from symc.core.shapes import FullShape, Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -20,7 +21,6 @@ from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.windows import (
     Position,
-    divisor,
     flattened,
     is_padded,
     powered,
@@ -28,6 +28,7 @@ from symc.ops.rules.windows import (
     read,
     root,
     sees_padding,
+    share,
     useful_taps,
 )
 
@@ -112,6 +113,11 @@ class _Pooling(_Pooled):
             out[a] = 1 if self.global_pool else None if extent is None else self._out_extent(extent, k)
         return ins, [unify(outs[0], tuple(out))]
 
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        if ins[0] is not None and not is_float(ins[0]):
+            raise DTypeError(f"{self.name}: This operation only support floating point types, not {ins[0]}")
+        return super().infer_dtype(ins, outs)
+
     def _check(self, data: Shape) -> None:
         if len(self.kernel) != len(data) - 2:
             raise ShapeError(
@@ -155,7 +161,7 @@ class _Pooling(_Pooled):
                 return self._largest(reduced("max", -math.inf), windows, w, t.out_dtypes[0])
             total = reduced("sum", 0.0, self.power)
             if self.pool_type == "avg":
-                return total / divisor(windows, w, self.counts_padding, self.full_divisor, x.dtype)
+                return total * share(windows, w, self.counts_padding, self.full_divisor, x.dtype)
             return root(total, self.power)
 
         t.map(element)
@@ -349,7 +355,7 @@ class PoolingGradient(_Resolved):
         if self.kind == "sum":
             return dy
         if self.kind == "avg":
-            return dy / divisor(windows, w, self.counts_padding, self.full_divisor, dy.dtype)
+            return dy * share(windows, w, self.counts_padding, self.full_divisor, dy.dtype)
         if self.kind == "max":
             firsts, counts = zip(*useful_taps(w))
             number = flattened([tap - first if first else tap for tap, first in zip(taps, firsts)], counts)

@@ -110,8 +110,8 @@ def flattened(taps: Sequence[Position], kernel: FullShape) -> Expr:
     return total
 
 
-def divisor(windows: Sequence[Position], w: Window, counts_padding: bool, full: bool, dtype: str) -> Expr:
-    """How many elements an average counts in the window at the given spatial position.
+def share(windows: Sequence[Position], w: Window, counts_padding: bool, full: bool, dtype: str) -> Expr:
+    """What part of an average each element has in the window at the given spatial position; `dtype` is a float.
 
     A window never reaches further than the padded data; without its padding only the data itself counts.
     """
@@ -129,8 +129,8 @@ def divisor(windows: Sequence[Position], w: Window, counts_padding: bool, full: 
         may_be_empty = (w.out_extents[k] - 1) * stride - pad >= high  # past the data: its sum is 0, not NaN
         varying.append(prim("maximum", count, 1) if may_be_empty else count)
     if not varying:
-        return number(prod(fixed), dtype)
-    return cast(reduce(lambda a, b: a * b, varying) * prod(fixed), dtype)
+        return number(1 / prod(fixed), dtype)
+    return 1 / cast(reduce(lambda a, b: a * b, varying) * prod(fixed), dtype)
 
 
 def powered(x: Expr, power: int) -> Expr:

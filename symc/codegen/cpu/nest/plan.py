@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.cpu.target import Target
@@ -21,6 +22,7 @@ from symc.codegen.llvm import maths
 from symc.codegen.nest.form import Access, Form, StoreForm
 from symc.codegen.nest.keep import kept_values
 from symc.codegen.nest.plan import Kind, NestPlan, StorePlan
+from symc.codegen.nest.slide import slide_of
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.shapes import size_of
 from symc.loopir.expr import Expr, walk
@@ -30,6 +32,7 @@ MIN_CHUNK_WORK = 16_384  # elements of simple work; about 5 us, so that handing 
 MAX_CHUNKS = 64
 SHORT_ROW = 256  # elements: rows of up to 1 KB are walked column block by column block without loss
 SHORT_TILE_ROW = 128
+MIN_WINDOW_ROWS = 4  # of a chunk: the rows that windows share are read once, and again by the next chunk
 LONG_ROW = 8192  # elements: beside 2 us of work the start of a body (20 to 50 ns) does not show
 
 # Work per element relative to an addition with its loads and store; measured 0.3, 0.5 to 1 and 3 to 15 ns.
@@ -99,13 +102,21 @@ def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Ne
     stores = _group(form, {s: (_by_stride((a for a in s.axes if a not in axes), s.access), None) for s in form.stores})
     reason = f"lanes along {vector}: {_walks(form, vector)}"
     blocked = vector
-    if form.reduce_axes:
+    slide = slide_of(form, reversed(outer)) if all(vector in form.free(e) for e in form.reduce_axes) else None
+    if slide:
+        reason = f"windows along {slide.axis} share columns of {slide.n_taps} taps, {reason}"
+        *rest, blocked = [a for a in outer if a != slide.axis] or [slide.axis]
+        outer = tuple(rest)
+        if blocked != slide.axis:
+            stores = tuple(replace(g, serial=(slide.axis, *g.serial)) for g in stores)
+    elif form.reduce_axes:
         reason = f"reductions lane by lane, {reason}"
         if outer and form.extents[vector] <= SHORT_ROW:
             outer, blocked = outer[:-1], outer[-1]
     unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
     vectors = {e: None if vector in form.free(e) else v for e, v in _row_vectors(form, lanes).items()}
-    return NestPlan(form, "lane", lanes, unroll, outer, vector, blocked, None, vectors, stores, reason, cost)
+    plan = NestPlan(form, "lane", lanes, unroll, outer, vector, blocked, None, vectors, stores, reason, cost)
+    return replace(plan, slide=slide)
 
 
 def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cost: float) -> NestPlan:
@@ -323,6 +334,8 @@ def split(plan: NestPlan, step: int) -> tuple[int, int, int]:
     if plan.blocked is None:
         return 1, 1, min(wanted, n_outer)
     extent = form.extents[plan.blocked]
+    if plan.slide:
+        wanted = min(wanted, max(1, n_outer * extent // MIN_WINDOW_ROWS))
     if plan.kind != "tile" and plan.blocked != plan.vector:
         step = 1
     n_blocks = 1 if n_outer >= wanted else math.ceil(wanted / n_outer)
