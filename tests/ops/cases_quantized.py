@@ -68,6 +68,10 @@ CASES = [
     *(Case("_contrib_quantized_batch_norm", ((2, 3, 4, 2), *[(3,)] * 4, (1,), (1,)), {**CALIBRATIONS[1], **p},
            (t, *["float32"] * 6), (0.5, 100.0), grads=())
       for t in BYTES for p in ({}, {"fix_gamma": False, "eps": 0.01})),
+    *(Case("_contrib_calibrate_entropy", ((n,), (n + 1,)), {"num_quantized_bins": bins}, domain=(0, 300), grads=())
+      for n, bins in ((41, 7), (101, 15))),
+    Case("_contrib_calibrate_entropy", ((61,), (62,)), {"num_quantized_bins": 9}, grads=(),
+         points=(0, 0, 3, 1, 5, 0, 9, 12, 0, 40, 77, 90, 100, 61, 40, 22, 0, 0, 4, 1, 0)),
     Case("_contrib_quantized_embedding", ((7,), (5, 3), (1,), (1,)), {"input_dim": 5, "output_dim": 3},
          ("float32", "int8", "float32", "float32"), points=(0, 4, 2, 9, -1), grads=()),
 ]  # fmt: skip

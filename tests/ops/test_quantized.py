@@ -30,7 +30,7 @@ def symbol_of(case: Case) -> tuple[mx.sym.Symbol, dict[str, np.ndarray]]:
         {} if "num_args" in case.params else variables)), given  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if "quantized" in c.op], ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if "quantized" in c.op or "asym" in c.op], ids=str)
 def test_compiled_equals_mxnet_to_the_bit(case):
     symbol, given = symbol_of(case)
     arrays = {name: mx.nd.array(a, dtype=a.dtype) for name, a in given.items()}
@@ -41,6 +41,33 @@ def test_compiled_equals_mxnet_to_the_bit(case):
     for got, want in zip(executor.forward(), recorded("quantized")[str(case)].outs, strict=True):
         assert got.dtype == want.dtype
         np.testing.assert_array_equal(got.asnumpy(), want)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "entropy" in c.op], ids=str)
+def test_the_least_divergence_is_found(case):
+    """MXNet adds up in float32."""
+    symbol, given = symbol_of(case)
+    executor = symbol.bind(mx.cpu(), {n: mx.nd.array(a) for n, a in given.items()}, grad_req="null")
+    threshold, divergence = (out.asnumpy() for out in executor.forward())
+    wanted = recorded("quantized")[str(case)].outs
+    assert threshold == wanted[0]
+    np.testing.assert_allclose(divergence, wanted[1], rtol=1e-5)
+
+
+def test_histograms_without_anything_to_smooth_are_infinitely_far():
+    """Empty ones, and those whose few full places cannot give every empty one its share."""
+    hist = np.zeros(61, "float32")
+    for full in ((), (30,)):
+        hist[list(full)] = 1e-9
+        arrays = mx.nd.array(hist), mx.nd.array(np.linspace(-1, 1, 62))
+        threshold, divergence = mx.nd.contrib.calibrate_entropy(*arrays, num_quantized_bins=9)
+        assert np.isinf(divergence.asnumpy()) and threshold.asnumpy() == np.float32(np.linspace(-1, 1, 62)[35])
+
+
+def test_a_histogram_needs_a_place_for_each_integer():
+    arrays = mx.nd.ones((7,)), mx.nd.ones((8,))
+    with pytest.raises(ShapeError, match="hist has 7 places, expected at least num_quantized_bins=9"):
+        mx.nd.contrib.calibrate_entropy(*arrays, num_quantized_bins=9)
 
 
 def test_names_and_shapes_of_layers_follow_from_the_data():

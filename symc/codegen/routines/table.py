@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from symc.core.errors import CodegenError
 from symc.loopir.ctc import CtcForward, CtcOccupation
+from symc.loopir.entropy import Divergences
 from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.kernel import Template
 from symc.loopir.matching import Match, Suppress
@@ -16,7 +17,7 @@ from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 from symc.loopir.variates import Variate
 
-from . import ctc, factorize, matching, multibox, roi, scan, sort, variates
+from . import ctc, entropy, factorize, matching, multibox, roi, scan, sort, variates
 from .body import Body
 
 BODIES: dict[type[Routine], Callable[[Template], Body]] = {
@@ -25,6 +26,7 @@ BODIES: dict[type[Routine], Callable[[Template], Body]] = {
     CtcForward: ctc.body,
     CtcOccupation: ctc.body,
     Detect: multibox.detect_body,
+    Divergences: entropy.body,
     Eigen: factorize.body,
     Lq: factorize.body,
     Lu: factorize.body,

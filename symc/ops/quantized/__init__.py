@@ -1,5 +1,6 @@
 """Arithmetic on 8-bit integers with ranges."""
 
+from . import calibrate as calibrate
 from . import elements as elements
 from . import fused as fused
 from . import layers as layers

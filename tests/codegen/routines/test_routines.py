@@ -16,6 +16,7 @@ from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
 from symc.core.errors import CodegenError, GraphError
 from symc.loopir.ctc import CtcForward, CtcOccupation
+from symc.loopir.entropy import Divergences
 from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Template, verify
@@ -106,6 +107,13 @@ def test_extreme_integers_are_ordered(value: int) -> None:
 def test_scan(dtype: str) -> None:
     for shape, axis in (((3, 33), 1), ((1, 1), 0), ((2, 7, 5), 1), ((600, 33), 0)):
         check(Scan(axis), [rng.integers(-3, 4, shape).astype(dtype)], [(shape, dtype)])
+
+
+@pytest.mark.parametrize("n, n_bins", [(1, 1), (9, 9), (41, 7), (201, 8), (401, 15)])
+@pytest.mark.parametrize("largest", [0, 1, 50])
+def test_divergences(n: int, n_bins: int, largest: int) -> None:
+    hist = rng.integers(0, largest + 1, n).astype("float32") * rng.integers(0, 2, n)
+    check(Divergences(n_bins), [hist.astype("float32")], [((n // 2 + 1 - n_bins // 2,), "float32")], exact=False)
 
 
 def regions(n: int, n_images: int, dtype: str) -> np.ndarray:
