@@ -13,6 +13,7 @@ from symc.core.shapes import FullShape, size_of
 
 from .routine import Routine, even_parts
 
+COLLECTED = 1024  # samples of a turned region whose places and weights are kept at a time
 MAX_SAMPLES = 2**30  # of a bin along an axis, most of them outside any image
 
 
@@ -183,6 +184,11 @@ class RotatedAlign(Routine):
 
     def n_parts(self, shapes: Sequence[FullShape]) -> int:
         return even_parts(shapes[1][0], 16 * shapes[0][1] * size_of(self.bins))
+
+    def scratch(self, shapes: Sequence[FullShape]) -> tuple[tuple[FullShape, str], ...]:
+        """Of the collected samples: bin, place of the first pixel, the steps to the others; the four weights."""
+        shape = self.n_parts(shapes), COLLECTED, 4
+        return (shape, "int32"), (shape, "float64")
 
     def work_flops(self, shapes: Sequence[FullShape]) -> int:
         samples = max(1, self.sample_ratio) ** 2

@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.kernel import Template, buffer_of
-from symc.loopir.roi import MAX_SAMPLES, RoiAlign, RoiMax, RoiMean, RotatedAlign
+from symc.loopir.roi import COLLECTED, MAX_SAMPLES, RoiAlign, RoiMax, RoiMean, RotatedAlign
 
 from .body import Body, Compiler
 from .matching import FLOATS
@@ -215,10 +216,11 @@ def rotated_body(template: Template) -> Body:
 
 
 def rotated_align_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
-    """Each sample's place and weights serve all channels; only samples near the image are looked at, which, seen from
-    the region, lies in a turned rectangle."""
-    values, floats = compiler.elements(dtype), compiler.floats
-    reaching, neighbours, interpolated = sampling(compiler)
+    """Places and weights of a region's samples are collected and then serve all channels, one plane after the other;
+    only samples near the image are looked at, which, seen from the region, lies in a turned rectangle."""
+    values, int32s, floats = compiler.elements(dtype), compiler.elements("int32"), compiler.floats
+    reaching, neighbours, _ = sampling(compiler)
+    item_size = ITEM_SIZE[dtype]
 
     @compiler.jit
     def ends(x, y, across, along, height, width):
@@ -227,12 +229,34 @@ def rotated_align_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
         top, bottom = along * (-1 - y), along * (height - y)
         return min(first, last) + min(top, bottom), max(first, last) + max(top, bottom)
 
+    @compiler.jit
+    def add(pooled, at, n_bins, data, first, size, channels, places, weights, n):
+        """Adds n collected samples to their bins, in every channel."""
+        place, share = int32s(places), values(weights)
+        for _ in range(channels):
+            found, total = place[0], pooled[at + place[0]]
+            for k in range(0, 4 * n, 4):
+                if place[k] != found:
+                    pooled[at + found] = total
+                    found = place[k]
+                    total = pooled[at + found]
+                top = first + place[k + 1]
+                bottom = top + place[k + 2]
+                right = place[k + 3]
+                upper = share[k] * data[top] + share[k + 1] * data[top + right]
+                total += upper + (share[k + 2] * data[bottom] + share[k + 3] * data[bottom + right])
+            pooled[at + found] = total
+            at += n_bins
+            first += size
+
     def kernel(chunk, n_chunks, desc, bufs):
         data, rois = values(bufs[desc[0]] + desc[1]), values(bufs[desc[2]] + desc[3])
         pooled = values(bufs[desc[4]] + desc[5])
-        n_rois, n_images, channels, height, width = desc[6], desc[7], desc[8], desc[9], desc[10]
-        bin_rows, bin_columns, samples, scale = desc[11], desc[12], desc[13], floats(desc)[14]
-        n_bins = bin_rows * bin_columns
+        n_rois, n_images, channels, height, width = desc[10], desc[11], desc[12], desc[13], desc[14]
+        bin_rows, bin_columns, samples, scale = desc[15], desc[16], desc[17], floats(desc)[18]
+        places = bufs[desc[6]] + desc[7] + chunk * COLLECTED * 16
+        weights = bufs[desc[8]] + desc[9] + chunk * COLLECTED * 32
+        n_bins, size = bin_rows * bin_columns, height * width
         for roi in range(chunk * n_rois // n_chunks, (chunk + 1) * n_rois // n_chunks):
             first = roi * channels * n_bins
             for at in range(first, first + channels * n_bins):
@@ -249,11 +273,11 @@ def rotated_align_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
             left, right = ends(x, y, cos, -sin, height, width)
             top, bottom = ends(x, y, sin, cos, height, width)
             share = 1.0 / (n_down * n_right)
+            plane = image * channels * size
+            n = 0
             for k in range(n_bins):
-                bin_top, bin_left = (
-                    (k // bin_columns) * bin_height - rows / 2,
-                    (k % bin_columns) * bin_width - columns / 2,
-                )
+                bin_top = (k // bin_columns) * bin_height - rows / 2
+                bin_left = (k % bin_columns) * bin_width - columns / 2
                 downs = reaching(bin_top, bin_height, n_down, top, bottom)
                 rights = reaching(bin_left, bin_width, n_right, left, right)
                 for a in range(downs[0], downs[1]):
@@ -264,13 +288,22 @@ def rotated_align_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
                         if not (-1.0 <= row_place <= height and -1.0 <= column_place <= width):
                             continue
                         row, down, low = neighbours(row_place, height, width)
-                        column, right_step, near = neighbours(column_place, width, 1)
-                        place = image * channels * height * width + row + column
-                        at = first + k
-                        for _ in range(channels):
-                            pooled[at] += share * interpolated(data, place, down, right_step, low, near)
-                            at += n_bins
-                            place += height * width
+                        column, step, near = neighbours(column_place, width, 1)
+                        place, weight = int32s(places + n * 16), values(weights + n * 4 * item_size)
+                        place[0] = k
+                        place[1] = row + column
+                        place[2] = down
+                        place[3] = step
+                        weight[0] = share * (1 - low) * (1 - near)
+                        weight[1] = share * (1 - low) * near
+                        weight[2] = share * low * (1 - near)
+                        weight[3] = share * low * near
+                        n += 1
+                        if n == COLLECTED:
+                            add(pooled, first, n_bins, data, plane, size, channels, places, weights, n)
+                            n = 0
+            if n > 0:
+                add(pooled, first, n_bins, data, plane, size, channels, places, weights, n)
 
     return kernel
 

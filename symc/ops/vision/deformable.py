@@ -81,14 +81,15 @@ class Deformable(Composite, Columns):
     def compose(self, *x: Term) -> Sequence[Term]:
         given = dict(zip(self.argument_names(), x))
         data, weight = given["data"], given["weight"]
-        params = {name: getattr(self, name) for name in ("kernel", "stride", "dilate", "pad")}
-        columns = data(
-            "_deformed_windows", given["offset"], groups=self.num_deformable_group, fades=self.fades, **params
-        )
-        n, n_groups, _, n_taps, *small = columns.shape
+        n, channels, *extents = data.shape
+        geometry = {name: getattr(self, name) for name in ("kernel", "stride", "dilate", "pad")}
+        groups = {"groups": self.num_deformable_group, "fades": self.fades}
+        planes = data.reshape((n, channels, prod(extents)))
+        columns = planes("_deformed_windows", given["offset"], extents=extents, **groups, **geometry)
+        _, n_groups, _, n_taps, *small = columns.shape
         if "mask" in given:
             columns = columns * given["mask"].reshape((n, n_groups, 1, n_taps, *small))
-        columns = columns.reshape((n, data.shape[1] * n_taps, *small))
+        columns = columns.reshape((n, channels * n_taps, *small))
         flat = weight.reshape((weight.shape[0], weight.shape[1] * n_taps, 1, 1))
         bias = () if self.no_bias else (given["bias"],)
         params = {"num_filter": self.num_filter, "num_group": self.num_group, "no_bias": self.no_bias}
@@ -135,16 +136,20 @@ class ModulatedDeformableConvolution(Deformable):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Deformed(Columns):
-    """Windows (N, groups, C / groups, taps, h, w) of data (N, C, H, W), with taps moved by offsets."""
+    """Windows (N, groups, C / groups, taps, h, w) of data (N, C, H * W), with taps moved by offsets.
+
+    A pixel has one number, so that an element is found with one computed index.
+    """
 
     is_internal = True
 
     groups: int = param(1, doc="groups of channels with offsets of their own")
     fades: bool = param(False, doc="whether the data is 0 all around")
+    extents: tuple[int, ...] = param(doc="height and width of the data")
 
     def axes(self, data: FullShape) -> FullShape:
         """Images, groups, channels of a group, rows and columns of the kernel, rows and columns of windows."""
-        small = self.out_extents(data[2:])
+        small = self.out_extents(self.extents)
         return (data[0], self.groups, data[1] // self.groups, *self.kernel, *small)  # type: ignore[return-value]
 
     def tap(self, i: Axis, j: Axis) -> IndexLike:
@@ -160,14 +165,14 @@ class Deformed(Columns):
         return d * (2 * prod(self.kernel)) + (i * self.kernel[1] + j) * 2 + axis
 
     def corners(
-        self, offset: Tensor, extents: FullShape, n: IndexLike, d: Axis, taps: tuple[Axis, Axis], at: tuple[Axis, Axis]
+        self, offset: Tensor, n: IndexLike, d: Axis, taps: tuple[Axis, Axis], at: tuple[Axis, Axis]
     ) -> list[Corner]:
         """The four pixels around a tap."""
         sides, checks = [], []
         for axis in range(2):
             place = at[axis] * self.strides[axis] + taps[axis] * self.dilations[axis] - self.pads[axis]
             moved = cast(as_expr(place), offset.dtype) + offset(n, self.offset_channel(axis, d, *taps), *at)
-            extent = extents[axis]
+            extent = self.extents[axis]
             checks += [moved > -1.0 if self.fades else moved >= 0.0, moved < float(extent)]
             if not self.fades:
                 moved = prim("minimum", moved, float(extent - 1))
@@ -184,10 +189,13 @@ class Deformed(Columns):
                 found.append(Corner(row, column, down, right, row_slope, column_slope, inside))
         return found
 
+    def number(self, corner: Corner) -> Expr:
+        """Of the pixel at a corner."""
+        return corner.row * self.extents[1] + corner.column
 
-def pixel(data: Tensor, n: IndexLike, c: IndexLike, corner: Corner) -> Expr:
-    """What lies at a corner, or 0."""
-    return select(corner.inside, data(n, c, corner.row, corner.column), 0)
+    def pixel(self, data: Tensor, n: IndexLike, c: IndexLike, corner: Corner) -> Expr:
+        """What lies at a corner, or 0."""
+        return select(corner.inside, data(n, c, self.number(corner)), 0)
 
 
 @op("_deformed_windows")
@@ -205,8 +213,8 @@ class DeformedWindows(Deformed):
 
         def value(n: IndexLike, d: Axis, c: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Expr:
             found = [
-                pixel(data, n, self.channel(d, c, data.shape), p) * (p.down * p.right)
-                for p in self.corners(offset, data.shape[2:], n, d, (i, j), (y, x))
+                self.pixel(data, n, self.channel(d, c, data.shape), p) * (p.down * p.right)
+                for p in self.corners(offset, n, d, (i, j), (y, x))
             ]
             return reduce(lambda a, b: a + b, found)
 
@@ -237,14 +245,14 @@ class DeformedDataGradient(Accumulating, Deformed):
         dy, offset = t.ins
 
         def corner(k: int, n: IndexLike, d: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Corner:
-            return self.corners(offset, self.shape[2:], n, d, (i, j), (y, x))[k]
+            return self.corners(offset, n, d, (i, j), (y, x))[k]
 
         t.region(self.shape, lambda *i: i, lambda *i: const(0, dy.dtype))
         for k in range(4):
 
             def place(n: IndexLike, d: Axis, c: Axis, *rest: Axis, k: int = k) -> Sequence[IndexLike | Expr]:
                 p = corner(k, n, d, *rest)
-                return n, self.channel(d, c, self.shape), p.row, p.column
+                return n, self.channel(d, c, self.shape), self.number(p)
 
             def value(n: IndexLike, d: Axis, c: Axis, i: Axis, j: Axis, y: Axis, x: Axis, k: int = k) -> Expr:
                 p = corner(k, n, d, i, j, y, x)
@@ -267,11 +275,11 @@ class DeformedOffsetGradient(Deformed):
         n_images, _, n_channels, *rest = self.axes(data.shape)
 
         def slope(axis: int, n: IndexLike, d: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Expr:
-            around = self.corners(offset, data.shape[2:], n, d, (i, j), (y, x))
+            around = self.corners(offset, n, d, (i, j), (y, x))
 
             def term(c: Axis) -> Expr:
                 found = [
-                    pixel(data, n, self.channel(d, c, data.shape), p)
+                    self.pixel(data, n, self.channel(d, c, data.shape), p)
                     * (p.right * p.row_slope if axis == 0 else p.down * p.column_slope)
                     for p in around
                 ]
