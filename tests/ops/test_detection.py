@@ -98,6 +98,19 @@ def test_parameters_of_moved_images_refused():
         contrib.RROIAlign(a, b, pooled_size=(2, 0), spatial_scale=1.0)
 
 
+def test_a_tap_without_a_place_is_zero():
+    """As in MXNet, also for NaN."""
+    data = np.array([[[[3, 1], [1, np.inf]]]], "float32")
+    offset = np.zeros((1, 2, 2, 2), "float32")
+    offset[0, :, 1, 1] = np.nan, 0
+    offset[0, 0, 0, 1] = offset[0, 1, 1, 0] = -9
+    offset[0, :, 0, 0] = -0.5
+    arrays = [mx.nd.array(v) for v in (data, offset, np.ones((1, 1, 1, 1)))]
+    found = contrib.DeformableConvolution(a, b, c, kernel=(1, 1), num_filter=1, no_bias=True)
+    (out,) = found.bind(mx.cpu(), dict(zip("abc", arrays))).forward()
+    np.testing.assert_array_equal(out.asnumpy(), np.zeros((1, 1, 2, 2)))
+
+
 def test_a_turned_region_larger_than_any_image_is_cheap():
     """Samples far outside are not looked at."""
     rois = mx.nd.array([[0, 1e6, 3, 1e9, 2, 30.0], [0, 3, 3, 2, 1e9, 80]])

@@ -193,9 +193,9 @@ class Deformed(Columns):
         """Of the pixel at a corner."""
         return corner.row * self.extents[1] + corner.column
 
-    def pixel(self, data: Tensor, n: IndexLike, c: IndexLike, corner: Corner) -> Expr:
-        """What lies at a corner, or 0."""
-        return select(corner.inside, data(n, c, self.number(corner)), 0)
+    def share(self, data: Tensor, n: IndexLike, c: IndexLike, corner: Corner, weight: Expr) -> Expr:
+        """The weighted pixel at a corner, or 0."""
+        return select(corner.inside, data(n, c, self.number(corner)) * weight, 0)
 
 
 @op("_deformed_windows")
@@ -213,7 +213,7 @@ class DeformedWindows(Deformed):
 
         def value(n: IndexLike, d: Axis, c: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Expr:
             found = [
-                self.pixel(data, n, self.channel(d, c, data.shape), p) * (p.down * p.right)
+                self.share(data, n, self.channel(d, c, data.shape), p, p.down * p.right)
                 for p in self.corners(offset, n, d, (i, j), (y, x))
             ]
             return reduce(lambda a, b: a + b, found)
@@ -278,11 +278,8 @@ class DeformedOffsetGradient(Deformed):
             around = self.corners(offset, n, d, (i, j), (y, x))
 
             def term(c: Axis) -> Expr:
-                found = [
-                    self.pixel(data, n, self.channel(d, c, data.shape), p)
-                    * (p.right * p.row_slope if axis == 0 else p.down * p.column_slope)
-                    for p in around
-                ]
+                weights = [p.right * p.row_slope if axis == 0 else p.down * p.column_slope for p in around]
+                found = [self.share(data, n, self.channel(d, c, data.shape), p, w) for p, w in zip(around, weights)]
                 return dy(n, d, c, self.tap(i, j), y, x) * reduce(lambda a, b: a + b, found)
 
             return t.reduce("sum", (n_channels,), term)
