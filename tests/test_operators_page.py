@@ -23,7 +23,7 @@ def test_the_page_is_true():
         "| `_random_uniform` | `random_uniform`, `uniform` | floats | none | nest |  |",
         "| `argsort` |  | numbers | yes | nest, Sort |  |",
         "| `_contrib_fft` |  | any | yes | contraction, nest | MXNet has it on GPUs alone |",
-        "| `_linalg_syevd` | `linalg_syevd` | any | yes | Eigen |  |",
+        "| `_linalg_syevd` | `linalg_syevd` | float32, float64 | yes | Eigen |  |",
     ],
 )
 def test_rows(row):

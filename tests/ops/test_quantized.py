@@ -111,6 +111,8 @@ def given(*dtypes: str, shape: tuple[int, ...] = (1, 4, 5, 5)) -> list[mx.nd.NDA
     [
         (DTypeError, "data is float32, expected int8 or uint8",
          lambda: mx.nd.contrib.quantized_pooling(*given("float32"), kernel=(2, 2))),
+        (DTypeError, "dequantize: data is float32, expected int8 or uint8 or int32",
+         lambda: mx.nd.contrib.dequantize(*given("float32"))),
         (DTypeError, "lhs is uint8, expected int8",
          lambda: mx.nd.contrib.quantized_elemwise_mul(*given("uint8", "int8"))),
         (DTypeError, "data is uint8, expected int8",

@@ -16,7 +16,7 @@ from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, op, param
 from symc.ops.rules.terms import Term
 
-from .ranges import HALF_STEPS, STEPS, constant_range, saturated, symmetric
+from .ranges import HALF_STEPS, STEPS, constant_range, require, saturated, symmetric
 
 INT32_STEPS = 2.0**31 - 1
 
@@ -138,6 +138,7 @@ class Dequantize(Op):
         return [shape, *(unify(s, (1,)) for s in ins[1:])], [shape]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        require("dequantize: data", ins[0], tuple(HALF_STEPS))
         return [ins[0], "float32", "float32"], ["float32"]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:

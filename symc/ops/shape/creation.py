@@ -68,7 +68,7 @@ class Zeros(Constant):
 class ZerosWithoutDtype(Zeros):
     """Zeros of float32 where no dtype is given.  MXNet operator _zeros_without_dtype."""
 
-    dtype: str | None = param(None, dtype=True, doc="dtype of the output; None or -1: float32")
+    dtype: str | None = param(None, choices=CAST_DTYPES, dtype=True, doc="dtype of the output; None or -1: float32")
 
     @classmethod
     def create(cls, given: Mapping[str, Any]) -> Op:
