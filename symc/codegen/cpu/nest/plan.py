@@ -28,7 +28,7 @@ from symc.core.shapes import size_of
 from symc.loopir.expr import Expr, walk
 
 MAX_LANES = 32  # of small integers: what is done lane by lane (libm, gather) must not explode
-MIN_CHUNK_WORK = 16_384  # elements of simple work; about 5 us, so that handing out a chunk (0.1 us) does not show
+MIN_CHUNK_WORK = 65_536  # elements of simple work; 4 us (AVX-512), so that handing out a chunk (0.1 us) does not show
 MAX_CHUNKS = 64
 SHORT_ROW = 256  # elements: rows of up to 1 KB are walked column block by column block without loss
 SHORT_TILE_ROW = 128
