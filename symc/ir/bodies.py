@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+
+from symc.core.errors import GraphError
 
 from .graph import Facts, Graph, Layout, Node, Output, Value
 
@@ -52,3 +54,26 @@ def _with_inputs(made: Graph, body: Graph) -> Graph:
     if layout:
         layout = {**layout, **{v: Layout.row_major(len(body.shape(v))) for v in lost}}
     return replace(whole, facts=replace(facts, shape=shape, dtype=dtype, layout=layout))
+
+
+def rearranged(body: Graph, order: Sequence[int], n_fed: int) -> Graph:
+    """The body with its inputs in another order: those from `n_fed` on, which no round changes, are parameters.
+
+    Raises GraphError where `order` does not name each input once.
+    """
+    inputs = list(body.inputs)
+    if sorted(order) != list(range(len(inputs))):
+        raise GraphError(f"a body has {len(inputs)} inputs, which {tuple(order)} does not name once each")
+    new: dict[Node, Node] = {}
+    for k, position in enumerate(order):
+        old = inputs[position]
+        new[old] = Node(None, old.name, (), "argument" if k < n_fed else "parameter", old.origin)
+    ordered = list(new.values())
+    for node in body.nodes:
+        if not node.is_input:
+            moved = tuple(_moved(v, new) for v in node.inputs)
+            if moved != node.inputs:
+                new[node] = Node(node.op, node.name, moved, node.role, node.origin)
+    outputs = [Output(o.kind, o.name, _moved(o.value, new)) for o in body.outputs]
+    tables = {name: {_moved(v, new): fact for v, fact in getattr(body.facts, name).items()} for name in _BY_VALUE}
+    return Graph.of(outputs, body.training, inputs=ordered).with_facts(**tables)

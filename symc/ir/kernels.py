@@ -96,6 +96,11 @@ class KernelNode:
     writes: tuple[str, ...]
     loops: tuple[KernelLoop, ...] = ()  # around it, the outermost first
 
+    @property
+    def flags(self) -> list[str]:
+        """The buffers that may end a loop around it."""
+        return [loop.flag for loop in self.loops if loop.flag is not None]
+
 
 @dataclass(frozen=True)
 class HeadInfo:

@@ -47,7 +47,7 @@ def is_in_place_legal(
     if views[read].offset != views[write].offset:
         return False  # a slice of the one and a part of the other, at different places
     storage = views[read].storage
-    if any(views[other].storage == storage for other in (*kernel.reads, *kernel.writes) if other != read):
+    if any(views[other].storage == storage for other in (*kernel.reads, *kernel.writes) if other not in (read, write)):
         return False  # another view of the same memory is in use
     if read in kernel.kernel.operands or write in kernel.kernel.written:
         return False

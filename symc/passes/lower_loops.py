@@ -6,20 +6,21 @@ first one is copied there, and each round overwrites it, in place where no kerne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from symc.core.dtypes import compute_dtype
 from symc.core.lazy import lazy
 from symc.core.shapes import size_of
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import KernelGraph, KernelLoop, Move, Place, Storage, View
-from symc.loopir.expr import Affine, Axis, Expr, index_value, load, param, substitute
+from symc.loopir.expr import Affine, Axis, Expr, const, index_value, load, param, substitute
 from symc.loopir.kernel import SEED, Buffer, LoopKernel, Nest, Store
 from symc.ops.control.iterate import Iterate
 
 from .base import PassContext
 from .in_place import is_in_place_legal, reads_of
-from .lower import Around, Lowerer
+from .lower import Around, Lowerer, loaded_by
 from .phases import PHASES, Phase
 
 # Odd numbers without pattern: sums of a few multiples of their powers (modulo 2^64) differ, whatever the rounds, depths
@@ -48,6 +49,8 @@ class LoopLowerer(Lowerer):
     def __init__(self, graph: Graph, context: PassContext, around: Around | None = None) -> None:
         super().__init__(graph, context, around)
         self.own: set[str] = set()  # storages that nothing around the body knows
+        # By kernel: buffers of its stores that lie in the place of a state, which has that name.
+        self.overwritten: dict[int, dict[str, str]] = {}
 
     def _new_storage(self, base: str, size: int, dtype: str, place: Place, key: str = "") -> Storage:
         storage = super()._new_storage(base, size, dtype, place, key)
@@ -70,7 +73,10 @@ class LoopLowerer(Lowerer):
         for first, state in zip(ins[op.n_data : n_fed], states):
             self._copy_buffer(first, state, phase, node, "first state")
         n_rounds = op.n_rounds([b.shape for b in ins])
-        loop = KernelLoop(self._unique(node.name), n_rounds)
+        flag = None if op.flag is None else states[op.flag].name
+        loop = KernelLoop(self._unique(node.name), n_rounds, flag)
+        for stack in outs[: op.n_results] if flag else ():
+            self._fill(stack, phase, node)
         fed = [n[0] for n in op.body.inputs]
         around = Around(self, node, phase, (*self._loops, loop), dict(zip(fed[n_fed:], node.inputs[n_fed:])))
         body = LoopLowerer(op.body, self.context, around)
@@ -78,6 +84,12 @@ class LoopLowerer(Lowerer):
         rows = [body.row(stack, n_rounds - 1 if op.is_reversed else 0, -1 if op.is_reversed else 1) for stack in stacks]
         body.run_round([*rows[: op.n_data], *states, *ins[n_fed:]], rows[op.n_data :], states)
         self.kernels += body.kernels
+
+    def _fill(self, stack: Buffer, phase: Phase, node: Node) -> None:
+        axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(stack.shape))
+        zero = const(0, compute_dtype(stack.dtype))
+        store = Store(stack.name, tuple(map(Affine.of, axes)), zero, axes)
+        self._emit(Nest((stack,), (store,)), phase, [node], "rounds that do not take place")
 
     # -- random numbers -----------------------------------------------------------------------------------------------
 
@@ -177,7 +189,7 @@ class LoopLowerer(Lowerer):
         return [
             k
             for k, kernel in enumerate(self.kernels)
-            if any(self.views[b].storage == storage for b in (*kernel.reads, *kernel.writes))
+            if any(self.views[b].storage == storage for b in (*kernel.reads, *kernel.writes, *kernel.flags))
         ]
 
     def _takes_over(self, new: Buffer, state: Buffer) -> bool:
@@ -187,7 +199,7 @@ class LoopLowerer(Lowerer):
         if not is_whole or view.storage not in self.own or new.strides != state.strides:
             return False
         touching = self._touching(view.storage)
-        if not self._is_done_with(state, touching) and not self._stores_last(new, new, state):
+        if not self._is_done_with(state, touching) and not self._stores_in_place(new, new, state):
             return False
         for name, other in self.views.items():
             if other.storage == view.storage:
@@ -197,15 +209,15 @@ class LoopLowerer(Lowerer):
 
     def _stores_both(self, new: Buffer, state: Buffer) -> bool:
         """Has the kernel that computes a result of the round, which is the next state too, store it twice."""
-        return self._stores_last(new, state, state)
+        return self._stores_in_place(new, state, state)
 
     def _is_done_with(self, state: Buffer, touching: Sequence[int]) -> bool:
         """Whether all kernels that read a state run before these."""
         reading = self._touching(self.views[state.name].storage)
         return not reading or self._span(max(reading))[1] < self._span(min(touching))[0]
 
-    def _stores_last(self, new: Buffer, target: Buffer, state: Buffer) -> bool:
-        """Has the one kernel that computes `new` store it in `target` after everything else, in the place of a state.
+    def _stores_in_place(self, new: Buffer, target: Buffer, state: Buffer) -> bool:
+        """Has the one kernel that computes `new` store it in `target`, in the place of a state, when it has read that.
 
         False where it, or a later one, may read the state afterwards.
         """
@@ -216,18 +228,23 @@ class LoopLowerer(Lowerer):
         stores = [s for s in node.kernel.stores if s.buffer == new.name]
         if len(stores) != 1 or node.loops != self._loops:
             return False
-        others = tuple(s for s in node.kernel.stores if s is not stores[0] or target != new)
-        buffers = (*(b for b in node.kernel.buffers if b != target), target)
-        last = replace(stores[0], buffer=target.name)
-        kernel: LoopKernel = replace(node.kernel, buffers=buffers, stores=(*others, last))  # type: ignore[arg-type]
-        made = replace(node, kernel=kernel, writes=tuple(sorted({*node.writes, target.name})))
         place = self.views[state.name].storage
         seen = {name for name in node.reads if self.views[name].storage == place}
         if seen and seen != {state.name}:
             return False
-        if seen and not is_in_place_legal(self.views, made, state.name, target.name, reads_of(kernel)):
+        others = [s for s in node.kernel.stores if s is not stores[0] or target != new]
+        overwritten = {**self.overwritten.get(writing[0], {}), target.name: state.name}
+        ordered = _readers_first([*others, replace(stores[0], buffer=target.name)], overwritten)
+        if ordered is None:
+            return False
+        buffers = (*(b for b in node.kernel.buffers if b != target), target)
+        kernel: LoopKernel = replace(node.kernel, buffers=buffers, stores=ordered)  # type: ignore[arg-type]
+        made = replace(node, kernel=kernel, writes=tuple(sorted({*node.writes, target.name})))
+        reads = reads_of(kernel)
+        if not all(is_in_place_legal(self.views, made, s, t, reads) for t, s in overwritten.items() if s in made.reads):
             return False
         self.kernels[writing[0]] = made
+        self.overwritten[writing[0]] = overwritten
         return True
 
     @property
@@ -242,3 +259,22 @@ class LoopLowerer(Lowerer):
             return k, k
         inside = [n for n, kernel in enumerate(self.kernels) if kernel.loops[depth : depth + 1] == inner]
         return inside[0], inside[-1]
+
+
+def _readers_first(stores: Sequence[Store], overwritten: Mapping[str, str]) -> tuple[Store, ...] | None:
+    """Stores in an order in which what overwrites a buffer comes after what loads it; None where there is none.
+
+    overwritten   what is overwritten by the store in each buffer
+    """
+    loads = {s.buffer: loaded_by([s]) for s in stores}
+    ordered: list[Store] = []
+    waiting = list(stores)
+    while waiting:
+        free = [
+            s for s in waiting if not any(overwritten.get(s.buffer) in loads[o.buffer] for o in waiting if o is not s)
+        ]
+        if not free:
+            return None
+        ordered.append(free[0])
+        waiting.remove(free[0])
+    return tuple(ordered)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from symc.core.dtypes import ALIGNMENT
-from symc.ir.kernels import ArenaPlan, KernelGraph, KernelLoop
+from symc.ir.kernels import ArenaPlan, KernelGraph, KernelLoop, KernelNode
 
 from .in_place import Read, is_in_place_legal, reads_of
 
@@ -48,21 +48,29 @@ def plan_memory(kernels: KernelGraph) -> KernelGraph:
 
 def _lives(kernels: KernelGraph) -> dict[str, Life]:
     """What a loop only reads, or hands from round to round, lives as long as the loop runs."""
-    touching: dict[str, list[int]] = {}
-    for k, kernel in enumerate(kernels.kernels):
-        for buffer in (*kernel.writes, *kernel.reads):
-            storage = kernels.storage_of(buffer)
-            if storage.place == "arena":
-                touching.setdefault(storage.name, []).append(k)
-    loops = [kernel.loops for kernel in kernels.kernels]
-    spans = loop_spans(loops)
+    spans = loop_spans([kernel.loops for kernel in kernels.kernels])
     return {
-        name: Life([name], kernels.storages[name].size_bytes, *life_of(positions, loops, spans))
-        for name, positions in touching.items()
+        name: Life([name], kernels.storages[name].size_bytes, *life_of(found, spans))
+        for name, found in touches(kernels, kernels.kernels).items()
+        if kernels.storages[name].place == "arena"
     }
 
 
 Loops = tuple[KernelLoop, ...]  # around a kernel, the outermost first
+
+
+Touch = tuple[int, Loops]  # by what stands at a position, inside these loops
+
+
+def touches(kernels: KernelGraph, steps: Sequence[KernelNode]) -> dict[str, list[Touch]]:
+    """Who touches each storage; loops look at their flags."""
+    found: dict[str, list[Touch]] = {}
+    for k, kernel in enumerate(steps):
+        touched = [(buffer, kernel.loops) for buffer in (*kernel.writes, *kernel.reads)]
+        touched += [(loop.flag, kernel.loops[:depth]) for depth, loop in enumerate(kernel.loops) if loop.flag]
+        for buffer, loops in touched:
+            found.setdefault(kernels.storage_of(buffer).name, []).append((k, loops))
+    return found
 
 
 def loop_spans(loops: Sequence[Loops]) -> dict[KernelLoop, tuple[int, int]]:
@@ -74,14 +82,11 @@ def loop_spans(loops: Sequence[Loops]) -> dict[KernelLoop, tuple[int, int]]:
     return spans
 
 
-def life_of(
-    positions: Sequence[int], loops: Sequence[Loops], spans: Mapping[KernelLoop, tuple[int, int]]
-) -> tuple[int, int, Loops]:
-    """From where to where something lives that is touched at these positions, and the loops in a round of which."""
-    around = [loops[k] for k in positions]
-    home = tuple(level[0] for level in zip(*around) if all(loop == level[0] for loop in level))
+def life_of(found: Sequence[Touch], spans: Mapping[KernelLoop, tuple[int, int]]) -> tuple[int, int, Loops]:
+    """From where to where something lives that is touched so, and the loops in a round of which."""
+    home = tuple(level[0] for level in zip(*(loops for _, loops in found)) if all(loop == level[0] for loop in level))
     depth = len(home)
-    ends = [spans[inside[depth]] if len(inside) > depth else (k, k) for k, inside in zip(positions, around)]
+    ends = [spans[loops[depth]] if len(loops) > depth else (k, k) for k, loops in found]
     return min(first for first, _ in ends), max(last for _, last in ends), home
 
 

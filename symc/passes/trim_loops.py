@@ -35,6 +35,7 @@ def trim_loops(graph: Graph, context: PassContext) -> Graph:
             bodies=(Graph.of(outputs, body.training, body.facts, ins),),
             n_data=sum(k < op.n_data for k in fed),
             n_states=sum(k >= op.n_results for k in heads),
+            flag=None if op.flag is None else sum(k >= op.n_results for k in heads if k < op.n_results + op.flag),
             length=None if fed[:1] and fed[0] < op.n_data else op.n_rounds([g.shape(v) for v in inputs]),
             wanted=None if op.wanted is None else tuple(fed.index(k) for k in op.wanted if k in fed),
         )
@@ -63,7 +64,7 @@ def _live_heads(graph: Graph) -> dict[Node, list[int]]:
 
 def _closed(op: Iterate, heads: Sequence[int]) -> list[int]:
     """The heads with those of the states that they depend on."""
-    found = set(heads)
+    found = set(heads) | ({op.n_results + op.flag} if op.flag is not None else set())
     while True:
         states = {op.n_results + k - op.n_data for k in _read(op, sorted(found)) if 0 <= k - op.n_data < op.n_states}
         if states <= found:

@@ -14,7 +14,7 @@ from symc.core.lazy import lazy
 from symc.ir.kernels import ArenaPlan, KernelGraph, KernelNode
 from symc.loopir.kernel import buffer_of
 from symc.loopir.work import NO_WORK, Work
-from symc.passes.plan_memory import life_of, loop_spans
+from symc.passes.plan_memory import life_of, loop_spans, touches
 
 from .instance import Instance
 from .lowered import Lowered
@@ -144,16 +144,12 @@ class MemoryReport:
     def of_kernels(kernels: KernelGraph, steps: Sequence[KernelNode] = ()) -> MemoryReport:
         """The report of a planned kernel graph, which needs no compiled code; `steps` are its kernels as they run."""
         plan = kernels.arena or ArenaPlan({}, 0, 0, 0)
-        lives: dict[str, list[int]] = {}
-        for k, kernel in enumerate(steps or kernels.kernels):
-            for buffer in (*kernel.reads, *kernel.writes):
-                lives.setdefault(kernels.storage_of(buffer).name, []).append(k)
-        loops = [node.loops for node in steps or kernels.kernels]
-        spans = loop_spans(loops)
+        made = steps or kernels.kernels
+        spans, found = loop_spans([node.loops for node in made]), touches(kernels, made)
         placed = [
             Placed(name, offset, kernels.storages[name].size_bytes, first, last, plan.in_place.get(name))
             for name, offset in plan.offsets.items()
-            for first, last, _ in [life_of(lives[name], loops, spans)]
+            for first, last, _ in [life_of(found[name], spans)]
         ]
 
         def used(place: str) -> int:

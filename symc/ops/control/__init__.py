@@ -3,3 +3,4 @@
 from . import call as call
 from . import custom as custom
 from . import iterate as iterate
+from . import structured as structured

@@ -11,13 +11,14 @@ from symc.core.lazy import lazy
 from symc.core.params import param
 from symc.core.shapes import FullShape, Shape, is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder, finish
-from symc.ir.graph import Graph, Output, Value
+from symc.ir.graph import Graph, Output, Role, Value
 from symc.ir.infer import dtypes_through, shapes_through
 from symc.ir.op import DTypes, Op, Shapes, op, same_dtype
 from symc.ops.math.dense import reshaped
 
 from .pullback import Pullback, Round, pullback
 
+TOOK_PLACE = "took_place"  # the head of a body that is 1
 Step = Callable[
     [GraphBuilder, list[Value], list[Value], list[Value]], tuple[Sequence[Value], Sequence[Value]]
 ]  # (builder of the body, rows, states, free values) -> (results of the round, next states)
@@ -32,6 +33,8 @@ class Iterate(Op):
               of the round, then the next states
     outputs   the results of all rounds, (T, *result) each; the last states
 
+    Where a `flag` ends it, results of rounds that did not take place are 0.
+
     The body's inputs for free values have the role "parameter": what depends on them alone is computed once, in front
     of the loop. `iterate` builds one.
     """
@@ -44,6 +47,9 @@ class Iterate(Op):
     n_states: int = param(0, low=0, doc="how many inputs are first states")
     length: int | None = param(None, low=0, doc="the number of rounds where there is no data")
     is_reversed: bool = param(False, doc="the last row comes first; results of a row still lie in its place")
+    flag: int | None = param(
+        None, low=0, doc="the state of one number that ends the loop, before any round, when it is 0"
+    )
     wanted: tuple[int, ...] | None = param(None, doc="positions of the inputs whose gradients may be asked for")
 
     def having(self, **changes: Any) -> Iterate:
@@ -155,11 +161,19 @@ class Iterate(Op):
         """The same loop with more results: values of the body that it does not give yet."""
         r = self.round
         more = [v for v in dict.fromkeys(map(self._source, values)) if v not in r.rows and v not in r.results]
-        if not more:
-            return self
         results, states = self.body.outputs[: self.n_results], self.body.outputs[self.n_results :]
         kept = [Output("head", f"kept{k}", v) for k, v in enumerate(more, self.n_results)]
-        return self.having(bodies=(replace(self.body, outputs=(*results, *kept, *states)),))
+        g = GraphBuilder.over(self.body)
+        if self.flag is not None and self._took_place is None:
+            kept.append(Output("head", TOOK_PLACE, g.full((1,), "float32", 1.0)))
+        if not kept:
+            return self
+        return self.having(bodies=(finish(g, [*results, *kept, *states], inputs=self.body.inputs),))
+
+    @property
+    def _took_place(self) -> int | None:
+        """Which result is 1 in rounds that took place, and 0 in others."""
+        return next((k for k, o in enumerate(self.body.outputs[: self.n_results]) if o.name == TOOK_PLACE), None)
 
     def _source(self, v: Value) -> Value:
         """What is kept for a value of the body: for a state the next one, as that is stored anyway."""
@@ -170,7 +184,8 @@ class Iterate(Op):
     def differentiated(self, given: Sequence[bool]) -> Pullback:
         """The way back where those of the results have gradients; see `pullback`."""
         ins = [node[0] for node in self.body.inputs]
-        return pullback(self.round, ins if self.wanted is None else [ins[k] for k in self.wanted], given)
+        wanted = ins if self.wanted is None else [ins[k] for k in self.wanted]
+        return pullback(self.round, wanted, given, self.flag is not None)
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -195,6 +210,8 @@ class Iterate(Op):
         outside = dict(zip(r.free, x[n_fed:]))
         last = dy[self.n_results :]
         data = [*(d for k in back.results if (d := dy[k]) is not None), *(stacks[v] for v in back.reads)]
+        if op._took_place is not None:
+            data.append(y[op._took_place])
         states = [last[k] or g.like(x[self.n_data + k], 0.0) for k in back.states]
         states += [g.like(x[n_fed + k], 0.0) for k in back.sums]
         node = g.apply(
@@ -271,6 +288,7 @@ def iterate(
     free: Sequence[Value] = (),
     length: int | None = None,
     is_reversed: bool = False,
+    flag: int | None = None,
 ) -> tuple[list[Value], list[Value]]:
     """Adds a loop over the rows of `data`, (T, *row) each; gives the stacked results, (T, *result), and last states.
 
@@ -286,11 +304,16 @@ def iterate(
     inner = GraphBuilder(training=g.training)
     rows = [inner.input(f"data{k}", g.shape(v)[1:], g.dtype(v)) for k, v in enumerate(data)]
     before = [inner.input(f"state{k}", g.shape(v), g.dtype(v)) for k, v in enumerate(states)]
-    fixed = [inner.input(f"free{k}", g.shape(v), g.dtype(v), "parameter") for k, v in enumerate(free)]
+    role: Role = (
+        "argument" if length == 1 else "parameter"
+    )  # for one round, which may not take place, nothing is hoisted
+    fixed = [inner.input(f"free{k}", g.shape(v), g.dtype(v), role) for k, v in enumerate(free)]
     results, after = step(inner, rows, before, fixed)
     heads = [Output("head", f"output{k}", v) for k, v in enumerate(results)]
     heads += [Output("head", f"state{k}", v) for k, v in enumerate(after)]
     body = finish(inner, heads, inputs=[v.node for v in (*rows, *before, *fixed)])
-    made = Iterate(bodies=(body,), n_data=len(rows), n_states=len(before), length=length, is_reversed=is_reversed)
+    made = Iterate(
+        bodies=(body,), n_data=len(rows), n_states=len(before), length=length, is_reversed=is_reversed, flag=flag
+    )
     node = g.apply(made, [*data, *states, *free])
     return [node[k] for k in range(len(results))], [node[len(results) + k] for k in range(len(after))]

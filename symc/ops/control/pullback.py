@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value, post_order
 from symc.ir.reverse import Reverse
+from symc.ops.rules.terms import Term
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Product:
 class Pullback:
     """The body of the way back, and what it is fed; positions count among values of their kind.
 
-    body       inputs: gradients of results, values of the forward round, then the states below, then free values;
+    body       inputs: gradients of results, values of the forward round, whether it took place (1 or 0) where that is
+               asked for, then the states below, then free values;
                heads: gradients of rows, of the results of products, then the states
     results    of which results the gradients are read
     reads      the values of the forward round that are read: rows, states, or what the round computed
@@ -91,19 +93,21 @@ class Pullback:
         return tuple(dict.fromkeys([*self.reads, *(p.data for p in self.products)]))
 
 
-def pullback(r: Round, wanted: Sequence[Value], given: Sequence[bool]) -> Pullback:
+def pullback(r: Round, wanted: Sequence[Value], given: Sequence[bool], may_end: bool = False) -> Pullback:
     """The way back through a round for the wanted inputs of its body.
 
-    given   whether each result has a gradient
+    given     whether each result has a gradient
+    may_end   whether rounds may not have taken place; on the way back these change nothing
     Raises GradientError when a wanted gradient would flow through an operator that has none.
     """
-    return _Pullback(r, wanted, given).run()
+    return _Pullback(r, wanted, given, may_end).run()
 
 
 class _Pullback:
-    def __init__(self, r: Round, wanted: Sequence[Value], given: Sequence[bool]) -> None:
+    def __init__(self, r: Round, wanted: Sequence[Value], given: Sequence[bool], may_end: bool) -> None:
         self.r = r
         self.g = GraphBuilder.over(r.body)
+        self.took_place = Term(self.g, self.g.input("took_place", (1,), "float32")) if may_end else None
         self.wanted = _leading(r, [v for v in wanted if r.is_float(v)])
         self.results = tuple(k for k, v in enumerate(r.results) if given[k] and r.is_float(v))
         self.states = tuple(k for k, v in enumerate(r.states) if v in self.wanted)
@@ -140,8 +144,10 @@ class _Pullback:
         made = list(dict.fromkeys([*d_rows, *d_layers]))  # what is added up has one gradient
         heads_of = {v: k for k, v in enumerate(made)}
         n_results = len(made)
-        made += [g.add(flowing[v]) if v in flowing else g.like(v, 0.0) for v in (r.states[k] for k in self.states)]
-        made += [g("elemwise_add", total, g.add(terms[r.free[k]])) for k, total in zip(sums, totals)]
+        made = [self._where_it_took_place(d, None) for d in made]
+        ends = [g.add(flowing[v]) if v in flowing else g.like(v, 0.0) for v in (r.states[k] for k in self.states)]
+        ends += [g("elemwise_add", total, g.add(terms[r.free[k]])) for k, total in zip(sums, totals)]
+        made += [self._where_it_took_place(end, begin) for end, begin in zip(ends, [*d_nexts, *totals])]
         reads, body = self._cut(d_results, [*d_nexts, *totals], made)
         return Pullback(
             body,
@@ -154,6 +160,13 @@ class _Pullback:
             tuple(Product(node, heads_of[d]) for node, d in zip(products, d_layers)),
             n_results,
         )
+
+    def _where_it_took_place(self, then: Value, otherwise: Value | None) -> Value:
+        """What a round gives back where it took place, else another value, or 0."""
+        if self.took_place is None:
+            return then
+        last = Term(self.g, then).zeros() if otherwise is None else Term(self.g, otherwise)
+        return self.took_place.broadcast_to(self.g.shape(then)).choose(Term(self.g, then), last).value
 
     def _input(self, kind: str, k: int, like: Value) -> Value:
         return self.g.input(f"d_{kind}{k}", self.r.body.shape(like), self.r.body.dtype(like))
@@ -173,7 +186,8 @@ class _Pullback:
             if not node.is_input and not node.operator.is_random and all(v.node in free for v in node.inputs):
                 free.add(node)
                 forward.discard(node)
-        new: dict[Value, Value] = {v: v for v in (*d_results, *states)}
+        took_place = [] if self.took_place is None else [self.took_place.value]
+        new: dict[Value, Value] = {v: v for v in (*d_results, *took_place, *states)}
         reads: dict[Value, Value] = {}
 
         def moved(v: Value) -> Value:
@@ -192,7 +206,7 @@ class _Pullback:
         ordered = [v for v in reads if v not in r.free] + [v for v in reads if v in r.free]
         rows = [reads[v] for v in ordered if v not in r.free]
         free = [reads[v] for v in ordered if v in r.free]
-        inputs = [v.node for v in (*d_results, *rows, *states, *free)]
+        inputs = [v.node for v in (*d_results, *rows, *took_place, *states, *free)]
         return ordered, finish(g, heads, inputs=inputs)
 
 
