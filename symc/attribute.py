@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import ClassVar
@@ -18,6 +19,7 @@ class AttrScope(metaclass=HasCurrent):
     """
 
     _in_force: ClassVar[InForce]
+    _subgraph_names: ClassVar[Counter[str]] = Counter()  # how many subgraphs have been named after each hint
 
     def __init__(self, **attrs: str) -> None:
         for value in attrs.values():

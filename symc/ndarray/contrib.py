@@ -1,4 +1,4 @@
-"""`mx.nd.contrib`: contributed operators, and tests for NaN and infinity."""
+"""`mx.nd.contrib`: contributed operators, control flow, and tests for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 from symc.functions import names
 
 from . import functions
+from .control import cond as cond
+from .control import foreach as foreach
+from .control import while_loop as while_loop
 from .ndarray import NDArray
 
 
@@ -35,4 +38,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({"isfinite", "isinf", "isnan", *names()["contrib"]})
+    return sorted({"cond", "foreach", "isfinite", "isinf", "isnan", "while_loop", *names()["contrib"]})

@@ -154,6 +154,8 @@ def numpy_plan(graph: Graph, inputs: Sequence[Value]) -> NumPyPlan | None:
                 return False
             register.update((out, register[v]) for out, v in zip(outs, expanded))
             return True
+        if node.bodies:  # a loop
+            return False
         calls: WholeArrays | FullShape | None
         if node.operator.is_view:
             calls = g.shape(outs[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 from symc.functions import OperatorModule, names
 
-from . import functions, random
+from . import contrib, functions, random
 from .creation import Group, Variable, arange, eye, full, histogram, linspace, ones, split_v2, var, zeros
 from .json import load, load_json
 from .operators import hypot, maximum, minimum, pow, power
@@ -20,7 +20,6 @@ _HELPERS = [
 
 op = OperatorModule("symc.symbol", "op", functions.resolve)
 _internal = OperatorModule("symc.symbol", "_internal", functions.resolve)
-contrib = OperatorModule("symc.symbol", "contrib", functions.resolve)
 linalg = OperatorModule("symc.symbol", "linalg", functions.resolve)
 sparse = OperatorModule("symc.symbol", "sparse", functions.resolve)
 image = OperatorModule("symc.symbol", "image", functions.resolve)

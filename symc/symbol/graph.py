@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from symc.core.dtypes import NAMES
 from symc.core.errors import ParameterError
 from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_known
+from symc.ir.bodies import within_bodies
 from symc.ir.graph import Facts, Graph, Node, Output, Value
 from symc.util import is_np_shape
 
@@ -44,7 +45,7 @@ def to_graph(
         inputs = tuple(Value(new[source], k) for source, k in node.inputs)
         op = node.op
         if op is not None and training and op.bodies:
-            op = op.with_bodies(tuple(replace(body, training=True) for body in op.bodies))
+            op = op.with_bodies(tuple(map(_in_training, op.bodies)))
         lowered = new[node] = Node(op, node.name, inputs, "aux" if node in states else "argument", node.origin)
         shape, dtype = None, None
         if node.is_variable:
@@ -58,6 +59,10 @@ def to_graph(
             dtypes[lowered[0]] = dtype
     outputs = tuple(Output("head", node.output_name(k), Value(new[node], k)) for node, k in symbol.heads)
     return Graph(tuple(new.values()), outputs, training, Facts(shape=shapes, dtype=dtypes))
+
+
+def _in_training(body: Graph) -> Graph:
+    return replace(within_bodies(body, _in_training), training=True)
 
 
 def variable_shape(node: SymbolNode, given: Shape | None) -> Shape | None:
