@@ -105,6 +105,8 @@ def _value(p: Param) -> object:
 def _row(cls: type[Op], params: dict, shapes: list, dtypes: list) -> str:
     if cls is Custom:
         cells = ("any", "yes", "Python")
+    elif cls.family == "structured":  # what its bodies can
+        cells = ("any", "yes", "loop")
     else:
         try:
             op = cls.create(params)
