@@ -19,8 +19,9 @@ LAYERS = (  # lowest first
     "core", "loopir", "ir", "ops", "passes", "codegen", "runtime",
     # the face
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
-    "random", "autograd", "operator", "visualization", "executor", "initializer", "lr_scheduler", "optimizer",
-    "kvstore", "metric", "models", "model", "gluon", "test_utils", "artifact", "api", "symc",
+    "random", "autograd", "operator", "visualization", "executor", "initializer", "io", "lr_scheduler", "optimizer",
+    "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon", "test_utils", "artifact", "api",
+    "symc",
     "cli",
 )  # fmt: skip
 ALLOWED = {  # (module, what it may import although that is higher or comes back to it): why
