@@ -1,9 +1,11 @@
-"""Checkpoints: `prefix-symbol.json` for the graph and `prefix-0012.params` for the parameters of epoch 12."""
+"""Checkpoints (`prefix-symbol.json` for the graph, `prefix-0012.params` for the parameters of epoch 12), and how
+parameters that lie on several contexts are updated."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from symc.core.errors import FormatError
@@ -11,10 +13,13 @@ from symc.core.errors import FormatError
 from . import ndarray as nd
 from . import symbol as sym
 from .context import cpu
+from .kvstore import create_for
 
 if TYPE_CHECKING:
     from symc.ndarray import NDArray
     from symc.symbol import Symbol
+
+    from .kvstore import KVStoreBase
 
 Params = dict[str, "NDArray"]
 
@@ -68,3 +73,64 @@ def load_checkpoint(prefix: str, epoch: int) -> tuple[Symbol, Params, Params]:
 def params_path(prefix: str, epoch: int) -> str:
     """The parameter file of an epoch."""
     return f"{prefix}-{epoch:04d}.params"
+
+
+BatchEndParam = namedtuple("BatchEndParam", ("epoch", "nbatch", "eval_metric", "locals"))
+BatchEndParam.__doc__ = "What callbacks after a batch are given; `locals` are the variables of the loop that calls."
+
+
+def initialize_kvstore(
+    kvstore: KVStoreBase,
+    param_arrays: Sequence[Sequence[NDArray]],
+    arg_params: Mapping[str, NDArray],
+    param_names: Sequence[str],
+    update_on_kvstore: bool,
+) -> None:
+    """Gives a store the parameters; if it updates them, their copies begin with what it has."""
+    for name, copies in zip(param_names, param_arrays):
+        if update_on_kvstore:
+            kvstore.broadcast(name, arg_params[name], out=list(copies))
+        else:
+            kvstore.broadcast(name, arg_params[name], out=[arg_params[name]])
+
+
+def update_params_on_kvstore(
+    param_arrays: Sequence[Sequence[NDArray]],
+    grad_arrays: Sequence[Sequence[NDArray | None]],
+    kvstore: KVStoreBase,
+    param_names: Sequence[str],
+) -> None:
+    """Has a store update parameters: it is given the gradients, and copies the results back."""
+    for name, copies, grads in zip(param_names, param_arrays, grad_arrays):
+        if grads[0] is not None:
+            kvstore.pushpull(name, list(grads), out=list(copies))
+
+
+def update_params(
+    param_arrays: Sequence[Sequence[NDArray]],
+    grad_arrays: Sequence[Sequence[NDArray | None]],
+    updater: Callable[..., None],
+    num_device: int,
+    kvstore: KVStoreBase | None = None,
+    param_names: Sequence[str] | None = None,
+) -> None:
+    """Updates the copies of each parameter, on each context by its gradients, which a store sums before.
+
+    The updater is given all parameters of a context at once, numbered parameter by parameter and context by context.
+    """
+    updates: list[list[tuple[int, NDArray, NDArray]]] = [[] for _ in range(num_device)]
+    for k, (copies, grads) in enumerate(zip(param_arrays, grad_arrays)):
+        present = [g for g in grads if g is not None]
+        if not present:
+            continue
+        if kvstore is not None:
+            kvstore.pushpull(param_names[k] if param_names is not None else k, present)
+        for n, (weight, grad) in enumerate(zip(copies, present)):
+            updates[n].append((k * num_device + n, grad, weight))
+    for of_context in filter(None, updates):
+        updater(*map(list, zip(*of_context)))
+
+
+# The names under which scripts import these.
+_create_kvstore, _initialize_kvstore = create_for, initialize_kvstore
+_update_params, _update_params_on_kvstore = update_params, update_params_on_kvstore
