@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from symc.core.errors import FormatError
 
@@ -134,3 +134,11 @@ def update_params(
 # The names under which scripts import these.
 _create_kvstore, _initialize_kvstore = create_for, initialize_kvstore
 _update_params, _update_params_on_kvstore = update_params, update_params_on_kvstore
+
+
+def __getattr__(name: str) -> Any:
+    if name == "FeedForward":
+        from symc.module.feed_forward import FeedForward
+
+        return FeedForward
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
