@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from symc import ndarray
 from symc.ndarray import NDArray
 
+from .fused import Fused
 from .optimizer import Index, Optimizer, register, zeros_like
 
 
@@ -24,7 +26,7 @@ class _Means(Optimizer):
 
 
 @register
-class Adam(_Means):
+class Adam(_Means, Fused):
     """weight -= lr * mean / (sqrt(mean of squares) + epsilon), both unbiased (Kingma and Ba, 2014)."""
 
     def __init__(
@@ -40,12 +42,12 @@ class Adam(_Means):
         self.epsilon = epsilon
         self.lazy_update = lazy_update
 
-    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
-        kwargs = self._begin(index)
+    def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
+        return "adam_update", {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
+
+    def rate(self, index: Index) -> float:
         t = self._index_update_count[index]
-        kwargs["lr"] *= math.sqrt(1.0 - self.beta2**t) / (1.0 - self.beta1**t)
-        betas = {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
-        ndarray.adam_update(weight, grad, *state, out=weight, **betas, **kwargs)
+        return self._get_lr(index) * (math.sqrt(1.0 - self.beta2**t) / (1.0 - self.beta1**t))
 
 
 @register

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from symc import ndarray
 from symc.core.errors import ConflictError
 from symc.ndarray import NDArray
 
+from .fused import Fused
 from .optimizer import Index, Optimizer, register
 
 
@@ -17,7 +19,7 @@ def _zeros(weight: NDArray, n: int) -> tuple[NDArray, ...]:
 
 
 @register
-class AdaGrad(Optimizer):
+class AdaGrad(Fused):
     """Divides by the root of the sum of squares (Duchi et al., 2011); eps stands inside the root."""
 
     def __init__(self, eps: float = 1e-7, **kwargs: Any) -> None:
@@ -27,9 +29,8 @@ class AdaGrad(Optimizer):
     def create_state(self, index: Index, weight: NDArray) -> NDArray:
         return _zeros(weight, 1)[0]
 
-    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
-        kwargs = self._begin(index)
-        ndarray.sparse.adagrad_update(weight, grad, state, out=weight, epsilon=self.float_stable_eps, **kwargs)
+    def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
+        return "_sparse_adagrad_update", {"epsilon": self.float_stable_eps}
 
 
 @register
@@ -56,7 +57,7 @@ class GroupAdaGrad(Optimizer):
 
 
 @register
-class RMSProp(Optimizer):
+class RMSProp(Fused):
     """Divides by the root of a running mean of squares (Tieleman and Hinton, 2012); centered as Graves, 2013.
 
     gamma1    decay of the mean; gamma2    of the momentum, when centered
@@ -82,14 +83,11 @@ class RMSProp(Optimizer):
     def create_state(self, index: Index, weight: NDArray) -> tuple[NDArray, ...]:
         return _zeros(weight, 3 if self.centered else 1)
 
-    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
-        kwargs = self._begin(index) | {"gamma1": self.gamma1, "epsilon": self.epsilon}
+    def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
+        params = {"gamma1": self.gamma1, "epsilon": self.epsilon}
         if self.clip_weights:
-            kwargs["clip_weights"] = self.clip_weights
-        if self.centered:
-            ndarray.rmspropalex_update(weight, grad, *state, out=weight, gamma2=self.gamma2, **kwargs)
-        else:
-            ndarray.rmsprop_update(weight, grad, *state, out=weight, **kwargs)
+            params["clip_weights"] = self.clip_weights
+        return ("rmspropalex_update", params | {"gamma2": self.gamma2}) if self.centered else ("rmsprop_update", params)
 
 
 @register
@@ -117,7 +115,7 @@ class AdaDelta(Optimizer):
 
 
 @register
-class Ftrl(Optimizer):
+class Ftrl(Fused):
     """Follow the regularized leader (McMahan et al., 2013)."""
 
     def __init__(self, lamda1: float = 0.01, learning_rate: float = 0.1, beta: float = 1, **kwargs: Any) -> None:
@@ -129,6 +127,5 @@ class Ftrl(Optimizer):
     def create_state(self, index: Index, weight: NDArray) -> tuple[NDArray, ...]:
         return _zeros(weight, 2)
 
-    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
-        kwargs = self._begin(index)
-        ndarray.ftrl_update(weight, grad, *state, out=weight, lamda1=self.lamda1, beta=self.beta, **kwargs)
+    def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
+        return "ftrl_update", {"lamda1": self.lamda1, "beta": self.beta}

@@ -12,8 +12,9 @@ from symc import ndarray
 from symc.ndarray import NDArray
 
 from .adam import _Means
+from .fused import as_lists, present
 from .optimizer import Index, register
-from .sgd import AGGREGATION, _listed, _Momentum, _present
+from .sgd import AGGREGATION, _Momentum
 
 UNSCALED = ("gamma", "beta", "bias")  # ends of the names of parameters that LARS gives the plain rate
 
@@ -60,10 +61,10 @@ class LARS(_Momentum):
         return {"momentum": self.momentum * (self.cur_lr / self.last_lr) if is_corrected else self.momentum}  # type: ignore[operator]
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        self._update_all(*_listed(index, weight, grad, state), is_mixed=False)
+        self._update_all(*as_lists(index, weight, grad, state), is_mixed=False)
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        indices, weights, grads, states = _listed(index, weight, grad, state)
+        indices, weights, grads, states = as_lists(index, weight, grad, state)
         is_mixed = self.multi_precision and weights[0].dtype == np.float16
         self._update_all(indices, weights, grads, states, is_mixed)
 
@@ -92,7 +93,7 @@ class LARS(_Momentum):
         name = (
             "preloaded_multi_" + ("mp_" if is_mixed else "") + ("sgd_mom" if self.momentum > 0 else "sgd") + "_update"
         )
-        inputs = [x for parts in zip(weights, grads, states) for x in _present(parts)]
+        inputs = [x for parts in zip(weights, grads, states) for x in (*parts[:2], *present(parts[2]))]
         getattr(ndarray, name)(
             *inputs, lrs, wds, out=weights, num_weights=len(weights), **self._momentum(), **self._of_gradient()
         )
@@ -124,10 +125,10 @@ class LAMB(_Means):
         self.aggregate_num = max(1, min(45, int(os.getenv(AGGREGATION, "45"))))
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        self._update_all(*_listed(index, weight, grad, state), is_mixed=False)
+        self._update_all(*as_lists(index, weight, grad, state), is_mixed=False)
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        indices, weights, grads, states = _listed(index, weight, grad, state)
+        indices, weights, grads, states = as_lists(index, weight, grad, state)
         is_mixed = self.multi_precision and weights[0].dtype == np.float16
         self._update_all(indices, weights, grads, states, is_mixed)
 

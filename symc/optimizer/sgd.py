@@ -13,12 +13,13 @@ import numpy as np
 from symc import ndarray, random
 from symc.ndarray import NDArray
 
+from .fused import Fused
 from .optimizer import Index, Optimizer, register, zeros_like
 
 AGGREGATION = "MXNET_OPTIMIZER_AGGREGATION_SIZE"
 
 
-class _Momentum(Optimizer):
+class _Momentum(Fused):
     """An optimizer with a momentum, None where that is 0; mixed states are (momentum, float32 copy)."""
 
     momentum: float
@@ -32,16 +33,15 @@ class _Momentum(Optimizer):
         copy = weight.astype(np.float32)
         return self.create_state(index, copy), copy
 
+    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        self.update(index, weight, grad, state)  # the operators know of float32 copies
+
     def _momentum(self) -> dict[str, float]:
         return {"momentum": self.momentum} if self.momentum > 0 else {}
 
-    def _step(self, weight: NDArray, grad: NDArray, state: Any, kwargs: dict[str, Any]) -> None:
-        """One step of SGD, mixed where the state has a copy of the weight."""
-        states = state if isinstance(state, (list, tuple)) else (state,)
-        mixed = "mp_" if len(states) == 2 else ""
-        given = [s for s in states if s is not None]
-        name = f"{mixed}sgd_mom_update" if states[0] is not None else f"{mixed}sgd_update"
-        getattr(ndarray, name)(weight, grad, *given, out=weight, **kwargs)
+    def _is_copied(self, states: Sequence[NDArray]) -> bool:
+        """Whether the last of the states is a float32 copy of the weight."""
+        return self.multi_precision and len(states) > (self.momentum != 0.0)
 
 
 @register
@@ -49,7 +49,6 @@ class SGD(_Momentum):
     """mom = momentum * mom - lr * (grad + wd * weight); weight += mom.
 
     lazy_update    accepted as in MXNet
-    Several weights are updated by one operator, MXNET_OPTIMIZER_AGGREGATION_SIZE (4) at once.
     """
 
     def __init__(self, momentum: float = 0.0, lazy_update: bool = True, **kwargs: Any) -> None:
@@ -58,53 +57,14 @@ class SGD(_Momentum):
         self.lazy_update = lazy_update
         self.aggregate_num = int(os.getenv(AGGREGATION, "4"))
 
-    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        self._update_all(*_listed(index, weight, grad, state), is_mixed=False)
-
-    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        indices, weights, grads, states = _listed(index, weight, grad, state)
-        is_mixed = self.multi_precision and weights[0].dtype == np.float16
-        self._update_all(indices, weights, grads, states, is_mixed)
-
-    def _update_all(
-        self,
-        indices: Sequence[Index],
-        weights: Sequence[NDArray],
-        grads: Sequence[NDArray],
-        states: Any,
-        is_mixed: bool,
-    ) -> None:
-        self._update_count(indices)
-        ndarray_op = "multi_" + ("mp_" if is_mixed else "") + ("sgd_mom_update" if self.momentum > 0 else "sgd_update")
-        inputs = [x for parts in zip(weights, grads, states) for x in _present(parts)]
-        getattr(ndarray, ndarray_op)(
-            *inputs,
-            out=list(weights),
-            num_weights=len(weights),
-            lrs=self._get_lrs(indices),
-            wds=self._get_wds(indices),
-            **self._momentum(),
-            **self._of_gradient(),
-        )
+    def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
+        mixed = "mp_" if self._is_copied(states) else ""
+        return (f"{mixed}sgd_mom_update", self._momentum()) if self.momentum > 0 else (f"{mixed}sgd_update", {})
 
 
 @register
 class ccSGD(SGD):
     """SGD, by its old name."""
-
-
-def _listed(index: Any, weight: Any, grad: Any, state: Any) -> tuple:
-    """The four as lists, whether one weight is updated or several."""
-    if isinstance(index, (list, tuple)):
-        return index, weight, grad, state
-    return [index], [weight], [grad], [state]
-
-
-def _present(parts: Sequence[Any]) -> list[NDArray]:
-    """Weight, gradient and the states that are there."""
-    weight, grad, state = parts
-    states = state if isinstance(state, (list, tuple)) else (state,)
-    return [weight, grad, *(s for s in states if s is not None)]
 
 
 @register
@@ -115,17 +75,9 @@ class NAG(_Momentum):
         super().__init__(**kwargs)
         self.momentum = momentum
 
-    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
-        kwargs = self._begin(index) | self._momentum()
-        momentum = state[0] if isinstance(state, (list, tuple)) else state
-        if momentum is None:
-            self._step(weight, grad, state, kwargs)
-        elif momentum is state:
-            ndarray.nag_mom_update(weight, grad, state, out=weight, **kwargs)
-        else:
-            ndarray.mp_nag_mom_update(weight, grad, *state, out=weight, **kwargs)
-
-    update_multi_precision = update
+    def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
+        mixed = "mp_" if self._is_copied(states) else ""
+        return (f"{mixed}nag_mom_update", self._momentum()) if self.momentum > 0 else (f"{mixed}sgd_update", {})
 
 
 @register
@@ -141,14 +93,12 @@ class Signum(_Momentum):
         self.wd_lh = wd_lh
 
     create_state_multi_precision = Optimizer.create_state_multi_precision
+    update_multi_precision = Fused.update_multi_precision
 
-    def update(self, index: Index, weight: NDArray, grad: NDArray, state: Any) -> None:
-        kwargs = self._begin(index)
-        if state is None:
-            ndarray.signsgd_update(weight, grad, out=weight, **kwargs)
-            return
-        more = {"wd_lh": self.wd_lh} if self.wd_lh else {}
-        ndarray.signum_update(weight, grad, state, out=weight, **kwargs, **self._momentum(), **more)
+    def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
+        if not states:
+            return "signsgd_update", {}
+        return "signum_update", self._momentum() | ({"wd_lh": self.wd_lh} if self.wd_lh else {})
 
 
 @register
@@ -230,6 +180,7 @@ class LBSGD(_Momentum):
         self.admult = 1
 
     create_state_multi_precision = Optimizer.create_state_multi_precision
+    update_multi_precision = Optimizer.update_multi_precision
 
     def _growth(self, n_updates: int) -> float:
         n_warmup = self.warmup_epochs * self.updates_per_epoch
@@ -262,5 +213,9 @@ class LBSGD(_Momentum):
             return
         grad = total / self.batch_scale
         growth = self._lars(weight, grad, wd) if self.warmup_strategy == "lars" else self._growth(count)
-        self._step(weight, grad, state, {"lr": lr * growth, "wd": wd, **self._momentum(), **self._of_gradient()})
+        rates = {"lr": lr * growth, "wd": wd, **self._of_gradient()}
+        if state is None:
+            ndarray.sgd_update(weight, grad, out=weight, **rates)
+        else:
+            ndarray.sgd_mom_update(weight, grad, state, out=weight, **self._momentum(), **rates)
         self.cumgrads[index]["cum_grad"] = 0

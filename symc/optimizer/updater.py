@@ -9,6 +9,7 @@ from symc.context import Context
 from symc.ndarray import NDArray
 
 from . import states as files
+from .fused import takes_many
 from .optimizer import Index, Optimizer
 
 
@@ -29,11 +30,12 @@ class Updater:
             self.optimizer._set_current_context(weight[0].context.device_id)
         for each, array in zip(indices, weight):
             self._require_state(each, array)
-        if not self.aggregate_updates:
+        most = len(weight) if takes_many(self.optimizer) else self.optimizer.aggregate_num
+        if not most:
             for each, array, gradient in zip(indices, weight, grad):
                 self.optimizer.update_multi_precision(each, array, gradient, self.states[each])
             return
-        for some in _groups(weight, self.optimizer.aggregate_num):
+        for some in _groups(weight, most):
             some_indices, weights, grads = ([x[k] for k in some] for x in (indices, weight, grad))
             self.optimizer.update_multi_precision(
                 some_indices, weights, grads, [self.states[each] for each in some_indices]

@@ -50,7 +50,7 @@ def refusal(function, *args, **kwargs):
     except Exception as e:
         kinds = (AssertionError, ValueError, TypeError, KeyError, UserWarning, NotImplementedError)
         kind = next((k.__name__ for k in kinds if isinstance(e, k)), "RuntimeError")
-        return [kind, str(e)]
+        return [kind, str(e).replace("symc.", "mxnet.").strip()]
     return None
 
 

@@ -111,7 +111,7 @@ class HybridBlock(Block):
         if not leaves:
             raise ArgumentError(
                 "In HybridBlock, there must be one NDArray or one Symbol in the input. "
-                f"Please check the type of the args; got {', '.join(type(a).__name__ for a in (x, *args))}."
+                f"Please check the type of the args. Got {', '.join(type(a).__name__ for a in (x, *args))}."
             )
         is_symbolic = isinstance(leaves[0], Symbol)
         if any(isinstance(leaf, Symbol) != is_symbolic for leaf in leaves):

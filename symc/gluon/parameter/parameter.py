@@ -194,7 +194,7 @@ class Parameter:
 
     def row_sparse_data(self, row_id: NDArray) -> NDArray:
         """The array of a row_sparse parameter on the context of `row_id`: all of its rows, since storage is dense."""
-        self._require_row_sparse(row_id, "Cannot return a copy of Parameter '{}' via row_sparse_data()")
+        self._require_row_sparse(row_id, "Cannot return a copy of Parameter {} via row_sparse_data()")
         array = self._at(self._data, row_id.context)
         self._trainer._row_sparse_pull(self, array, row_id)
         return array
