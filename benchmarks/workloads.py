@@ -25,6 +25,12 @@ class Workload:
 
 IMAGE: dict[str, tuple[int, ...]] = {"data": (1, 3, 224, 224)}
 
+
+def sentences(n: int) -> dict[str, tuple[int, ...]]:
+    """35 steps of n sentences for two layers of 256 units."""
+    return {"data": (35, n, 256), "state": (2, n, 256), "state_cell": (2, n, 256)}
+
+
 WORKLOADS = {
     workload.name: workload
     for workload in (
@@ -33,6 +39,8 @@ WORKLOADS = {
         Workload("mobilenet1.0", IMAGE, "mobilenet1.0"),
         Workload("squeezenet1.1", IMAGE, "squeezenet1.1"),
         Workload("mlp", {"data": (1, 512)}, None),
+        Workload("lstm", sentences(16), None),
+        Workload("lstm-single", sentences(1), None),
         Workload(
             "train-resnet18",
             {"data": (8, 3, 64, 64), "softmax_label": (8,)},

@@ -27,9 +27,15 @@ def mlp() -> mx.sym.Symbol:
     return mx.sym.FullyConnected(net, num_hidden=2, name="fc2")
 
 
+def lstm() -> mx.sym.Symbol:
+    """Two layers, as Gluon's LSTM makes them."""
+    inputs = {name: mx.sym.var(name) for name in ("data", "parameters", "state", "state_cell")}
+    return mx.sym.RNN(**inputs, mode="lstm", state_size=256, num_layers=2, state_outputs=True, name="lstm")[0]
+
+
 def symbol_of(workload: Workload) -> mx.sym.Symbol:
     if workload.gluon_name is None:
-        net = mlp()
+        net = mlp() if workload.name == "mlp" else lstm()
     else:
         net = vision.get_model(workload.gluon_name, classes=1000, prefix="net_")(mx.sym.var("data"))
     if workload.is_training:
@@ -41,6 +47,8 @@ def seeded_parameter(name: str, shape: tuple, rng: np.random.RandomState) -> np.
     """He-scaled weights; BatchNorm near, but not at, the identity, so that activations neither vanish nor overflow."""
     if name.endswith("weight"):
         values = rng.randn(*shape) * np.sqrt(2 / np.prod(shape[1:]))
+    elif name == "parameters":
+        values = rng.randn(*shape) * 0.05
     elif name.endswith("gamma"):
         values = rng.uniform(0.4, 0.8, shape)
     elif name.endswith("var"):
