@@ -494,3 +494,37 @@ def test_in_a_channels_last_stretch():
         array[:] = rng.normal(size=array.shape)
     expected = layers(sym.square).bind(mx.cpu(), executor.arg_dict).forward()[0].asnumpy()
     np.testing.assert_allclose(executor.forward()[0].asnumpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_in_a_hybridized_block(tmp_path):
+    """Hybridized, recorded, exported and imported again it gives the same."""
+    name = registered(square, square_back)
+
+    class Net(mx.gluon.HybridBlock):
+        def __init__(self):
+            super().__init__(prefix="net_")
+            with self.name_scope():
+                self.dense = mx.gluon.nn.Dense(4, in_units=5)
+
+        def hybrid_forward(self, F, x):
+            return F.Custom(self.dense(x), op_type=name)
+
+    net = Net()
+    net.initialize(mx.init.Uniform(1))
+    x = nd.array(np.random.default_rng(0).normal(size=(3, 5)))
+    weight = net.dense.weight.data().asnumpy()
+    expected = (x.asnumpy() @ weight.T) ** 2
+    for is_hybrid in (False, True):
+        net.hybridize(is_hybrid)
+        x.attach_grad()
+        with autograd.record():
+            y = net(x)
+        y.backward()
+        np.testing.assert_allclose(y.asnumpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(x.grad.asnumpy(), 2 * (x.asnumpy() @ weight.T) @ weight, rtol=1e-4, atol=1e-5)
+    net.export(str(tmp_path / "net"))
+    with pytest.warns(UserWarning, match="Cannot decide type"):
+        again = mx.gluon.SymbolBlock.imports(
+            str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params")
+        )
+    np.testing.assert_allclose(again(x).asnumpy(), expected, rtol=1e-5)
