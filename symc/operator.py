@@ -10,7 +10,9 @@ y = mx.sym.Custom(x, op_type="square")          # also mx.nd.Custom
 
 from __future__ import annotations
 
+import itertools
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,15 +28,19 @@ from symc.ir.op import DTypes, Shapes
 from symc.ndarray import tape
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import require_dense
-from symc.ops.control.custom import Arrays, definitions
+from symc.ops.control.custom import Arrays, Custom, definitions
+from symc.symbol.functions import make_function
 
 from .context import Context, current_context
 from .functions import names
 
-__all__ = ["CustomOp", "CustomOpProp", "get_all_registered_operators", "register"]
+__all__ = [
+    "CustomOp", "CustomOpProp", "NDArrayOp", "NumpyOp", "PythonOp", "get_all_registered_operators", "register",
+]  # fmt: skip
 
 PropClass = TypeVar("PropClass", bound=type)
 _PACKAGE = Path(__file__).parent
+_numbers = itertools.count()  # of PythonOps
 
 
 class CustomOp:
@@ -130,6 +136,101 @@ def register(reg_name: str) -> Callable[[PropClass], PropClass]:
         return prop_class
 
     return registered
+
+
+class PythonOp:
+    """What MXNet had before CustomOp: an object that is operator and definition of a node, without states.
+
+    need_top_grad   whether backward reads the gradients of the results
+    """
+
+    _hint = "_python"  # of automatic names
+
+    def __init__(self, need_top_grad: bool = True) -> None:
+        self.need_top_grad_ = need_top_grad
+        warnings.warn(f"{type(self).__name__} has been deprecated. Please use CustomOp", stacklevel=2)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.get_symbol(*args, **kwargs)
+
+    def get_symbol(self, *args: Any, **kwargs: Any) -> Any:
+        """A node of it over symbols; its JSON is of use in this process alone."""
+        op_type = f"{type(self).__name__}_{next(_numbers)}"
+        register(op_type)(type("_OldProp", (_OldProp,), {"of": self}))
+        return make_function(Custom, self._hint)(*args, op_type=op_type, **kwargs)
+
+    def forward(self, in_data: list[Any], out_data: list[Any]) -> None:
+        """Computes `out_data` from `in_data`."""
+        out_data[0][:] = in_data[0]
+
+    def backward(self, out_grad: list[Any], in_data: list[Any], out_data: list[Any], in_grad: list[Any]) -> None:
+        """Computes `in_grad`."""
+        in_grad[0][:] = 1.0
+
+    def infer_shape(self, in_shape: list[list[int]]) -> tuple:
+        """Shapes of arguments and results."""
+        return in_shape, [in_shape[0]]
+
+    def list_outputs(self) -> list[str]:
+        """Names of the results."""
+        return ["output"]
+
+    def list_arguments(self) -> list[str]:
+        """Names of the arguments."""
+        return ["data"]
+
+    def need_top_grad(self) -> bool:
+        """Whether backward reads the gradients of the results."""
+        return self.need_top_grad_
+
+
+class NumpyOp(PythonOp):
+    """Its methods take NumPy arrays, which are the program's memory."""
+
+    _hint = "_native"
+
+
+class NDArrayOp(PythonOp):
+    """Its methods take NDArrays."""
+
+    _hint = "_ndarray"
+
+    def declare_backward_dependency(self, out_grad: list[int], in_data: list[int], out_data: list[int]) -> list[int]:
+        """As of a CustomOpProp."""
+        return [*(out_grad if self.need_top_grad() else ()), *in_data, *out_data]
+
+
+class _OldProp(CustomOpProp):
+    """A PythonOp as a CustomOpProp, and as its operator."""
+
+    of: PythonOp
+
+    def __init__(self) -> None:
+        super().__init__(self.of.need_top_grad())
+
+    def list_arguments(self) -> list[str]:
+        return self.of.list_arguments()
+
+    def list_outputs(self) -> list[str]:
+        return self.of.list_outputs()
+
+    def infer_shape(self, in_shape: list[list[int]]) -> tuple:
+        return self.of.infer_shape(in_shape)
+
+    def declare_backward_dependency(self, out_grad: list[int], in_data: list[int], out_data: list[int]) -> list[int]:
+        declared = getattr(self.of, "declare_backward_dependency", super().declare_backward_dependency)
+        return declared(out_grad, in_data, out_data)
+
+    def create_operator(self, ctx: Context, in_shapes: list[list[int]], in_dtypes: list[int]) -> Any:
+        return self
+
+    def forward(self, is_train: int, req: list[str], in_data: list, out_data: list, aux: list) -> None:
+        """As a CustomOp."""
+        self.of.forward(in_data=in_data, out_data=out_data)
+
+    def backward(self, req: list[str], out_grad: list, in_data: list, out_data: list, in_grad: list, aux: list) -> None:
+        """As a CustomOp."""
+        self.of.backward(out_grad=out_grad, in_data=in_data, out_data=out_data, in_grad=in_grad)
 
 
 def get_all_registered_operators() -> list[str]:
@@ -293,7 +394,9 @@ class _Running:
         with tape.scope(False, is_training), self._context, self._definition.calling(method, node=node):
             yield
 
-    def _lent(self, arrays: Arrays) -> list[NDArray]:
+    def _lent(self, arrays: Arrays) -> list[Any]:
+        if isinstance(self._operator, _OldProp) and isinstance(self._operator.of, NumpyOp):
+            return list(arrays)
         return [NDArray(a, self._context) for a in arrays]
 
 

@@ -528,3 +528,36 @@ def test_in_a_hybridized_block(tmp_path):
             str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params")
         )
     np.testing.assert_allclose(again(x).asnumpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["NumpyOp", "NDArrayOp"])
+def test_operators_from_before_custom_op(kind):
+    class Scaled(getattr(mx.operator, kind)):
+        """data * scale."""
+
+        def list_arguments(self):
+            return ["data", "scale"]
+
+        def infer_shape(self, in_shape):
+            return [in_shape[0], [1]], [in_shape[0]]
+
+        def forward(self, in_data, out_data):
+            assert isinstance(in_data[0], np.ndarray if kind == "NumpyOp" else nd.NDArray)
+            out_data[0][:] = in_data[0] * in_data[1]
+
+        def backward(self, out_grad, in_data, out_data, in_grad):
+            in_grad[0][:] = out_grad[0] * in_data[1]
+            in_grad[1][:] = (out_grad[0] * in_data[0]).sum()
+
+    with pytest.warns(UserWarning, match="has been deprecated"):
+        scaled = Scaled()
+    net = scaled(sym.Variable("x") + 1)
+    hint = "_native" if kind == "NumpyOp" else "_ndarray"
+    assert net.name.startswith(hint) and net.list_arguments() == ["x", f"{net.name}_scale"]
+    executor = net.simple_bind(mx.cpu(), x=(2, 2))
+    executor.arg_dict[f"{net.name}_scale"][:] = 3
+    executor.forward(is_train=True, x=np.arange(4).reshape(2, 2))
+    executor.backward(nd.ones((2, 2)))
+    np.testing.assert_array_equal(executor.outputs[0].asnumpy(), [[3, 6], [9, 12]])
+    np.testing.assert_array_equal(executor.grad_dict["x"].asnumpy(), np.full((2, 2), 3))
+    np.testing.assert_array_equal(executor.grad_dict[f"{net.name}_scale"].asnumpy(), [10])
