@@ -63,7 +63,7 @@ class Match(Routine):
 
 @dataclass(frozen=True)
 class Suppress(Routine):
-    """boxes (b, n, w) and positions in order (b, k), best first -> the positions of those kept (b, k) int32, then -1.
+    """boxes (b, n, w) and positions in order (b, k), best first -> the positions of those kept (b, n) int32, then -1.
 
     Of the first `limit` boxes with a score above `valid` that are not of the class `background`, those stay whose
     intersection over union with every better one kept (of their class, unless `is_class_blind`) is at most `overlap`,

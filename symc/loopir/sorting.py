@@ -12,6 +12,7 @@ from symc.core.shapes import FullShape
 from .routine import Routine, even_parts, lines_of
 
 SELECTED = 16  # up to so many first elements are selected in one sweep instead of sorting the line
+FEW = 16  # so many times as long a line is not sorted, but searched for what belongs among the first elements
 
 
 @dataclass(frozen=True)
@@ -47,5 +48,12 @@ class Sort(Routine):
         outer, extent, inner = lines_of(shapes[0], self.axis)
         return outer * inner * self._line_work(extent)
 
+    def keeps_few(self, extent: int) -> bool:
+        """Whether the first elements are a small part of a line."""
+        return self.n_kept * FEW <= extent
+
     def _line_work(self, extent: int) -> int:
-        return extent * (2 if self.n_kept <= SELECTED else max(1, extent.bit_length()))
+        if self.n_kept <= SELECTED:
+            return extent * 2
+        sorted_elements = 8 * self.n_kept if self.keeps_few(extent) else extent
+        return extent + sorted_elements * max(1, sorted_elements.bit_length())

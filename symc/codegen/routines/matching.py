@@ -134,9 +134,10 @@ def suppress_kernel(compiler: Compiler, dtype: str, by_class: bool, is_centred: 
         address = bufs[desc[6]] + desc[7] + chunk * SIDES * length * 8
         candidates = int32s(bufs[desc[8]] + desc[9] + chunk * length * 4)
         for batch in range(chunk * n_batches // n_chunks, (chunk + 1) * n_batches // n_chunks):
+            for k in range(batch * n_boxes, (batch + 1) * n_boxes):
+                record[k] = -1
             n = 0
             for k in range(batch * length, (batch + 1) * length):
-                record[k] = -1
                 row = (batch * n_boxes + order[k]) * width
                 if n == limit or not boxes[row + score_at] > valid:
                     continue
@@ -154,7 +155,7 @@ def suppress_kernel(compiler: Compiler, dtype: str, by_class: bool, is_centred: 
             for k in range(n):
                 if sides[6 * n + k] > 0 or n_kept == most:
                     continue
-                record[batch * length + n_kept] = candidates[k]
+                record[batch * n_boxes + n_kept] = candidates[k]
                 n_kept += 1
                 suppress(sides, n, k, overlap, reach)
 

@@ -1,4 +1,4 @@
-"""Sorting lines: insertion of short runs, then merges from the bottom up; few kept elements are selected instead."""
+"""Sorting lines: insertion of short runs, then merges from the bottom up; where little is kept, only that is sorted."""
 
 # mypy: disable-error-code="no-untyped-def"
 # (kernels are typed by the compiler)
@@ -17,6 +17,7 @@ from symc.loopir.sorting import SELECTED, Sort
 from .body import Body, Compiler
 
 RUN = 16  # elements that insertion sorts faster than merging does
+LARGEST_KEY = int(np.iinfo("int64").max)
 
 
 def body(template: Template) -> Body:
@@ -24,7 +25,8 @@ def body(template: Template) -> Body:
     routine, data = template.routine, buffer_of(template, template.ins[0])
     assert isinstance(routine, Sort)
     outer, extent, inner = lines_of(data.shape, routine.axis)
-    make = select_kernel if routine.n_kept <= SELECTED else merge_kernel
+    whole = few_kernel if routine.keeps_few(extent) else merge_kernel
+    make = select_kernel if routine.n_kept <= SELECTED else whole
     direction = "ascending" if routine.is_ascending else "descending"
     words = {"n_lines": outer * inner, "length": extent, "inner": inner, "n_kept": routine.n_kept}
     reason = f"{outer * inner} lines of {extent}, {routine.n_kept} kept"
@@ -150,5 +152,52 @@ def merge_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable
             positions = in_order(keys, int32s(first), int32s(first + length * 4), length)
             for k in range(n_kept):
                 order[(outer * n_kept + k) * inner + rest] = positions[k]
+
+    return kernel
+
+
+def few_kernel(compiler: Compiler, dtype: str, is_ascending: bool) -> Callable[..., None]:
+    """The first `n_kept` of long lines: what may belong to them is collected, twice as many are sorted and halved."""
+    key_of, in_order = key_function(compiler, dtype, is_ascending), sorting(compiler)
+    words, int32s = compiler.elements("int64"), compiler.elements("int32")
+
+    @compiler.jit
+    def halve(keys, found, room, n, n_kept):
+        """The first n_kept of n collected keys and positions in order; `room` is for 6 * n_kept positions."""
+        order = in_order(keys, int32s(room), int32s(room + 8 * n_kept), n)
+        sorted_found = int32s(room + 16 * n_kept)
+        for k in range(n_kept):
+            keys[2 * n_kept + k] = keys[order[k]]
+            sorted_found[k] = found[order[k]]
+        for k in range(n_kept):
+            keys[k] = keys[2 * n_kept + k]
+            found[k] = sorted_found[k]
+
+    def kernel(chunk, n_chunks, desc, bufs):
+        source = bufs[desc[0]] + desc[1]
+        order = int32s(bufs[desc[2]] + desc[3])
+        n_lines, length, inner, n_kept = desc[8], desc[9], desc[10], desc[11]
+        keys = words(bufs[desc[4]] + desc[5] + chunk * length * 8)
+        first = bufs[desc[6]] + desc[7] + chunk * length * 8
+        found, room = int32s(first), first + 8 * n_kept
+        for line in range(chunk * n_lines // n_chunks, (chunk + 1) * n_lines // n_chunks):
+            outer = line // inner
+            rest = line - outer * inner
+            n = 0
+            worst = LARGEST_KEY
+            for k in range(length):
+                key = key_of(source, (outer * length + k) * inner + rest)
+                if key >= worst and n >= n_kept:
+                    continue
+                keys[n] = key
+                found[n] = k
+                n += 1
+                if n == 2 * n_kept:
+                    halve(keys, found, room, n, n_kept)
+                    n = n_kept
+                    worst = keys[n_kept - 1]
+            halve(keys, found, room, n, n_kept)
+            for k in range(n_kept):
+                order[(outer * n_kept + k) * inner + rest] = found[k]
 
     return kernel

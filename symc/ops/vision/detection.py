@@ -286,10 +286,11 @@ class BoxNms(Op):
             every = Term(g, g("_arange", start=0.0, stop=float(n_batches * n), dtype="int32"))
             return [data.value, every.cast(data.dtype).reshape((*lead, n, 1)).value]
         wide = rows.cast(compute_dtype(data.dtype))
-        scores = wide("slice_axis", axis=2, begin=self.score_index, end=self.score_index + 1).reshape((n_batches, n))
-        order = scores("_order", axis=1, k=n, is_ascend=False)
+        names = ("score_index", "valid_thresh", "id_index", "background_id")
+        scores = wide("_box_scores", **{name: getattr(self, name) for name in names})
+        limit = n if self.topk < 0 else min(self.topk, n)
+        order = scores("_order", axis=1, k=limit, is_ascend=False)
         params = {name: getattr(self, name) for name in BoxNms.params() if name != "out_format"}
-        limit = n if self.topk < 0 else self.topk
         record = wide("_suppress", order, **{**params, "topk": limit, "most": limit})
         kept = rows("_rows_or_minus_one", record, coord_start=self.coord_start, change=self.change())
         origin = (record >= 0).choose(record + base, record)
@@ -312,9 +313,37 @@ class BoxNms(Op):
         return [flowing("_take_gradient", origin, axis=0, mode="clip", shape=head.shape).reshape(shape).value]
 
 
+@op("_box_scores")
+class BoxScores(Op):
+    """boxes (b, n, w) -> their scores (b, n), -inf where a box does not count."""
+
+    is_internal = True
+
+    score_index: int = param(doc="where the score is")
+    valid_thresh: float = param(doc="boxes with a higher score count")
+    id_index: int = param(doc="where the class is; negative: nowhere")
+    background_id: int = param(doc="class of boxes that do not count")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        return ins, [None if ins[0] is None else ins[0][:2]]
+
+    def lower(self, t: Lowering) -> None:
+        (boxes,) = t.ins
+
+        def element(b: IndexLike, n: IndexLike) -> Expr:
+            score = boxes(b, n, self.score_index)
+            counts = score > number(single(self.valid_thresh), boxes.dtype)
+            if self.id_index >= 0:
+                is_object = prim("ne", boxes(b, n, self.id_index), number(self.background_id, boxes.dtype))
+                counts = prim("and", counts, is_object)
+            return select(counts, score, -math.inf)
+
+        t.map(element)
+
+
 @op("_suppress")
 class SuppressBoxes(Op):
-    """boxes (b, n, w), positions in order (b, k) -> int32 (b, k): the positions of those kept, then -1; see
+    """boxes (b, n, w), positions in order (b, k) -> int32 (b, n): the positions of those kept, then -1; see
     loopir.matching.Suppress."""
 
     arguments = ("boxes", "order")
@@ -333,7 +362,7 @@ class SuppressBoxes(Op):
     reach: float = param(0.0, doc="what a span has besides the difference of its ends")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return ins, [unify(ins[1], outs[0])]
+        return ins, [unify(None if ins[0] is None else ins[0][:2], outs[0])]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return ins, ["int32"]

@@ -93,7 +93,17 @@ def test_sort(dtype: str, n_kept: int | None, is_ascending: bool) -> None:
 def test_a_long_line_is_sorted_like_numpy_does() -> None:
     data = rng.normal(size=(2, 5000)).astype("float32")
     check(Sort(1, 5000, True), [data], [(data.shape, "int32")])
-    check(Sort(1, SELECTED + 1, False), [data], [((2, SELECTED + 1), "int32")])
+    for n_kept in (SELECTED + 1, 300):
+        check(Sort(1, n_kept, False), [data], [((2, n_kept), "int32")])
+
+
+@pytest.mark.parametrize("is_ascending", [True, False])
+def test_few_of_a_long_line(is_ascending: bool) -> None:
+    """Also where every element is better than all before it, and where many are equal."""
+    n, n_kept = 2000, SELECTED + 4
+    ramp = np.arange(3 * n, dtype="int64").reshape(n, 3)
+    for data in (ramp, -ramp, awkward((n, 3), "float32"), np.full((n, 3), np.iinfo("int64").max)):
+        check(Sort(0, n_kept, is_ascending), [data], [((n_kept, 3), "int32")])
 
 
 @pytest.mark.parametrize("value", [np.iinfo("int64").min, np.iinfo("int64").max])
@@ -313,7 +323,7 @@ def test_suppress(dtype: str, is_centred: bool, class_at: int, is_class_blind: b
         order = np.argsort(-boxes[..., 4], 1).astype("int32")[:, :n_kept]
         for most, reach in ((n_kept, 0.0), (3, 0.25)):
             routine = Suppress(0.25, 0.4, limit, most, 0, 4, class_at, 1, is_class_blind, is_centred, reach)
-            check(routine, [boxes, order], [(order.shape, "int32")])
+            check(routine, [boxes, order], [((n_batches, n_boxes), "int32")])
 
 
 def unit_boxes(*shape: int) -> np.ndarray:
