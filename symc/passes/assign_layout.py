@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from symc.core.shapes import size_of
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Layout, Node, Output, Value
+from symc.loopir.expr import Expr, free_axes
 
 from .base import Machine, PassContext, graph_pass
 from .meaning import Meaning, meaning_of, same_order
@@ -20,8 +21,8 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
 
     The backend says in which order a contraction reads and writes (the CPU: channels-last, as its tile wants);
     operators that keep their axes follow their input, so a convolutional stretch keeps its order; windows and
-    assemblies in front of one are in its order already. Memory views, templates, inputs and outputs of the graph are
-    row-major.
+    assemblies in front of one are in its order already, windows that step or end along rows are channels-last anyway.
+    Loops and templates are row-major, as are memory views, inputs and outputs of the graph.
 
     before:  %a = Convolution(%x, %w); %b = Activation(%a); head %b
     after:   %x' = _copy(%x) [0231]; %a = Convolution(%x', %w) [0231]; %b = Activation(%a) [0231]; head _copy(%b) [0123]
@@ -57,8 +58,8 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
         meaning = meaning_of(graph, node)
         inputs = [new[v] for v in node.inputs]
         layout = _wanted(meaning, inputs, layouts, g, backend)
-        if layout.is_row_major and node[0] in ahead and _is_better(meaning, ahead[node[0]]):
-            layout = ahead[node[0]]
+        better = _better(meaning, ahead.get(node[0])) if layout.is_row_major else None
+        layout = better or layout
         if meaning.product is not None:
             orders = [backend.layout_of(meaning.product, len(g.shape(v)), k) for k, v in enumerate(inputs)]
             inputs = [v if order is None else convert(v, order, node) for v, order in zip(inputs, orders)]
@@ -68,7 +69,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
             inputs = [convert(v, Layout.row_major(len(g.shape(v))), node) for v in inputs]
         elif meaning.kind == "map":
             inputs = [convert(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
-        elif meaning.kind == "reduction" and layout == ahead.get(node[0]):
+        elif meaning.kind == "reduction" and better is not None:
             inputs = [convert(v, layout, node) if meaning.follows_axes(k) else v for k, v in enumerate(inputs)]
         made = g.moved(node, tuple(inputs))
         place(made, layout)
@@ -98,16 +99,35 @@ def _orders_ahead(graph: Graph, backend: Machine) -> dict[Value, Layout]:
     return found
 
 
-def _is_better(meaning: Meaning, order: Layout) -> bool:
-    """Whether windows or assemblies over row-major data should be in the order that a contraction reads.
+def _better(meaning: Meaning, ahead: Layout | None) -> Layout | None:
+    """Another order than row-major for windows or assemblies over row-major data, where that pays.
 
-    The conversion is needed anyway, in front or behind; vectors along many channels need no tests at the borders.
-    Where much less comes out than goes in, it is cheaper behind.
+    In the order that a contraction will read: the conversion is needed anyway, in front or behind. Channels-last for
+    windows that step or end along the last axis: vectors along channels need no gathers and no tests at the borders,
+    which cost more than conversions in front and behind. Where much less comes out than goes in, none pays.
     """
-    if meaning.kind not in ("reduction", "regions") or meaning.shape[order.order[-1]] < MIN_CHANNELS:
-        return False
+    rank = len(meaning.axes)
+    if meaning.kind not in ("reduction", "regions"):
+        return None
+    order = ahead or (Layout.channels_last(rank) if 3 <= rank <= 5 and _is_uneven(meaning) else None)
+    if order is None or meaning.shape[order.order[-1]] < MIN_CHANNELS:
+        return None
     largest = max((size_of(s) for k, s in enumerate(meaning.in_shapes) if meaning.follows_axes(k)), default=0)
-    return 0 < largest <= 4 * size_of(meaning.shape)
+    return order if 0 < largest <= 4 * size_of(meaning.shape) else None
+
+
+def _is_uneven(meaning: Meaning) -> bool:
+    """Whether a reduction reads its inputs in other steps than one, or within limits, along the last axis."""
+    last = meaning.axes[-1]
+    if meaning.kind != "reduction" or last.extent == 1:
+        return False
+    positions = [
+        index[-1]
+        for k, shape in enumerate(meaning.in_shapes)
+        if len(shape) == len(meaning.axes) and meaning.follows_axes(k)
+        for index in meaning.loads(k)
+    ]
+    return any(last in free_axes(p) if isinstance(p, Expr) else p.coefficient(last) not in (0, 1) for p in positions)
 
 
 def _is_big(meaning: Meaning, position: int) -> bool:

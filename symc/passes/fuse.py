@@ -333,10 +333,19 @@ class Fusion:
         cheap = all(self.meanings[n].is_cheap for n in producer.nodes)
         n_loads = meaning.n_loads(position)
         if meaning.kind == "reduction":
-            return cheap and n_loads <= 3 and producer.n_operations <= 8
+            return cheap and n_loads <= 3 and producer.n_operations <= 8 and not self._converts(producer)
         out_size, in_size = size_of(meaning.shape), size_of(producer.domain)
         repeats = n_loads * max(1, out_size // max(in_size, 1))
         return repeats <= 1 or (cheap and repeats <= 4)
+
+    def _converts(self, producer: Group) -> bool:
+        """Whether a group brings its input into another memory order, in which it is read faster more than once."""
+        layout, shape = self.graph.layout, producer.domain
+        return any(
+            self.graph.shape(v) == shape and not same_order(layout(v).order, producer.layout.order, shape)
+            for n in producer.nodes
+            for v in n.inputs
+        )
 
     def _merge(self, producer: Group, group: Group) -> None:
         for n in producer.nodes:

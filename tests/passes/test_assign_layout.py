@@ -87,8 +87,33 @@ def test_windows_in_front_of_a_contraction_are_in_its_order():
     )
 
 
+def orders(text: str) -> dict[str, tuple[int, ...]]:
+    placed = assign_layout(graph_of(text), context())
+    return {n.name: placed.layout(n[0]).order for n in placed.nodes if n.op}
+
+
+def test_windows_that_step_or_end_along_rows_are_channels_last_and_others_are_not():
+    found = orders(
+        """
+        argument %x: float32[2, 8, 6, 6]
+        %padded = Pooling(%x, kernel=(3, 3), pad=(1, 1)): float32[2, 8, 6, 6]
+        %strided = Pooling(%x, kernel=(2, 2), stride=(2, 2)): float32[2, 8, 3, 3]
+        %plain = Pooling(%x, kernel=(2, 2)): float32[2, 8, 5, 5]
+        %all = Pooling(%x, kernel=(1, 1), global_pool=True): float32[2, 8, 1, 1]
+        %few = Pooling(%x, kernel=(4, 4), stride=(5, 5), pad=(1, 1)): float32[2, 8, 1, 1]
+        head padded = %padded
+        head strided = %strided
+        head plain = %plain
+        head all = %all
+        head few = %few
+        """
+    )
+    channels_last = {name for name, order in found.items() if order == (0, 2, 3, 1)}
+    assert channels_last == {"padded.copy", "padded", "strided"}
+
+
 def test_windows_over_few_channels_keep_their_order():
-    graph = graph_of(
+    found = orders(
         """
         argument %x: float32[2, 3, 5, 5]
         parameter %w: float32[4, 3, 1, 1]
@@ -97,8 +122,7 @@ def test_windows_over_few_channels_keep_their_order():
         head b = %b
         """
     )
-    placed = assign_layout(graph, context())
-    assert {n.name: placed.layout(n[0]).order for n in placed.nodes if n.op}["p"] == (0, 1, 2, 3)
+    assert found["p"] == (0, 1, 2, 3)
 
 
 def test_everything_else_is_row_major():

@@ -296,3 +296,15 @@ def test_the_text_shows_groups():
         head y = %y
         """
     )
+
+
+def test_a_conversion_in_front_of_windows_is_stored():
+    """Read at every tap in the order that it converts from, it would be for nothing."""
+    assert groups(
+        """
+        argument %x: float32[2, 8, 6, 6]
+        %c = _copy(%x): float32[2, 8, 6, 6] layout 0231
+        %p = Pooling(%c, kernel=(3, 3), pad=(1, 1)): float32[2, 8, 6, 6] layout 0231
+        head p = %p
+        """
+    ) == ["c", "p"]

@@ -42,8 +42,18 @@ _REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vec
 
 
 def plan_stores(forms: Sequence[Form], target: Target) -> NestPlan:
-    """The cheapest way to run the same stores in one of several forms; the first stands for equal ones."""
-    return min((plan_form(form, target) for form in forms), key=lambda p: p.cost)
+    """The cheapest way to run the same stores in one of several forms; the first stands for equal ones.
+
+    Bounds keep lanes from the axes that they depend on: no reason to gather along others, far apart in memory.
+    """
+    plan, *others = (plan_form(form, target) for form in forms)
+    fitting = [p for p in others if p.vector is None or p.vector == plan.vector or not _gathers(p.form, p.vector)]
+    return min([plan, *fitting], key=lambda p: p.cost)
+
+
+def _gathers(form: Form, axis: str) -> bool:
+    """Whether lanes along an axis read elements that are no neighbours."""
+    return any(a.stride(axis) and not _is_contiguous(a, axis) for a in form.loads.values())
 
 
 def plan_form(form: Form, target: Target) -> NestPlan:
