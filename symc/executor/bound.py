@@ -109,7 +109,8 @@ class Bound:
                 bufs[slot] = address_of(results[-1])
         if self.session.program.is_random:
             self.session.reseed(buffers.instance, generator())
-        buffers.instance.owner = (self.session.bound, kept, results)
+        if self.session.program.call_names:  # who is called back may keep what it was lent
+            buffers.instance.owner = (self.session.bound, kept, results)
         buffers.instance.run("forward")
         fresh = [NDArray._over(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]
         self._calls.append(buffers)

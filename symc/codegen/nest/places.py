@@ -14,7 +14,7 @@ from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr
 
 from .form import Form
-from .keep import ROW_BYTES, Kept
+from .keep import PADDING, ROW_BYTES, Kept
 from .layout import Key, WordLayout
 from .words import Words
 
@@ -52,10 +52,10 @@ class Places:
 
     # ---- rows that are kept
 
-    def reserve(self, kept: Kept, v: Lanes, parts: int) -> None:
-        """Stack memory for a row; whole vectors are stored behind its end, too."""
+    def reserve(self, kept: Kept) -> None:
+        """Stack memory for a row; the last vector may reach behind its end."""
         with self.b.goto_entry_block():
-            memory = self.b.alloca(I8, I64(ROW_BYTES + parts * v.n * ITEM_SIZE[kept.dtype]))
+            memory = self.b.alloca(I8, I64(ROW_BYTES + PADDING))
         memory.align = 64
         for axis, e in kept.values.items():
             self.words.address[e] = self.b.ptrtoint(memory, I64)

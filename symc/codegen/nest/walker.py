@@ -78,7 +78,7 @@ class Walker:
         self.words = Words(self.scalar, plan.form, layout, desc, bufs)
         self.places = Places(self.scalar, plan.form, layout, self.words)
         for kept in plan.kept:
-            self.places.reserve(kept, self.scalar.resized(plan.lanes), plan.unroll)
+            self.places.reserve(kept)
         self._along = {e: axis for kept in plan.kept for axis, e in kept.values.items()}
         self._columns: Values = []  # of the window before, as many for each shared tap
         self._written: set[Expr] = set()  # values that an earlier walk has left in their rows

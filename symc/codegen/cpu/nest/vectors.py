@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
+from symc.codegen.llvm.emit import LEAVES
 from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
 from symc.codegen.nest.places import Scope
@@ -16,6 +17,9 @@ from symc.codegen.nest.plan import AxisLoop
 from symc.codegen.nest.reduce import cascade, combine, combine_all, neutral, tree
 from symc.codegen.nest.walker import Inside, Walker
 from symc.loopir.expr import Expr, walk
+
+MOST_PARTS = 4  # vectors of one pass
+LIGHT = 4  # operations of a walk whose additions wait for each other rather than for anything else
 
 
 class Vectors:
@@ -34,7 +38,7 @@ class Vectors:
         if scope.n_lanes > 1 or walker.plan.lanes == 1 or axis is None:
             return None
         bodies = [e.args[0] for e in reduces]
-        v, parts = vector_of(walker), walker.plan.unroll
+        v, parts = vector_of(walker), _accumulators(walker, axis, bodies)
         start = [neutral(v, e) for e in reduces]
         others = [a for a in walker.form.reduce_axes[reduces[0]] if a != axis]
 
@@ -98,6 +102,12 @@ class Vectors:
             carried = loop(b, start, middle, carried, pass_of(size, is_partial=False), step=size * n)
             start = middle
         return loop(b, start, stop, carried, pass_of(1, is_partial=True), step=n)
+
+
+def _accumulators(walker: Walker, axis: str, bodies: Sequence[Expr]) -> int:
+    """Vectors side by side: an addition takes 3 to 4 cycles, so a light walk in a heavy nest needs more of them."""
+    inside = {e for body in bodies for e in walk(body) if axis in walker.form.free(e) and e.op not in LEAVES}
+    return max(walker.plan.unroll, MOST_PARTS) if len(inside) <= LIGHT else walker.plan.unroll
 
 
 def vector_of(walker: Walker) -> Lanes:
