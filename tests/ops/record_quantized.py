@@ -4,6 +4,9 @@
 
 Writes recorded/quantized_networks.npz: of each network its JSON text, `<network>/json`, and arrays: parameters and
 data, `<network>/arg/<name>`, states, `<network>/aux/<name>`, and every output of every node, `<network>/out/<name>`.
+
+Writes recorded/quantized_symbols.npz: of each way to quantise a symbol JSON texts before and after, `<way>/float` and
+`<way>/quantized`; where it was calibrated, float parameters and data, `<way>/arg/<name>`, too.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ import numpy as np
 os.environ["MXNET_SUBGRAPH_BACKEND"] = "NONE"
 
 import mxnet as mx
-from mxnet.contrib.quantization import quantize_model
+from mxnet.contrib.quantization import quantize_graph, quantize_model
 
 sym = mx.sym
+mx.contrib.quantization.stats = True  # it asks for scipy, and does not use it
 # network: (function, dtype of the data or None for the float network, calibration, granularity)
 NETWORKS = {
     "dense_int8": ("dense", "int8", "naive", "tensor-wise"),
@@ -29,6 +33,17 @@ NETWORKS = {
     "fused_int8": ("convolutions", "int8", "naive", "tensor-wise"),
     "fused_channelwise": ("convolutions", "auto", "naive", "channel-wise"),
     "fused_float": ("convolutions", None, None, None),
+}
+# way: (function, arguments of quantize_graph, or of quantize_model where it is calibrated)
+WAYS = {
+    "smart": ("everything", {"quantized_dtype": "auto", "quantize_mode": "smart"}),
+    "full": ("everything", {"quantized_dtype": "uint8", "quantize_mode": "full"}),
+    "excluded": (
+        "everything",
+        {"quantize_mode": "smart", "excluded_sym_names": ["conv1"], "excluded_op_names": ["Concat"]},
+    ),
+    "naive": ("dense", {"quantized_dtype": "int8", "quantize_mode": "full", "calib_mode": "naive"}),
+    "entropy": ("dense", {"quantized_dtype": "int8", "quantize_mode": "smart", "calib_mode": "entropy"}),
 }
 
 
@@ -57,6 +72,40 @@ def convolutions():
     x = sym.Flatten(sym.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="avg", name="gap"))
     x = relu(sym.FullyConnected(x, num_hidden=7, name="fc0"))
     return sym.FullyConnected(x, num_hidden=5, name="fc1")
+
+
+def everything():
+    """Every operator that has a quantised one, used by several others, several outputs, several heads."""
+    x = sym.Convolution(sym.Variable("data"), kernel=(3, 3), num_filter=4, name="conv0")
+    x = relu(sym.BatchNorm(x, name="bn0"))
+    y = sym.Pooling(x, kernel=(2, 2), pool_type="avg", name="pool0")
+    y = sym.Convolution(y, kernel=(1, 1), num_filter=4, name="conv1")
+    z = sym.Activation(y, act_type="tanh", name="tanh0")
+    y = sym.Concat(y * z, z + y, dim=1, name="cat0")
+    parts = sym.SliceChannel(sym.Pooling(y, kernel=(2, 2), pool_type="max", name="pool1"), num_outputs=2, name="parts")
+    flat = [sym.Flatten(part, name=f"flat{k}") for k, part in enumerate(parts)]
+    fc = sym.FullyConnected(sym.Concat(*flat, dim=1, name="cat1"), num_hidden=3, no_bias=True, name="fc0")
+    words = sym.Embedding(sym.Variable("words"), input_dim=9, output_dim=3, name="embedding0")
+    words = sym.FullyConnected(words, num_hidden=3, name="fc1")
+    return sym.Group([sym.softmax(fc, name="softmax0"), words, x])
+
+
+def quantized(make: str, given: dict) -> dict:
+    """The texts and arrays of one way."""
+    symbol, arrays, label = globals()[make](), {}, {"label_names": None}
+    if "calib_mode" in given:
+        rng = np.random.RandomState(7)
+        shapes, _, _ = symbol.infer_shape(data=(4, 7))
+        arrays = {n: mx.nd.array((rng.randn(*s) * 0.3).round(2)) for n, s in zip(symbol.list_arguments(), shapes)}
+        args = {n: a for n, a in arrays.items() if n != "data"}
+        batches = mx.io.NDArrayIter(arrays["data"], batch_size=2)
+        found, _, _ = quantize_model(symbol, args, {}, calib_data=batches, **label, **given)
+    else:
+        names = symbol.list_arguments()
+        args = {n: mx.nd.ones((1,)) for n in names if n not in ("data", "words")}
+        found, _, _, _ = quantize_graph(symbol, args, {}, calib_mode="none", **given)
+    texts = {"float": symbol.tojson(), "quantized": found.tojson()}
+    return {**{k: np.array(v) for k, v in texts.items()}, **{f"arg/{n}": a.asnumpy() for n, a in arrays.items()}}
 
 
 def record(name: str, make: str, dtype, calibration, granularity) -> dict:
@@ -96,7 +145,10 @@ def record(name: str, make: str, dtype, calibration, granularity) -> dict:
 
 
 if __name__ == "__main__":
+    folder = pathlib.Path(__file__).parent / "recorded"
     arrays: dict = {}
     for network, how in NETWORKS.items():
         arrays.update(record(network, *how))
-    np.savez_compressed(pathlib.Path(__file__).parent / "recorded" / "quantized_networks.npz", **arrays)
+    np.savez_compressed(folder / "quantized_networks.npz", **arrays)
+    made = {f"{way}/{key}": value for way, how in WAYS.items() for key, value in quantized(*how).items()}
+    np.savez_compressed(folder / "quantized_symbols.npz", **made)

@@ -41,6 +41,12 @@ class IntegerFullyConnected(_IntegerSums, FullyConnected):
     is_internal = True
 
 
+def in_steps_of_sums(bias: Term, data: str, ranges: Sequence[tuple[Term, Term]]) -> Term:
+    """An int8 bias in int32, in steps of the sums; ranges of data, weight and bias."""
+    steps = scale_of(data, *ranges[0]) * scale_of("int8", *ranges[1])
+    return (bias.cast("float32") * (steps * symmetric(*ranges[2]) / HALF_STEPS["int8"])).cast("int32")
+
+
 def with_bias(sums: Term, bias: Term) -> Term:
     """int32 sums and a bias, added in float32 as oneDNN does it."""
     return saturated(sums.cast("float32") + bias.cast("float32"), "int32")
@@ -71,7 +77,8 @@ class _Layer(Ranged):
 class QuantizedConv(_Layer, Convolution):
     """Convolution of 8-bit integers.  MXNet operator _contrib_quantized_conv.
 
-    As in MXNet, the bias is added to the sums as it is, whatever its range, and the sums' range is that of int8 data.
+    As in MXNet, the bias is added to sums of uint8 data as it is, whatever its range, and their range is that of int8
+    data, which MXNet refuses.
     """
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
@@ -85,7 +92,8 @@ class QuantizedConv(_Layer, Convolution):
     def compute(self, x: Sequence[Term], ranges: Sequence[tuple[Term, Term]]) -> Sequence[Term]:
         sums = x[0]("_integer_convolution", x[1], **{**self.given_params(), "no_bias": True})
         for bias in x[2:]:
-            sums = with_bias(sums, bias.reshape((1, self.num_filter, *(1,) * self.n_spatial)))
+            added = bias if x[0].dtype == "uint8" else in_steps_of_sums(bias, x[0].dtype, ranges)
+            sums = with_bias(sums, added.reshape((1, self.num_filter, *(1,) * self.n_spatial)))
         return [sums, *product_range("int8", *ranges[:2])]
 
 
@@ -97,7 +105,5 @@ class QuantizedFullyConnected(_Layer, FullyConnected):
         data, weight, *biases = x
         sums = data("_integer_fully_connected", weight, **{**self.given_params(), "no_bias": True})
         for bias in biases:
-            steps = scale_of(data.dtype, *ranges[0]) * scale_of("int8", *ranges[1])
-            factor = steps * symmetric(*ranges[2]) / HALF_STEPS["int8"]
-            sums = with_bias(sums, (bias.cast("float32") * factor).cast("int32"))
+            sums = with_bias(sums, in_steps_of_sums(bias, data.dtype, ranges))
         return [sums, *product_range(data.dtype, *ranges[:2])]
