@@ -20,8 +20,8 @@ LAYERS = (  # lowest first
     # the face
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
     "random", "autograd", "operator", "visualization", "executor", "initializer", "io", "lr_scheduler", "optimizer",
-    "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon", "contrib", "test_utils", "artifact",
-    "api", "symc",
+    "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon", "contrib", "test_utils",
+    "artifact", "api", "symc",
     "cli",
 )  # fmt: skip
 ALLOWED = {  # (module, what it may import although that is higher or comes back to it): why

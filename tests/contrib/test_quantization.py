@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,15 +37,9 @@ def table(text: str) -> tuple[list, list]:
     return found, list(map(entry, content["heads"]))
 
 
-@dataclass
-class Batches:
-    """The data in batches of two, as an iterator gives them."""
-
-    data: np.ndarray
-
-    def __iter__(self):
-        for k in range(0, len(self.data), 2):
-            yield SimpleNamespace(data=[mx.nd.array(self.data[k : k + 2])], label=[])
+def batches(data: np.ndarray) -> mx.io.DataIter:
+    """The data in batches of two."""
+    return mx.io.NDArrayIter(data, batch_size=2)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +62,7 @@ def test_calibrated_models_are_mxnets(way, mode):
     args = {n: mx.nd.array(RECORDED[f"{way}/arg/{n}"]) for n in symbol.list_arguments()}
     data = args.pop("data").asnumpy()
     how = {"quantized_dtype": "int8", "quantize_mode": mode, "calib_mode": way, "label_names": None}
-    qsym, qargs, _ = quantization.quantize_model(symbol, args, {}, calib_data=Batches(data), **how)
+    qsym, qargs, _ = quantization.quantize_model(symbol, args, {}, calib_data=batches(data), **how)
     (nodes, heads), (wanted_nodes, wanted_heads) = table(qsym.tojson()), wanted
     assert heads == wanted_heads
     for got, want in zip(nodes, wanted_nodes, strict=True):
@@ -110,7 +102,7 @@ def test_a_convolutional_network_stays_close(calib_mode):
     excluded = ["bn"] if calib_mode == "none" else None  # it needs a range
     qsym, qargs, qaux = quantization.quantize_model(
         net, args, aux, label_names=None, quantized_dtype="int8", quantize_mode="full", calib_mode=calib_mode,
-        excluded_sym_names=excluded, calib_data=Batches(data), num_calib_examples=4,
+        excluded_sym_names=excluded, calib_data=batches(data), num_calib_examples=4,
     )  # fmt: skip
     operators = {n["op"] for n in json.loads(qsym.tojson())["nodes"]}
     assert {"_contrib_quantized_conv", "_contrib_quantized_elemwise_add", "Pooling"} <= operators
@@ -126,7 +118,7 @@ def test_only_so_many_examples_count():
     data[2:] *= 100
     how = {"label_names": None, "calib_mode": "naive", "quantized_dtype": "int8"}
     found = [
-        quantization.quantize_model(net, args, aux, calib_data=Batches(data), num_calib_examples=n, **how)[0]
+        quantization.quantize_model(net, args, aux, calib_data=batches(data), num_calib_examples=n, **how)[0]
         for n in (2, None)
     ]
     few, all_ = (float(symbol.attr_dict()["data_quantize"]["max_calib_range"]) for symbol in found)
