@@ -1,0 +1,126 @@
+"""`SequentialModule` and `PythonLossModule`: parts that are trained one after the other are one network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import symc as mx
+
+S = mx.sym
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 6)).astype("float32")
+Y = (X[:, 0] > 0).astype("float32")
+
+
+def body(name="data"):
+    return S.Activation(S.FullyConnected(S.Variable(name), num_hidden=5, name="fc1"), act_type="tanh", name="act")
+
+
+def head(x):
+    return S.FullyConnected(x, num_hidden=2, name="fc2")
+
+
+def weights():
+    rng = np.random.default_rng(1)
+    shapes = {"fc1_weight": (5, 6), "fc1_bias": (5,), "fc2_weight": (2, 5), "fc2_bias": (2,)}
+    return {name: mx.nd.array(rng.normal(size=shape)) for name, shape in shapes.items()}
+
+
+def trained(module, label="softmax_label"):
+    """Parameters and accuracy after two epochs."""
+    data = mx.io.NDArrayIter(X, Y, 10, label_name=label)
+    module.fit(
+        data,
+        arg_params=weights(),
+        allow_missing=True,
+        num_epoch=2,
+        optimizer_params={"learning_rate": 0.5, "momentum": 0.9},
+    )
+    args, aux = module.get_params()
+    assert aux == {}
+    return {n: a.asnumpy() for n, a in args.items()}, module.score(data, "acc")
+
+
+def softmax_gradient(scores, labels):
+    p = np.exp(scores.asnumpy() - scores.asnumpy().max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(p)), labels.asnumpy().astype(int)] -= 1
+    return p
+
+
+PARTS = {
+    "two symbols": lambda: (
+        mx.mod.SequentialModule()
+        .add(mx.mod.Module(body(), label_names=None))
+        .add(
+            mx.mod.Module(S.SoftmaxOutput(head(S.Variable("act_output")), name="softmax"), ["act_output"]),
+            take_labels=True,
+        )
+    ),
+    "wired": lambda: (
+        mx.mod.SequentialModule()
+        .add(mx.mod.Module(body(), label_names=None))
+        .add(
+            mx.mod.Module(S.SoftmaxOutput(head(S.Variable("x")), name="softmax"), ["x"]),
+            take_labels=True,
+            auto_wiring=True,
+        )
+    ),
+    "a loss in Python": lambda: (
+        mx.mod.SequentialModule()
+        .add(mx.mod.Module(head(body()), label_names=None))
+        .add(mx.mod.PythonLossModule(grad_func=softmax_gradient), take_labels=True, auto_wiring=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_parts_train_like_the_whole(parts):
+    whole, accuracy = trained(mx.mod.Module(S.SoftmaxOutput(head(body()), name="softmax")))
+    found, score = trained(PARTS[parts]())
+    assert found.keys() == whole.keys() and score == accuracy
+    for name, array in whole.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5)
+
+
+def test_shapes_names_and_input_gradients():
+    module = PARTS["two symbols"]()
+    assert module.data_names == ["data"] and module.output_names == ["softmax_output"]
+    module.bind([("data", (10, 6))], [("softmax_label", (10,))], inputs_need_grad=True)
+    module.init_params()
+    module.init_optimizer()
+    module.forward_backward(mx.io.DataBatch([mx.nd.array(X[:10])], [mx.nd.array(Y[:10])]))
+    module.update()
+    assert module.data_shapes == [("data", (10, 6))] and module.label_shapes == [("softmax_label", (10,))]
+    assert module.output_shapes == [("softmax_output", (10, 2))] and module.get_outputs()[0].shape == (10, 2)
+    assert module.get_input_grads()[0].shape == (10, 6)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "text"),
+    [
+        (lambda: mx.mod.SequentialModule().add(None, taking_labels=True), AssertionError, "Unknown meta"),
+        (lambda: mx.mod.SequentialModule().bind([("data", (1,))]), AssertionError, "empty SequentialModule"),
+        (lambda: mx.mod.PythonLossModule(grad_func=3), AssertionError, "must be a function"),
+        (lambda: mx.mod.PythonLossModule().bind([("x", (1,))]), AssertionError, "data_shapes"),
+        (
+            lambda: mx.mod.PythonModule(["data"], None, ["o"]).bind([("data", (1,))]),
+            NotImplementedError,
+            "_compute_out",
+        ),
+        (lambda: mx.mod.BaseModule().forward(None), NotImplementedError, "BaseModule must override forward"),
+    ],
+)
+def test_what_is_wrong_is_said(step, error, text):
+    with pytest.raises(error, match=text):
+        step()
+
+
+def test_a_parameter_in_two_parts_is_refused():
+    twice = mx.mod.SequentialModule()
+    twice.add(mx.mod.Module(body(), label_names=None))
+    twice.add(mx.mod.Module(body("act_output"), ["act_output"], label_names=None))
+    twice.bind([("data", (10, 6))], for_training=False)
+    with pytest.raises(AssertionError, match="Duplicated parameter names: fc1_"):
+        twice.init_params()
