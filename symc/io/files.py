@@ -15,6 +15,7 @@ import numpy as np
 from symc import ndarray as nd
 from symc.core.errors import ArgumentError, ArgumentTypeError, FormatError
 from symc.core.params import param, params_of, parse_params
+from symc.ndarray import NDArray
 
 from .batch import DataBatch, DataDesc
 from .iterator import FromBatches
@@ -76,6 +77,16 @@ class FileIter(FromBatches):
         # What the last batch took from the beginning belongs to the next epoch.
         n = len(self.data)
         self._next = self._next - n if self._options.round_batch and self._next > n else 0
+
+    def getdata(self) -> NDArray:
+        """The data, not in a list."""
+        data: NDArray = super().getdata()[0]
+        return data
+
+    def getlabel(self) -> NDArray:
+        """The labels, not in a list."""
+        label: NDArray = super().getlabel()[0]
+        return label
 
     def batch(self) -> DataBatch | None:
         n, first = len(self.data), self._next

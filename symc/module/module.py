@@ -69,6 +69,7 @@ class Module(BaseModule):
         self._aux_names = symbol.list_auxiliary_states()
         self._output_names = symbol.list_outputs()
         self._group2ctxs = group2ctxs
+        self._grad_req: Any = None
         self._arg_params: Params | None = None
         self._aux_params: Params | None = None
         self._params_dirty = False  # whether the executors have newer ones
@@ -245,6 +246,7 @@ class Module(BaseModule):
             shared_module._require(params=True)
         self.for_training = for_training
         self.inputs_need_grad = inputs_need_grad
+        self._grad_req = grad_req
         self._exec_group = DataParallelExecutorGroup(
             self._symbol,
             self._context,
@@ -289,7 +291,9 @@ class Module(BaseModule):
         self._require(params=True)
         whole = _whole(data_batch) if isinstance(data_batch, list) else data_batch
         self._follow_shapes(whole)
-        self._group.forward(whole.data, whole.label, self.for_training if is_train is None else is_train)
+        self._group.forward(
+            whole.data, getattr(whole, "label", None), self.for_training if is_train is None else is_train
+        )
 
     def _follow_shapes(self, batch: Any) -> None:
         """Binds to the shapes of a batch where they differ."""
@@ -300,8 +304,9 @@ class Module(BaseModule):
             return
         data = described or [DataDesc(d.name, shape, d.dtype, d.layout) for d, shape in zip(self._data_shapes, found)]
         labels = getattr(batch, "provide_label", None)
-        if not labels and batch.label and self._label_shapes:
-            labels = [DataDesc(d.name, a.shape, d.dtype, d.layout) for d, a in zip(self._label_shapes, batch.label)]
+        given = getattr(batch, "label", None)  # scripts make batches of their own classes
+        if not labels and given and self._label_shapes:
+            labels = [DataDesc(d.name, a.shape, d.dtype, d.layout) for d, a in zip(self._label_shapes, given)]
         if not labels and self._label_shapes:
             labels = _resized(self._label_shapes, data[0])
         self.reshape(data, labels or None)

@@ -47,6 +47,11 @@ def test_csv_goes_on_where_the_last_batch_ended(files):
     assert batches(csv, 3) == [first, second, first]
 
 
+def test_getters_give_arrays(files):
+    csv = mx.io.CSVIter(data_csv=files / "data.csv", data_shape=(2,), batch_size=2)
+    assert csv.iter_next() and csv.getdata().shape == (2, 2) and csv.getlabel().shape == (2,) and csv.getpad() == 0
+
+
 def test_csv_without_rounding_labels_or_floats(files):
     csv = mx.io.CSVIter(
         data_csv=files / "data.csv", data_shape="(1,2)", batch_size="2", dtype="int32", round_batch=0, unknown=1
