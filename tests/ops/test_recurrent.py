@@ -72,6 +72,19 @@ def test_steps_without_elements() -> None:
             np.testing.assert_array_equal(c.asnumpy(), executor.arg_dict["state_cell"].asnumpy())
 
 
+def test_a_step_that_takes_nothing_from_the_data() -> None:
+    form = {"mode": "gru", "state_size": 4, "num_layers": 2}
+    with mx.util.np_shape():
+        executor = bound(network(**form), (3, 2, 0))
+        heads = [np.ones((3, 2, 4)), np.ones((2, 2, 4))]
+        found = gradients(executor, heads)
+    assert found["data"].shape == (3, 2, 0)
+    for got, want in zip(executor.outputs, rnn(**wide(executor.arg_dict), state_outputs=True, **form)):
+        np.testing.assert_allclose(got.asnumpy(), want, 1e-5, 1e-6)
+    want = differences(executor, "parameters", (5,), heads, **form)
+    assert abs(found["parameters"][5] - want) < 1e-4
+
+
 def gradients(executor: mx.executor.Executor, heads: list[np.ndarray]) -> dict[str, np.ndarray]:
     executor.forward(is_train=True)
     executor.backward([mx.nd.array(h) for h in heads])

@@ -162,6 +162,6 @@ def pixel_tables(g: Geometry, dy_image_stride: int, dy_pixel_stride: int, is_mer
     image, pixel = np.divmod(v.taps[order], max(1, g.n_rows // max(1, g.images)))
     pixels[: len(order), 1] = image * dy_image_stride + pixel * dy_pixel_stride
     taps = v.offsets[order[is_border], :, None]
-    borders = np.where(taps < 0, OUTSIDE, taps + np.arange(g.channels)).reshape(-1, width * g.channels)
+    borders = np.where(taps < 0, OUTSIDE, taps + np.arange(g.channels)).reshape(len(taps), width * g.channels)
     counts = np.bincount(run[order], minlength=len(v.counts))
     return PixelTables(pixels, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), borders.astype(np.int32))

@@ -42,7 +42,10 @@ class RNN(Op):
     state_outputs the last ones are results.  R is H, the state_size, or the projection_size of an LSTM.  parameters
     holds the matrices i2h, h2h (and h2r), row-major, for each layer and direction, then in the same order the biases of
     i2h and h2h; gates lie in the order i, f, g, o or r, z, n.  Between layers elements are dropped with probability p
-    in training.  MXNet operator RNN; as there, a CPU ignores sequence_length and the limits of an LSTM's cell.
+    in training.
+
+    Source: MXNet operator RNN.  As on MXNet's CPU, sequence_length and the limits of an LSTM's cell are ignored.  There
+    MXNet has no float16 and trains no projection.
     """
 
     arguments = ("data", "parameters", "state", "state_cell", "sequence_length")
