@@ -12,6 +12,11 @@ def py_str(x: bytes) -> str:
     return x.decode()
 
 
+def _as_list(x: object) -> list | tuple:
+    """A list or a tuple as it is, anything else as a list of one."""
+    return x if isinstance(x, (list, tuple)) else [x]
+
+
 def __getattr__(name: str) -> object:
     if name in ("numeric_types", "integer_types", "mx_real_t"):
         import numpy as np  # not with `import symc`, which the command line keeps light

@@ -94,7 +94,14 @@ def bounded(mx):
     return mx.sym.Group([out, *last]), {"k": (3,), "i": (1,), "s": (3,)}
 
 
-CASES = {f.__name__: f for f in (layer, sums, branches, nested, lists, chosen, bounded)}
+def numbers(mx):
+    """Data without further axes, whose rows have one."""
+    out, last = mx.sym.contrib.foreach(lambda row, s: (row * s, s + row), mx.sym.var("x"), mx.sym.var("s"))
+    return mx.sym.Group([out, last]), {"x": (4,), "s": (1,)}
+
+
+CASES = {f.__name__: f for f in (layer, sums, branches, nested, lists, numbers, chosen, bounded)}
+ROUNDS = {"sums": 5}  # that take place; MXNet leaves what memory holds in the rows of others
 LIMITED = ("chosen", "bounded")  # made, but not run by MXNet
 
 
@@ -128,5 +135,6 @@ if __name__ == "__main__":
         recorded[f"{name}.args"] = np.array(symbol.list_arguments())
         recorded[f"{name}.outs"] = np.array(symbol.list_outputs())
         if name not in LIMITED:
-            recorded.update((f"{name}.{key}", value) for key, value in run(mxnet, symbol, shapes).items())
+            found = {key: value[: ROUNDS.get(name)] for key, value in run(mxnet, symbol, shapes).items()}
+            recorded.update((f"{name}.{key}", value) for key, value in found.items())
     np.savez_compressed(RECORDED, **recorded)

@@ -30,6 +30,7 @@ FILES = (
     "test_executor",
     "test_ndarray",
     "test_autograd",
+    "test_contrib_control_flow",
 )
 
 

@@ -16,6 +16,7 @@ from symc.ir.graph import Graph, Value
 from symc.ir.infer import dtypes_through, infer_dtype, infer_shape, shapes_through
 from symc.ir.op import DTypes, Op, Shapes, op, same_dtype
 from symc.ir.reverse import pulled_back
+from symc.ops.math.dense import reshaped
 
 from .iterate import Iterate, iterate
 
@@ -102,13 +103,19 @@ class Foreach(_Structured):
         )
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return self.loop.infer_shape(ins, outs)
+        """Rows of (T,) have the shape (1,), as elements of such arrays in MXNet."""
+        flat = {k for k, s in enumerate(ins[: self.loop.n_data]) if s is not None and len(s) == 1}
+        fed, made = self.loop.infer_shape([(*s, 1) if k in flat else s for k, s in enumerate(ins)], outs)  # type: ignore[misc]
+        return [s[:1] if k in flat and s is not None else s for k, s in enumerate(fed)], made
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return self.loop.infer_dtype(ins, outs)
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
         loop = self.loop
+        x = [
+            reshaped(g, v, (*g.shape(v), 1)) if k < loop.n_data and len(g.shape(v)) == 1 else v for k, v in enumerate(x)
+        ]
         rows = [g.shape(v)[1:] for v in x[: loop.n_data]]
         body = _inferred(loop.body, [*rows, *map(g.shape, x[loop.n_data :])], list(map(g.dtype, x)))
         node = g.apply(loop.having(bodies=(body,)), x)
