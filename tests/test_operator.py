@@ -561,3 +561,39 @@ def test_operators_from_before_custom_op(kind):
     np.testing.assert_array_equal(executor.outputs[0].asnumpy(), [[3, 6], [9, 12]])
     np.testing.assert_array_equal(executor.grad_dict["x"].asnumpy(), np.full((2, 2), 3))
     np.testing.assert_array_equal(executor.grad_dict[f"{net.name}_scale"].asnumpy(), [10])
+
+
+@pytest.mark.parametrize("is_train", [False, True])
+def test_in_the_body_of_a_loop(is_train):
+    """Every round has an operator of its own, whose backward finds what its forward kept."""
+    made = []
+
+    class Scaled(mx.operator.CustomOp):
+        def __init__(self):
+            made.append(self)
+
+        def forward(self, is_train, req, in_data, out_data, aux):
+            self.scale = float(in_data[0].asnumpy()[0])
+            out_data[0][:] = in_data[0] * self.scale
+
+        def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+            in_grad[0][:] = out_grad[0] * self.scale
+
+    name = registered(square, create_operator=lambda *_: Scaled())
+
+    def body(x, states):
+        y = sym.Custom(sym.sin(x), op_type=name) + states[0]
+        return y, [y]
+
+    out, _ = sym.contrib.foreach(body, sym.Variable("x"), [sym.Variable("start")])
+    executor = out.simple_bind(mx.cpu(), x=(4, 3), start=(3,))
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    scale = np.sin(x)[:, :1]
+    for _ in range(2):
+        executor.forward(is_train=is_train, x=x, start=np.ones(3))
+        np.testing.assert_allclose(executor.outputs[0].asnumpy(), 1 + np.cumsum(np.sin(x) * scale, axis=0), rtol=1e-5)
+    if is_train:
+        executor.backward(nd.ones((4, 3)))
+        n_later = np.arange(4, 0, -1)[:, None]
+        np.testing.assert_allclose(executor.grad_dict["x"].asnumpy(), np.cos(x) * scale * n_later, rtol=1e-4, atol=1e-6)
+    assert len(made) == 4

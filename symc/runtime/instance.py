@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,19 @@ from .program import (
     Loop,
     Program,
     Step,
-    walk,
 )
 
-Kept = dict[tuple[type, str, int], dict[str, Any]]
+Rounds = tuple[int, ...]  # of loops, the outermost first
+Kept = dict[tuple[type, str, int], dict[Rounds, dict[str, Any]]]
+
+
+def _call_backs(steps: Iterable[Step], counters: tuple[int, ...] = ()) -> Iterator[tuple[CallBack, tuple[int, ...]]]:
+    """All call-backs, each with the counters of the loops around it."""
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from _call_backs(step.steps, (*counters, step.counter))
+        elif isinstance(step, CallBack):
+            yield step, counters
 
 
 def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
@@ -124,19 +133,31 @@ class Instance:
 
     def _opened(self, kept: Kept) -> dict[str, Callable[[np.ndarray], None]]:
         """The functions of the program's call-outs, which see its memory as arrays."""
-        callouts = self.loaded.callouts
         n_before: Counter[tuple[type, str]] = Counter()
         found: dict[str, Callable[[np.ndarray], None]] = {}
-        for step in walk(self.loaded.program.steps):
-            if isinstance(step, CallBack) and step.name in callouts:
-                callout = callouts[step.name]
+        for step, counters in _call_backs(self.loaded.program.steps):
+            callout = self.loaded.callouts.get(step.name)
+            if callout is not None:
                 named = type(callout), callout.node
-                callee = callout.opened(kept.setdefault((*named, n_before[named]), {}))
+                of_rounds = kept.setdefault((*named, n_before[named]), {})
                 n_before[named] += 1
-                found[step.name] = partial(self._call_out, step, callee)
+                found[step.name] = partial(self._call_out, step, callout, counters, of_rounds, {})
         return found
 
-    def _call_out(self, step: CallBack, callee: Callee, bufs: np.ndarray) -> None:
+    def _call_out(
+        self,
+        step: CallBack,
+        callout: CallOut,
+        counters: Sequence[int],
+        kept: dict[Rounds, dict[str, Any]],
+        opened: dict[Rounds, Callee],
+        bufs: np.ndarray,
+    ) -> None:
+        """One call; every round of the loops around it has a function, and what that keeps, of its own."""
+        rounds = tuple([int(bufs[counter]) for counter in counters])
+        if rounds not in opened:
+            opened[rounds] = callout.opened(kept.setdefault(rounds, {}))
+        callee = opened[rounds]
         memory, owner = self.loaded.device.memory, (self.arena, self._prepared, self.owner)
 
         def seen(lent: Lent) -> np.ndarray:

@@ -156,6 +156,7 @@ class ToyRun:
                 flag = self.device.memory.at(int(bufs[loop.flag.slot]) + loop.flag.offset, ITEM_SIZE[loop.flag.dtype])
                 if not flag.view(loop.flag.dtype)[0]:
                     break
+            bufs[loop.counter] = t
             for slot, base, offset, stride in loop.moving:
                 bufs[slot] = bufs[base] + offset + t * stride
             self._run(row.rows, place, times_ns)

@@ -87,7 +87,9 @@ class Custom(Op):
     @classmethod
     def create(cls, given: Mapping[str, Any]) -> Op:
         """Raises ParameterError where no operator is registered under that name."""
-        attributes = {key: str(value) for key, value in given.items()}
+        attributes = {
+            key: str(value) for key, value in given.items() if key != "__subgraph_name__"
+        }  # a loop's own mark
         op_type = attributes.pop("op_type", "")
         if not op_type:
             raise ParameterError("Custom: Required argument `op_type` is missing.")
