@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -251,6 +252,19 @@ class _AcrossChannels(Op):
         return t.reduce("sum", (2 * reach + 1,), inner)
 
 
+def power(x: Expr, exponent: float) -> Expr:
+    """x ** exponent, by roots where the exponent is in quarters (LRN's default: -0.75), not by a library's power."""
+    quarters = 4 * abs(exponent)
+    if x.dtype == "float64" or quarters != int(quarters) or not 0 < quarters <= 16:
+        return prim("pow", x, number(exponent, x.dtype))
+    root = prim("sqrt", x)
+    factors = (
+        [x] * (int(quarters) // 4) + [root] * (int(quarters) % 4 // 2) + [prim("sqrt", root)] * (int(quarters) % 2)
+    )
+    product = reduce(lambda a, b: a * b, factors)
+    return 1 / product if exponent < 0 else product
+
+
 @op("LRN")
 class LRN(_AcrossChannels):
     """data / norm ** beta with norm = knorm + alpha / nsize * (sum of squares over nsize neighbouring channels).
@@ -277,7 +291,7 @@ class LRN(_AcrossChannels):
             total = self.neighbours(t, i, lambda *j: x(*j) * x(*j))
             return total * number(single(self.alpha) / self.nsize, dtype) + number(single(self.knorm), dtype)
 
-        t.map(lambda *i: x(*i) * prim("pow", norm(*i), number(-single(self.beta), dtype)))
+        t.map(lambda *i: x(*i) * power(norm(*i), -single(self.beta)))
         t.map(norm, output=1)
 
     def gradient(
@@ -298,13 +312,11 @@ class LRNGradient(_AcrossChannels):
 
     def lower(self, t: Lowering) -> None:
         dy, x, norm = t.ins
-        power = -single(self.beta)
+        beta = single(self.beta)
 
         def element(*i: IndexLike) -> Expr:
-            around = self.neighbours(
-                t, i, lambda *j: dy(*j) * x(*j) * prim("pow", norm(*j), number(power - 1, x.dtype))
-            )
-            factor = number(2 * power * single(self.alpha) / self.nsize, x.dtype)
-            return dy(*i) * prim("pow", norm(*i), number(power, x.dtype)) + factor * around * x(*i)
+            around = self.neighbours(t, i, lambda *j: dy(*j) * x(*j) * power(norm(*j), -beta - 1))
+            factor = number(-2 * beta * single(self.alpha) / self.nsize, x.dtype)
+            return dy(*i) * power(norm(*i), -beta) + factor * around * x(*i)
 
         t.map(element)

@@ -212,9 +212,38 @@ class UpSampling(Composite):
 
 def enlarged(x: Term, rows: int, columns: int) -> Term:
     """Every pixel of (N, C, H, W) repeated."""
-    n, c, h, w = x.shape
-    apart = x.reshape((n, c, h, 1, w, 1))("broadcast_to", shape=(n, c, h, rows, w, columns))
-    return apart.reshape((n, c, h * rows, w * columns))
+    return x if rows == columns == 1 else x("_enlarge", rows=rows, columns=columns)
+
+
+@op("_enlarge")
+class Enlarge(Op):
+    """Every pixel as a block: (N, C, H, W) -> (N, C, H * rows, W * columns)."""
+
+    is_internal = True
+
+    rows: int = param(low=1, doc="height of a block")
+    columns: int = param(low=1, doc="width of a block")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        (data,) = ins
+        if data is None:
+            return ins, outs
+        n, c, h, w = data
+        return ins, [unify((n, c, times(h, self.rows), times(w, self.columns)), outs[0])]
+
+    def lower(self, t: Lowering) -> None:
+        x = t.ins[0]
+        t.region(
+            (*x.shape, self.rows, self.columns),
+            lambda n, c, h, w, row, column: (n, c, h * self.rows + row, w * self.columns + column),
+            lambda n, c, h, w, row, column: x(n, c, h, w),
+        )
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        block = (self.rows, self.columns)
+        return [g("Pooling", flows(dy), pool_type="sum", kernel=block, stride=block)]
 
 
 # -- diagonals ------------------------------------------------------------------------------------------------------
