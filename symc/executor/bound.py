@@ -46,6 +46,7 @@ class Bound:
         ]
         self.instance: Instance = session.own_instance()
         self._calls: list[CallBuffers] = []
+        self._calls_back = bool(session.program.call_names)
         self._epoch = -1  # of the last refresh
 
     def refresh(self) -> None:
@@ -109,7 +110,7 @@ class Bound:
                 bufs[slot] = address_of(results[-1])
         if self.session.program.is_random:
             self.session.reseed(buffers.instance, generator())
-        if self.session.program.call_names:  # who is called back may keep what it was lent
+        if self._calls_back:  # who is called back may keep what it was lent
             buffers.instance.owner = (self.session.bound, kept, results)
         buffers.instance.run("forward")
         fresh = [NDArray._over(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]

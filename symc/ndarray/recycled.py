@@ -7,7 +7,7 @@ its end is the end of them all. What waits for its next use is bounded, the long
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,13 +18,20 @@ LEAST_BYTES = 1 << 17  # of an array: smaller ones come from memory that malloc 
 MOST_BYTES = 1 << 28  # of all that waits for its next use
 
 
+class _Room(NamedTuple):
+    """Memory, and its first address at a 64-byte boundary, for arrays of one size."""
+
+    memory: np.ndarray
+    first: int
+
+
 class Recycler:
     """Lends memory for arrays, and takes it back; for any number of threads."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self.waiting_bytes = 0
-        self._waiting: list[np.ndarray] = []  # longest unused first
+        self._waiting: dict[int, list[_Room]] = {}  # by size in bytes, the size that was used last at the end
         self._lock = new_lock()
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -33,10 +40,11 @@ class Recycler:
         room = self._taken(size_bytes)
         if room is None:
             try:
-                room = np.empty(size_bytes, np.uint8)
+                memory = np.empty(size_bytes, np.uint8)
             except MemoryError:
                 self.clear()
-                room = np.empty(size_bytes, np.uint8)
+                memory = np.empty(size_bytes, np.uint8)
+            room = _Room(memory, -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT)
         return np.asarray(_Loan(self, room, shape, dtype))
 
     def clear(self) -> None:
@@ -45,25 +53,39 @@ class Recycler:
             self._waiting.clear()
             self.waiting_bytes = 0
 
-    def _taken(self, size_bytes: int) -> np.ndarray | None:
+    def _taken(self, size_bytes: int) -> _Room | None:
         with self._lock:
-            for k in range(len(self._waiting) - 1, -1, -1):  # the youngest may still be in a cache
-                if self._waiting[k].nbytes == size_bytes:
-                    self.waiting_bytes -= size_bytes
-                    return self._waiting.pop(k)
-        return None
+            rooms = self._waiting.pop(size_bytes, None)
+            if rooms is None:
+                return None
+            room = rooms.pop()  # the youngest, which may still be in a cache
+            if rooms:
+                self._waiting[size_bytes] = rooms
+            self.waiting_bytes -= size_bytes
+            return room
 
-    def give(self, room: np.ndarray) -> None:
+    def give(self, room: _Room) -> None:
         """Takes memory back. This may happen anywhere, in `_taken` too: who finds the lock taken lets the memory go."""
-        if room.nbytes > self.most_bytes or not self._lock.acquire(blocking=False):
+        size_bytes = room.memory.nbytes
+        if size_bytes > self.most_bytes or not self._lock.acquire(blocking=False):
             return
         try:
-            self._waiting.append(room)
-            self.waiting_bytes += room.nbytes
+            rooms = self._waiting.pop(size_bytes, [])
+            rooms.append(room)
+            self._waiting[size_bytes] = rooms
+            self.waiting_bytes += size_bytes
             while self.waiting_bytes > self.most_bytes:
-                self.waiting_bytes -= self._waiting.pop(0).nbytes
+                self._let_go()
         finally:
             self._lock.release()
+
+    def _let_go(self) -> None:
+        """Gives up the longest unused memory of the longest unused size."""
+        size_bytes, rooms = next(iter(self._waiting.items()))
+        self.waiting_bytes -= size_bytes
+        del rooms[0]
+        if not rooms:
+            del self._waiting[size_bytes]
 
 
 class _Loan:
@@ -71,11 +93,10 @@ class _Loan:
 
     __slots__ = ("__array_interface__", "_owner", "_room")
 
-    def __init__(self, owner: Recycler, room: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    def __init__(self, owner: Recycler, room: _Room, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._owner, self._room = owner, room
-        first = -(-room.ctypes.data // ALIGNMENT) * ALIGNMENT
         self.__array_interface__: dict[str, Any] = {
-            "version": 3, "shape": shape, "typestr": dtype.str, "data": (first, False),
+            "version": 3, "shape": shape, "typestr": dtype.str, "data": (room.first, False),
         }  # fmt: skip
 
     def __del__(self) -> None:

@@ -80,10 +80,11 @@ def allocating(what: str) -> Iterator[None]:
 
 def _aligned(allocate, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[no-untyped-def]
     require_axes(shape)
-    size_bytes = math.prod(shape) * dtype.itemsize
+    n, n_more = math.prod(shape), ALIGNMENT // dtype.itemsize
     try:
-        room = allocate(size_bytes + ALIGNMENT, np.uint8)
+        room = allocate(n + n_more, dtype)
     except (MemoryError, ValueError):  # beyond this machine, beyond any
+        size_bytes = n * dtype.itemsize
         raise AllocationError(f"cannot allocate {size_bytes} bytes for an array of shape {shape}, {dtype}") from None
-    start = -address_of(room) % ALIGNMENT
-    return room[start : start + size_bytes].view(dtype).reshape(shape)
+    start = -address_of(room) % ALIGNMENT // dtype.itemsize
+    return room[start : start + n].reshape(shape)
