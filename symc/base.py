@@ -1,10 +1,20 @@
 """`symc.base` as MXNet has it: the error root and a few names scripts import from there."""
 
+import os
+
 from symc.core.errors import MXNetError, SymcError
 
 string_types = (str,)
 
-__all__ = ["MXNetError", "SymcError", "integer_types", "mx_real_t", "numeric_types", "py_str", "string_types"]  # noqa: F822
+__all__ = [  # some made when they are asked for
+    "MXNetError", "SymcError", "data_dir", "integer_types", "mx_real_t", "numeric_types", "py_str",  # noqa: F822
+    "string_types",
+]  # fmt: skip
+
+
+def data_dir() -> str:
+    """Where data sets and trained weights are kept: MXNET_HOME, or ~/.mxnet."""
+    return os.path.expanduser(os.environ.get("MXNET_HOME", os.path.join("~", ".mxnet")))
 
 
 def py_str(x: bytes) -> str:

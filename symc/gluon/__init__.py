@@ -3,9 +3,10 @@
 from symc.gluon.block import Block, HybridBlock, SymbolBlock
 from symc.gluon.parameter import Constant, Parameter, ParameterDict
 
-from . import loss, nn, utils
+from . import contrib, loss, model_zoo, nn, utils
 from .trainer import Trainer
 
 __all__ = [
-    "Block", "Constant", "HybridBlock", "Parameter", "ParameterDict", "SymbolBlock", "Trainer", "loss", "nn", "utils",
+    "Block", "Constant", "HybridBlock", "Parameter", "ParameterDict", "SymbolBlock", "Trainer", "contrib",
+    "loss", "model_zoo", "nn", "utils",
 ]  # fmt: skip

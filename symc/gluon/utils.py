@@ -129,7 +129,7 @@ def download(
 
 def _fetch(url: str, filename: str, sha1_hash: str | None) -> str:
     print(f"Downloading {filename} from {url}...")
-    with replacing(Path(filename)) as unfinished, urllib.request.urlopen(url) as answer, open(unfinished, "wb") as file:
+    with urllib.request.urlopen(url) as answer, replacing(Path(filename)) as unfinished, open(unfinished, "wb") as file:
         shutil.copyfileobj(answer, file, CHUNK_BYTES)
     if sha1_hash and not check_sha1(filename, sha1_hash):
         raise UsageError(
