@@ -8,6 +8,9 @@ import pytest
 import symc as mx
 from symc import artifact
 from symc.core.errors import ArgumentError, ConflictError, ParameterError, ShapeError
+from symc.runtime.compiler import compile_graph
+from symc.runtime.program import Loop
+from symc.symbol.graph import to_graph
 
 from .control_cases import CASES, LIMITED, RECORDED, made, run
 
@@ -137,6 +140,23 @@ def run_with(symbol, arrays) -> list[np.ndarray]:
     outs = executor.forward(is_train=True)
     executor.backward([o * 2 for o in outs])
     return [o.asnumpy() for o in outs] + [grads[n].asnumpy() for n in arrays]
+
+
+def test_a_step_of_a_traced_cell_is_few_kernels():
+    """Identities around the outputs cost nothing, nor do outputs that are states as well."""
+
+    def step(row, states):
+        z = mx.sym.FullyConnected(row, num_hidden=8, name="i") + mx.sym.FullyConnected(
+            states[0], num_hidden=8, name="h"
+        )
+        c = mx.sym.sigmoid(z) * states[1] + mx.sym.tanh(z)
+        h = mx.sym.tanh(c)
+        return h, [h, c]
+
+    out, last = mx.sym.contrib.foreach(step, mx.sym.var("x"), [mx.sym.var("h"), mx.sym.var("c")])
+    graph = to_graph(mx.sym.Group([out, *last]), True, {"x": (5, 2, 3), "h": (2, 8), "c": (2, 8)})
+    program = compile_graph(graph, dict.fromkeys(("x", "h_weight"), "write")).program
+    assert [(s.phase, len(s.steps)) for s in program.steps if isinstance(s, Loop)] == [("forward", 2), ("backward", 2)]
 
 
 def test_misuse_is_refused():

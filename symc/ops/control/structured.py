@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from symc.core.errors import ArgumentError, ShapeError
@@ -12,7 +12,7 @@ from symc.core.params import MAX_PORTS, param
 from symc.core.shapes import unify
 from symc.ir.bodies import rearranged
 from symc.ir.builder import GraphBuilder
-from symc.ir.graph import Graph, Value
+from symc.ir.graph import Graph, Output, Value
 from symc.ir.infer import dtypes_through, infer_dtype, infer_shape, shapes_through
 from symc.ir.op import DTypes, Op, Shapes, op, same_dtype
 from symc.ir.reverse import pulled_back
@@ -69,7 +69,8 @@ class Foreach(_Structured):
     """The body once for each row of data, with states handed from round to round.
 
     Inputs: data (T, *row), first states, all else that the body reads. Outputs: `num_out_data` results of all rounds,
-    (T, *result), the last states. MXNet operator _foreach, made by contrib.foreach.
+    (T, *result), the last states. States of operators in the body are arguments, as in MXNet, and stay as they are.
+    MXNet operator _foreach, made by contrib.foreach.
     """
 
     n_bodies = 1
@@ -126,7 +127,15 @@ def _inferred(body: Graph, shapes: Sequence, dtypes: Sequence) -> Graph:
     """The body with all facts, from those of its inputs."""
     ins = [node[0] for node in body.inputs]
     known = {**body.facts.shape, **dict(zip(ins, shapes))}
-    return infer_dtype(infer_shape(body.with_facts(shape=known, dtype={**body.facts.dtype, **dict(zip(ins, dtypes))})))
+    body = infer_dtype(infer_shape(body.with_facts(shape=known, dtype={**body.facts.dtype, **dict(zip(ins, dtypes))})))
+    return replace(body, outputs=tuple(Output(o.kind, o.name, _uncopied(o.value)) for o in body.outputs))
+
+
+def _uncopied(v: Value) -> Value:
+    """What an identity shows: MXNet puts one where a value is an output twice, or an input."""
+    while v.node.op is not None and v.node.op.name == "_copy":
+        v = v.node.inputs[0]
+    return v
 
 
 @op("_while_loop")
