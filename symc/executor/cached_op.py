@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from symc.ops.control.call import Call
 from symc.symbol.graph import to_graph
 
 from .holding import Holding
+from .monitor import OpHook
 
 if TYPE_CHECKING:
     from symc.runtime.function import GraphFunction
@@ -48,6 +49,7 @@ class CachedOp:
         self._names = sym.list_inputs()
         self._held = frozenset(dict(flags).get("param_indices", ()))
         self._blocks: BoundedCache[tuple, _Block] = BoundedCache(64)
+        self._hook: OpHook | None = None
 
     def __call__(self, *args: NDArray, out: NDArray | Sequence[NDArray] | None = None, **kwargs: Any) -> Any:
         """The outputs: an array, or a list of several.
@@ -66,7 +68,13 @@ class CachedOp:
         if block is None:
             block = self._blocks.put(key, self._prepare(args))
         results = block.recorded(args, out) if tape.mode.recording else block(args, out)
+        if self._hook is not None:
+            block.tell(self._hook, args)
         return results[0] if len(results) == 1 else results
+
+    def _register_op_hook(self, callback: Callable[..., None], monitor_all: bool = False) -> None:
+        """Calls `callback(name, operator, array)` after each call, for every output (and input) of every operator."""
+        self._hook = OpHook(callback, monitor_all)
 
     def _prepare(self, args: Sequence[NDArray]) -> _Block:
         shapes = {n: a.shape for n, a in zip(self._names, args)}
@@ -99,6 +107,10 @@ class _Block:
         """The outputs, in `out` where given."""
         made = self._predicted(args) if self._held and not self._body.training else self._computed(args)
         return made if out is None else write("CachedOp", made, out)
+
+    def tell(self, hook: OpHook, args: Sequence[NDArray]) -> None:
+        """Tells a hook what a call with these inputs computes."""
+        hook(self._body, {n.name: x for n, x in zip(self._inputs, args)}, args[0]._context)
 
     def _predicted(self, args: Sequence[NDArray]) -> list[NDArray]:
         """The outputs, by what the inputs that are held have prepared."""

@@ -96,6 +96,44 @@ class Monitor:
             self.callback(name, values[v])
 
 
+class OpHook:
+    """Tells a callback what the operators of a graph computed: `callback(name, operator, array)`, names as bytes.
+
+    The arrays come from a program of its own, over the same inputs; random operators draw other numbers there.
+
+    is_all   the inputs of every operator are told too, as <node>_<argument>
+    """
+
+    def __init__(self, callback: Callable[[bytes, bytes, NDArray], None], is_all: bool) -> None:
+        self._callback = callback
+        self._is_all = is_all
+        self._watched: dict[Graph, tuple[list[str], Watched]] = {}
+
+    def __call__(self, graph: Graph, arrays: Mapping[str, NDArray], context: Context) -> None:
+        """Tells what a run with these inputs computes."""
+        if graph not in self._watched:
+            g, copy = _of_arguments(graph)
+            told = list(_told(graph, copy, self._is_all))
+            named = [(name, v) for name, _, v in told]
+            self._watched[graph] = [op for _, op, _ in told], Watched(_graph(g, named), named, context)
+        operators, watched = self._watched[graph]
+        values = watched(arrays, 0)
+        for operator, (name, v) in zip(operators, watched.named):
+            self._callback(name.encode(), operator.encode(), values[v])
+
+
+def _told(graph: Graph, copy: Mapping[Value, Value], is_all: bool) -> Iterator[tuple[str, str, Value]]:
+    """Name, operator and value of what an OpHook tells."""
+    for node in graph.nodes:
+        if node.is_input:
+            continue
+        op = node.operator
+        for argument, v in zip(_input_names(op), node.inputs if is_all else ()):
+            yield f"{node.name}_{argument}", op.name, copy[v]
+        for k, result in zip(range(op.n_visible()), op.result_names()):
+            yield f"{node.name}_{result}", op.name, copy[node[k]]
+
+
 def _of_arguments(graph: Graph) -> tuple[GraphBuilder, dict[Value, Value]]:
     """A copy of a graph whose inputs are arguments, all of them; maps its values to those of the copy."""
     known = infer_dtype(infer_shape(graph))

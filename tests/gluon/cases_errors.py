@@ -120,6 +120,25 @@ def hooks(mx, folder):
     return {"seen": seen}
 
 
+def op_hooks(mx, folder):
+    """What the operators of a hybridized block are told as, by name and mean."""
+    nn, nd = mx.gluon.nn, mx.nd
+    found = {}
+    for is_all in (False, True):
+        seen = []
+        net = nn.HybridSequential(prefix="n_")
+        with net.name_scope():
+            net.add(nn.Dense(2, activation="relu"), nn.BatchNorm())
+        net.initialize(mx.init.One())
+        net.hybridize()
+        net(nd.ones((1, 3)))
+        net.register_op_hook(lambda *told, seen=seen: seen.append([x.decode() for x in told[:2]]), is_all)
+        net(nd.ones((1, 3)))
+        nd.waitall()
+        found[str(is_all)] = seen
+    return found
+
+
 def trainers(mx, folder):
     gluon = mx.gluon
     p = gluon.Parameter("w", shape=(2,))
@@ -154,4 +173,11 @@ def trainers(mx, folder):
     return found
 
 
-CASES = {"parameters": parameters, "dicts": dicts, "blocks": blocks, "hooks": hooks, "trainers": trainers}
+CASES = {
+    "parameters": parameters,
+    "dicts": dicts,
+    "blocks": blocks,
+    "hooks": hooks,
+    "op hooks": op_hooks,
+    "trainers": trainers,
+}

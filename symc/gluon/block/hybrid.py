@@ -207,6 +207,8 @@ class HybridBlock(Block):
         ]
         held = [k for k, (is_given, _) in enumerate(self._cached_op_args) if not is_given]
         self._cached_op = CachedOp(out, [("param_indices", held), *self._flags])
+        if self._callback is not None:
+            self._cached_op._register_op_hook(self._callback, self._monitor_all)
 
     def _check_inputs(self, input_names: Sequence[str], positions: dict[str, int], parameters: ParameterDict) -> None:
         """Warns of arguments and parameters that the graph does not use; raises ConflictError for strange inputs."""
@@ -309,6 +311,8 @@ class HybridBlock(Block):
         """
         self._callback = callback
         self._monitor_all = monitor_all
+        if self._cached_op is not None:
+            self._cached_op._register_op_hook(callback, monitor_all)
         super().register_op_hook(callback, monitor_all)
 
 
