@@ -72,6 +72,11 @@ def test_the_functions_listed_are_there(package, namespace):
     assert dir(module) and [name for name in dir(module) if not hasattr(module, name)] == []
 
 
+def test_contributed_operators_are_also_under_contrib():
+    for package, names in (("nd", ("nd", "ndarray")), ("sym", ("sym", "symbol"))):
+        assert {getattr(symc.contrib, name) for name in names} == {getattr(symc, package).contrib}
+
+
 def test_modules_that_are_not_there_say_so(monkeypatch):
     monkeypatch.setitem(symc._MODULES, "later", "later")
     with pytest.raises(AttributeError, match="module 'symc' has no attribute 'later': MXNet's module is not there yet"):

@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
+from symc.ndarray import contrib as ndarray
+from symc.symbol import contrib as symbol
+
 from . import quantization as quantization
+
+nd, sym = ndarray, symbol

@@ -80,7 +80,7 @@ CASES = [
     _regions("_contrib_ROIAlign", (2, 1, 6, 7), {"pooled_size": (3, 2), "spatial_scale": 1.0, "sample_ratio": 1},
              dtypes="float64"),
     *(_regions("_contrib_PSROIPooling", (2, planes, 6, 7), {"spatial_scale": 0.5, "output_dim": 2, **more}, dtypes=d)
-      for d in ("float16", *FLOATS)
+      for d in (*FLOATS, "float16")
       for planes, more in ((8, {"pooled_size": 2}), (2, {"pooled_size": 3, "group_size": 1}),
                            (18, {"pooled_size": 4, "group_size": 3}))),
     *(Case(POSITION, ((2, planes, 6, 7), (5, 5), (5, 2 * classes, parts, parts)), {
@@ -94,7 +94,7 @@ CASES = [
     Case(POSITION, ((2, 2, 6, 7), (5, 5)), {"spatial_scale": 1.0, "output_dim": 2, "group_size": 1, "pooled_size": 2,
         "no_trans": True, "sample_per_part": 2}, given={1: BOXES}, grads=(0,), smooth=False),
     *(Case("_contrib_RROIAlign", ((2, 3, 6, 7), (5, 6)), {"pooled_size": (2, 3), "spatial_scale": 0.5, **more}, dtype,
-           given={1: TURNED}, grads=()) for dtype in ("float16", *FLOATS) for more in ({}, {"sampling_ratio": 2})),
+           given={1: TURNED}, grads=()) for dtype in (*FLOATS, "float16") for more in ({}, {"sampling_ratio": 2})),
 ]  # fmt: skip
 
 ORACLE = {}  # the values recorded from MXNet stand here for NumPy
