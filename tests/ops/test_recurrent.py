@@ -154,6 +154,7 @@ def test_elements_are_dropped_between_layers_in_training_alone() -> None:
     executor.arg_dict["parameters"][:] = np.concatenate([*(w.ravel() for w in weights), np.zeros(4 * units)])
     executor.arg_dict["data"][:] = 1
     np.testing.assert_array_equal(executor.forward()[0].asnumpy(), np.ones((6, 3, units)))
+    assert "_full" not in executor.explain()  # nothing is multiplied with a mask of ones
     heads = [np.ones((6, 3, units)), np.zeros((2, 3, units))]
     found = gradients(executor, heads)
     kept = executor.outputs[0].asnumpy()

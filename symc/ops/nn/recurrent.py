@@ -200,7 +200,7 @@ class RNN(Op):
         for layer in range(self.num_layers):
             if layer and self.n_masks:
                 masks.append(mask(data))
-                data = g("elemwise_mul", data, masks[-1])
+                data = g("elemwise_mul", data, masks[-1]) if g.training else data
             outs = []
             for direction in range(self.n_directions):
                 k = layer * self.n_directions + direction
