@@ -47,7 +47,7 @@ def slices(graph: Graph, placed: Container[Value]) -> dict[Value, tuple[Value, O
     """Maps a slice to (the array it is cut from, offset inside that array's buffer): it is read there, never stored.
 
     A slice qualifies when it is an unbroken box of a stored array of the same memory order that nobody writes later, is
-    neither an output nor placed, and has no reader that needs dense memory.
+    neither an output nor placed, and has no reader that needs dense memory, or is dense itself.
     """
     found: dict[Value, tuple[Value, Offset]] = {}
     products = _products(graph)
@@ -93,11 +93,32 @@ def _is_kept(graph: Graph, whole: Value, reader: Node) -> bool:
 def _is_read_anywhere(graph: Graph, part: Value, whole: Value, products: Mapping[int, Product]) -> bool:
     if part in graph.output_values or graph.dtype(part) != graph.dtype(whole):
         return False
+    if not same_order(graph.layout(part).order, graph.layout(whole).order, graph.shape(whole)):
+        return False
     users = [user for user, _ in graph.users.get(part, ())]
+    if _is_dense(graph, part, whole):
+        return all(u in graph.facts.group and meaning_of(graph, u).kind != "template" for u in _seen(graph, users))
     if any(u not in graph.facts.group or meaning_of(graph, u).kind in ("template", "loop") for u in users):
         return False
-    is_ordered = same_order(graph.layout(part).order, graph.layout(whole).order, graph.shape(whole))
-    return is_ordered and _suits(graph, part, whole, users, products)
+    return _suits(graph, part, whole, users, products)
+
+
+def _is_dense(graph: Graph, part: Value, whole: Value) -> bool:
+    """Whether a part is a range of the outermost axis of an array in row-major order."""
+    return graph.layout(whole).is_row_major and graph.shape(part)[1:] == graph.shape(whole)[1:]
+
+
+def _seen(graph: Graph, users: Iterable[Node]) -> list[Node]:
+    """The users of a value, those of its views in place of the views; a view that is an output stays."""
+    found: list[Node] = []
+    waiting = list(users)
+    while waiting:
+        user = waiting.pop()
+        if user in graph.facts.group or user[0] in graph.output_values:
+            found.append(user)
+        else:
+            waiting += [u for u, _ in graph.users.get(user[0], ())]
+    return found
 
 
 def copied_box(region: Region) -> tuple[int, ...] | None:

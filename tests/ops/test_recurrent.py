@@ -59,6 +59,9 @@ def test_a_step_is_a_product_and_the_gates(mode: str, n_kernels: int) -> None:
     loops = [step for step in program.phase_steps("forward") if isinstance(step, Loop)]
     assert [loop.count for loop in loops] == [7] * 4
     assert all(len(loop.steps) == n_kernels for loop in loops)
+    assert (
+        program.prepared_bytes < 1.5 * 4 * net.infer_shape(data=(7, 4, 16))[0][1][0]
+    )  # weights are packed as they lie
     assert all(isinstance(step, KernelStep) for loop in loops for step in loop.steps)
 
 

@@ -137,6 +137,33 @@ def test_slices_of_stored_arrays_are_read_in_place():
     ) == {"%a": "%x", "%b": "%y"}
 
 
+def test_a_range_of_the_outermost_axis_is_dense_and_read_in_place_through_views():
+    """As the matrices that one array of parameters holds; not where the view is an output, nor by a routine."""
+    assert sliced(
+        """
+        argument %x: float32[4, 6]
+        parameter %w: float32[40]
+        %a = slice_axis(%w, axis=0, begin=4, end=22): float32[18]
+        %m = Reshape(%a, shape=(3, 6)): float32[3, 6]
+        %b = slice_axis(%w, axis=0, begin=22, end=34): float32[12]
+        %n = Reshape(%b, shape=(2, 6)): float32[2, 6]
+        %c = slice_axis(%x, axis=0, begin=1, end=3): float32[2, 6]
+        %d = Reshape(%c, shape=(6, 2)): float32[6, 2]
+        %e = slice_axis(%w, axis=0, begin=36, end=40): float32[4]
+        %s = Reshape(%e, shape=(2, 2)): float32[2, 2]
+        %p = FullyConnected(%x, %m, no_bias=True, num_hidden=3): float32[4, 3]
+        %q = FullyConnected(%x, %n, no_bias=True, num_hidden=2): float32[4, 2]
+        %r = elemwise_mul(%d, %d): float32[6, 2]
+        %t = _cholesky(%s): float32[2, 2]
+        head p = %p
+        head q = %q
+        head n = %n
+        head r = %r
+        head t = %t
+        """
+    ) == {"%a": "%w", "%c": "%x"}
+
+
 def test_a_slice_of_a_state_or_of_what_is_never_stored_is_not_read_in_place():
     assert (
         sliced(
