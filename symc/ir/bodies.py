@@ -32,6 +32,11 @@ def within_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
     return Graph(tuple(new.get(n, n) for n in graph.nodes), outputs, graph.training, facts)
 
 
+def is_inferred(body: Graph) -> bool:
+    """Whether the shapes in a body are known; others are expanded before anybody asks for them."""
+    return all(node[0] in body.facts.shape for node in body.nodes)
+
+
 _BY_VALUE = ("shape", "dtype", "layout")
 
 

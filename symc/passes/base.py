@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from symc.core.errors import GraphError
-from symc.ir.bodies import within_bodies
+from symc.ir.bodies import is_inferred, within_bodies
 from symc.ir.graph import FACTS, Graph, Layout, Node
 from symc.loopir.kernel import Contraction, Plan
 from symc.loopir.tensor import Product
@@ -77,17 +77,12 @@ class Pass:
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         result = self.run(graph, context)
         if self.enters_bodies and isinstance(result, Graph):
-            result = within_bodies(result, lambda body: self(body, context) if _is_inferred(body) else body)
+            result = within_bodies(result, lambda body: self(body, context) if is_inferred(body) else body)
         if not isinstance(result, Graph):
             raise GraphError(f"pass {self.name} returned {type(result).__name__}, expected a Graph")
         nothing: dict = {}
         lost = {f: nothing for f in FACTS if f not in self.keeps | self.provides and getattr(result.facts, f)}
         return result.with_facts(**lost) if lost else result
-
-
-def _is_inferred(body: Graph) -> bool:
-    """Whether the shapes in a body are known; others are expanded before anybody asks for them."""
-    return all(node[0] in body.facts.shape for node in body.nodes)
 
 
 def graph_pass(

@@ -6,6 +6,7 @@ from collections.abc import Set
 
 from symc.core.errors import GraphError, SymcError
 from symc.core.shapes import is_known, unify
+from symc.ir.bodies import is_inferred
 from symc.ir.graph import Graph, Node, Value
 
 
@@ -27,7 +28,7 @@ class Verifier:
         each operator's own inference agrees; with layout known, every value has one of its rank; with group known,
         every operation that is not a memory view has one.
         """
-        self._verify_order(graph, after)
+        self._verify_order(graph, after, known)
         if {"shape", "dtype"} <= known:
             self._verify_facts(graph, after)
         if "layout" in known:
@@ -35,14 +36,14 @@ class Verifier:
         if "group" in known:
             _verify_groups(graph, after)
 
-    def _verify_order(self, graph: Graph, after: str) -> None:
+    def _verify_order(self, graph: Graph, after: str, known: Set[str]) -> None:
         seen: set[Node] = set()
         for node in graph.nodes:
             for v in node.inputs:
                 if v.node not in seen:
                     raise GraphError(f"after {after}: node {node.name} comes before its input {v}")
             if node not in self.nodes:
-                _verify_bodies(graph, node, after)
+                _verify_bodies(graph, node, after, known)
                 _verify_arity(node, after)
             seen.add(node)
         for output in graph.outputs:
@@ -89,12 +90,12 @@ def _verify_arity(node: Node, after: str) -> None:
         raise GraphError(f"after {after}: {what} {node.name} has {len(node.inputs)} inputs, expected {names}")
 
 
-def _verify_bodies(graph: Graph, node: Node, after: str) -> None:
+def _verify_bodies(graph: Graph, node: Node, after: str, known: Set[str]) -> None:
     where = f"{after}, in a body of {node.name}"
     if len(node.bodies) != (node.op.n_bodies if node.op else 0):
         raise GraphError(f"after {after}: node {node.name} has {len(node.bodies)} bodies")
     for body in node.bodies:
-        verify(body, where, frozenset())
+        verify(body, where, known if is_inferred(body) else frozenset())
         strange = [o for o in body.outputs if o.kind != "head"]
         if strange:
             raise GraphError(f"after {where}: {strange[0].kind} {strange[0].name}; bodies have heads alone")

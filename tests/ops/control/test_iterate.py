@@ -10,9 +10,9 @@ import pytest
 
 from symc.codegen.kernel import Chunks
 from symc.context import cpu
-from symc.core.errors import DTypeError, ElementError, GradientError, ShapeError
+from symc.core.errors import DTypeError, ElementError, GradientError, GraphError, ShapeError
 from symc.ir.builder import GraphBuilder, finish
-from symc.ir.graph import Graph, Output
+from symc.ir.graph import Graph, Node, Output
 from symc.ir.infer import infer_dtype, infer_shape
 from symc.ir.parse import parse_graph
 from symc.ir.reverse import pulled_back
@@ -22,6 +22,7 @@ from symc.passes.base import PassContext
 from symc.passes.hoist import hoist
 from symc.passes.pipeline import Trace, lower_graph
 from symc.passes.trim_loops import trim_loops
+from symc.passes.verify import verify
 from symc.runtime.compiler import compile_graph
 from symc.runtime.function import GraphFunction
 from symc.runtime.program import Loop, Program, walk
@@ -386,6 +387,22 @@ def test_positions_are_checked_in_every_round():
     at[1, 1] = 5
     with pytest.raises(ElementError, match="Error in operator iterate: take"):
         run_on(cpu().device, graph, [at, values])
+
+
+def test_the_verifier_derives_the_facts_of_a_round_again():
+    graph = graph_of_case(CASES["cell"], 3)
+    verify(graph, "mine")
+    (node,) = [n for n in graph.nodes if n.bodies]
+    (body,) = node.bodies
+    wrong = body.with_facts(dtype={**body.facts.dtype, body.outputs[0].value: "float64"})
+    made = node.operator.with_bodies((wrong,))
+    broken = Node(made, node.name, node.inputs)
+    facts = graph.facts
+    shape, dtype = ({**t, **{broken[k]: t[node[k]] for k in range(3)}} for t in (facts.shape, facts.dtype))
+    outputs = tuple(Output(o.kind, o.name, broken[o.value.index]) for o in graph.outputs)
+    changed = Graph((*graph.inputs, broken), outputs).with_facts(shape=shape, dtype=dtype)
+    with pytest.raises(GraphError, match="after mine, in a body of iterate: facts of elemwise_mul elemwise_mul do not"):
+        verify(changed, "mine")
 
 
 # -- the way back ------------------------------------------------------------------------------------------------------
