@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from symc.runtime.instance import Instance
     from symc.symbol import Symbol
 
+MOST_HOLDING = 8  # combinations of shapes and mode that have a prepared copy of the parameters; others prepare nothing
+
 
 class CachedOp:
     """Calls a symbol with its inputs in the order of `list_inputs()`; `out=` receives the outputs.
@@ -89,7 +91,8 @@ class CachedOp:
         for kind, name, value in graph.outputs:
             own = g("_copy", value) if value in heads else value  # every head gets a gradient of its own
             heads[own] = Output(kind, name, own)
-        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self._names]), self._held)
+        held = self._held if len(self._blocks) < MOST_HOLDING else frozenset()
+        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self._names]), held)
 
 
 class _Block:

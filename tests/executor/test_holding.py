@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import symc as mx
+from symc.executor import cached_op
 from symc.executor.holding import Holding
 from symc.ndarray import eager
 from symc.runtime.instance import Instance
@@ -74,6 +75,14 @@ def test_inputs_that_may_change_are_read_at_every_call(held, runs):
         check(op, arrays())
     graph = next(iter(op._blocks._entries.values())).value._body
     assert Holding.of(graph, mx.cpu(), frozenset(held)) is None
+
+
+def test_few_shapes_have_a_copy_of_the_parameters(runs):
+    op, args = nd.CachedOp(BODY, [("param_indices", [1, 2, 3, 4, 5, 6])]), arrays()
+    for n in range(1, cached_op.MOST_HOLDING + 3):
+        check(op, [nd.ones((n, 4)), *args[1:]])
+    holding = [entry.value._holding for entry in op._blocks._entries.values()]
+    assert sum(map(bool, holding)) == cached_op.MOST_HOLDING
 
 
 def test_threads_call_it_at_once():

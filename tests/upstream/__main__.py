@@ -30,6 +30,8 @@ FILES = (
     "test_executor",
     "test_ndarray",
     "test_autograd",
+    "test_gluon_trainer",
+    "test_kvstore_custom",
     "test_contrib_control_flow",
 )
 
