@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ParameterError, ShapeError
+from symc.core.errors import DTypeError, ParameterError, ShapeError
 
 x = mx.sym.Variable("x")
 contrib = mx.sym.contrib
@@ -87,6 +87,18 @@ REGIONS = {"spatial_scale": 1.0, "output_dim": 2, "pooled_size": 2}
 def test_shapes_of_moved_images_refused(symbol, shapes, text):
     with pytest.raises(ShapeError, match=text):
         symbol.infer_shape(**dict(zip("abc", shapes)))
+
+
+@pytest.mark.parametrize("symbol", [
+    contrib.box_nms(a), contrib.MultiBoxDetection(a, b, c), contrib.MultiBoxTarget(a, b, c), contrib.Proposal(a, b, c),
+    contrib.PSROIPooling(a, b, **REGIONS), contrib.DeformablePSROIPooling(a, b, c, group_size=1, **REGIONS),
+    contrib.DeformableConvolution(a, b, **KERNEL), contrib.RROIAlign(a, b, pooled_size=(2, 2), spatial_scale=1.0),
+    mx.sym.CTCLoss(a, b),
+])  # fmt: skip
+def test_integers_refused(symbol):
+    """As in MXNet, which has these for real numbers alone."""
+    with pytest.raises(DTypeError, match=r"only supports floating point data .*, got int32"):
+        symbol.infer_type(**dict.fromkeys(symbol.list_arguments(), "int32"))
 
 
 def test_parameters_of_moved_images_refused():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from symc.core.errors import ParameterError, ShapeError
+from symc.core.dtypes import FLOATS
+from symc.core.errors import DTypeError, ParameterError, ShapeError
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Node, Value
@@ -82,6 +83,8 @@ class CTCLoss(Op):
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype((ins[0], *outs))
+        if dtype is not None and dtype not in FLOATS:
+            raise DTypeError(f"{self.name} only supports floating point data ({', '.join(FLOATS)}), got {dtype}")
         return [dtype, *(d or dtype for d in ins[1:])], [dtype, dtype]
 
     def alignment(self, g: GraphBuilder, x: Sequence[Value]) -> Alignment:

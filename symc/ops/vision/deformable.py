@@ -18,6 +18,7 @@ from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.nn.columns import Columns
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.composite import Composite
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.terms import Term, flows
 from symc.ops.rules.windows import as_expr
 
@@ -27,7 +28,7 @@ LAYOUTS = ("NCW", "NCHW", "NCDHW")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Deformable(Composite, Columns):
+class Deformable(FloatData, Composite, Columns):
     """data (N, C, H, W), offset (N, 2 * groups * taps, h, w) -> (N, num_filter, h, w): a convolution whose taps are
     moved by (rows, columns), for each group of channels, tap and position.
 

@@ -16,6 +16,7 @@ from symc.ir.op import Op, Shapes, check_rank, op, param
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.accumulation import Accumulating
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
 from symc.ops.rules.windows import as_expr
@@ -121,7 +122,7 @@ class Samples(NamedTuple):
 
 
 @op("_contrib_DeformablePSROIPooling", aliases=("DeformablePSROIPooling",))
-class DeformablePSROIPooling(MovedBins):
+class DeformablePSROIPooling(FloatData, MovedBins):
     """data (N, output_dim * group_size^2, H, W), rois (R, 5) = (image, x1, y1, x2, y2), trans (R, 2 * classes,
     part_size, part_size) -> (R, output_dim, pooled_size, pooled_size): the mean of the samples of each bin that lie in
     the image, interpolated in the plane of its part of the region; 0 where none does.

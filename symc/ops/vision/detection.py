@@ -14,6 +14,7 @@ from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.matching import Match, Suppress
 from symc.loopir.tensor import Lowering, Tensor
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
@@ -233,7 +234,7 @@ class MatchLines(Op):
 
 
 @op("_contrib_box_nms", aliases=("_contrib_box_non_maximum_suppression",))
-class BoxNms(Op):
+class BoxNms(FloatData):
     """data (*b, n, w): boxes with scores -> those kept, best first, then rows of -1; see loopir.matching.Suppress.
 
     The hidden output (*b, n, 1) is where each came from, counted over all boxes, or -1.  Source: MXNet operator

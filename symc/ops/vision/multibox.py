@@ -14,6 +14,7 @@ from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, prim, select
 from symc.loopir.multibox import NEGATIVE, AssignAnchors, Detect
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
@@ -96,7 +97,7 @@ def check_variances(operator: Op, variances: tuple[float, ...]) -> None:
 
 
 @op("_contrib_MultiBoxDetection", aliases=("_npx_multibox_detection", "MultiBoxDetection"))
-class MultiBoxDetection(Op):
+class MultiBoxDetection(FloatData):
     """Detections (N, A, 6) = (class, score, x1, y1, x2, y2) from class probabilities (N, K, A), location predictions
     (N, 4 A) and anchors (1, A, 4); best first, class -1 where there is none.
 
@@ -210,7 +211,7 @@ class DetectRows(Op):
 
 
 @op("_contrib_MultiBoxTarget", aliases=("_npx_multibox_target", "MultiBoxTarget"))
-class MultiBoxTarget(Op):
+class MultiBoxTarget(FloatData):
     """Training targets of anchors (1, A, 4), from labels (N, M, 5 or more) = (class, x1, y1, x2, y2, ...), ended by
     rows of -1, and class predictions (N, K, A): location targets (N, 4 A), their mask (N, 4 A) of ones for anchors
     with an object, class targets (N, A): 0 the background, 1 + class, ignore_label.

@@ -15,6 +15,7 @@ from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
@@ -24,7 +25,7 @@ from .detection import chosen
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Proposing(Op):
+class Proposing(FloatData):
     """Regions (N * rpn_post_nms_top_n, 5) = (image, x1, y1, x2, y2) and their scores (N * rpn_post_nms_top_n, 1), from
     background and object probabilities (N, 2 A, H, W), predictions (N, 4 A, H, W) and images (N, 3) = (height, width,
     scale).

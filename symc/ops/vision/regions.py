@@ -16,6 +16,7 @@ from symc.loopir.roi import RoiAlign as RoiAlignRoutine
 from symc.loopir.roi import RoiMax, RoiMean, RotatedAlign
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.numbers import single
 from symc.ops.rules.terms import Term, flows
 
@@ -208,7 +209,7 @@ class RoiAligned(ROIAlign):
 
 
 @op("_contrib_PSROIPooling", aliases=("PSROIPooling",))
-class PSROIPooling(Op):
+class PSROIPooling(FloatData):
     """data (N, output_dim * group_size^2, H, W), rois (R, 5) = (image, x1, y1, x2, y2) -> (R, output_dim, pooled_size,
     pooled_size): the mean of each bin of each region, in the plane of its part of the region; 0 for an empty bin.
 
@@ -287,7 +288,7 @@ class RoiMeans(PSROIPooling):
 
 
 @op("_contrib_RROIAlign")
-class RROIAlign(Op):
+class RROIAlign(FloatData):
     """data (N, C, H, W), rois (R, 6) = (image, centre x, centre y, width, height, degrees) -> (R, C, *pooled_size): the
     mean of interpolated samples in each bin of each turned region; as in MXNet without a gradient.
 
