@@ -21,7 +21,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
 
     The backend says in which order a contraction reads and writes (the CPU: channels-last, as its tile wants);
     operators that keep their axes follow their input, so a convolutional stretch keeps its order; windows and
-    assemblies in front of one are in its order already, windows that step or end along rows are channels-last anyway.
+    assemblies in front of one are in its order already; others in an order along which windows neither step nor end.
     Loops and templates are row-major, as are memory views, inputs and outputs of the graph.
 
     before:  %a = Convolution(%x, %w); %b = Activation(%a); head %b
@@ -58,7 +58,7 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
         meaning = meaning_of(graph, node)
         inputs = [new[v] for v in node.inputs]
         layout = _wanted(meaning, inputs, layouts, g, backend)
-        better = _better(meaning, ahead.get(node[0])) if layout.is_row_major else None
+        better = _better(meaning, layout, ahead.get(node[0]))
         layout = better or layout
         if meaning.product is not None:
             orders = [backend.layout_of(meaning.product, len(g.shape(v)), k) for k, v in enumerate(inputs)]
@@ -99,35 +99,40 @@ def _orders_ahead(graph: Graph, backend: Machine) -> dict[Value, Layout]:
     return found
 
 
-def _better(meaning: Meaning, ahead: Layout | None) -> Layout | None:
-    """Another order than row-major for windows or assemblies over row-major data, where that pays.
+def _better(meaning: Meaning, layout: Layout, ahead: Layout | None) -> Layout | None:
+    """Another order for windows or assemblies, where that pays; None: the one they would have.
 
-    In the order that a contraction will read: the conversion is needed anyway, in front or behind. Channels-last for
-    windows that step or end along the last axis: vectors along channels need no gathers and no tests at the borders,
-    which cost more than conversions in front and behind. Where much less comes out than goes in, none pays.
+    In the order that a contraction will read: the conversion is needed anyway, in front or behind. Windows that step or
+    end along the innermost axis, in an order where they do not (pooling: channels-last, LRN: row-major): vectors need
+    no gathers and no tests at the borders, which cost more than conversions in front and behind. Where much less comes
+    out than goes in, none pays.
     """
     rank = len(meaning.axes)
     if meaning.kind not in ("reduction", "regions"):
         return None
-    order = ahead or (Layout.channels_last(rank) if 3 <= rank <= 5 and _is_uneven(meaning) else None)
-    if order is None or meaning.shape[order.order[-1]] < MIN_CHANNELS:
+    is_row_major, row_major = layout.is_row_major, Layout.row_major(rank)
+    order = ahead if is_row_major else None
+    if meaning.kind == "reduction" and 3 <= rank <= 5:
+        choices = [o for o in (order or layout, row_major, Layout.channels_last(rank)) if not _is_uneven(meaning, o)]
+        order = choices[0] if choices else None
+    if order is None or order == layout or (is_row_major and meaning.shape[order.order[-1]] < MIN_CHANNELS):
         return None
     largest = max((size_of(s) for k, s in enumerate(meaning.in_shapes) if meaning.follows_axes(k)), default=0)
     return order if 0 < largest <= 4 * size_of(meaning.shape) else None
 
 
-def _is_uneven(meaning: Meaning) -> bool:
-    """Whether a reduction reads its inputs in other steps than one, or within limits, along the last axis."""
-    last = meaning.axes[-1]
-    if meaning.kind != "reduction" or last.extent == 1:
-        return False
+def _is_uneven(meaning: Meaning, layout: Layout) -> bool:
+    """Whether a reduction reads its inputs in other steps than one, or within limits, along the innermost axis."""
+    innermost = layout.order[-1]
+    axis = meaning.axes[innermost]
     positions = [
-        index[-1]
+        index[innermost]
         for k, shape in enumerate(meaning.in_shapes)
         if len(shape) == len(meaning.axes) and meaning.follows_axes(k)
         for index in meaning.loads(k)
     ]
-    return any(last in free_axes(p) if isinstance(p, Expr) else p.coefficient(last) not in (0, 1) for p in positions)
+    uneven = (axis in free_axes(p) if isinstance(p, Expr) else p.coefficient(axis) not in (0, 1) for p in positions)
+    return axis.extent > 1 and any(uneven)
 
 
 def _is_big(meaning: Meaning, position: int) -> bool:

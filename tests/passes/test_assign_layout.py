@@ -112,6 +112,20 @@ def test_windows_that_step_or_end_along_rows_are_channels_last_and_others_are_no
     assert channels_last == {"padded.copy", "padded", "strided"}
 
 
+def test_windows_across_channels_are_row_major_between_convolutions():
+    found = orders(
+        """
+        argument %x: float32[2, 8, 6, 6]
+        parameter %w: float32[8, 8, 1, 1]
+        %a = Convolution(%x, %w, kernel=(1, 1), num_filter=8, no_bias=True): float32[2, 8, 6, 6]
+        %n = LRN(%a, nsize=3): float32[2, 8, 6, 6], float32[2, 8, 6, 6]
+        %b = Convolution(%n, %w, kernel=(1, 1), num_filter=8, no_bias=True): float32[2, 8, 6, 6]
+        head b = %b
+        """
+    )
+    assert [found[name] for name in ("a", "n", "b")] == [(0, 2, 3, 1), (0, 1, 2, 3), (0, 2, 3, 1)]
+
+
 def test_windows_over_few_channels_keep_their_order():
     found = orders(
         """
