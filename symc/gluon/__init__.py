@@ -3,10 +3,10 @@
 from symc.gluon.block import Block, HybridBlock, SymbolBlock
 from symc.gluon.parameter import Constant, Parameter, ParameterDict
 
-from . import contrib, loss, model_zoo, nn, utils
+from . import contrib, data, loss, model_zoo, nn, utils
 from .trainer import Trainer
 
 __all__ = [
-    "Block", "Constant", "HybridBlock", "Parameter", "ParameterDict", "SymbolBlock", "Trainer", "contrib",
+    "Block", "Constant", "HybridBlock", "Parameter", "ParameterDict", "SymbolBlock", "Trainer", "contrib", "data",
     "loss", "model_zoo", "nn", "utils",
 ]  # fmt: skip

@@ -1,0 +1,169 @@
+"""`DataLoader`: batches of a dataset, made by this thread, by others, or by other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.pool
+import os
+import signal
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from symc import ndarray as nd
+from symc.core.errors import ArgumentError, SymcError
+from symc.ndarray import NDArray
+
+from .sampler import BatchSampler, RandomSampler, SequentialSampler
+
+
+def default_batchify_fn(data: Sequence[Any]) -> Any:
+    """Samples as one array with a new first axis; of tuples, a list with one array for each part.
+
+    NDArrays are stacked, all else goes through NumPy and keeps its dtype.
+    """
+    if isinstance(data[0], NDArray):
+        return nd.stack(*data)
+    if isinstance(data[0], tuple):
+        return [default_batchify_fn(part) for part in zip(*data)]
+    array = np.asarray(data)
+    return nd.array(array, dtype=array.dtype)
+
+
+default_mp_batchify_fn = default_batchify_fn  # arrays come from other processes as they are
+
+
+class DataLoader:
+    """Iterates over batches of a dataset.
+
+    batch_size, shuffle, sampler, last_batch   how batches are made: of consecutive samples, in random order, or in a
+                  sampler's; see BatchSampler for last_batch ("keep" by default)
+    batch_sampler instead of these: gives the list of numbers of each batch
+    batchify_fn   makes a batch of a list of samples
+    num_workers   processes that make batches (forked now, with the dataset as it is now); with `thread_pool` threads
+    prefetch      how many batches are being made ahead; by default twice the number of workers
+    timeout       seconds that a batch of a worker may take
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        sampler: Any = None,
+        last_batch: str | None = None,
+        batch_sampler: Any = None,
+        batchify_fn: Callable[[list[Any]], Any] | None = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        pin_device_id: int = 0,
+        prefetch: int | None = None,
+        thread_pool: bool = False,
+        timeout: float = 120,
+        try_nopython: bool | None = None,
+    ) -> None:
+        if timeout <= 0:
+            raise ArgumentError(f"timeout must be more than 0 seconds, got {timeout}")
+        if batch_sampler is None:
+            batch_sampler = _batches(dataset, batch_size, shuffle, sampler, last_batch)
+        elif batch_size is not None or shuffle or sampler is not None or last_batch is not None:
+            raise ArgumentError(
+                "batch_size, shuffle, sampler and last_batch must not be specified if batch_sampler is specified."
+            )
+        self._dataset = dataset
+        self._batch_sampler = batch_sampler
+        self._timeout = timeout
+        self._num_workers = max(0, num_workers)
+        self._prefetch = max(0, 2 * self._num_workers if prefetch is None else prefetch)
+        self._batchify = batchify_fn or default_batchify_fn
+        self._threads: ThreadPoolExecutor | None = None
+        self._processes: multiprocessing.pool.Pool | None = None
+        if self._num_workers and thread_pool:
+            self._threads = ThreadPoolExecutor(self._num_workers, thread_name_prefix="symc data")
+        elif self._num_workers:
+            with warnings.catch_warnings():
+                # Python 3.12 warns of forks beside threads; symc holds its locks over one (core/undisturbed.py).
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context = multiprocessing.get_context("fork")
+                self._processes = context.Pool(self._num_workers, _begin, (dataset, os.getpid()))
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._threads is not None:
+            return self._ahead(lambda numbers: self._threads.submit(self._made, numbers).result)  # type: ignore[union-attr]
+        if self._processes is not None:
+            return self._ahead(self._sent)
+        return map(self._made, self._batch_sampler)
+
+    def __len__(self) -> int:
+        return len(self._batch_sampler)
+
+    def _made(self, numbers: Sequence[int]) -> Any:
+        return self._batchify([self._dataset[k] for k in numbers])
+
+    def _sent(self, numbers: Sequence[int]) -> Callable[[float], Any]:
+        assert self._processes is not None
+        return self._processes.apply_async(_made_there, (list(numbers), self._batchify)).get
+
+    def _ahead(self, begin: Callable[[Sequence[int]], Callable[[float], Any]]) -> Iterator[Any]:
+        """The batches in order, while others are being made."""
+        waiting: deque[Callable[[float], Any]] = deque()
+        for numbers in self._batch_sampler:
+            waiting.append(begin(numbers))
+            if len(waiting) > self._prefetch:
+                yield self._arrived(waiting.popleft())
+        while waiting:
+            yield self._arrived(waiting.popleft())
+
+    def _arrived(self, get: Callable[[float], Any]) -> Any:
+        try:
+            return get(self._timeout)
+        except (multiprocessing.TimeoutError, TimeoutError):
+            raise SymcError(
+                f"DataLoader: a batch was not there after {self._timeout} s; timeout= gives it longer, num_workers=0 "
+                "shows where it stays"
+            ) from None
+
+    def __del__(self) -> None:
+        if getattr(self, "_processes", None) is not None:
+            with contextlib.suppress(Exception):  # when the interpreter ends, what this needs may be gone
+                self._processes.terminate()  # type: ignore[union-attr]
+        if getattr(self, "_threads", None) is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)  # type: ignore[union-attr]
+
+
+def _batches(dataset: Any, batch_size: int | None, shuffle: bool, sampler: Any, last_batch: str | None) -> BatchSampler:
+    if batch_size is None:
+        raise ArgumentError("batch_size must be specified unless batch_sampler is specified")
+    if sampler is None:
+        sampler = RandomSampler(len(dataset)) if shuffle else SequentialSampler(len(dataset))
+    elif shuffle:
+        raise ArgumentError("shuffle must not be specified if sampler is specified")
+    return BatchSampler(sampler, batch_size, last_batch or "keep")
+
+
+_dataset: Any = None  # of a worker
+
+
+def _begin(dataset: Any, parent: int) -> None:
+    """Begins a worker: the dataset is inherited, not sent. Ctrl-C is for the parent; with that the worker ends."""
+    global _dataset
+    _dataset = dataset
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _made_there(numbers: list[int], batchify: Callable[[list[Any]], Any]) -> Any:
+    return batchify([_dataset[k] for k in numbers])

@@ -1,0 +1,172 @@
+"""Datasets, samplers and loaders, as in MXNet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.gluon import data
+
+ROOT = Path(__file__).parents[3]
+X = np.arange(20).reshape(10, 2)
+Y = np.arange(10)
+
+
+def test_array_datasets():
+    pairs = data.ArrayDataset(X, mx.nd.array(Y))
+    assert len(pairs) == 10
+    x, y = pairs[3]
+    assert x.tolist() == [6, 7] and y == 3 and isinstance(y, np.float32)
+    assert data.ArrayDataset(list("abc"))[1] == "b"
+    assert isinstance(data.ArrayDataset(mx.nd.array(X))[1], mx.nd.NDArray)
+    with pytest.raises(AssertionError, match=r"array\[0\] has length 10 while array\[1\] has 3"):
+        data.ArrayDataset(X, Y[:3])
+    with pytest.raises(AssertionError, match="at least 1"):
+        data.ArrayDataset()
+
+
+def items(dataset):
+    return [dataset[k] for k in range(len(dataset))]
+
+
+def test_parts_of_datasets():
+    numbers = data.SimpleDataset(list(range(10)))
+    assert items(numbers.filter(lambda n: n % 3 == 0)) == [0, 3, 6, 9]
+    assert [items(numbers.shard(3, k)) for k in range(3)] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert items(numbers.take(3)) == [0, 1, 2] and len(numbers.take(None)) == 10 == len(numbers.take(99))
+    assert items(numbers.sample(data.SequentialSampler(3, start=4))) == [4, 5, 6]
+    with pytest.raises(TypeError, match="Invalid sampler type"):
+        numbers.sample([1, 2])
+    with pytest.raises(AssertionError, match="Shard index 3 out of bound"):
+        numbers.shard(3, 3)
+
+
+def test_transformed_datasets():
+    pairs = data.ArrayDataset(X, Y)
+    seen = []
+    lazy = pairs.transform(lambda x, y: (seen.append(y), x.sum() + y)[1])
+    assert not seen and lazy[2] == 11 and seen == [2]
+    assert items(pairs.transform(lambda x, y: y, lazy=False))[:3] == [0, 1, 2]
+    first = pairs.transform_first(lambda x: x * 10)[1]
+    assert first[0].tolist() == [20, 30] and first[1] == 1
+    assert data.SimpleDataset([1, 2]).transform_first(lambda n: -n)[1] == -2
+
+
+@pytest.mark.parametrize(
+    ("last_batch", "n_batches", "epochs"),
+    [
+        ("keep", 3, [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]] * 2),
+        ("discard", 2, [[[0, 1, 2, 3], [4, 5, 6, 7]]] * 2),
+        ("rollover", 2, [[[0, 1, 2, 3], [4, 5, 6, 7]], [[8, 9, 0, 1], [2, 3, 4, 5], [6, 7, 8, 9]]]),
+    ],
+)
+def test_batches_of_samples(last_batch, n_batches, epochs):
+    batches = data.BatchSampler(data.SequentialSampler(10), 4, last_batch)
+    assert len(batches) == n_batches
+    assert [list(batches) for _ in range(2)] == epochs
+
+
+def test_samplers():
+    np.random.seed(5)  # noqa: NPY002 - the stream that MXNet draws from
+    drawn = list(data.RandomSampler(6))
+    expected = np.arange(6)
+    np.random.seed(5)  # noqa: NPY002
+    np.random.shuffle(expected)  # noqa: NPY002
+    assert drawn == expected.tolist()
+    assert list(data.FilterSampler(lambda n: n > 2, [1, 5, 2, 4])) == [1, 3]
+    with pytest.raises(ValueError, match="must be one of 'keep', 'discard', or 'rollover', but got all"):
+        data.BatchSampler(data.SequentialSampler(3), 2, "all")
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2}, {"num_workers": 2, "thread_pool": True, "prefetch": 0}])
+def test_loaders_give_batches_in_order(options):
+    loader = data.DataLoader(data.ArrayDataset(X.astype("float64"), Y).transform_first(lambda x: x + 1), 4, **options)
+    assert len(loader) == 3
+    for _ in range(2):
+        batches = list(loader)
+        assert [type(part) for part in batches[0]] == [mx.nd.NDArray] * 2 and isinstance(batches[0], list)
+        np.testing.assert_array_equal(np.concatenate([x.asnumpy() for x, _ in batches]), X + 1)
+        np.testing.assert_array_equal(np.concatenate([y.asnumpy() for _, y in batches]), Y)
+        assert batches[0][0].dtype == np.float64 and batches[0][1].dtype == np.int64
+
+
+def test_what_batches_are_made_of():
+    stacked = data.dataloader.default_batchify_fn([mx.nd.ones((2,)), mx.nd.zeros((2,))])
+    assert stacked.asnumpy().tolist() == [[1, 1], [0, 0]]
+    sums = data.DataLoader(data.SimpleDataset([1, 2, 3]), 2, last_batch="discard", batchify_fn=sum)
+    assert list(sums) == [3]
+    by_hand = data.DataLoader(data.SimpleDataset([1, 2, 3]), batch_sampler=[[2], [0, 1]])
+    assert [b.asnumpy().tolist() for b in by_hand] == [[3], [1, 2]]
+
+
+def fail(n):
+    raise OSError(f"sample {n} cannot be read")
+
+
+def stay(n):
+    time.sleep(30)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 1}, {"num_workers": 1, "thread_pool": True}])
+def test_errors_of_workers_come_out(options):
+    with pytest.raises(OSError, match="sample 1 cannot be read"):
+        list(data.DataLoader(data.SimpleDataset([1]).transform(fail), 1, **options))
+
+
+def test_a_worker_that_stays_away():
+    with pytest.raises(mx.SymcError, match=r"not there after 0.3 s; timeout="):
+        list(data.DataLoader(data.SimpleDataset([1]).transform(stay), 1, num_workers=1, timeout=0.3))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "batch_size must be specified unless"),
+        ({"batch_size": 1, "shuffle": True, "sampler": [0]}, "shuffle must not be specified if sampler"),
+        ({"batch_size": 1, "batch_sampler": [[0]]}, "must not be specified if batch_sampler"),
+        ({"batch_size": 1, "timeout": 0}, "timeout must be more than 0"),
+    ],
+)
+def test_options_that_do_not_fit(options, text):
+    with pytest.raises(ValueError, match=text):
+        data.DataLoader(data.SimpleDataset([1]), **options)
+
+
+PARENT = """
+import os, time
+import symc as mx
+from symc.gluon import data
+loader = data.DataLoader(data.SimpleDataset([1, 2]), 1, num_workers=2)
+list(loader)
+print(*(p.pid for p in loader._processes._pool), flush=True)
+time.sleep(60)
+"""
+
+
+def test_workers_end_with_a_killed_parent():
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(workers) == 2 and not any(map(is_alive, workers))
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
