@@ -9,7 +9,6 @@ from symc.functions import OperatorModule, names
 from . import contrib, functions, ndarray, operators, random
 from .combining import (
     concatenate,
-    fill_element_0index,
     histogram,
     imdecode,
     moveaxis,
@@ -36,7 +35,7 @@ from .serialize import load, load_frombuffer, save
 
 _HELPERS = [
     "CachedOp", "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye",
-    "fill_element_0index", "from_dlpack", "from_numpy", "full", "histogram", "image", "imdecode", "linalg", "linspace",
+    "from_dlpack", "from_numpy", "full", "histogram", "image", "imdecode", "linalg", "linspace",
     "load", "load_frombuffer", "moveaxis", "ndarray", "onehot_encode", "ones", "op", "random", "save", "sparse",
     "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "true_divide", "waitall", "zeros", *operators.FUNCTIONS,
 ]  # fmt: skip

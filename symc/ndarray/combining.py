@@ -9,8 +9,6 @@ import numpy as np
 
 from symc.core.errors import ArgumentError, ArgumentTypeError
 
-from .casting import store
-from .fit import require_fit
 from .ndarray import NDArray
 from .operators import call
 
@@ -87,18 +85,6 @@ def histogram(
     counts, edges = np.histogram(a._host, int(bins), range)
     kind = a._dtype if a._dtype.kind == "f" else np.dtype(np.float32)
     return NDArray._copy_of(counts, a.context, np.dtype(np.int64)), NDArray._copy_of(edges, a.context, kind)
-
-
-def fill_element_0index(lhs: NDArray, mhs: NDArray, rhs: NDArray) -> NDArray:
-    """A copy of the matrix `lhs` with mhs[i] at (i, rhs[i]); raises ArgumentError where shapes or places do not fit."""
-    for name, array in (("mhs", mhs), ("rhs", rhs)):
-        require_fit(f"fill_element_0index: {name}", array, lhs.shape[:1])
-    if lhs.ndim != 2 or not np.all((rhs._host >= 0) & (rhs._host < lhs.shape[1])):
-        raise ArgumentError(f"fill_element_0index: rhs names a place outside a matrix of shape {lhs.shape}")
-    result = lhs.copy()
-    store(result._host, (np.arange(lhs.shape[0]), rhs._host.astype(np.int64)), mhs._host)
-    result._touch()
-    return result
 
 
 def imdecode(*args: Any, **kwargs: Any) -> NDArray:

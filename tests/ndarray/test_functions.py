@@ -16,6 +16,7 @@ from symc.core.bounded import BoundedCache
 from symc.core.errors import (
     ArgumentError,
     ArgumentTypeError,
+    ElementError,
     ParameterError,
     ShapeError,
     UnknownOperatorError,
@@ -246,6 +247,8 @@ def test_combining():
     assert kept.asnumpy().tolist() == [[1], [5]]
     filled = nd.fill_element_0index(m, nd.array([7, 8]), nd.array([0, 1]))
     assert filled.asnumpy().tolist() == [[7, 1, 2], [3, 8, 5]]
+    with pytest.raises(ElementError, match="rhs must name places between 0 and 2"):
+        nd.fill_element_0index(m, nd.array([7, 8]), nd.array([0, 3]))
 
 
 def test_contrib_numbers():

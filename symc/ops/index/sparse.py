@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from symc.core.errors import ParameterError
 from symc.core.shapes import unify
+from symc.ir.builder import GraphBuilder
+from symc.ir.graph import Value
 from symc.ir.op import DTypes, Shapes, check_rank, op, param
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.terms import Term
+
+from .indexing import n_outside
 
 
 @op("_sparse_retain")
@@ -111,7 +115,10 @@ class OneHotEncode(Composite):
 
 @op("fill_element_0index")
 class FillElement0Index(Composite):
-    """lhs (N, K) with mhs[i] in the place rhs[i] of row i.  MXNet function fill_element_0index."""
+    """lhs (N, K) with mhs[i] in the place rhs[i] of row i; ElementError where there is none.
+
+    MXNet function fill_element_0index.
+    """
 
     arguments = ("lhs", "mhs", "rhs")
     is_differentiable = False
@@ -129,3 +136,8 @@ class FillElement0Index(Composite):
         lhs, values, places = x
         is_there = places("one_hot", depth=lhs.shape[1], dtype=lhs.dtype)
         return [is_there.choose(values.reshape((lhs.shape[0], 1)).broadcast_to(lhs.shape).cast(lhs.dtype), lhs)]
+
+    def checks(self, g: GraphBuilder, x: Sequence[Value]) -> list[tuple[str, Value]]:
+        last = g.shape(x[0])[1] - 1
+        text = f"fill_element_0index: rhs must name places between 0 and {last}"
+        return [(text, n_outside(Term(g, x[2]), 0, last).value)]
