@@ -131,9 +131,14 @@ def test_equals_numpy_in_float64(family: str, case: Case) -> None:
             assert_close(got, np.asarray(expected).astype(got.dtype), case.op)
 
 
+# The gradient of RNN takes seconds by differences of a whole graph: test_recurrent.py has its own.
 @pytest.mark.parametrize(
     "family, case",
-    chosen(lambda f, c: c.smooth and c.gradient_positions() and sum(int(np.prod(s)) for s in c.shapes) <= 130),
+    chosen(
+        lambda f, c: (
+            c.smooth and f != "recurrent" and c.gradient_positions() and sum(int(np.prod(s)) for s in c.shapes) <= 130
+        )
+    ),
 )
 def test_gradient_equals_differences(family: str, case: Case) -> None:
     dtypes = tuple("float64" if d.startswith("float") else d for d in case.input_dtypes())
