@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import networkx
@@ -64,6 +65,12 @@ class Import:
         return f"{self.source}:{self.line} imports {self.target}"
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
 def read_tree(root: Path, package: str = "symc") -> dict[str, Path]:
     """Every module of a package by dotted name."""
     found = {}
@@ -97,12 +104,12 @@ def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[Im
             for a in node.names:
                 yield f"{base}.{a.name}" if f"{base}.{a.name}" in modules else base
 
-    yield from visit(ast.parse(path.read_text(encoding="utf-8"), str(path)), False)
+    yield from visit(parsed(path), False)
 
 
 def odd_imports(module: str, path: Path, modules: dict[str, Path]) -> Iterator[str]:
     """Imports that are not relative from the same folder, or not absolute from another."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    for node in ast.walk(parsed(path)):
         if not isinstance(node, ast.ImportFrom) or (node.level == 1 and not node.module):
             continue
         absolute = f"{'.'.join(path_package(module, path))}.{node.module}" if node.level else str(node.module)
@@ -235,7 +242,7 @@ def test_few_modules_reach_into_the_memory_of_arrays():
 
 
 def test_every_module_says_its_job():
-    silent = [m for m, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    silent = [m for m, path in MODULES.items() if not ast.get_docstring(parsed(path))]
     assert not silent, "no docstring: " + ", ".join(silent)
 
 

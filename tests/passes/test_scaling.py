@@ -17,6 +17,8 @@ from symc.passes.pipeline import Trace, lower_graph
 
 from .golden import context
 
+pytestmark = pytest.mark.slow
+
 
 def graph(g: GraphBuilder, *values: Value) -> Graph:
     return finish(g, [Output("head", f"y{k}", v) for k, v in enumerate(values)])
