@@ -38,6 +38,10 @@ class AllocationError(ArgumentError, MemoryError):
     """Arrays of the sizes asked for need more memory than this machine gives."""
 
 
+class DeviceError(SymcError):
+    """A device is missing, or cannot do what a program asks of it; the message names the node or the device."""
+
+
 class UnknownOperatorError(SymcError):
     """A model uses operators symc does not have; the message lists all of them with their nodes."""
 
