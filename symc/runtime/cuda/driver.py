@@ -3,7 +3,7 @@
 Everything happens in the order in which it was asked for. Launches may still be running when their call returns;
 `copy_out` and `synchronise` wait for them. An address is a number that means nothing to the host.
 
-Kernel arguments are as a C function has them: an `int` is a 64-bit pointer (or integer), `np.int32` and `np.float32` are
+Kernel arguments are as a C function has them: an `int` is a 64-bit pointer or integer, `np.int32` and `np.float32` are
 four bytes, each aligned to its own size. symc's own kernels take two pointers to int64, the descriptor and the table of
 buffer addresses, both in device memory: nothing about a launch changes from run to run, so a graph is made once.
 """
