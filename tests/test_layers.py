@@ -20,8 +20,8 @@ LAYERS = (  # lowest first
     "core", "loopir", "ir", "ops", "passes", "codegen", "runtime",
     # the face
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
-    "random", "autograd", "operator", "visualization", "executor", "initializer", "io", "lr_scheduler", "optimizer",
-    "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon", "contrib", "test_utils",
+    "random", "autograd", "operator", "visualization", "executor", "initializer", "recordio", "io", "image",
+    "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon", "contrib", "test_utils",
     "artifact", "api", "symc",
     "cli",
 )  # fmt: skip

@@ -74,6 +74,16 @@ class MissingModuleError(SymcError, ModuleNotFoundError):
     """A module of MXNet was imported that symc does not have yet."""
 
 
+class MissingPackageError(SymcError, ImportError):
+    """Something needs an optional package that is not installed; the message names it and the extra it comes with."""
+
+
+class MissingKeyError(SymcError, KeyError):
+    """Nothing has the key asked for."""
+
+    __str__ = Exception.__str__  # a KeyError shows the repr of its message
+
+
 class CustomError(SymcError):
     """Python code of the user's, an operator or a function, raised; the error it raised is the cause of this one."""
 
