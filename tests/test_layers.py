@@ -21,7 +21,8 @@ LAYERS = (  # lowest first
     # the face
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
     "random", "autograd", "operator", "visualization", "executor", "initializer", "recordio", "io", "image",
-    "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon", "contrib", "test_utils",
+    "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon",
+    "contrib", "test_utils",
     "artifact", "api", "symc",
     "cli",
 )  # fmt: skip
