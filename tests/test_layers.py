@@ -23,7 +23,7 @@ LAYERS = (  # lowest first
     "random", "autograd", "operator", "visualization", "executor", "initializer", "recordio", "io", "image",
     "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon",
     "contrib", "test_utils",
-    "artifact", "api", "symc",
+    "artifact", "api", "symc", "as_mxnet",
     "cli",
 )  # fmt: skip
 ALLOWED = {  # (module, what it may import although that is higher or comes back to it): why

@@ -29,6 +29,7 @@ VERBS = {
     "convert": "convert symbols and parameters of any age, names and formats",
     "viz": "draw a model as SVG, HTML, PDF or DOT",
     "ops": "list the operators, or show one",
+    "migrate": "list what scripts use of mxnet that symc does not have",
     "cache": "show or empty the kernel cache",
 }
 

@@ -3,42 +3,24 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.abc
-import importlib.machinery
 import re
 import sys
 import unittest
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-
-class _Redirect(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """`import mxnet.x` gives `symc.x`, the same object."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        is_ours = fullname == "mxnet" or fullname.startswith("mxnet.")
-        return importlib.machinery.ModuleSpec(fullname, self) if is_ours else None
-
-    def exec_module(self, module: ModuleType) -> None:
-        name = module.__name__
-        try:
-            sys.modules[name] = importlib.import_module("symc" + name.removeprefix("mxnet"))
-        except ModuleNotFoundError as e:
-            raise ModuleNotFoundError(f"symc has no module for {name}", name=name) from e
+from symc import as_mxnet
 
 
 def install() -> None:
     """Makes the names importable; does nothing the second time."""
-    if any(isinstance(finder, _Redirect) for finder in sys.meta_path):
+    if "nose" in sys.modules:
         return
-    sys.meta_path.insert(0, _Redirect())
+    as_mxnet.install(replace=True)
     tools = _nose_tools()
     nose = ModuleType("nose")
     nose.tools = tools  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ def test_tells_what_does_not_pass(tmp_path):
     assert "test_sample            1/3" in seen.stdout
     assert "test_fails: assert (2, 3) == (3, 2)" in seen.stdout
     assert "test_skips: skips itself: Skipped: no reason" in seen.stdout
-    assert "(import): ModuleNotFoundError: symc has no module for mxnet.nowhere" in seen.stdout
+    assert "(import): symc.core.errors.MissingModuleError: no module named 'mxnet.nowhere'" in seen.stdout
     assert "test_passes" not in seen.stdout
 
 

@@ -1,0 +1,110 @@
+"""`python -m symc.as_mxnet`: unchanged scripts, whose `import mxnet` is symc."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from symc import as_mxnet
+from symc.core.errors import ConflictError
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = """
+import os, pickle, sys
+import mxnet
+import mxnet as mx
+from mxnet import gluon, nd
+from mxnet.gluon import nn
+import mxnet.gluon.nn as same
+import mxnet.io.io, mxnet.kvstore.kvstore, mxnet.contrib.ndarray
+from mxnet.base import MXNetError
+import symc
+
+import beside  # what lies beside the script
+
+class Mine: pass
+
+assert mx is mxnet is symc and gluon is symc.gluon and nn is same is symc.gluon.nn and nd is symc.nd
+assert sys.modules["mxnet.gluon.nn"] is sys.modules["symc.gluon.nn"] and mxnet.io.io is symc.io
+assert mxnet.contrib.ndarray is symc.nd.contrib and MXNetError is symc.MXNetError
+assert type(pickle.loads(pickle.dumps(Mine()))) is Mine
+def annotated(x: int): pass
+assert annotated.__annotations__ == {"x": int}  # no __future__ of whoever runs it
+try:
+    import mxnet.contrib.nowhere
+except ImportError as error:
+    assert error.name == "mxnet.contrib.nowhere", error.name
+    print(error)
+print(__name__, sys.argv[1:], os.path.basename(__file__), nd.ones(2).sum().asscalar())
+sys.exit(7)
+"""
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "symc.as_mxnet", *arguments]
+    env = {**os.environ, **environment, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A script with a module beside it, in a folder that is not the current one."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "beside.py").write_text("")
+    (folder / "train.py").write_text(SCRIPT)
+    return folder / "train.py"
+
+
+def test_a_script_runs_unchanged_and_leaves_nothing(script, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    done = run(str(script), "--epochs", "3", cwd=tmp_path)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.splitlines() == [
+        "no module named 'mxnet.contrib.nowhere': symc has no module symc.contrib.nowhere",
+        "__main__ ['--epochs', '3'] train.py 2.0",
+    ]
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("symc.as_mxnet: 'import mxnet' gives symc") and "nothing was written" in told
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_module_runs_as_one(script):
+    done = run("-m", "train", "x", cwd=script.parent)
+    assert done.returncode == 7 and "__main__ ['x'] train.py 2.0" in done.stdout, done.stderr
+
+
+def test_a_real_mxnet_is_not_replaced_unless_told(script, tmp_path):
+    real = tmp_path / "site" / "mxnet"
+    real.mkdir(parents=True)
+    (real / "__init__.py").write_text("")
+    done = run(str(script), cwd=tmp_path, PYTHONPATH=str(real.parent))
+    assert done.returncode == 2 and done.stdout == ""
+    assert f"a real mxnet is installed ({real / '__init__.py'}); --replace" in done.stderr
+    done = run("--replace", str(script), cwd=tmp_path, PYTHONPATH=str(real.parent))
+    assert done.returncode == 7, done.stderr
+
+
+def test_help_and_bad_usage(capsys, monkeypatch):
+    assert as_mxnet.main(["--help"]) == 0
+    assert "python -m symc.as_mxnet train.py --epochs 3" in capsys.readouterr().out
+    for words, expected in (
+        ([], "no script to run; usage: "),
+        (["-m"], "no module to run; usage: "),
+        (["-x", "y.py"], "no script to run; usage: "),
+        (["nowhere.py"], "nowhere.py: no such file; usage: "),
+    ):
+        assert as_mxnet.main(words) == 2
+        assert capsys.readouterr().err.startswith(f"symc.as_mxnet: {expected}")
+
+
+def test_it_is_too_late_when_mxnet_is_imported(monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if not isinstance(f, as_mxnet._Hook)])
+    monkeypatch.setitem(sys.modules, "mxnet", sys)
+    with pytest.raises(ConflictError, match="mxnet is imported already; call install"):
+        as_mxnet.install()
