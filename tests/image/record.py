@@ -3,10 +3,13 @@
 The folder is tests/data/image.
 """
 
+import json
 import os
 import sys
 
 import mxnet as mx
+import numpy as np
+from cases import CASES
 from records import RECORDS
 
 
@@ -21,6 +24,24 @@ def record_records(folder):
     writer.close()
 
 
+def plain(value):
+    """A result as an array; a text as the array of it."""
+    return value.asnumpy() if isinstance(value, mx.nd.NDArray) else np.array(value)
+
+
+def record_cases(folder):
+    """All values in one array of bytes: an archive's member costs more than most of them have."""
+    index, data = {}, []
+    for name, case in CASES.items():
+        values = case(mx, lambda file: os.path.join(folder, file))
+        arrays = [plain(v) for v in (values if isinstance(values, list) else [values])]
+        index[name] = [(a.dtype.str, a.shape) for a in arrays]
+        data += [a.tobytes() for a in arrays]
+    bytes_of = {"index": json.dumps(index).encode(), "data": b"".join(data)}
+    arrays = {name: np.frombuffer(b, np.uint8) for name, b in bytes_of.items()}
+    np.savez_compressed(os.path.join(folder, "mxnet.npz"), **arrays)
+
+
 if __name__ == "__main__":
-    os.makedirs(sys.argv[1], exist_ok=True)
     record_records(sys.argv[1])
+    record_cases(sys.argv[1])
