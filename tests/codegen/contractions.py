@@ -194,10 +194,10 @@ def planned(c: Contraction, target: Target) -> Contraction:
     return with_plan(c, plan_contraction(c, target))
 
 
-def winograd_plan(c: Contraction, target: Target) -> WinogradPlan:
-    """The best plan with Winograd's algorithm, whether it pays or not."""
+def winograd_plan(c: Contraction, target: Target, outputs: int) -> WinogradPlan:
+    """The best plan with Winograd's algorithm in tiles of `outputs` squared, whether it pays or not."""
     plans = [plan for plan in candidates(c, target, is_reused=True) if isinstance(plan, WinogradPlan)]
-    return min(plans, key=lambda plan: plan.cycles)
+    return min((plan for plan in plans if plan.packing.outputs == outputs), key=lambda plan: plan.cycles)
 
 
 def check(

@@ -202,7 +202,7 @@ def test_a_kernel_of_several_calls_counts_once():
     assert lowered.operators(transform) == ("input transform",) and "Activation" in lowered.operators(product)
     assert sum(map(lowered.work, steps), Work(0, 0)) == work_of(lowered.calls[product][0].kernel)
     direct = 2 * 56 * 56 * 64 * 64 * 9
-    assert direct * 4 / 9 < lowered.work(product).flops < direct * 6 / 9
+    assert direct / 4 < lowered.work(product).flops < direct * 6 / 9  # tiles of 4 x 4 multiply a quarter as often
     (scratch,) = lowered.touched(transform)[1]
     assert scratch in lowered.touched(product)[0] and "relu.buf" not in lowered.touched(transform)[1]
 

@@ -1,4 +1,5 @@
-"""Winograd's minimal filtering: 3x3 windows of stride 1 with 2.25 times fewer multiplications (tiles of 2 x 2).
+"""Winograd's minimal filtering: 3x3 windows of stride 1 with 2.25 times fewer multiplications (tiles of 2 x 2), or 4
+times fewer (tiles of 4 x 4).
 
 The output is cut into tiles of m x m.  With d the (m + 2) x (m + 2) inputs of a tile and w the 3x3 weights of a pair of
 channels, both are transformed, multiplied element by element (each element, a *frequency*, is a matrix product over
@@ -12,7 +13,7 @@ Convolutional Neural Networks (2015).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,25 @@ class Transforms:
     input: Matrix  # B^T  (extent, extent)
     output: Matrix  # A^T  (outputs, extent)
 
+    @staticmethod
+    def at(*points: float) -> Transforms:
+        """Those that multiply polynomials by their values at `points`, all different, and at infinity (Toom, Cook).
+
+        Filtering is the transpose of such a multiplication, so the inputs' matrix holds the polynomials that are 0 at
+        all points but one, lowest power first.
+        """
+        outputs = len(points) + 2 - N_TAPS
+        others = [np.poly([q for q in points if q != p]) for p in points]
+        weight = [[p**k / float(np.polyval(other, p)) for k in range(N_TAPS)] for p, other in zip(points, others)]
+        inputs = [[*other[::-1], 0] for other in others]
+        output = [[*(p**k for p in points), k == outputs - 1] for k in range(outputs)]
+        return Transforms(
+            outputs,
+            weight=_matrix([*weight, [0] * (N_TAPS - 1) + [1]]),
+            input=_matrix([*inputs, np.poly(points)[::-1]]),
+            output=_matrix(output),
+        )
+
     @property
     def extent(self) -> int:
         return self.outputs + N_TAPS - 1
@@ -47,22 +67,65 @@ class Transforms:
         return self.extent**2
 
 
-TRANSFORMS = {
-    2: Transforms(
-        2,
-        weight=((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
-        input=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
-        output=((1, 1, 1, 0), (0, 1, -1, -1)),
-    ),
-}
+def _matrix(lines: Iterable[Iterable[float]]) -> Matrix:
+    return tuple(tuple(float(x) for x in line) for line in lines)
+
+
+# Of the points tried these round off least, a third of what 0, 1, -1, 2, -2 do; float32 holds all their products.
+TRANSFORMS = {t.outputs: t for t in (Transforms.at(0, 1, -1), Transforms.at(0, 11 / 16, -11 / 16, 3 / 2, -3 / 2))}
+
+
+def factors_of(matrix: Matrix) -> tuple[Matrix, ...]:
+    """The matrix as a product, of one or two, that takes the fewest operations.
+
+    Of the values at p and -p one is a sum of what even and odd powers give, the other their difference.
+    """
+    found: list[tuple[Matrix, ...]] = [(matrix,)]
+    for is_scaled in (False, True):
+        found.append(_shared_lines(matrix, is_scaled))
+        found.append(tuple(_matrix(zip(*m)) for m in reversed(_shared_lines(_matrix(zip(*matrix)), is_scaled))))
+    return min(found, key=n_operations)
+
+
+def n_operations(factors: tuple[Matrix, ...]) -> int:
+    """What applying `factors` to a vector takes: additions, with a multiplication or without, and multiplications."""
+    return sum(sum(x != 0 for x in line) - (1 in line) for matrix in factors for line in matrix)
+
+
+def _shared_lines(matrix: Matrix, is_scaled: bool) -> tuple[Matrix, Matrix]:
+    """Two matrices whose product is `matrix`; of lines that differ in signs alone, halves of sum and difference.
+
+    before:  a + 2 b + c, a - 2 b + c        after:  (e + o, e - o) of  e = a + c, o = 2 b
+                                            scaled:  (e + 2 o, e - 2 o) of  e = a + c, o = b
+    """
+    lines = [np.array(line) for line in matrix]
+    combine: list[dict[int, float]] = [{} for _ in lines]
+    shared: list[np.ndarray] = []
+    for i, line in enumerate(lines):
+        if combine[i]:
+            continue
+        twin = next((k for k in range(i + 1, len(lines)) if not combine[k] and _differ_in_signs(line, lines[k])), None)
+        if twin is None:
+            combine[i] = {len(shared): 1}
+            shared.append(line)
+            continue
+        even, odd = (line + lines[twin]) / 2, (line - lines[twin]) / 2
+        scale = odd[np.flatnonzero(odd)[-1]] if is_scaled else 1
+        for k, sign in ((i, 1), (twin, -1)):
+            combine[k] = {len(shared): 1, len(shared) + 1: sign * scale}
+        shared += [even, odd / scale]
+    return _matrix([of.get(k, 0) for k in range(len(shared))] for of in combine), _matrix(shared)
+
+
+def _differ_in_signs(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool((abs(a) == abs(b)).all() and (a != b).any() and (a != -b).any())
 
 
 def work_flops(c: Contraction, transforms: Transforms) -> tuple[int, int]:
     """Additions of the inputs' transform; multiplications and additions of the products and their transform back."""
     m, extent = transforms.outputs, transforms.extent
     n_tiles = c.batch * size_of(tuple(-(-n // m) for n in c.window.out_extents))
-    matrices = transforms.input, transforms.output
-    into, back = (sum(x != 0 for line in matrix for x in line) - len(matrix) for matrix in matrices)
+    into, back = (n_operations(factors_of(matrix)) for matrix in (transforms.input, transforms.output))
     products = 2 * transforms.n_frequencies * c.in_channels * c.out_channels
     return n_tiles * 2 * extent * into * c.in_channels, n_tiles * (products + (extent + m) * back * c.out_channels)
 

@@ -34,7 +34,6 @@ from .tile import Tile
 
 DTYPES = ("float32", "float64")
 
-WINOGRAD_OUTPUTS = 2  # tiles of 4 x 4 took another 9 % off ResNet-18, but round ten times as much as direct sums
 PART_BYTES, MAX_PARTS = 4 << 20, 16  # Winograd's transformed inputs that are in memory at one time
 WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
 
@@ -122,10 +121,9 @@ def plan_contraction(c: Contraction, target: Target, is_reused: bool = False) ->
     Raises CodegenError when the left operand is not channels-last or has a dtype that no kernel computes.
     """
     direct, *others = _algorithms(c, target, is_reused)
-    for winograd in others:
-        if winograd.best.cycles < WINOGRAD_GAIN * direct.best.cycles:
-            return winograd.plan(winograd.best)
-    return direct.plan(direct.best)
+    winograd = min(others, key=lambda algorithm: algorithm.best.cycles, default=direct)
+    best = winograd if winograd.best.cycles < WINOGRAD_GAIN * direct.best.cycles else direct
+    return best.plan(best.best)
 
 
 def candidates(c: Contraction, target: Target, is_reused: bool = False) -> list[CpuPlan]:
@@ -177,7 +175,7 @@ def _algorithms(c: Contraction, target: Target, is_reused: bool) -> list[Algorit
         return [_weight_gradient(c, source.dtype, target)]
     found = [_matrix(c, source.dtype, target)]
     if is_reused and is_winograd(c) and source.dtype in DTYPES and c.in_channels % target.lanes(source.dtype) == 0:
-        found.append(_winograd(c, source.dtype, target))
+        found += [_winograd(c, source.dtype, outputs, target) for outputs in TRANSFORMS]
     return found
 
 
@@ -217,9 +215,9 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
     return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, products, target), plan)
 
 
-def _winograd(c: Contraction, dtype: str, target: Target) -> Algorithm:
-    """Winograd's algorithm; input channels must fill whole vectors."""
-    m, item = WINOGRAD_OUTPUTS, ITEM_SIZE[dtype]
+def _winograd(c: Contraction, dtype: str, outputs: int, target: Target) -> Algorithm:
+    """Winograd's algorithm in tiles of `outputs` squared; input channels must fill whole vectors."""
+    m, item = outputs, ITEM_SIZE[dtype]
     transforms = TRANSFORMS[m]
     n_tiles = c.batch * size_of(tuple(-(-n // m) for n in c.window.out_extents))
 

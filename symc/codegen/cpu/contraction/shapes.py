@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from symc.codegen.contraction.geometry import Geometry
 from symc.codegen.contraction.tables import images_per_table, row_order
-from symc.codegen.contraction.winograd import N_TAPS, Transforms
+from symc.codegen.contraction.winograd import N_TAPS, Transforms, factors_of, n_operations
 from symc.codegen.cpu.target import Target
 from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
@@ -185,10 +185,9 @@ def winograd_choices(
     """The tiles of Winograd's products, whose rows are tiles of outputs."""
     full_lanes, item = target.lanes(dtype), ITEM_SIZE[dtype]
     n_frequencies = transforms.n_frequencies
-    input_terms = sum(c != 0 for line in transforms.input for c in line)
-    output_terms = sum(c != 0 for line in transforms.output for c in line)
-    input_cycles = 3 * n_frequencies + 2 * transforms.extent * input_terms
-    output_cycles = n_frequencies + (transforms.extent + transforms.outputs) * output_terms
+    into, back = (n_operations(factors_of(matrix)) for matrix in (transforms.input, transforms.output))
+    input_cycles = 3 * n_frequencies + 2 * transforms.extent * into
+    output_cycles = n_frequencies + (transforms.extent + transforms.outputs) * back
     output_cycles += ROW_CYCLES * transforms.outputs**2
 
     def cycles(tile: Tile, share: float) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from symc.codegen.contraction.winograd import N_TAPS, Matrix, Transforms, TransformWeight
+from symc.codegen.contraction.winograd import N_TAPS, Matrix, Transforms, TransformWeight, factors_of
 from symc.codegen.cpu.target import Target
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref
@@ -74,9 +74,17 @@ def _weight_transform(dtype: str, n_vectors: int, lanes: int, transforms: Transf
 
 def transform(simd: Elements, matrix: Matrix, values: Sequence[Any]) -> list[Any]:
     """matrix @ values @ matrix^T of vectors, row-major."""
-    n = len(matrix[0])
-    columns = [[_combine(simd, line, [values[i * n + j] for i in range(n)]) for line in matrix] for j in range(n)]
-    return [_combine(simd, line, [columns[j][a] for j in range(n)]) for a in range(len(matrix)) for line in matrix]
+    n, factors = len(matrix[0]), factors_of(matrix)
+    columns = [_apply(simd, factors, values[j::n]) for j in range(n)]
+    lines = [_apply(simd, factors, [column[a] for column in columns]) for a in range(len(matrix))]
+    return [value for line in lines for value in line]
+
+
+def _apply(simd: Elements, factors: tuple[Matrix, ...], values: Sequence[Any]) -> Sequence[Any]:
+    """The product of `factors` @ values."""
+    for matrix in reversed(factors):
+        values = [_combine(simd, line, values) for line in matrix]
+    return values
 
 
 def _combine(simd: Elements, coefficients: Sequence[float], values: Sequence[Any]) -> Any:

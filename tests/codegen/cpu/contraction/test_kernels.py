@@ -127,7 +127,7 @@ def test_chunks_of_a_large_layer(target):
 def test_units_by_block_or_by_panel_group(weights_per_source, has_winograd, monkeypatch, target):
     monkeypatch.setattr("symc.codegen.cpu.contraction.blocking.WEIGHTS_PER_SOURCE", weights_per_source)
     c = contraction(batch=1, channels=(64, 200), inputs=(15, 17), epilogue=bias_residual_relu)
-    check(c, target, plan=winograd_plan(c, target) if has_winograd else None, splits=(None, 1, 7))
+    check(c, target, plan=winograd_plan(c, target, 2) if has_winograd else None, splits=(None, 1, 7))
 
 
 def test_one_kernel_serves_every_geometry():

@@ -73,7 +73,7 @@ def test_the_plan_is_the_candidate_to_expect_most_of(case):
     assert chosen in found and len(set(found)) == len(found)
     assert 0 < chosen.cycles == min(plan.cycles for plan in found)
     assert {plan.algorithm for plan in found} == {
-        "forward": {"direct sums", "Winograd F(2x2, 3x3)"},
+        "forward": {"direct sums", "Winograd F(2x2, 3x3)", "Winograd F(4x4, 3x3)"},
         "data_gradient": {"direct sums"},
         "weight_gradient": {"weight gradient"},
     }.get(case, {"depthwise sums"})
@@ -88,7 +88,7 @@ def test_every_candidate_computes_the_same(case):
 
 def test_a_plan_is_checked_against_the_buffers():
     c = contraction(channels=(16, 33))
-    plan = winograd_plan(c, host_target())
+    plan = winograd_plan(c, host_target(), 2)
     made = with_plan(c, plan)
     with pytest.raises(GraphError, match="its plan wants it dense, of shape"):
         verify(replace(made, buffers=(*c.buffers, made.buffers[-1])))
