@@ -24,6 +24,7 @@ from symc.core.bounded import BoundedCache
 from symc.core.dtypes import code_of, dtype_name
 from symc.core.errors import CustomError, DTypeError, ShapeError, SymcError
 from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_empty, is_known, to_mxnet, unify
+from symc.core.timeline import timeline
 from symc.ir.op import DTypes, Shapes
 from symc.ndarray import tape
 from symc.ndarray.ndarray import NDArray
@@ -391,7 +392,13 @@ class _Running:
     @contextmanager
     def _calling(self, method: str, node: str, is_training: bool) -> Iterator[None]:
         """As in MXNet nothing is recorded, the mode is that of the run, and its device the current one."""
-        with tape.scope(False, is_training), self._context, self._definition.calling(method, node=node):
+        name = "_backward_" * (method == "backward") + self._definition.op_type
+        with (
+            tape.scope(False, is_training),
+            self._context,
+            self._definition.calling(method, node=node),
+            timeline.custom(name),
+        ):
             yield
 
     def _lent(self, arrays: Arrays) -> list[Any]:

@@ -20,7 +20,7 @@ LAYERS = (  # lowest first
     "core", "loopir", "ir", "ops", "passes", "codegen", "runtime",
     # the face
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
-    "random", "autograd", "operator", "visualization", "executor", "initializer", "recordio", "io", "image",
+    "random", "autograd", "operator", "profiler", "visualization", "executor", "initializer", "recordio", "io", "image",
     "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon",
     "contrib", "test_utils",
     "artifact", "api", "symc", "as_mxnet",

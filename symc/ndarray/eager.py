@@ -12,6 +12,7 @@ import numpy as np
 from symc.context import Context, current_context
 from symc.core.errors import AllocationError, ElementError, ShapeError
 from symc.core.shapes import FullShape, is_known
+from symc.core.timeline import timeline
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
 from symc.ir.infer import require_countable
@@ -92,10 +93,31 @@ class EagerGraph:
         Raises AllocationError, naming the operators, where memory is missing.
         """
         try:
+            if timeline.is_on:
+                return self._timed(arrays, context)
             return self._run(arrays, context)
         except MemoryError as error:
             names = dict.fromkeys(node.op.name for node in self.graph.nodes if node.op is not None)
             raise AllocationError(f"{', '.join(islice(names, 5))}: {error}") from None
+
+    def _timed(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
+        """The same, as one span where it is one operator or NumPy runs it; kernels of others are timed one by one."""
+        names = [node.op.name for node in self.graph.nodes if node.op is not None]
+        if self._plan is None and len(names) > 1:
+            return self._run(arrays, context)
+        if self._plan is None:
+            self._function(context or current_context())  # compiling it is no part of the operator
+        with timeline.operator(" + ".join(dict.fromkeys(names))):
+            return self._run(arrays, context)
+
+    def _function(self, place: Context) -> GraphFunction:
+        """The compiled graph on a device."""
+        function = self._functions.get(place)
+        if function is None:
+            from symc.runtime.function import GraphFunction
+
+            function = self._functions[place] = GraphFunction(self.graph, place.device)
+        return function
 
     def _run(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
         if self._plan is not None:
@@ -105,12 +127,7 @@ class EagerGraph:
                 if counted.any():
                     raise ElementError(text)
             return results[:n_heads]
-        place = context or current_context()
-        function = self._functions.get(place)
-        if function is None:
-            from symc.runtime.function import GraphFunction
-
-            function = self._functions[place] = GraphFunction(self.graph, place.device)
+        function = self._function(context or current_context())
         results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
         if any(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,11 @@ class _Request:
 
         return lower_program(self.graph, self.grad_req, self.device.backend, self.has_parameters, self.grad_dtype)
 
+    def operators(self) -> Callable[[str], Sequence[str]]:
+        """Gives the operators of each kernel of a phase; it lowers once more rather than keep what was lowered."""
+        graph, backend = self.graph, self.device.backend
+        return partial(_operators, graph, self.grad_req, backend, self.has_parameters, self.grad_dtype)
+
     @lazy
     def key(self) -> str | None:
         """Names the program in the cache; None where something outside symc's sources decides what it is."""
@@ -110,6 +116,20 @@ def compile_graph(
     return result
 
 
+def _operators(
+    graph: Graph,
+    grad_req: Mapping[str, str],
+    backend: Backend,
+    has_parameters: bool,
+    grad_dtype: Mapping[str, str],
+    phase: str,
+) -> list[str]:
+    from .lowered import lower_program
+
+    lowered = lower_program(graph, grad_req, backend, has_parameters, grad_dtype)
+    return [" + ".join(lowered.operators(k)) for k, (step, *_) in enumerate(lowered.steps()) if step.phase == phase]
+
+
 def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]] | None:
     """The program when the cache has it with all its kernels."""
     data = None if request.key is None else kernel_cache().get(request.key, "program")
@@ -120,7 +140,8 @@ def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     objects = ObjectStore(backend).find(program.kernel_names)
     if objects is None:
         return None
-    return LoadedProgram(program, backend.load(objects), request.device), objects, {}
+    loaded = LoadedProgram(program, backend.load(objects), request.device, operators=request.operators())
+    return loaded, objects, {}
 
 
 def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]]:
@@ -130,7 +151,9 @@ def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     built = run("compile", lambda: store.compile(lowered.sources), None, lambda b: len(b.compiled))
     loaded = run(
         "load",
-        lambda: LoadedProgram(lowered.program, backend.load(built.objects), device, lowered.callouts),
+        lambda: LoadedProgram(
+            lowered.program, backend.load(built.objects), device, lowered.callouts, request.operators()
+        ),
         None,
         lambda _: 1,
     )

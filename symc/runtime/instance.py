@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from symc.core.errors import ElementError, GraphError
+from symc.core.timeline import timeline
 from symc.loopir.callout import Callee, CallOut
 
 from .device import Block, CallRow, Device, LoopRows, Row
@@ -25,6 +26,7 @@ from .program import (
     Loop,
     Program,
     Step,
+    walk,
 )
 
 Rounds = tuple[int, ...]  # of loops, the outermost first
@@ -59,8 +61,12 @@ class LoadedProgram:
         addresses: Mapping[str, int],
         device: Device,
         callouts: Mapping[str, CallOut] | None = None,
+        operators: Callable[[str], Sequence[str]] | None = None,
     ) -> None:
+        """`operators` gives what each kernel of a phase computes; without it kernels go by their own names."""
         self.program = program
+        self._operators = operators
+        self._names: dict[str, Sequence[str]] = {}
         self.device = device
         self.callouts = callouts or {}
         self._addresses = addresses  # code is loaded as long as somebody holds its address
@@ -78,6 +84,16 @@ class LoadedProgram:
         if isinstance(step, Loop):
             return LoopRows(step, [self._row(s, addresses) for s in step.steps])
         return CallRow(self.program.call_names.index(step.name))
+
+    def operators(self, phase: str) -> Sequence[str]:
+        """What each kernel and call-back of a phase computes."""
+        if phase not in self._names:
+            self._names[phase] = (self._operators or self._kernel_names)(phase)
+        return self._names[phase]
+
+    def _kernel_names(self, phase: str) -> Sequence[str]:
+        steps = walk(self.program.phase_steps(phase))
+        return [s.kernel if isinstance(s, KernelStep) else s.name for s in steps if not isinstance(s, Loop)]
 
     def _stored(self, data: np.ndarray) -> Block:
         block = self.device.memory.zeros(data.nbytes)
@@ -184,7 +200,10 @@ class Instance:
         """
         found = self.phases.get(phase)
         if found is not None:
-            found.run()
+            if timeline.wants_steps:
+                timeline.add_steps(partial(self.loaded.operators, phase), found.run_profiled().tolist())
+            else:
+                found.run()
             if self._checks:
                 require_none(self._checks)
 

@@ -33,6 +33,8 @@ FILES = (
     "test_gluon_trainer",
     "test_kvstore_custom",
     "test_contrib_control_flow",
+    "test_profiler",
+    "test_runtime",
 )
 
 

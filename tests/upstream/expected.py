@@ -27,5 +27,6 @@ NOT_PASSING: dict[str, str] = {
         )
     },
     "test_autograd::test_get_symbol": "a recording keeps operators, not a Symbol",
+    "test_profiler::test_custom_operator_profiling": "wants nd.zeros to be an operator, which symc does without",
     "test_ndarray::test_save_load_scalar_zero_size_ndarrays": "wants errors outside np_shape: symc always has () and 0",
 }
