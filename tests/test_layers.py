@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (  # lowest first
-    "core", "loopir", "ir", "ops", "passes", "codegen", "runtime",
+    "core", "loopir", "ir", "ops", "passes", "codegen", "runtime", "testing",
     # the face
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
     "random", "autograd", "operator", "profiler", "visualization", "executor", "initializer", "recordio", "io", "image",
