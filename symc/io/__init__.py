@@ -3,9 +3,11 @@
 from .arrays import NDArrayIter
 from .batch import DataBatch, DataDesc
 from .files import CSVIter, LibSVMIter, MNISTIter
+from .images import ImageRecordInt8Iter, ImageRecordIter, ImageRecordUInt8Iter
 from .iterator import DataIter, PrefetchingIter, ResizeIter
+from .objects import ImageDetRecordIter
 
 __all__ = [
-    "CSVIter", "DataBatch", "DataDesc", "DataIter", "LibSVMIter", "MNISTIter", "NDArrayIter", "PrefetchingIter",
-    "ResizeIter",
+    "CSVIter", "DataBatch", "DataDesc", "DataIter", "ImageDetRecordIter", "ImageRecordInt8Iter", "ImageRecordIter",
+    "ImageRecordUInt8Iter", "LibSVMIter", "MNISTIter", "NDArrayIter", "PrefetchingIter", "ResizeIter",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Iterators over files: text (CSV, LibSVM) and MNIST's. As in MXNet they take keywords, and ignore unknown ones."""
+"""Iterators over files: text (CSV, LibSVM) and MNIST's."""
 
 from __future__ import annotations
 
@@ -8,54 +8,33 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from symc import ndarray as nd
-from symc.core.errors import ArgumentError, ArgumentTypeError, FormatError
-from symc.core.params import param, params_of, parse_params
-from symc.ndarray import NDArray
+from symc.core.errors import ArgumentError, FormatError
+from symc.core.params import param
 
 from .batch import DataBatch, DataDesc
-from .iterator import FromBatches
+from .keywords import KeywordIter, Options
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What all of these iterators take; more of MXNet's (prefetch_buffer, ctx, silent) is read and has no effect."""
-
-    batch_size: int = param(low=0, doc="samples of a batch")
-    round_batch: bool = param(True, doc="fill the last batch from the beginning, where the next epoch then goes on")
-    num_parts: int = param(1, low=1, doc="into how many parts the samples are divided")
-    part_index: int = param(0, low=0, doc="which of them this iterator reads")
-    dtype: str | None = param(None, choices=("float32", "int32", "int64"), dtype=True, doc="of the data")
-    data_name: str = param("data", doc="name of the data")
-    label_name: str = param("softmax_label", doc="name of the labels")
-
-
-class FileIter(FromBatches):
+class FileIter(KeywordIter):
     """Batches of samples that were read from a file: `data` (N, *shape) and `label` (N, *shape)."""
 
-    options: ClassVar[type[Options]]
     data: np.ndarray
     label: np.ndarray
 
     def __init__(self, *positional: Any, **given: Any) -> None:
-        if positional:
-            raise ArgumentTypeError(f"{type(self).__name__} takes keywords only, got {positional[0]!r}")
-        name, known = type(self).__name__, params_of(self.options)
-        parsed = parse_params(self.options, {k: str(v) for k, v in given.items() if k in known}, name)
-        chosen = self.options(**parsed)
-        if chosen.part_index >= chosen.num_parts:
-            raise ArgumentError(f"{name}: part_index {chosen.part_index} of {chosen.num_parts} parts")
-        super().__init__(chosen.batch_size)
+        super().__init__(positional, given)
+        chosen = self._options
         data, label = self.read(chosen)
         n = len(data)
         part = slice(n * chosen.part_index // chosen.num_parts, n * (chosen.part_index + 1) // chosen.num_parts)
-        self.data, self.label, self._options = data[part], label[part], chosen
+        self.data, self.label = data[part], label[part]
         if not len(self.data) or not self.batch_size:
-            raise ArgumentError(f"{name}: {len(self.data)} samples for batches of {self.batch_size}")
+            raise ArgumentError(f"{type(self).__name__}: {len(self.data)} samples for batches of {self.batch_size}")
         self._next = 0  # number of the sample that comes next
 
     def read(self, chosen: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -77,16 +56,6 @@ class FileIter(FromBatches):
         # What the last batch took from the beginning belongs to the next epoch.
         n = len(self.data)
         self._next = self._next - n if self._options.round_batch and self._next > n else 0
-
-    def getdata(self) -> NDArray:
-        """The data, not in a list."""
-        data: NDArray = super().getdata()[0]
-        return data
-
-    def getlabel(self) -> NDArray:
-        """The labels, not in a list."""
-        label: NDArray = super().getlabel()[0]
-        return label
 
     def batch(self) -> DataBatch | None:
         n, first = len(self.data), self._next

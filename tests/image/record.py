@@ -10,6 +10,7 @@ import sys
 import mxnet as mx
 import numpy as np
 from cases import CASES
+from cases_records import CASES as RECORD_CASES
 from records import RECORDS
 
 
@@ -29,19 +30,20 @@ def plain(value):
     return value.asnumpy() if isinstance(value, mx.nd.NDArray) else np.array(value)
 
 
-def record_cases(folder):
+def record_cases(folder, name, cases):
     """All values in one array of bytes: an archive's member costs more than most of them have."""
     index, data = {}, []
-    for name, case in CASES.items():
+    for case_name, case in cases.items():
         values = case(mx, lambda file: os.path.join(folder, file))
         arrays = [plain(v) for v in (values if isinstance(values, list) else [values])]
-        index[name] = [(a.dtype.str, a.shape) for a in arrays]
+        index[case_name] = [(a.dtype.str, a.shape) for a in arrays]
         data += [a.tobytes() for a in arrays]
     bytes_of = {"index": json.dumps(index).encode(), "data": b"".join(data)}
-    arrays = {name: np.frombuffer(b, np.uint8) for name, b in bytes_of.items()}
-    np.savez_compressed(os.path.join(folder, "mxnet.npz"), **arrays)
+    arrays = {part: np.frombuffer(b, np.uint8) for part, b in bytes_of.items()}
+    np.savez_compressed(os.path.join(folder, name), **arrays)
 
 
 if __name__ == "__main__":
     record_records(sys.argv[1])
-    record_cases(sys.argv[1])
+    record_cases(sys.argv[1], "mxnet.npz", CASES)
+    record_cases(sys.argv[1], "mxnet_records.npz", RECORD_CASES)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,30 +11,12 @@ import symc as mx
 from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError, FormatError, SymcError
 
 from .cases import CASES, FILES, picture
+from .recorded import DATA, array_of, path, recorded
 
 pytest.importorskip("cv2")
-DATA = Path(__file__).parents[1] / "data" / "image"
 
 
-def recorded():
-    """The arrays of each case."""
-    with np.load(DATA / "mxnet.npz") as archive:
-        index, data = json.loads(archive["index"].tobytes()), archive["data"].tobytes()
-    found, at = {}, 0
-    for name, listed in index.items():
-        found[name] = []
-        for dtype, shape in listed:
-            n = int(np.prod(shape))
-            found[name].append(np.frombuffer(data, dtype, n, at).reshape(shape))
-            at += n * np.dtype(dtype).itemsize
-    return found
-
-
-RECORDED = recorded()
-
-
-def path(name):
-    return str(DATA / name)
+RECORDED = recorded("mxnet.npz")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -45,7 +25,7 @@ def test_as_mxnet(name):
     values = values if isinstance(values, list) else [values]
     assert len(values) == len(RECORDED[name])
     for value, expected in zip(values, RECORDED[name]):
-        array = value.asnumpy() if isinstance(value, mx.nd.NDArray) else np.array(value)
+        array = array_of(value)
         assert array.shape == expected.shape and array.dtype == expected.dtype
         if array.dtype == np.uint8:  # OpenCV rounds cubic's values that lie half way in another direction
             is_cubic = name == "short_edge" or (name.startswith("resize") and name.endswith(" 2"))
