@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symc.context import Context
-from symc.core.dtypes import ITEM_SIZE
-from symc.core.shapes import FullShape, size_of
-from symc.ndarray.casting import cast, store
+from symc.ndarray.casting import cast
 from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray
-from symc.ndarray.storage import WriteCounter, address_of, empty_aligned
+from symc.ndarray.storage import WriteCounter, allocation
+from symc.runtime.operands import Expected, Operand, Point
+from symc.runtime.pointing import pointing
 
 if TYPE_CHECKING:
     from symc.runtime.instance import Instance
     from symc.runtime.session import Session
 
-COPY_BELOW_BYTES = 1 << 14  # small arrays are copied: asking for an address (0.4 us) would cost as much
-
-Input = tuple[int, FullShape, np.dtype, int]  # slot, shape, dtype, size in bytes
-
 
 class Bound:
     """A session with what calls need to find at once: where inputs and heads go.
 
-    inputs       name -> (slot, shape, dtype, size in bytes)
+    inputs       what each argument must be that a call may give
     parameters   names of the arguments that were prepared, so that a call cannot give others
     """
 
-    def __init__(self, session: Session, inputs: dict[str, Input]) -> None:
+    def __init__(self, session: Session, inputs: dict[str, Operand]) -> None:
+        program = session.program
         self.session = session
         self.inputs = inputs
-        self.parameters = frozenset(session.program.needs("parameter"))
+        self.parameters = frozenset(program.needs("parameter"))
         self.heads = [
-            (
-                session.program.slot_number("head", str(k)),
-                h.shape,
-                np.dtype(h.dtype),
-                size_of(h.shape) * ITEM_SIZE[h.dtype],
-            )
-            for k, h in enumerate(session.program.heads)
+            Operand(program.slot_number("head", str(k)), h.shape, np.dtype(h.dtype))
+            for k, h in enumerate(program.heads)
         ]
         self.instance: Instance = session.own_instance()
-        self._calls: list[CallBuffers] = []
-        self._calls_back = bool(session.program.call_names)
+        self._results = [(allocation(shape, dtype), shape, dtype) for _, shape, dtype in self.heads]
+        self._frames: list[Frame] = []
+        self._named: tuple[tuple[str, ...], Expected | None] = (), ()
+        self._is_random = program.is_random
+        self._calls_back = bool(program.call_names)
         self._epoch = -1  # of the last refresh
 
     def refresh(self) -> None:
@@ -66,83 +61,64 @@ class Bound:
             self.instance.bufs[slot] = array._address
         self.instance.owner = (self.session.bound, outputs)
 
-    def call(self, arrays: Sequence[tuple[Input, np.ndarray]], ctx: Context) -> list[NDArray]:
-        """One predicting run with memory of its own."""
-        try:
-            buffers = self._calls.pop()
-        except IndexError:
-            buffers = CallBuffers(self)
-        bufs = buffers.instance.bufs
-        buffers.feed([slot for (slot, *_), _ in arrays])
-        kept = []  # arrays whose memory the run reads directly
-        for (slot, shape, dtype, size_bytes), array in arrays:
-            if size_bytes <= COPY_BELOW_BYTES:
-                staged = buffers.stage(slot, shape, dtype)
-                if array.dtype == dtype:
-                    staged[...] = array
-                else:
-                    store(staged, ..., array)
-            else:
-                kept.append(np.ascontiguousarray(cast(array, dtype)))
-                bufs[slot] = address_of(kept[-1])
-        return self._run(buffers, kept, ctx)
+    def expected(self, names: tuple[str, ...]) -> Expected | None:
+        """What a call must give for these arguments; None where it may not give one of them."""
+        known, expected = self._named
+        if names != known:
+            expected = tuple(self.inputs[n] for n in names) if self.inputs.keys() >= set(names) else None
+            self._named = names, expected
+        return expected
 
-    def call_in_place(self, arrays: Sequence[tuple[int, NDArray]], ctx: Context) -> list[NDArray]:
-        """The same, for NDArrays by slot, read where they lie."""
-        try:
-            buffers = self._calls.pop()
-        except IndexError:
-            buffers = CallBuffers(self)
-        bufs = buffers.instance.bufs
-        for slot, array in arrays:
-            bufs[slot] = array._address
-        return self._run(buffers, arrays, ctx)
+    def call(self, expected: Expected, given: list[Any], ctx: Context) -> list[NDArray] | None:
+        """The heads of one predicting run with memory of its own, as new arrays; None where something does not fit.
 
-    def _run(self, buffers: CallBuffers, kept: object, ctx: Context) -> list[NDArray]:
-        """The heads as new arrays; `kept` keeps alive what the run reads."""
-        bufs = buffers.instance.bufs
-        results = []
-        for slot, shape, dtype, size_bytes in self.heads:
-            if size_bytes <= COPY_BELOW_BYTES:
-                results.append(buffers.stage(slot, shape, dtype))
-            else:
-                results.append(empty_aligned(shape, dtype))
-                bufs[slot] = address_of(results[-1])
-        if self.session.program.is_random:
-            self.session.reseed(buffers.instance, generator())
+        given   as many objects as are expected; arrays are read where they lie
+        """
+        try:
+            frame = self._frames.pop()
+        except IndexError:
+            frame = Frame(self)
+        if frame.expected is not expected:
+            frame.expect(expected)
+        results = [make(shape, dtype) for make, shape, dtype in self._results]
+        if not frame.point(given + results):
+            self._frames.append(frame)
+            return None
+        if self._is_random:
+            self.session.reseed(frame.instance, generator())
         if self._calls_back:  # who is called back may keep what it was lent
-            buffers.instance.owner = (self.session.bound, kept, results)
-        buffers.instance.run("forward")
-        fresh = [NDArray._over(r.copy() if r.nbytes <= COPY_BELOW_BYTES else r, ctx) for r in results]
-        self._calls.append(buffers)
-        return fresh
+            frame.instance.owner = (self.session.bound, given, results)
+        frame.instance.run("forward")
+        self._frames.append(frame)
+        return [NDArray._over(r, ctx) for r in results]
+
+    def call_converted(self, arrays: Mapping[str, np.ndarray], ctx: Context) -> list[NDArray]:
+        """The same for arrays by name, of the right shapes, which are converted where kernels cannot read them."""
+        names = tuple(n for n in arrays if n in self.inputs)
+        expected = self.expected(names)
+        assert expected is not None
+        made = self.call(expected, [readable(arrays[n], self.inputs[n].dtype) for n in names], ctx)
+        assert made is not None
+        return made
 
 
-class CallBuffers:
-    """An instance, and aligned memory for the small inputs and outputs of its calls."""
+class Frame:
+    """An instance for one call at a time, which `point` makes work on the call's arrays."""
 
     def __init__(self, bound: Bound) -> None:
         self.instance = bound.session.new_instance()
+        self.expected: Expected | None = None
+        self.point: Point
+        self._heads = bound.heads
         self._bound_at = self.instance.bufs.copy()
-        self._staged: dict[int, tuple[np.ndarray, int]] = {}
-        self._fed: list[int] = []
 
-    def feed(self, slots: list[int]) -> None:
-        """Points inputs that were given last time but not now back at the bound arrays."""
-        if slots != self._fed:
-            bufs = self.instance.bufs
-            for slot in self._fed:
-                bufs[slot] = self._bound_at[slot]
-            for slot in slots:
-                if slot in self._staged:
-                    bufs[slot] = self._staged[slot][1]
-            self._fed = slots
+    def expect(self, expected: Expected) -> None:
+        """From now on calls give this; all other inputs are the bound arrays."""
+        self.instance.bufs[:] = self._bound_at
+        self.point = pointing(self.instance.bufs, [*expected, *self._heads])
+        self.expected = expected
 
-    def stage(self, slot: int, shape: FullShape, dtype: np.dtype) -> np.ndarray:
-        """The array that a slot works on, made on first use."""
-        staged = self._staged.get(slot)
-        if staged is None:
-            array = empty_aligned(shape, dtype)
-            staged = self._staged[slot] = (array, array.ctypes.data)
-            self.instance.bufs[slot] = staged[1]
-        return staged[0]
+
+def readable(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A dense array of this very dtype object with the same elements."""
+    return np.require(cast(array, dtype), None, ("C", "A")).view(dtype)

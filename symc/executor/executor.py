@@ -193,17 +193,18 @@ class Executor:
         bound = self._predict
         if bound is None:
             bound = self._predict = self._bound(False)
-        arrays = []
-        for name, value in kwargs.items():
-            array = as_numpy(value, f"argument {name}")
-            slot = bound.inputs.get(name)
-            shape = self._shape_of(name) if slot is None else slot[1]  # counts though no output reads the values
-            if array.shape != shape or name in bound.parameters:
-                return self._call_apart({k: as_numpy(v, f"argument {k}") for k, v in kwargs.items()}, bound.parameters)
-            if slot is not None:
-                arrays.append((slot, array))
+        expected = bound.expected(tuple(kwargs))
+        if expected is not None:
+            bound.refresh()
+            given = [v._host if type(v) is NDArray else v for v in kwargs.values()]
+            made = bound.call(expected, given, self._ctx)
+            if made is not None:
+                return made
+        arrays = {name: as_numpy(value, f"argument {name}") for name, value in kwargs.items()}
+        if any(a.shape != self._shape_of(n) or n in bound.parameters for n, a in arrays.items()):
+            return self._call_apart(arrays, bound.parameters)
         bound.refresh()
-        return bound.call(arrays, self._ctx)
+        return bound.call_converted(arrays, self._ctx)
 
     def _shape_of(self, name: str) -> FullShape:
         if name not in self._arguments:
@@ -221,7 +222,7 @@ class Executor:
             given = ", ".join(f"{n} {s} (bound: {self.arg_dict[n].shape})" for n, s in shapes if n in self.arg_dict)
             raise type(e)(f"calling with {given}: {e}") from e
         bound.refresh()
-        return bound.call([(bound.inputs[n], a) for n, a in arrays.items() if n in bound.inputs], self._ctx)
+        return bound.call_converted(arrays, self._ctx)
 
     def _assign(self, name: str, value: Any) -> None:
         if name not in self.arg_dict:

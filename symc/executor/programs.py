@@ -9,18 +9,19 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.bounded import BoundedCache
-from symc.core.dtypes import ITEM_SIZE, dtype_name
+from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, GraphError
 from symc.core.locks import new_lock
-from symc.core.shapes import FullShape, is_known, size_of
+from symc.core.shapes import FullShape, is_known
 from symc.ir.infer import partial_shapes
 from symc.ir.kernels import head_number
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import zeros_aligned
+from symc.runtime.operands import NO_SLOT, Operand
 from symc.symbol.graph import to_graph
 from symc.util import is_np_shape
 
-from .bound import Bound, Input
+from .bound import Bound
 
 if TYPE_CHECKING:
     from symc.ir.graph import Graph
@@ -127,11 +128,11 @@ class Programs:
             ),
         )
         self._require_given(compiled.program, shapes, mode)
-        inputs: dict[str, Input] = {
-            s.key: (number, shape, np.dtype(s.dtype), size_of(shape) * ITEM_SIZE[s.dtype])
-            for number, s in compiled.program.numbered_slots()
-            if s.place == "argument"
-            for shape in [shapes.get(s.key, self._array(s.key).shape)]
+        slots = {s.key: number for number, s in compiled.program.numbered_slots() if s.place == "argument"}
+        inputs = {
+            name: Operand(slots.get(name, NO_SLOT), shapes.get(name, array.shape), array._dtype)
+            for name, array in {**self._arguments, **self._states}.items()
+            if name in slots or (name in self._arguments and name not in compiled.program.needs("parameter"))
         }
         arrays = self._arrays(compiled.program, shapes)
         return Bound(Session(compiled, arrays, self.n_threads, self._kept), inputs)

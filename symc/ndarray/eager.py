@@ -21,7 +21,7 @@ from symc.loopir.whole import WholeArrays, whole_arrays
 from symc.passes.add_checks import with_checks
 
 from .generator import generator
-from .storage import empty_aligned
+from .storage import address_of, empty_aligned
 
 if TYPE_CHECKING:
     from symc.runtime.function import GraphFunction
@@ -132,7 +132,7 @@ class EagerGraph:
         if any(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
             owner = (arrays, results)
-            function([arrays[k]._address for k in self._used], [r.ctypes.data for r in results], seed, owner)
+            function([arrays[k]._address for k in self._used], [address_of(r) for r in results], seed, owner)
         return results
 
 

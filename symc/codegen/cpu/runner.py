@@ -57,7 +57,7 @@ def run(call: Any) -> None:
     pool = call[abi.CALL_POOL]
     if call[abi.CALL_STATE] == 0:
         start(call, pool)
-    until = now_ns() + abi.SLICE_NS
+    until = recently_ns() + abi.SLICE_NS
     if call[abi.CALL_STATE] == abi.ALONE:
         run_alone(call, until)
         return

@@ -11,31 +11,25 @@ freed for the same reason. After a fork the child, which has no threads, starts 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import signal
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu import runner_abi as abi
-from symc.codegen.cpu.compile import ArgType, compile_function, toolchain
-from symc.codegen.cpu.load import load_objects
-from symc.codegen.cpu.target import host_target
 from symc.core.config import setting
 from symc.core.errors import ArgumentError
 from symc.core.locks import in_child, new_lock
-from symc.core.undisturbed import alone
 from symc.runtime.device import CallRow, LoopRows, Row
 
+from .functions import native_functions
+
 MAX_THREADS = abi.MAX_THREADS
-_POINTER_ARG: tuple[ArgType, ...] = ("ptr",)
 
 # What workers leave to Python's threads: all but the signals by which a thread reports its own crash.
 _FOREIGN_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
@@ -148,7 +142,9 @@ class NativeProgram:
     ) -> None:
         self._steps = _checked("steps", steps, (abi.STEP_WORDS,))
         self._bufs = _checked("bufs", bufs, ())
-        self.n_threads = thread_count(n_threads)
+        # Steps of one chunk have nothing for a second thread: they need no pool, and leave it to others.
+        n_chunks = max(self._steps[_rows(steps, abi.IS_KERNEL), abi.N_CHUNKS], default=0)
+        self.n_threads = min(thread_count(n_threads), max(int(n_chunks), 1))
         self._entry = _runner().run
         self._record = np.zeros(abi.CALL_WORDS, np.int64)
         self._record[abi.CALL_STEPS] = steps.ctypes.data
@@ -307,24 +303,7 @@ class _Runner(NamedTuple):
 
 @cache
 def _runner() -> _Runner:
-    """Compiled, or taken from the kernel cache: a warm start does not import numba."""
-    target = host_target()
-    folder = Path(abi.__file__).parent
-    source = b"".join((folder / name).read_bytes() for name in ("runner.py", "runner_abi.py", "atomics.py"))
-    identity = f"{hashlib.sha256(source).hexdigest()} {target.fingerprint()} {toolchain()}"
-
-    def compiled(function: str) -> bytes:
-        from symc.codegen.cpu import runner  # imports numba
-
-        return compile_function(getattr(runner, function), f"symc_{function}", target, _POINTER_ARG)
-
-    def obtained(function: str) -> bytes:
-        return kernel_cache().obtain(
-            f"{function} {identity}", lambda: alone(lambda: compiled(function)), {"symbol": f"symc_{function}"}
-        )
-
-    addresses = load_objects({f"symc_{function}": obtained(function) for function in _Runner._fields})
-    run, *others = addresses.values()
+    run, *others = native_functions("runner", _Runner._fields, ("ptr",), "runner_abi")
     return _Runner(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(run), *others)
 
 
