@@ -50,6 +50,7 @@ def slices(graph: Graph, placed: Container[Value]) -> dict[Value, tuple[Value, O
     neither an output nor placed, and has no reader that needs dense memory, or is dense itself.
     """
     found: dict[Value, tuple[Value, Offset]] = {}
+    scattered: set[Value] = set()  # slices whose rows are not one after the other
     products = _products(graph)
     for node in graph.nodes:
         meaning = None if node.is_input else meaning_of(graph, node)
@@ -60,8 +61,11 @@ def slices(graph: Graph, placed: Container[Value]) -> dict[Value, tuple[Value, O
             if corner is None or part in placed:
                 continue
             whole = node.inputs[int(body.data[0].removeprefix("in"))]
-            if _is_kept(graph, whole, part.node) and _is_read_anywhere(graph, part, whole, products):
+            is_dense = _is_dense(graph, part, whole) and whole not in scattered and whole not in placed
+            if _is_kept(graph, whole, part.node) and _is_read_anywhere(graph, part, whole, is_dense, products):
                 found[part] = (whole, partial(_distance, corner))
+                if not is_dense:
+                    scattered.add(part)
     return found
 
 
@@ -90,13 +94,13 @@ def _is_kept(graph: Graph, whole: Value, reader: Node) -> bool:
     return whole.node in group and group[whole.node] != group[reader]
 
 
-def _is_read_anywhere(graph: Graph, part: Value, whole: Value, products: Mapping[int, Product]) -> bool:
+def _is_read_anywhere(graph: Graph, part: Value, whole: Value, is_dense: bool, products: Mapping[int, Product]) -> bool:
     if part in graph.output_values or graph.dtype(part) != graph.dtype(whole):
         return False
     if not same_order(graph.layout(part).order, graph.layout(whole).order, graph.shape(whole)):
         return False
     users = [user for user, _ in graph.users.get(part, ())]
-    if _is_dense(graph, part, whole):
+    if is_dense:
         return all(u in graph.facts.group and meaning_of(graph, u).kind != "template" for u in _seen(graph, users))
     if any(u not in graph.facts.group or meaning_of(graph, u).kind in ("template", "loop") for u in users):
         return False
@@ -104,7 +108,7 @@ def _is_read_anywhere(graph: Graph, part: Value, whole: Value, products: Mapping
 
 
 def _is_dense(graph: Graph, part: Value, whole: Value) -> bool:
-    """Whether a part is a range of the outermost axis of an array in row-major order."""
+    """Whether a part is a range of the outermost axis of an array in row-major order, and dense if that is."""
     return graph.layout(whole).is_row_major and graph.shape(part)[1:] == graph.shape(whole)[1:]
 
 

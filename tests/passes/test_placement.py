@@ -164,6 +164,31 @@ def test_a_range_of_the_outermost_axis_is_dense_and_read_in_place_through_views(
     ) == {"%a": "%w", "%c": "%x"}
 
 
+def test_a_range_of_the_outermost_axis_of_a_slice_is_not_dense():
+    """Its rows lie apart, as the slice's do, so no view of it can be taken; nor of a part of what is placed."""
+    assert sliced(
+        """
+        argument %w: float32[3, 2, 6]
+        %half = slice_axis(%w, axis=2, begin=3, end=6): float32[3, 2, 3]
+        %step = slice_axis(%half, axis=0, begin=1, end=2): float32[1, 2, 3]
+        %seen = Reshape(%step, shape=(2, 3)): float32[2, 3]
+        %read = slice_axis(%half, axis=0, begin=2, end=3): float32[1, 2, 3]
+        %m = elemwise_mul(%seen, %seen): float32[2, 3]
+        %n = elemwise_mul(%read, %read): float32[1, 2, 3]
+        argument %v: float32[2, 3, 4]
+        %e = exp(%v): float32[2, 3, 4]
+        %both = Concat(%e, %v, dim=2, num_args=2): float32[2, 3, 8]
+        %row = slice_axis(%e, axis=0, begin=1, end=2): float32[1, 3, 4]
+        %view = Reshape(%row, shape=(3, 4)): float32[3, 4]
+        %o = elemwise_mul(%view, %view): float32[3, 4]
+        head m = %m
+        head n = %n
+        head both = %both
+        head o = %o
+        """
+    ) == {"%half": "%w", "%read": "%half"}
+
+
 def test_a_slice_of_a_state_or_of_what_is_never_stored_is_not_read_in_place():
     assert (
         sliced(
