@@ -22,7 +22,7 @@ LAYERS = (  # lowest first
     "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
     "random", "autograd", "operator", "profiler", "visualization", "executor", "initializer", "recordio", "io", "image",
     "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon",
-    "contrib", "test_utils",
+    "rnn", "contrib", "test_utils",
     "artifact", "api", "symc", "as_mxnet",
     "cli",
 )  # fmt: skip

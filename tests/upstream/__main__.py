@@ -35,6 +35,8 @@ FILES = (
     "test_contrib_control_flow",
     "test_profiler",
     "test_runtime",
+    "test_gluon_rnn",
+    "test_rnn",
 )
 
 
