@@ -37,6 +37,7 @@ FILES = (
     "test_runtime",
     "test_gluon_rnn",
     "test_rnn",
+    "test_bucketing",
 )
 
 

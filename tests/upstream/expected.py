@@ -4,16 +4,8 @@ NOT_PASSING: dict[str, str] = {
     "test_symbol::test_eliminate_common_expr": (
         "compares with a graph in which equal nodes are not merged; symc always merges them, and inserts no copies"
     ),
-    "test_symbol::test_gen_atomic_symbol_multiple_outputs": "needs the operator RNN",
     "test_contrib_control_flow::test_foreach": (
         "gives autograd a gradient of one row more than the head has, which MXNet reads beyond; symc refuses it"
-    ),
-    **dict.fromkeys(
-        (
-            f"test_contrib_control_flow::{test}"
-            for test in ("test_while_loop_rnn", "test_contrib_rnn", "test_foreach_rnn")
-        ),
-        "needs the cells of gluon.rnn or mx.rnn",
     ),
     "test_ndarray::test_basic_indexing_is_contiguous": "asks a private helper of MXNet's NDArray; symc asks NumPy",
     **{

@@ -44,6 +44,8 @@ class _RNNLayer(HybridBlock):
         super().__init__(**kwargs)
         if layout not in ("TNC", "NTC"):
             raise ConflictError(f"Invalid layout {layout}; must be one of ['TNC' or 'NTC']")
+        if mode not in GATES:
+            raise ArgumentError(f"activation is {mode.removeprefix('rnn_')!r}; expected 'relu' or 'tanh'")
         self._mode = mode
         self._gates = GATES[mode]
         self._hidden_size = hidden_size
@@ -180,7 +182,7 @@ class _RNNLayer(HybridBlock):
             inputs,
             parameters,
             *states,
-            *[sequence_length] * self._use_sequence_length,
+            **({"sequence_length": sequence_length} if self._use_sequence_length else {}),
             use_sequence_length=self._use_sequence_length,
             state_size=self._hidden_size,
             projection_size=self._projection_size,
