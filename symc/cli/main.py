@@ -28,6 +28,7 @@ VERBS = {
     "bench": "time predictions, with a profile of the steps",
     "convert": "convert symbols and parameters of any age, names and formats",
     "viz": "draw a model as SVG, HTML, PDF or DOT",
+    "im2rec": "pack images into record files",
     "ops": "list the operators, or show one",
     "migrate": "list what scripts use of mxnet that symc does not have",
     "cache": "show or empty the kernel cache",

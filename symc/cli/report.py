@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from symc.core.errors import SymcError
+
+T = TypeVar("T")
+SHOWN_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,5 +53,21 @@ def progress(what: str) -> Iterator[None]:
     print(f"\r\x1b[K{what} ...", end="", file=sys.stderr, flush=True)
     try:
         yield
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def counted(items: Iterable[T], what: str, n_items: int) -> Iterator[T]:
+    """The items, while a terminal shows how many of them are done."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield from items
+        return
+    shown = 0.0
+    try:
+        for n_done, item in enumerate(items):
+            if time.monotonic() - shown >= SHOWN_EVERY_S:
+                print(f"\r\x1b[K{what}: {n_done} of {n_items} ...", end="", file=sys.stderr, flush=True)
+                shown = time.monotonic()
+            yield item
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -102,9 +102,9 @@ def imread(filename: Any, flag: int = 1, to_rgb: bool = True, out: NDArray | Non
 
 def resized(image: np.ndarray, size: Sequence[int], interp: int = LINEAR) -> np.ndarray:
     """An image in another size, by a way that `imresize` knows, AUTO or ANY."""
-    (height, width), (new_width, new_height) = image.shape[:2], size
-    if new_width < 1 or new_height < 1:
+    if len(size) != 2 or min(size) < 1:
         raise ArgumentError(f"imresize: size {size}, expected a width and a height from 1 on")
+    (height, width), (new_width, new_height) = image.shape[:2], size
     interp = _way(interp, (height, width, new_height, new_width))
     cv2 = opencv()
     try:

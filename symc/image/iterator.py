@@ -76,7 +76,7 @@ class ImageIter(DataIter):
             logging.info("%s: loading image list %s...", type(self).__name__, path_imglist)
             self.imglist = read_list(path_imglist, dtype)
         elif isinstance(imglist, list):
-            self.imglist = {str(k): (_labels(entry, dtype), entry[-1]) for k, entry in enumerate(imglist, 1)}
+            self.imglist = {str(k): (labels_of(entry, dtype), entry[-1]) for k, entry in enumerate(imglist, 1)}
         self.path_root = path_root
         self.provide_data = [(data_name, (batch_size, *data_shape))]
         self.provide_label = [(label_name, (batch_size, label_width) if label_width > 1 else (batch_size,))]
@@ -284,7 +284,7 @@ def read_list(path: str, dtype: str = "float32") -> Listed:
     return found
 
 
-def _labels(entry: Sequence[Any], dtype: str) -> NDArray:
+def labels_of(entry: Sequence[Any], dtype: str = "float32") -> NDArray:
     """The labels of an entry [label..., path]; one may be a list of them."""
     labels = entry[:-1] if len(entry) > 2 else [entry[0]] if isinstance(entry[0], Number) else entry[0]
     return nd.array(labels, dtype=dtype)

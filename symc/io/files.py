@@ -140,8 +140,8 @@ class MNISTIter(FileIter):
     options = MNISTOptions
 
     def read(self, chosen: MNISTOptions) -> tuple[np.ndarray, np.ndarray]:
-        images = _idx(chosen.image, 3).astype("float32") / 256
-        labels = _fitting(_idx(chosen.label, 1).astype("float32"), images, chosen.label)
+        images = read_idx(chosen.image, 3).astype("float32") / 256
+        labels = _fitting(read_idx(chosen.label, 1).astype("float32"), images, chosen.label)
         images = images.reshape(len(images), -1) if chosen.flat else images[:, None]
         if chosen.shuffle:
             order = np.random.RandomState(chosen.seed).permutation(len(images))
@@ -222,7 +222,7 @@ def _sparse_rows(place: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.nda
     return np.array(firsts, "float32"), np.array(rows, "float32").reshape(len(rows), *shape)
 
 
-def _idx(place: str, n_axes: int) -> np.ndarray:
+def read_idx(place: str, n_axes: int) -> np.ndarray:
     """The bytes of a file in MNIST's format (magic 0, 0, 8, axes; extents, big-endian; bytes), compressed or not."""
     (path,) = _files(place)
     opened = gzip.open if path.suffix == ".gz" else open

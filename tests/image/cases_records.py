@@ -35,7 +35,11 @@ def batches(mx, path, iterator, options, n_epochs):
         found = [str(made.provide_data), str(made.provide_label)]
         for _ in range(n_epochs):
             for batch in made:
-                found += [batch.data[0].asnumpy(), batch.label[0].asnumpy(), batch.pad]
+                data, label = batch.data[0].asnumpy(), batch.label[0].asnumpy()
+                if iterator == "ImageDetRecordIter":  # MXNet leaves whatever was there beside smaller images
+                    for image, (_, height, width) in zip(data, label[:, :3].astype(int)):
+                        image[:, height:], image[:, :, width:] = 0, 0
+                found += [data, label, batch.pad]
             made.reset()
         return found
     finally:
@@ -47,7 +51,7 @@ def case(name, iterator="ImageRecordIter", n_epochs=1, **options):
     CASES[name] = lambda mx, path: batches(mx, path, iterator, options, n_epochs)
 
 
-case("records", n_epochs=3)
+case("records", n_epochs=2)  # in the third one MXNet tells the pad of an earlier batch
 case("records lying", data_shape=(3, 13, 18))
 case("records standing", data_shape=(3, 18, 13))
 case("records uint8", "ImageRecordUInt8Iter", data_shape=(3, 9, 7))

@@ -11,6 +11,7 @@ import mxnet as mx
 import numpy as np
 from cases import CASES
 from cases_records import CASES as RECORD_CASES
+from cases_vision import CASES as VISION_CASES
 from records import RECORDS
 
 
@@ -47,3 +48,4 @@ if __name__ == "__main__":
     record_records(sys.argv[1])
     record_cases(sys.argv[1], "mxnet.npz", CASES)
     record_cases(sys.argv[1], "mxnet_records.npz", RECORD_CASES)
+    record_cases(sys.argv[1], "mxnet_vision.npz", VISION_CASES)

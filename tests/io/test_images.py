@@ -248,6 +248,10 @@ def test_labels_of_objects_get_room(tmp_path):
     place = write(tmp_path, images, labels)
     iterator = mx.io.ImageDetRecordIter(path_imgrec=place, data_shape=(3, 9, 9), batch_size=3)
     assert iterator.provide_label[0].shape == (3, 4 + 14)
+    fitted = mx.io.ImageDetRecordIter(
+        path_imgrec=place, data_shape=(3, 20, 9), batch_size=3, resize_mode="fit", mean_r=-9
+    )
+    assert not fitted.next().data[0].asnumpy()[:, :, 8:].any()  # beside smaller images there is nothing
     with pytest.raises(ArgumentError, match="label_pad_width 9, but the longest label has 14"):
         mx.io.ImageDetRecordIter(path_imgrec=place, data_shape=(3, 9, 9), batch_size=3, label_pad_width=9)
     wrong = write(tmp_path, images, [[2, 4, 1, 0, 0, 1]] * 3, name="b")
