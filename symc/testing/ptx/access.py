@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .agents import Level
 from .memory import FIRST_ADDRESS, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BYTES, Outside, Region
 from .tracked import FULL, PENDING, At, Tracked, pattern
 
@@ -184,41 +185,35 @@ class Access:
         machine = self.machine
         if not machine.is_racing or space == "local":
             return
-        if self.is_constant and space == "global":
-            racing = piece.note_constant(at, self.width)
+        if self.is_constant and isinstance(piece, Region):
+            racing = piece.agents.note_constant(at, self.width)
             if len(racing):
                 what = "ld.global.nc reads what this kernel has written; it may see what was there before"
                 raise machine.fault("race", _pick(lanes, int(racing[0])), what)
             return
-        me, who = self._agents(space, lanes)
-        racing = piece.note_reads(at, self.width, me, who, self._knows(space, lanes))
-        if len(racing):
-            self._complain_of_race("reads", space, piece, at, lanes, int(racing[0]))
+        knows = self._knows(space, lanes)
+        for level in machine.levels(space, piece):
+            me, who = self._agents(level, lanes)
+            racing = level.agents.note_reads(at, self.width, me, who, knows)
+            if len(racing):
+                self._complain_of_race(level, "reads", piece, at, lanes, int(racing[0]))
 
-    def _agents(self, space: str, lanes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        machine = self.machine
-        patterns, tags = (
-            (machine.warp_patterns, machine.warp_tags)
-            if space == "shared"
-            else (machine.block_patterns, machine.block_tags)
-        )
-        return (patterns[self.width], tags) if lanes is None else (patterns[self.width][lanes], tags[lanes])
+    def _agents(self, level: Level, lanes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        me, who = level.patterns[self.width], level.tags
+        return (me, who) if lanes is None else (me[lanes], who[lanes])
 
     def _knows(self, space: str, lanes: np.ndarray | None) -> np.ndarray | bool:
         knows = self.machine.knows
         return space == "global" and self.machine.does_know and (knows if lanes is None else knows[lanes])
 
     def _complain_of_race(
-        self, does: str, space: str, piece: Tracked, at: At, lanes: np.ndarray | None, k: int
+        self, level: Level, does: str, piece: Tracked, at: At, lanes: np.ndarray | None, k: int
     ) -> None:
         byte = (at.start + k if isinstance(at, slice) else int(at[k])) * self.width
-        if space == "shared":
+        where = f"{piece.name} +" if isinstance(piece, Region) else "shared byte"
+        if not isinstance(piece, Region):
             byte %= self.machine.shared_stride
-            what = f"{does} shared byte {byte}, where another warp was since the last barrier"
-        else:
-            name = piece.name if isinstance(piece, Region) else space
-            what = f"{does} {name} + {byte}, where another block was"
-        raise self.machine.fault("race", _pick(lanes, k), what)
+        raise self.machine.fault("race", _pick(lanes, k), f"{does} {where} {byte}, where {level.others}")
 
     def store(self, addresses: np.ndarray, lanes: np.ndarray | None, values: np.ndarray) -> None:
         """Writes values to the addresses of some lanes."""
@@ -245,7 +240,9 @@ class Access:
 
     def note_write(self, space: str, piece: Tracked, at: At, lanes: np.ndarray | None) -> None:
         """Looks whether a write races with what others did."""
-        me, who = self._agents(space, lanes)
-        racing = piece.note_writes(at, self.width, me, who, self._knows(space, lanes))
-        if len(racing):
-            self._complain_of_race("writes", space, piece, at, lanes, int(racing[0]))
+        knows = self._knows(space, lanes)
+        for level in self.machine.levels(space, piece):
+            me, who = self._agents(level, lanes)
+            racing = level.agents.note_writes(at, self.width, me, who, knows)
+            if len(racing):
+                self._complain_of_race(level, "writes", piece, at, lanes, int(racing[0]))

@@ -48,7 +48,7 @@ def _start(frame: Frame, i: Instruction) -> Step:
         raise i.unsupported()
     width = int(i.operands[2].value)
     to, of = frame.address(i, i.operands[0]), frame.address(i, i.operands[1])
-    taken = frame.source(i.operands[3], TYPES["u32"]) if len(i.operands) > 3 else np.array(width, np.uint32)
+    taken = frame.lanes(i.operands[3] if len(i.operands) > 3 else Immediate(width), TYPES["u32"])
     into, whole, single = (
         Access(machine, "shared", width),
         Access(machine, "global", width),
@@ -58,7 +58,7 @@ def _start(frame: Frame, i: Instruction) -> Step:
     def step(mask: Mask) -> None:
         machine.site = i
         lanes = _numbers(frame, mask)
-        n_bytes = np.broadcast_to(taken, frame.n)[lanes]
+        n_bytes = taken[lanes]
         if (n_bytes > width).any():
             lane = int(lanes[np.argmax(n_bytes > width)])
             raise machine.fault("bounds", lane, f"takes {int(n_bytes.max())} bytes for a copy of {width}")

@@ -8,10 +8,11 @@ import numpy as np
 
 from .access import Access
 from .frame import Frame, Mask, Step, lanes_of
+from .memory import Region
 from .program import Instruction, Operand
 from .registry import binds
 from .rounding import narrowed, odd_sum, widened
-from .tracked import FULL, pattern
+from .tracked import FULL, Tracked, pattern
 from .transfer import space_named
 from .types import Type, unsigned
 
@@ -47,7 +48,7 @@ def _atom(frame: Frame, i: Instruction) -> Step:
     machine, type_ = frame.machine, i.type
     operands = list(i.operands)
     target: Operand | None = operands.pop(0) if i.opcode == "atom" else None
-    address, values = frame.address(i, operands[0]), [frame.source(o, type_) for o in operands[1:]]
+    address, values = frame.address(i, operands[0]), [frame.lanes(o, type_) for o in operands[1:]]
     out = None if target is None else frame.target(target, type_)
     bits = unsigned(type_.size_bytes * 8).dtype
     access = Access(machine, space_named(i), type_.size_bytes)
@@ -57,7 +58,6 @@ def _atom(frame: Frame, i: Instruction) -> Step:
     def step(mask: Mask) -> None:
         machine.site = i
         lanes = lanes_of(mask)
-        some = [np.broadcast_to(v, (frame.n, *v.shape[1:])) for v in values]
         for space, piece, at, _, numbers in access.each(address(lanes), lanes):
             where = np.arange(at.start, at.stop) if isinstance(at, slice) else at
             numbers = np.arange(frame.n) if numbers is None else numbers
@@ -68,9 +68,9 @@ def _atom(frame: Frame, i: Instruction) -> Step:
                 if type_.parts == 2:
                     old = old.reshape(-1, 2)
                 if combine is None:
-                    new = np.where(old == some[0][mine], some[1][mine], old)
+                    new = np.where(old == values[0][mine], values[1][mine], old)
                 else:
-                    new = np.asarray(combine(old, some[0][mine]), type_.dtype)
+                    new = np.asarray(combine(old, values[0][mine]), type_.dtype)
                 piece.data.put(place, type_.size_bytes, np.ascontiguousarray(new).view(bits).reshape(-1))
                 if out is not None:
                     out[mine] = old
@@ -82,11 +82,7 @@ def _atom(frame: Frame, i: Instruction) -> Step:
     return step
 
 
-def _check(access: Access, space: str, piece: object, at: np.ndarray, lanes: np.ndarray) -> None:
-    from .memory import Region
-    from .tracked import Tracked
-
-    assert isinstance(piece, Tracked)
+def _check(access: Access, space: str, piece: Tracked, at: np.ndarray, lanes: np.ndarray) -> None:
     machine = access.machine
     if isinstance(piece, Region) and piece.is_read_only:
         raise machine.fault("read-only", int(lanes[0]), f"an atom on {piece.name}, which is only to be read")
@@ -94,10 +90,11 @@ def _check(access: Access, space: str, piece: object, at: np.ndarray, lanes: np.
     if empty is not None:
         raise machine.fault("uninitialised", int(lanes[empty[0][0]]), "an atom on memory where nothing was written")
     if machine.is_racing and space != "local":
-        racing = piece.note_atomics(at, access.width)
-        if len(racing):
-            what = "an atom on memory that somebody reads or writes without one"
-            raise machine.fault("race", int(lanes[racing[0]]), what)
+        for level in machine.levels(space, piece):
+            racing = level.agents.note_atomics(at, access.width)
+            if len(racing):
+                what = "an atom on memory that somebody reads or writes without one"
+                raise machine.fault("race", int(lanes[racing[0]]), what)
 
 
 def _rounds(at: np.ndarray) -> list[np.ndarray]:

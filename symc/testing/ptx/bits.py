@@ -164,7 +164,7 @@ def _dp(frame: Frame, i: Instruction) -> Step:
     a, b = i.types
     result = TYPES["s32" if "s" in (a.kind, b.kind) else "u32"]
     out = frame.target(i.operands[0], result)
-    x, y = (np.broadcast_to(frame.source(o, U32), frame.n) for o in i.operands[1:3])
+    x, y = (frame.lanes(o, U32) for o in i.operands[1:3])
     c = frame.source(i.operands[3], result)
 
     def parts(values: np.ndarray, kind: str, bits: int) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 
 from . import arithmetic, asynchronous, atomics, bits, convert, logic, matrix, move, transfer, warp  # they register
 from .faults import PtxError
-from .frame import Frame, Mask, Step
+from .frame import Frame, Step
 from .program import Function, Immediate, Instruction, Operand, Register, Symbol, Vector
-from .registry import bound, guarded_lanes
+from .registry import bound
 from .types import TYPES
 
 if TYPE_CHECKING:
@@ -42,10 +42,6 @@ class End:
     index: np.ndarray | None = None
     barrier: Barrier | None = None
     call: Call | None = None
-
-    def lanes(self, mask: Mask) -> Mask:
-        """Those of a mask that its guard lets."""
-        return mask if self.guard is None else guarded_lanes(self.guard, self.is_negated, mask)
 
 
 @dataclass(frozen=True)

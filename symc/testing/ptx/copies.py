@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .agents import Level
 from .tracked import FULL, PENDING, Tracked, pattern
 
 _PENDING, _FULL = ({w: pattern(state, w) for w in (4, 8, 16)} for state in (PENDING, FULL))
@@ -25,8 +26,8 @@ class _Copy:
 class Copies:
     """The copies of all lanes that nobody has waited for."""
 
-    def __init__(self, shared: Tracked, warps: dict[int, np.ndarray], n_lanes: int) -> None:
-        self.shared, self.warps, self.n_lanes = shared, warps, n_lanes
+    def __init__(self, shared: Tracked, levels: tuple[Level, ...], n_lanes: int) -> None:
+        self.shared, self.levels, self.n_lanes = shared, levels, n_lanes
         self.begin()
 
     def begin(self) -> None:
@@ -52,8 +53,8 @@ class Copies:
                 at, lanes = copy.at[is_done], copy.lanes[is_done]
                 shared.data.put(at, copy.width, copy.values[is_done])
                 shared.state.put(at, copy.width, _FULL[copy.width])
-                shared.is_touched = True
-                shared.writer.put(at, copy.width, self.warps[copy.width][lanes])
+                for level in self.levels:
+                    level.agents.overwrite(at, copy.width, level.patterns[copy.width][lanes])
             if not is_done.all():
                 left = ~is_done
                 still.append(_Copy(copy.lanes[left], copy.groups[left], copy.at[left], copy.width, copy.values[left]))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from symc.core.errors import SymcError
+from symc.core.errors import DeviceError
 
 
-class PtxError(SymcError):
+class PtxError(DeviceError):
     """PTX that cannot be read, or an instruction the interpreter does not have; the message says the line."""
 
 
-class KernelFault(SymcError):
+class KernelFault(DeviceError):
     """A kernel did what no kernel may do; the message names kernel, line, thread and block.
 
     kind    the sort of fault, one of KINDS

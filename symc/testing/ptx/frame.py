@@ -59,6 +59,10 @@ class Frame:
             return np.array(self.value_of(operand), np.uint64).astype(type_.dtype)
         raise PtxError(f"operand {operand} cannot be read as .{type_.name}")
 
+    def lanes(self, operand: Operand, type_: Type) -> np.ndarray:
+        """The same with a value for every lane, constants too; it may only be read."""
+        return np.broadcast_to(self.source(operand, type_), (self.n, 2) if type_.parts == 2 else (self.n,))
+
     def target(self, operand: Operand, type_: Type) -> np.ndarray:
         """What an instruction writes; a narrower value is extended to the register's width, by its sign if any."""
         if isinstance(operand, Symbol) and operand.name == "_":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from symc.core.bounded import BoundedCache
 
 from .faults import KernelFault, PtxError
 from .machine import Dim3, Machine, Shape, place_params
@@ -15,7 +17,7 @@ from .program import Function, Module
 from .run import Codes
 
 # Registers of a batch should stay in the host's caches; below that, more lanes make NumPy's calls cheaper.
-_BATCH_BYTES, _MOST_LANES = 1 << 21, 1 << 14
+_BATCH_BYTES, _MOST_LANES = 1 << 24, 1 << 14
 MAX_THREADS, MAX_STATIC_SHARED = 1024, 48 << 10
 
 
@@ -28,32 +30,25 @@ class Limits:
     max_blocks_run   basic blocks after which a launch counts as endless
     """
 
-    shared_bytes: int = 232448 - 1024
+    shared_bytes: int = 227 << 10
     registers: int = 65536
     grid: Dim3 = ((1 << 31) - 1, 65535, 65535)
     block: Dim3 = (1024, 1024, 64)
     max_blocks_run: int = 2_000_000
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Loaded:
     """A module whose global and constant variables lie in a device's memory."""
 
     module: Module
     memory: GlobalMemory
     symbols: dict[str, int]
-    _machines: dict[tuple[str, Shape], Codes] = field(default_factory=dict)
 
     def codes(self, kernel: Function, shape: Shape, limits: Limits) -> Codes:
-        """A kernel bound to the lanes of a batch, the same each time; the few that were used last are kept."""
-        key = kernel.name, shape
-        codes = self._machines.pop(key, None)
-        if codes is None:
-            codes = Codes(Machine(self.module, kernel, shape, self.symbols), limits.max_blocks_run)
-            if len(self._machines) >= 8:
-                self._machines.pop(next(iter(self._machines)))
-        self._machines[key] = codes
-        return codes
+        """A kernel bound to the lanes of a batch."""
+        machine = Machine(self.module, kernel, shape, self.symbols)
+        return Codes(machine, limits.max_blocks_run)
 
     def free(self) -> None:
         """Takes its variables out of memory."""
@@ -81,16 +76,14 @@ def load(text: str, memory: GlobalMemory) -> Loaded:
 
 
 def pack_arguments(kernel: Function, arguments: Sequence[object]) -> np.ndarray:
-    """Arguments as the bytes of a kernel's parameters: numbers of the parameter's size, float ones as NumPy scalars."""
+    """Arguments as the bytes of a kernel's parameters: integers of any size they have, NumPy scalars of their own."""
     places, size = place_params(kernel)
     if len(arguments) != len(kernel.params):
         raise PtxError(f"kernel {kernel.name} takes {len(kernel.params)} arguments and got {len(arguments)}")
     packed = np.zeros(size, np.uint8)
     for v, argument in zip(kernel.params, arguments):
-        if isinstance(argument, (int, np.integer)):
-            data = (int(argument) & (1 << 8 * v.size_bytes) - 1).to_bytes(v.size_bytes, "little")
-        elif isinstance(argument, float):
-            data = np.array(argument, f"f{v.size_bytes}").tobytes()
+        if isinstance(argument, int):
+            data = (argument & (1 << 8 * v.size_bytes) - 1).to_bytes(v.size_bytes, "little")
         else:
             data = np.asarray(argument).tobytes()
         if len(data) != v.size_bytes:
@@ -119,23 +112,26 @@ def launch(
     limits = limits or Limits()
     _check_limits(kernel, grid, block, dynamic_bytes, limits)
     n_blocks = grid[0] * grid[1] * grid[2]
-    shape = Shape(_blocks_together(loaded.module, kernel, grid, block), block, grid, dynamic_bytes)
-    codes = loaded.codes(kernel, shape, limits)
+    shape = Shape(_blocks_together(kernel, grid, block), block, grid, dynamic_bytes)
+    codes = _BOUND.obtain((loaded, kernel.name, shape, limits), lambda: loaded.codes(kernel, shape, limits))
     if codes.machine.shared_bytes > limits.shared_bytes:
         raise _too_much(kernel, f"{codes.machine.shared_bytes} bytes of shared memory", str(limits.shared_bytes))
     for region in loaded.memory:
-        region.forget_agents()
+        region.agents.forget()
     for first in range(0, n_blocks, shape.n_blocks):
         codes.machine.begin(loaded.memory, params, first, is_racing)
         codes.run()
 
 
-def _blocks_together(module: Module, kernel: Function, grid: Dim3, block: Dim3) -> int:
+# Kernels bound to lanes: what it took to bind one is not spent again as long as their registers fit.
+_BOUND: BoundedCache[Hashable, Codes] = BoundedCache(256 << 20, lambda key, codes: codes.size_bytes)
+
+
+def _blocks_together(kernel: Function, grid: Dim3, block: Dim3) -> int:
     """As many blocks as keep a batch's registers in reach, spread evenly over the batches."""
     n_blocks = grid[0] * grid[1] * grid[2]
     lanes = -(-block[0] * block[1] * block[2] // 32) * 32
-    row_bytes = max(1, sum(r.type.size_bytes for r in kernel.registers))
-    most = min(_MOST_LANES, max(_BATCH_BYTES // row_bytes, 1024)) // lanes
+    most = min(_MOST_LANES, max(_BATCH_BYTES // max(1, kernel.register_bytes), 1024)) // lanes
     n_batches = -(-n_blocks // max(1, most))
     return -(-n_blocks // n_batches)
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .agents import LAST_AGENT, Agents, Level
 from .copies import Copies
 from .faults import KernelFault, PtxError
-from .memory import WINDOW_BYTES, GlobalMemory
+from .memory import WINDOW_BYTES, GlobalMemory, Region
 from .program import Function, Instruction, Module
-from .tracked import LAST_AGENT, Tracked, pattern
+from .tracked import Tracked
 from .types import Type
 
 WARP = 32
-WIDTHS = (1, 2, 4, 8, 16)
 Dim3 = tuple[int, int, int]
 
 
@@ -57,12 +57,15 @@ class Machine:
         self.shared_stride = -(-self.shared_bytes // 16) * 16
         self.shared = Tracked(self.shared_stride * shape.n_blocks)
         self.shared_base = (self.block_of * self.shared_stride).astype(np.uint64)
-        self.warp_tags = self.thread_of // WARP + 1
-        self.warp_patterns = {w: pattern(self.warp_tags, w) for w in WIDTHS}
+        of_warps, of_threads = (Agents(self.shared.size_bytes) for _ in range(2))
+        self.warps = Level.of(of_warps, self.thread_of // WARP + 1, "another warp was since the last barrier")
+        self.threads = Level.of(
+            of_threads, self.thread_of % WARP + 1, "another thread of its warp was since they were last together"
+        )
         self.local_bytes = 0
         self.local: Tracked | None = None
         self.carry = np.zeros(self.n_lanes, bool)  # the condition code register
-        self.copies = Copies(self.shared, self.warp_patterns, self.n_lanes)
+        self.copies = Copies(self.shared, (self.warps, self.threads), self.n_lanes)
         self.param_at, self.params_bytes = place_params(kernel)
         self._specials = self._fixed_specials()
 
@@ -75,16 +78,16 @@ class Machine:
         self.live = self.alive_at_first.copy()
         self.waiting = np.zeros(self.n_lanes, bool)
 
-        self.waits_at = np.full(self.n_lanes, -1)
-        self.block_tags = self.number_of % LAST_AGENT + 1
-        self.block_patterns = {w: pattern(self.block_tags, w) for w in WIDTHS}
+        self.waits_at = np.full(self.n_lanes, -1)  # the block that ends with the barrier
+        self.waits_for = np.zeros(self.n_lanes, np.int64)  # the barrier's number
+        self.blocks = Level.of(Agents(0), self.number_of % LAST_AGENT + 1, "another block was")
         self.did_atomics = np.zeros(self.n_lanes, bool)
         self.knows = np.zeros(self.n_lanes, bool)  # lanes of blocks that saw an atom and a fence
         self.does_know = False
         self.site: Instruction | None = None
         self.shared.data.bytes[:] = 0xFF
         self.shared.state.bytes[:] = 0
-        self.shared.forget_agents()
+        self.forget_shared()
         if self.local is not None:
             self.local.state.bytes[:] = 0
         self.copies.begin()
@@ -149,6 +152,30 @@ class Machine:
         if self.local is None or self.local.size_bytes != stride * self.n_lanes:
             self.local = Tracked(stride * self.n_lanes)
         return self.local, stride
+
+    def levels(self, space: str, piece: Tracked) -> tuple[Level, ...]:
+        """The ways to see lanes as agents in a piece of memory."""
+        if space == "shared":
+            return self.warps, self.threads
+        assert isinstance(piece, Region)
+        return (self.blocks._replace(agents=piece.agents),)
+
+    def forget_shared(self) -> None:
+        """All threads of all blocks were at a barrier."""
+        self.warps.agents.forget()
+        self.threads.agents.forget()
+
+    def meet(self, lanes: np.ndarray, has_barrier: bool) -> None:
+        """The warps of these lanes were together: at a barrier of some warps, or each by itself."""
+        for block in np.unique(self.block_of[lanes]).tolist():
+            warps = np.unique(self.warps.tags[lanes & (self.block_of == block)])
+            rows = slice(block * self.shared_stride, (block + 1) * self.shared_stride)
+            bytes_ = np.zeros(self.shared.size_bytes, bool)
+            for plane in self.warps.agents.planes():
+                bytes_[rows] |= np.isin(plane.bytes[rows], warps)
+            self.threads.agents.forget_where(bytes_)
+            if has_barrier:
+                self.warps.agents.forget_where(bytes_)
 
     def learn(self, lanes: np.ndarray | bool) -> None:
         """The blocks of these lanes may see from now on what others have released."""

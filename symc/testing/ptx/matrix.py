@@ -75,19 +75,17 @@ def _mma(frame: Frame, i: Instruction) -> Step:
     operands = [_registers(o, i) for o in i.operands]
     is_half = result.bits == 16
     per = 4 // (a_type.bits // 8)  # elements of A and B in a register
-    a = [frame.source(o, U32) for o in operands[1]]
-    b = [frame.source(o, U32) for o in operands[2]]
+    a = [frame.lanes(o, U32).reshape(-1, WARP) for o in operands[1]]
+    b = [frame.lanes(o, U32).reshape(-1, WARP) for o in operands[2]]
     c_type = TYPES["u32"] if is_half else result
-    c = [frame.source(o, c_type) for o in operands[3]]
+    c = [frame.lanes(o, c_type).reshape(-1, WARP) for o in operands[3]]
     outs = [frame.target(o, c_type) for o in operands[0]]
     is_integer, is_clamped = not result.is_float, i.has("satfinite")
     if len(a) * per * 2 != k_extent * 1 and len(a) * per * WARP != 16 * k_extent:
         raise i.unsupported()
-    n = frame.n
 
     def rows(values: list[np.ndarray], warps: np.ndarray | None) -> np.ndarray:
-        whole = np.stack([np.broadcast_to(v, n).reshape(-1, WARP) for v in values])
-        return whole if warps is None else whole[:, warps]
+        return np.stack(values if warps is None else [v[warps] for v in values])
 
     def step(mask: Mask) -> None:
         warps = whole_warps(frame, i, mask)

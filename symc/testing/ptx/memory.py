@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .agents import Agents
 from .tracked import At, Tracked
 
 FIRST_ADDRESS = 1 << 40  # above every 32-bit number, and where no host memory is
@@ -20,6 +21,7 @@ class Region(Tracked):
 
     def __init__(self, start: int, size_bytes: int, name: str, is_read_only: bool = False) -> None:
         super().__init__(size_bytes)
+        self.agents = Agents(size_bytes)
         self.start = start
         self.name = name
         self.is_read_only = is_read_only
@@ -46,11 +48,11 @@ class Outside(Exception):
 class GlobalMemory:
     """Regions by address; between two lie at least 256 bytes that nobody owns."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_address: int = FIRST_ADDRESS) -> None:
         self._starts: list[int] = []
         self._regions: list[Region] = []
         self._freed: dict[int, tuple[int, str]] = {}
-        self._next = FIRST_ADDRESS
+        self._next = first_address
 
     def allocate(self, size_bytes: int, name: str, is_read_only: bool = False) -> Region:
         """A new region of undefined bytes."""

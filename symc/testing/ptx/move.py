@@ -38,7 +38,7 @@ def _pack(frame: Frame, i: Instruction) -> Step:
     n = len(vector.items)
     whole, part = unsigned(i.type.size_bytes * 8), unsigned(i.type.size_bytes * 8 // n)
     if isinstance(to, Vector):
-        x = np.broadcast_to(frame.source(of, whole), frame.n)
+        x = frame.lanes(of, whole)
         outs = [(k, frame.target(o, part)) for k, o in enumerate(to.items) if o != Symbol("_")]
 
         def unpack(mask: Mask) -> None:

@@ -136,6 +136,11 @@ class Function:
     required_threads: int | None = None
     max_registers: int | None = None
 
+    @property
+    def register_bytes(self) -> int:
+        """Of one thread, all virtual registers together."""
+        return sum(r.type.size_bytes for r in self.registers)
+
 
 @dataclass(frozen=True)
 class Module:

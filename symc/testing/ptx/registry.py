@@ -36,8 +36,9 @@ def bound(frame: Frame, i: Instruction) -> Step:
 
     def guarded(mask: Mask) -> None:
         active = guarded_lanes(guard, is_negated, mask)
-        if active.any():
-            step(active)
+        n_active = np.count_nonzero(active)
+        if n_active:
+            step(True if n_active == len(active) else active)
 
     return guarded
 

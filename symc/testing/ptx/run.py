@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .code import Call, Code, End
-from .faults import PtxError
+from .faults import KernelFault, PtxError
 from .frame import Mask
-from .machine import WARP, Machine
+from .machine import Machine
+from .registry import guarded_lanes
 
 
 class Run:
@@ -26,11 +27,20 @@ class Run:
         self.returned = np.zeros(n, bool)
         self.mask: Mask = True if self.running.all() else self.running.copy()
         self.place: int | None = 0  # of all running lanes; None: they differ
+        self._ends = {
+            "jump": self._jump,
+            "switch": self._switch,
+            "return": self._return,
+            "exit": self._exit,
+            "barrier": self._wait,
+            "call": self._call,
+            "trap": self._trap,
+        }
 
     def all(self) -> None:
         """Runs until all lanes have returned."""
         blocks, codes = self.code.blocks, self.codes
-        while self.running.any():
+        while np.count_nonzero(self.running):
             place = self._furthest_behind() if self.place is None else self.place
             codes.count_block()
             block = blocks[place]
@@ -42,7 +52,7 @@ class Run:
     def _furthest_behind(self) -> int:
         place = int(self.places[self.running].min())
         mask = self.running & (self.places == place)
-        if (mask == self.running).all():
+        if np.count_nonzero(mask) == np.count_nonzero(self.running):
             self._join(place)
         else:
             self.mask = mask
@@ -51,29 +61,26 @@ class Run:
     def _join(self, place: int) -> None:
         """All running lanes are at one place."""
         self.place = place
-        self.mask = True if self.running.all() else self.running.copy()
+        self.mask = True if np.count_nonzero(self.running) == len(self.running) else self.running.copy()
 
     def _end(self, end: End, place: int, mask: Mask) -> None:
         if end.kind == "next":
             self._go(mask, place + 1)
             return
-        lanes = end.lanes(mask)
+        lanes = mask
         if end.guard is not None:
-            if not np.any(lanes):
+            lanes = guarded_lanes(end.guard, end.is_negated, mask)
+            n_taken = np.count_nonzero(lanes)
+            if not n_taken:
                 self._go(mask, place + 1)
                 return
-            if end.kind != "jump" or not np.array_equal(lanes, self._array(mask)):
+            n_all = len(lanes) if isinstance(mask, bool) else np.count_nonzero(mask)
+            if end.kind != "jump" or n_taken < n_all:
                 self._part(place, mask)
                 self.places[np.greater(mask, lanes)] = place + 1
-        {
-            "jump": self._jump,
-            "switch": self._switch,
-            "return": self._return,
-            "exit": self._exit,
-            "barrier": self._wait,
-            "call": self._call,
-            "trap": self._trap,
-        }[end.kind](end, place, lanes)
+            else:
+                lanes = mask
+        self._ends[end.kind](end, place, lanes)
 
     def _array(self, mask: Mask) -> np.ndarray:
         return np.ones(self.machine.n_lanes, bool) if isinstance(mask, bool) else mask
@@ -118,7 +125,7 @@ class Run:
     def _stop(self, lanes: Mask) -> None:
         self.running[lanes] = False
         self.mask = self.running.copy()
-        if not self.running.any():
+        if not np.count_nonzero(self.running):
             self._release()
 
     def _trap(self, end: End, place: int, lanes: Mask) -> None:
@@ -137,14 +144,14 @@ class Run:
     # barriers
 
     def _wait(self, end: End, place: int, lanes: Mask) -> None:
-        machine = self.machine
+        machine, barrier = self.machine, end.barrier
+        assert barrier is not None
         machine.site = end.instruction
-        assert end.barrier is not None
-        is_whole = end.barrier.count is None and (lanes is True or np.array_equal(lanes, machine.alive_at_first))
-        if is_whole and self.place is not None:
-            if end.barrier.reduce is not None:
-                end.barrier.reduce(self._array(lanes))
-            machine.shared.forget_agents()
+        is_whole = barrier.count is None and barrier.name.ndim == 0 and self.place is not None
+        if is_whole and (lanes is True or np.array_equal(lanes, machine.alive_at_first)):
+            if barrier.reduce is not None:
+                barrier.reduce(self._array(lanes))
+            machine.forget_shared()
             self._go(lanes, place + 1)
             return
         self._part(place, lanes)
@@ -152,6 +159,7 @@ class Run:
         self.running[lanes] = False
         machine.waiting[lanes] = True
         machine.waits_at[lanes] = place
+        machine.waits_for[lanes] = np.broadcast_to(barrier.name, machine.n_lanes)[lanes]
         if not self.running.any():
             self._release()
 
@@ -162,53 +170,52 @@ class Run:
         if not waiting.any():
             return
         released = np.zeros(machine.n_lanes, bool)
-        for b in np.unique(machine.block_of[waiting]).tolist():
-            mine = (machine.block_of == b) & waiting
-            for place in np.unique(machine.waits_at[mine]).tolist():
-                here = mine & (machine.waits_at == place)
-                released |= self._met(place, b, here)
+        meetings = np.unique(machine.block_of[waiting] * 16 + machine.waits_for[waiting])
+        for block, name in zip(*np.divmod(meetings, 16)):
+            here = waiting & (machine.block_of == block) & (machine.waits_for == name)
+            if self._have_met(int(block), here):
+                released |= here
         if not released.any():
             raise self._stuck()
         waiting[released] = False
         self.running |= released
         self.place = None
 
-    def _met(self, place: int, block: int, here: np.ndarray) -> np.ndarray:
-        """The lanes of a block that go on from a barrier, if all came that have to."""
+    def _have_met(self, block: int, here: np.ndarray) -> bool:
+        """Whether all threads that have to are at a barrier of a block; what they did before is then ordered.
+
+        Without a count that is the whole block, all of it at one instruction.
+        """
         machine = self.machine
-        end = self.code.blocks[place].end
-        assert end.barrier is not None
-        lanes = np.flatnonzero(here)
-        if end.barrier.count is None:
+        places = np.unique(machine.waits_at[here]).tolist()
+        barrier = self.code.blocks[places[0]].end.barrier
+        assert barrier is not None
+        if barrier.count is None:
             n_expected = int((machine.alive_at_first & (machine.block_of == block)).sum())
         else:
-            n_expected = int(np.broadcast_to(end.barrier.count, machine.n_lanes)[lanes[0]])
-        warps = machine.thread_of[lanes] // WARP
-        if len(lanes) != n_expected:
-            return np.zeros(machine.n_lanes, bool)
-        if end.barrier.reduce is not None:
-            end.barrier.reduce(here)
-        rows = slice(block * machine.shared_stride, (block + 1) * machine.shared_stride)
-        for plane in (machine.shared.writer, machine.shared.reader):
-            own = plane.bytes[rows]
-            own[np.isin(own, warps + 1) | (end.barrier.count is None)] = 0
-        return here
+            n_expected = int(np.broadcast_to(barrier.count, machine.n_lanes)[np.argmax(here)])
+        if int(here.sum()) != n_expected or (barrier.count is None and len(places) > 1):
+            return False
+        if barrier.reduce is not None:
+            barrier.reduce(here)
+        machine.meet(here, has_barrier=True)
+        return True
 
-    def _stuck(self) -> Exception:
+    def _stuck(self) -> KernelFault:
         machine = self.machine
         lane = int(np.argmax(machine.waiting))
         place = int(machine.waits_at[lane])
         machine.site = self.code.blocks[place].end.instruction
         mine = machine.block_of == machine.block_of[lane]
-        here = mine & machine.waiting & (machine.waits_at == place)
+        n_here = int((mine & machine.waiting & (machine.waits_at == place)).sum())
+        n_elsewhere = int((mine & machine.waiting).sum()) - n_here
         n_ended = int((mine & machine.alive_at_first & ~machine.live).sum())
-        elsewhere = int((mine & machine.waiting).sum()) - int(here.sum())
-        return machine.fault(
-            "barrier",
-            lane,
-            f"only {int(here.sum())} of the {int((mine & machine.alive_at_first).sum())} threads of its block come to "
-            f"this barrier: {n_ended} have ended, {elsewhere} wait at another",
+        n_all = int((mine & machine.alive_at_first).sum())
+        what = (
+            f"only {n_here} of the {n_all} threads of its block come to this barrier: {n_ended} have ended, "
+            f"{n_elsewhere} wait at another"
         )
+        return machine.fault("barrier", lane, what)
 
 
 class Codes:
@@ -218,6 +225,12 @@ class Codes:
         self.machine, self.max_blocks, self.n_blocks = machine, max_blocks, 0
         self._bound: dict[str, Code] = {}
         self._calling: list[str] = []
+
+    @property
+    def size_bytes(self) -> int:
+        """What it holds, about: the kernel's registers and the shared memory of all blocks with who touched it."""
+        machine = self.machine
+        return machine.n_lanes * (machine.kernel.register_bytes + 64) + 6 * machine.shared.size_bytes
 
     def of(self, name: str) -> Code:
         """A function's code."""

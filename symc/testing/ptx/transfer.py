@@ -93,7 +93,7 @@ def _param_rows(frame: Frame, i: Instruction, address: Address) -> np.ndarray:
 def _st(frame: Frame, i: Instruction) -> Step:
     machine, type_ = frame.machine, _kept(i.type)
     items = _items(i.operands[1])
-    values = [frame.source(o, type_) for o in items]
+    values = [frame.lanes(o, type_) for o in items]
     if any(m.startswith("param") for m in i.modifiers):
         return _st_param(frame, i, values, type_)
     width = type_.size_bytes * len(items)
@@ -107,12 +107,11 @@ def _st(frame: Frame, i: Instruction) -> Step:
         n = frame.n if lanes is None else len(lanes)
         if len(values) == 1:
             (x,) = values
-            some = x if lanes is None or x.ndim == 0 else x[lanes]
-            packed = np.ascontiguousarray(np.broadcast_to(some, n)).view(unit)
+            packed = np.ascontiguousarray(x if lanes is None else x[lanes]).view(unit)
         else:
             parts = np.empty((n, len(values)), type_.dtype)
             for k, x in enumerate(values):
-                parts[:, k] = x if lanes is None or x.ndim == 0 else x[lanes]
+                parts[:, k] = x if lanes is None else x[lanes]
             packed = parts.view(unit) if width == 16 else parts.view(unit)[:, 0]
         access.store(address(lanes), lanes, packed)
 
@@ -127,7 +126,7 @@ def _st_param(frame: Frame, i: Instruction, values: list[np.ndarray], type_: Typ
 
     def step(mask: Mask) -> None:
         for k, value in enumerate(values):
-            part = np.ascontiguousarray(np.broadcast_to(value, frame.n))[:, None].view(np.uint8)
+            part = np.ascontiguousarray(value)[:, None].view(np.uint8)
             where = mask if isinstance(mask, bool) else mask[:, None]
             np.copyto(rows[:, offset + k * size : offset + (k + 1) * size], part, where=where)
 
@@ -143,10 +142,9 @@ def _fence(frame: Frame, i: Instruction) -> Step:
     def step(mask: Mask) -> None:
         if not is_device_wide or not machine.is_racing:
             return
-        tags = np.unique(machine.block_tags[mask])
+        tags = np.unique(machine.blocks.tags[mask])
         for region in machine.memory:
-            if region.is_touched:
-                region.release(tags)
+            region.agents.release(tags)
         machine.learn(machine.did_atomics & mask)
 
     return step

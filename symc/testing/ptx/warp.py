@@ -63,7 +63,7 @@ def _shfl(frame: Frame, i: Instruction) -> Step:
     first, *second = target.items if isinstance(target, Vector) else (target,)
     out = frame.target(first, U32)
     says = frame.target(second[0], PRED) if second else None
-    x, b, c = (frame.source(o, U32) for o in i.operands[1:4])
+    x, (b, c) = frame.lanes(i.operands[1], U32), (frame.source(o, U32) for o in i.operands[2:4])
     members = frame.source(i.operands[4], U32)
     mode, machine = i.first(("up", "down", "bfly", "idx")), frame.machine
     lane = np.arange(frame.n) % WARP
@@ -82,12 +82,12 @@ def _shfl(frame: Frame, i: Instruction) -> Step:
         }[mode]
         is_inside = source >= last if mode == "up" else source <= last
         source = base + np.where(is_inside, source, lane)
-        lost = active & ~active[source]
-        if lost.any():
+        lost = active & ~active.take(source)
+        if np.count_nonzero(lost):
             machine.site = i
             k = int(np.argmax(lost))
             raise machine.fault("warp", k, f"reads a register of lane {int(source[k] % WARP)}, which is not here")
-        np.copyto(out, np.broadcast_to(x, frame.n)[source], where=mask)
+        np.copyto(out, x.take(source), where=mask)
         if says is not None:
             np.copyto(says, is_inside, where=mask)
 
@@ -162,5 +162,13 @@ def _redux(frame: Frame, i: Instruction) -> Step:
 
 @binds("bar")
 def _bar_warp(frame: Frame, i: Instruction) -> Step:
-    """`bar.warp.sync`: lanes run in step, so those that are here have nothing to wait for."""
-    return lambda mask: None
+    """`bar.warp.sync`: lanes run in step and have nothing to wait for, but see now what the others of a warp wrote."""
+    machine = frame.machine
+
+    def step(mask: Mask) -> None:
+        if isinstance(mask, bool):
+            machine.threads.agents.forget()
+        else:
+            machine.meet(mask, has_barrier=False)
+
+    return step
