@@ -38,8 +38,16 @@ class Body:
         self.labels: dict[str, int] = {}
         self.tables: dict[str, tuple[str, ...]] = {}
         self.scopes: list[dict[str, Register | str | tuple[Type, int]]] = []
+        self.known: dict[str, Operand] = {}  # by text, in the present scope
         self.n_scopes = 0
         self.scope_of: list[int] = []
+        self._statements: dict[str, Callable[[], object]] = {
+            "{": self._block,
+            ".reg": self._declare_registers,
+            **dict.fromkeys((".local", ".shared", ".param", ".const", ".global"), self._declare_variables),
+            ".pragma": lambda: tokens.until(";"),
+            ";": tokens.take,
+        }
         self.jumps: list[tuple[int, list[int]]] = []  # instructions with the scopes that their labels may be of
 
     def read(self) -> Function:
@@ -59,33 +67,30 @@ class Body:
         tokens = self.tokens
         tokens.expect("{")
         self.scopes.append({})
+        self.known = {}
         self.scope_of.append(self.n_scopes)
         self.n_scopes += 1
         while not tokens.takes("}"):
-            if tokens.peek == "{":
-                self._block()
-            elif tokens.peek == ".reg":
-                self._declare_registers()
-            elif tokens.peek in (".local", ".shared", ".param", ".const", ".global"):
-                self._declare_variables()
-            elif tokens.peek == ".pragma":
-                while not tokens.takes(";"):
-                    tokens.take()
-            elif tokens.ahead(1) == ":":
+            text = tokens.peek
+            if text in self._statements:
+                self._statements[text]()
+            elif tokens.texts[tokens.at + 1 : tokens.at + 2] == [":"]:
                 self._label()
-            elif not tokens.takes(";"):
+            else:
                 self._instruction()
         self.scopes.pop()
         self.scope_of.pop()
+        self.known = {}
 
     def _declare_registers(self) -> None:
         tokens = self.tokens
+        self.known = {}
         tokens.take()
-        word = tokens.take().text[1:]
+        word = tokens.take()[1:]
         if word not in TYPES:
             raise tokens.error(f"registers of type .{word} are not supported;")
         while True:
-            name = tokens.take().text
+            name = tokens.take()
             if tokens.takes("<"):
                 tokens.integer()
                 tokens.expect(">")
@@ -102,6 +107,7 @@ class Body:
         return register
 
     def _declare_variables(self) -> None:
+        self.known = {}
         for v in self.declared(self.tokens):
             name = v.name if len(self.scopes) == 1 else f"{v.name}@{self.scope_of[-1]}"
             self.scopes[-1][v.name] = name
@@ -109,36 +115,63 @@ class Body:
 
     def _label(self) -> None:
         tokens = self.tokens
-        name = tokens.take().text
+        name = tokens.take()
         tokens.expect(":")
         if tokens.takes(".branchtargets"):
             found = []
             while not tokens.takes(";"):
-                found.append(tokens.take().text)
+                found.append(tokens.take())
                 tokens.takes(",")
             self.tables[name] = tuple(found)
         else:
             self.labels[f"{name}@{self.scope_of[-1]}"] = len(self.code)
 
     def _instruction(self) -> None:
-        tokens, start = self.tokens, self.tokens.line
+        tokens = self.tokens
+        line, start = tokens.line, tokens.at
         guard, is_negated = None, False
         if tokens.takes("@"):
             is_negated = tokens.takes("!")
-            operand = self._name(tokens.take().text)
+            operand = self._name(tokens.take())
             if not isinstance(operand, Register):
                 raise tokens.error("a guard has to be a register")
             guard = operand
-        if not (tokens.peek[:1].isalpha()):
+        if not tokens.peek[:1].isalpha():
             raise tokens.error("expected an instruction")
-        opcode, *modifiers = tokens.take().text.split(".")
-        operands = []
-        while not tokens.takes(";"):
-            operands.append(self._operand())
-            tokens.takes(",")
-        text = " ".join(filter(None, (".".join([opcode, *modifiers]), ", ".join(map(_shown, operands)))))
-        self.code.append(Instruction(opcode, tuple(modifiers), tuple(operands), guard, is_negated, start, text))
+        opcode, *modifiers = tokens.take().split(".")
+        first, end = tokens.until(";")
+        operands = self._operands(first, end)
+        text = tokens.between(start, end)
+        self.code.append(Instruction(opcode, tuple(modifiers), operands, guard, is_negated, line, text))
         self.jumps.append((len(self.code) - 1, list(reversed(self.scope_of))))
+
+    def _operands(self, start: int, end: int) -> tuple[Operand, ...]:
+        """Operands by their texts, each of which is read once as long as no name changes what it means."""
+        texts, found, depth, first = self.tokens.texts, [], 0, start
+        for k in range(start, end + 1):
+            text = texts[k]
+            if text in "{[(":
+                depth += 1
+            elif text in "}])":
+                depth -= 1
+            elif k == end or (text == "," and not depth):
+                if k > first:
+                    found.append(self._known(first, k))
+                first = k + 1
+        return tuple(found)
+
+    def _known(self, start: int, end: int) -> Operand:
+        tokens = self.tokens
+        key = tokens.texts[start] if end == start + 1 else " ".join(tokens.texts[start:end])
+        operand = self.known.get(key)
+        if operand is not None:
+            return operand
+        after, tokens.at = tokens.at, start
+        operand = self.known[key] = self._operand()
+        if tokens.at != end:
+            raise tokens.error("cannot read an operand")
+        tokens.at = after
+        return operand
 
     def _operand(self) -> Operand:
         first = self._single()
@@ -155,16 +188,16 @@ class Body:
         if tokens.takes("["):
             return self._address()
         if tokens.takes("!"):
-            operand = self._name(tokens.take().text)
+            operand = self._name(tokens.take())
             if not isinstance(operand, Register):
                 raise tokens.error("only a register can be negated")
             return Negated(operand)
         is_negative = tokens.takes("-")
-        token = tokens.take()
-        if token.kind == "number":
-            value = number(token.text)
+        kind, text = tokens.kinds[tokens.at], tokens.take()
+        if kind == "number":
+            value = number(text)
             return Immediate(-value if is_negative else value)
-        operand = self._name(token.text)
+        operand = self._name(text)
         if isinstance(operand, Symbol) and tokens.takes("+"):
             return Symbol(operand.name, tokens.integer())
         return operand
@@ -182,7 +215,7 @@ class Body:
         else:
             offset = 0
         if tokens.peek in ("+", "-"):
-            sign = 1 if tokens.take().text == "+" else -1
+            sign = 1 if tokens.take() == "+" else -1
             offset += sign * tokens.integer()
         tokens.expect("]")
         if not isinstance(base, (Register, Symbol, Immediate)):
@@ -223,17 +256,3 @@ class Body:
 def _label_of(i: Instruction) -> str:
     operand = i.operands[0]
     return operand.name if isinstance(operand, Symbol) else ""
-
-
-def _shown(o: Operand) -> str:
-    if isinstance(o, Vector):
-        return "{" + ", ".join(map(_shown, o.items)) + "}"
-    if isinstance(o, Address):
-        return f"[{_shown(o.base)}{f'{o.offset:+d}' if o.offset else ''}]"
-    if isinstance(o, Negated):
-        return f"!{o.register.name}"
-    if isinstance(o, Immediate):
-        return str(o.value)
-    if isinstance(o, Special):
-        return f"%{o.name}"
-    return o.name

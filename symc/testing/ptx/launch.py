@@ -58,7 +58,7 @@ class Loaded:
 
 def load(text: str, memory: GlobalMemory) -> Loaded:
     """Reads PTX and gives its variables places in memory."""
-    module = parse(text)
+    module = _PARSED.obtain(text, lambda: parse(text))
     symbols, regions = {}, {}
     for v in module.variables.values():
         if v.space in ("global", "const"):
@@ -123,6 +123,8 @@ def launch(
         codes.run()
 
 
+# Modules by their text, of so many characters together.
+_PARSED: BoundedCache[str, Module] = BoundedCache(1 << 24, lambda text, module: len(text))
 # Kernels bound to lanes: what it took to bind one is not spent again as long as their registers fit.
 _BOUND: BoundedCache[Hashable, Codes] = BoundedCache(256 << 20, lambda key, codes: codes.size_bytes)
 

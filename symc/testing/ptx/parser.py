@@ -23,9 +23,9 @@ def parse(text: str) -> Module:
     while tokens.peek:
         linkage = None
         while tokens.peek in _LINKAGE:
-            linkage = tokens.take().text
+            linkage = tokens.take()
         if tokens.takes(".target"):
-            target = tokens.take().text
+            target = tokens.take()
             while tokens.takes(","):
                 tokens.take()
         elif tokens.peek in (".section", ".pragma"):
@@ -43,7 +43,7 @@ def parse(text: str) -> Module:
 
 
 def _skip(tokens: Tokens) -> None:
-    is_section = tokens.take().text == ".section"
+    is_section = tokens.take() == ".section"
     while tokens.peek not in ("{", ";"):
         tokens.take()
     if is_section:
@@ -54,9 +54,9 @@ def _skip(tokens: Tokens) -> None:
 
 def declared(tokens: Tokens) -> Iterator[Variable]:
     """`.space .align 4 .b8 name[24] = {...}, other;`"""
-    space, align, type_ = tokens.take().text[1:], None, None
+    space, align, type_ = tokens.take()[1:], None, None
     while tokens.peek.startswith("."):
-        word = tokens.take().text
+        word = tokens.take()
         if word == ".align":
             align = tokens.integer()
         elif word[1:] in TYPES:
@@ -66,7 +66,7 @@ def declared(tokens: Tokens) -> Iterator[Variable]:
     if type_ is None:
         raise tokens.error("expected a type")
     while True:
-        name = tokens.take().text
+        name = tokens.take()
         count = _extents(tokens)
         initial: bytes | None = None
         pointers: tuple[tuple[int, str], ...] = ()
@@ -96,19 +96,19 @@ def _initial(tokens: Tokens, item_bytes: int, is_float: bool) -> tuple[bytes, tu
     is_list = tokens.takes("{")
     while not (is_list and tokens.takes("}")):
         sign = -1 if tokens.takes("-") else 1
-        token = tokens.take()
-        if token.kind == "number":
-            value = sign * number(token.text)
+        kind, text = tokens.kinds[tokens.at], tokens.take()
+        if kind == "number":
+            value = sign * number(text)
             if is_float:
                 data += struct.pack("<f" if item_bytes == 4 else "<d", value)
             else:
                 data += (int(value) & (1 << 8 * item_bytes) - 1).to_bytes(item_bytes, "little")
-        elif token.kind == "word" and item_bytes == 8:
-            if token.text == "generic":
+        elif kind == "word" and item_bytes == 8:
+            if text == "generic":
                 tokens.expect("(")
-                token = tokens.take()
+                text = tokens.take()
                 tokens.expect(")")
-            pointers.append((len(data), token.text))
+            pointers.append((len(data), text))
             data += bytes(item_bytes)
         else:
             raise tokens.error("cannot read the initial value")
@@ -120,13 +120,13 @@ def _initial(tokens: Tokens, item_bytes: int, is_float: bool) -> tuple[bytes, tu
 
 def _function(tokens: Tokens) -> Function:
     line = tokens.line
-    is_entry = tokens.take().text == ".entry"
+    is_entry = tokens.take() == ".entry"
     returns = _params(tokens) if tokens.peek == "(" else ()
-    name = tokens.take().text
+    name = tokens.take()
     params = _params(tokens) if tokens.peek == "(" else ()
     limits = {}
     while tokens.peek not in ("{", ";"):
-        word = tokens.take().text
+        word = tokens.take()
         if word in (".maxntid", ".reqntid", ".maxnreg", ".minnctapersm", ".maxnctapersm", ".maxclusterrank"):
             limits[word] = tokens.integer()
             while tokens.takes(","):
@@ -162,7 +162,7 @@ def _param(tokens: Tokens) -> Iterator[Variable]:
     tokens.expect(".param")
     align, type_, is_pointer = None, None, False
     while tokens.peek.startswith("."):
-        word = tokens.take().text
+        word = tokens.take()
         is_pointer |= word == ".ptr"
         if word == ".align":
             n = tokens.integer()
@@ -171,6 +171,6 @@ def _param(tokens: Tokens) -> Iterator[Variable]:
             type_ = TYPES[word[1:]]
     if type_ is None:
         raise tokens.error("expected the type of a parameter")
-    name = tokens.take().text
+    name = tokens.take()
     count = _extents(tokens)
     yield Variable(name, "param", align or type_.size_bytes, type_.size_bytes * (1 if count is None else count))

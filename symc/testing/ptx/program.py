@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .faults import PtxError
 from .types import TYPES, Type
@@ -67,7 +68,7 @@ Operand = Register | Special | Immediate | Symbol | Address | Vector | Negated
 
 @dataclass(frozen=True)
 class Instruction:
-    """`@guard opcode.modifiers operands;`"""
+    """`@guard opcode.modifiers operands;`, with its line and text in the source."""
 
     opcode: str
     modifiers: tuple[str, ...]
@@ -77,7 +78,7 @@ class Instruction:
     line: int
     text: str
 
-    @property
+    @cached_property
     def types(self) -> tuple[Type, ...]:
         """The types among its modifiers, in order."""
         return tuple(TYPES[m] for m in self.modifiers if m in TYPES)
