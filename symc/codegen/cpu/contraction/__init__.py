@@ -25,7 +25,7 @@ than 100 is possible because taps in the padding are skipped.  Batch 1 forward, 
     14x14 1x1 1024 -> 256    98 / 95          87 / 87               89 / 75
     7x7 1x1 512 -> 2048      96 / 82          96 / 94               83 / 60
 
-Winograd's share of the direct kernel's time, same machine, one thread, weights from memory, tiles of 2 x 2 and of 4 x 4:
+Winograd's share of the direct kernel's time, same machine, one thread, weights from memory, tiles of 2 x 2 and 4 x 4:
 56x56 64 -> 64 0.69, 0.49; 28x28 128 -> 128 0.60, 0.40; 14x14 256 -> 256 0.61, 0.46; 7x7 512 -> 512 0.70, 0.75;
 4 images of 7x7 512 -> 512 0.38, 0.26; 56x56 16 -> 64 0.73, 0.54; 5x5 64 -> 64 1.45, 2.1.
 
