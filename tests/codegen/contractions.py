@@ -190,8 +190,8 @@ def with_plan(c: Contraction, plan: CpuPlan) -> Contraction:
 
 
 def planned(c: Contraction, target: Target) -> Contraction:
-    """`c` as it is computed when its weight serves one run."""
-    return with_plan(c, plan_contraction(c, target))
+    """`c` as it is computed without Winograd's algorithm."""
+    return with_plan(c, plan_contraction(c, target, has_winograd=False))
 
 
 def winograd_plan(c: Contraction, target: Target, outputs: int) -> WinogradPlan:
@@ -210,12 +210,12 @@ def check(
 ) -> KernelCall:
     """Runs a contraction for several splits in random order and compares with the interpreter (of `oracle`).
 
-    It is computed by `plan`, by default as when its weight serves one run.  Gives the last call.
+    It is computed by `plan`, by default the best one without Winograd's algorithm.  Gives the last call.
     """
     rng = np.random.default_rng(seed)
     dtype = c.buffers[0].dtype
     logical = {b.name: rng.standard_normal(b.shape).astype(dtype) for b in c.buffers}
-    call_form = with_plan(c, plan or plan_contraction(c, target))
+    call_form = with_plan(c, plan) if plan else planned(c, target)
     extra: dict[str, np.ndarray] = {}
     if call_form.packing is not None:
         extra[c.rhs] = packed_weight(call_form.packing, logical[c.rhs])

@@ -121,21 +121,48 @@ def _differ_in_signs(a: np.ndarray, b: np.ndarray) -> bool:
     return bool((abs(a) == abs(b)).all() and (a != b).any() and (a != -b).any())
 
 
+@dataclass(frozen=True)
+class Filtering:
+    """A contraction as a filter from `channels` images of `inputs` pixels to `columns` images of `outputs` pixels:
+
+    y[column, q] = sum over channel, tap of x[channel, q + tap - pad] * w[channel, column, tap]
+    """
+
+    channels: int
+    columns: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    pad: tuple[int, ...]
+
+    @staticmethod
+    def of(c: Contraction) -> Filtering:
+        """A data gradient is a filter too, from results to data: its taps are mirrored, so the border is the rest."""
+        w = c.window
+        if c.kind == "forward":
+            return Filtering(c.in_channels, c.out_channels, w.in_extents, w.out_extents, w.pad)
+        border = tuple(N_TAPS - 1 - p for p in w.pad)
+        return Filtering(c.out_channels, c.in_channels, w.out_extents, w.in_extents, border)
+
+    def n_tiles(self, outputs: int) -> int:
+        """Tiles of `outputs` squared results in one image."""
+        return size_of(tuple(-(-n // outputs) for n in self.outputs))
+
+
 def work_flops(c: Contraction, transforms: Transforms) -> tuple[int, int]:
     """Additions of the inputs' transform; multiplications and additions of the products and their transform back."""
-    m, extent = transforms.outputs, transforms.extent
-    n_tiles = c.batch * size_of(tuple(-(-n // m) for n in c.window.out_extents))
+    m, extent, f = transforms.outputs, transforms.extent, Filtering.of(c)
+    n_tiles = c.batch * f.n_tiles(m)
     into, back = (n_operations(factors_of(matrix)) for matrix in (transforms.input, transforms.output))
-    products = 2 * transforms.n_frequencies * c.in_channels * c.out_channels
-    return n_tiles * 2 * extent * into * c.in_channels, n_tiles * (products + (extent + m) * back * c.out_channels)
+    products = 2 * transforms.n_frequencies * f.channels * f.columns
+    return n_tiles * 2 * extent * into * f.channels, n_tiles * (products + (extent + m) * back * f.columns)
 
 
 def is_winograd(c: Contraction) -> bool:
     """Whether Winograd's algorithm can compute `c`."""
     w = c.window
-    has_work = c.batch * c.in_channels * c.out_channels * size_of(w.out_extents) > 0
+    has_work = c.batch * c.in_channels * c.out_channels * size_of(w.in_extents) * size_of(w.out_extents) > 0
     return (
-        c.kind == "forward"
+        c.kind in ("forward", "data_gradient")
         and c.groups == 1
         and c.stack is None
         and has_work
@@ -146,17 +173,17 @@ def is_winograd(c: Contraction) -> bool:
 
 def input_geometry(c: Contraction, outputs: int) -> Geometry:
     """Which inputs the tiles of outputs of one image read: rows are tiles, taps the inputs of a tile."""
-    source, w = buffer_of(c, c.lhs), c.window
+    source, f = buffer_of(c, c.lhs), Filtering.of(c)
     return Geometry(
         1,
-        tuple(-(-n // outputs) for n in w.out_extents),
-        w.in_extents,
+        tuple(-(-n // outputs) for n in f.outputs),
+        f.inputs,
         source.strides[0],
         source.strides[2:],
         scale=(outputs, outputs),
         taps=(outputs + N_TAPS - 1,) * 2,
         step=(1, 1),
-        shift=tuple(-p for p in w.pad),
+        shift=tuple(-p for p in f.pad),
     )
 
 
@@ -172,7 +199,8 @@ def output_pixels(extents: tuple[int, ...], outputs: int) -> np.ndarray:
 class WinogradPanels:
     """A packing: a 3x3 weight (O, C, 3, 3) transformed once, its columns in panels of `panel_columns`.
 
-    `shape` is (panels, frequencies, C, columns of a panel); `outputs` is the extent of a tile of results.
+    `shape` is (panels, frequencies, channels, columns of a panel); `outputs` is the extent of a tile of results.  Of a
+    data gradient the channels are the O, the columns the C, and the taps are mirrored.
     """
 
     outputs: int
@@ -180,6 +208,7 @@ class WinogradPanels:
     channels: int
     columns: int
     panel_columns: int
+    is_gradient: bool = False
 
     @property
     def transforms(self) -> Transforms:
@@ -202,7 +231,8 @@ class WinogradPanels:
         """Copies the logical weight `source` (O, C, 3, 3), with any strides, where `routine` expects it in `packed`."""
         if packed.shape != self.shape:
             raise CodegenError(f"packing a weight: {packed}; expected shape {self.shape}")
-        direct = Panels(False, False, self.dtype, 1, (N_TAPS, N_TAPS), self.channels, self.columns, self.panel_columns)
+        sizes = (1, (N_TAPS, N_TAPS), self.channels, self.columns, self.panel_columns)
+        direct = Panels(self.is_gradient, self.is_gradient, self.dtype, *sizes)
         panel, frequency, channel, column = packed.strides
         strides = (panel, panel, N_TAPS * frequency, frequency, channel, column)
         return direct.nest(source, Buffer(packed.name, direct.shape, self.dtype, strides, packed.offset))
@@ -213,7 +243,8 @@ class WinogradPanels:
         back = np.linalg.pinv(np.array(self.transforms.weight))
         frequencies = packed.reshape(self.n_panels, extent, extent, self.channels, self.panel_columns)
         weight = np.einsum("ia,pabco,jb->pocij", back, frequencies, back)
-        return weight.reshape(-1, self.channels, N_TAPS, N_TAPS)[: self.columns]
+        weight = weight.reshape(-1, self.channels, N_TAPS, N_TAPS)[: self.columns]
+        return np.flip(weight, (2, 3)).swapaxes(0, 1) if self.is_gradient else weight
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class CpuBackend:
         """See passes.base.Machine."""
         from symc.codegen.cpu.contraction import plan_contraction
 
-        return plan_contraction(contraction, self.target, is_reused and self.has_winograd)
+        return plan_contraction(contraction, self.target, is_reused, self.has_winograd)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""

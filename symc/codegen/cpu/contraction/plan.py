@@ -9,7 +9,7 @@ from symc.codegen.contraction.geometry import Geometry, window_geometry
 from symc.codegen.contraction.panels import Panels, panels_of
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM
-from symc.codegen.contraction.winograd import TRANSFORMS, WinogradPanels, is_winograd, work_flops
+from symc.codegen.contraction.winograd import TRANSFORMS, Filtering, WinogradPanels, is_winograd, work_flops
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
@@ -113,14 +113,14 @@ class Algorithm:
         return cheapest(self.choices)
 
 
-def plan_contraction(c: Contraction, target: Target, is_reused: bool = False) -> CpuPlan:
+def plan_contraction(c: Contraction, target: Target, is_reused: bool = False, has_winograd: bool = True) -> CpuPlan:
     """The plan with the lowest estimate; Winograd's must be clearly below the direct one's.
 
     `is_reused`: an arranged weight serves many runs, so that transforming it costs nothing.
 
     Raises CodegenError when the left operand is not channels-last or has a dtype that no kernel computes.
     """
-    direct, *others = _algorithms(c, target, is_reused)
+    direct, *others = _algorithms(c, target, is_reused, has_winograd)
     winograd = min(others, key=lambda algorithm: algorithm.best.cycles, default=direct)
     best = winograd if winograd.best.cycles < WINOGRAD_GAIN * direct.best.cycles else direct
     return best.plan(best.best)
@@ -128,7 +128,9 @@ def plan_contraction(c: Contraction, target: Target, is_reused: bool = False) ->
 
 def candidates(c: Contraction, target: Target, is_reused: bool = False) -> list[CpuPlan]:
     """Every plan that computes `c`, algorithm by algorithm."""
-    return [algorithm.plan(choice) for algorithm in _algorithms(c, target, is_reused) for choice in algorithm.choices]
+    return [
+        algorithm.plan(choice) for algorithm in _algorithms(c, target, is_reused, True) for choice in algorithm.choices
+    ]
 
 
 def source_of(c: Contraction, name: str) -> Buffer:
@@ -166,7 +168,7 @@ def geometry_of(c: Contraction) -> Geometry:
     return window_geometry(c, _first_of_stack(c, c.lhs), channels, merge=c.groups == 1)
 
 
-def _algorithms(c: Contraction, target: Target, is_reused: bool) -> list[Algorithm]:
+def _algorithms(c: Contraction, target: Target, is_reused: bool, has_winograd: bool) -> list[Algorithm]:
     """The direct algorithm, then those that compute the same in another way."""
     source = source_of(c, c.lhs)
     if c.is_depthwise:
@@ -174,8 +176,9 @@ def _algorithms(c: Contraction, target: Target, is_reused: bool) -> list[Algorit
     if c.kind == "weight_gradient":
         return [_weight_gradient(c, source.dtype, target)]
     found = [_matrix(c, source.dtype, target)]
-    if is_reused and is_winograd(c) and source.dtype in DTYPES and c.in_channels % target.lanes(source.dtype) == 0:
-        found += [_winograd(c, source.dtype, outputs, target) for outputs in TRANSFORMS]
+    is_possible = has_winograd and is_winograd(c) and source.dtype in DTYPES
+    if is_possible and Filtering.of(c).channels % target.lanes(source.dtype) == 0:
+        found += [_winograd(c, source.dtype, outputs, target, is_reused) for outputs in TRANSFORMS]
     return found
 
 
@@ -215,22 +218,22 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
     return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, products, target), plan)
 
 
-def _winograd(c: Contraction, dtype: str, outputs: int, target: Target) -> Algorithm:
-    """Winograd's algorithm in tiles of `outputs` squared; input channels must fill whole vectors."""
-    m, item = outputs, ITEM_SIZE[dtype]
+def _winograd(c: Contraction, dtype: str, outputs: int, target: Target, is_reused: bool) -> Algorithm:
+    """Winograd's algorithm in tiles of `outputs` squared; channels must fill whole vectors."""
+    m, item, f = outputs, ITEM_SIZE[dtype], Filtering.of(c)
     transforms = TRANSFORMS[m]
-    n_tiles = c.batch * size_of(tuple(-(-n // m) for n in c.window.out_extents))
+    n_tiles = c.batch * f.n_tiles(m)
 
     def plan(choice: Choice) -> WinogradPlan:
         tile = choice.tile
-        packing = WinogradPanels(m, dtype, c.in_channels, c.out_channels, tile.columns)
+        packing = WinogradPanels(m, dtype, f.channels, f.columns, tile.columns, c.kind == "data_gradient")
         n_groups = -(-n_tiles // tile.rows)
-        group_bytes = transforms.n_frequencies * tile.rows * c.in_channels * item
+        group_bytes = transforms.n_frequencies * tile.rows * f.channels * item
         n_parts = min(MAX_PARTS, -(-n_groups * group_bytes // PART_BYTES))
         part_groups = -(-n_groups // n_parts)
         part_bytes = part_groups * group_bytes
-        panel_bytes = transforms.n_frequencies * c.in_channels * tile.columns * item
-        flops = 2 * part_groups * tile.rows * transforms.n_frequencies * c.in_channels * c.out_channels
+        panel_bytes = transforms.n_frequencies * f.channels * tile.columns * item
+        flops = 2 * part_groups * tile.rows * transforms.n_frequencies * f.channels * f.columns
         wanted = count_chunks(flops, packing.n_panels * panel_bytes + part_bytes)
         blocking = choose_blocking(part_groups, packing.n_panels, panel_bytes, part_bytes, wanted)
         algorithm, grid = f"Winograd F({m}x{m}, 3x3)", f"{n_tiles} tiles in groups of {tile.rows}"
@@ -238,7 +241,7 @@ def _winograd(c: Contraction, dtype: str, outputs: int, target: Target) -> Algor
             algorithm=algorithm,
             cycles=choice.cycles,
             packing=packing,
-            scratch=(part_groups, transforms.n_frequencies, tile.rows, c.in_channels),
+            scratch=(part_groups, transforms.n_frequencies, tile.rows, f.channels),
             tile=tile,
             tiles=winograd_tiles(target, dtype),
             has_masks=_has_masks(target),
@@ -253,7 +256,7 @@ def _winograd(c: Contraction, dtype: str, outputs: int, target: Target) -> Algor
             f"{blocking.group_panels} panels, {blocking.n_chunks} chunks",
         )
 
-    return Algorithm(winograd_choices(transforms, n_tiles, c.in_channels, c.out_channels, dtype, target), plan)
+    return Algorithm(winograd_choices(transforms, n_tiles, f.channels, f.columns, dtype, target, is_reused), plan)
 
 
 def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:

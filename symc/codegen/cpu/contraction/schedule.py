@@ -7,7 +7,7 @@ from dataclasses import replace
 from symc.codegen.contraction.epilogue import epilogue_of, even_stride
 from symc.codegen.contraction.geometry import source_offsets
 from symc.codegen.contraction.tables import depthwise_gradient_tables, pixel_tables, tile_tables
-from symc.codegen.contraction.winograd import input_geometry, output_pixels, work_flops
+from symc.codegen.contraction.winograd import Filtering, input_geometry, output_pixels, work_flops
 from symc.codegen.kernel import KernelCall, Ref, Share
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
@@ -116,9 +116,9 @@ def _weight_gradient(c: Contraction, plan: GradientPlan) -> KernelCall:
 
 
 def _winograd(c: Contraction, plan: WinogradPlan) -> list[KernelCall]:
-    source, outputs = source_of(c, c.lhs), plan.packing.outputs
+    source, outputs, f = source_of(c, c.lhs), plan.packing.outputs, Filtering.of(c)
     (transformed,) = c.written
-    pixels = output_pixels(c.window.out_extents, outputs)
+    pixels = output_pixels(f.outputs, outputs)
     problem = winograd.WinogradProblem(
         dtype=source.dtype,
         transforms=plan.packing.transforms,
@@ -128,9 +128,9 @@ def _winograd(c: Contraction, plan: WinogradPlan) -> list[KernelCall]:
         offsets=source_offsets(input_geometry(c, outputs)),
         pixels=pixels,
         source_repeat_stride=source.strides[0],
-        pixels_per_table=size_of(c.window.out_extents),
-        channels=c.in_channels,
-        columns=c.out_channels,
+        pixels_per_table=size_of(f.outputs),
+        channels=f.channels,
+        columns=f.columns,
         epilogue=epilogue_of(c),
     )
     n_all, part_tiles = c.batch * len(pixels), plan.part_groups * plan.tile.rows

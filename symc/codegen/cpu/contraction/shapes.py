@@ -98,6 +98,7 @@ TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
 ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
 TRANSFORMED_BYTES_PER_CYCLE = 16  # Winograd's inputs between its two kernels, through L2 and L3
+WEIGHT_CYCLES = 25  # for a vector of weights of one frequency to be made and stored
 WEIGHT_BYTES_PER_CYCLE = 12  # weights of a network rarely stay in a cache between two runs
 
 Shapes = dict[tuple[int, int], float]
@@ -180,15 +181,16 @@ def matrix_choices(
 
 @bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def winograd_choices(
-    transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str, target: Target
+    transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str, target: Target, is_reused: bool
 ) -> tuple[Choice, ...]:
-    """The tiles of Winograd's products, whose rows are tiles of outputs."""
+    """The tiles of Winograd's products, whose rows are tiles of outputs; weights are transformed unless `is_reused`."""
     full_lanes, item = target.lanes(dtype), ITEM_SIZE[dtype]
     n_frequencies = transforms.n_frequencies
     into, back = (n_operations(factors_of(matrix)) for matrix in (transforms.input, transforms.output))
     input_cycles = 3 * n_frequencies + 2 * transforms.extent * into
     output_cycles = n_frequencies + (transforms.extent + transforms.outputs) * back
     output_cycles += ROW_CYCLES * transforms.outputs**2
+    weight_cycles = 0 if is_reused else WEIGHT_CYCLES * n_frequencies
 
     def cycles(tile: Tile, share: float) -> float:
         n_groups, n_panels = -(-n_tiles // tile.rows), -(-columns // tile.columns)
@@ -200,6 +202,7 @@ def winograd_choices(
             products
             + n_tiles * (channels // tile.lanes) * input_cycles
             + n_tiles * n_panels * tile.vectors * output_cycles
+            + channels * n_panels * tile.vectors * weight_cycles
             + transformed_bytes / TRANSFORMED_BYTES_PER_CYCLE
             + more_weights / WEIGHT_BYTES_PER_CYCLE
         )

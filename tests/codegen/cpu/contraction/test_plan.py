@@ -25,7 +25,8 @@ from tests.codegen.contractions import check, contraction, winograd_plan, with_p
         dict(stride=(2, 2), inputs=(57, 57)),
         dict(dilate=(2, 2)),
         dict(groups=2),
-        dict(kind="data_gradient"),
+        dict(kind="weight_gradient"),
+        dict(kind="data_gradient", channels=(64, 24)),
         dict(channels=(3, 64)),
         dict(channels=(64, 4)),
         dict(batch=0),
@@ -35,8 +36,17 @@ def test_winograd_is_not_chosen(change):
     wanted = dict(batch=1, channels=(64, 64), inputs=(56, 56))
     target = host_target()
     assert isinstance(plan_contraction(contraction(**wanted), target, is_reused=True), WinogradPlan)
-    assert not isinstance(plan_contraction(contraction(**wanted), target), WinogradPlan), "its weight serves one run"
     assert not isinstance(plan_contraction(contraction(**{**wanted, **change}), target, is_reused=True), WinogradPlan)
+    assert plan_contraction(contraction(**wanted), target, has_winograd=False).algorithm == "direct sums"
+
+
+@pytest.mark.parametrize("kind", ["forward", "data_gradient"])
+def test_a_weight_that_serves_one_run_must_be_worth_its_transform(kind):
+    target = host_target()
+    for extent, algorithm in ((28, "Winograd F(4x4, 3x3)"), (4, "direct sums")):
+        c = contraction(kind, batch=8, channels=(256, 256), inputs=(extent, extent))
+        assert plan_contraction(c, target, is_reused=False).algorithm == algorithm
+        assert plan_contraction(c, target, is_reused=True).algorithm.startswith("Winograd")
 
 
 def test_refuses_channels_first_operands():
@@ -58,7 +68,7 @@ def test_extents_beyond_any_memory_are_counted_without_tables(monkeypatch):
 
 PLANNED = {
     "forward": dict(channels=(64, 64), inputs=(14, 14)),
-    "data_gradient": dict(kind="data_gradient", channels=(20, 33)),
+    "data_gradient": dict(kind="data_gradient", channels=(64, 64), inputs=(14, 14)),
     "weight_gradient": dict(kind="weight_gradient", channels=(3, 17)),
     "depthwise": dict(channels=(35, 35), groups=35),
     "depthwise gradient": dict(kind="weight_gradient", channels=(35, 35), groups=35),
@@ -72,9 +82,10 @@ def test_the_plan_is_the_candidate_to_expect_most_of(case):
     chosen = plan_contraction(c, target, is_reused=True)
     assert chosen in found and len(set(found)) == len(found)
     assert 0 < chosen.cycles == min(plan.cycles for plan in found)
+    by_windows = {"direct sums", "Winograd F(2x2, 3x3)", "Winograd F(4x4, 3x3)"}
     assert {plan.algorithm for plan in found} == {
-        "forward": {"direct sums", "Winograd F(2x2, 3x3)", "Winograd F(4x4, 3x3)"},
-        "data_gradient": {"direct sums"},
+        "forward": by_windows,
+        "data_gradient": by_windows,
         "weight_gradient": {"weight gradient"},
     }.get(case, {"depthwise sums"})
 

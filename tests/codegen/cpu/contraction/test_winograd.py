@@ -20,6 +20,7 @@ from symc.codegen.kernel import KernelCall
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, Template
 from tests.codegen.contractions import (
+    MATRIX_KINDS,
     Memory,
     accumulate,
     bias_residual_relu,
@@ -74,11 +75,12 @@ def test_values_at_opposite_points_share_their_sums():
         ((3, 40), (0, 2), 0),
     ],
 )
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
 @SIZES
-def test_winograd_geometry(inputs, pad, extra, batch, outputs, target):
-    c = contraction(channels=(16, 33), inputs=inputs, pad=pad, extra=extra, batch=batch)
-    check_winograd(c, target, outputs)
+def test_winograd_geometry(inputs, pad, extra, kind, outputs, target):
+    for batch in (1, 3):
+        channels = (16, 33) if kind == "forward" else (33, 16)
+        check_winograd(contraction(kind, batch, channels, inputs=inputs, pad=pad, extra=extra), target, outputs)
 
 
 @pytest.mark.parametrize("batch", [1, 5])
@@ -127,18 +129,19 @@ def test_winograd_of_a_layer_as_it_is_used(extent, channels):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels", [(16, 33), (64, 64)])
+@pytest.mark.parametrize("channels, kind", [((16, 33), "forward"), ((64, 64), "forward"), ((48, 16), "data_gradient")])
 @SIZES
-def test_winograd_weights(dtype, channels, outputs, target):
+def test_winograd_weights(dtype, channels, kind, outputs, target):
     """The routine's kernel against its definition, and back to the logical weight."""
-    packed = winograd_plan(contraction(channels=channels, dtype=dtype), target, outputs).packing
+    packed = winograd_plan(contraction(kind, channels=channels, dtype=dtype), target, outputs).packing
     dense = Buffer.dense("packed", packed.shape, dtype)
-    weight = np.random.default_rng(0).standard_normal((channels[1], channels[0], 3, 3)).astype(dtype)
-    expected = packed_weight(packed, weight)
-    np.testing.assert_allclose(packed.unpack(expected.astype("float64")), weight, rtol=1e-5, atol=1e-6)
+    logical = np.random.default_rng(0).standard_normal((channels[1], channels[0], 3, 3)).astype(dtype)
+    expected = packed_weight(packed, logical)
+    np.testing.assert_allclose(packed.unpack(expected.astype("float64")), logical, rtol=1e-5, atol=1e-6)
+    weight = logical if kind == "forward" else np.flip(logical, (2, 3)).swapaxes(0, 1)
     staged = np.full(packed.shape, np.nan, dtype)
     view = np.zeros((packed.n_panels * packed.panel_columns, *weight.shape[1:]), dtype)
-    view[: channels[1]] = weight
+    view[: len(weight)] = weight
     staged[:, :9] = view.reshape(packed.n_panels, packed.panel_columns, -1, 9).transpose(0, 3, 2, 1)
     template = Template(packed.routine, (), ("packed",), (), (dense,))
     for n_chunks in (template.n_parts, 1, 5):
@@ -158,12 +161,13 @@ def test_what_winograd_rounds_off():
     sums = {"x": x.astype("float64"), "w": w.astype("float64"), "y": np.zeros(c.buffers[2].shape)}
     interpret(c, sums)
     errors = []
-    for plan in (plan_contraction(c, target), *(winograd_plan(c, target, outputs) for outputs in TRANSFORMS)):
+    direct = plan_contraction(c, target, has_winograd=False)
+    for plan in (direct, *(winograd_plan(c, target, outputs) for outputs in TRANSFORMS)):
         form, packed = with_plan(c, plan), packed_weight(plan.packing, w)
         memory = {b.name: Memory.of(b, {"x": x, "w": packed}.get(b.name)) for b in form.buffers}
         for call in schedule_contraction(form):
             run(call, memory, target, list(range(call.launch.n_chunks)), call.launch.n_chunks)
         errors.append(np.abs(memory["y"].view() - sums["y"]).max() / np.abs(sums["y"]).max())
-    direct, by_two, by_four = errors
-    assert by_two < direct < 2e-6
-    assert by_four < 4 * direct
+    by_sums, by_two, by_four = errors
+    assert by_two < by_sums < 2e-6
+    assert by_four < 4 * by_sums
