@@ -46,10 +46,18 @@ def run_store(store: Store, arrays: Arrays, accumulated: np.ndarray | None = Non
 
 
 def convert(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A C conversion: floats truncate toward zero, then wrap modulo 2**bits."""
-    if value.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
-        return np.trunc(np.nan_to_num(value, nan=0.0)).astype("int64").astype(dtype)
-    return value.astype(dtype)
+    """A C conversion as x86 has it: floats truncate toward zero, then integers wrap modulo 2**bits.
+
+    Narrow integers come from int32, wide ones from int64; NaN and floats beyond these give their least number.
+    """
+    dtype = np.dtype(dtype)
+    if value.dtype.kind != "f" or dtype.kind not in "iu":
+        return value.astype(dtype)
+    n_bits = 64 if dtype.itemsize == 8 or dtype == "uint32" else 32
+    limit = 2.0 ** (n_bits - 1)
+    if dtype == "uint64":
+        value = np.where((value >= limit) & (value < 2 * limit), value - 2 * limit, value)
+    return np.where((value >= -limit) & (value < limit), value, -limit).astype(f"int{n_bits}").astype(dtype)
 
 
 class _Grid:

@@ -55,8 +55,9 @@ class Case:
         return [self._array(shape, dtype, k) for k, (shape, dtype) in enumerate(zip(self.shapes, self.input_dtypes()))]
 
     def head(self, shape: Shape, dtype: str, k: int = 0) -> np.ndarray:
-        """A head gradient, exact in every float dtype."""
-        return (np.random.RandomState(k + 1).randint(-16, 17, shape) / 8).astype(dtype)
+        """A head gradient, exact in every float dtype; of integers the whole parts."""
+        eighths = np.random.RandomState(k + 1).randint(-16, 17, shape) / 8
+        return (eighths if dtype.startswith("float") else np.trunc(eighths).astype("int64")).astype(dtype)
 
     def _array(self, shape: Shape, dtype: str, k: int) -> np.ndarray:
         random = np.random.RandomState(zlib.crc32(str(self).encode()) + k)

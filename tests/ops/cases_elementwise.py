@@ -11,6 +11,7 @@ ALL = (*FLOATS, "int32", "int64", "int8", "uint8")
 INF, NAN = float("inf"), float("nan")
 HALVES = (-2.5, -1.9, -1.5, -0.5, -0.2, 0.0, 0.2, 0.5, 1.5, 1.9, 2.1, 2.5, 3.5)
 EDGES = (0.0, -1.0, 0.5, 1e-30, 1e30, INF, -INF, NAN)
+BEYOND = (NAN, INF, -INF, 3e9, -3e9, 1e20, -1e20, 300.7, -300.7, -1.5)  # of what integers hold
 
 REAL = (
     "sin cos tan arctan sinh tanh arcsinh degrees radians sigmoid softsign relu erf exp expm1 abs sign negative square"
@@ -53,6 +54,15 @@ CASES = [
     Case("smooth_l1", ((5,),), {"scalar": 2.0}, points=(-0.25, 0.25, 0.0, 0.3, -0.3), smooth=False),
     *(Case("Cast", ((6,),), {"dtype": to}, of, (-3, 120), smooth=False) for of in ALL for to in (*ALL, "bool")),
     Case("Cast", ((6,),), {"dtype": "uint8"}, "float32", points=(300.0, -1.0, 255.0, 0.9, -0.9, 3.7), smooth=False),
+    *(
+        Case("Cast", ((10,),), {"dtype": to}, of, points=BEYOND, smooth=False)
+        for of in ("float32", "float64")
+        for to in ("int8", "uint8", "int32", "int64")
+    ),
+    Case("sqrt", ((6,),), dtypes="int64", points=(-1.0, 4.0)),
+    Case("reciprocal", ((6,),), dtypes="int32", points=(0.0, 1.0, 2.0)),
+    Case("clip", ((6,),), {"a_min": -2.9, "a_max": -2.4}, "int32", points=(-3, -2, -1), grads=(0,)),
+    Case("amp_cast", ((6,),), {"dtype": "int8"}, "float64", smooth=False),
     Case("amp_cast", ((6,),), {"dtype": "float16"}, smooth=False),
     Case("amp_cast", ((6,),), {"dtype": "float16"}, "int32", smooth=False),
 ]

@@ -31,10 +31,16 @@ CASES = [
     Case("_histogram", ((9,), (4,)), points=(-1.0, 0.0, 0.5, 2.0), grads=()),
     *over_dtypes(Case("_contrib_quadratic", ((2, 3),), {"a": 1.5, "b": 2.0, "c": -1.0}),
                  ("float32", "float64", "float16", "int32")),
+    Case("_contrib_quadratic", ((7,),), {"a": 0.2, "b": 1.9, "c": -1.0}, "int32", (-9, 9), grads=(0,)),
     *over_dtypes(Case("_contrib_div_sqrt_dim", ((2, 5),)), ("float32", "float64", "float16")),
+    Case("_contrib_div_sqrt_dim", ((2, 8),), {}, "int32", (-9, 9), grads=(0,)),
     Case("_contrib_gradientmultiplier", ((2, 3),), {"scalar": -0.5}, smooth=False),
     *(Case("amp_multicast", ((3,), (2, 2)), {"num_outputs": 2, "cast_narrow": narrow}, ("float16", "float32"),
            smooth=False) for narrow in (True, False)),
+    *(Case("amp_multicast", ((3,), (2, 2), (2,)), {"num_outputs": 3, "cast_narrow": narrow}, dtypes, smooth=False)
+      for dtypes in (("float64", "float16", "float16"), ("float64", "float16", "float32"),
+                     ("float16", "int32", "float64"))
+      for narrow in (True, False)),
     Case("shape_array", ((2, 3, 4),), grads=()),
     Case("shape_array", ((7,),), dtypes="int32"),
     Case("size_array", ((2, 3, 4),), grads=()),

@@ -57,8 +57,11 @@ def find(mx, name: str):
     return next((f for module, n in places if (f := getattr(module, n, None)) is not None), None)
 
 
-def run(mx, case, blob: Blob) -> dict:
-    """One case: outputs of forward, then a training step for the gradients of the checked inputs."""
+def run(mx, case, pack) -> dict:
+    """One case: outputs of forward, then a training step for the gradients of the checked inputs.
+
+    The record has, for every array, what `pack` makes of it.
+    """
     arrays = case.inputs()
     names = [f"in{k}" for k in range(len(arrays))]
     asked = case.gradient_positions()
@@ -84,15 +87,15 @@ def run(mx, case, blob: Blob) -> dict:
             aux_states={n: given[n] for n in symbol.list_auxiliary_states()},
         )
         outs = [o.asnumpy() for o in executor.forward(is_train=False)]
-        found = {"outs": [blob.add(o) for o in outs]}
+        found = {"outs": [pack(o) for o in outs]}
         if asked:
             train_outs = [o.asnumpy() for o in executor.forward(is_train=True)]
             if [o.tobytes() for o in train_outs] != [o.tobytes() for o in outs]:
-                found["train_outs"] = [blob.add(o) for o in train_outs]
+                found["train_outs"] = [pack(o) for o in train_outs]
             heads = [case.head(o.shape, str(o.dtype), k) for k, o in enumerate(outs)]
             executor.backward([mx.nd.array(h, dtype=h.dtype) for h in heads])
-            found["grads"] = {k: blob.add(executor.grad_dict[names[k]].asnumpy()) for k in asked}
-            found["states"] = {names.index(n): blob.add(a.asnumpy()) for n, a in executor.aux_dict.items()}
+            found["grads"] = {k: pack(executor.grad_dict[names[k]].asnumpy()) for k in asked}
+            found["states"] = {names.index(n): pack(a.asnumpy()) for n, a in executor.aux_dict.items()}
     except mx.base.MXNetError as e:
         return {"error": (str(e).strip().splitlines() or [""])[-1][:300]}
     return found
@@ -114,7 +117,7 @@ def main(families: list) -> None:
     for family in families:
         blob = Blob()
         cases = importlib.import_module(f"case_tables.cases_{family}").CASES
-        index = {str(case): run(mx, case, blob) for case in cases}
+        index = {str(case): run(mx, case, blob.add) for case in cases}
         np.savez_compressed(
             HERE / "recorded" / f"{family}.npz",
             index=np.array(json.dumps(index)),

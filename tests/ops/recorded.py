@@ -32,8 +32,11 @@ class Recorded:
 def recorded(family: str) -> dict[str, Recorded]:
     """Every recorded case of a family by its name."""
     path = DIRECTORY / f"{family}.npz"
-    if not path.exists():
-        return {}
+    return read(path) if path.exists() else {}
+
+
+def read(path: pathlib.Path) -> dict[str, Recorded]:
+    """Every case of a file by its name."""
     with np.load(path) as z:
         index, blob = json.loads(str(z["index"])), z["blob"].tobytes()
 

@@ -224,7 +224,10 @@ def hash_uniform(v: Lanes, counter: ir.Value, key: ir.Value) -> ir.Value:
 
 
 def cast(v: Lanes, x: ir.Value, source: str, target: str) -> ir.Value:
-    """A C conversion without undefined cases: floats truncate and saturate at int64 (NaN gives 0), integers wrap."""
+    """A C conversion as x86 has it, which is what MXNet gives: floats truncate, integers wrap.
+
+    NaN, and floats beyond what the conversion goes through (see _to_integer), give the least number of that.
+    """
     b = v.b
     if target == "bool":
         return truth(v, x, source)
@@ -268,22 +271,17 @@ def _to_integer(v: Lanes, x: ir.Value, target: str) -> ir.Value:
     """Through int32 (8 and 16 bits, int32) or int64 (the wider rest), then modulo 2**bits."""
     b = v.b
     wide = I32 if target in _THROUGH_INT32 else I64
-    result = _saturate(v, x, wide, is_unsigned=False)
+    limit = 2.0 ** (wide.width - 1)
+    is_inside = _lies_between(v, x, -limit, limit)
+    result = b.fptosi(b.select(is_inside, x, v.like(x, 0)), v.of(wide))  # it sees only numbers in its range
+    result = b.select(is_inside, result, v.bits(-(2 ** (wide.width - 1)), wide.width))
     if target == "uint64":
-        is_large = b.fcmp_ordered(">=", x, v.like(x, 2.0**63))
-        result = b.select(is_large, _saturate(v, x, wide, is_unsigned=True), result)
+        is_large = _lies_between(v, x, limit, 2 * limit)
+        result = b.select(is_large, b.fptoui(b.select(is_large, x, v.like(x, 0)), v.of(wide)), result)
     n_bits = scalar_type(target).width
     return result if n_bits == wide.width else b.trunc(result, v.type(target))
 
 
-def _saturate(v: Lanes, x: ir.Value, wide: ir.IntType, *, is_unsigned: bool) -> ir.Value:
-    """Float -> integer where every input has a result: the conversion sees only numbers in range."""
-    b, width = v.b, wide.width
-    low, high = (0.0, 2.0**width) if is_unsigned else (-(2.0 ** (width - 1)), 2.0 ** (width - 1))
-    is_inside = b.and_(b.fcmp_ordered(">=", x, v.like(x, low)), b.fcmp_ordered("<", x, v.like(x, high)))
-    inside = b.select(is_inside, x, v.like(x, 0))
-    result = b.fptoui(inside, v.of(wide)) if is_unsigned else b.fptosi(inside, v.of(wide))
-    top = -1 if is_unsigned else 2 ** (width - 1) - 1
-    bottom = 0 if is_unsigned else -(2 ** (width - 1))
-    result = b.select(b.fcmp_ordered(">=", x, v.like(x, high)), v.bits(top, width), result)
-    return b.select(b.fcmp_ordered("<", x, v.like(x, low)), v.bits(bottom, width), result)
+def _lies_between(v: Lanes, x: ir.Value, low: float, high: float) -> ir.Value:
+    """low <= x < high; never of NaN."""
+    return v.b.and_(v.b.fcmp_ordered(">=", x, v.like(x, low)), v.b.fcmp_ordered("<", x, v.like(x, high)))

@@ -15,7 +15,7 @@ from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.scan import Scan
 from symc.loopir.tensor import Lowering
-from symc.ops.rules.numbers import number
+from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term, flows, values
 from symc.ops.rules.windows import as_expr
 
@@ -76,7 +76,7 @@ class SequenceMask(SequenceOp):
             if not self.use_sequence_length:
                 return data(*i)
             inside = prim("lt", as_expr(i[self.axis]), self.length(t, i[1 - self.axis]))
-            return select(inside, data(*i), number(self.value, data.dtype))
+            return select(inside, data(*i), number(single(self.value), data.dtype))
 
         t.map(element)
 

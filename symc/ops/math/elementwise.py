@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from symc.core.dtypes import FLOATS, is_float
+from symc.core.dtypes import is_float
 from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
@@ -23,6 +23,7 @@ from symc.ops.rules.terms import Term, flows, values
 
 # MXNet's pi is a float32, also for float64 data.
 PI = np.float32(math.pi)
+TRADED = ("float16", "bfloat16", "float32")  # the dtypes that mixed precision trades for each other
 DEGREES, RADIANS, SQRT_PI = float(180 / PI), float(PI / 180), float(np.sqrt(PI))
 CAST_DTYPES = ("bool", "float16", "float32", "float64", "int32", "int64", "int8", "uint8")
 
@@ -293,11 +294,11 @@ class Cast(Elementwise):
 
 @op("amp_cast")
 class AmpCast(Cast):
-    """A Cast inserted by mixed precision; only floats are converted.  MXNet operator amp_cast."""
+    """A Cast inserted by mixed precision; only what it trades is converted.  MXNet operator amp_cast."""
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         (x,) = ins
-        return ins, [x if x is not None and not is_float(x) else self.dtype]
+        return ins, [self.dtype if x is None or x in TRADED else x]
 
 
 @op("clip", aliases=("_npi_clip", "_sparse_clip"))
@@ -321,7 +322,8 @@ class Clip(Unary):
         return number(low, dtype), number(high, dtype)
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
-        return ((x > single(self.a_max)) + (x < single(self.a_min))).choose(d.zeros(), d)
+        v = x if is_float(x.dtype) else x.cast("float32")  # bounds between two integers stay there
+        return ((v > single(self.a_max)) + (v < single(self.a_min))).cast(d.dtype).choose(d.zeros(), d)
 
 
 @op("hard_sigmoid")
@@ -372,12 +374,14 @@ class Quadratic(Unary):
 
     def formula(self, x: Expr) -> Expr:
         work = "float32" if not is_float(x.dtype) else x.dtype
-        a, b, c = (number(value, work) for value in (self.a, self.b, self.c))
+        a, b, c = (number(single(value), work) for value in (self.a, self.b, self.c))
         v = cast(x, work)
         return cast(a * v * v + b * v + c, x.dtype)
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
-        return d * (x * (2 * self.a) + self.b)
+        work = x.dtype if is_float(x.dtype) else "float32"
+        slope = x.cast(work) * (2 * single(self.a)) + single(self.b)
+        return (d.cast(work) * slope).cast(d.dtype)
 
 
 @op("_contrib_div_sqrt_dim")
@@ -387,8 +391,8 @@ class DivSqrtDim(Elementwise):
     def lower(self, t: Lowering) -> None:
         x, dtype = t.ins[0], t.out_dtype()
         work = self.working_dtype(dtype)
-        root = number(math.sqrt(x.shape[-1]), work)
-        t.map(lambda *i: cast(cast(x(*i), work) / root, dtype))
+        root = number(math.sqrt(x.shape[-1]), dtype)  # of integers its whole part
+        t.map(lambda *i: cast(cast(x(*i), work) / cast(root, work), dtype))
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -409,7 +413,10 @@ class GradientMultiplier(Copy):
 
 @op("amp_multicast")
 class AmpMultiCast(Composite):
-    """Every float input in the widest of their dtypes, or in the narrowest.  MXNet operator amp_multicast."""
+    """The inputs of the dtypes that mixed precision trades, in one dtype.  MXNet operator amp_multicast.
+
+    float32 if one of them is, else the first input's, whatever that is; `cast_narrow`: float16 if one is, else float32.
+    """
 
     variadic = "num_outputs"
     num_outputs: int = param(low=1, high=MAX_PORTS, doc="number of inputs, and of outputs")
@@ -425,9 +432,11 @@ class AmpMultiCast(Composite):
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         if any(d is None for d in ins):
             return ins, outs
-        widths = [FLOATS.index(d) for d in ins if d in FLOATS]
-        chosen = FLOATS[(min if self.cast_narrow else max)(widths)] if widths else None
-        return ins, [chosen if d in FLOATS else d for d in ins]
+        if self.cast_narrow:
+            chosen = "float16" if "float16" in ins else "float32"
+        else:
+            chosen = "float32" if "float32" in ins else ins[0]
+        return ins, [chosen if d in TRADED else d for d in ins]
 
     def compose(self, *x: Term) -> Sequence[Term]:
         dtypes = self.infer_dtype([t.dtype for t in x], [None] * len(x))[1]

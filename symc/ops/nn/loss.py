@@ -89,9 +89,9 @@ class SoftmaxOutput(Op):
         axes = self.axes(len(shape))
         n_labels, n_positions = prod(label.shape), prod(shape[2:]) if self.multi_output else 1
         if self.normalization != "valid":
-            scale /= max(1, n_positions)
+            scale = single(scale / max(1, n_positions))
         if self.normalization == "batch":
-            scale /= max(1, shape[0] if self.multi_output else n_labels)
+            scale = single(scale / max(1, shape[0] if self.multi_output else n_labels))
         if self.multi_output or self.preserve_shape:
             aligned = label.reshape(tuple(n for a, n in enumerate(shape) if a not in axes))
         else:
@@ -101,16 +101,16 @@ class SoftmaxOutput(Op):
             "_softmax_output_gradient",
             aligned,
             axis=axes,
-            scale=scale,
+            scale=1.0 if self.normalization == "valid" else scale,
             smooth_alpha=alpha,
             ignore_label=self.ignore_label,
             use_ignore=self.use_ignore,
         )
         if self.normalization != "valid":
             return d
-        is_valid = label.cast("int32")("_not_equal_scalar", scalar=int(self.ignore_label)).cast(d.dtype)
+        is_valid = label.cast("int32")("_not_equal_scalar", scalar=int(self.ignore_label)).cast("float32")
         count = is_valid.sum(range(len(label.shape))).reshape((1,))("_maximum_scalar", scalar=1.0)
-        return d / count.reshape((1,) * len(shape))
+        return d * count("_rdiv_scalar", scalar=scale).cast(d.dtype).reshape((1,) * len(shape))
 
 
 @op("_softmax_output_gradient")
@@ -235,7 +235,7 @@ class _RegressionOutput(Elementwise):
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
         out = Term(g, y[0])
-        scale = single(self.grad_scale) / max(prod(out.shape[1:]), 1)
+        scale = single(single(self.grad_scale) / max(prod(out.shape[1:]), 1))
         return [(self.difference(out, Term(g, x[1]).reshape(out.shape)) * scale).value, None]
 
 

@@ -307,11 +307,10 @@ def test_casts_out_of_range_are_defined() -> None:
     as_int32, as_int64, as_uint64, as_uint8 = evaluate(
         [cast(v, d) for d in ("int32", "int64", "uint64", "uint8")], {"x": x}, 4, host_target()
     )
-    low, high = -(2**31), 2**31 - 1
-    assert as_int32.tolist() == [0, high, low, high, low, high, high, high, low]
-    assert as_int64.tolist()[:6] == [0, 2**63 - 1, -(2**63), 2**63 - 1, -(2**63), 2**63 - 1]
-    assert as_uint64.tolist()[:2] == [0, 2**64 - 1] and as_uint64.tolist()[5:7] == [2**63, 2**64 - 2**40]
-    assert as_uint8.tolist()[:3] == [0, 255, 0]
+    assert as_int32.tolist() == [-(2**31)] * 9  # as x86's conversions give it, and so MXNet's
+    assert as_int64.tolist() == [-(2**63)] * 7 + [2**31, -(2**31)]
+    assert as_uint64.tolist() == [2**63] * 6 + [2**64 - 2**40, 2**31, 2**64 - 2**31]
+    assert as_uint8.tolist() == [0] * 9
 
 
 def test_casts_of_clamped_floats(target: Target) -> None:
