@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from . import api, golden, legacy, replay, threads
+from .draws import replay as draws
 
 # Where symc is known to differ from MXNet, and why. The tests demand that a check that passes is taken out.
 KNOWN = {
@@ -73,6 +74,10 @@ def checks_of_threads(mx: Any, root: pathlib.Path) -> Iterator[Check]:
         yield Check(name, f"{name} 8 threads, 1000 calls each", check)
 
 
+def checks_of_draws(mx: Any, root: pathlib.Path) -> Iterator[Check]:
+    return (Check(*part) for part in draws.parts(mx, root / "draws"))
+
+
 KINDS: dict[str, Callable[[Any, pathlib.Path], Iterator[Check]]] = {
     "ops": checks_of_ops,
     "nets": checks_of_nets,
@@ -81,6 +86,7 @@ KINDS: dict[str, Callable[[Any, pathlib.Path], Iterator[Check]]] = {
     "api": checks_of_api,
     "legacy": checks_of_legacy,
     "threads": checks_of_threads,
+    "draws": checks_of_draws,
 }
 
 

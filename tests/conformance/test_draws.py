@@ -1,0 +1,28 @@
+"""A sample of the random parameter sets of draws/, by the operators' definitions; the command runs all, compiled."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from tests.ops.cases import Case
+from tests.ops.test_ops import run_case
+
+from .draws.replay import cases_of, check
+from .golden import ROOT
+
+SAMPLE = sorted((ROOT / "draws").glob("*.npz"))
+
+
+def by_definition(case: Case) -> dict[str, Any]:
+    """What the operator's definition gives, in the form of a recording."""
+    trained = run_case(case, training=True)
+    return {"outs": run_case(case).outs, "train_outs": trained.outs, "grads": trained.grads, "states": trained.states}
+
+
+@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)
+def test_operator(path: pathlib.Path) -> None:
+    for case, want in cases_of(path):
+        check(by_definition, case, want)
