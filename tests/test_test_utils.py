@@ -215,3 +215,30 @@ def test_engine_runtime_base():
         features.is_enabled("NO_SUCH")
     assert mx.base.integer_types[0] is int and mx.base.mx_real_t is np.float32 and mx.base.numeric_types
     assert "symc.runtime.features" in sys.modules
+
+
+def test_random_numbers_are_held_against_their_distribution():
+    buckets, probs = tu.gen_buckets_probs_with_ppf(lambda p: 4 * p, 4)
+    assert buckets == [(0, 1), (1, 2), (2, 3), (3, 4)] and probs == [0.25] * 4
+    even = lambda n: np.arange(n) % 4 + 0.5  # noqa: E731
+    assert tu.chi_square_check(even, buckets, probs, 400)[0] == 1
+    # Counts of 110, 90, 100, 100: the distance is 2 of 3 degrees of freedom.
+    skew = lambda n: np.repeat([0.5, 1.5, 2.5, 3.5], [110, 90, 100, 100])  # noqa: E731
+    chance, observed, expected = tu.chi_square_check(skew, buckets, probs, 400)
+    assert chance == pytest.approx(0.5724067044708797, rel=1e-12)
+    assert observed.tolist() == [110, 90, 100, 100] and expected.tolist() == [100] * 4
+    # The same in two buckets, 1 degree, and three values, 2 degrees.
+    assert tu.chi_square_check(skew, [(0, 1), (1, 4)], [0.25, 0.75], 400)[0] == pytest.approx(0.24821307898992362)
+    assert tu.chi_square_check(lambda n: skew(n) // 1, [0, 1, 2], [0.25] * 3, 400)[0] == pytest.approx(np.exp(-1))
+    assert len(tu.verify_generator(even, buckets, probs, 400)) == 5
+    with pytest.raises(AssertionError, match="do not follow"):
+        tu.verify_generator(lambda n: np.full(n, 0.5), buckets, probs, 400)
+    assert tu.mean_check(even, 2, 1.118, 400) and not tu.mean_check(even, 2.2, 1.118, 400)
+    assert tu.var_check(even, 1.118, 400) and not tu.var_check(even, 1.4, 400)
+
+
+def test_the_first_batch_again_and_again():
+    batches = mx.io.NDArrayIter(np.arange(8).reshape(4, 2), batch_size=2)
+    first = tu.DummyIter(batches)
+    assert first.batch_size == 2 and first.provide_data == batches.provide_data
+    assert [next(first).data[0].asnumpy().tolist() for _ in range(5)] == [[[0, 1], [2, 3]]] * 5

@@ -60,7 +60,15 @@ from .compare import (
     same_array,
 )
 from .consistency import check_consistency
+from .distributions import (
+    chi_square_check,
+    gen_buckets_probs_with_ppf,
+    mean_check,
+    var_check,
+    verify_generator,
+)
 from .draw import (
+    DummyIter,
     assign_each,
     assign_each2,
     create_2d_tensor,
@@ -90,17 +98,17 @@ from .scopes import (
 )
 
 __all__ = [
-    "Context", "Features", "OrderedDict", "Symbol", "almost_equal", "array", "assert_allclose",
+    "Context", "DummyIter", "Features", "OrderedDict", "Symbol", "almost_equal", "array", "assert_allclose",
     "assert_almost_equal", "assert_almost_equal_ignore_nan", "assert_almost_equal_with_err", "assert_exception",
     "assign_each", "assign_each2", "checkShapes", "check_consistency", "check_numeric_gradient", "check_speed",
-    "check_symbolic_backward", "check_symbolic_forward", "collapse_sum_like", "compare_ndarray_tuple",
-    "compare_optimizer",
-    "contextmanager", "create_2d_tensor", "create_vector", "current_context", "default_atols", "default_context",
-    "default_dtype", "default_numeric_eps", "default_rtols", "discard_stderr", "effective_dtype", "environment",
-    "get_atol", "get_etol", "get_rtol", "get_tolerance", "get_tols", "getenv", "is_aarch64_run", "is_cd_run",
-    "json", "list_gpus", "logging", "mx", "np", "np_reduce", "npt", "numbers", "numeric_grad", "os", "platform",
-    "rand_coord_2d", "rand_ndarray", "rand_shape_2d", "rand_shape_3d", "rand_shape_nd", "random_arrays",
-    "random_sample", "random_uniform_arrays", "retry", "rnd", "same", "same_array", "same_symbol_structure",
-    "set_default_context", "setenv", "simple_forward", "struct", "sys", "time", "traceback", "use_np",
-    "use_np_array", "use_np_shape",
+    "check_symbolic_backward", "check_symbolic_forward", "chi_square_check", "collapse_sum_like",
+    "compare_ndarray_tuple", "compare_optimizer", "contextmanager", "create_2d_tensor", "create_vector",
+    "current_context", "default_atols", "default_context", "default_dtype", "default_numeric_eps", "default_rtols",
+    "discard_stderr", "effective_dtype", "environment", "gen_buckets_probs_with_ppf", "get_atol", "get_etol",
+    "get_rtol", "get_tolerance", "get_tols", "getenv", "is_aarch64_run", "is_cd_run", "json", "list_gpus", "logging",
+    "mean_check", "mx", "np", "np_reduce", "npt", "numbers", "numeric_grad", "os", "platform", "rand_coord_2d",
+    "rand_ndarray", "rand_shape_2d", "rand_shape_3d", "rand_shape_nd", "random_arrays", "random_sample",
+    "random_uniform_arrays", "retry", "rnd", "same", "same_array", "same_symbol_structure", "set_default_context",
+    "setenv", "simple_forward", "struct", "sys", "time", "traceback", "use_np", "use_np_array", "use_np_shape",
+    "var_check", "verify_generator",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from symc.context import Context
+from symc.io import DataBatch, DataIter
 from symc.ndarray import NDArray, array
 from symc.ndarray.storage import require_dense
 
@@ -98,3 +99,17 @@ def create_2d_tensor(rows: int, columns: int, dtype: Any = np.int64) -> NDArray:
 def create_vector(size: int, dtype: Any = np.int64) -> NDArray:
     """0, 1, 2, ..."""
     return array(np.arange(size), dtype=dtype)
+
+
+class DummyIter(DataIter):
+    """The first batch of another iterator again and again, without an end."""
+
+    def __init__(self, real_iter: DataIter) -> None:
+        super().__init__(real_iter.batch_size)
+        self.real_iter = real_iter
+        self.provide_data, self.provide_label = real_iter.provide_data, real_iter.provide_label
+        self.the_batch = next(real_iter)
+
+    def next(self) -> DataBatch:
+        """That batch."""
+        return self.the_batch

@@ -41,10 +41,10 @@ FILES = (
 )
 
 
-def run(folder: Path, names: list[str], only: str = "") -> Outcomes:
+def run(folder: Path, names: list[str], only: str, limit_s: int) -> Outcomes:
     """What became of every test in `names` (files without .py) whose name contains `only`."""
     install()
-    outcomes = Outcomes()
+    outcomes = Outcomes(limit_s)
     paths = [str(folder / f"{name}.py") for name in names]
     options = ["-c", "/dev/null", "--rootdir", str(folder), "-p", "no:cacheprovider", "-p", "no:terminal"]
     options += ["--continue-on-collection-errors"]
@@ -76,12 +76,13 @@ def main() -> int:
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"without .py; default: {' '.join(FILES)}")
     parser.add_argument("--only", default="", metavar="TEXT", help="tests whose name contains this")
     parser.add_argument("--list", action="store_true", help="a line for each test that does not pass")
+    parser.add_argument("--limit", type=int, default=600, metavar="SECONDS", help="for each test; default 600")
     options = parser.parse_args()
     files = [name.removesuffix(".py") for name in options.files] or list(FILES)
     missing = [name for name in files if not (options.folder / f"{name}.py").is_file()]
     if missing:
         parser.error(f"no {missing[0]}.py in {options.folder}")
-    return 0 if report(run(options.folder, files, options.only), options.list) else 1
+    return 0 if report(run(options.folder, files, options.only, options.limit), options.list) else 1
 
 
 if __name__ == "__main__":

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
 import pytest
 
 SKIPPED = "skips itself"
 
 
-class Outcomes:
-    """A pytest plugin that collects, for each test, None (passed) or why it did not pass."""
+class OutOfTime(BaseException):
+    """A test took too long; no Exception, so that no test swallows it."""
 
-    def __init__(self) -> None:
+
+class Outcomes:
+    """A pytest plugin that collects, for each test, None (passed) or why it did not pass.
+
+    limit_s   how long a test may take
+    """
+
+    def __init__(self, limit_s: int) -> None:
+        self.limit_s = limit_s
         self._by_test: dict[str, str | None] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        def stop(number: int, frame: FrameType | None) -> None:
+            raise OutOfTime(f"takes more than {self.limit_s} s")
+
+        before = signal.signal(signal.SIGALRM, stop)
+        signal.alarm(self.limit_s)
+        try:
+            return (yield)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
