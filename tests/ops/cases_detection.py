@@ -41,6 +41,8 @@ PROPOSALS = (
     {"rpn_pre_nms_top_n": 30, "rpn_post_nms_top_n": 8}, {"rpn_pre_nms_top_n": -1, "rpn_post_nms_top_n": 30},
     {"rpn_post_nms_top_n": 5, "threshold": 0.2, "iou_loss": True}, {"rpn_post_nms_top_n": 3, "output_score": False},
     {"rpn_pre_nms_top_n": 2, "rpn_post_nms_top_n": 5, "rpn_min_size": 12},
+    # 23 * 3.084 / 3.084 is less than 23 in float32, half of which is then rounded down.
+    {"rpn_pre_nms_top_n": -1, "rpn_post_nms_top_n": 6, "feature_stride": 16, "scales": (1.0, 3.084)},
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ Writes recorded/<family>.npz: `index`, JSON text of {case: record}, and `blob`, 
     train_outs    [array, ...]        of forward in training, where they differ
     grads         {position: array}   of backward in training, for the inputs that the case checks
     states        {position: array}   of auxiliary states after that
+    after         {position: array}   of inputs that an optimizer's update writes
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ class Blob:
         return found
 
 
-def find(mx, name: str):
-    """The function under mx.sym that composes an operator; None where there is one of arrays alone."""
+def find(face, name: str):
+    """The function of an operator, under mx.sym or mx.nd; None where there is none."""
     places = (
-        (mx.sym._internal, name),
-        (mx.sym, name),
-        (mx.sym.contrib, name.replace("_contrib_", "")),
-        (mx.sym.linalg, name.replace("_linalg_", "")),
-        (mx.sym.image, name.replace("_image_", "")),
+        (face._internal, name),
+        (face, name),
+        (face.contrib, name.replace("_contrib_", "")),
+        (face.linalg, name.replace("_linalg_", "")),
+        (face.image, name.replace("_image_", "")),
     )
     return next((f for module, n in places if (f := getattr(module, n, None)) is not None), None)
 
@@ -69,7 +70,7 @@ def run(mx, case, pack) -> dict:
         params = {k: v for k, v in case.params.items() if k != "num_args" or v != len(names)}
         n = N_TAKEN.get(case.op, len(names))
         given = [mx.sym.Variable(name) for name in names[:n]]
-        function = find(mx, case.op)
+        function = find(mx.sym, case.op)
         if function is None:
             return {"error": "no function of symbols"}
         if case.op.startswith("_contrib_quantized") and case.params.get("no_bias"):  # else the third one is the bias
@@ -99,6 +100,22 @@ def run(mx, case, pack) -> dict:
     except mx.base.MXNetError as e:
         return {"error": (str(e).strip().splitlines() or [""])[-1][:300]}
     return found
+
+
+def run_update(mx, case, pack) -> dict:
+    """One case of an operator that optimizers call, on arrays: its outputs, and the inputs that it wrote."""
+    arrays = case.inputs()
+    given = [mx.nd.array(a, dtype=a.dtype) for a in arrays]
+    n_weights = case.params.get("num_weights", case.params.get("num_tensors"))
+    weights = {"out": given[:: len(given) // n_weights]} if n_weights else {}
+    try:
+        outs = find(mx.nd, case.op)(*given, **case.params, **weights)
+        outs = [o.asnumpy() for o in (outs if isinstance(outs, list) else [outs])]
+    except mx.base.MXNetError as e:
+        return {"error": (str(e).strip().splitlines() or [""])[-1][:300]}
+    after = [a.asnumpy() for a in given]
+    written = {k: pack(a) for k, a in enumerate(after) if a.tobytes() != arrays[k].tobytes()}
+    return {"outs": [pack(o) for o in outs], "after": written}
 
 
 def main(families: list) -> None:

@@ -19,12 +19,14 @@ class Recorded:
     """MXNet's outputs of one case, predicting and in training, and what a training step gives; or its error.
 
     grads, states   gradients, and auxiliary states afterwards, by position of the input
+    after           inputs that an optimizer's update wrote, by position
     """
 
     outs: list[np.ndarray] = field(default_factory=list)
     train_outs: list[np.ndarray] = field(default_factory=list)
     grads: dict[int, np.ndarray] = field(default_factory=dict)
     states: dict[int, np.ndarray] = field(default_factory=dict)
+    after: dict[int, np.ndarray] = field(default_factory=dict)
     error: str = ""
 
 
@@ -53,6 +55,7 @@ def read(path: pathlib.Path) -> dict[str, Recorded]:
             [array(e) for e in r.get("train_outs", r.get("outs", ()))],
             by_position(r.get("grads", {})),
             by_position(r.get("states", {})),
+            by_position(r.get("after", {})),
             r.get("error", ""),
         )
         for name, r in index.items()

@@ -133,8 +133,12 @@ class AnchorBoxes(Op):
         area = self.feature_stride**2
         found = []
         for ratio in map(single, self.ratios):
-            base = math.floor(math.sqrt(math.floor(area / ratio)) + 0.5)
-            found += [(base * scale, math.floor(base * ratio + 0.5) * scale) for scale in map(single, self.scales)]
+            base = math.floor(single(math.sqrt(math.floor(single(area / ratio))) + 0.5))
+            for scale in map(single, self.scales):
+                width = single(base * scale)
+                # In float32 the width over the scale is not always the base again; halves then go the other way.
+                height = math.floor(single(single(single(width / scale) * ratio) + 0.5))
+                found.append((width, single(height * scale)))
         return found
 
     def lower(self, t: Lowering) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Any, Callable, Dict
 
-from . import elements, layers, matrices, movement
+from tests.ops.cases import Case
+from tests.ops.record import run, run_update
+
+from . import detection, elements, layers, matrices, movement, updates
 from .draw import Generator
 
 GENERATORS: Dict[str, Generator] = {
@@ -12,6 +15,8 @@ GENERATORS: Dict[str, Generator] = {
     **movement.GENERATORS,
     **layers.GENERATORS,
     **matrices.GENERATORS,
+    **updates.GENERATORS,
+    **detection.GENERATORS,
 }
 ONEDNN = (
     "_contrib_BatchNormWithReLU",
@@ -20,6 +25,11 @@ ONEDNN = (
     "_contrib_dequantize",
     "_contrib_requantize",
 )
+
+
+def answer(mx: Any, case: Case, pack: Callable) -> Dict[str, Any]:
+    """What a library that is MXNet or like it gives, see tests/ops/record.py."""
+    return (run_update if case.op in updates.GENERATORS else run)(mx, case, pack)
 
 
 def needs_onednn(op: str) -> bool:

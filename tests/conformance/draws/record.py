@@ -20,10 +20,10 @@ from typing import Any, Set, Tuple
 
 import numpy as np
 
-from tests.ops.record import Blob, run
+from tests.ops.record import Blob
 
 from .draw import Declared, Draw
-from .families import GENERATORS, needs_onednn
+from .families import GENERATORS, answer, needs_onednn
 
 ADDRESS = re.compile(r"\[[\d:]+\] |0x[0-9a-f]+|Error in operator \w+: ")
 Dead = Set[Tuple[str, int]]  # cases that end the process: operator and number
@@ -54,7 +54,7 @@ def record(mx: Any, op: str, count: int, path: pathlib.Path, at: Any, dead: Dead
             index[str(case)] = {"error": "MXNet crashes"}
             continue
         try:
-            index[str(case)] = run(mx, case, blob.add)
+            index[str(case)] = answer(mx, case, blob.add)
         except (TypeError, ValueError, AttributeError) as e:  # of MXNet's Python
             index[str(case)] = {"error": f"{type(e).__name__}: {e}"[:300]}
     np.savez_compressed(

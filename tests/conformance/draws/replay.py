@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from tests.ops.cases import Case
-from tests.ops.record import run
 from tests.ops.recorded import Recorded, read
 
 from ..compare import Mismatch, expect_close, is_loose
+from . import updates
+from .families import answer
 
 # Operators that MXNet computes in float32 in part, whatever the data's dtype; its parser of such numbers is an ulp off.
 COARSE = {
     **dict.fromkeys("_contrib_quadratic SVMOutput SoftmaxOutput SequenceMask clip hard_sigmoid".split(), "parameters"),
+    **dict.fromkeys(updates.GENERATORS, "parameters"),
+    "_image_normalize": "parameters",
     **dict.fromkeys((f"{name}RegressionOutput" for name in ("Linear", "Logistic", "MAE")), "parameters"),
     "LeakyReLU": "its slope times the data",
     "_random_pdf_normal": "pi",
@@ -61,6 +64,7 @@ def check(answer: Callable[[Case], dict[str, Any]], case: Case, want: Recorded) 
         **{f"training output {k}": (got.get("train_outs", got["outs"])[k], a) for k, a in enumerate(want.train_outs)},
         **{f"gradient of input {k}": (got["grads"][k], a) for k, a in want.grads.items()},
         **{f"state {k}": (got["states"].get(k, inputs[k]), a) for k, a in want.states.items()},
+        **{f"input {k} afterwards": (got["after"].get(k, inputs[k]), a) for k, a in want.after.items()},
     }
     floats = [a.dtype for a in (*inputs, *want.outs) if a.dtype.kind == "f"]
     coarsest = min(floats, key=lambda dtype: dtype.itemsize, default=None)
@@ -80,6 +84,12 @@ def deviation(case: Case, what: str) -> str:
     params = case.params
     if case.op == "LeakyReLU" and (what.endswith(" 1") or (params["act_type"] == "rrelu" and what.startswith("train"))):
         return "the slopes of rrelu are random; predicting, MXNet leaves them unwritten"
+    if (case.op, what) == ("_adamw_update", "input 1 afterwards"):
+        return "MXNet rescales the gradient where it lies"
+    if case.op == "mp_nag_mom_update" and what == "input 2 afterwards":
+        return "MXNet decays the momentum by the new weight"
+    if "arange" in case.op and "float16" in (params.get("dtype"), case.dtypes):
+        return "MXNet counts in whole numbers"
     if case.op == "RNN" and params["num_layers"] > 2 and params["mode"].startswith("rnn") and what.endswith("input 1"):
         return "MXNet's gradient of the layers between the first and the last is not the derivative"
     if case.op == "tile" and len(case.shapes[0]) == 1 and len(params["reps"]) > 3:
@@ -104,7 +114,10 @@ def _tuples(value: Any) -> Any:
 
 def parts(mx: Any, root: pathlib.Path) -> Iterator[tuple[str, str, Callable[[], None]]]:
     """Family, name and check of every recorded case below a folder."""
-    answer = functools.partial(run, mx, pack=np.asarray)
     for path in sorted(root.glob("*.npz")):
         for number, (case, want) in enumerate(cases_of(path)):
-            yield path.stem, f"{path.stem}.{number:02} {case}", functools.partial(check, answer, case, want)
+            yield (
+                path.stem,
+                f"{path.stem}.{number:02} {case}",
+                functools.partial(check, functools.partial(answer, mx, pack=np.asarray), case, want),
+            )
