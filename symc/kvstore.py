@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from symc import optimizer as opt
 from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError, SymcError
 from symc.ndarray import NDArray
+from .registry import add_by_name
 
 __all__ = ["KVStore", "KVStoreBase", "TestStore", "create"]
 
@@ -29,18 +29,7 @@ class KVStoreBase:
     @staticmethod
     def register(klass: Class) -> Class:
         """Makes a store creatable by its name; replacing another warns."""
-        if not isinstance(klass, type):
-            raise ConflictError(f"register: expected a class, got {klass!r}")
-        name = klass.__name__.lower()
-        known = KVStoreBase.kv_registry.get(name)
-        if known is not None:
-            warnings.warn(
-                f"WARNING: New kvstore {klass.__module__}.{klass.__name__} is overriding existing kvstore "
-                f"{known.__module__}.{known.__name__}",
-                stacklevel=2,
-            )
-        KVStoreBase.kv_registry[name] = klass
-        return klass
+        return add_by_name(KVStoreBase.kv_registry, klass, "kvstore")
 
     def broadcast(self, key: Any, value: Any, out: Any, priority: int = 0) -> None:
         """Gives the key its first value, and copies that to `out`."""

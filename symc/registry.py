@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-from symc.core.errors import ArgumentError
+from symc.core.errors import ArgumentError, ConflictError
 
 Class = TypeVar("Class", bound=type)
 
@@ -38,6 +38,21 @@ def get_register_func(base_class: type, nickname: str) -> Callable[..., Any]:
 
     register.__doc__ = f"Makes a subclass of {base_class.__name__} creatable by its name or the given one."
     return register
+
+
+def add_by_name(classes: dict[str, type], klass: Class, family: str) -> Class:
+    """Puts a class under its lower-case name; replacing another warns.  Optimizers and stores are registered so.
+
+    Raises ConflictError for what is no class.
+    """
+    if not isinstance(klass, type):
+        raise ConflictError(f"register: expected a class, got {klass!r}")
+    name = klass.__name__.lower()
+    if name in classes:
+        new, known = (f"{c.__module__}.{c.__name__}" for c in (klass, classes[name]))
+        warnings.warn(f"WARNING: New {family} {new} is overriding existing {family} {known}", stacklevel=3)
+    classes[name] = klass
+    return klass
 
 
 def get_alias_func(base_class: type, nickname: str) -> Callable[..., Any]:

@@ -1,4 +1,7 @@
-"""What every test relies on: a kernel cache of the run's own, no SYMC_* variable from outside, fixed seeds."""
+"""What every test relies on: a kernel cache of the run's own, no SYMC_* variable from outside, fixed seeds.
+
+With `-n` (pytest-xdist) the processes of a run share its cache: a kernel is compiled once.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ _cache = pytest.StashKey[tempfile.TemporaryDirectory]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name in [n for n in os.environ if n.startswith("SYMC_")]:
-        del os.environ[name]
-    config.stash[_cache] = tempfile.TemporaryDirectory(prefix="symc-tests-")
-    os.environ["SYMC_CACHE_DIR"] = config.stash[_cache].name
+    if not hasattr(config, "workerinput"):  # the process that starts the others, and hands them its environment
+        for name in [n for n in os.environ if n.startswith("SYMC_")]:
+            del os.environ[name]
+        config.stash[_cache] = tempfile.TemporaryDirectory(prefix="symc-tests-")
+        os.environ["SYMC_CACHE_DIR"] = config.stash[_cache].name
     if hypothesis:
         # The same examples in every run: a red test is red for everybody. No deadline: kernels compile on first use.
         hypothesis.settings.register_profile("symc", derandomize=True, deadline=None, database=None)
@@ -29,7 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[_cache].cleanup()
+    if _cache in config.stash:
+        config.stash[_cache].cleanup()
 
 
 @pytest.fixture(autouse=True)

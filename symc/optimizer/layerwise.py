@@ -13,14 +13,37 @@ from symc.ndarray import NDArray
 
 from .adam import _Means
 from .fused import as_lists, present
-from .optimizer import Index, register
+from .optimizer import Index, Optimizer, register
 from .sgd import AGGREGATION, _Momentum
 
 UNSCALED = ("gamma", "beta", "bias")  # ends of the names of parameters that LARS gives the plain rate
 
 
+class _Layerwise(Optimizer):
+    """An optimizer that updates any number of weights by one operator, float16 ones by their float32 copies."""
+
+    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        self._update_all(*as_lists(index, weight, grad, state), is_mixed=False)
+
+    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        indices, weights, grads, states = as_lists(index, weight, grad, state)
+        is_mixed = self.multi_precision and weights[0].dtype == np.float16
+        self._update_all(indices, weights, grads, states, is_mixed)
+
+    def _update_all(
+        self,
+        indices: Sequence[Index],
+        weights: Sequence[NDArray],
+        grads: Sequence[NDArray],
+        states: Any,
+        is_mixed: bool,
+    ) -> None:
+        """Updates all weights; `is_mixed`: their states hold float32 copies."""
+        raise NotImplementedError(f"{type(self).__name__} must override _update_all")
+
+
 @register
-class LARS(_Momentum):
+class LARS(_Layerwise, _Momentum):
     """SGD whose rate is that of the layer: eta * |weight| / (|grad| + wd * |weight| + eps) (You et al., 2017).
 
     momentum_correction    scales the momentum when the rate changes
@@ -60,14 +83,6 @@ class LARS(_Momentum):
         is_corrected = self.momentum_correction and self.last_lr
         return {"momentum": self.momentum * (self.cur_lr / self.last_lr) if is_corrected else self.momentum}  # type: ignore[operator]
 
-    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        self._update_all(*as_lists(index, weight, grad, state), is_mixed=False)
-
-    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        indices, weights, grads, states = as_lists(index, weight, grad, state)
-        is_mixed = self.multi_precision and weights[0].dtype == np.float16
-        self._update_all(indices, weights, grads, states, is_mixed)
-
     def _update_all(
         self,
         indices: Sequence[Index],
@@ -100,7 +115,7 @@ class LARS(_Momentum):
 
 
 @register
-class LAMB(_Means):
+class LAMB(_Layerwise, _Means):
     """Adam whose step has the norm of the layer's weight (You et al., 2019); several weights by one operator.
 
     lower_bound, upper_bound    limits of that norm
@@ -123,14 +138,6 @@ class LAMB(_Means):
         self.upper_bound = upper_bound
         self.bias_correction = bias_correction
         self.aggregate_num = max(1, min(45, int(os.getenv(AGGREGATION, "45"))))
-
-    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        self._update_all(*as_lists(index, weight, grad, state), is_mixed=False)
-
-    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        indices, weights, grads, states = as_lists(index, weight, grad, state)
-        is_mixed = self.multi_precision and weights[0].dtype == np.float16
-        self._update_all(indices, weights, grads, states, is_mixed)
 
     def _update_all(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from symc import ndarray
 from symc.core.errors import ArgumentError, ConflictError, UsageError
 from symc.ndarray import NDArray
+from symc.registry import add_by_name
 
 Index = Any  # int, or a name
 Class = TypeVar("Class", bound=type)
@@ -78,18 +79,7 @@ class Optimizer:
     @staticmethod
     def register(klass: Class) -> Class:
         """Makes an optimizer creatable by its name in lower case; replacing another warns."""
-        if not isinstance(klass, type):
-            raise ConflictError(f"register: expected a class, got {klass!r}")
-        name = klass.__name__.lower()
-        known = Optimizer.opt_registry.get(name)
-        if known is not None:
-            warnings.warn(
-                f"WARNING: New optimizer {klass.__module__}.{klass.__name__} is overriding existing optimizer "
-                f"{known.__module__}.{known.__name__}",
-                stacklevel=2,
-            )
-        Optimizer.opt_registry[name] = klass
-        return klass
+        return add_by_name(Optimizer.opt_registry, klass, "optimizer")
 
     @staticmethod
     def create_optimizer(name: str, **kwargs: Any) -> Optimizer:

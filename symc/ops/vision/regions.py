@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from symc.core.dtypes import compute_dtype
 from symc.core.errors import DTypeError, ParameterError, ShapeError
@@ -129,13 +130,41 @@ class RoiMaximumGradient(Accumulating):
 MAX_SAMPLE_RATIO = 1024  # its square is the work of one bin
 
 
+class ByRoutine(Op):
+    """The mean of what each bin of each region covers, by an internal operator on float32 or float64; none for rois.
+
+    routine    the internal operator: it has all parameters of this one, those of `routine_params`, and is_adjoint
+    """
+
+    routine: ClassVar[str]
+
+    def routine_params(self, shape: FullShape) -> dict[str, object]:
+        """Parameters of the routine for data of this shape."""
+        return {name: getattr(self, name) for name in type(self).params()} | {"shape": shape}
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
+        return [self._run(g, x[0], x[1], g.shape(x[0]), is_adjoint=False).value]
+
+    def gradient(
+        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
+    ) -> Sequence[Value | None]:
+        return [self._run(g, flows(dy), x[1], g.shape(x[0]), is_adjoint=True).value, None]
+
+    def _run(self, g: GraphBuilder, source: Value, rois: Value, shape: FullShape, is_adjoint: bool) -> Term:
+        dtype = g.dtype(source)
+        wide = [Term(g, v).cast(compute_dtype(dtype)).value for v in (source, rois)]
+        return Term(g, g(self.routine, *wide, is_adjoint=is_adjoint, **self.routine_params(shape))).cast(dtype)
+
+
 @op("_contrib_ROIAlign")
-class ROIAlign(RegionPooling):
+class ROIAlign(ByRoutine, RegionPooling):
     """The mean of samples in each bin of each region, each interpolated between four pixels.  No gradient for rois.
 
     Position sensitive: data (N, C * bins, H, W), each bin of a channel reads a plane of its own.
     MXNet operator _contrib_ROIAlign.
     """
+
+    routine = "_roi_align"
 
     sample_ratio: int = param(
         -1, high=MAX_SAMPLE_RATIO, doc="samples of a bin along each axis; less than 1: as many as it has pixels"
@@ -153,21 +182,8 @@ class ROIAlign(RegionPooling):
             )
         return channels // n_bins
 
-    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        return [self._run(g, x[0], x[1], g.shape(x[0]), is_adjoint=False).value]
-
-    def gradient(
-        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
-    ) -> Sequence[Value | None]:
-        return [self._run(g, flows(dy), x[1], g.shape(x[0]), is_adjoint=True).value, None]
-
-    def _run(self, g: GraphBuilder, source: Value, rois: Value, shape: FullShape, is_adjoint: bool) -> Term:
-        dtype = g.dtype(source)
-        wide = [Term(g, v).cast(compute_dtype(dtype)).value for v in (source, rois)]
-        channels = self.out_channels(shape[1])
-        params = {name: getattr(self, name) for name in ROIAlign.params()}
-        found = g("_roi_align", *wide, shape=shape, channels=channels, is_adjoint=is_adjoint, **params)
-        return Term(g, found).cast(dtype)
+    def routine_params(self, shape: FullShape) -> dict[str, object]:
+        return super().routine_params(shape) | {"channels": self.out_channels(shape[1])}
 
 
 @op("_roi_align")
@@ -209,13 +225,14 @@ class RoiAligned(ROIAlign):
 
 
 @op("_contrib_PSROIPooling", aliases=("PSROIPooling",))
-class PSROIPooling(FloatData):
+class PSROIPooling(ByRoutine, FloatData):
     """data (N, output_dim * group_size^2, H, W), rois (R, 5) = (image, x1, y1, x2, y2) -> (R, output_dim, pooled_size,
     pooled_size): the mean of each bin of each region, in the plane of its part of the region; 0 for an empty bin.
 
     No gradient for rois.  See loopir.roi.RoiMean.  MXNet operator _contrib_PSROIPooling.
     """
 
+    routine = "_roi_mean"
     arguments = ("data", "rois")
     needs_elements = ("data",)
 
@@ -233,20 +250,6 @@ class PSROIPooling(FloatData):
         n = None if rois is None else rois[0]
         found = (n, self.output_dim, self.pooled_size, self.pooled_size)
         return [data, unify(rois, (n, 5))], [unify(found, outs[0])]
-
-    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        return [self._run(g, x[0], x[1], g.shape(x[0]), is_adjoint=False).value]
-
-    def gradient(
-        self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
-    ) -> Sequence[Value | None]:
-        return [self._run(g, flows(dy), x[1], g.shape(x[0]), is_adjoint=True).value, None]
-
-    def _run(self, g: GraphBuilder, source: Value, rois: Value, shape: FullShape, is_adjoint: bool) -> Term:
-        dtype = g.dtype(source)
-        wide = [Term(g, v).cast(compute_dtype(dtype)).value for v in (source, rois)]
-        params = {name: getattr(self, name) for name in PSROIPooling.params()}
-        return Term(g, g("_roi_mean", *wide, shape=shape, is_adjoint=is_adjoint, **params)).cast(dtype)
 
 
 def check_planes(operator: Op, channels: int, output_dim: int, groups: int) -> None:
