@@ -2,7 +2,7 @@
 
     python benchmarks/gluon.py --mxnet PYTHON [--workloads MLP,LeNet] [--threads 1,2] [--rounds 10]
 
-PYTHON is the interpreter of an environment with MXNet 1.9.1, as benchmarks/peers/setup.sh makes one (DIR/mxnet/bin/python).
+PYTHON is the interpreter of an environment with MXNet 1.9.1 (benchmarks/peers/setup.sh DIR makes DIR/mxnet/bin/python).
 Both run the functions of this file, each contestant in a process of its own that works only when it has its turn; the
 losses of the first steps, from equal weights, must agree.  See benchmarks/README.md
 """
