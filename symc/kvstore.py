@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from symc import optimizer as opt
 from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError, SymcError
 from symc.ndarray import NDArray
+
 from .registry import add_by_name
 
 __all__ = ["KVStore", "KVStoreBase", "TestStore", "create"]
