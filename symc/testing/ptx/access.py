@@ -243,6 +243,6 @@ class Access:
         knows = self._knows(space, lanes)
         for level in self.machine.levels(space, piece):
             me, who = self._agents(level, lanes)
-            racing = level.agents.note_writes(at, self.width, me, who, knows)
+            racing = level.agents.note_writes(at, self.width, me, who, knows, level.in_step)
             if len(racing):
                 self._complain_of_race(level, "writes", piece, at, lanes, int(racing[0]))

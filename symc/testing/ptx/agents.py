@@ -108,7 +108,9 @@ class Agents:
         wrote = self.writer.get(at, width)
         return np.flatnonzero(wrote.reshape(len(wrote), -1).any(1))
 
-    def note_writes(self, at: At, width: int, me: np.ndarray, who: np.ndarray, knows: np.ndarray | bool) -> np.ndarray:
+    def note_writes(
+        self, at: At, width: int, me: np.ndarray, who: np.ndarray, knows: np.ndarray | bool, in_step: bool = False
+    ) -> np.ndarray:
         """Remembers writes; lanes that race with a reader or writer of before or of the same instruction."""
         self._put_reads_down(at, width)
         racing = [_NO_LANES]
@@ -119,7 +121,7 @@ class Agents:
                     racing.append(_others(seen, who, knows))
         self.is_written = True
         self.writer.put(at, width, me)
-        if not isinstance(at, slice):
+        if not (isinstance(at, slice) or in_step):
             noted = self.writer.get(at, width)
             if (noted != me).any():
                 racing.append(np.flatnonzero((noted != me).reshape(len(noted), -1).any(1)))
@@ -180,17 +182,19 @@ class Level(NamedTuple):
     tags       of each lane
     patterns   the same over the width of an access
     others     how a message names who else was there
+    in_step    whether they run instructions at the same time: of several that write one place, one does
     """
 
     agents: Agents
     tags: np.ndarray
     patterns: dict[int, np.ndarray]
     others: str
+    in_step: bool = False
 
     @staticmethod
-    def of(agents: Agents, tags: np.ndarray, others: str) -> Level:
+    def of(agents: Agents, tags: np.ndarray, others: str, in_step: bool = False) -> Level:
         """With the patterns of its tags."""
-        return Level(agents, tags, {w: pattern(tags, w) for w in WIDTHS}, others)
+        return Level(agents, tags, {w: pattern(tags, w) for w in WIDTHS}, others, in_step)
 
 
 _SEVERAL, _CONSTANT, _ATOMIC = ({w: pattern(tag, w) for w in WIDTHS} for tag in (SEVERAL, CONSTANT, ATOMIC))

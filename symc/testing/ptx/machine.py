@@ -60,7 +60,7 @@ class Machine:
         of_warps, of_threads = (Agents(self.shared.size_bytes) for _ in range(2))
         self.warps = Level.of(of_warps, self.thread_of // WARP + 1, "another warp was since the last barrier")
         self.threads = Level.of(
-            of_threads, self.thread_of % WARP + 1, "another thread of its warp was since they were last together"
+            of_threads, self.thread_of % WARP + 1, "another thread of its warp was since they were last together", True
         )
         self.local_bytes = 0
         self.local: Tracked | None = None

@@ -81,7 +81,7 @@ def _mma(frame: Frame, i: Instruction) -> Step:
     c = [frame.lanes(o, c_type).reshape(-1, WARP) for o in operands[3]]
     outs = [frame.target(o, c_type) for o in operands[0]]
     is_integer, is_clamped = not result.is_float, i.has("satfinite")
-    if len(a) * per * 2 != k_extent * 1 and len(a) * per * WARP != 16 * k_extent:
+    if len(a) * per * WARP != 16 * k_extent:
         raise i.unsupported()
 
     def rows(values: list[np.ndarray], warps: np.ndarray | None) -> np.ndarray:

@@ -123,12 +123,11 @@ class GlobalMemory:
 def _is_run(addresses: np.ndarray, low: int, width: int) -> bool:
     """Whether lane k goes to low + k * width."""
     n = len(addresses)
-    if n not in _RAMPS:
-        _RAMPS[n] = np.arange(n, dtype=np.uint64)
-    return n == 1 or bool((addresses - np.uint64(low) == _RAMPS[n] * np.uint64(width)).all())
+    ramp = _RAMP[:n] if n <= len(_RAMP) else np.arange(n, dtype=np.uint64)
+    return n == 1 or bool((addresses - np.uint64(low) == ramp * np.uint64(width)).all())
 
 
-_RAMPS: dict[int, np.ndarray] = {}
+_RAMP = np.arange(1 << 14, dtype=np.uint64)
 
 
 def _at(addresses: np.ndarray, low: int, high: int, start: int, width: int, is_run: bool) -> At:

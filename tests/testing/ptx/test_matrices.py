@@ -1,0 +1,63 @@
+"""Products of matrices by tensor cores, for each shape and type."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .lines import NAMES, NUMPY, run
+
+LANES = np.arange(32)
+
+
+@pytest.mark.parametrize(
+    "k, kind, result",
+    [
+        (4, "tf32", "f32"),
+        (8, "bf16", "f32"),
+        (8, "f16", "f16"),
+        (16, "f16", "f32"),
+        (16, "s8", "s32"),
+        (32, "u8", "s32"),
+    ],
+)
+def test_products_of_matrices(k, kind, result):
+    """Element (i, j) of A and C lies with lane 4 (i mod 8) + j / n mod 4, as figures of the PTX manual have it."""
+    n = {"tf32": 1, "s8": 4, "u8": 4}.get(kind, 2)  # elements of a register
+    generator = np.random.default_rng(3)
+    low, high = (0, 200) if kind == "u8" else (-9, 9)
+    a, b = (generator.integers(low, high, shape) for shape in ((16, k), (k, 8)))
+    c = generator.integers(-9, 9, (16, 8))
+    group, lane = LANES.astype(int) // 4, LANES.astype(int) % 4
+
+    def packed(values):
+        if kind in ("s8", "u8"):
+            return np.ascontiguousarray(values.astype("u1")).view("u4")[:, 0]
+        bits = values.astype("f2").view("u2") if kind == "f16" else (values.astype("f4").view("u4") >> 16).astype("u2")
+        return values[:, 0].astype("f4").view("u4") if kind == "tf32" else np.ascontiguousarray(bits).view("u4")[:, 0]
+
+    columns = np.arange(n)
+    halves = range(k // (4 * n))
+    left = [
+        packed(a[(group + 8 * r)[:, None], ((lane + 4 * h) * n)[:, None] + columns]) for h in halves for r in (0, 1)
+    ]
+    right = [packed(b[((lane + 4 * h) * n)[:, None] + columns, group[:, None]]) for h in halves]
+    plus = [c[group + 8 * (r // 2), 2 * lane + r % 2] for r in range(4)]
+    if result == "f16":
+        plus = [np.stack(plus[r : r + 2], 1).astype("f2").view("u4")[:, 0] for r in (0, 2)]
+    n_out, text = len(plus), f"mma.sync.aligned.m16n8k{k}.row.col.{result}.{kind}.{kind}.{result}"
+    registers = [left, right, [np.asarray(v, NUMPY["u32" if result == "f16" else result]).view("u4") for v in plus]]
+    for r in range(n_out):
+        names, inputs = [], []
+        for group_of in registers:
+            own = NAMES[len(inputs) : len(inputs) + len(group_of)]
+            names.append("{" + ", ".join(f"%{name}" for name in own) + "}")
+            inputs += [("u32", v) for v in group_of]
+        outs = ["%out" if m == r else f"%x{m}" for m in range(n_out)]
+        found = run(f"{text} {{{', '.join(outs)}}}, {', '.join(names)};", "u32", *inputs)
+        exact = a @ b + c
+        if result == "f16":
+            pair = np.stack([exact[group + 8 * r, 2 * lane], exact[group + 8 * r, 2 * lane + 1]], 1)
+            assert np.array_equal(found.view("f2").reshape(-1, 2), pair)
+        else:
+            assert np.array_equal(found.view(NUMPY[result]), exact[group + 8 * (r // 2), 2 * lane + r % 2])
