@@ -32,7 +32,7 @@ from symc.loopir.tensor import Function, Lowering, Tensor
 from .base import PassContext
 from .meaning import define, memoised
 from .phases import PHASES, Phase, phases
-from .placement import placements, slices
+from .placement import lies_already, placements, slices
 
 networkx = imported("networkx")
 
@@ -221,11 +221,12 @@ class Lowerer:
                 functions[node[0]] = memoised(lambda *i, total=total, finish=finish: finish(total, *i))
             for k, regions in t.regions.items():
                 buffer = self._buffer(node[k], phase)
-                in_place = {read(v).name for v in node.inputs if self.placed.get(v, (None,))[0] == node[k]}
+                parts = [v for v in node.inputs if self.placed.get(v, (None,))[0] == node[k]]
+                in_place = {read(v).name: self.placed[v][1](buffer) for v in parts}
                 stores += [
                     (node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode))  # type: ignore[arg-type]
                     for r in regions
-                    if not (r.value.op == "load" and r.value.data[0] in in_place)
+                    if not lies_already(r, in_place, buffer)
                 ]
         for node in nodes:
             for k in range(node.n_outputs):

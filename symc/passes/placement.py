@@ -125,6 +125,12 @@ def _seen(graph: Graph, users: Iterable[Node]) -> list[Node]:
     return found
 
 
+def lies_already(region: Region, in_place: Mapping[str, int], whole: Buffer) -> bool:
+    """Whether a region would copy a placed part to where it lies; `in_place` has each part's offset by its buffer."""
+    corner = copied_box(region)
+    return corner is not None and in_place.get(region.value.data[0]) == _distance(corner, whole)
+
+
 def copied_box(region: Region) -> tuple[int, ...] | None:
     """Where the box starts that a region fills with an input, element by element; None when it does anything else."""
     if region.mode != "set" or region.value.op != "load" or len(region.index) != len(region.axes):

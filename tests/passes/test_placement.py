@@ -255,5 +255,25 @@ def test_slices_give_what_copies_of_them_would(name: str, axis: int, is_training
         np.testing.assert_allclose(executor.grad_dict[n].asnumpy(), expected, atol=1e-5 * scale, rtol=1e-4, err_msg=n)
 
 
+COPIES = {
+    "swapped": (lambda c: mx.sym.swapaxes(c, 0, 2), lambda c: c.swapaxes(0, 2)),
+    "reversed": (lambda c: mx.sym.reverse(c, axis=1), lambda c: c[:, ::-1]),
+    "equal": (mx.sym.identity, lambda c: c),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_placed_part_is_also_copied_to_another_part_of_the_whole(name: str):
+    """The copy is fused into the kernel that assembles the whole, and reads the part where it lies."""
+    random = np.random.RandomState(3)
+    a, b = (random.randn(3, 2, 6).astype("float32") for _ in range(2))
+    both = mx.sym.concat(mx.sym.var("a"), mx.sym.var("b"), dim=0)
+    copy, copied = COPIES[name]
+    whole = mx.sym.concat(copy(both), both, dim=0)
+    (seen,) = whole.eval(ctx=mx.cpu(), a=mx.nd.array(a), b=mx.nd.array(b))
+    part = np.concatenate([a, b])
+    np.testing.assert_array_equal(seen.asnumpy(), np.concatenate([copied(part), part]))
+
+
 def infer(graph: Graph) -> Graph:
     return infer_dtype(infer_shape(graph))
