@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import multiprocessing.pool
-import os
-import signal
-import threading
-import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 
 from symc import ndarray as nd
+from symc.context import cpu_pinned
 from symc.core.errors import ArgumentError, SymcError
 from symc.ndarray import NDArray
 
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
+from .workers import Workers
 
 
 def default_batchify_fn(data: Sequence[Any]) -> Any:
@@ -50,6 +44,8 @@ class DataLoader:
     num_workers   processes that make batches (forked now, with the dataset as it is now); with `thread_pool` threads
     prefetch      how many batches are being made ahead; by default twice the number of workers
     timeout       seconds that a batch of a worker may take
+    pin_memory    whether batches lie in cpu_pinned(pin_device_id)
+    `try_nopython` and `auto_reload` have no effect: batches are the same without them.
     """
 
     def __init__(
@@ -68,6 +64,7 @@ class DataLoader:
         thread_pool: bool = False,
         timeout: float = 120,
         try_nopython: bool | None = None,
+        auto_reload: bool = False,
     ) -> None:
         if timeout <= 0:
             raise ArgumentError(f"timeout must be more than 0 seconds, got {timeout}")
@@ -80,60 +77,63 @@ class DataLoader:
         self._dataset = dataset
         self._batch_sampler = batch_sampler
         self._timeout = timeout
+        self._pin_memory, self._pin_device_id = pin_memory, pin_device_id
         self._num_workers = max(0, num_workers)
         self._prefetch = max(0, 2 * self._num_workers if prefetch is None else prefetch)
         self._batchify = batchify_fn or default_batchify_fn
         self._threads: ThreadPoolExecutor | None = None
-        self._processes: multiprocessing.pool.Pool | None = None
+        self._processes: Workers | None = None
         if self._num_workers and thread_pool:
             self._threads = ThreadPoolExecutor(self._num_workers, thread_name_prefix="symc data")
         elif self._num_workers:
-            with warnings.catch_warnings():
-                # Python 3.12 warns of forks beside threads; symc holds its locks over one (core/undisturbed.py).
-                warnings.simplefilter("ignore", DeprecationWarning)
-                context = multiprocessing.get_context("fork")
-                self._processes = context.Pool(self._num_workers, _begin, (dataset, os.getpid()))
+            self._processes = Workers(self._num_workers, dataset)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._threads is not None:
-            return self._ahead(lambda numbers: self._threads.submit(self._made, numbers).result)  # type: ignore[union-attr]
-        if self._processes is not None:
-            return self._ahead(self._sent)
-        return map(self._made, self._batch_sampler)
+        return self._ahead() if self._threads or self._processes else map(self._made, self._batch_sampler)
 
     def __len__(self) -> int:
         return len(self._batch_sampler)
 
     def _made(self, numbers: Sequence[int]) -> Any:
-        return self._batchify([self._dataset[k] for k in numbers])
+        return self._pinned(self._batchify([self._dataset[k] for k in numbers]))
 
-    def _sent(self, numbers: Sequence[int]) -> Callable[[float], Any]:
+    def _pinned(self, batch: Any) -> Any:
+        """The batch in the memory that was asked for."""
+        if not self._pin_memory:
+            return batch
+        if isinstance(batch, (list, tuple)):
+            return [self._pinned(part) for part in batch]
+        return batch.as_in_context(cpu_pinned(self._pin_device_id)) if isinstance(batch, NDArray) else batch
+
+    def _begun(self, numbers: Sequence[int]) -> Future[Any]:
+        """A batch that a worker is making."""
+        if self._threads is not None:
+            return self._threads.submit(self._made, numbers)
         assert self._processes is not None
-        return self._processes.apply_async(_made_there, (list(numbers), self._batchify)).get
+        return self._processes.submit(numbers, self._batchify)
 
-    def _ahead(self, begin: Callable[[Sequence[int]], Callable[[float], Any]]) -> Iterator[Any]:
+    def _ahead(self) -> Iterator[Any]:
         """The batches in order, while others are being made."""
-        waiting: deque[Callable[[float], Any]] = deque()
+        waiting: deque[Future[Any]] = deque()
         for numbers in self._batch_sampler:
-            waiting.append(begin(numbers))
+            waiting.append(self._begun(numbers))
             if len(waiting) > self._prefetch:
                 yield self._arrived(waiting.popleft())
         while waiting:
             yield self._arrived(waiting.popleft())
 
-    def _arrived(self, get: Callable[[float], Any]) -> Any:
-        try:
-            return get(self._timeout)
-        except (multiprocessing.TimeoutError, TimeoutError):
+    def _arrived(self, begun: Future[Any]) -> Any:
+        done, _ = wait([begun], self._timeout)
+        if not done:
             raise SymcError(
                 f"DataLoader: a batch was not there after {self._timeout} s; timeout= gives it longer, num_workers=0 "
                 "shows where it stays"
-            ) from None
+            )
+        return self._pinned(begun.result())
 
     def __del__(self) -> None:
         if getattr(self, "_processes", None) is not None:
-            with contextlib.suppress(Exception):  # when the interpreter ends, what this needs may be gone
-                self._processes.terminate()  # type: ignore[union-attr]
+            self._processes.end()  # type: ignore[union-attr]
         if getattr(self, "_threads", None) is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)  # type: ignore[union-attr]
 
@@ -146,24 +146,3 @@ def _batches(dataset: Any, batch_size: int | None, shuffle: bool, sampler: Any, 
     elif shuffle:
         raise ArgumentError("shuffle must not be specified if sampler is specified")
     return BatchSampler(sampler, batch_size, last_batch or "keep")
-
-
-_dataset: Any = None  # of a worker
-
-
-def _begin(dataset: Any, parent: int) -> None:
-    """Begins a worker: the dataset is inherited, not sent. Ctrl-C is for the parent; with that the worker ends."""
-    global _dataset
-    _dataset = dataset
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _made_there(numbers: list[int], batchify: Callable[[list[Any]], Any]) -> Any:
-    return batchify([_dataset[k] for k in numbers])

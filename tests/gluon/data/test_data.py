@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -120,6 +122,47 @@ def test_errors_of_workers_come_out(options):
         list(data.DataLoader(data.SimpleDataset([1]).transform(fail), 1, **options))
 
 
+def leave(n):
+    os._exit(7)
+
+
+def test_a_worker_that_ends_is_told_at_once():
+    loader = data.DataLoader(data.SimpleDataset([1, 2, 3]).transform(leave), 1, num_workers=1)
+    for _ in range(2):
+        with pytest.raises(mx.SymcError, match="a worker ended with exit code 7 before its batch was made"):
+            list(loader)
+
+
+def test_what_cannot_be_sent_is_told():
+    loader = data.DataLoader(data.SimpleDataset([1, 2]), 1, num_workers=1, batchify_fn=unsendable)
+    with pytest.raises(mx.SymcError, match="a worker cannot send function: "):
+        list(loader)
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
+        list(data.DataLoader(data.SimpleDataset([1, 2]), 1, num_workers=1, batchify_fn=lambda batch: batch))
+
+
+def unsendable(batch):
+    return lambda: batch
+
+
+def test_loaders_end_while_large_batches_wait():
+    for _ in range(3):
+        loader = data.DataLoader(np.ones((99, 5000)), 8, num_workers=4)
+        iterator = iter(loader)
+        assert next(iterator).shape == (8, 5000)
+        workers = [worker.process for worker in loader._processes.all]
+        del iterator, loader
+        for process in workers:
+            process.join(20)
+            assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 1}, {"num_workers": 1, "thread_pool": True}])
+def test_batches_in_pinned_memory(options):
+    loader = data.DataLoader(data.ArrayDataset(X, Y), 5, pin_memory=True, auto_reload=True, **options)
+    assert {part.context for batch in loader for part in batch} == {mx.cpu_pinned(0)}
+
+
 def test_a_worker_that_stays_away():
     with pytest.raises(mx.SymcError, match=r"not there after 0.3 s; timeout="):
         list(data.DataLoader(data.SimpleDataset([1]).transform(stay), 1, num_workers=1, timeout=0.3))
@@ -145,7 +188,7 @@ import symc as mx
 from symc.gluon import data
 loader = data.DataLoader(data.SimpleDataset([1, 2]), 1, num_workers=2)
 list(loader)
-print(*(p.pid for p in loader._processes._pool), flush=True)
+print(*(worker.process.pid for worker in loader._processes.all), flush=True)
 time.sleep(60)
 """
 
