@@ -5,21 +5,27 @@
     python -m tests.upstream mxnet/tests/python/unittest test_ndarray         one file
     python -m tests.upstream mxnet/tests/python/unittest --list               a line for each test that does not pass
 
-Prints passed/total per file. Exit status 1 when a test fails that `expected.NOT_PASSING` does not explain, or when one
-that it lists passes; tests that skip themselves (for want of a package) are listed only.
+They run in an empty folder, with stand-ins for the files they download (downloads.py); test_image needs scipy.
+Prints passed/total per file. Exit status 1 when a test fails that `expected.NOT_PASSING` does not explain,
+or when one that it lists passes; tests that skip themselves (for want of a package) are listed only.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from . import downloads
 from .expected import NOT_PASSING
 from .outcomes import SKIPPED, Outcomes
-from .stand_ins import install
+from .stand_ins import Nose, install
 
 FILES = (
     "test_symbol",
@@ -33,6 +39,11 @@ FILES = (
     "test_gluon_trainer",
     "test_kvstore_custom",
     "test_contrib_control_flow",
+    "test_image",
+    "test_recordio",
+    "test_io",
+    "test_gluon_data",
+    "test_gluon_data_vision",
     "test_profiler",
     "test_runtime",
     "test_gluon_rnn",
@@ -44,14 +55,29 @@ FILES = (
 def run(folder: Path, names: list[str], only: str, limit_s: int) -> Outcomes:
     """What became of every test in `names` (files without .py) whose name contains `only`."""
     install()
-    outcomes = Outcomes(limit_s)
+    downloads.install()
+    outcomes, folder = Outcomes(limit_s), folder.resolve()
     paths = [str(folder / f"{name}.py") for name in names]
     options = ["-c", "/dev/null", "--rootdir", str(folder), "-p", "no:cacheprovider", "-p", "no:terminal"]
     options += ["--continue-on-collection-errors"]
     if only:
         options += ["-k", only]
-    pytest.main([*options, *paths], plugins=[outcomes])
+    with tempfile.TemporaryDirectory() as place, _working_in(place):
+        Path("data").mkdir()
+        if "test_gluon_data" in names:
+            downloads.lay_out_datasets()
+        pytest.main([*options, *paths], plugins=[outcomes, Nose()])
     return outcomes
+
+
+@contextlib.contextmanager
+def _working_in(folder: str) -> Iterator[None]:  # contextlib.chdir is Python 3.11's
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def report(outcomes: Outcomes, lists: bool) -> bool:

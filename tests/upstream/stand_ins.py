@@ -34,6 +34,16 @@ def install() -> None:
             setattr(np, name, kind)
 
 
+class Nose:
+    """A pytest plugin: classes of tests may name what runs before and after them as nose does."""
+
+    def pytest_pycollect_makeitem(self, name: str, obj: Any) -> None:
+        if isinstance(obj, type) and issubclass(obj, unittest.TestCase):
+            for old, new in (("setupClass", "setUpClass"), ("teardownClass", "tearDownClass")):
+                if old in vars(obj):
+                    setattr(obj, new, vars(obj)[old])
+
+
 def _nose_tools() -> ModuleType:
     """nose.tools: unittest's assertions in snake case, and three decorators."""
     tools = ModuleType("nose.tools")

@@ -1,0 +1,119 @@
+"""Files that MXNet's tests download, made here: names, formats and numbers of samples are theirs, contents are not."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+N_IMAGES = 16  # of test_images.tar.gz
+
+
+def install() -> None:
+    """Has downloads of the tests give what is made here, below `data` in the working folder."""
+    from symc import test_utils
+    from symc.gluon import utils
+
+    utils.download = download
+    made = {"download": download, "get_mnist_ubyte": mnist, "get_cifar10": cifar_records}
+    vars(test_utils).update(made)
+    test_utils.__all__ = [*getattr(test_utils, "__all__", vars(test_utils)), *made]
+
+
+def download(url: str, path: str | None = None, dirname: str | None = None, **_: Any) -> str:
+    """The file that a URL names, put where it is asked for."""
+    name = url.rsplit("/", 1)[-1]
+    place = Path(path) if path else Path(dirname or ".") / name
+    if place.is_dir():
+        place /= name
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(MADE[name]())
+    return str(place)
+
+
+def images() -> bytes:
+    """An archive of a folder of JPEG images of several sizes."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    files = {}
+    for k in range(N_IMAGES):
+        height, width = rng.integers(60, 300, 2)
+        coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        image = cv2.resize(coarse, (int(width), int(height)), interpolation=cv2.INTER_CUBIC)
+        files[f"test_images/{k}.jpg"] = cv2.imencode(".jpg", image)[1].tobytes()
+    return archive(files)
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    """A .tar.gz file."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def idx(*shape: int) -> bytes:
+    """A file in MNIST's format: labels 0 to 9 in turn."""
+    head = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
+    return head + (np.arange(np.prod(shape)) % 10).astype(np.uint8).tobytes()
+
+
+def cifar(n_images: int, n_labels: int) -> bytes:
+    """A file in CIFAR's format."""
+    rows = np.zeros((n_images, n_labels + 3 * 32 * 32), np.uint8)
+    rows[:, :n_labels] = np.arange(n_images)[:, None] % 10
+    return rows.tobytes()
+
+
+def mnist(folder: str = "data") -> None:
+    """MNIST's files, not compressed."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for part, n in (("train", 60000), ("t10k", 10000)):
+        Path(folder, f"{part}-images-idx3-ubyte").write_bytes(idx(n, 28, 28))
+        Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(idx(n))
+
+
+def cifar_records() -> None:
+    """CIFAR's 50,000 images in a record file."""
+    from symc.recordio import MXRecordIO, pack_img
+
+    place = Path("data/cifar/train.rec")
+    if place.exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    writer = MXRecordIO(place, "w")
+    rng = np.random.default_rng(0)
+    kinds = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(10)]
+    records = [pack_img((0, k, k, 0), image) for k, image in enumerate(kinds)]
+    for k in range(50000):
+        writer.write(records[k % 10])
+    writer.close()
+
+
+def lay_out_datasets() -> None:
+    """The files of gluon's datasets, where its tests look for them."""
+    for name in ("mnist", "fashion-mnist"):
+        folder = Path("data", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        mnist(str(folder))
+    for name, content in (
+        ("cifar10/cifar-10-binary.tar.gz", {f"data_batch_{k}.bin": cifar(10000, 1) for k in range(1, 6)}),
+        ("cifar100/cifar-100-binary.tar.gz", {"train.bin": cifar(50000, 2), "test.bin": cifar(10000, 2)}),
+    ):
+        if "cifar10/" in name:
+            content["test_batch.bin"] = cifar(10000, 1)
+        Path("data", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("data", name).write_bytes(archive(content))
+
+
+MADE: dict[str, Callable[[], bytes]] = {"test_images.tar.gz": images}
