@@ -146,3 +146,16 @@ def test_registers_of_a_block(driver):
     with pytest.raises(KernelFault, match=r"16 warps with 255 registers a thread needs 131072 registers"):
         driver.launch(start._replace(block=(512, 1, 1)))
     assert driver.properties().capability == (9, 0)
+
+
+def test_a_fault_leaves_the_kernel_as_it_was(driver):
+    v = np.linspace(-3, 3, 64).astype("f4")
+    x, y = put(driver, v), driver.allocate(256)
+    in_the_callee = "trap;".join(text_of("calls").rsplit("ret;", 1))
+    failing = image("calls")._replace(code=in_the_callee.encode())
+    start = Launch(driver.load(failing), (1, 1, 1), (64, 1, 1), 0, (x, y, np.int32(64)))
+    for _ in range(2):
+        with pytest.raises(KernelFault, match="the kernel stopped itself"):
+            driver.launch(start)
+    driver.launch(start._replace(kernel=driver.load(image("calls"))))
+    assert np.abs(get(driver, y, 64) - np.where(v > 0, (2 * v + 3) * v + 1, (v + 0.5) * -v + 1)).max() < 1e-5

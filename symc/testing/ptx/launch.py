@@ -10,7 +10,7 @@ import numpy as np
 from symc.core.bounded import BoundedCache
 
 from .faults import KernelFault, PtxError
-from .machine import Dim3, Machine, Shape, place_params
+from .machine import Dim3, Machine, Shape, place_params, place_shared
 from .memory import GlobalMemory
 from .parser import parse
 from .program import Function, Module
@@ -18,6 +18,7 @@ from .run import Codes
 
 # Registers of a batch should stay in the host's caches; below that, more lanes make NumPy's calls cheaper.
 _BATCH_BYTES, _MOST_LANES = 1 << 24, 1 << 14
+_BATCH_SHARED_BYTES = 1 << 22  # which barriers walk over
 MAX_THREADS, MAX_STATIC_SHARED = 1024, 48 << 10
 
 
@@ -112,10 +113,11 @@ def launch(
     limits = limits or Limits()
     _check_limits(kernel, grid, block, dynamic_bytes, limits)
     n_blocks = grid[0] * grid[1] * grid[2]
-    shape = Shape(_blocks_together(kernel, grid, block), block, grid, dynamic_bytes)
+    shared_bytes = place_shared(loaded.module, dynamic_bytes)[1]
+    if shared_bytes > limits.shared_bytes:
+        raise _too_much(kernel, f"{shared_bytes} bytes of shared memory", str(limits.shared_bytes))
+    shape = Shape(_blocks_together(kernel, grid, block, shared_bytes), block, grid, dynamic_bytes)
     codes = _BOUND.obtain((loaded, kernel.name, shape, limits), lambda: loaded.codes(kernel, shape, limits))
-    if codes.machine.shared_bytes > limits.shared_bytes:
-        raise _too_much(kernel, f"{codes.machine.shared_bytes} bytes of shared memory", str(limits.shared_bytes))
     for region in loaded.memory:
         region.agents.forget()
     for first in range(0, n_blocks, shape.n_blocks):
@@ -129,11 +131,13 @@ _PARSED: BoundedCache[str, Module] = BoundedCache(1 << 24, lambda text, module: 
 _BOUND: BoundedCache[Hashable, Codes] = BoundedCache(256 << 20, lambda key, codes: codes.size_bytes)
 
 
-def _blocks_together(kernel: Function, grid: Dim3, block: Dim3) -> int:
+def _blocks_together(kernel: Function, grid: Dim3, block: Dim3, shared_bytes: int) -> int:
     """As many blocks as keep a batch's registers in reach, spread evenly over the batches."""
     n_blocks = grid[0] * grid[1] * grid[2]
     lanes = -(-block[0] * block[1] * block[2] // 32) * 32
     most = min(_MOST_LANES, max(_BATCH_BYTES // max(1, kernel.register_bytes), 1024)) // lanes
+    if shared_bytes:
+        most = min(most, _BATCH_SHARED_BYTES // shared_bytes)
     n_batches = -(-n_blocks // max(1, most))
     return -(-n_blocks // n_batches)
 

@@ -53,7 +53,7 @@ class Machine:
         self.block_of = lanes // shape.block_lanes
         self.thread_of = lanes % shape.block_lanes
         self.exists = self.thread_of < shape.n_threads
-        self.shared_at, self.shared_bytes = _place_shared(module, shape.dynamic_bytes)
+        self.shared_at, self.shared_bytes = place_shared(module, shape.dynamic_bytes)
         self.shared_stride = -(-self.shared_bytes // 16) * 16
         self.shared = Tracked(self.shared_stride * shape.n_blocks)
         self.shared_base = (self.block_of * self.shared_stride).astype(np.uint64)
@@ -206,7 +206,7 @@ def place_params(kernel: Function) -> tuple[dict[str, int], int]:
     return places, top
 
 
-def _place_shared(module: Module, dynamic_bytes: int) -> tuple[dict[str, int], int]:
+def place_shared(module: Module, dynamic_bytes: int) -> tuple[dict[str, int], int]:
     """Where shared variables lie in a block's memory, extern ones behind all others; and how much there is."""
     variables = [v for v in module.variables.values() if v.space == "shared"]
     variables += [v for f in module.functions.values() for v in f.variables if v.space == "shared"]

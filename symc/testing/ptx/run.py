@@ -253,6 +253,7 @@ class Codes:
     def run(self) -> None:
         """Runs the kernel for all live lanes."""
         self.n_blocks = 0
+        self._calling.clear()  # a fault may have come out of a call
         live = self.machine.live
         with np.errstate(all="ignore"):
             Run(self, self.machine.kernel.name, True if live.all() else live).all()

@@ -12,45 +12,11 @@ import pytest
 from symc.testing.ptx.faults import KINDS, KernelFault
 from symc.testing.ptx.launch import Limits
 
-from .kernels import Constant, Empty, edited, run_text
+from .kernels import Constant, Empty, edited, numbers, run_text, uses
 
 Edit = tuple[str, str] | Callable[[str], str]
 BARRIER = "bar.sync \t0;"
 HEAD = ".version 9.0\n.target sm_90\n.address_size 64\n"
-
-
-def numbers(*shape: int) -> np.ndarray:
-    return np.random.default_rng(1).normal(size=shape).astype("f4")
-
-
-class Use(NamedTuple):
-    """A correct launch of a kernel."""
-
-    grid: tuple[int, ...]
-    block: tuple[int, ...]
-    arguments: tuple
-    dynamic_bytes: int = 0
-
-
-def uses() -> dict[str, Use]:
-    x = np.arange(1, 513, dtype="i4") % 50
-    halves = np.zeros((16, 16), "u2"), np.zeros((16, 8), "u2"), Empty((16, 8))
-    octets = np.zeros((16, 32), "i1"), np.zeros((8, 32), "i1"), Empty((16, 8), "i4")
-    return {
-        "relu4": Use((2,), (64,), (numbers(500), Empty(500), 500)),
-        "waves": Use((3,), (64,), (numbers(200), Empty(200), 200)),
-        "halves": Use((1,), (64,), (np.zeros(60, "u2"), Empty(120, "u2"), 60)),
-        "softmax": Use((3,), (128,), (numbers(3, 300), Empty((3, 300)), 300)),
-        "matmul": Use((2, 2), (16, 16), (numbers(20, 35), numbers(35, 30), Empty((20, 30)), 20, 30, 35)),
-        "tensor_tf32": Use((1,), (32,), (numbers(16, 64), numbers(8, 64), Empty((16, 8)), 64)),
-        "tensor_halves": Use((1,), (32,), (*halves, *octets)),
-        "medians": Use((2,), (32,), (x[:50], Empty(50, "i4"), 50)),
-        "calls": Use((1,), (64,), (numbers(60), Empty(60), 60)),
-        "branches": Use((1,), (64,), (x[:60], Empty(60, "i4"), 60)),
-        "votes": Use((2,), (256,), (x, np.zeros(512, "i4"), np.zeros(16, "i4"), 512)),
-        "last_block": Use((4,), (128,), (numbers(999), Empty(4), np.zeros(1, "u4"), Empty(1), 999)),
-        "dynamic": Use((2,), (64,), (numbers(100), Empty(128), 100), 256),
-    }
 
 
 def nth(old: str, n: int, new: str = "") -> Callable[[str], str]:
