@@ -36,6 +36,14 @@ class CallRow(NamedTuple):
 Row = StepRow | LoopRows | CallRow
 
 
+class Touched(NamedTuple):
+    """An array of the caller's that a phase may touch: its number in `bufs`, its size, whether it may be changed."""
+
+    slot: int
+    size_bytes: int
+    is_written: bool
+
+
 class Block(Protocol):
     """A piece of a device's memory, aligned to 64 bytes; given back when nobody refers to it any more."""
 
@@ -79,8 +87,11 @@ class Run(Protocol):
 class Runner(Protocol):
     """Executes steps."""
 
-    def steps(self, rows: Iterable[Row]) -> Any:
-        """The steps of a phase in the form that all its runs share; raises ArgumentError for a row that cannot be."""
+    def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> Any:
+        """The steps of a phase in the form that all its runs share; raises ArgumentError for a row that cannot be.
+
+        arrays    of the caller, in host memory: what a device that does not see it must bring and fetch
+        """
 
     def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]) -> Run:
         """A run of `steps` that reads the addresses of its buffers in `bufs` (int64, host memory) whenever it begins.

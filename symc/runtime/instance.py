@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import ElementError, GraphError
 from symc.core.timeline import timeline
 from symc.loopir.callout import Callee, CallOut
 
-from .device import Block, CallRow, Device, LoopRows, Row
+from .device import Block, CallRow, Device, LoopRows, Row, Touched
 from .program import (
     ARENA,
     FIRST_ARRAY,
@@ -29,6 +30,7 @@ from .program import (
     walk,
 )
 
+WRITTEN = ("head", "gradient", "update", "check")  # places
 Rounds = tuple[int, ...]  # of loops, the outermost first
 Kept = dict[tuple[type, str, int], dict[Rounds, dict[str, Any]]]
 
@@ -47,6 +49,16 @@ def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
     for text, counted in checks:
         if counted.any():
             raise ElementError(text)
+
+
+def touched(program: Program, phase: str) -> list[Touched]:
+    """The caller's arrays that a phase may touch; only the way back reads heads, and what it alone writes is unbound
+    before."""
+    return [
+        Touched(number, slot.size * ITEM_SIZE[slot.dtype], phase != "prepare" and slot.place in WRITTEN)
+        for number, slot in program.numbered_slots()
+        if phase != "prepare" or slot.place not in WRITTEN
+    ]
 
 
 class LoadedProgram:
@@ -73,7 +85,9 @@ class LoadedProgram:
         self.tables = self._stored(program.tables)
         self.descriptors = self._stored(program.descriptors)
         self.steps = {
-            phase: device.runner.steps(self._row(step, addresses) for step in program.phase_steps(phase))
+            phase: device.runner.steps(
+                (self._row(s, addresses) for s in program.phase_steps(phase)), touched(program, phase)
+            )
             for phase in ("prepare", "forward", "backward")
             if program.phase_steps(phase)
         }

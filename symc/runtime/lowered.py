@@ -9,6 +9,7 @@ from math import prod
 from symc.codegen.backend import Backend
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
 from symc.core.config import setting
+from symc.core.errors import DeviceError
 from symc.core.lazy import lazy
 from symc.ir.absent import require_present
 from symc.ir.graph import Graph
@@ -103,7 +104,10 @@ def _calls(node: KernelNode, backend: Backend) -> list[KernelCall]:
     """The calls that carry out a kernel; one without code where Python does."""
     callout = callout_of(node.kernel)
     if callout is None:
-        return backend.schedule(node.kernel)
+        try:
+            return backend.schedule(node.kernel)
+        except DeviceError as error:
+            raise DeviceError(f"{', '.join(node.nodes)} ({' + '.join(node.operators)}): {error}") from None
     code = KernelCode("python", " ".join((*node.writes, str(callout))), node.kernel.text, lambda: callout.run)
     return [
         KernelCall(

@@ -23,7 +23,7 @@ from symc.ir.graph import Graph, Layout, Node
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan
 from symc.loopir.tensor import Product
-from symc.runtime.device import CallRow, Device, LoopRows, Row
+from symc.runtime.device import CallRow, Device, LoopRows, Row, Touched
 
 FIRST_ADDRESS = 1 << 60  # the host has none up there, so whoever takes one for the host's crashes
 BLOCK_BYTES = 1 << 32
@@ -178,7 +178,7 @@ class ToyRunner:
     memory: ToyMemory
     n_steps: int = 0
 
-    def steps(self, rows: Iterable[Row]) -> list[Row]:
+    def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> list[Row]:
         return list(rows)
 
     def bind(

@@ -1,35 +1,16 @@
-"""What the register tile asks of the graph: memory orders, and what may run before and after a contraction's sums.
-
-A tile holds some rows (pixels) by some columns (channels) of a result, in vectors along the channels. So data streams
-best with its channels innermost, a weight is packed anew in the tile's order, and an epilogue may read what lies as the
-result does, or depends on the channel alone.
-"""
+"""What the CPU asks of the graph beside what all tiles do: words of bytes, and rows that stay in its caches."""
 
 from __future__ import annotations
 
+from symc.codegen.contraction.preferences import fits_epilogue as fits_epilogue
+from symc.codegen.contraction.preferences import fits_prologue as fits_prologue
+from symc.codegen.contraction.preferences import layout_of as layout_of
 from symc.codegen.cpu.contraction.products import BYTES, TOGETHER
-from symc.ir.graph import Graph, Layout, Node, Value
-from symc.loopir.expr import Affine
 from symc.loopir.tensor import Product
-from symc.passes.meaning import Meaning, meaning_of, same_order
 
 # Of a row, so that it and what is computed from it stay in the caches of a core while it is walked several times: the
 # elements of one that is contiguous, and of one whose elements lie in as many cache lines, with its neighbours beside.
 NEAR_ROW, NEAR_COLUMN = 16_384, 1024
-
-BESIDE_INT32 = ("int8", "uint8", "int32", "float32")  # what sums of bytes are turned into and combined with
-
-
-def layout_of(product: Product, rank: int, operand: int | None) -> Layout | None:
-    """Channels-last for the result and for what is streamed; a packed operand may lie as it likes."""
-    if operand is None or operand == product.lhs or product.kind == "weight_gradient":
-        return Layout.channels_last(rank, product.channel_axis)
-    return None
-
-
-def fits_prologue(product: Product, operand: int) -> bool:
-    """A packed operand is copied into the tile's order anyway; other operands are streams of memory."""
-    return product.kind != "weight_gradient" and operand == product.rhs != product.lhs
 
 
 def channels_together(product: Product, dtype: str) -> int | None:
@@ -40,34 +21,6 @@ def channels_together(product: Product, dtype: str) -> int | None:
     return TOGETHER if product.groups == 1 or (in_channels // product.groups) % TOGETHER == 0 else None
 
 
-def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
-    """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone."""
-    product = meaning_of(graph, anchor).product
-    assert product is not None
-    if product.kind == "weight_gradient":
-        return False  # its tile lies across output channels and taps, not rows and channels
-    computed, meaning = graph.dtype(anchor[0]), meaning_of(graph, node)
-    allowed = BESIDE_INT32 if computed == "int32" else (computed,)
-    if any(graph.dtype(v) not in allowed for v in (*node.inputs, node[0])) or meaning.uses_index:
-        return False
-    order = graph.layout(anchor[0]).order
-
-    def is_read_in_order(position: int, v: Value) -> bool:
-        if meaning.is_pointwise(position):
-            return same_order(graph.layout(v).order, order, graph.shape(v))
-        return meaning.is_broadcast(position) and _differs_along(meaning, position, product.channel_axis)
-
-    return all(is_read_in_order(k, v) for k, v in enumerate(node.inputs))
-
-
 def keeps_near(n_elements: int, is_contiguous: bool) -> bool:
     """Rows of up to 64 KB, and columns of 1024 cache lines, are read from L2 at worst when they are walked again."""
     return n_elements <= (NEAR_ROW if is_contiguous else NEAR_COLUMN)
-
-
-def _differs_along(meaning: Meaning, position: int, axis: int) -> bool:
-    """Whether an input has but one axis, and that is the given axis of the output."""
-    if sum(n > 1 for n in meaning.in_shapes[position]) > 1:
-        return False
-    components = [i for index in meaning.loads(position) for i in index if isinstance(i, Affine)]
-    return {a for i in components for a in i.axes() if a.extent > 1} <= {*meaning.axes[axis : axis + 1]}

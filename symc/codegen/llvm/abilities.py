@@ -19,6 +19,9 @@ class Abilities:
                     every process has
     masked_bytes    element sizes of which a part of a vector is loaded and stored in one instruction
     has_free_masks  a part of a vector costs as much as a whole one
+    fused           the intrinsic of x * y + z; "fmuladd" leaves it to LLVM whether that is rounded once
+    calls           intrinsics of LLVM that are functions of the library instead
+    has_fneg        its LLVM has an instruction that turns a sign
     scale           (float32 x, whole k) -> x * 2**k rounded once, for the numbers of lanes that have an instruction
     """
 
@@ -26,4 +29,7 @@ class Abilities:
     has_half: bool = True
     masked_bytes: frozenset[int] = frozenset()
     has_free_masks: bool = False
+    calls: frozenset[str] = frozenset()
+    has_fneg: bool = True
+    fused: str = "fmuladd"
     scale: Mapping[int, Scale] = field(default_factory=dict)

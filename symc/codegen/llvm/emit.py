@@ -134,7 +134,7 @@ def _float(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
     if name in _ROUNDING:
         return v.intrinsic(_ROUNDING[name], x)
     if name == "neg":
-        return b.fneg(x)
+        return v.fneg(x)
     if name == "abs":
         return v.fabs(x)
     if name == "sign":

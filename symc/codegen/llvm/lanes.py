@@ -137,13 +137,18 @@ class Lanes:
 
     def intrinsic(self, name: str, *args: ir.Value) -> ir.Value:
         """llvm.<name> with all operands and the result of one type."""
+        if name in self.abilities.calls:
+            return self.library(name, *args)
         type_ = args[0].type
         function = declare(self.b.module, f"llvm.{name}.{suffix_of(type_)}", type_, [type_] * len(args))
         return self.b.call(function, args)
 
     def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
         """x * y + z: one rounding where the target has FMA, two elsewhere (never a call of fmaf)."""
-        return self.intrinsic("fmuladd", x, y, z)
+        return self.intrinsic(self.abilities.fused, x, y, z)
+
+    def fneg(self, x: ir.Value) -> ir.Value:
+        return self.b.fneg(x) if self.abilities.has_fneg else self.b.fsub(self.like(x, -0.0), x)
 
     def fabs(self, x: ir.Value) -> ir.Value:
         return self.intrinsic("fabs", x)

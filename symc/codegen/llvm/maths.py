@@ -34,7 +34,7 @@ def _exponent(v: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
     """x = k * ln 2 + r with |r| <= ln 2 / 2: (k, k in the low bits of a float, r)."""
     shifted = v.fma(x, v.like(x, LOG2_E), v.like(x, ROUND_TO_INT))
     k = v.b.fsub(shifted, v.like(x, ROUND_TO_INT))
-    minus_k = v.b.fneg(k)
+    minus_k = v.fneg(k)
     r = v.fma(minus_k, v.like(x, LN2_HIGH), x)
     return k, shifted, v.fma(minus_k, v.like(x, LN2_LOW), r)
 
@@ -86,7 +86,7 @@ def expm1(v: Lanes, x: ir.Value) -> ir.Value:
 
 def sigmoid(v: Lanes, x: ir.Value) -> ir.Value:
     one = v.like(x, 1)
-    return v.b.fdiv(one, v.b.fadd(one, exp(v, v.b.fneg(x))))
+    return v.b.fdiv(one, v.b.fadd(one, exp(v, v.fneg(x))))
 
 
 def tanh(v: Lanes, x: ir.Value) -> ir.Value:
@@ -137,7 +137,7 @@ def erf(v: Lanes, x: ir.Value) -> ir.Value:
     r = v.fma(r, s, u)
     for c in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
         r = v.fma(r, a, v.like(x, c))
-    r = v.fma(r, a, v.b.fneg(a))
+    r = v.fma(r, a, v.fneg(a))
     big = v.copysign(v.b.fsub(v.like(x, 1), exp(v, r)), x)
     return v.select(v.b.fcmp_ordered(">", a, v.like(x, ERF_SPLIT)), big, small)
 
@@ -153,5 +153,5 @@ def call(v: Lanes, name: str, dtype: str, args: list[ir.Value]) -> ir.Value:
         return FLOAT32[name](v, args[0])
     if name == "sigmoid":
         one = v.like(args[0], 1)
-        return v.b.fdiv(one, v.b.fadd(one, v.library("exp", v.b.fneg(args[0]))))
+        return v.b.fdiv(one, v.b.fadd(one, v.library("exp", v.fneg(args[0]))))
     return v.library(name, *args)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
+from symc.codegen.kernel import Share
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr, free_axes, walk
-from symc.loopir.kernel import Store, loads_of
+from symc.loopir.kernel import Buffer, Nest, Store, loads_of
+from symc.loopir.work import work_of
 
 from .form import private_axes
 
@@ -63,3 +67,21 @@ def _check_in_place(store: Store) -> None:
                 f"scheduling {store}: it overwrites {store.buffer}, which it also reads at "
                 f"{e}; expected reads at the stored index only; store into another buffer"
             )
+
+
+def shares_of(nest: Nest, groups: Sequence[Sequence[Store]]) -> Iterator[Share]:
+    """What each group of stores does; what several compute or read counts in the first."""
+    done: list[Store] = []
+    for group in groups:
+        before = work_of(Nest(nest.buffers, tuple(done)))
+        done += group
+        reads = tuple(sorted(set().union(*map(buffers_read, group))))
+        yield Share(
+            "", work_of(Nest(nest.buffers, tuple(done))) - before, reads, tuple({s.buffer: None for s in group})
+        )
+
+
+def stores_text(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> str:
+    """The buffers of a group of stores, then the stores."""
+    used = dict.fromkeys([s.buffer for s in stores] + [b for s in stores for b in sorted(buffers_read(s))])
+    return "\n".join([*(str(buffers[b]) for b in used), *map(str, stores)])

@@ -25,7 +25,7 @@ from symc.codegen.cpu import runner_abi as abi
 from symc.core.config import setting
 from symc.core.errors import ArgumentError
 from symc.core.locks import in_child, new_lock
-from symc.runtime.device import CallRow, LoopRows, Row
+from symc.runtime.device import CallRow, LoopRows, Row, Touched
 
 from .functions import native_functions
 
@@ -106,7 +106,7 @@ FLAG_MASKS = {
 class NativeRunner:
     """Runs steps on the process's native threads."""
 
-    def steps(self, rows: Iterable[Row]) -> np.ndarray:
+    def steps(self, rows: Iterable[Row], arrays: Sequence[Touched] = ()) -> np.ndarray:
         """See `step_table`."""
         return step_table(rows)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from symc.codegen.cpu.abilities import abilities_of
 from symc.codegen.cpu.target import Target
-from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Share
+from symc.codegen.kernel import Chunks, KernelCall, KernelCode
 from symc.codegen.nest.form import forms_of
-from symc.codegen.nest.group import buffers_read, group_stores
+from symc.codegen.nest.group import group_stores, shares_of, stores_text
 from symc.codegen.nest.layout import lay_out
 from symc.loopir.kernel import Buffer, Nest, Store
-from symc.loopir.work import work_of
 
 from .plan import plan_stores, split
 from .source import build_function, source_text
@@ -30,19 +29,7 @@ def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
     buffers = {b.name: b for b in nest.buffers}
     groups = group_stores(nest.stores)
     calls = [_call(group, buffers, target) for group in groups]
-    return calls if len(calls) == 1 else [replace(c, share=s) for c, s in zip(calls, _shares(nest, groups))]
-
-
-def _shares(nest: Nest, groups: Sequence[Sequence[Store]]) -> Iterator[Share]:
-    """What each group of stores does; what several compute or read counts in the first."""
-    done: list[Store] = []
-    for group in groups:
-        before = work_of(Nest(nest.buffers, tuple(done)))
-        done += group
-        reads = tuple(sorted(set().union(*map(buffers_read, group))))
-        yield Share(
-            "", work_of(Nest(nest.buffers, tuple(done))) - before, reads, tuple({s.buffer: None for s in group})
-        )
+    return calls if len(calls) == 1 else [replace(c, share=s) for c, s in zip(calls, shares_of(nest, groups))]
 
 
 def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:
@@ -52,9 +39,7 @@ def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) ->
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"
 
     def describe() -> str:
-        used = dict.fromkeys([s.buffer for s in stores] + [b for s in stores for b in sorted(buffers_read(s))])
-        text = "\n".join([*(str(buffers[b]) for b in used), *map(str, stores)])
-        return source_text(plan, layout, text)
+        return source_text(plan, layout, stores_text(stores, buffers))
 
     def build() -> Callable[..., None]:
         return build_function(plan, layout, abilities_of(target), code.name, code.source)

@@ -7,6 +7,7 @@ from typing import Any
 
 from symc.codegen.llvm.abilities import Abilities
 from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.nest.header import header_text
 from symc.codegen.nest.layout import WordLayout
 from symc.codegen.nest.plan import NestPlan
 
@@ -63,21 +64,8 @@ def function_text(plan: NestPlan, layout: WordLayout) -> str:
 
 
 def source_text(plan: NestPlan, layout: WordLayout, nest_text: str) -> str:
-    """Header and function. Extents and strides are those of the first nest that had this structure."""
-    lines = [
-        "What it computes (buffers and extents of one use; the code holds for all):",
-        *nest_text.splitlines(),
-        "",
-        f"Schedule: {plan.kind}, {plan.reason}",
-        "",
-        "Structure: e* are values, a* axes; [a0:1 a1:s] steps by one element along a0, by a run-time stride along a1",
-        *layout.structure.splitlines(),
-    ]
-    for key, place in layout.at.items():
-        if key[0] in ("extent", "block", "n_blocks"):
-            lines.append(f"desc[{place}]: {key[0]} {layout.axes[key[1]] if len(key) > 1 else ''}".rstrip())
-    header = "\n".join(f"# {line}".rstrip() for line in lines)
-    return f"{header}\n\n{function_text(plan, layout)}"
+    """Header and function."""
+    return f"{header_text(plan, layout, nest_text)}\n\n{function_text(plan, layout)}"
 
 
 def build_function(

@@ -1,0 +1,105 @@
+"""The CUDA backend: what passes ask of it, and kernels -> calls -> images -> handles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from symc.codegen.kernel import KernelCall, KernelCode
+from symc.core.errors import DeviceError
+from symc.core.undisturbed import alone
+from symc.core.version import source_digest
+from symc.ir.graph import Graph, Layout, Node
+from symc.loopir.kernel import Contraction, LoopKernel, Plan, Template
+from symc.loopir.tensor import Product
+
+from .compile import compile_kernel, toolchain
+from .image import KernelImage
+from .target import Target
+
+# What a driver does with images: a handle that lives as long as the object it is given with.
+Load = Callable[[KernelImage], tuple[int, Any]]
+
+
+@dataclass(frozen=True)
+class CudaBackend:
+    """Schedules and compiles kernels for one target; `load_image` puts them onto a GPU."""
+
+    target: Target
+    load_image: Load
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes, which compile and load nothing."""
+        return CudaBackend, (self.target, _load_nothing)
+
+    # Imports are late, because a start with a warm cache schedules nothing.
+
+    def layout_of(self, product: Product, rank: int, operand: int | None) -> Layout | None:
+        """See passes.base.Machine."""
+        from symc.codegen.contraction.preferences import layout_of
+
+        return layout_of(product, rank, operand)
+
+    def fits_prologue(self, product: Product, operand: int) -> bool:
+        """See passes.base.Machine."""
+        return False
+
+    def channels_together(self, product: Product, dtype: str) -> int | None:
+        """See passes.base.Machine."""
+        return None
+
+    def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
+        """See passes.base.Machine."""
+        from symc.codegen.contraction.preferences import fits_epilogue
+
+        return fits_epilogue(graph, anchor, node)
+
+    def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
+        """See passes.base.Machine."""
+        from .preferences import keeps_near
+
+        return keeps_near(n_elements, is_contiguous)
+
+    def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
+        """See passes.base.Machine."""
+        return None
+
+    def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
+        """The calls that compute a kernel, in order; raises DeviceError for a routine that has no kernel here."""
+        from symc.codegen.cuda.contraction.direct import nest_of
+        from symc.codegen.cuda.nest import schedule_nest
+
+        if isinstance(kernel, Contraction):
+            return schedule_nest(nest_of(kernel))
+        if isinstance(kernel, Template):
+            raise DeviceError(f"{kernel.routine} is not yet on this device (gpu); bind on mx.cpu()")
+        return schedule_nest(kernel)
+
+    def identity(self) -> str:
+        """Target, compilers and generator: images of equal names and equal identities are interchangeable."""
+        return f"{self.target.name} {toolchain()} {source_digest('loopir', 'codegen', 'codegen/cuda')}"
+
+    def facts(self) -> Mapping[str, str]:
+        """What the target is, for people who read an artifact."""
+        return {"target": self.target.name}
+
+    def build(self, code: KernelCode) -> bytes:
+        """The image of a kernel."""
+        return alone(lambda: compile_kernel(code.build(), code.name, self.target)).to_bytes()
+
+    def load(self, objects: Mapping[str, bytes]) -> LoadedImages:
+        """Handles of kernels, which hold as long as the mapping does."""
+        return LoadedImages({name: self.load_image(KernelImage.from_bytes(data)) for name, data in objects.items()})
+
+
+def _load_nothing(image: KernelImage) -> tuple[int, Any]:
+    raise DeviceError(f"loading {image.entry}: this process compiles for a GPU that another one has")
+
+
+class LoadedImages(dict[str, int]):
+    """Handles by kernel name; keeps the kernels loaded."""
+
+    def __init__(self, loaded: Mapping[str, tuple[int, Any]]) -> None:
+        super().__init__({name: handle for name, (handle, _) in loaded.items()})
+        self._kept = [owner for _, owner in loaded.values()]

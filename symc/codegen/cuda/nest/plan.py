@@ -1,0 +1,133 @@
+"""Decides how a form runs: what is a unit of work, and whether one thread or a whole block computes it.
+
+thread  a thread computes all stores at one index of the axes they share, with its reductions; neighbours in memory
+        belong to neighbouring threads (elementwise work, column sums, windows)
+block   the threads of a block share the longest reduced axis, and then the axes of the stores that lie along it
+        (row softmax, norms, means)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from symc.codegen.cuda.launch import WARP
+from symc.codegen.nest.form import Access, Form
+from symc.codegen.nest.plan import AxisLoop, NestPlan, StorePlan
+from symc.loopir.expr import Expr, walk
+
+THREADS = 256  # of a block, where threads do not work together
+SHORT_ROW = 24  # elements that one thread adds up as fast as a warp does
+ENOUGH_THREADS = 1 << 15  # that keep a GPU busy: with so many columns each may add up its own
+ROWS_OF = ((128, 32), (1024, 128), (1 << 14, 256))  # (longest row, threads of its block)
+LONG_ROW_THREADS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class GridPlan(NestPlan):
+    """A plan whose units belong to threads, or to blocks of `n_threads` threads that work together.
+
+    `row_vectors` has the axis that threads share of each reduction, `StorePlan.vector` that of stores.
+    """
+
+    n_threads: int = THREADS
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the threads of a block work together."""
+        return self.kind == "row"
+
+    def loops_of(self, group: StorePlan) -> tuple[AxisLoop, ...]:
+        serial = tuple(AxisLoop(axis) for axis in group.serial)
+        if not self.is_shared:
+            return serial
+        if group.vector is None:
+            return (AxisLoop("", "first thread"), *serial)
+        return (*serial, AxisLoop(group.vector, "threads"))
+
+
+def plan_stores(forms: Sequence[Form]) -> GridPlan:
+    """How to run stores; the last of equal forms has bounds for conditions, so that threads walk only what counts."""
+    form = forms[-1]
+    if any(s.is_ordered for s in form.stores):
+        return _plan_ordered(form)
+    axes = _unit_axes(form)
+    shared = _shared_axes(form)
+    rows, length = _size(form, axes), max((_size(form, form.reduce_axes[e]) for e in shared), default=0)
+    if length > SHORT_ROW and (rows < ENOUGH_THREADS or _is_along(form, shared, axes)):
+        return _block_plan(form, axes, shared, length)
+    reason = "a thread for each element" if not form.reduce_axes else "a thread for each reduction"
+    return _thread_plan(form, axes, reason)
+
+
+def _thread_plan(form: Form, axes: tuple[str, ...], reason: str) -> GridPlan:
+    groups: dict[tuple[str, ...], list] = {}
+    for s in form.stores:
+        groups.setdefault(_by_stride((a for a in s.axes if a not in axes), s.access), []).append(s)
+    stores = tuple(StorePlan(tuple(found), serial, None) for serial, found in groups.items())
+    return GridPlan(form, "scalar", 1, 1, axes, None, None, None, dict.fromkeys(form.reduce_axes), stores, reason, 0.0)
+
+
+def _plan_ordered(form: Form) -> GridPlan:
+    """Stores whose order matters keep it: threads differ in axes that alone decide what is written."""
+    private = frozenset.intersection(*(s.private for s in form.stores))
+    axes = tuple(a for a in form.stores[0].axes if a in private and all(a in s.axes for s in form.stores))
+    stores = tuple(StorePlan((s,), tuple(a for a in s.axes if a not in axes), None) for s in form.stores)
+    reason = "a thread for each element that is written, its additions in order"
+    return GridPlan(form, "scalar", 1, 1, axes, None, None, None, dict.fromkeys(form.reduce_axes), stores, reason, 0.0)
+
+
+def _block_plan(form: Form, axes: tuple[str, ...], shared: dict[Expr, str], length: int) -> GridPlan:
+    n_threads = next((threads for longest, threads in ROWS_OF if length <= longest), LONG_ROW_THREADS)
+    groups: dict[tuple[tuple[str, ...], str | None], list] = {}
+    for s in form.stores:
+        rest = [a for a in s.axes if a not in axes]
+        along = min(rest, key=lambda a: (abs(s.access.stride(a)) or math.inf, -form.extents[a]), default=None)
+        serial = _by_stride((a for a in rest if a != along), s.access)
+        groups.setdefault((serial, along), []).append(s)
+    stores = tuple(StorePlan(tuple(found), serial, along) for (serial, along), found in groups.items())
+    vectors = {e: shared.get(e) for e in form.reduce_axes}
+    reason = f"{n_threads} threads share each reduction of up to {length} elements"
+    return GridPlan(form, "row", 1, 1, axes, None, None, None, vectors, stores, reason, 0.0, n_threads=n_threads)
+
+
+def _unit_axes(form: Form) -> tuple[str, ...]:
+    """The axes that tell units apart, neighbours in memory last: those reductions depend on, or all without any."""
+    axes = form.stores[0].axes
+    if form.reduce_axes:
+        free = frozenset().union(*(form.free(r) for r in form.reduce_axes))
+        axes = tuple(a for a in axes if a in free)
+    return _by_stride(axes, form.stores[0].access)
+
+
+def _by_stride(axes: Iterable[str], access: Access) -> tuple[str, ...]:
+    """Widest steps first."""
+    return tuple(sorted(axes, key=lambda a: -abs(access.stride(a))))
+
+
+def _shared_axes(form: Form) -> dict[Expr, str]:
+    """The axis that threads share of each reduction that stands in no other one: of small steps, if it is long."""
+    reduced = {a for axes in form.reduce_axes.values() for a in axes}
+    found = {}
+    for e, axes in form.reduce_axes.items():
+        if not axes or form.free(e) & reduced:
+            continue
+        loads = [form.loads[x] for x in walk(e.args[0]) if x.op == "load"]
+        near = [a for a in axes if any(0 < abs(x.stride(a)) <= x.item_size for x in loads)]
+        long = max(axes, key=lambda a: form.extents[a])
+        found[e] = next((a for a in near if form.extents[a] >= WARP), long)
+    return found
+
+
+def _is_along(form: Form, shared: dict[Expr, str], axes: tuple[str, ...]) -> bool:
+    """Whether neighbouring threads read neighbours if they share the reduced axes, but not if each has its own unit."""
+    for e, axis in shared.items():
+        loads = [form.loads[x] for x in walk(e.args[0]) if x.op == "load"]
+        if any(abs(x.stride(axis)) == x.item_size for x in loads):
+            return not axes or not any(abs(x.stride(axes[-1])) == x.item_size for x in loads)
+    return False
+
+
+def _size(form: Form, axes: Iterable[str]) -> int:
+    return math.prod(form.extents[a] for a in axes)

@@ -1,0 +1,71 @@
+"""The kernel as source text, and the numba.cuda function that takes its units from the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from symc.codegen.cuda.abilities import GPU
+from symc.codegen.cuda.launch import with_threads
+from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.nest.layout import WordLayout
+
+from .plan import GridPlan
+
+
+def function_text(plan: GridPlan, layout: WordLayout) -> str:
+    """The Python function, for example
+
+    def kernel(desc, bufs):
+        n_a0 = desc[0]
+        n_a1 = desc[1]
+        unit = cuda.grid(1)
+        while unit < n_a0 * n_a1:
+            a1 = remainder(unit, n_a1)
+            rest = quotient(unit, n_a1)
+            a0 = rest
+            body(desc, bufs, a0, a1)
+            unit += cuda.gridsize(1)
+    """
+    axes = [layout.axes[a] for a in plan.outer]
+    first, step = ("cuda.blockIdx.x", "cuda.gridDim.x") if plan.is_shared else ("cuda.grid(1)", "cuda.gridsize(1)")
+    lines = ["def kernel(desc, bufs):"]
+    lines += [f"    n_{layout.axes[a]} = desc[{layout.at['extent', a]}]" for a in plan.outer]
+    lines += [f"    unit = {first}", f"    while unit < {' * '.join(f'n_{a}' for a in axes) or '1'}:"]
+    rest = "unit"
+    for name in reversed(axes[1:]):
+        lines += [f"        {name} = remainder({rest}, n_{name})", f"        rest = quotient({rest}, n_{name})"]
+        rest = "rest"
+    if axes:
+        lines += [f"        {axes[0]} = {rest}"]
+    lines += [f"        body({', '.join(['desc', 'bufs', *axes])})", f"        unit += {step}"]
+    return "\n".join(lines) + "\n"
+
+
+def build_function(plan: GridPlan, layout: WordLayout, name: str, source: str) -> Callable[..., Any]:
+    """The function numba compiles, with `body` bound to the intrinsic that emits what happens in a unit."""
+    from symc.codegen.cuda.compile import cuda
+    from symc.codegen.nest.walker import Serial, Walker
+
+    from .threads import Threads
+
+    arguments = ["desc", "bufs", *(f"i{k}" for k in range(len(plan.outer)))]
+    device = Threads(plan.n_threads) if plan.is_shared else Serial()
+
+    def body(b: Any, desc: Any, bufs: Any, *indices: Any) -> None:
+        Walker(b, plan, layout, GPU, device, desc, bufs, {}).run(indices)
+
+    @intrinsic(result="int64")
+    def quotient(b: Any, x: Any, y: Any) -> Any:
+        return b.udiv(x, y)
+
+    @intrinsic(result="int64")
+    def remainder(b: Any, x: Any, y: Any) -> Any:
+        return b.urem(x, y)
+
+    namespace: dict[str, Any] = {
+        "cuda": cuda(), "range": range, "quotient": quotient, "remainder": remainder,
+        "body": intrinsic(body, arguments=arguments),
+    }  # fmt: skip
+    exec(compile(source, f"<{name}>", "exec"), namespace)
+    return with_threads(namespace["kernel"], plan.n_threads)

@@ -1,0 +1,50 @@
+"""What only a GPU does, as LLVM IR: thread numbers, barriers, shuffles, shared memory."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from symc.codegen.llvm.lanes import I8, I32, I64, declare
+
+WHOLE_WARP = 0xFFFFFFFF
+SHARED = 3  # the address space
+
+
+def thread(b: ir.IRBuilder) -> ir.Value:
+    """The number of this thread in its block, int32."""
+    return b.call(declare(b.module, "llvm.nvvm.read.ptx.sreg.tid.x", I32, []), [])
+
+
+def barrier(b: ir.IRBuilder) -> None:
+    """Waits for all threads of the block."""
+    b.call(declare(b.module, "llvm.nvvm.barrier0", ir.VoidType(), []), [])
+
+
+def exchanged(b: ir.IRBuilder, x: ir.Value, distance: int) -> ir.Value:
+    """The value of x in the thread of the warp whose number differs in one bit; all threads of the warp call it."""
+    if x.type == ir.FloatType():
+        return b.bitcast(_exchanged_word(b, b.bitcast(x, I32), distance), x.type)
+    if x.type == ir.DoubleType():
+        return b.bitcast(exchanged(b, b.bitcast(x, I64), distance), x.type)
+    if x.type.width < 32:
+        return b.trunc(_exchanged_word(b, b.zext(x, I32), distance), x.type)
+    if x.type.width == 32:
+        return _exchanged_word(b, x, distance)
+    low = _exchanged_word(b, b.trunc(x, I32), distance)
+    high = _exchanged_word(b, b.trunc(b.lshr(x, I64(32)), I32), distance)
+    return b.or_(b.zext(low, I64), b.shl(b.zext(high, I64), I64(32)))
+
+
+def _exchanged_word(b: ir.IRBuilder, x: ir.Value, distance: int) -> ir.Value:
+    text = f"shfl.sync.bfly.b32 $0, $1, $2, 31, {WHOLE_WARP};"
+    shuffle = ir.InlineAsm(ir.FunctionType(I32, [I32, I32]), text, "=r,r,r", side_effect=True)
+    return b.call(shuffle, [x, I32(distance)])
+
+
+def shared_memory(b: ir.IRBuilder, size_bytes: int) -> ir.Value:
+    """A pointer to bytes of shared memory, one place for each call."""
+    type_ = ir.ArrayType(I8, size_bytes)
+    memory = ir.GlobalVariable(b.module, type_, b.module.get_unique_name("shared"), addrspace=SHARED)
+    memory.linkage, memory.align = "internal", 16
+    memory.initializer = ir.Constant(type_, ir.Undefined)
+    return b.bitcast(memory, I8.as_pointer(addrspace=SHARED))

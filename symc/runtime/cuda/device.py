@@ -1,0 +1,37 @@
+"""A GPU as a device."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from symc.codegen.cuda.backend import CudaBackend
+from symc.codegen.cuda.image import KernelImage
+from symc.codegen.cuda.target import Target
+from symc.runtime.device import Device
+
+from .driver import Driver
+from .memory import DeviceMemory
+from .runner import DeviceRunner
+
+
+def device_of(driver: Driver) -> Device:
+    """What compiles for a GPU and runs on it; raises DeviceError where the GPU is too old."""
+    target = Target.of(driver.properties().capability)
+    return Device(CudaBackend(target, _Loader(driver)), DeviceMemory(driver), DeviceRunner(driver))
+
+
+class _Loader:
+    """Loads images onto a GPU; kernels are unloaded when nobody holds what came with their handles."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def __call__(self, image: KernelImage) -> tuple[int, Any]:
+        handle = self._driver.load(image)
+        return handle, _Kept(self._driver, handle)
+
+
+class _Kept:
+    def __init__(self, driver: Driver, handle: int) -> None:
+        weakref.finalize(self, driver.unload, handle).atexit = False

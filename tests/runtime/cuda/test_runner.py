@@ -1,0 +1,167 @@
+"""The runner against a driver whose kernels are Python functions: what is brought, launched and fetched."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from symc.codegen.cuda.launch import Grid
+from symc.core.errors import DeviceError
+from symc.runtime.cuda.memory import DeviceMemory
+from symc.runtime.cuda.runner import DeviceRunner
+from symc.runtime.device import CallRow, LoopRows, Touched
+from symc.runtime.program import Flag, Loop, Moving
+
+FIRST_ADDRESS = 1 << 60  # the host has none up there
+
+
+class PythonDriver:
+    """Memory in blocks 2**32 apart; a kernel is a function of (driver, descriptor words, table of addresses)."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, np.ndarray] = {}
+        self.kernels: list[Callable] = []
+        self.n_graphs = self.n_copies_in = 0
+
+    def at(self, address: int, size_bytes: int) -> np.ndarray:
+        start = (address - FIRST_ADDRESS) % (1 << 32)
+        return self.blocks[address - start][start : start + size_bytes]
+
+    def words(self, address: int, n: int) -> np.ndarray:
+        return self.at(address, 8 * n).view(np.int64)
+
+    def allocate(self, size_bytes: int) -> int:
+        address = FIRST_ADDRESS + (max(self.blocks, default=FIRST_ADDRESS) - FIRST_ADDRESS) + (1 << 32)
+        self.blocks[address] = np.full(-(-size_bytes // 8) * 8, 0xA5, np.uint8)
+        return address
+
+    def free(self, address: int) -> None:
+        del self.blocks[address]
+
+    def clear(self, address: int, size_bytes: int) -> None:
+        self.at(address, size_bytes)[:] = 0
+
+    def copy_in(self, address: int, data: np.ndarray) -> None:
+        self.n_copies_in += 1
+        self.at(address, data.nbytes)[:] = data.reshape(-1).view(np.uint8)
+
+    def copy_out(self, data: np.ndarray, address: int) -> None:
+        data.reshape(-1).view(np.uint8)[:] = self.at(address, data.nbytes)
+
+    def copy(self, target: int, source: int, size_bytes: int) -> None:
+        self.at(target, size_bytes)[:] = self.at(source, size_bytes)
+
+    def launch(self, launch) -> None:
+        assert launch.grid == (2, 1, 1) and launch.block == (64, 1, 1) and launch.shared_bytes == 16
+        self.kernels[launch.kernel](self, *launch.arguments)
+
+    def graph(self, launches):
+        self.n_graphs += 1
+        driver = self
+
+        class Graph:
+            def launch(self) -> None:
+                for launch in launches:
+                    driver.launch(launch)
+
+        return Graph()
+
+    def synchronise(self) -> None:
+        pass
+
+
+@pytest.fixture
+def driver() -> PythonDriver:
+    return PythonDriver()
+
+
+def add_one(driver: PythonDriver, descriptor: int, table: int) -> None:
+    """float32 of one slot into another, plus 1: three of them."""
+    source, target = driver.words(descriptor, 2)
+    bufs = driver.words(table, 8)
+    driver.at(int(bufs[target]), 12).view(np.float32)[:] = driver.at(int(bufs[source]), 12).view(np.float32) + 1
+
+
+def bound(driver: PythonDriver, kernel: Callable, words: list[int], arrays: list, rows=None):
+    """A run of one kernel over host arrays, at slots from 4 on; the last one may be changed."""
+    driver.kernels.append(kernel)
+    memory = DeviceMemory(driver)
+    descriptor = memory.zeros(8 * len(words))
+    descriptor.write(np.array(words, np.int64))
+    bufs = np.zeros(8, np.int64)
+    bufs[4 : 4 + len(arrays)] = [a.ctypes.data for a in arrays]
+    touched = [Touched(4 + k, a.nbytes, k == len(arrays) - 1) for k, a in enumerate(arrays)]
+    runner = DeviceRunner(driver)
+    step = (len(driver.kernels) - 1, descriptor.address, tuple(Grid(2, 64, 16)))
+    phase = runner.steps([step] if rows is None else rows(step), touched)
+    return runner.bind(phase, bufs, None), bufs, (descriptor, arrays)
+
+
+def test_arrays_are_brought_and_fetched_around_one_graph(driver):
+    x, y = np.arange(3, dtype=np.float32), np.full(3, np.nan, np.float32)
+    run, bufs, _kept = bound(driver, add_one, [4, 5], [x, y])
+    run.run()
+    np.testing.assert_array_equal(y, [1, 2, 3])
+    x[:] = 10
+    run.run()
+    np.testing.assert_array_equal(y, [11, 11, 11])
+    other = np.zeros(3, np.float32)
+    bufs[5] = other.ctypes.data
+    run.run()
+    np.testing.assert_array_equal(other, [11, 11, 11])
+    assert driver.n_graphs == 1
+
+
+def test_what_is_bound_twice_is_one_array_there(driver):
+    x = np.arange(3, dtype=np.float32)
+    run, *_kept = bound(driver, add_one, [4, 5], [x, x])
+    for _ in range(2):
+        run.run()
+    np.testing.assert_array_equal(x, [2, 3, 4])
+
+
+def test_rounds_move_the_addresses_until_a_number_is_0(driver):
+    rows, total = np.arange(12, dtype=np.float32).reshape(4, 3), np.zeros(6, np.float32)
+    total[3] = 1
+
+    def add_row(driver: PythonDriver, descriptor: int, table: int) -> None:
+        row, target = (int(a) for a in driver.words(table, 8)[[7, 5]])
+        sums = driver.at(target, 24).view(np.float32)
+        sums[:3] += driver.at(row, 12).view(np.float32)
+        sums[3] = sums[0] < 9  # 0 + 3 + 6: the third round is the last
+
+    def around(step):
+        loop = Loop((), 4, 6, (Moving(7, 4, 0, 12),), Flag(5, 12, "float32"), "forward")
+        return [LoopRows(loop, [step])]
+
+    run, *_kept = bound(driver, add_row, [0], [rows, total], around)
+    run.run()
+    np.testing.assert_array_equal(total[:3], rows[:3].sum(axis=0))
+    assert driver.n_graphs == 0
+
+
+def test_a_profiled_run_computes_and_times_every_kernel(driver):
+    x, y = np.arange(3, dtype=np.float32), np.zeros(3, np.float32)
+    run, *_kept = bound(driver, add_one, [4, 5], [x, y], lambda step: [step, step])
+    times_ns = run.run_profiled()
+    assert times_ns.shape == (2, 2) and (times_ns[:, 1] >= times_ns[:, 0]).all() and times_ns[1, 0] >= times_ns[0, 1]
+    np.testing.assert_array_equal(y, [1, 2, 3])
+
+
+def test_memory_is_given_back(driver):
+    run, _, kept = bound(driver, add_one, [4, 5], [np.zeros(3, np.float32)] * 2)
+    run.run()
+    assert driver.blocks
+    del run, kept
+    gc.collect()
+    assert not driver.blocks
+
+
+def test_python_code_inside_a_program_is_refused(driver):
+    with pytest.raises(DeviceError, match=r"Python code inside a program is not yet on this device \(gpu\)"):
+        DeviceRunner(driver).steps([CallRow(0)], [])
+    with pytest.raises(DeviceError, match="Python code inside a program"):
+        DeviceMemory(driver).array(FIRST_ADDRESS, (1,), "float32", None)
