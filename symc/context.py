@@ -65,12 +65,18 @@ class Context(metaclass=_DefaultContext):
         return DEVICES[self.device_typeid](self.device_id)
 
     def require_device(self) -> None:
-        """Raises SymcError for a device symc has no backend for."""
-        if self.device_typeid not in DEVICES:
-            raise SymcError(
-                f"there is no device {self} to hold arrays or run on: num_gpus() is {num_gpus()} and symc has a "
-                f"backend for {', '.join(self.devtype2str[k] for k in DEVICES)} alone; use mx.cpu()"
-            )
+        """Raises SymcError for a device that this machine lacks, or that symc has no backend for."""
+        if self.device_typeid in DEVICES:
+            return
+        reason = f"symc has a backend for {', '.join(self.devtype2str[k] for k in DEVICES)} alone"
+        if self.device_type == "gpu":
+            if num_gpus():
+                DEVICES[self.device_typeid] = _gpu
+                return
+            from symc.runtime.cuda.nvidia import found
+
+            reason = found()[1]
+        raise SymcError(f"there is no device {self} to hold arrays or run on: {reason}; use mx.cpu()")
 
     def is_same_device(self, other: Context) -> bool:
         """Whether both name one device: all contexts of the CPU do."""
@@ -127,7 +133,14 @@ def _host(device_id: int) -> Device:
     return host()
 
 
-# How the device of a type is opened, from its number; types without an entry have no backend.
+def _gpu(device_id: int) -> Device:
+    from symc.runtime.cuda.device import gpu as opened
+
+    return opened(device_id)
+
+
+# How the device of a type is opened, from its number; types without an entry have no backend. A GPU gets one when one
+# is asked for and there.
 DEVICES: dict[int, Callable[[int], Device]] = dict.fromkeys((1, 3, 5), _host)
 _in_force = InForce(lambda: Context("cpu", 0))
 
@@ -152,8 +165,10 @@ def gpu(device_id: int = 0) -> Context:
 
 
 def num_gpus() -> int:
-    """The number of GPUs that can hold NDArrays: 0, since NDArrays live in host memory."""
-    return 0
+    """The number of GPUs that NVIDIA's driver finds."""
+    from symc.runtime.cuda.nvidia import found
+
+    return found()[0]
 
 
 def current_context() -> Context:

@@ -364,7 +364,8 @@ class Executor:
         """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
         from symc.runtime.report import explain
 
-        return explain(self._compiled(is_train).lowered)
+        compiled = self._compiled(is_train)
+        return explain(compiled.lowered, compiled.remarks)
 
     def source(self, is_train: bool = False) -> str:
         """The generated source of every kernel."""

@@ -54,6 +54,11 @@ class Compiled:
         """What made its kernels."""
         return self.loaded.device.backend
 
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """What its kernels' object code tells readers, by name."""
+        return {name: self.backend.remark(data) for name, data in self.objects.items()}
+
     @lazy
     def lowered(self) -> Lowered:
         """What the program was made from; a program that came from the cache is lowered again for those who look."""

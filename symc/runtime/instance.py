@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from symc.core.dtypes import ITEM_SIZE
-from symc.core.errors import ElementError, GraphError
+from symc.core.errors import DeviceError, ElementError, GraphError
 from symc.core.timeline import timeline
 from symc.loopir.callout import Callee, CallOut
 
@@ -30,6 +30,7 @@ from .program import (
     walk,
 )
 
+PHASES = ("prepare", "forward", "backward")
 WRITTEN = ("head", "gradient", "update", "check")  # places
 Rounds = tuple[int, ...]  # of loops, the outermost first
 Kept = dict[tuple[type, str, int], dict[Rounds, dict[str, Any]]]
@@ -84,13 +85,14 @@ class LoadedProgram:
         self._addresses = addresses  # code is loaded as long as somebody holds its address
         self.tables = self._stored(program.tables)
         self.descriptors = self._stored(program.descriptors)
-        self.steps = {
-            phase: device.runner.steps(
-                (self._row(s, addresses) for s in program.phase_steps(phase)), touched(program, phase)
-            )
-            for phase in ("prepare", "forward", "backward")
-            if program.phase_steps(phase)
-        }
+        self.steps = {phase: self._steps(phase) for phase in PHASES if program.phase_steps(phase)}
+
+    def _steps(self, phase: str) -> Any:
+        rows = [self._row(step, self._addresses) for step in self.program.phase_steps(phase)]
+        try:
+            return self.device.runner.steps(rows, touched(self.program, phase))
+        except DeviceError as error:
+            raise DeviceError(f"{', '.join(c.node for c in self.callouts.values())}: {error}") from None
 
     def _row(self, step: Step, addresses: Mapping[str, int]) -> Row:
         if isinstance(step, KernelStep):

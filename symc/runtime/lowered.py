@@ -9,7 +9,6 @@ from math import prod
 from symc.codegen.backend import Backend
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
 from symc.core.config import setting
-from symc.core.errors import DeviceError
 from symc.core.lazy import lazy
 from symc.ir.absent import require_present
 from symc.ir.graph import Graph
@@ -104,10 +103,7 @@ def _calls(node: KernelNode, backend: Backend) -> list[KernelCall]:
     """The calls that carry out a kernel; one without code where Python does."""
     callout = callout_of(node.kernel)
     if callout is None:
-        try:
-            return backend.schedule(node.kernel)
-        except DeviceError as error:
-            raise DeviceError(f"{', '.join(node.nodes)} ({' + '.join(node.operators)}): {error}") from None
+        return backend.schedule(node.kernel)
     code = KernelCode("python", " ".join((*node.writes, str(callout))), node.kernel.text, lambda: callout.run)
     return [
         KernelCall(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,8 +24,8 @@ from .table import scaled, shape_text, shortened, size_text, table, time_text
 NODES_WIDTH = 44
 
 
-def explain(lowered: Lowered) -> str:
-    """A table with a row for each step, and under it why the step is as it is.
+def explain(lowered: Lowered, remarks: Mapping[str, str] | None = None) -> str:
+    """A table with a row for each step, and under it why the step is as it is; `remarks` are about kernels by name.
 
     step  phase    operators                    nodes        output  chunks      work    moved  memory
        4  forward  FullyConnected + Activation  fc1 + relu1  1x128        1  201 KFLOP  396 KiB  data -> arena+0
@@ -49,7 +49,8 @@ def explain(lowered: Lowered) -> str:
             )
         )
         loops = ", ".join(f"in {loop}" for loop in node.loops)
-        reasons = "; ".join(r for r in (loops, node.reason, call.schedule) if r)
+        remark = (remarks or {}).get(call.code.name, "")
+        reasons = "; ".join(r for r in (loops, node.reason, call.schedule, remark) if r)
         notes.append(f"      kernel {call.code.name}: {reasons}")
     header = ("step", "phase", "operators", "nodes", "output", "launch", "work", "moved", "memory")
     head, *lines = table(header, rows, right="step launch work moved").splitlines()

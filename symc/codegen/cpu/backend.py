@@ -110,6 +110,10 @@ class CpuBackend:
         with collector_paused():
             return alone(lambda: compile_function(code.build(), code.name, self.target))
 
+    def remark(self, data: bytes) -> str:
+        """Nothing: registers and the like are in its source."""
+        return ""
+
     def load(self, objects: Mapping[str, bytes]) -> LoadedKernels:
         """Addresses of kernels, which hold as long as the mapping does; programs share what is loaded already."""
         mark = self.target.fingerprint()

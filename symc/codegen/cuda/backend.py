@@ -43,7 +43,9 @@ class CudaBackend:
 
     def fits_prologue(self, product: Product, operand: int) -> bool:
         """See passes.base.Machine."""
-        return False
+        from symc.codegen.contraction.preferences import fits_prologue
+
+        return fits_prologue(product, operand)
 
     def channels_together(self, product: Product, dtype: str) -> int | None:
         """See passes.base.Machine."""
@@ -63,17 +65,25 @@ class CudaBackend:
 
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         """See passes.base.Machine."""
-        return None
+        from symc.codegen.cuda.contraction.plan import plan_contraction
+
+        return plan_contraction(contraction)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
-        """The calls that compute a kernel, in order; raises DeviceError for a routine that has no kernel here."""
+        """The calls that compute a kernel, in order."""
         from symc.codegen.cuda.contraction.direct import nest_of
+        from symc.codegen.cuda.contraction.plan import TilePlan
+        from symc.codegen.cuda.contraction.schedule import schedule_tiles
         from symc.codegen.cuda.nest import schedule_nest
 
+        from .routines import schedule_template
+
+        if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan):
+            return [schedule_tiles(kernel, kernel.plan)]
         if isinstance(kernel, Contraction):
             return schedule_nest(nest_of(kernel))
         if isinstance(kernel, Template):
-            raise DeviceError(f"{kernel.routine} is not yet on this device (gpu); bind on mx.cpu()")
+            return [schedule_template(kernel)]
         return schedule_nest(kernel)
 
     def identity(self) -> str:
@@ -87,6 +97,13 @@ class CudaBackend:
     def build(self, code: KernelCode) -> bytes:
         """The image of a kernel."""
         return alone(lambda: compile_kernel(code.build(), code.name, self.target)).to_bytes()
+
+    def remark(self, data: bytes) -> str:
+        """Registers and shared memory, which decide how many blocks run at once, and what did not fit."""
+        image = KernelImage.from_bytes(data)
+        shared = f", {image.shared_bytes} B shared" if image.shared_bytes else ""
+        spilled = f", {image.spilled_bytes} B spilled" if image.spilled_bytes else ""
+        return f"{image.registers} registers{shared}{spilled}"
 
     def load(self, objects: Mapping[str, bytes]) -> LoadedImages:
         """Handles of kernels, which hold as long as the mapping does."""

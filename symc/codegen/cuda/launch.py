@@ -20,7 +20,7 @@ class Grid(NamedTuple):
         return f"{self.n_blocks} x {self.n_threads} threads"
 
 
-def with_threads(function: Callable[..., Any], n_threads: int) -> Callable[..., Any]:
-    """A kernel's function with the number of threads of its blocks, for which it is compiled."""
-    function.n_threads = n_threads  # type: ignore[attr-defined]
+def bounded(function: Callable[..., Any], n_threads: int, n_blocks: int = 1) -> Callable[..., Any]:
+    """A kernel's function for blocks of `n_threads`, of which `n_blocks` shall run on one processor at once."""
+    function.launch_bounds = n_threads, n_blocks  # type: ignore[attr-defined]
     return function

@@ -8,11 +8,25 @@ from typing import Any
 from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import Target
+from symc.core.locks import new_lock
 from symc.runtime.device import Device
 
 from .driver import Driver
 from .memory import DeviceMemory
 from .runner import DeviceRunner
+
+_opened: dict[int, Device] = {}
+_opening = new_lock()
+
+
+def gpu(number: int) -> Device:
+    """GPU `number` of this machine, opened once; raises DeviceError where it is missing."""
+    from .nvidia import NvidiaDriver
+
+    with _opening:
+        if number not in _opened:
+            _opened[number] = device_of(NvidiaDriver(number))
+        return _opened[number]
 
 
 def device_of(driver: Driver) -> Device:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.backend import CudaBackend
+from symc.codegen.cuda.compile import assembled
+from symc.codegen.cuda.contraction.plan import plan_contraction
+from symc.codegen.cuda.contraction.schedule import schedule_tiles
+from symc.codegen.cuda.contraction.tile import LARGE, SMALL
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import KNOWN, Target
+from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, prim, reduce
 from symc.loopir.kernel import Buffer, Nest, Store
+from tests.codegen.contractions import bias_residual_relu, contraction
 from tests.codegen.nests import f32
 
 from .packages import needs_compiler
@@ -33,5 +42,30 @@ def test_a_row_of_threads_for_every_target(capability):
     assert image.entry == call.code.name and ".maxntid 128" in text and "NumbaEnv" not in text
     assert text.count("shfl.sync.bfly") == 10 and text.count("bar.sync") == 4
     assert image.shared_bytes == 2 * 4 * 8  # a number of 8 bytes for each warp and reduction
+    assert image.registers and image.spilled_bytes == 0 and image.cubin.startswith(b"\x7fELF")
+    assert backend.remark(image.to_bytes()) == f"{image.registers} registers, 64 B shared"
     assert "fma.rn.f32" in text and "ex2.approx" not in text  # the CPU's polynomial
     assert str(Target(capability).name) in backend.identity()
+
+
+@pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
+@pytest.mark.parametrize("tile", [SMALL, LARGE], ids=str)
+def test_tiles_keep_their_sums_in_registers(kind, tile):
+    c = contraction(
+        kind=kind, channels=(70, 70), inputs=(20, 20), epilogue=bias_residual_relu if kind == "forward" else None
+    )
+    packing = None if kind == "weight_gradient" else panels_of(c, "float32", tile.columns)
+    call = schedule_tiles(c, replace(plan_contraction(c), tile=tile, packing=packing, is_long=tile is SMALL))
+    image = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code))
+    text = image.code.decode("ascii")
+    n_sums = tile.rows_of_thread * tile.columns_of_thread
+    assert image.spilled_bytes == 0 and image.registers * tile.n_threads * tile.n_blocks <= 65536
+    assert text.count("fma.rn.f32") >= tile.depth * n_sums and "ld.shared.v4.f32" in text
+    assert image.shared_bytes == 4 * tile.depth * (tile.rows + 4 + tile.columns)
+
+
+def test_what_the_assembler_refuses_is_an_error_with_its_words():
+    with pytest.raises(CodegenError, match="assembling symc_nest_0 for sm_90: ptxas"):
+        assembled(
+            KernelImage(b".version 9.0\n.target sm_90\n.address_size 64\nnonsense;", "symc_nest_0"), Target((9, 0))
+        )

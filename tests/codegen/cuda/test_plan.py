@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
 from symc.codegen.cuda import compile as compile_module
 from symc.codegen.cuda.backend import CudaBackend
+from symc.codegen.cuda.contraction.plan import plan_contraction
+from symc.codegen.cuda.contraction.tile import LARGE, SMALL
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.cuda.nest import schedule_nest
 from symc.codegen.cuda.target import Target
 from symc.core.errors import DeviceError
 from symc.loopir.expr import Axis, Expr, prim, reduce
-from symc.loopir.kernel import Buffer, Nest, Store
+from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Template
+from symc.loopir.sorting import Sort
+from tests.codegen.contractions import contraction
 from tests.codegen.nests import f32
 
 ROW, COLUMN, OTHER = Axis("i", 70), Axis("j", 300), Axis("k", 300)
@@ -64,7 +69,7 @@ def test_equal_structures_are_one_kernel_whatever_their_extents():
 
 
 def test_an_image_is_kept_whole():
-    image = KernelImage(b"\x7fELF code", "symc_nest_0", 24, 512, 0)
+    image = KernelImage(b"// PTX", "symc_nest_0", 24, 512, 0, b"\x7fELF code")
     assert KernelImage.from_bytes(image.to_bytes()) == image
 
 
@@ -89,3 +94,46 @@ def test_another_process_compiles_but_has_no_gpu():
     image = KernelImage(b"", "symc_nest_0")
     with pytest.raises(DeviceError, match="loading symc_nest_0: this process compiles for a GPU that another one has"):
         backend.load({"symc_nest_0": image.to_bytes()})
+
+
+def product(kind: str, n_rows: int, channels: tuple[int, int], **options) -> Contraction:
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    return contraction(kind=kind, batch=n_rows, channels=channels, **{**flat, **options})
+
+
+@pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
+def test_products_are_tiles_where_they_fill_some(kind):
+    cases = [(70, (70, 70), SMALL, False), (2000, (2000, 2000), LARGE, False)]
+    deep = {"forward": (70, (9000, 70)), "data_gradient": (70, (70, 9000)), "weight_gradient": (9000, (70, 70))}
+    for n_rows, channels, tile, is_long in [*cases, (*deep[kind], SMALL, True)]:
+        plan = plan_contraction(product(kind, n_rows, channels))
+        assert plan.tile == tile and str(tile) in plan.why and plan.is_long == is_long
+        assert (plan.packing is None) == (kind == "weight_gradient")
+    assert plan_contraction(product(kind, 3, (4, 5))) is None
+
+
+def test_what_tiles_cannot_compute_is_a_nest():
+    assert plan_contraction(contraction(channels=(70, 70), inputs=(20, 20))) is not None
+    assert plan_contraction(contraction(channels=(70, 70), inputs=(20, 20), groups=70)) is None
+    assert plan_contraction(contraction(channels=(70, 70), inputs=(20, 20), dtype="float64")) is None
+    rows_first = contraction(channels=(70, 70), inputs=(20, 20))
+    strides = (28_000, 400, 20, 1)
+    buffers = tuple(replace(b, strides=strides) if b.name == "x" else b for b in rows_first.buffers)
+    assert plan_contraction(replace(rows_first, buffers=buffers)) is None
+
+
+def test_a_tile_has_a_block_for_each_part_of_each_set():
+    c = product("weight_gradient", 100, (90, 200), stack=3)
+    (call,) = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(replace(c, plan=plan_contraction(c)))
+    assert call.launch == Grid(3 * 4 * 2, 256)  # tiles of 64 of 200 rows and of 90 columns
+    assert "a tile of 64x64x16 by a block" in call.code.source and "24 tiles" in call.schedule
+
+
+def test_a_routine_has_a_thread_for_each_part():
+    keys, order = Buffer.dense("x", (100, 7), "float32"), Buffer.dense("y", (100, 7), "int32")
+    sort = Sort(axis=1, n_kept=7, is_ascending=True)
+    scratch = [Buffer.dense(f"s{k}", *found) for k, found in enumerate(sort.scratch([keys.shape]))]
+    template = Template(sort, ("x",), ("y",), tuple(b.name for b in scratch), (keys, order, *scratch))
+    (call,) = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(template)
+    assert call.launch.n_threads == 64 and call.words[-1] == template.n_parts
+    assert "if part < n_parts" in call.code.source and "a thread for each of" in call.schedule

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from symc.codegen.cuda.abilities import GPU
-from symc.codegen.cuda.launch import with_threads
+from symc.codegen.cuda.launch import bounded
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.nest.layout import WordLayout
 
@@ -68,4 +68,4 @@ def build_function(plan: GridPlan, layout: WordLayout, name: str, source: str) -
         "body": intrinsic(body, arguments=arguments),
     }  # fmt: skip
     exec(compile(source, f"<{name}>", "exec"), namespace)
-    return with_threads(namespace["kernel"], plan.n_threads)
+    return bounded(namespace["kernel"], plan.n_threads)

@@ -1,0 +1,123 @@
+"""Contraction -> kernel call: what its plan decided, in terms of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from symc.codegen.contraction.epilogue import Epilogue, epilogue_of
+from symc.codegen.contraction.geometry import Geometry, source_offsets
+from symc.codegen.cuda.launch import Grid, bounded
+from symc.codegen.descriptor import Descriptor
+from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
+from symc.core.dtypes import ITEM_SIZE
+from symc.core.shapes import size_of
+from symc.loopir.kernel import Buffer, Contraction, buffer_of
+
+from .plan import DTYPE, TilePlan, first_of_stack, geometry_of, pixel_stride, problem_of
+
+ITEM = ITEM_SIZE[DTYPE]
+
+SOURCE = '''
+def kernel(desc, bufs):
+    """Sums of products over windows, a tile of {tile} by a block{parts}.
+
+    {epilogue}
+    """
+    {words}
+    unit = cuda.blockIdx.x
+    panel = unit % n_panels
+    unit = unit // n_panels
+    row = unit % n_row_tiles * {rows}
+    unit = unit // n_row_tiles
+    group = unit % n_groups
+    member = unit // n_groups
+    column = panel * {columns}
+    tile(desc, bufs, {left}, {right}, offsets, row, column, group, member)
+'''
+STREAMED = "lhs + member * lhs_member_bytes + group * lhs_group_bytes"
+PACKED = "rhs + ((member * n_groups + group) * n_panels + panel) * panel_bytes"
+GRADIENT = "rhs + member * rhs_member_bytes + group * rhs_group_bytes"
+
+
+def schedule_tiles(c: Contraction, plan: TilePlan) -> KernelCall:
+    """The call that carries out the plan of `c`."""
+    tile, p, g, epilogue = plan.tile, problem_of(c), geometry_of(c), epilogue_of(c)
+    is_gradient = c.kind == "weight_gradient"
+    n_panels, n_row_tiles = -(-p.n_columns // tile.columns), -(-p.n_rows // tile.rows)
+    lhs, rhs = first_of_stack(c, c.lhs), buffer_of(c, c.rhs)
+    d = Descriptor()
+    d.add("lhs", _ref(lhs))
+    d.add("rhs", _ref(rhs))
+    d.add("offsets", Table(source_offsets(g)))
+    d.add("n_panels", n_panels)
+    d.add("n_row_tiles", n_row_tiles)
+    d.add("n_groups", c.groups)
+    d.add("lhs_member_bytes", _member_stride(c, c.lhs) * ITEM)
+    d.add("lhs_group_bytes", g.channels * ITEM)
+    if is_gradient:
+        d.add("rhs_member_bytes", _member_stride(c, c.rhs) * ITEM)
+        d.add("rhs_group_bytes", p.n_rows * ITEM)
+        dy = first_of_stack(c, c.rhs)
+        d.add("rhs_image_bytes", dy.strides[0] * ITEM, is_printed=False)
+        d.add("rhs_pixel_bytes", pixel_stride(c, dy) * ITEM, is_printed=False)
+    else:
+        d.add("panel_bytes", p.depth * tile.columns * ITEM)
+    for name, number in _sizes(c, g).items():
+        d.add(name, number, is_printed=False)
+    epilogue.add_to(d)
+    grid = Grid(p.n_sets * n_panels * n_row_tiles, tile.n_threads)
+    return KernelCall(_code(plan, epilogue, d, is_gradient), tuple(d.words), grid, plan.why)
+
+
+def _sizes(c: Contraction, g: Geometry) -> dict[str, int]:
+    """Numbers that the tile's code reads, by name."""
+    p = problem_of(c)
+    return {
+        "image_bytes": g.image_stride * ITEM,
+        "pixels": size_of(g.row_extents),
+        "taps": g.n_taps,
+        "channels": g.channels,
+        "n_rows": p.n_rows,
+        "n_columns": p.n_columns,
+        "depth": p.depth,
+        "member_rows": p.n_rows * (c.groups if c.kind == "weight_gradient" else 1),
+        "group_rows": p.n_rows if c.kind == "weight_gradient" else 0,
+        "group_columns": 0 if c.kind == "weight_gradient" else p.n_columns,
+    }
+
+
+def _member_stride(c: Contraction, name: str) -> int:
+    return 0 if c.stack is None else buffer_of(c, name).strides[0]
+
+
+def _ref(buffer: Buffer) -> Ref:
+    return Ref(buffer.name, buffer.offset * ITEM)
+
+
+def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) -> KernelCode:
+    tile, stores = plan.tile, epilogue.structure()
+    parts = " in parts" if plan.is_long else ""
+    structure = f"gpu tile {tile} {tile.n_threads} threads{' gradient' if is_gradient else ''}{parts}: {stores}"
+    source = SOURCE.format(
+        tile=tile,
+        parts=f", its sums{parts}" if parts else "",
+        epilogue=stores,
+        words="\n    ".join(d.lines()),
+        rows=tile.rows,
+        columns=tile.columns,
+        left=STREAMED,
+        right=GRADIENT if is_gradient else PACKED,
+    ).lstrip()
+
+    def build() -> Callable[..., Any]:
+        from symc.codegen.cuda.compile import cuda
+
+        from .emit import tile_intrinsic
+
+        scope = {"cuda": cuda(), "tile": tile_intrinsic(tile, epilogue, d, is_gradient, plan.is_long)}
+        exec(compile(source, f"<{code.name}>", "exec"), scope)
+        return bounded(scope["kernel"], tile.n_threads, tile.n_blocks)
+
+    code = KernelCode("tile", structure, lambda: source, build)
+    return code

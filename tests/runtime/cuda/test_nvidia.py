@@ -1,0 +1,123 @@
+"""NVIDIA's driver, by a stand-in for cuda.bindings: what is asked of it, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import gc
+import types
+from enum import IntEnum
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.codegen.cuda.image import KernelImage
+from symc.core.errors import AllocationError, DeviceError, SymcError
+from symc.runtime.cuda import nvidia
+from symc.runtime.cuda.driver import Launch
+from symc.runtime.cuda.nvidia import NvidiaDriver
+
+
+class Status(IntEnum):
+    SUCCESS = 0
+    OUT_OF_MEMORY = 2
+    ILLEGAL_ADDRESS = 700
+
+
+class Bindings:
+    """Every function succeeds with the number of its call; `failing` has the others."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple] = []
+        self.failing: dict[str, Status] = {}
+        self.CUstream_flags = types.SimpleNamespace(CU_STREAM_NON_BLOCKING=types.SimpleNamespace(value=1))
+        self.CUstreamCaptureMode = types.SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL="local")
+
+    def cuGetErrorString(self, status: Status) -> tuple:
+        return Status.SUCCESS, status.name.encode()
+
+    def __getattr__(self, name: str):
+        def function(*arguments):
+            self.calls.append((name, *arguments))
+            return self.failing.get(name, Status.SUCCESS), len(self.calls)
+
+        return function
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, *_ in self.calls if name != "cuCtxSetCurrent"]
+
+
+@pytest.fixture
+def bindings(monkeypatch) -> Bindings:
+    made = Bindings()
+    monkeypatch.setattr(nvidia, "found", lambda: (1, ""))
+    monkeypatch.setattr(nvidia, "imported", lambda name: made)
+    return made
+
+
+def test_a_machine_without_a_gpu_says_what_is_missing(monkeypatch):
+    nvidia.found.cache_clear()
+    monkeypatch.setattr(nvidia, "LIBRARY", "libcuda-that-nobody-has.so")
+    try:
+        assert mx.context.num_gpus() == 0
+        with pytest.raises(DeviceError, match=r"there is no gpu\(0\): NVIDIA's driver \(libcuda-that.*use mx.cpu\(\)"):
+            NvidiaDriver(0)
+        with pytest.raises(SymcError, match=r"no device gpu\(0\) .*: NVIDIA's driver .* is not installed; use mx.cpu"):
+            mx.nd.zeros((2,), mx.gpu(0))
+    finally:
+        nvidia.found.cache_clear()
+
+
+def test_a_gpu_beyond_the_last_one_is_refused(bindings):
+    with pytest.raises(DeviceError, match=r"there is no gpu\(3\): num_gpus\(\) is 1; use mx.cpu\(\)"):
+        NvidiaDriver(3)
+
+
+def test_missing_bindings_are_one_clear_error(bindings, monkeypatch):
+    def missing(name: str):
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(nvidia, "imported", missing)
+    with pytest.raises(DeviceError, match=r"cuda-bindings is not installed; pip install 'symc\[cuda\]'"):
+        NvidiaDriver(0)
+
+
+def test_launches_are_captured_once_and_given_back(bindings):
+    driver = NvidiaDriver(0)
+    kernel = driver.load(KernelImage(b"// PTX", "symc_nest_0", cubin=b"\x7fELF"))
+    assert [c for c in bindings.calls if c[0] == "cuModuleLoadData"] == [("cuModuleLoadData", b"\x7fELF")]
+    launch = Launch(kernel, (2, 1, 1), (64, 1, 1), 0, (1 << 40, np.int32(3), np.float32(0.5)))
+    bindings.calls.clear()
+    graph = driver.graph([launch, launch])
+    for _ in range(3):
+        graph.launch()
+    assert bindings.names == [
+        "cuStreamBeginCapture", *["cuLaunchKernel"] * 2, "cuStreamEndCapture", "cuGraphInstantiate", "cuGraphDestroy",
+        *["cuGraphLaunch"] * 3,
+    ]  # fmt: skip
+    (started, *_) = [c for c in bindings.calls if c[0] == "cuLaunchKernel"]
+    assert started[2:9] == (2, 1, 1, 64, 1, 1, 0)
+    bindings.calls.clear()
+    del graph
+    gc.collect()
+    driver.unload(kernel)
+    assert bindings.names == ["cuStreamSynchronize", "cuGraphExecDestroy", "cuStreamSynchronize", "cuModuleUnload"]
+
+
+def test_errors_of_the_driver_name_the_gpu_and_the_function(bindings):
+    driver = NvidiaDriver(0)
+    bindings.failing = {"cuMemAlloc": Status.OUT_OF_MEMORY, "cuStreamSynchronize": Status.ILLEGAL_ADDRESS}
+    with pytest.raises(AllocationError, match=r"gpu\(0\): cuMemAlloc failed: OUT_OF_MEMORY \(2\)"):
+        driver.allocate(1 << 40)
+    with pytest.raises(DeviceError, match=r"gpu\(0\): cuStreamSynchronize failed: ILLEGAL_ADDRESS \(700\)"):
+        driver.synchronise()
+
+
+def test_a_failed_capture_ends(bindings):
+    driver = NvidiaDriver(0)
+    kernel = driver.load(KernelImage(b"// PTX", "symc_nest_0"))
+    assert ("cuModuleLoadData", b"// PTX\0") in bindings.calls  # nobody has assembled it
+    bindings.failing = {"cuLaunchKernel": Status.ILLEGAL_ADDRESS}
+    with pytest.raises(DeviceError, match="cuLaunchKernel failed"):
+        driver.graph([Launch(kernel, (1, 1, 1), (32, 1, 1), 0, (0,))])
+    assert bindings.names[-1] == "cuStreamEndCapture"
