@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -37,11 +37,18 @@ Row = StepRow | LoopRows | CallRow
 
 
 class Touched(NamedTuple):
-    """An array of the caller's that a phase may touch: its number in `bufs`, its size, whether it may be changed."""
+    """An array of the caller's that a phase may touch: its number in `bufs`, and what happens to it.
+
+    read      by the phase
+    kept      the same, and has not changed since `prepare` has run
+    prepared  the same, by `prepare`
+    changed   read and written
+    filled    written before it is read
+    """
 
     slot: int
     size_bytes: int
-    is_written: bool
+    use: Literal["read", "kept", "prepared", "changed", "filled"]
 
 
 class Block(Protocol):
@@ -85,7 +92,10 @@ class Run(Protocol):
 
 
 class Runner(Protocol):
-    """Executes steps."""
+    """Executes steps; where it `keeps_parameters`, `prepare` is run for programs that have nothing to compute in it."""
+
+    @property
+    def keeps_parameters(self) -> bool: ...
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> Any:
         """The steps of a phase in the form that all its runs share; raises ArgumentError for a row that cannot be.

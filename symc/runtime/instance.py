@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from .program import (
 )
 
 PHASES = ("prepare", "forward", "backward")
-WRITTEN = ("head", "gradient", "update", "check")  # places
+Use = Literal["read", "kept", "prepared", "changed", "filled"]
 Rounds = tuple[int, ...]  # of loops, the outermost first
 Kept = dict[tuple[type, str, int], dict[Rounds, dict[str, Any]]]
 
@@ -53,12 +53,17 @@ def require_none(checks: Iterable[tuple[str, np.ndarray]]) -> None:
 
 
 def touched(program: Program, phase: str) -> list[Touched]:
-    """The caller's arrays that a phase may touch; only the way back reads heads, and what it alone writes is unbound
-    before."""
+    """The caller's arrays that a phase may touch, and how."""
+    has_updates = any(slot.place == "update" for slot in program.slots)
+    use: dict[str, Use] = {"parameter": "kept", "aux": "read" if has_updates else "kept"}
+    use |= dict.fromkeys(("gradient", "update", "check"), "changed")
+    use["head"] = "filled" if phase == "forward" else "read"
+    if phase == "prepare":
+        use = dict.fromkeys(("parameter", "aux"), "prepared")
     return [
-        Touched(number, slot.size * ITEM_SIZE[slot.dtype], phase != "prepare" and slot.place in WRITTEN)
+        Touched(number, slot.size * ITEM_SIZE[slot.dtype], use.get(slot.place, "read"))
         for number, slot in program.numbered_slots()
-        if phase != "prepare" or slot.place not in WRITTEN
+        if phase != "prepare" or slot.place in use
     ]
 
 
@@ -85,7 +90,11 @@ class LoadedProgram:
         self._addresses = addresses  # code is loaded as long as somebody holds its address
         self.tables = self._stored(program.tables)
         self.descriptors = self._stored(program.descriptors)
-        self.steps = {phase: self._steps(phase) for phase in PHASES if program.phase_steps(phase)}
+        self.steps = {phase: self._steps(phase) for phase in PHASES if self._has(phase)}
+
+    def _has(self, phase: str) -> bool:
+        has_parameters = phase == "prepare" and bool(self.program.needs("parameter") or self.program.needs("aux"))
+        return bool(self.program.phase_steps(phase)) or (has_parameters and self.device.runner.keeps_parameters)
 
     def _steps(self, phase: str) -> Any:
         rows = [self._row(step, self._addresses) for step in self.program.phase_steps(phase)]

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -180,6 +181,7 @@ class ToyRunner:
     backend: ToyBackend
     memory: ToyMemory
     n_steps: int = 0
+    keeps_parameters: ClassVar[bool] = False
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> list[Row]:
         return list(rows)

@@ -106,6 +106,8 @@ FLAG_MASKS = {
 class NativeRunner:
     """Runs steps on the process's native threads."""
 
+    keeps_parameters = False
+
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched] = ()) -> np.ndarray:
         """See `step_table`."""
         return step_table(rows)

@@ -32,7 +32,8 @@ def gpu(number: int) -> Device:
 def device_of(driver: Driver) -> Device:
     """What compiles for a GPU and runs on it; raises DeviceError where the GPU is too old."""
     target = Target.of(driver.properties().capability)
-    return Device(CudaBackend(target, _Loader(driver)), DeviceMemory(driver), DeviceRunner(driver))
+    memory = DeviceMemory(driver)
+    return Device(CudaBackend(target, _Loader(driver)), memory, DeviceRunner(driver, memory))
 
 
 class _Loader:

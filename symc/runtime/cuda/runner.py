@@ -1,8 +1,9 @@
 """Runs programs on a GPU: one graph launch for a phase, between what is brought and what is fetched.
 
 The caller's arrays lie in host memory. A run copies those that the phase may read to the device, and back those that
-it may have changed. Kernels find them in a table of addresses, which lies in device memory as the descriptors do: so
-launches are the same in every run, and are captured once.
+it may have changed; parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
+addresses, which lies in device memory as the descriptors do: so launches are the same in every run, and are captured
+once.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from symc.codegen.cuda.launch import Grid
 from symc.core.errors import DeviceError
 from symc.core.locks import new_lock
 from symc.runtime.device import CallRow, LoopRows, Row, Touched
+from symc.runtime.program import PREPARED
 
 from .driver import Driver, Graph, Launch
-from .memory import DeviceBlock
+from .memory import DeviceBlock, DeviceMemory
 
 FLAG_BYTES = 8
 Place = tuple[int, ...]  # of a row: its number, before it those of the loops around it
@@ -42,8 +44,10 @@ class Phase:
 class DeviceRunner:
     """Runs phases on one GPU, one at a time."""
 
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
+    keeps_parameters = True
+
+    def __init__(self, driver: Driver, memory: DeviceMemory) -> None:
+        self.driver, self.memory = driver, memory
         self.lock = new_lock()
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> Phase:
@@ -110,24 +114,39 @@ class DeviceRun:
         """Copies the caller's arrays to the device, one that is bound twice once; then the table."""
         table = self._bufs.copy()
         brought: dict[tuple[int, int], int] = {}
-        for slot, size_bytes, _ in self._phase.arrays:
-            host = int(self._bufs[slot])
+        for array in self._phase.arrays:
+            slot, size_bytes, use = array
+            host = int(table[slot])
             if not host or not size_bytes:
                 continue
             if (host, size_bytes) not in brought:
-                block = self._staged.get(slot) or DeviceBlock(self._driver, size_bytes)
-                self._staged[slot] = block
-                block.write(_bytes_at(host, size_bytes))
+                block, is_current = self._copy_of(array, host)
+                if not is_current and use != "filled":
+                    block.write(_bytes_at(host, size_bytes))
                 brought[host, size_bytes] = block.address
             table[slot] = brought[host, size_bytes]
         self._write(table)
 
+    def _copy_of(self, array: Touched, host: int) -> tuple[DeviceBlock, bool]:
+        """Memory on the device for an array, and whether it has its contents already."""
+        slot, size_bytes, use = array
+        if use in ("kept", "prepared"):
+            kept = self._runner.memory.at(int(self._bufs[PREPARED])).kept
+            if slot in kept and kept[slot][0] == host:
+                return kept[slot][1], use == "kept"
+            if use == "prepared":
+                kept[slot] = host, DeviceBlock(self._driver, size_bytes)
+                return kept[slot][1], False
+        if slot not in self._staged:
+            self._staged[slot] = DeviceBlock(self._driver, size_bytes)
+        return self._staged[slot], False
+
     def _fetch(self) -> None:
         """Copies what may have changed back; waits for all launches."""
         self._driver.synchronise()
-        for slot, size_bytes, is_written in self._phase.arrays:
+        for slot, size_bytes, use in self._phase.arrays:
             host = int(self._bufs[slot])
-            if is_written and host and size_bytes:
+            if use in ("changed", "filled") and host and size_bytes:
                 self._driver.copy_out(_bytes_at(host, size_bytes), int(self._on_device[slot]))
 
     def _write(self, table: np.ndarray) -> None:

@@ -93,8 +93,9 @@ def bound(driver: PythonDriver, kernel: Callable, words: list[int], arrays: list
     descriptor.write(np.array(words, np.int64))
     bufs = np.zeros(8, np.int64)
     bufs[4 : 4 + len(arrays)] = [a.ctypes.data for a in arrays]
-    touched = [Touched(4 + k, a.nbytes, k == len(arrays) - 1) for k, a in enumerate(arrays)]
-    runner = DeviceRunner(driver)
+    touched = [Touched(4 + k, a.nbytes, "read") for k, a in enumerate(arrays)]
+    touched[-1] = touched[-1]._replace(use="changed")
+    runner = DeviceRunner(driver, memory)
     step = (len(driver.kernels) - 1, descriptor.address, tuple(Grid(2, 64, 16)))
     phase = runner.steps([step] if rows is None else rows(step), touched)
     return runner.bind(phase, bufs, None), bufs, (descriptor, arrays)
@@ -121,6 +122,28 @@ def test_what_is_bound_twice_is_one_array_there(driver):
     for _ in range(2):
         run.run()
     np.testing.assert_array_equal(x, [2, 3, 4])
+
+
+def test_parameters_are_brought_when_they_are_prepared(driver):
+    weight, y = np.arange(3, dtype=np.float32), np.zeros(3, np.float32)
+    memory = DeviceMemory(driver)
+    runner, prepared, descriptor = DeviceRunner(driver, memory), memory.zeros(64), memory.zeros(16)
+    descriptor.write(np.array([4, 5], np.int64))
+    driver.kernels.append(add_one)
+    bufs = np.array([0, prepared.address, 0, 0, weight.ctypes.data, y.ctypes.data, 0, 0], np.int64)
+    prepare = runner.bind(runner.steps([], [Touched(4, 12, "prepared")]), bufs, None)
+    row = (0, descriptor.address, tuple(Grid(2, 64, 16)))
+    forward = runner.bind(runner.steps([row], [Touched(4, 12, "kept"), Touched(5, 12, "filled")]), bufs, None)
+    prepare.run()
+    before = driver.n_copies_in
+    for written, expected in ((0, [1, 2, 3]), (7, [1, 2, 3])):
+        weight += written
+        forward.run()
+        np.testing.assert_array_equal(y, expected)
+    assert driver.n_copies_in == before + 1  # the table of addresses
+    prepare.run()
+    forward.run()
+    np.testing.assert_array_equal(y, [8, 9, 10])
 
 
 def test_rounds_move_the_addresses_until_a_number_is_0(driver):
@@ -162,6 +185,6 @@ def test_memory_is_given_back(driver):
 
 def test_python_code_inside_a_program_is_refused(driver):
     with pytest.raises(DeviceError, match=r"Python code inside a program is not yet on this device \(gpu\)"):
-        DeviceRunner(driver).steps([CallRow(0)], [])
+        DeviceRunner(driver, DeviceMemory(driver)).steps([CallRow(0)], [])
     with pytest.raises(DeviceError, match="Python code inside a program"):
         DeviceMemory(driver).array(FIRST_ADDRESS, (1,), "float32", None)

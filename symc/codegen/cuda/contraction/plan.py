@@ -19,7 +19,7 @@ from .tile import LARGE, SMALL, Tile
 DTYPE = "float32"
 FILLED_BLOCKS = 132  # of large tiles: as many as an H200 has processors; with fewer of them small ones keep more busy
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
-LEAST_RESULTS = 256  # below, most of a tile would be empty
+LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
 CLOCK_FMA = 128  # multiplications and additions of a processor in a cycle
 
 
@@ -80,7 +80,7 @@ def _tiles(p: Problem, tile: Tile) -> int:
 
 
 def _is_tiled(c: Contraction, p: Problem) -> bool:
-    if p.depth < LEAST_DEPTH or p.n_rows * p.n_columns < LEAST_RESULTS:
+    if p.depth < LEAST_DEPTH or min(p.n_rows, p.n_columns) < LEAST_ROWS:
         return False
     streamed = (c.lhs, c.rhs) if c.kind == "weight_gradient" else (c.lhs,)
     if any(buffer_of(c, name).dtype != DTYPE for name in c.operands) or c.is_depthwise:
