@@ -11,11 +11,13 @@ LIBDEVICE = {
     "arctanh": "atanh", "erf": "erf", "gamma": "tgamma", "gammaln": "lgamma", "mod": "fmod",
 }  # fmt: skip
 
+GLOBAL = 1  # the address space of device memory
 INTRINSICS = frozenset("fabs copysign floor ceil trunc rint sqrt".split())  # that NVIDIA's compiler lacks
 
 GPU = Abilities(
     {name: f"__nv_{function}" for name, function in LIBDEVICE.items()} | {name: f"__nv_{name}" for name in INTRINSICS},
     fused="fma",
     calls=INTRINSICS,
-    has_fneg=False,
+    is_llvm7=True,
+    address_space=GLOBAL,
 )

@@ -21,7 +21,8 @@ class Abilities:
     has_free_masks  a part of a vector costs as much as a whole one
     fused           the intrinsic of x * y + z; "fmuladd" leaves it to LLVM whether that is rounded once
     calls           intrinsics of LLVM that are functions of the library instead
-    has_fneg        its LLVM has an instruction that turns a sign
+    is_llvm7        its compiler reads LLVM 7's language (no fneg, no splat), with intrinsics of single numbers alone
+    address_space   of what int64 addresses point to
     scale           (float32 x, whole k) -> x * 2**k rounded once, for the numbers of lanes that have an instruction
     """
 
@@ -30,6 +31,7 @@ class Abilities:
     masked_bytes: frozenset[int] = frozenset()
     has_free_masks: bool = False
     calls: frozenset[str] = frozenset()
-    has_fneg: bool = True
+    is_llvm7: bool = False
+    address_space: int = 0
     fused: str = "fmuladd"
     scale: Mapping[int, Scale] = field(default_factory=dict)

@@ -47,10 +47,13 @@ def suffix_of(type_: ir.Type) -> str:
 
 
 class Lanes:
-    """Emits operations on values of `n` lanes at the end of a builder's block."""
+    """Emits operations on values of `n` lanes at the end of a builder's block.
 
-    def __init__(self, builder: ir.IRBuilder, n: int, abilities: Abilities) -> None:
-        self.b, self.n, self.abilities = builder, n, abilities
+    is_aligned   rows of n elements lie at multiples of their size in memory
+    """
+
+    def __init__(self, builder: ir.IRBuilder, n: int, abilities: Abilities, is_aligned: bool = False) -> None:
+        self.b, self.n, self.abilities, self.is_aligned = builder, n, abilities, is_aligned
 
     def resized(self, n: int) -> Lanes:
         """The same with another number of lanes."""
@@ -72,6 +75,8 @@ class Lanes:
     def splat_const(self, scalar: ir.Constant) -> ir.Constant:
         if self.n == 1:
             return scalar
+        if self.abilities.is_llvm7:
+            return ir.Constant(self.of(scalar.type), [scalar] * self.n)
         # `splat (float 1.0)` keeps the text ten times shorter than a list of 16; llvmlite has no class for it.
         text = f"splat ({scalar.type} {scalar.get_reference()})"
         constant = ir.values.FormattedConstant(scalar.type, text)
@@ -139,6 +144,10 @@ class Lanes:
         """llvm.<name> with all operands and the result of one type."""
         if name in self.abilities.calls:
             return self.library(name, *args)
+        if self.n > 1 and self.abilities.is_llvm7:
+            scalar = Lanes(self.b, 1, self.abilities)
+            lanes = range(self.n)
+            return self.pack([scalar.intrinsic(name, *(self.extract(a, lane) for a in args)) for lane in lanes])
         type_ = args[0].type
         function = declare(self.b.module, f"llvm.{name}.{suffix_of(type_)}", type_, [type_] * len(args))
         return self.b.call(function, args)
@@ -148,7 +157,7 @@ class Lanes:
         return self.intrinsic(self.abilities.fused, x, y, z)
 
     def fneg(self, x: ir.Value) -> ir.Value:
-        return self.b.fneg(x) if self.abilities.has_fneg else self.b.fsub(self.like(x, -0.0), x)
+        return self.b.fsub(self.like(x, -0.0), x) if self.abilities.is_llvm7 else self.b.fneg(x)
 
     def fabs(self, x: ir.Value) -> ir.Value:
         return self.intrinsic("fabs", x)

@@ -51,6 +51,7 @@ class Elements:
         self.element = stored_type(v, dtype)
         self.item_bytes = ITEM_SIZE[dtype]
         self.vector_bytes = v.n * self.item_bytes
+        self.row_align = self.vector_bytes if v.is_aligned else self.item_bytes
         self.can_mask = self.item_bytes in v.abilities.masked_bytes
 
     # constants
@@ -93,8 +94,10 @@ class Elements:
         self.b.call(prefetch, [pointer, *flags])
 
     def _typed(self, place: ir.Value, type_: ir.Type) -> ir.Value:
-        is_pointer = isinstance(place.type, ir.PointerType)
-        return self.b.bitcast(place, type_) if is_pointer else self.b.inttoptr(place, type_)
+        if isinstance(place.type, ir.PointerType):
+            return self.b.bitcast(place, type_)
+        space = self.v.abilities.address_space
+        return self.b.inttoptr(place, type_.pointee.as_pointer(space) if space else type_)
 
     def _load(self, place: ir.Value, type_: ir.Type, align: int) -> ir.Value:
         return self.b.load(self._typed(place, type_.as_pointer()), align=align)
@@ -105,7 +108,7 @@ class Elements:
         """n neighbours; lanes outside `mask` are not read and give 0."""
         type_ = self.v.of(self.element)
         if mask is None:
-            return self._load(place, type_, self.item_bytes)
+            return self._load(place, type_, self.row_align)
         name = f"llvm.masked.load.{suffix_of(type_)}.p0"
         function = declare(self.b.module, name, type_, [POINTER, I32, mask.type, type_])
         return self.b.call(
@@ -115,7 +118,7 @@ class Elements:
     def store(self, value: ir.Value, place: ir.Value, mask: ir.Value | None = None) -> None:
         """Writes n neighbours; lanes outside `mask` are left alone."""
         if mask is None:
-            self.b.store(value, self._typed(place, value.type.as_pointer()), align=self.item_bytes)
+            self.b.store(value, self._typed(place, value.type.as_pointer()), align=self.row_align)
             return
         name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
         function = declare(self.b.module, name, ir.VoidType(), [value.type, POINTER, I32, mask.type])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from symc.codegen.cuda.abilities import GLOBAL
 from symc.codegen.cuda.ptx import thread
 from symc.codegen.llvm.lanes import I32, I64
 from symc.codegen.llvm.loops import Values
@@ -38,7 +39,7 @@ class Windows:
     def at(self, b: ir.IRBuilder, image: ir.Value, line: ir.Value, tap: ir.Value, channel: ir.Value) -> tuple:
         """(address, whether it is inside) of a tap's channel."""
         place = b.add(line, b.mul(b.zext(tap, I64), I64(ITEM_BYTES)))
-        offset = b.load(b.inttoptr(place, I32.as_pointer()), align=ITEM_BYTES)
+        offset = b.load(b.inttoptr(place, I32.as_pointer(addrspace=GLOBAL)), align=ITEM_BYTES)
         moved = b.mul(b.sext(b.add(offset, channel), I64), I64(ITEM_BYTES))
         return b.add(image, moved), b.icmp_signed(">=", offset, I32(0))
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from llvmlite import ir
 
-from symc.codegen.cuda.abilities import GPU
+from symc.codegen.cuda.abilities import GLOBAL, GPU
 from symc.codegen.cuda.ptx import SHARED, barrier, shared_memory, thread
 from symc.codegen.llvm.lanes import F32, I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
@@ -141,5 +141,5 @@ def element(b: ir.IRBuilder, address: ir.Value, fallback: ir.Value, conditions: 
     is_there = conditions[0]
     for condition in conditions[1:]:
         is_there = b.and_(is_there, condition)
-    place = b.inttoptr(b.select(is_there, address, fallback), F32.as_pointer())
+    place = b.inttoptr(b.select(is_there, address, fallback), F32.as_pointer(addrspace=GLOBAL))
     return b.select(is_there, b.load(place, align=ITEM_BYTES), ir.Constant(F32, 0.0))

@@ -22,6 +22,8 @@ SHORT_ROW = 24  # elements that one thread adds up as fast as a warp does
 ENOUGH_THREADS = 1 << 15  # that keep a GPU busy: with so many columns each may add up its own
 ROWS_OF = ((128, 32), (1024, 128), (1 << 14, 256))  # (longest row, threads of its block)
 LONG_ROW_THREADS = 1024
+LANES, ITEM_BYTES = 4, 4  # of a vector
+MUCH = 1 << 16  # elements: with fewer, threads of 4 would leave processors without work
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +36,17 @@ class GridPlan(NestPlan):
     n_threads: int = THREADS
 
     @property
+    def n_blocks(self) -> int:
+        """Into how many parts of `lanes` elements the blocked axis is cut; 1 without one."""
+        return -(-self.form.extents[self.blocked] // self.lanes) if self.blocked else 1
+
+    @property
     def is_shared(self) -> bool:
         """Whether the threads of a block work together."""
         return self.kind == "row"
 
     def loops_of(self, group: StorePlan) -> tuple[AxisLoop, ...]:
+        """The loops of a group of stores: those of its own, and who walks them."""
         serial = tuple(AxisLoop(axis) for axis in group.serial)
         if not self.is_shared:
             return serial
@@ -57,6 +65,8 @@ def plan_stores(forms: Sequence[Form]) -> GridPlan:
     rows, length = _size(form, axes), max((_size(form, form.reduce_axes[e]) for e in shared), default=0)
     if length > SHORT_ROW and (rows < ENOUGH_THREADS or _is_along(form, shared, axes)):
         return _block_plan(form, axes, shared, length)
+    if _is_vector(form, axes):
+        return _vector_plan(form, axes)
     reason = "a thread for each element" if not form.reduce_axes else "a thread for each reduction"
     return _thread_plan(form, axes, reason)
 
@@ -67,6 +77,23 @@ def _thread_plan(form: Form, axes: tuple[str, ...], reason: str) -> GridPlan:
         groups.setdefault(_by_stride((a for a in s.axes if a not in axes), s.access), []).append(s)
     stores = tuple(StorePlan(tuple(found), serial, None) for serial, found in groups.items())
     return GridPlan(form, "scalar", 1, 1, axes, None, None, None, dict.fromkeys(form.reduce_axes), stores, reason, 0.0)
+
+
+def _vector_plan(form: Form, axes: tuple[str, ...]) -> GridPlan:
+    *outer, along = axes
+    stores = (StorePlan(form.stores, (), None),)
+    reason = f"a thread for {LANES} neighbours"
+    return GridPlan(form, "lane", LANES, 1, tuple(outer), along, along, None, {}, stores, reason, 0.0)
+
+
+def _is_vector(form: Form, axes: tuple[str, ...]) -> bool:
+    """Whether all that a thread reads and writes along the last axis is one element, or neighbours of 4 bytes."""
+    if form.reduce_axes or not axes or _size(form, axes) < MUCH or any(set(s.axes) != set(axes) for s in form.stores):
+        return False
+    accesses = [*form.loads.values(), *(s.access for s in form.stores)]
+    if any(a.computed or a.item_size != ITEM_BYTES or a.stride(axes[-1]) not in (0, ITEM_BYTES) for a in accesses):
+        return False
+    return form.extents[axes[-1]] >= LANES and all(s.access.stride(axes[-1]) for s in form.stores)
 
 
 def _plan_ordered(form: Form) -> GridPlan:

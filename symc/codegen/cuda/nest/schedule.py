@@ -32,7 +32,7 @@ def schedule_nest(nest: Nest) -> list[KernelCall]:
 
 def _call(stores: list[Store], buffers: Mapping[str, Buffer]) -> KernelCall:
     plan = plan_stores(forms_of(stores, buffers))
-    layout = lay_out(plan, 1, 1)
+    layout = lay_out(plan, plan.lanes, plan.n_blocks)
 
     def describe() -> str:
         return f"{header_text(plan, layout, stores_text(stores, buffers))}\n\n{function_text(plan, layout)}"
@@ -46,6 +46,6 @@ def _call(stores: list[Store], buffers: Mapping[str, Buffer]) -> KernelCall:
 
 def grid_of(plan: GridPlan) -> Grid:
     """A block or a thread for each unit, until there are enough of them: then they take several."""
-    n_units = math.prod(plan.form.extents[a] for a in plan.outer)
+    n_units = math.prod(plan.form.extents[a] for a in plan.outer) * plan.n_blocks
     n_blocks = n_units if plan.is_shared else -(-n_units // plan.n_threads)
     return Grid(max(1, min(n_blocks, MOST_BLOCKS)), plan.n_threads)

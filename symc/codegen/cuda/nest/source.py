@@ -28,17 +28,26 @@ def function_text(plan: GridPlan, layout: WordLayout) -> str:
             unit += cuda.gridsize(1)
     """
     axes = [layout.axes[a] for a in plan.outer]
+    counters = [*axes, *(["block"] if plan.blocked else [])]
+    limits = {a: f"n_{a}" for a in axes} | {"block": "n_blocks"}
     first, step = ("cuda.blockIdx.x", "cuda.gridDim.x") if plan.is_shared else ("cuda.grid(1)", "cuda.gridsize(1)")
     lines = ["def kernel(desc, bufs):"]
     lines += [f"    n_{layout.axes[a]} = desc[{layout.at['extent', a]}]" for a in plan.outer]
-    lines += [f"    unit = {first}", f"    while unit < {' * '.join(f'n_{a}' for a in axes) or '1'}:"]
+    if plan.blocked:
+        lines += [f"    n_blocks = desc[{layout.at['n_blocks',]}]"]
+        lines += [f"    n_blocked = desc[{layout.at['extent', plan.blocked]}]"]
+    lines += [f"    unit = {first}", f"    while unit < {' * '.join(limits[c] for c in counters) or '1'}:"]
     rest = "unit"
-    for name in reversed(axes[1:]):
-        lines += [f"        {name} = remainder({rest}, n_{name})", f"        rest = quotient({rest}, n_{name})"]
+    for name in reversed(counters[1:]):
+        lines += [
+            f"        {name} = remainder({rest}, {limits[name]})",
+            f"        rest = quotient({rest}, {limits[name]})",
+        ]
         rest = "rest"
-    if axes:
-        lines += [f"        {axes[0]} = {rest}"]
-    lines += [f"        body({', '.join(['desc', 'bufs', *axes])})", f"        unit += {step}"]
+    if counters:
+        lines += [f"        {counters[0]} = {rest}"]
+    span = [f"block * {plan.lanes}", f"min(block * {plan.lanes} + {plan.lanes}, n_blocked)"] if plan.blocked else []
+    lines += [f"        body({', '.join(['desc', 'bufs', *axes, *span])})", f"        unit += {step}"]
     return "\n".join(lines) + "\n"
 
 
@@ -48,12 +57,15 @@ def build_function(plan: GridPlan, layout: WordLayout, name: str, source: str) -
     from symc.codegen.nest.walker import Serial, Walker
 
     from .threads import Threads
+    from .vectors import Neighbours
 
-    arguments = ["desc", "bufs", *(f"i{k}" for k in range(len(plan.outer)))]
-    device = Threads(plan.n_threads) if plan.is_shared else Serial()
+    n_outer = len(plan.outer)
+    arguments = ["desc", "bufs", *(f"i{k}" for k in range(n_outer)), *(["low", "high"] if plan.blocked else [])]
+    device = Threads(plan.n_threads) if plan.is_shared else Neighbours() if plan.vector else Serial()
 
     def body(b: Any, desc: Any, bufs: Any, *indices: Any) -> None:
-        Walker(b, plan, layout, GPU, device, desc, bufs, {}).run(indices)
+        parts = {plan.blocked: indices[n_outer:]} if plan.blocked else {}
+        Walker(b, plan, layout, GPU, device, desc, bufs, parts).run(indices[:n_outer])
 
     @intrinsic(result="int64")
     def quotient(b: Any, x: Any, y: Any) -> Any:
@@ -64,7 +76,7 @@ def build_function(plan: GridPlan, layout: WordLayout, name: str, source: str) -
         return b.urem(x, y)
 
     namespace: dict[str, Any] = {
-        "cuda": cuda(), "range": range, "quotient": quotient, "remainder": remainder,
+        "cuda": cuda(), "min": min, "quotient": quotient, "remainder": remainder,
         "body": intrinsic(body, arguments=arguments),
     }  # fmt: skip
     exec(compile(source, f"<{name}>", "exec"), namespace)
