@@ -85,7 +85,7 @@ class Driver(Protocol):
         """Starts one kernel."""
 
     def graph(self, launches: Sequence[Launch]) -> Graph:
-        """Launches captured once, to be started again and again."""
+        """Launches as one, to be started again and again."""
 
     def synchronise(self) -> None:
         """Waits for all that was asked for; raises DeviceError where a kernel failed."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,7 +16,7 @@ from symc.codegen.cuda.image import KernelImage
 from symc.core.errors import AllocationError, DeviceError
 from symc.core.undisturbed import imported
 
-from .driver import Graph, Launch, Properties
+from .driver import Argument, Graph, Launch, Properties
 
 LIBRARY = "libcuda.so.1"
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
@@ -57,6 +59,7 @@ class NvidiaDriver:
         self._ask("cuCtxSetCurrent", self._context)
         self._stream = self._ask("cuStreamCreate", self._cu.CUstream_flags.CU_STREAM_NON_BLOCKING.value)
         self._kernels: dict[int, tuple[Any, Any]] = {}  # module and function
+        self._handles = itertools.count(1)
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         """What a function of the driver gives; raises DeviceError or AllocationError where it fails."""
@@ -123,7 +126,7 @@ class NvidiaDriver:
         """See Driver."""
         module = self._do("cuModuleLoadData", image.cubin or image.code + b"\0")
         function = self._ask("cuModuleGetFunction", module, image.entry.encode())
-        handle = max(self._kernels, default=0) + 1
+        handle = next(self._handles)
         self._kernels[handle] = module, function
         return handle
 
@@ -135,29 +138,27 @@ class NvidiaDriver:
 
     def launch(self, launch: Launch) -> None:
         """See Driver."""
-        self._ask("cuCtxSetCurrent", self._context)
-        self._start(launch)
-
-    def _start(self, launch: Launch) -> None:
-        values = [C_TYPES[type(a)](a) for a in launch.arguments]
-        places = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-        _, function = self._kernels[launch.kernel]
-        self._ask(
-            "cuLaunchKernel", function, *launch.grid, *launch.block, launch.shared_bytes, self._stream,
-            ctypes.addressof(places), 0,
-        )  # fmt: skip
+        with _packed(launch.arguments) as places:
+            self._do(
+                "cuLaunchKernel", self._kernels[launch.kernel][1], *launch.grid, *launch.block, launch.shared_bytes,
+                self._stream, places, 0,
+            )  # fmt: skip
 
     def graph(self, launches: Sequence[Launch]) -> Graph:
-        """See Driver."""
-        mode = self._cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        self._do("cuStreamBeginCapture", self._stream, mode)
-        try:
-            for launch in launches:
-                self._start(launch)
-        finally:
-            captured = self._ask("cuStreamEndCapture", self._stream)
-        made = self._ask("cuGraphInstantiate", captured, 0)
-        self._ask("cuGraphDestroy", captured)
+        """See Driver; a chain of nodes, so that nothing else that happens meanwhile becomes a part of it."""
+        graph = self._do("cuGraphCreate", 0)
+        before: list[Any] = []
+        for launch in launches:
+            params = self._cu.CUDA_KERNEL_NODE_PARAMS()
+            params.func = self._kernels[launch.kernel][1]
+            params.gridDimX, params.gridDimY, params.gridDimZ = launch.grid
+            params.blockDimX, params.blockDimY, params.blockDimZ = launch.block
+            params.sharedMemBytes = launch.shared_bytes
+            with _packed(launch.arguments) as places:  # the graph keeps copies
+                params.kernelParams = places
+                before = [self._ask("cuGraphAddKernelNode", graph, before, len(before), params)]
+        made = self._ask("cuGraphInstantiate", graph, 0)
+        self._ask("cuGraphDestroy", graph)
         return NvidiaGraph(lambda: self._do("cuGraphLaunch", made, self._stream), lambda: self._destroy(made))
 
     def _destroy(self, graph: Any) -> None:
@@ -169,8 +170,16 @@ class NvidiaDriver:
         self._do("cuStreamSynchronize", self._stream)
 
 
+@contextlib.contextmanager
+def _packed(arguments: Sequence[Argument]) -> Iterator[int]:
+    """The address of addresses of arguments, which are good as long as the block runs."""
+    values = [C_TYPES[type(a)](a) for a in arguments]
+    places = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+    yield ctypes.addressof(places)
+
+
 class NvidiaGraph:
-    """Launches captured once."""
+    """Launches that one call starts."""
 
     def __init__(self, launch: Callable[[], Any], destroy: Callable[[], None]) -> None:
         self.launch = launch

@@ -2,8 +2,8 @@
 
 The caller's arrays lie in host memory. A run copies those that the phase may read to the device, and back those that
 it may have changed; parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
-addresses, which lies in device memory as the descriptors do: so launches are the same in every run, and are captured
-once.
+addresses, which lies in device memory as the descriptors do: so launches are the same in every run, and one graph is
+made of them.
 """
 
 from __future__ import annotations
