@@ -1,0 +1,52 @@
+"""Runs calls of kernels on a simulated GPU, over buffers with guard zones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from symc.codegen.cuda.backend import CudaBackend
+from symc.codegen.cuda.image import KernelImage
+from symc.codegen.cuda.launch import Grid
+from symc.codegen.cuda.target import Target
+from symc.codegen.kernel import KernelCall, Ref, Table, float_bits
+from symc.runtime.cuda.driver import Launch
+from symc.testing.driver import SimDriver
+
+BACKEND = CudaBackend(Target((9, 0)), lambda image: (1, None))
+
+
+def image_of(call: KernelCall) -> KernelImage:
+    """The kernel of a call, compiled."""
+    return KernelImage.from_bytes(BACKEND.build(call.code))
+
+
+def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray]) -> None:
+    """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on."""
+    driver = SimDriver()
+    places = {name: driver.allocate(raw.nbytes) for name, raw in memory.items()}
+    for name, raw in memory.items():
+        driver.copy_in(places[name], raw)
+    slots = {name: k for k, name in enumerate(memory)}
+    for call in calls:
+        table, words = list(places.values()), []
+        for word in call.words:
+            if isinstance(word, Ref):
+                words += [slots[word.buffer], word.offset_bytes]
+            elif isinstance(word, Table):
+                words += [len(table), 0]
+                table.append(_stored(driver, np.ascontiguousarray(word.data)))
+            else:
+                words.append(float_bits(word) if isinstance(word, float) else int(word))
+        arguments = tuple(_stored(driver, np.array(numbers, np.int64)) for numbers in (words, table))
+        grid = Grid(*call.launch)
+        driver.launch(Launch(driver.load(image_of(call)), (grid.n_blocks, 1, 1), (grid.n_threads, 1, 1), 0, arguments))
+    for name, raw in memory.items():
+        driver.copy_out(raw, places[name])
+
+
+def _stored(driver: SimDriver, data: np.ndarray) -> int:
+    address = driver.allocate(data.nbytes)
+    driver.copy_in(address, data)
+    return address

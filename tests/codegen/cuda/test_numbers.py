@@ -1,0 +1,127 @@
+"""What kernels compute on a simulated GPU, and that they touch nothing else, beside the interpreter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from symc.codegen.contraction.panels import panels_of
+from symc.codegen.cuda.contraction.plan import plan_contraction
+from symc.codegen.cuda.contraction.tile import LARGE, SMALL
+from symc.codegen.cuda.nest import plan as nest_plan
+from symc.codegen.cuda.nest import schedule_nest
+from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
+from symc.loopir.interpret import interpret
+from symc.loopir.kernel import Buffer, Nest, Store, verify
+from tests.codegen.contractions import GUARD, Memory, bias_residual_relu, contraction, packed_weight
+from tests.codegen.nests import Memory as NestMemory
+from tests.codegen.nests import assert_nothing_else_changed, f32, rand
+
+from .packages import needs_compiler
+from .simulate import BACKEND, image_of, run_calls
+
+pytestmark = needs_compiler
+
+
+def check(nest: Nest, values: dict[str, np.ndarray], kind: str) -> list:
+    """Runs a nest and compares all of memory with the interpreter's."""
+    verify(nest)
+    expected, memory = NestMemory(nest, values, {}), NestMemory(nest, values, {})
+    interpret(nest, expected.views)
+    calls = schedule_nest(nest)
+    assert all(kind in call.schedule for call in calls), calls[0].schedule
+    run_calls(calls, {name: raw[256:] for name, raw in memory.raw.items()})
+    for store in nest.stores:
+        found, wanted = (m.views[store.buffer].astype("float64") for m in (memory, expected))
+        np.testing.assert_allclose(found, wanted, 2e-6, 2e-6)
+    assert_nothing_else_changed(nest, memory, NestMemory(nest, values, {}))
+    return calls
+
+
+@pytest.mark.parametrize("n_columns", [5, 64, 129, 1100])
+def test_softmax_and_its_logarithm(n_columns):
+    i, j, k = Axis("i", 3), Axis("j", n_columns), Axis("k", n_columns)
+    shifted = [f32("x", i, a) - reduce("max", (k,), f32("x", i, k)) for a in (j, k)]
+    total = reduce("sum", (k,), prim("exp", shifted[1]))
+    x = Buffer("x", (3, n_columns), "float32", (n_columns + 3, 1), 1)
+    y, z = Buffer.dense("y", x.shape, "float32"), Buffer.dense("z", x.shape, "float16")
+    stores = (
+        Store("y", (i, j), prim("exp", shifted[0]) / total, (i, j)),
+        Store("z", (i, j), cast(shifted[0] - prim("log", total), "float16"), (i, j)),
+    )
+    check(Nest((x, y, z), stores), {"x": rand((3, n_columns))}, "threads share" if n_columns > 24 else "a thread for")
+
+
+def test_sums_of_several_dtypes_share_a_row():
+    i, j = Axis("i", 4), Axis("j", 300)
+    buffers, stores, values = [], [], {}
+    for dtype, combiner in (("float64", "sum"), ("int64", "max"), ("bool", "min"), ("float32", "prod")):
+        x, y = Buffer.dense(f"x_{dtype}", (4, 300), dtype), Buffer.dense(f"y_{dtype}", (4,), dtype)
+        value = reduce(combiner, (j,), load(x.name, (i, j), dtype))
+        buffers += [x, y]
+        stores.append(Store(y.name, (i,), value, (i,)))
+        values[x.name] = rand((4, 300), dtype) if dtype != "float32" else 1 + rand((4, 300)) / 100
+    check(Nest(tuple(buffers), tuple(stores)), values, "threads share")
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("n_columns", [24, 23, 3])
+def test_neighbours_are_read_and_written_together_where_they_are_aligned(monkeypatch, n_columns, offset):
+    monkeypatch.setattr(nest_plan, "MUCH", 1)
+    i, j = Axis("i", 6), Axis("j", n_columns)
+    shape = (6, n_columns)
+    x = Buffer("x", shape, "float32", (n_columns + 4, 1), offset)
+    bias, y = Buffer.dense("bias", (6,), "float32"), Buffer.dense("y", shape, "float32")
+    value = prim("maximum", prim("tanh", f32("x", i, j)) + f32("bias", i), 0.25) * prim("abs", f32("x", i, j))
+    numbered = value + cast(index_value(i * 7 + j), "float32")
+    nest = Nest((x, bias, y), (Store("y", (i, j), numbered, (i, j)),))
+    values = {"x": rand(shape), "bias": rand((6,))}
+    (call,) = check(nest, values, "4 neighbours" if n_columns > 3 else "a thread for each element")
+    if n_columns > 3:
+        text = image_of(call).code.decode("ascii")
+        assert "ld.global.v4" in text and "st.global.v4" in text
+
+
+@pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        dict(channels=(17, 33)),
+        dict(channels=(36, 40), groups=2, stride=(2, 1), slack=3, offset=2),
+        dict(inputs=(), kernel=(), stride=(), dilate=(), pad=(), batch=70, channels=(40, 70), stack=2),
+    ],
+    ids=["padded", "groups", "stack"],
+)
+def test_tiles(kind, geometry):
+    epilogue = bias_residual_relu if kind != "weight_gradient" and "stack" not in geometry else None
+    check_tiles(contraction(kind=kind, epilogue=epilogue, **geometry))
+
+
+def test_large_tiles_and_long_sums():
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    check_tiles(contraction(batch=130, channels=(20, 135), **flat), tile=LARGE)
+    check_tiles(contraction(batch=16, channels=(1100, 16), **flat), tile=SMALL, is_long=True)
+
+
+def check_tiles(c, **decisions) -> None:
+    plan = plan_contraction(c)
+    assert plan is not None
+    plan = replace(plan, **decisions)
+    if plan.packing is not None:
+        plan = replace(plan, packing=panels_of(c, "float32", plan.tile.columns))
+    rng = np.random.default_rng(0)
+    given = {b.name: rng.normal(size=b.shape).astype(b.dtype) for b in c.buffers}
+    expected = {name: a.copy() for name, a in given.items()}
+    interpret(c, expected)
+    scheduled = replace(c, plan=plan)
+    if plan.packing is not None:
+        packed = Buffer.dense("packed", plan.packing.shape, "float32")
+        given["packed"] = packed_weight(plan.packing, given[c.rhs])
+        scheduled = replace(scheduled, rhs="packed", buffers=(*c.buffers, packed))
+    memory = {b.name: Memory.of(b, given[b.name]) for b in scheduled.buffers}
+    run_calls(BACKEND.schedule(scheduled), {name: m.raw[GUARD:] for name, m in memory.items()})
+    for store in c.stores:
+        np.testing.assert_allclose(memory[store.buffer].view(), expected[store.buffer], 2e-4, 2e-4)
+    assert all(m.outside_is_untouched() for m in memory.values())

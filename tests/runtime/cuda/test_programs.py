@@ -1,0 +1,143 @@
+"""Whole programs on a simulated GPU: both directions, loops, routines, random numbers, operators of mx.nd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc.context import register_device, unregister_device
+from symc.core.errors import DeviceError
+from symc.runtime.cuda.device import device_of
+from symc.testing.driver import SimDriver
+from tests.codegen.cuda.packages import needs_compiler
+from tests.conformance import golden, replay
+
+pytestmark = needs_compiler
+NETWORKS = [case for case in golden.net_cases() if case.name == "lenet"]
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> Iterator[SimDriver]:
+    monkeypatch.setenv("SYMC_COMPILERS", "1")  # others would take longer to start than to compile
+    driver = SimDriver()
+    device = device_of(driver)
+    register_device("gpu", lambda number: device)
+    try:
+        with mx.gpu():
+            yield driver
+    finally:
+        unregister_device("gpu")
+
+
+@pytest.mark.parametrize("case", NETWORKS, ids=lambda c: c.name)
+def test_networks_run_both_directions_as_recorded(gpu, case):
+    replay.check_net(mx, case)
+    assert gpu.counts["graph"] > 0 and not gpu.counts["launch"]
+
+
+def run(net: mx.sym.Symbol, ctx: mx.Context, **shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Heads of training, then gradients and states."""
+    rng = np.random.default_rng(0)
+    mx.random.seed(7)
+    executor = net.simple_bind(ctx, **shapes)
+    for array in executor.arg_arrays:
+        array[:] = rng.uniform(0.1, 1, array.shape)
+    executor.forward(is_train=True)
+    executor.backward([mx.nd.ones(o.shape, ctx) for o in executor.outputs])
+    gradients = [g for g in executor.grad_arrays if g is not None]
+    return [a.asnumpy() for a in [*executor.outputs, *gradients, *executor.aux_arrays]]
+
+
+def convolutions() -> mx.sym.Symbol:
+    """Tiles of windows, forward and both gradients; groups and one channel at a time as nests."""
+    x = mx.sym.Convolution(mx.sym.Variable("data"), num_filter=20, kernel=(3, 3), pad=(1, 1), name="tile")
+    x = mx.sym.Convolution(x, num_filter=20, kernel=(3, 3), num_group=20, stride=(2, 2), name="depthwise")
+    x = mx.sym.LayerNorm(mx.sym.Flatten(mx.sym.tanh(x)), name="norm")
+    return mx.sym.FullyConnected(x, num_hidden=24, name="dense")
+
+
+def random() -> mx.sym.Symbol:
+    x = mx.sym.Dropout(mx.sym.Variable("data"), p=0.4)
+    return x + mx.sym.random.normal(shape=(40, 30)) + mx.sym.random.gamma(alpha=2.0, shape=(40, 30))
+
+
+def ordered() -> mx.sym.Symbol:
+    """A stable sort, running sums, gathers, scatters."""
+    x = mx.sym.Variable("data")
+    first = mx.sym.reshape(mx.sym.slice_axis(x, axis=1, begin=0, end=1), (-1,))
+    return mx.sym.cumsum(mx.sym.sort(x, axis=0), axis=1) + mx.sym.take(x, mx.sym.argsort(first))
+
+
+def loop() -> mx.sym.Symbol:
+    step = lambda x, state: (x * state, mx.sym.sigmoid(x + state))  # noqa: E731
+    rows, state = mx.sym.contrib.foreach(step, mx.sym.Variable("data"), mx.sym.Variable("state", shape=(30,)))
+    return mx.sym.concat(rows, mx.sym.reshape(state, (1, 30)), dim=0)
+
+
+CASES = {"convolutions": (convolutions, (3, 3, 9, 8)), "random": (random, (40, 30)),
+         "ordered": (ordered, (9, 30)), "loop": (loop, (4, 30))}  # fmt: skip
+
+
+@pytest.mark.parametrize("make, shape", CASES.values(), ids=CASES)
+def test_numbers_are_those_of_the_cpu(gpu, make, shape):
+    found, expected = (run(make(), ctx, data=shape) for ctx in (mx.gpu(), mx.cpu()))
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+    if make is random:
+        np.testing.assert_array_equal(found[1], expected[1])  # the mask of the dropout
+
+
+def test_a_run_gives_the_same_bits_again(gpu):
+    first, second = (run(convolutions(), mx.gpu(), data=(3, 3, 9, 8)) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second))
+
+
+def test_parameters_are_copied_when_they_were_written(gpu):
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc")
+    executor = net.simple_bind(mx.gpu(), grad_req="null", data=(1, 3))
+    executor.arg_dict["data"][:] = 1
+    n_copies = []
+    for factor, is_written in ((1, True), (1, False), (2, True)):
+        if is_written:
+            executor.arg_dict["fc_weight"][:] = factor
+        before = gpu.counts["copy_in"]
+        (y,) = executor.forward()
+        n_copies.append(gpu.counts["copy_in"] - before)
+        np.testing.assert_array_equal(y.asnumpy(), np.full((1, 2), 3 * factor))
+    assert n_copies[1] == 1 and n_copies[2] == 3  # the data alone; with weight and bias
+
+
+def test_arrays_and_operators_of_a_gpu(gpu):
+    x = mx.nd.array(np.linspace(0, 1, 300 * 300).reshape(300, 300), ctx=mx.gpu())
+    x.attach_grad()
+    with mx.autograd.record():
+        y = mx.nd.exp(x) * 2
+    y.backward()
+    assert y.context == x.grad.context == mx.gpu() and gpu.counts["graph"] > 0
+    np.testing.assert_allclose(x.grad.asnumpy(), 2 * np.exp(x.asnumpy()), rtol=1e-5)
+    assert x.as_in_context(mx.cpu()).context == mx.cpu() and x.copyto(mx.cpu()).asnumpy().shape == (300, 300)
+
+
+def test_python_inside_a_program_is_refused_with_its_node(gpu):
+    class Twice(mx.operator.CustomOp):
+        def forward(self, is_train, req, in_data, out_data, aux):
+            self.assign(out_data[0], req[0], in_data[0] * 2)
+
+    @mx.operator.register("twice_of_gpus")
+    class TwiceProp(mx.operator.CustomOpProp):
+        def create_operator(self, ctx, shapes, dtypes):
+            return Twice()
+
+    net = mx.sym.Custom(mx.sym.Variable("data"), op_type="twice_of_gpus", name="doubled")
+    with pytest.raises(DeviceError, match=r"doubled: Python code inside a program is not yet on this device \(gpu\)"):
+        net.simple_bind(mx.gpu(), grad_req="null", data=(2, 3)).forward()
+
+
+def test_explain_tells_of_registers_and_memory_is_given_back(gpu):
+    executor = convolutions().simple_bind(mx.gpu(), data=(3, 3, 9, 8))
+    executor.forward()
+    text = executor.explain()
+    assert "tiles of 64x64x16" in text and " registers, 8448 B shared" in text and " x 256 threads" in text
