@@ -92,7 +92,7 @@ def unrolled(mx, cell, x, lengths):
     return found
 
 
-def cell(make, shape=(C,), runs=True, trained=False):
+def cell(make, shape=(C,), runs=True):
     """A case: the cell made by `make(mx)`, unrolled over arrays and over symbols."""
 
     def run(mx, folder):
@@ -111,11 +111,6 @@ def cell(make, shape=(C,), runs=True, trained=False):
             found["out"] = seen(block.unroll(T, x, layout="TNC"))
         if runs and shape == (C,):
             found["unrolled"] = unrolled(mx, block, x, mx.nd.array(LENGTHS))
-        if trained:
-            net = mx.gluon.nn.Sequential()
-            net.add(block)
-            net.forward = lambda x: block.unroll(T, x, layout="TNC", merge_outputs=True)[0]
-            found["trained"] = taught(mx, net, x)
         outputs, states = block.unroll(T, [mx.sym.var("x") for _ in range(T)], merge_outputs=False)
         found["symbols"] = [o.list_outputs() for o in (*outputs, *states)]
         found["nodes"] = nodes(outputs[0])
@@ -289,7 +284,7 @@ def dynamic(mx, folder):
 CASES = {
     "RNN": layer(lambda rnn: rnn.RNN(H)),
     "RNN tanh": layer(lambda rnn: rnn.RNN(H, 2, activation="tanh", layout="NTC", dropout=0.0), "NTC"),
-    "LSTM": layer(lambda rnn: rnn.LSTM(H, num_layers=2, bidirectional=True), trained=True),
+    "LSTM": layer(lambda rnn: rnn.LSTM(H, bidirectional=True), trained=True),
     "LSTM projected": layer(lambda rnn: rnn.LSTM(H, projection_size=2)),
     "GRU": layer(lambda rnn: rnn.GRU(H, layout="NTC", bidirectional=True, input_size=C), "NTC"),
     "cast": cast,
@@ -301,7 +296,7 @@ CASES = {
     "stack": cell(stack),
     "stack of blocks": cell(lambda mx: stack(mx, hybrid=False), runs=False),
     "BidirectionalCell": cell(
-        lambda mx: mx.gluon.rnn.BidirectionalCell(mx.gluon.rnn.LSTMCell(H), mx.gluon.rnn.GRUCell(H)), trained=True
+        lambda mx: mx.gluon.rnn.BidirectionalCell(mx.gluon.rnn.LSTMCell(H), mx.gluon.rnn.GRUCell(H))
     ),
     "ZoneoutCell": cell(lambda mx: mx.gluon.rnn.ZoneoutCell(mx.gluon.rnn.RNNCell(H), 0.0, 0.0)),
     "ResidualCell": cell(lambda mx: mx.gluon.rnn.ResidualCell(mx.gluon.rnn.GRUCell(C))),
