@@ -48,7 +48,7 @@ def ufunc(frame: Frame, i: Instruction, type_: Type, function: Function, *source
     return lambda mask: function(x, y, out=out, where=mask)
 
 
-@binds("add", "sub", "mul", "mul24")
+@binds("add", "sub", "mul")
 def _simple(frame: Frame, i: Instruction) -> Step:
     type_, sources = i.type, i.operands[1:]
     if type_.is_float:
@@ -57,8 +57,6 @@ def _simple(frame: Frame, i: Instruction) -> Step:
         return _carrying(frame, i)
     if i.has("wide", "hi"):
         return _wide(frame, i)
-    if i.opcode == "mul24":
-        raise i.unsupported()
     if i.has("sat"):
         return elementwise(frame, i, type_, _saturating(i.opcode), *sources)
     return ufunc(frame, i, type_, _UFUNCS[i.opcode], *sources)

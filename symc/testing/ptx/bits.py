@@ -118,13 +118,13 @@ def _prmt(frame: Frame, i: Instruction) -> Step:
     return elementwise(frame, i, U32, function, *i.operands[1:])
 
 
-def _highest(x: np.ndarray, bits: int) -> np.ndarray:
+def _highest(x: np.ndarray) -> np.ndarray:
     """The number of the highest bit that is 1, -1 where none is; exact by halves of 32 bits."""
     high, low = (x >> np.uint64(32)).astype(np.float64), (x & np.uint64(0xFFFFFFFF)).astype(np.float64)
     return np.where(high > 0, np.frexp(high)[1] + 31, np.frexp(low)[1] - 1).astype(np.int64)
 
 
-@binds("popc", "clz", "brev", "bfind", "fns")
+@binds("popc", "clz", "brev", "bfind")
 def _count(frame: Frame, i: Instruction) -> Step:
     bits = i.type.bits
     type_ = unsigned(bits)
@@ -133,12 +133,12 @@ def _count(frame: Frame, i: Instruction) -> Step:
         return np.bitwise_count(x).astype(np.uint32)
 
     def clz(x: np.ndarray) -> np.ndarray:
-        return (bits - 1 - _highest(x.astype(np.uint64), bits)).astype(np.uint32)
+        return (bits - 1 - _highest(x.astype(np.uint64))).astype(np.uint32)
 
     def bfind(x: np.ndarray) -> np.ndarray:
         if i.type.kind == "s":
             x = np.where(x >> type_.dtype.type(bits - 1), ~x, x)
-        found = _highest(x.astype(np.uint64), bits)
+        found = _highest(x.astype(np.uint64))
         if i.has("shiftamt"):
             found = np.where(found < 0, -1, bits - 1 - found)
         return found.astype(np.uint32)
@@ -148,8 +148,6 @@ def _count(frame: Frame, i: Instruction) -> Step:
         return np.ascontiguousarray(_REVERSED[octets[:, ::-1]]).view(type_.dtype)[:, 0]
 
     functions = {"popc": popc, "clz": clz, "bfind": bfind, "brev": brev}
-    if i.opcode not in functions:
-        raise i.unsupported()
     out = frame.target(i.operands[0], type_ if i.opcode == "brev" else U32)
     x, function = frame.source(i.operands[1], type_), functions[i.opcode]
     return lambda mask: np.copyto(out, function(x), where=mask)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import arithmetic, asynchronous, atomics, bits, convert, logic, matrix, move, transfer, warp  # they register
 from .faults import PtxError
 from .frame import Frame, Step
-from .program import Function, Immediate, Instruction, Operand, Register, Symbol, Vector
+from .program import Function, Instruction, Operand, Register, Symbol, Vector
 from .registry import bound
 from .types import TYPES
 
@@ -170,7 +169,3 @@ def _names(i: Instruction, v: Vector) -> tuple[str, ...]:
     if not all(isinstance(o, Symbol) for o in v.items):
         raise i.unsupported()
     return tuple(o.name for o in v.items if isinstance(o, Symbol))
-
-
-__all__ = ["Block", "Code", "End", "arithmetic", "asynchronous", "atomics", "bits", "convert", "logic", "matrix"]
-__all__ += ["move", "transfer", "warp", "Immediate"]

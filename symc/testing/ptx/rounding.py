@@ -47,7 +47,7 @@ def fused_float32(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     low = total.view(np.int64) & 0x1FFFFFFF
     is_doubtful = (low == 0x10000000) | (np.abs(total) < 1.2e-38)
     if is_doubtful.any():
-        k = np.flatnonzero(is_doubtful)
+        k = np.flatnonzero(is_doubtful & (total != 0))
         total[k] = odd_sum(product[k], np.broadcast_to(z, product.shape)[k].astype(np.float64))
     return total.astype(np.float32)
 
@@ -59,8 +59,10 @@ def fused_float64(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     top, rest = _two_sum(z, low)
     upper, lower = _two_sum(high, top)
     total = upper + odd_sum(rest, lower)
+    is_zero = (x == 0) | (y == 0)
+    total = np.where(is_zero, high + z, total)
     size = np.abs(high)
-    is_rough = ~((size > _TINY) & (size < _HUGE) & (np.abs(z) < _HUGE))
+    is_rough = ~(is_zero | ((size > _TINY) & (size < _HUGE) & (np.abs(z) < _HUGE)))
     if is_rough.any():
         for k in np.flatnonzero(is_rough):
             total[k] = _exactly(float(x[k]), float(y[k]), float(z[k]))
@@ -76,7 +78,9 @@ def _two_product(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _exactly(x: float, y: float, z: float) -> float:
-    if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)):
+    if np.isfinite(x) and np.isfinite(y) and not np.isfinite(z):
+        return z
+    if not (np.isfinite(x) and np.isfinite(y)):
         return float(np.float64(x) * np.float64(y) + np.float64(z))
     exact = Fraction(x) * Fraction(y) + Fraction(z)
     if exact == 0:

@@ -24,7 +24,6 @@ class Run:
         n = self.machine.n_lanes
         self.running = np.ones(n, bool) if isinstance(lanes, bool) else lanes.copy()
         self.places = np.zeros(n, np.int64)
-        self.returned = np.zeros(n, bool)
         self.mask: Mask = True if self.running.all() else self.running.copy()
         self.place: int | None = 0  # of all running lanes; None: they differ
         self._ends = {
