@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from symc.core.errors import ArgumentError, SymcError
 
@@ -169,6 +169,12 @@ def num_gpus() -> int:
     from symc.runtime.cuda.nvidia import found
 
     return found()[0]
+
+
+def gpu_memory_info(device_id: int = 0) -> tuple[int, int]:
+    """(free, total) bytes of a GPU's memory; raises SymcError where it is missing."""
+    memory: Any = Context("gpu", device_id).device.memory
+    return memory.info()
 
 
 def current_context() -> Context:

@@ -48,6 +48,10 @@ class DeviceMemory:
         self._blocks[block.address] = block
         return block
 
+    def info(self) -> tuple[int, int]:
+        """(free, total) bytes."""
+        return self._driver.memory_info()
+
     def at(self, address: int) -> DeviceBlock:
         """The block that begins at an address."""
         return self._blocks[address]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -19,6 +20,7 @@ from symc.core.undisturbed import imported
 from .driver import Argument, Graph, Launch, Properties
 
 LIBRARY = "libcuda.so.1"
+MAJOR, MINOR = "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR"
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 C_TYPES: dict[type, Any] = {int: ctypes.c_uint64, np.int32: ctypes.c_int32, np.float32: ctypes.c_float}
 
@@ -82,10 +84,9 @@ class NvidiaDriver:
     def properties(self) -> Properties:
         """See Driver."""
         name = self._do("cuDeviceGetName", 256, self._device).partition(b"\0")[0].decode()
-        major, minor = (self._attribute(f"COMPUTE_CAPABILITY_{part}") for part in ("MAJOR", "MINOR"))
         return Properties(
             name,
-            (major, minor),
+            (self._attribute(MAJOR), self._attribute(MINOR)),
             self._attribute("MULTIPROCESSOR_COUNT"),
             int(self._do("cuDeviceTotalMem", self._device)),
             self._attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"),
@@ -124,11 +125,16 @@ class NvidiaDriver:
 
     def load(self, image: KernelImage) -> int:
         """See Driver."""
-        module = self._do("cuModuleLoadData", image.cubin or image.code + b"\0")
+        module = self._do("cuModuleLoadData", image.cubin if self._runs(image) else image.code + b"\0")
         function = self._ask("cuModuleGetFunction", module, image.entry.encode())
         handle = next(self._handles)
         self._kernels[handle] = module, function
         return handle
+
+    def _runs(self, image: KernelImage) -> bool:
+        """Whether its cubin is for this generation of GPUs; any later one takes the PTX."""
+        target = re.search(rb"^\.target sm_(\d+)\d", image.code, re.MULTILINE)
+        return bool(image.cubin) and target is not None and int(target[1]) == self._attribute(MAJOR)
 
     def unload(self, kernel: int) -> None:
         """See Driver."""

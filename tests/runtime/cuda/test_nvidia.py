@@ -24,11 +24,13 @@ class Status(IntEnum):
 
 
 class Bindings:
-    """Every function succeeds with the number of its call; `failing` has the others."""
+    """Every function succeeds and gives the number of its call; `failing` and `given` have the others."""
 
     def __init__(self) -> None:
         self.calls: list[tuple] = []
         self.failing: dict[str, Status] = {}
+        self.given = {"cuDeviceGetAttribute": 9}  # an H200's compute capability
+        self.CUdevice_attribute = types.SimpleNamespace(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=75)
         self.CUstream_flags = types.SimpleNamespace(CU_STREAM_NON_BLOCKING=types.SimpleNamespace(value=1))
         self.CUDA_KERNEL_NODE_PARAMS = types.SimpleNamespace
 
@@ -38,7 +40,7 @@ class Bindings:
     def __getattr__(self, name: str):
         def function(*arguments):
             self.calls.append((name, *arguments))
-            return self.failing.get(name, Status.SUCCESS), len(self.calls)
+            return self.failing.get(name, Status.SUCCESS), self.given.get(name, len(self.calls))
 
         return function
 
@@ -84,8 +86,7 @@ def test_missing_bindings_are_one_clear_error(bindings, monkeypatch):
 
 def test_a_graph_is_a_chain_made_once_and_given_back(bindings):
     driver = NvidiaDriver(0)
-    kernel = driver.load(KernelImage(b"// PTX", "symc_nest_0", cubin=b"\x7fELF"))
-    assert [c for c in bindings.calls if c[0] == "cuModuleLoadData"] == [("cuModuleLoadData", b"\x7fELF")]
+    kernel = driver.load(KernelImage(b"// PTX", "symc_nest_0"))
     launch = Launch(kernel, (2, 1, 1), (64, 1, 1), 0, (1 << 40, np.int32(3), np.float32(0.5)))
     bindings.calls.clear()
     graph = driver.graph([launch, launch])
@@ -115,6 +116,10 @@ def test_errors_of_the_driver_name_the_gpu_and_the_function(bindings):
         driver.synchronise()
 
 
-def test_ptx_that_nobody_has_assembled_is_left_to_the_driver(bindings):
-    NvidiaDriver(0).load(KernelImage(b"// PTX", "symc_nest_0"))
-    assert ("cuModuleLoadData", b"// PTX\0") in bindings.calls
+@pytest.mark.parametrize("target, is_ours", [("sm_90", True), ("sm_100", False), ("sm_80", False)])
+def test_a_cubin_is_loaded_on_its_generation_and_ptx_on_others(bindings, target, is_ours):
+    ptx = f".version 9.0\n.target {target}\n".encode()
+    NvidiaDriver(0).load(KernelImage(ptx, "symc_nest_0", cubin=b"\x7fELF"))
+    NvidiaDriver(0).load(KernelImage(ptx, "symc_nest_0"))
+    loaded = [data for name, data, *_ in bindings.calls if name == "cuModuleLoadData"]
+    assert loaded == [b"\x7fELF" if is_ours else ptx + b"\0", ptx + b"\0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -140,4 +141,25 @@ def test_explain_tells_of_registers_and_memory_is_given_back(gpu):
     executor = convolutions().simple_bind(mx.gpu(), data=(3, 3, 9, 8))
     executor.forward()
     text = executor.explain()
+    free, total = mx.context.gpu_memory_info(0)
+    assert total == gpu.total_bytes > free
+    del executor
+    gc.collect()
+    assert mx.context.gpu_memory_info(0)[0] > free
     assert "tiles of 64x64x16" in text and " registers, 8448 B shared" in text and " x 256 threads" in text
+
+
+def test_a_module_trains_on_a_gpu_as_on_the_cpu(gpu):
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(32, 20)).astype(np.float32)
+    hidden = mx.sym.Activation(mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=16), act_type="relu")
+    net = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(hidden, num_hidden=3), name="softmax")
+    weights = []
+    for ctx in (mx.gpu(), mx.cpu()):
+        mx.random.seed(1)
+        module = mx.mod.Module(net, context=ctx)
+        batches = mx.io.NDArrayIter(data, data[:, :3].argmax(axis=1).astype(np.float32), 16)
+        module.fit(batches, num_epoch=2, optimizer="adam", initializer=mx.init.Xavier())
+        weights.append([a.asnumpy() for a in module.get_params()[0].values()])
+    for a, b in zip(*weights):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
