@@ -48,6 +48,8 @@ CASES = [
       for size in ((5, 4), (20, 13), (9, 3)) for interp in (0, 1, 3) for dtype in ("uint8", "float32", "float64")),
     *(Case(RESIZE, ((7, 9, 3),), {"size": size, "interp": 2}, dtypes=dtype, domain=COLOURS, grads=())
       for size in ((5, 4), (20, 13)) for dtype in ("uint8", "float32", "float64")),
+    *(Case(RESIZE, ((7, 9, 3),), {"size": (20, 4), "interp": 4}, dtypes=dtype, domain=COLOURS, grads=())
+      for dtype in ("uint8", "float32", "float64")),
     *(Case(RESIZE, ((8, 6, 3),), {"size": (3, 4), "interp": interp}, dtypes=dtype, domain=COLOURS, grads=())
       for interp in (1, 2, 3) for dtype in ("uint8", "float32")),
     *(Case(RESIZE, ((12, 9, 3),), {"size": (3, 2), "interp": 3}, dtypes=dtype, domain=COLOURS, grads=())

@@ -91,7 +91,7 @@ def test_the_order_of_changes_is_random():
         (lambda x: image.crop(x, -1, 0, 3, 1), ShapeError, "from x = -1 of size 3 lies outside"),
         (lambda x: image.resize(x), ShapeError, "size must be one or two positive numbers"),
         (lambda x: image.resize(x, (3, 2, 1)), ShapeError, "size must be one or two positive numbers"),
-        (lambda x: image.resize(x, 3, interp=4), ParameterError, "interp must be 0 to 3"),
+        (lambda x: image.resize(x, 3, interp=5), ParameterError, "interp must be 0 to 4"),
         (lambda x: image.resize(x.astype("float16"), 3), DTypeError, "must be uint8, float32 or float64"),
         (lambda x: image.adjust_lighting(x, (1, 2)), ParameterError, "alpha must be three numbers"),
     ],
