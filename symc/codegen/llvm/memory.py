@@ -17,6 +17,7 @@ from .lanes import I8, I32, I64, Lanes, declare, scalar_type, suffix_of
 from .loops import loop, minimum
 
 POINTER = ir.PointerType()
+LINE_BYTES = 64
 PREFETCH_L1, PREFETCH_L2 = 3, 2  # llvm.prefetch: the cache level to fill
 Offsets = Sequence[tuple[ir.Value, ir.Value]]  # (stride, index of each lane)
 
@@ -123,6 +124,16 @@ class Elements:
         name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
         function = declare(self.b.module, name, ir.VoidType(), [value.type, POINTER, I32, mask.type])
         self.b.call(function, [value, self._typed(place, POINTER), I32(self.item_bytes), mask])
+
+    def stream(self, value: ir.Value, place: ir.Value) -> None:
+        """Writes n neighbours at a boundary of their size past the caches; a fence makes them seen by other threads."""
+        stored = self.b.store(value, self._typed(place, value.type.as_pointer()), align=self.stream_bytes)
+        stored.set_metadata("nontemporal", self.b.module.add_metadata([I32(1)]))
+
+    @property
+    def stream_bytes(self) -> int:
+        """The boundary that `stream` needs."""
+        return min(self.vector_bytes, LINE_BYTES)
 
     def load_row(self, place: ir.Value, count: ir.Value | None, mask: ir.Value | None) -> ir.Value:
         """n neighbours; with `count`, which `mask` stands for, the first ones (the rest is 0 or a repeated element)."""

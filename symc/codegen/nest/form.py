@@ -108,9 +108,10 @@ class Form:
         """All distinct expressions, operands first."""
         return tuple(dict.fromkeys(e for r in self.roots for e in walk(r)))
 
-    def is_short(self, reduce: Expr) -> bool:
-        """Whether a sum is added up one by one without losing what is small."""
-        return all(self.extents[a] <= SUM_BLOCK for a in self.reduce_axes[reduce])
+    def is_short(self, reduce: Expr, shared: str | None = None, n_sums: int = 1) -> bool:
+        """Whether no sum is so long that it has to be cut to keep what is small; `n_sums` share one of its axes."""
+        limits = {shared: SUM_BLOCK * n_sums}
+        return all(self.extents[a] <= limits.get(a, SUM_BLOCK) for a in self.reduce_axes[reduce])
 
     @lazy
     def bounded(self) -> frozenset[str]:

@@ -91,7 +91,7 @@ def lay_out(plan: NestPlan, block: int, n_blocks: int) -> WordLayout:
         elif e.op == "reduce":
             vector = plan.row_vectors.get(e)
             along = " ".join(axes[a] for a in plan.form.reduce_axes[e])
-            along += " (short)" * plan.form.is_short(e)
+            along += " (short)" * plan.is_short(e)
             within = "".join(f" within {names[b]}" for b in e.args[1:])
             text = f"{e.data[0]} over {along} vector {axes.get(vector or '')} of {names[e.args[0]]}{within}"
         elif e.op == "bound":
@@ -105,6 +105,8 @@ def lay_out(plan: NestPlan, block: int, n_blocks: int) -> WordLayout:
     if plan.slide:
         slide = plan.slide
         lines.append(f"slide along {axes[slide.axis]}: {slide.step} of {slide.n_taps} taps {axes[slide.tap]}")
+    if plan.streams:
+        lines.append("streams")
     for group in plan.stores:
         stores = [k for k, s in enumerate(plan.form.stores) if s in group.stores]
         lines.append(f"loops {' '.join(axes[a] for a in group.serial)} vector {axes.get(group.vector or '')}: {stores}")

@@ -49,6 +49,18 @@ class Places:
 
     def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, words: Words) -> None:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
+        self.streams = False  # whether whole vectors are stored past the caches
+
+    def can_stream(self, scope: Scope, v: Lanes, axis: str, start: ir.Value) -> ir.Value:
+        """Whether all stores along an axis begin at boundaries of vectors, and none overwrites what is read."""
+        b, can = self.b, ir.Constant(ir.IntType(1), 1)
+        for k, s in enumerate(self.form.stores):
+            first = b.add(scope.address[k], b.mul(start, self.words.step[k, axis]))
+            beyond = b.and_(first, I64(Elements(v, s.access.dtype).stream_bytes - 1))
+            can = b.and_(can, b.icmp_signed("==", beyond, I64(0)))
+            for e in self.form.loads:
+                can = b.and_(can, b.icmp_signed("!=", scope.address[k], scope.address[e]))
+        return can
 
     # ---- rows that are kept
 

@@ -50,6 +50,7 @@ class NestPlan:
     cost: float
     kept: tuple[Kept, ...] = ()  # row: what the first walk that computes it leaves for the others
     slide: Slide | None = None  # lane: windows that share columns, along a serial axis
+    streams: bool = False  # lane: what is stored is larger than the caches, so that it need not go through them
 
     @property
     def around(self) -> tuple[AxisLoop, ...]:
@@ -57,6 +58,11 @@ class NestPlan:
         lanes = [AxisLoop(self.vector, "vector", self.unroll)] if self.vector else []
         sweep = [AxisLoop(self.blocked)] if self.blocked not in (None, self.vector) else []
         return (*lanes, *sweep)
+
+    def is_short(self, reduce: Expr) -> bool:
+        """Whether a reduction is not cut into blocks: what a block gives is added to 0, which takes time, too."""
+        shared = self.row_vectors.get(reduce) if self.lanes > 1 else None
+        return self.form.is_short(reduce, shared, self.lanes * self.unroll)
 
     def loops_of(self, group: StorePlan) -> tuple[AxisLoop, ...]:
         """The loops of a group of stores inside those."""

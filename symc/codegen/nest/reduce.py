@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from llvmlite import ir
 
-from symc.codegen.llvm.emit import primitive
+from symc.codegen.llvm.emit import Emitter, primitive
 from symc.codegen.llvm.lanes import I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
 from symc.core.dtypes import is_float
@@ -24,6 +24,16 @@ def combine(v: Lanes, reduce: Expr, x: ir.Value, y: ir.Value) -> ir.Value:
         further = v.b.select(v.b.fcmp_ordered(">" if reduce.data[0] == "max" else "<", y, x), y, x)
         return v.b.select(v.is_nan(y), v.like(y, float("nan")), further)
     return primitive(v, COMBINERS[reduce.data[0]][0], reduce.dtype, [x, y], [reduce.dtype] * 2)
+
+
+def add_to(emitter: Emitter, reduce: Expr, total: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+    """A partial result with one more element, in the lanes of a mask; a product is added and rounded in one step."""
+    v, body = emitter.lanes, reduce.args[0]
+    if reduce.data[0] == "sum" and body.op == "mul" and body.dtype in ("float32", "float64"):
+        further = v.fma(*[emitter.value(factor) for factor in body.args], total)
+        return further if mask is None else v.b.select(mask, further, total)
+    value = emitter.value(body)
+    return combine(v, reduce, total, value if mask is None else v.b.select(mask, value, neutral(v, reduce)))
 
 
 def combine_all(v: Lanes, reduces: Sequence[Expr], left: Values, right: Values) -> Values:

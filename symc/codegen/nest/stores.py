@@ -43,6 +43,8 @@ def _store_one(places: Places, scope: Scope, part: int, s: StoreForm, value: ir.
         raw_value = narrow(v, value, s.value.dtype, dtype)
     if v.n == 1:
         memory.store_one(raw_value, address)
+    elif is_row and places.streams and scope.count is None:
+        memory.stream(raw_value, address)
     elif is_row:
         memory.store_row(raw_value, address, scope.count, scope.mask)
     else:

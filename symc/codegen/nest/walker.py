@@ -24,7 +24,7 @@ from symc.loopir.expr import Expr, operands_of, walk
 from .layout import WordLayout
 from .places import Places, Scope
 from .plan import AxisLoop, NestPlan, StorePlan
-from .reduce import cascade, combine_all, neutral
+from .reduce import add_to, cascade, combine_all, neutral
 from .slide import Slide
 from .stores import store
 from .words import Words
@@ -277,8 +277,8 @@ class Walker:
         axes = self.widest_first([a for a in self.form.reduce_axes[reduces[0]] if a != bound], bodies)
 
         def add_element(inner: Scope, totals: Values) -> Values:
-            values = [emitter.value(body) for body in bodies for emitter in inner.emitters]
-            return combine_all(v, reduces, totals, values)
+            pairs = [(emitter, e) for e in reduces for emitter in inner.emitters]
+            return [add_to(emitter, e, total) for (emitter, e), total in zip(pairs, totals)]
 
         def join(x: Values, y: Values) -> Values:
             return combine_all(v, reduces, x, y)
@@ -288,7 +288,7 @@ class Walker:
                 return self.serial(around, axes[-1], first, stop, bodies, start, add_element)
 
             first, stop = self.span(axes[-1])
-            if self.form.is_short(reduces[0]):
+            if self.plan.is_short(reduces[0]):
                 line = add_block(first, stop)
                 return line if len(axes) == 1 else join(totals, line)
             return join(totals, cascade(self.b, first, stop, 1, start, join, add_block))

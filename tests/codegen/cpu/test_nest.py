@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from symc.codegen.cpu.nest import schedule_nest
+from symc.codegen.cpu.nest import plan, schedule_nest
 from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, cast, const, index_value, load, param, prim, reduce, select
@@ -313,6 +314,19 @@ def test_in_place(target: Target) -> None:
         (x, y, z), (Store("y", (i, j), f32("x", i, j) + 1.0, (i, j)), Store("z", (i, j), f32("x", i, j) * 3.0, (i, j)))
     )
     check(two, {"x": rand((6, 35))}, target, aliases={"y": "x"}, n_calls=1)
+
+
+@pytest.mark.parametrize("offset", [0, 4, 8, 12])  # in elements: one of them is a boundary of vectors
+@pytest.mark.parametrize("dtype", ["float32", "bool"])
+def test_large_results_are_stored_past_the_caches(target: Target, monkeypatch, dtype: str, offset: int) -> None:
+    monkeypatch.setattr(plan, "STREAM_BYTES", 1)
+    (i,) = axes(1000)
+    x, y = Buffer.dense("x", (1000,), "float32"), replace(Buffer.dense("y", (1000,), dtype), offset=offset)
+    nest = Nest((x, y), (Store("y", (i,), cast(f32("x", i) * 2.0 + 1.0, dtype), (i,)),))
+    (call,) = check(nest, {"x": rand((1000,))}, target)
+    assert call.schedule.endswith("stored past the caches")
+    if dtype == "float32" and offset == 0:
+        check(nest, {"x": rand((1000,))}, target, aliases={"y": "x"})
 
 
 def test_reading_what_is_overwritten_elsewhere_is_an_error() -> None:

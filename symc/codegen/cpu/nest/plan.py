@@ -33,6 +33,7 @@ MAX_CHUNKS = 64
 SHORT_ROW = 256  # elements: rows of up to 1 KB are walked column block by column block without loss
 SHORT_TILE_ROW = 128
 MIN_WINDOW_ROWS = 4  # of a chunk: the rows that windows share are read once, and again by the next chunk
+STREAM_BYTES = 1 << 25  # of a result: as large as the last cache of a server's cores, so that little of it would stay
 LONG_ROW = 8192  # elements: beside 2 us of work the start of a body (20 to 50 ns) does not show
 
 # Work per element relative to an addition with its loads and store; measured 0.3, 0.5 to 1 and 3 to 15 ns.
@@ -68,7 +69,21 @@ def plan_form(form: Form, target: Target) -> NestPlan:
     if not plans:
         return _row_plan(form, 1, axes)
     best = min(plans, key=lambda p: p.cost)
-    return _tile_plan(form, lanes, axes, best) or best
+    return _tile_plan(form, lanes, axes, best) or _streaming(best)
+
+
+def _streaming(plan: NestPlan) -> NestPlan:
+    """The plan, past the caches where each result is larger than they are: a line is not read before it is written."""
+    form = plan.form
+    is_plain = plan.kind == "lane" and plan.vector is not None and plan.blocked == plan.vector and not form.reduce_axes
+    if not is_plain or plan.lanes == 1 or not all(_is_large(form, s, plan.vector) for s in form.stores):
+        return plan
+    return replace(plan, streams=True, reason=f"{plan.reason}, stored past the caches")
+
+
+def _is_large(form: Form, s: StoreForm, vector: str | None) -> bool:
+    is_row = vector is not None and not s.access.computed and _is_contiguous(s.access, vector)
+    return is_row and not s.is_add and _trips(form, s.axes) * s.access.item_size >= STREAM_BYTES
 
 
 def lanes_of(form: Form, target: Target) -> int:

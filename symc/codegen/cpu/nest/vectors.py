@@ -11,10 +11,10 @@ from llvmlite import ir
 
 from symc.codegen.llvm.emit import LEAVES
 from symc.codegen.llvm.lanes import I32, I64, Lanes
-from symc.codegen.llvm.loops import Values, loop, minimum
+from symc.codegen.llvm.loops import Values, loop, minimum, when
 from symc.codegen.nest.places import Scope
 from symc.codegen.nest.plan import AxisLoop
-from symc.codegen.nest.reduce import cascade, combine, combine_all, neutral, tree
+from symc.codegen.nest.reduce import add_to, cascade, combine, combine_all, neutral, tree
 from symc.codegen.nest.walker import Inside, Walker
 from symc.loopir.expr import Expr, walk
 
@@ -30,7 +30,22 @@ class Vectors:
     ) -> Values:
         """Lanes along an axis, or the part of it that belongs to this unit."""
         start, stop = walker.span(around.axis)
-        return self._lanes(walker, scope, around, start, stop, roots, carried, body)
+        if not walker.plan.streams:
+            return self._lanes(walker, scope, around, start, stop, roots, carried, body)
+        places, can_stream = walker.places, walker.places.can_stream(scope, vector_of(walker), around.axis, start)
+
+        def past_the_caches() -> Values:
+            places.streams = True
+            self._lanes(walker, scope, around, start, stop, roots, [], body)
+            places.streams = False
+            walker.b.fence("seq_cst")
+            return []
+
+        def through_them() -> Values:
+            return self._lanes(walker, scope, around, start, stop, roots, [], body)
+
+        when(walker.b, can_stream, past_the_caches, [])
+        return when(walker.b, walker.b.not_(can_stream), through_them, carried)
 
     def reduce(self, walker: Walker, scope: Scope, reduces: list[Expr]) -> Values | None:
         """Lanes along one reduced axis: independent vector accumulators, combined in a fixed order at the end."""
@@ -51,10 +66,7 @@ class Vectors:
             sums = list(sums)
             for k, e in enumerate(reduces):
                 for part, emitter in enumerate(inner.emitters):
-                    value = emitter.value(bodies[k])
-                    if inner.mask is not None:
-                        value = walker.b.select(inner.mask, value, start[k])
-                    sums[k * parts + part] = combine(v, e, sums[k * parts + part], value)
+                    sums[k * parts + part] = add_to(emitter, e, sums[k * parts + part], inner.mask)
             return sums
 
         def add_line(outside: Scope, totals: Values) -> Values:
@@ -64,7 +76,10 @@ class Vectors:
                 sums = self._lanes(walker, outside, along, first, stop, bodies, sums, add_vectors)
                 return [tree(v, e, sums[k * parts : (k + 1) * parts]) for k, e in enumerate(reduces)]
 
-            return join(totals, cascade(walker.b, *walker.span(axis), parts * v.n, start, join, add_block))
+            if not walker.plan.is_short(reduces[0]):
+                return join(totals, cascade(walker.b, *walker.span(axis), parts * v.n, start, join, add_block))
+            line = add_block(*walker.span(axis))
+            return join(totals, line) if others else line
 
         loops = [AxisLoop(a) for a in walker.widest_first(others, bodies)]
         totals = walker.over(scope, loops, bodies, start, add_line)
