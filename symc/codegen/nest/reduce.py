@@ -30,7 +30,8 @@ def add_to(emitter: Emitter, reduce: Expr, total: ir.Value, mask: ir.Value | Non
     """A partial result with one more element, in the lanes of a mask; a product is added and rounded in one step."""
     v, body = emitter.lanes, reduce.args[0]
     if reduce.data[0] == "sum" and body.op == "mul" and body.dtype in ("float32", "float64"):
-        further = v.fma(*[emitter.value(factor) for factor in body.args], total)
+        x, y = map(emitter.value, body.args)
+        further = v.fma(x, y, total)
         return further if mask is None else v.b.select(mask, further, total)
     value = emitter.value(body)
     return combine(v, reduce, total, value if mask is None else v.b.select(mask, value, neutral(v, reduce)))
