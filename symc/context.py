@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from symc.core.config import setting
 from symc.core.errors import ArgumentError, SymcError
 
 from .scope import InForce
@@ -134,6 +135,10 @@ def _host(device_id: int) -> Device:
 
 
 def _gpu(device_id: int) -> Device:
+    if setting("SYMC_SIMULATED_GPUS"):
+        from symc.testing.gpus import simulated
+
+        return simulated(device_id)
     from symc.runtime.cuda.device import gpu as opened
 
     return opened(device_id)
@@ -165,10 +170,10 @@ def gpu(device_id: int = 0) -> Context:
 
 
 def num_gpus() -> int:
-    """The number of GPUs that NVIDIA's driver finds."""
+    """The number of GPUs that NVIDIA's driver finds; of simulated ones where SYMC_SIMULATED_GPUS asks for them."""
     from symc.runtime.cuda.nvidia import found
 
-    return found()[0]
+    return setting("SYMC_SIMULATED_GPUS") or found()[0]
 
 
 def gpu_memory_info(device_id: int = 0) -> tuple[int, int]:

@@ -27,13 +27,16 @@ def _flag(text: str) -> bool:
     return text.strip().lower() not in ("", "0", "false", "no", "off")
 
 
-def _at_least_one(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
+def _at_least(low: int) -> Callable[[str], int]:
+    """Reads a number that has a least value."""
 
+    def parse(text: str) -> int:
+        if int(text) < low:
+            raise ValueError(text)
+        return int(text)
 
-_at_least_one.__name__ = "a number from 1 on"
+    parse.__name__ = f"a number from {low} on"
+    return parse
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -58,7 +61,7 @@ SETTINGS: dict[str, Setting] = {
     "SYMC_DUMP": Setting(str, None, "directory that receives every compile step as text and an index.html"),
     "SYMC_NUM_THREADS": Setting(int, None, "threads of the native runner; default: the CPUs this process may use"),
     "SYMC_COMPILERS": Setting(
-        _at_least_one,
+        _at_least(1),
         4,
         "processes that may compile at a time, when many kernels are missing; never more than this one has CPUs",
     ),
@@ -74,6 +77,12 @@ SETTINGS: dict[str, Setting] = {
     ),
     "SYMC_CACHE": Setting(_flag, True, "0 switches the kernel cache on disk off"),
     "SYMC_CACHE_DIR": Setting(str, None, "directory of the kernel cache; default: $XDG_CACHE_HOME/symc"),
+    "SYMC_SIMULATED_GPUS": Setting(
+        _at_least(0),
+        0,
+        "how many GPUs to simulate in place of real ones: mx.gpu(k) then runs PTX on the CPU, slowly, and faults at "
+        "races, bad addresses and reads of what nobody wrote",
+    ),
     "SYMC_VERIFY": Setting(_flag, True, "0 skips the verifier between passes"),
 }
 

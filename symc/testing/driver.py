@@ -173,7 +173,7 @@ class SimDriver:
         with self._lock:
             if image.code[:4] == b"\x7fELF":
                 raise DeviceError(f"loading {image.entry}: a simulated GPU runs PTX, and this is a cubin")
-            loaded = load(image.code.decode("ascii"), self._memory)
+            loaded = load(image.code.rstrip(b"\0").decode("ascii"), self._memory)
             function = loaded.module.functions.get(image.entry)
             if function is None or not function.is_entry:
                 names = ", ".join(f.name for f in loaded.module.kernels)
