@@ -37,11 +37,11 @@ def loaders(mx, folder):
         )  # fmt: skip
 
         def epoch():
+            iterator.reset()  # here, not at the end: MXNet begins the next epoch at once, while others have their turn
             n_images = 0
             for batch in iterator:
                 batch.data[0].wait_to_read()
                 n_images += BATCH - batch.pad
-            iterator.reset()
             return n_images
 
         return epoch
