@@ -10,7 +10,7 @@ import symc as mx
 
 from .recorded import differences, load, result_of
 
-FAMILIES = ["errors", "loss", "metric", "networks", "nn", "optimizer", "rnn", "zoo"]
+FAMILIES = ["contrib", "errors", "loss", "metric", "networks", "nn", "optimizer", "rnn", "zoo"]
 TABLES = {family: importlib.import_module(f"tests.gluon.cases_{family}").CASES for family in FAMILIES}
 
 

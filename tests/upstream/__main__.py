@@ -49,6 +49,7 @@ FILES = (
     "test_gluon_rnn",
     "test_rnn",
     "test_bucketing",
+    "test_gluon_contrib",
 )
 
 

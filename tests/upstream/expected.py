@@ -19,6 +19,7 @@ NOT_PASSING: dict[str, str] = {
         )
     },
     "test_autograd::test_get_symbol": "a recording keeps operators, not a Symbol",
+    "test_gluon_contrib::test_datasets": "needs the texts of WikiText, which are not fetched",
     "test_profiler::test_custom_operator_profiling": "wants nd.zeros to be an operator, which symc does without",
     "test_io::test_NDArrayIter_csr": "needs sparse arrays; symc stores every array dense",
     "test_io::test_LibSVMIter": "asks the data for check_format, which only sparse arrays have",

@@ -21,6 +21,27 @@ def _infer_weight_shape(op_name: str, data_shape: tuple[int, ...], kwargs: dict[
     return getattr(symbol, op_name)(symbol.var("data", shape=data_shape), **kwargs).infer_shape_partial()[0]
 
 
+def described(settings: dict[str, Any], weight_shape: tuple[int, ...], act: Activation | None) -> list[str]:
+    """What the text of a convolution says of it."""
+    n = len(settings["kernel"])
+    parts = [
+        f"{weight_shape[1] or None} -> {weight_shape[0]}",
+        f"kernel_size={settings['kernel']}",
+        f"stride={settings['stride']}",
+    ]
+    if settings["pad"] != (0,) * n:
+        parts.append(f"padding={settings['pad']}")
+    if settings["dilate"] != (1,) * n:
+        parts.append(f"dilation={settings['dilate']}")
+    if settings["num_group"] != 1:
+        parts.append(f"groups={settings['num_group']}")
+    if settings["no_bias"]:
+        parts.append("bias=False")
+    if act is not None:
+        parts.append(repr(act))
+    return parts
+
+
 class _Conv(HybridBlock):
     """activation(convolution of x with the weight, + bias).
 
@@ -81,24 +102,7 @@ class _Conv(HybridBlock):
         return "conv"
 
     def __repr__(self) -> str:
-        settings, n = self._kwargs, len(self._kwargs["kernel"])
-        out_channels, in_channels = self.weight.shape[:2]
-        parts = [
-            f"{in_channels or None} -> {out_channels}",
-            f"kernel_size={settings['kernel']}",
-            f"stride={settings['stride']}",
-        ]
-        if settings["pad"] != (0,) * n:
-            parts.append(f"padding={settings['pad']}")
-        if settings["dilate"] != (1,) * n:
-            parts.append(f"dilation={settings['dilate']}")
-        if settings["num_group"] != 1:
-            parts.append(f"groups={settings['num_group']}")
-        if self.bias is None:
-            parts.append("bias=False")
-        if self.act is not None:
-            parts.append(repr(self.act))
-        return f"{type(self).__name__}({', '.join(parts)})"
+        return f"{type(self).__name__}({', '.join(described(self._kwargs, self.weight.shape, self.act))})"
 
 
 class Conv1D(_Conv):
