@@ -57,6 +57,7 @@ def measure(names: list[str], cache: Path, n_threads: int) -> list[dict[str, flo
         "SYMC_NUM_THREADS": str(n_threads),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles symc's own sources
     command = [sys.executable, __file__, "--child", ",".join(names), str(cache), repr(time.monotonic())]
     finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in finished.stdout.splitlines()]
@@ -95,10 +96,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
-    # One untimed import, so that neither byte-compiling nor a cold disk is measured.
-    subprocess.run([sys.executable, "-c", "import symc, numba"], cwd=ROOT, check=True)
+    # One untimed repeat, so that neither byte-compiling nor a cold disk is measured.
     models = arguments.models.split(",")
-    rows = medians([repeat(models, arguments.threads) for _ in range(arguments.repeats)])
+    rows = medians([repeat(models, arguments.threads) for _ in range(1 + arguments.repeats)][1:])
     print(f"seconds, medians of {arguments.repeats}, {arguments.threads} threads; compile = bind and first call")
     print(f"{'':28}{'import':>8}{'network':>9}{'compile':>9}{'sum':>8}{'kernels':>9}{'second call':>13}")
     for row, seen in rows.items():
