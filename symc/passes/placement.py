@@ -139,8 +139,9 @@ def copied_box(region: Region) -> tuple[int, ...] | None:
         return None
     corner = []
     for axis, i in zip(region.axes, region.index):
-        if not isinstance(i, Affine):
-            i = Affine.of(i)  # type: ignore[arg-type]
+        if isinstance(i, Expr):  # where elements go is read from an array
+            return None
+        i = Affine.of(i)
         if axis.extent == 1:
             i = Affine(tuple(t for t in i.terms if t[0] != axis), i.constant)
         elif i.coefficient(axis) != 1 or len(i.terms) != 1:

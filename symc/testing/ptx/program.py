@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+
+from symc.core.lazy import lazy
 
 from .faults import PtxError
 from .types import TYPES, Type
@@ -78,7 +79,7 @@ class Instruction:
     line: int
     text: str
 
-    @cached_property
+    @lazy
     def types(self) -> tuple[Type, ...]:
         """The types among its modifiers, in order."""
         return tuple(TYPES[m] for m in self.modifiers if m in TYPES)
