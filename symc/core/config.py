@@ -69,6 +69,11 @@ SETTINGS: dict[str, Setting] = {
     "SYMC_WINOGRAD": Setting(
         _flag, True, "0 sums every convolution directly: an infinity or NaN then reaches only the windows that see it"
     ),
+    "SYMC_TF32": Setting(
+        _flag,
+        False,
+        "1 lets GPUs multiply float32 by tensor cores: operands keep 10 of their 23 bits, sums all of them",
+    ),
     "SYMC_NUMERICS": Setting(
         _one_of("strict", "default", "fast"),
         "default",

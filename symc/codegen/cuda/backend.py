@@ -28,10 +28,11 @@ class CudaBackend:
 
     target: Target
     load_image: Load
+    has_tf32: bool = False  # whether products of float32 may be of operands rounded to tf32
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For other processes, which compile and load nothing."""
-        return CudaBackend, (self.target, _load_nothing)
+        return CudaBackend, (self.target, _load_nothing, self.has_tf32)
 
     # Imports are late, because a start with a warm cache schedules nothing.
 
@@ -67,7 +68,7 @@ class CudaBackend:
         """See passes.base.Machine."""
         from symc.codegen.cuda.contraction.plan import plan_contraction
 
-        return plan_contraction(contraction)
+        return plan_contraction(contraction, self.has_tf32)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
@@ -88,7 +89,8 @@ class CudaBackend:
 
     def identity(self) -> str:
         """Target, compilers and generator: images of equal names and equal identities are interchangeable."""
-        return f"{self.target.name} {toolchain()} {source_digest('loopir', 'codegen', 'codegen/cuda')}"
+        tf32 = " tf32" if self.has_tf32 else ""
+        return f"{self.target.name}{tf32} {toolchain()} {source_digest('loopir', 'codegen', 'codegen/cuda')}"
 
     def facts(self) -> Mapping[str, str]:
         """What the target is, for people who read an artifact."""

@@ -8,6 +8,7 @@ from typing import Any
 from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import Target
+from symc.core.config import setting
 from symc.core.locks import new_lock
 from symc.runtime.device import Device
 
@@ -30,10 +31,10 @@ def gpu(number: int) -> Device:
 
 
 def device_of(driver: Driver) -> Device:
-    """What compiles for a GPU and runs on it; raises DeviceError where the GPU is too old."""
+    """What compiles for a GPU, as SYMC_TF32 lets it, and runs on it; raises DeviceError where the GPU is too old."""
     target = Target.of(driver.properties().capability)
     memory = DeviceMemory(driver)
-    return Device(CudaBackend(target, _Loader(driver)), memory, DeviceRunner(driver, memory))
+    return Device(CudaBackend(target, _Loader(driver), setting("SYMC_TF32")), memory, DeviceRunner(driver, memory))
 
 
 class _Loader:

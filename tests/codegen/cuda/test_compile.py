@@ -49,19 +49,24 @@ def test_a_row_of_threads_for_every_target(capability):
 
 
 @pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
-@pytest.mark.parametrize("tile", [SMALL, LARGE], ids=str)
+@pytest.mark.parametrize("tile", [SMALL, LARGE, replace(SMALL, is_tf32=True), replace(LARGE, is_tf32=True)], ids=str)
 def test_tiles_keep_their_sums_in_registers(kind, tile):
     c = contraction(
         kind=kind, channels=(70, 70), inputs=(20, 20), epilogue=bias_residual_relu if kind == "forward" else None
     )
     packing = None if kind == "weight_gradient" else panels_of(c, "float32", tile.columns)
-    call = schedule_tiles(c, replace(plan_contraction(c), tile=tile, packing=packing, is_long=tile is SMALL))
+    call = schedule_tiles(c, replace(plan_contraction(c), tile=tile, packing=packing, is_long=tile.rows == 64))
     image = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code))
     text = image.code.decode("ascii")
     n_sums = tile.rows_of_thread * tile.columns_of_thread
     assert image.spilled_bytes == 0 and image.registers * tile.n_threads * tile.n_blocks <= 65536
-    assert text.count("fma.rn.f32") >= tile.depth * n_sums and "ld.shared.v4.f32" in text
-    assert image.shared_bytes == 4 * tile.depth * (tile.rows + 4 + tile.columns)
+    if tile.is_tf32:
+        assert "cvt.rna.tf32.f32" in text
+        assert text.count("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") == tile.depth // 8 * n_sums // 4
+        assert image.shared_bytes == 4 * tile.depth * (tile.rows + 8 + tile.columns + 8)
+    else:
+        assert text.count("fma.rn.f32") >= tile.depth * n_sums and "ld.shared.v4.f32" in text
+        assert image.shared_bytes == 4 * tile.depth * (tile.rows + 4 + tile.columns)
 
 
 def test_what_the_assembler_refuses_is_an_error_with_its_words():

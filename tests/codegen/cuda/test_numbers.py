@@ -99,13 +99,24 @@ def test_tiles(kind, geometry):
     check_tiles(contraction(kind=kind, epilogue=epilogue, **geometry))
 
 
+@pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
+def test_tiles_of_tensor_cores_round_operands_to_tf32(kind):
+    c = contraction(kind=kind, channels=(36, 40), groups=2, stride=(2, 1))
+    plan = plan_contraction(c, is_tf32=True)
+    assert plan.tile.is_tf32 and "tf32" in plan.why and "tensor cores" in plan.why
+    check_tiles(c, tolerance=2e-2, tile=plan.tile)
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    check_tiles(contraction(batch=130, channels=(20, 135), **flat), 2e-2, tile=replace(LARGE, is_tf32=True))
+    check_tiles(contraction(batch=70, channels=(1100, 70), **flat), 1e-1, tile=plan.tile, is_long=True)
+
+
 def test_large_tiles_and_long_sums():
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
     check_tiles(contraction(batch=130, channels=(20, 135), **flat), tile=LARGE)
     check_tiles(contraction(batch=16, channels=(1100, 16), **flat), tile=SMALL, is_long=True)
 
 
-def check_tiles(c, **decisions) -> None:
+def check_tiles(c, tolerance: float = 2e-4, **decisions) -> None:
     plan = plan_contraction(c)
     assert plan is not None
     plan = replace(plan, **decisions)
@@ -123,5 +134,5 @@ def check_tiles(c, **decisions) -> None:
     memory = {b.name: Memory.of(b, given[b.name]) for b in scheduled.buffers}
     run_calls(BACKEND.schedule(scheduled), {name: m.raw[GUARD:] for name, m in memory.items()})
     for store in c.stores:
-        np.testing.assert_allclose(memory[store.buffer].view(), expected[store.buffer], 2e-4, 2e-4)
+        np.testing.assert_allclose(memory[store.buffer].view(), expected[store.buffer], tolerance, tolerance)
     assert all(m.outside_is_untouched() for m in memory.values())

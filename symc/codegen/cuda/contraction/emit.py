@@ -19,8 +19,10 @@ from symc.codegen.llvm.memory import Elements, narrow, widen
 from symc.loopir.expr import Expr
 from symc.loopir.kernel import ACCUMULATOR
 
+from .arithmetic import arithmetic_of
 from .operands import Panel, Pixels, Rows, Taps, Windows
-from .tile import Tile, emit_sums, places
+from .sums import emit_sums
+from .tile import Tile
 
 
 def tile_intrinsic(tile: Tile, epilogue: Epilogue, d: Descriptor, is_gradient: bool, is_long: bool) -> Any:
@@ -46,7 +48,7 @@ def tile_intrinsic(tile: Tile, epilogue: Epilogue, d: Descriptor, is_gradient: b
         end = Finish(b, epilogue, d, desc, bufs)
         before = b.add(b.mul(member, word("member_rows")), b.mul(group, word("group_rows")))
         aside = b.mul(group, word("group_columns"))
-        for (at_row, at_column), total in zip(places(b, tile), sums):
+        for (at_row, at_column), total in zip(arithmetic_of(b, tile).places(), sums):
             r, c = b.add(first_row, at_row), b.add(first_column, at_column)
             with b.if_then(b.and_(b.icmp_unsigned("<", r, n_rows), b.icmp_unsigned("<", c, n_columns))):
                 end.store(total, b.add(before, b.zext(r, I64)), b.add(aside, b.zext(c, I64)))

@@ -11,7 +11,9 @@ from symc.codegen.cuda.ptx import thread
 from symc.codegen.llvm.lanes import I32, I64
 from symc.codegen.llvm.loops import Values
 
-from .tile import ITEM_BYTES, Tile, element
+from .arithmetic import ITEM_BYTES
+from .sums import element
+from .tile import Tile
 
 
 @dataclass(frozen=True, eq=False)

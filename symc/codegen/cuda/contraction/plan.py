@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from symc.codegen.contraction.epilogue import epilogue_of, even_stride
 from symc.codegen.contraction.geometry import Geometry, window_geometry
@@ -20,7 +20,7 @@ DTYPE = "float32"
 FILLED_BLOCKS = 132  # of large tiles: as many as an H200 has processors; with fewer of them small ones keep more busy
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
 LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
-CLOCK_FMA = 128  # multiplications and additions of a processor in a cycle
+CLOCK_FMA, CLOCK_TF32 = 128, 1024  # multiplications and additions of a processor in a cycle, of an H100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +56,27 @@ def problem_of(c: Contraction) -> Problem:
     return Problem(n_sets, c.batch * pixels, outer, c.window.n_taps * inner)
 
 
-def plan_contraction(c: Contraction) -> TilePlan | None:
-    """How tiles compute it; None where they cannot, or where too little of them would be filled."""
+def plan_contraction(c: Contraction, is_tf32: bool = False) -> TilePlan | None:
+    """How tiles compute it, by tensor cores where operands may be rounded to tf32; None where they cannot, or where too
+    little of them would be filled."""
     p = problem_of(c)
     if not _is_tiled(c, p):
         return None
     is_long = p.depth > LONGEST_SUM
     tile = LARGE if not is_long and p.n_sets * _tiles(p, LARGE) >= FILLED_BLOCKS else SMALL
+    tile = replace(tile, is_tf32=is_tf32)
     n_tiles = p.n_sets * _tiles(p, tile)
+    by = "tensor cores" if is_tf32 else "FMA in float32"
     packing = None if c.kind == "weight_gradient" else panels_of(c, DTYPE, tile.columns)
     return TilePlan(
         algorithm="tiles",
-        cycles=n_tiles * tile.rows * tile.columns * p.depth / (CLOCK_FMA * min(n_tiles, FILLED_BLOCKS)),
-        why=f"{n_tiles} tiles of {tile}, sums of {p.depth} products by FMA in float32",
+        cycles=n_tiles
+        * tile.rows
+        * tile.columns
+        * p.depth
+        / (CLOCK_TF32 if is_tf32 else CLOCK_FMA)
+        / min(n_tiles, FILLED_BLOCKS),
+        why=f"{n_tiles} tiles of {tile}, sums of {p.depth} products by {by}",
         packing=packing,
         tile=tile,
         is_long=is_long,

@@ -1,31 +1,8 @@
-"""A block's tile of a matrix product: operands in shared memory, sums in registers.
-
-For a tile of 64 x 64 results, 16 products at a time, with 4 x 4 results a thread:
-
-    load the first 16 x 64 of both operands into registers
-    for each 16 products:
-        wait until all threads have read shared memory; store the registers there; wait for all stores
-        load the next 16 x 64 of both operands into registers          (while the sums are computed)
-        for k in range(16): 4 x 4 sums += 4 elements of a column of the left * 4 of a row of the right operand
-"""
+"""The sizes of a block's part of a matrix product."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-from llvmlite import ir
-
-from symc.codegen.cuda.abilities import GLOBAL, GPU
-from symc.codegen.cuda.ptx import SHARED, barrier, shared_memory, thread
-from symc.codegen.llvm.lanes import F32, I32, I64, Lanes
-from symc.codegen.llvm.loops import Values, loop, minimum
-
-QUAD = 4  # elements of one access to shared memory
-PADDING = 4  # elements behind a row of the left operand, so that storing its columns meets more banks
-PART_PRODUCTS = 512  # of sums that are added up in parts
-ITEM_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -38,108 +15,14 @@ class Tile:
     rows_of_thread: int
     columns_of_thread: int
     n_blocks: int  # that shall run on one processor at once: as many as registers allow without spilling
+    is_tf32: bool = False  # by tensor cores, operands rounded to tf32
 
     @property
     def n_threads(self) -> int:
         return self.rows // self.rows_of_thread * (self.columns // self.columns_of_thread)
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}x{self.depth}"
+        return f"{self.rows}x{self.columns}x{self.depth}{' tf32' if self.is_tf32 else ''}"
 
 
 SMALL, LARGE = Tile(64, 64, 16, 4, 4, n_blocks=2), Tile(128, 128, 16, 8, 8, n_blocks=1)
-
-
-class Operand(Protocol):
-    """One side of the product: what a thread brings of it."""
-
-    def load(self, step: ir.Value) -> Values:
-        """Elements number `step` of this thread, one for each pass; 0 where there is none."""
-
-    def place(self, number: int) -> tuple[ir.Value, ir.Value]:
-        """(product, row or column) in the tile of the element of that pass."""
-
-
-def emit_sums(b: ir.IRBuilder, tile: Tile, factors: tuple[Operand, Operand], depth: ir.Value, is_long: bool) -> Values:
-    """The sums of this thread, row by row; `depth` products each, int64."""
-    left, right = factors
-    v = Lanes(b, 1, GPU)
-    sizes = [tile.rows + PADDING, tile.columns]
-    memories = [shared_memory(b, tile.depth * size * ITEM_BYTES) for size in sizes]
-    n_sums = tile.rows_of_thread * tile.columns_of_thread
-    zeros: Values = [ir.Constant(F32, 0.0)] * n_sums
-    n_left = tile.rows * tile.depth // tile.n_threads
-    n_steps = b.sdiv(b.add(depth, I64(tile.depth - 1)), I64(tile.depth))
-
-    def pointer(number: int, at: ir.Value) -> ir.Value:
-        return b.gep(memories[number], [b.mul(at, I32(ITEM_BYTES))])
-
-    def step(index: ir.Value, values: Values) -> Values:
-        sums, brought = values[:n_sums], values[n_sums:]
-        barrier(b)
-        for number, (operand, found) in enumerate(((left, brought[:n_left]), (right, brought[n_left:]))):
-            for k, value in enumerate(found):
-                product, position = operand.place(k)
-                at = b.add(b.mul(product, I32(sizes[number])), position)
-                b.store(value, b.bitcast(pointer(number, at), F32.as_pointer(addrspace=SHARED)), align=ITEM_BYTES)
-        barrier(b)
-        following = b.add(index, I64(1))
-        brought = [*left.load(following), *right.load(following)]
-        for k in range(tile.depth):
-            rows = _quads(b, pointer, 0, k * sizes[0], _first_row(b, tile), tile.rows, tile.rows_of_thread)
-            columns = _quads(b, pointer, 1, k * sizes[1], _first_column(b, tile), tile.columns, tile.columns_of_thread)
-            sums = [v.fma(rows[n // len(columns)], columns[n % len(columns)], s) for n, s in enumerate(sums)]
-        return [*sums, *brought]
-
-    start = [*left.load(I64(0)), *right.load(I64(0))]
-    if not is_long:
-        return loop(b, I64(0), n_steps, [*zeros, *start], step)[:n_sums]
-    steps_of_part = PART_PRODUCTS // tile.depth
-
-    def part(first: ir.Value, values: Values) -> Values:
-        stop = minimum(b, b.add(first, I64(steps_of_part)), n_steps)
-        found = loop(b, first, stop, [*zeros, *values[n_sums:]], step)
-        return [*(b.fadd(total, s) for total, s in zip(values[:n_sums], found)), *found[n_sums:]]
-
-    return loop(b, I64(0), n_steps, [*zeros, *start], part, step=steps_of_part)[:n_sums]
-
-
-def places(b: ir.IRBuilder, tile: Tile) -> list[tuple[ir.Value, ir.Value]]:
-    """(row, column) in the tile of each sum of this thread."""
-    rows = _positions(b, _first_row(b, tile), tile.rows, tile.rows_of_thread)
-    columns = _positions(b, _first_column(b, tile), tile.columns, tile.columns_of_thread)
-    return [(row, column) for row in rows for column in columns]
-
-
-def _first_row(b: ir.IRBuilder, tile: Tile) -> ir.Value:
-    return b.mul(b.udiv(thread(b), I32(tile.columns // tile.columns_of_thread)), I32(QUAD))
-
-
-def _first_column(b: ir.IRBuilder, tile: Tile) -> ir.Value:
-    return b.mul(b.urem(thread(b), I32(tile.columns // tile.columns_of_thread)), I32(QUAD))
-
-
-def _positions(b: ir.IRBuilder, first: ir.Value, size: int, n: int) -> Values:
-    """Quads that lie as far apart as they can, so that neighbouring threads read neighbouring ones."""
-    return [b.add(first, I32(k // QUAD * (size // (n // QUAD)) + k % QUAD)) for k in range(n)]
-
-
-def _quads(b: ir.IRBuilder, pointer, number: int, row: int, first: ir.Value, size: int, n: int) -> Values:  # type: ignore[no-untyped-def]
-    """The n elements of this thread in one row of shared memory."""
-    quad = ir.VectorType(F32, QUAD)
-    found: Values = []
-    for k in range(n // QUAD):
-        at = b.add(first, I32(row + k * (size // (n // QUAD))))
-        place = b.bitcast(pointer(number, at), quad.as_pointer(addrspace=SHARED))
-        value = b.load(place, align=QUAD * ITEM_BYTES)
-        found += [b.extract_element(value, I32(lane)) for lane in range(QUAD)]
-    return found
-
-
-def element(b: ir.IRBuilder, address: ir.Value, fallback: ir.Value, conditions: Sequence[ir.Value]) -> ir.Value:
-    """The float32 at an address where all conditions hold, else 0; `fallback` can always be read."""
-    is_there = conditions[0]
-    for condition in conditions[1:]:
-        is_there = b.and_(is_there, condition)
-    place = b.inttoptr(b.select(is_there, address, fallback), F32.as_pointer(addrspace=GLOBAL))
-    return b.select(is_there, b.load(place, align=ITEM_BYTES), ir.Constant(F32, 0.0))
