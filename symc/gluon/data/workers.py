@@ -6,8 +6,10 @@ Python's pool has one pipe for all, with a lock: a pool that is ended while larg
 from __future__ import annotations
 
 import contextlib
+import io
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -17,7 +19,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
+
+import numpy as np
 
 from symc.core.errors import SymcError
 from symc.core.locks import new_lock
@@ -77,7 +82,7 @@ def _read(connection: Connection, pending: deque[Future[Any]], process: Any) -> 
     """Hands out results until the process ends."""
     while True:
         try:
-            is_result, found = connection.recv()
+            is_result, found = _received(connection)
         except (EOFError, OSError):
             break
         future = pending.popleft()
@@ -110,9 +115,35 @@ def _serve(connection: Connection, dataset: Any, parent: int) -> None:
         except Exception as error:  # comes out where the batch is asked for
             answer = False, ExceptionWithTraceback(error, error.__traceback__)
         try:
-            connection.send(answer)
+            _send(connection, answer)
         except Exception as error:  # nothing of it has been sent: it cannot be pickled
-            connection.send((False, SymcError(f"DataLoader: a worker cannot send {type(answer[1]).__name__}: {error}")))
+            why = f"DataLoader: a worker cannot send {type(answer[1]).__name__}: {error}"
+            _send(connection, (False, SymcError(why)))
+
+
+def _send(connection: Connection, answer: Any) -> None:
+    """Sends an object; the memory of its arrays goes as it is, behind the rest."""
+    stream, buffers = io.BytesIO(), []
+    ForkingPickler(stream, pickle.HIGHEST_PROTOCOL, True, buffers.append).dump(answer)  # type: ignore[call-arg]
+    memories = [buffer.raw() for buffer in buffers]
+    connection.send(([memory.nbytes for memory in memories], stream.getvalue()))
+    for memory in memories:
+        while memory.nbytes:
+            memory = memory[os.write(connection.fileno(), memory) :]
+
+
+def _received(connection: Connection) -> Any:
+    """What `_send` sends; raises EOFError where that is cut off."""
+    sizes, stream = connection.recv()
+    buffers = [np.empty(size, np.uint8) for size in sizes]
+    for buffer in buffers:
+        memory = memoryview(buffer)
+        while memory.nbytes:
+            n = os.readv(connection.fileno(), [memory])
+            if not n:
+                raise EOFError
+            memory = memory[n:]
+    return pickle.loads(stream, buffers=buffers)
 
 
 def _end_with(parent: int) -> None:

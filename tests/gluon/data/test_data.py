@@ -141,6 +141,27 @@ def test_what_cannot_be_sent_is_told():
         list(data.DataLoader(data.SimpleDataset([1, 2]), 1, num_workers=1, batchify_fn=lambda batch: batch))
 
 
+def of_all_kinds(batch):
+    x = np.arange(24, dtype="float32").reshape(2, 3, 4) + batch[0]
+    return {
+        "plain": x,
+        "turned": x.T,
+        "parts": x[:, ::2],
+        "empty": x[:0],
+        "large": np.full(300000, batch[0]),
+        "text": "x",
+    }
+
+
+def test_arrays_come_from_processes_as_they_are():
+    for k, batch in enumerate(data.DataLoader(data.SimpleDataset([1, 2]), 1, num_workers=2, batchify_fn=of_all_kinds)):
+        expected = of_all_kinds([k + 1])
+        assert batch.pop("text") == expected.pop("text")
+        for name, array in expected.items():
+            np.testing.assert_array_equal(batch[name], array, strict=True)
+            batch[name] += 1
+
+
 def unsendable(batch):
     return lambda: batch
 
