@@ -84,6 +84,7 @@ def _float(frame: Frame, i: Instruction) -> Step:
 
 
 def _rounded(i: Instruction, type_: Type, mode: str) -> Function:
+    """The operation on arrays of its type."""
     if type_.dtype == np.float64:
         if mode != "rn":
             raise i.unsupported()

@@ -46,9 +46,10 @@ def fused_float32(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     total = product + z
     low = total.view(np.int64) & 0x1FFFFFFF
     is_doubtful = (low == 0x10000000) | (np.abs(total) < 1.2e-38)
-    if is_doubtful.any():
-        k = np.flatnonzero(is_doubtful & (total != 0))
-        total[k] = odd_sum(product[k], np.broadcast_to(z, product.shape)[k].astype(np.float64))
+    if np.count_nonzero(is_doubtful):  # most often of zeros alone
+        (k,) = (is_doubtful & (total != 0)).nonzero()
+        if len(k):
+            total[k] = odd_sum(product[k], np.broadcast_to(z, product.shape)[k].astype(np.float64))
     return total.astype(np.float32)
 
 
