@@ -11,7 +11,7 @@ from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.compile import assembled
 from symc.codegen.cuda.contraction.plan import plan_contraction
 from symc.codegen.cuda.contraction.schedule import schedule_tiles
-from symc.codegen.cuda.contraction.tile import LARGE, SMALL
+from symc.codegen.cuda.contraction.tile import LARGE, TILES
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import KNOWN, Target
 from symc.core.errors import CodegenError
@@ -49,13 +49,13 @@ def test_a_row_of_threads_for_every_target(capability):
 
 
 @pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
-@pytest.mark.parametrize("tile", [SMALL, LARGE, replace(SMALL, is_tf32=True), replace(LARGE, is_tf32=True)], ids=str)
+@pytest.mark.parametrize("tile", [*TILES, *(replace(t, is_tf32=True) for t in TILES)], ids=str)
 def test_tiles_keep_their_sums_in_registers(kind, tile):
     c = contraction(
         kind=kind, channels=(70, 70), inputs=(20, 20), epilogue=bias_residual_relu if kind == "forward" else None
     )
     packing = None if kind == "weight_gradient" else panels_of(c, "float32", tile.columns)
-    call = schedule_tiles(c, replace(plan_contraction(c), tile=tile, packing=packing, is_long=tile.rows == 64))
+    call = schedule_tiles(c, replace(plan_contraction(c), tile=tile, packing=packing, is_long=tile.rows < LARGE.rows))
     image = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code))
     text = image.code.decode("ascii")
     n_sums = tile.rows_of_thread * tile.columns_of_thread

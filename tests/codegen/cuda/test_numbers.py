@@ -9,7 +9,7 @@ import pytest
 
 from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.contraction.plan import plan_contraction
-from symc.codegen.cuda.contraction.tile import LARGE, SMALL
+from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE
 from symc.codegen.cuda.nest import plan as nest_plan
 from symc.codegen.cuda.nest import schedule_nest
 from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
@@ -107,13 +107,15 @@ def test_tiles_of_tensor_cores_round_operands_to_tf32(kind):
     check_tiles(c, tolerance=2e-2, tile=plan.tile)
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
     check_tiles(contraction(batch=130, channels=(20, 135), **flat), 2e-2, tile=replace(LARGE, is_tf32=True))
+    check_tiles(contraction(batch=70, channels=(20, 70), **flat), 2e-2, tile=replace(MIDDLE, is_tf32=True))
     check_tiles(contraction(batch=70, channels=(1100, 70), **flat), 1e-1, tile=plan.tile, is_long=True)
 
 
 def test_large_tiles_and_long_sums():
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
     check_tiles(contraction(batch=130, channels=(20, 135), **flat), tile=LARGE)
-    check_tiles(contraction(batch=16, channels=(1100, 16), **flat), tile=SMALL, is_long=True)
+    check_tiles(contraction(batch=16, channels=(1100, 16), **flat), tile=MIDDLE, is_long=True)
+    check_tiles(contraction(batch=70, channels=(20, 70), **flat), tile=MIDDLE)
 
 
 def check_tiles(c, tolerance: float = 2e-4, **decisions) -> None:

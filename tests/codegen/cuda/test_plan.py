@@ -10,7 +10,7 @@ import pytest
 from symc.codegen.cuda import compile as compile_module
 from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.contraction.plan import plan_contraction
-from symc.codegen.cuda.contraction.tile import LARGE, SMALL
+from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE, SMALL
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.cuda.nest import schedule_nest
@@ -103,7 +103,7 @@ def product(kind: str, n_rows: int, channels: tuple[int, int], **options) -> Con
 
 @pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
 def test_products_are_tiles_where_they_fill_some(kind):
-    cases = [(70, (70, 70), SMALL, False), (2000, (2000, 2000), LARGE, False)]
+    cases = [(70, (70, 70), SMALL, False), (800, (800, 800), MIDDLE, False), (2000, (2000, 2000), LARGE, False)]
     deep = {"forward": (70, (9000, 70)), "data_gradient": (70, (70, 9000)), "weight_gradient": (9000, (70, 70))}
     for n_rows, channels, tile, is_long in [*cases, (*deep[kind], SMALL, True)]:
         plan = plan_contraction(product(kind, n_rows, channels))
@@ -125,8 +125,8 @@ def test_what_tiles_cannot_compute_is_a_nest():
 def test_a_tile_has_a_block_for_each_part_of_each_set():
     c = product("weight_gradient", 100, (90, 200), stack=3)
     (call,) = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(replace(c, plan=plan_contraction(c)))
-    assert call.launch == Grid(3 * 4 * 2, 256)  # tiles of 64 of 200 rows and of 90 columns
-    assert "a tile of 64x64x16 by a block" in call.code.source and "24 tiles" in call.schedule
+    assert call.launch == Grid(3 * 7 * 3, 64)  # tiles of 32 of 200 rows and of 90 columns
+    assert "a tile of 32x32x16 by a block" in call.code.source and "63 tiles" in call.schedule
 
 
 def test_a_routine_has_a_thread_for_each_part():

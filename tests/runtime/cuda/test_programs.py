@@ -146,7 +146,7 @@ def test_explain_tells_of_registers_and_memory_is_given_back(gpu):
     del executor
     gc.collect()
     assert mx.context.gpu_memory_info(0)[0] > free
-    assert "tiles of 64x64x16" in text and " registers, 8448 B shared" in text and " x 256 threads" in text
+    assert "tiles of 32x32x16" in text and " registers, 4352 B shared" in text and " x 256 threads" in text
 
 
 def test_a_module_trains_on_a_gpu_as_on_the_cpu(gpu):
@@ -163,3 +163,10 @@ def test_a_module_trains_on_a_gpu_as_on_the_cpu(gpu):
         weights.append([a.asnumpy() for a in module.get_params()[0].values()])
     for a, b in zip(*weights):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_train", [False, True])
+def test_kernels_of_a_deep_network_spill_nothing(gpu, is_train):
+    executor = mx.models.get("resnet-18").symbol.simple_bind(mx.gpu(), data=(1, 3, 32, 32))
+    text = executor.explain(is_train)
+    assert "tiles of " in text and "registers" in text and "spilled" not in text

@@ -14,10 +14,10 @@ from symc.core.shapes import size_of
 from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
-from .tile import LARGE, SMALL, Tile
+from .tile import LARGE, TILES, Tile
 
 DTYPE = "float32"
-FILLED_BLOCKS = 132  # of large tiles: as many as an H200 has processors; with fewer of them small ones keep more busy
+FILLED_BLOCKS = 132  # as many tiles as an H200 has processors; where there are fewer, smaller ones keep more busy
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
 LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
 CLOCK_FMA, CLOCK_TF32 = 128, 1024  # multiplications and additions of a processor in a cycle, of an H100
@@ -63,19 +63,16 @@ def plan_contraction(c: Contraction, is_tf32: bool = False) -> TilePlan | None:
     if not _is_tiled(c, p):
         return None
     is_long = p.depth > LONGEST_SUM
-    tile = LARGE if not is_long and p.n_sets * _tiles(p, LARGE) >= FILLED_BLOCKS else SMALL
+    sizes = [t for t in TILES if not (is_long and t is LARGE)]
+    tile = next((t for t in sizes if p.n_sets * _tiles(p, t) >= FILLED_BLOCKS), sizes[-1])
     tile = replace(tile, is_tf32=is_tf32)
     n_tiles = p.n_sets * _tiles(p, tile)
+    n_products = n_tiles * tile.rows * tile.columns * p.depth
     by = "tensor cores" if is_tf32 else "FMA in float32"
     packing = None if c.kind == "weight_gradient" else panels_of(c, DTYPE, tile.columns)
     return TilePlan(
         algorithm="tiles",
-        cycles=n_tiles
-        * tile.rows
-        * tile.columns
-        * p.depth
-        / (CLOCK_TF32 if is_tf32 else CLOCK_FMA)
-        / min(n_tiles, FILLED_BLOCKS),
+        cycles=n_products / (CLOCK_TF32 if is_tf32 else CLOCK_FMA) / min(n_tiles, FILLED_BLOCKS),
         why=f"{n_tiles} tiles of {tile}, sums of {p.depth} products by {by}",
         packing=packing,
         tile=tile,

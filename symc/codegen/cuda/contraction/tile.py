@@ -25,4 +25,7 @@ class Tile:
         return f"{self.rows}x{self.columns}x{self.depth}{' tf32' if self.is_tf32 else ''}"
 
 
-SMALL, LARGE = Tile(64, 64, 16, 4, 4, n_blocks=2), Tile(128, 128, 16, 8, 8, n_blocks=1)
+LARGE = Tile(128, 128, 16, 8, 8, n_blocks=1)
+MIDDLE = Tile(64, 64, 16, 4, 4, n_blocks=2)
+SMALL = Tile(32, 32, 16, 4, 4, n_blocks=5)
+TILES = LARGE, MIDDLE, SMALL
