@@ -15,22 +15,24 @@ from symc.core.undisturbed import imported
 from . import attribute, base, context, name
 from .attribute import AttrScope
 from .base import MXNetError
-from .context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
+from .context import Context, cpu, cpu_pinned, current_context, gpu, gpu_memory_info, num_gpus
 
 __version__ = "1.9.1"  # the MXNet whose behaviour symc has; scripts compare against it
 
 __all__ = [
     "AttrScope", "Context", "MXNetError", "SymcError", "attribute", "base", "context", "cpu", "cpu_pinned",
-    "current_context", "gpu", "name", "num_gpus",
+    "current_context", "gpu", "gpu_memory_info", "name", "num_gpus",
 ]  # fmt: skip
 
 _MODULES = {
     "artifact": "artifact",
+    "attr": "attribute",
     "autograd": "autograd",
     "callback": "callback",
     "contrib": "contrib",
     "engine": "engine",
     "executor": "executor",
+    "executor_manager": "executor_manager",
     "gluon": "gluon",
     "image": "image",
     "img": "image",
@@ -39,6 +41,8 @@ _MODULES = {
     "io": "io",
     "kv": "kvstore",
     "kvstore": "kvstore",
+    "libinfo": "libinfo",
+    "log": "log",
     "lr_scheduler": "lr_scheduler",
     "metric": "metric",
     "mod": "module",

@@ -81,7 +81,7 @@ class Context(metaclass=_DefaultContext):
 
     def is_same_device(self, other: Context) -> bool:
         """Whether both name one device: all contexts of the CPU do."""
-        is_host = DEVICES.get(self.device_typeid) is DEVICES.get(other.device_typeid) is _host
+        is_host = DEVICES.get(self.device_typeid) is DEVICES.get(other.device_typeid) is host
         return is_host or self == other
 
     def __eq__(self, other: object) -> bool:
@@ -128,10 +128,11 @@ def unregister_device(device_type: str) -> None:
         raise ArgumentError(f"device type {device_type!r} is not registered")
 
 
-def _host(device_id: int) -> Device:
-    from symc.runtime.cpu.device import host
+def host(device_id: int) -> Device:
+    """The CPU, whatever the number: what `register_device` is given where another type shall mean the host."""
+    from symc.runtime.cpu import device
 
-    return host()
+    return device.host()
 
 
 def _gpu(device_id: int) -> Device:
@@ -146,7 +147,7 @@ def _gpu(device_id: int) -> Device:
 
 # How the device of a type is opened, from its number; types without an entry have no backend. A GPU gets one when one
 # is asked for and there.
-DEVICES: dict[int, Callable[[int], Device]] = dict.fromkeys((1, 3, 5), _host)
+DEVICES: dict[int, Callable[[int], Device]] = dict.fromkeys((1, 3, 5), host)
 _in_force = InForce(lambda: Context("cpu", 0))
 
 

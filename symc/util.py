@@ -14,6 +14,8 @@ from typing import Any
 
 from symc.core.errors import ArgumentError
 
+from .context import gpu_memory_info, num_gpus
+
 
 class _Shapes(threading.local):
     is_numpy = False
@@ -91,8 +93,13 @@ use_np = use_np_array
 
 
 def get_gpu_count() -> int:
-    """The number of GPUs that can hold NDArrays: 0."""
-    return 0
+    """The number of GPUs."""
+    return num_gpus()
+
+
+def get_gpu_memory(gpu_dev_id: int) -> tuple[int, int]:
+    """Free and total bytes of a GPU's memory; raises SymcError where it is missing."""
+    return gpu_memory_info(gpu_dev_id)
 
 
 def getenv(name: str) -> str | None:

@@ -22,6 +22,7 @@ from mxnet.gluon import nn
 import mxnet.gluon.nn as same
 import mxnet.io.io, mxnet.kvstore.kvstore, mxnet.contrib.ndarray
 from mxnet.base import MXNetError
+import numpy as np
 import symc
 
 import beside  # what lies beside the script
@@ -34,6 +35,7 @@ assert mxnet.contrib.ndarray is symc.nd.contrib and MXNetError is symc.MXNetErro
 assert type(pickle.loads(pickle.dumps(Mine()))) is Mine
 def annotated(x: int): pass
 assert annotated.__annotations__ == {"x": int}  # no __future__ of whoever runs it
+assert np.int is int and np.float is float and np.Inf == float("inf") and np.product([2, 3]) == 6
 try:
     import mxnet.contrib.nowhere
 except ImportError as error:
@@ -69,8 +71,9 @@ def test_a_script_runs_unchanged_and_leaves_nothing(script, tmp_path):
         "no module named 'mxnet.contrib.nowhere': symc has no module symc.contrib.nowhere",
         "__main__ ['--epochs', '3'] train.py 2.0",
     ]
-    (told,) = done.stderr.splitlines()
+    told, names = done.stderr.splitlines()
     assert told.startswith("symc.as_mxnet: 'import mxnet' gives symc") and "nothing was written" in told
+    assert names.startswith("symc.as_mxnet: NumPy has its old names again: int, float")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -88,6 +91,18 @@ def test_a_real_mxnet_is_not_replaced_unless_told(script, tmp_path):
     assert f"a real mxnet is installed ({real / '__init__.py'}); --replace" in done.stderr
     done = run("--replace", str(script), cwd=tmp_path, PYTHONPATH=str(real.parent))
     assert done.returncode == 7, done.stderr
+
+
+def test_gpus_can_stand_for_the_host(tmp_path):
+    (tmp_path / "gpu.py").write_text(
+        "import mxnet as mx\n"
+        "x = mx.nd.ones(3, ctx=mx.gpu(0))\n"
+        "print(x.context, (x + mx.nd.ones(3).as_in_context(mx.gpu(0))).asnumpy())\n"
+    )
+    done = run("gpu.py", cwd=tmp_path)
+    assert done.returncode == 1 and "there is no device gpu(0) to hold arrays" in done.stderr
+    done = run("--gpu-is-cpu", "gpu.py", cwd=tmp_path)
+    assert done.stdout.splitlines() == ["gpu(0) [2. 2. 2.]"], done.stderr
 
 
 def test_help_and_bad_usage(capsys, monkeypatch):

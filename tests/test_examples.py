@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PRINTED = {path.stem: path.read_text() for path in (ROOT / "tests/data/examples").glob("*.txt")}
+SLOW = ("adversarial", "autoencoder", "matrix_factorisation", "multi_task")  # what they show, others' tests hold too
 
 
 def test_every_example_has_its_text_and_its_line_in_the_list():
@@ -21,7 +22,7 @@ def test_every_example_has_its_text_and_its_line_in_the_list():
     assert all(text.startswith('"""') and "\nimport symc as mx\n" in text for text in scripts.values())
 
 
-@pytest.mark.parametrize("name", sorted(PRINTED))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in sorted(PRINTED)])
 def test_example(name, tmp_path):
     if "pack_img" in (ROOT / "examples" / f"{name}.py").read_text():
         pytest.importorskip("cv2")

@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (  # lowest first
     "core", "loopir", "ir", "ops", "passes", "codegen", "runtime", "testing",
     # the face
-    "scope", "util", "name", "attribute", "context", "registry", "engine", "functions", "symbol", "base", "ndarray",
-    "random", "autograd", "operator", "profiler", "visualization", "executor", "initializer", "recordio", "io", "image",
-    "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback", "monitor", "module", "gluon",
-    "rnn", "contrib", "test_utils",
+    "scope", "name", "attribute", "context", "util", "log", "libinfo", "registry", "engine", "functions", "symbol",
+    "base", "ndarray", "random", "autograd", "operator", "profiler", "visualization", "executor", "initializer",
+    "recordio", "io", "image", "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback",
+    "monitor", "module", "executor_manager", "gluon", "rnn", "contrib", "test_utils",
     "artifact", "api", "symc", "as_mxnet",
     "cli",
 )  # fmt: skip

@@ -5,6 +5,8 @@
 
 An import hook gives symc's own modules for `mxnet` and all below it, in this process alone; nothing is written to disk.
 Where the real MXNet is installed this is refused, unless `--replace` comes first. From code: `as_mxnet.install()`.
+Names that NumPy had in MXNet's time (`np.int`, `np.float` ...) are there again for the script.
+With `--gpu-is-cpu` the contexts `mx.gpu(k)` of a script stand for the host; `mx.num_gpus()` does not change.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from types import ModuleType
 
 from symc.core.errors import ConflictError, MissingModuleError
 
-USAGE = "usage: python -m symc.as_mxnet [--replace] (SCRIPT | -m MODULE) [ARGUMENT ...]"
+USAGE = "usage: python -m symc.as_mxnet [--replace] [--gpu-is-cpu] (SCRIPT | -m MODULE) [ARGUMENT ...]"
 BAD_USAGE = 2  # exit code
 # What MXNet has in modules of their own, by the module of symc that has it.
 PLACES = {
@@ -33,6 +35,14 @@ PLACES = {
     "ndarray.utils": "ndarray",
     "optimizer.contrib": "optimizer",
 }
+
+# Names that NumPy has dropped since, and what they were.
+OF_OLD_NUMPY = {
+    "bool8": "bool_", "float_": "float64", "complex_": "complex128", "string_": "bytes_", "unicode_": "str_",
+    "Inf": "inf", "Infinity": "inf", "NaN": "nan", "NAN": "nan", "PINF": "inf", "infty": "inf",
+    "alltrue": "all", "sometrue": "any", "cumproduct": "cumprod", "product": "prod", "round_": "round",
+    "in1d": "isin", "row_stack": "vstack", "trapz": "trapezoid",
+}  # fmt: skip
 
 
 def module_for(name: str) -> str:
@@ -83,11 +93,24 @@ def install(replace: bool = False) -> None:
     sys.meta_path.insert(0, _Hook())
 
 
+def restore_old_numpy() -> list[str]:
+    """Gives NumPy the names again that it had in MXNet's time and has no more; tells which."""
+    import numpy as np
+
+    old: dict[str, object] = {"int": int, "float": float, "complex": complex, "object": object, "str": str}
+    old |= {name: getattr(np, today) for name, today in OF_OLD_NUMPY.items()}
+    missing = [name for name in old if name not in vars(np)]
+    for name in missing:
+        setattr(np, name, old[name])
+    return missing
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a script or a module; gives 0, or 2 when nothing could be run. What the script raises leaves it."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    replaces = words[:1] == ["--replace"]
-    words = words[replaces:]
+    chosen = set()
+    while words and words[0] in ("--replace", "--gpu-is-cpu"):
+        chosen.add(words.pop(0))
     if words[:1] in (["-h"], ["--help"]):
         print((__doc__ or "").strip(), USAGE, sep="\n\n")
         return 0
@@ -100,12 +123,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refused(f"{words[0]}: no such file; {USAGE}")
         sys.path[0] = str(Path(words[0]).resolve().parent)  # Python puts there where its script lies
     try:
-        install(replaces)
+        install("--replace" in chosen)
     except ConflictError as error:
         return _refused(str(error).removeprefix("as_mxnet: "))
     import symc
 
     _tell(f"'import mxnet' gives symc, as MXNet {symc.__version__}, in this process; nothing was written to disk")
+    restored = restore_old_numpy()
+    if restored:
+        _tell(f"NumPy has its old names again: {', '.join(restored)}")
+    if "--gpu-is-cpu" in chosen:
+        symc.context.register_device("gpu", symc.context.host)
+        _tell("contexts mx.gpu(k) stand for the host")
     sys.argv = words
     if is_module:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)

@@ -15,7 +15,7 @@ from .report import Report, UsageError
 EXAMPLES = ("symc migrate train.py", "symc migrate project/ --json")
 # What is there and works, yet differently from what somebody who used it with MXNet expects.
 REMARKS = {
-    "mxnet.gpu": "num_gpus() is 0: an array on mx.gpu() is one clear error; use mx.cpu()",
+    "mxnet.gpu": "needs an NVIDIA GPU; without one use mx.cpu(), or as_mxnet --gpu-is-cpu",
 }
 
 

@@ -60,6 +60,7 @@ from .compare import (
     same_array,
 )
 from .consistency import check_consistency
+from .data import download, get_cifar10, get_mnist, get_mnist_iterator, get_mnist_ubyte
 from .distributions import (
     chi_square_check,
     gen_buckets_probs_with_ppf,
@@ -98,6 +99,7 @@ from .scopes import (
 )
 
 __all__ = [
+    "download", "get_cifar10", "get_mnist", "get_mnist_iterator", "get_mnist_ubyte",
     "Context", "DummyIter", "Features", "OrderedDict", "Symbol", "almost_equal", "array", "assert_allclose",
     "assert_almost_equal", "assert_almost_equal_ignore_nan", "assert_almost_equal_with_err", "assert_exception",
     "assign_each", "assign_each2", "checkShapes", "check_consistency", "check_numeric_gradient", "check_speed",

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 
 from symc import as_mxnet
@@ -29,9 +28,7 @@ def install() -> None:
     sys.modules["mxnet.numpy"] = sys.modules["symc.numpy"] = ModuleType(
         "mxnet.numpy"
     )  # imported by tests of which few use it
-    for name, kind in (("float", float), ("int", int), ("object", object), ("NaN", np.nan)):  # gone from NumPy
-        if name not in vars(np):
-            setattr(np, name, kind)
+    as_mxnet.restore_old_numpy()
 
 
 class Nose:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import os
 import re
 import sys
@@ -30,6 +31,10 @@ from .target import Target
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
+
+# A script that sets the root logger to DEBUG, as most of MXNet's do, means its own lines and not numba's thousands.
+if logging.getLogger("numba").level == logging.NOTSET:
+    logging.getLogger("numba").setLevel(logging.WARNING)
 
 ArgType = Literal["i64", "ptr"]
 

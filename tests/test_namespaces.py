@@ -1,0 +1,134 @@
+"""Small modules and names of MXNet that scripts import: devices that are not there, loggers, data sets, slices."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import struct
+
+import numpy as np
+import pytest
+
+import symc as mx
+from symc import executor_manager, libinfo, log, test_utils, util
+from symc.core.errors import ArgumentError, ConflictError, SymcError
+
+without_gpus = pytest.mark.skipif(mx.num_gpus() > 0, reason="there are GPUs")
+
+
+@without_gpus
+def test_there_are_no_gpus():
+    assert mx.context.num_gpus() == util.get_gpu_count() == 0 and list(test_utils.list_gpus()) == []
+    assert mx.gpu(0) == mx.Context("gpu", 0) and str(mx.gpu(1)) == "gpu(1)"
+
+
+def bound_module():
+    scores = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2)
+    module = mx.mod.Module(mx.sym.SoftmaxOutput(scores, name="softmax"), context=mx.gpu())
+    module.bind([("data", (2, 3))], [("softmax_label", (2,))])
+
+
+def trained_block():
+    net = mx.gluon.nn.Dense(2, in_units=3)
+    net.initialize()
+    mx.gluon.Trainer(net.collect_params(), "sgd")
+    net.collect_params().reset_ctx(mx.gpu())
+
+
+@without_gpus
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: mx.nd.ones((2,), ctx=mx.gpu()),
+        lambda: mx.nd.array([1], ctx=mx.gpu()),
+        lambda: mx.nd.ones((2,)).as_in_context(mx.gpu()),
+        lambda: mx.nd.ones((2,)).copyto(mx.gpu()),
+        lambda: mx.random.uniform(shape=(2,), ctx=mx.gpu()),
+        lambda: mx.gluon.nn.Dense(2, in_units=3).initialize(ctx=mx.gpu()),
+        lambda: mx.gluon.nn.Dense(2).initialize(ctx=[mx.gpu()]),
+        lambda: mx.gluon.utils.split_and_load(mx.nd.ones((2, 3)), [mx.gpu()]),
+        lambda: mx.sym.relu(mx.sym.Variable("x")).simple_bind(mx.gpu(), x=(2,)),
+        bound_module,
+        trained_block,
+        mx.gpu_memory_info,
+        lambda: util.get_gpu_memory(0),
+    ],
+)
+def test_every_use_of_a_gpu_says_what_to_do(use):
+    with pytest.raises(SymcError, match=r"there is no device gpu\(0\) .*use mx\.cpu\(\)"):
+        use()
+
+
+def test_loggers(tmp_path, capsys):
+    logger = log.get_logger("symc.test.log", level=log.INFO)
+    assert log.get_logger("symc.test.log", level=log.ERROR) is logger and logger.level == logging.INFO
+    logger.info("%d apples", 3)
+    logger.debug("is not seen")
+    line = capsys.readouterr().err
+    assert line.startswith(f"{log.GREEN}I") and line.endswith(f"]{log.PLAIN} 3 apples\n") and "test_loggers" in line
+    with pytest.warns(DeprecationWarning, match="Use get_logger"):
+        log.getLogger("symc.test.file", filename=str(tmp_path / "log.txt"), level=log.INFO).info("to a file")
+    assert (tmp_path / "log.txt").read_text() == "to a file\n"
+
+
+def test_there_is_no_library():
+    for find in (libinfo.find_lib_path, libinfo.find_include_path):
+        with pytest.raises(SymcError, match="symc has no"):
+            find()
+
+
+def test_batches_are_sliced_and_loaded():
+    assert executor_manager._split_input_slice(5, [1, 1]) == [slice(0, 2), slice(2, 5)]
+    with pytest.raises(ValueError, match="Too many slices"):
+        executor_manager._split_input_slice(1, [1, 1, 1])
+    batch = mx.io.DataBatch([mx.nd.array([[1], [2], [3]])], [mx.nd.array([4, 5, 6])])
+    whole, parts = mx.nd.zeros((3, 1)), [mx.nd.zeros(1), mx.nd.zeros(2)]
+    executor_manager._load_data(batch, [whole])
+    executor_manager._load_label(batch, [[(slice(0, 1), parts[0]), (slice(1, 3), parts[1])]])
+    assert whole.asnumpy().ravel().tolist() == [1, 2, 3] and [p.asnumpy().tolist() for p in parts] == [[4], [5, 6]]
+    with pytest.raises(ConflictError, match="Expected 2, got 3"):
+        executor_manager._load_label(batch, [[(slice(0, 2), parts[1])]])
+    x = mx.sym.Variable("x")
+    executor_manager._check_arguments(x + x)
+    twice = mx.sym.Variable("x") + mx.sym.Variable("x")
+    with pytest.raises(ArgumentError, match='duplicated argument name "x"'):
+        executor_manager._check_arguments(twice)
+
+
+@pytest.fixture
+def mnist(tmp_path, monkeypatch):
+    """MNIST's files, of a few made images, in the current folder; nothing is downloaded."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    rng = np.random.default_rng(0)
+    found = {}
+    for prefix, n in (("train", 6), ("t10k", 4)):
+        images, labels = rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)
+        found[prefix] = images, labels
+        for kind, data in (
+            ("images-idx3", struct.pack(">IIII", 0x803, n, 28, 28) + images.tobytes()),
+            ("labels-idx1", struct.pack(">II", 0x801, n) + labels.tobytes()),
+        ):
+            (tmp_path / "data" / f"{prefix}-{kind}-ubyte").write_bytes(data)
+            (tmp_path / f"{prefix}-{kind}-ubyte.gz").write_bytes(gzip.compress(data))
+    return found
+
+
+def test_mnist_by_its_names(mnist):
+    arrays = test_utils.get_mnist()
+    images, labels = mnist["train"]
+    assert arrays["train_data"].dtype == np.float32 and arrays["test_data"].shape == (4, 1, 28, 28)
+    np.testing.assert_array_equal(arrays["train_data"][:, 0], images.astype(np.float32) / 255)
+    np.testing.assert_array_equal(arrays["train_label"], labels)
+    train, test = test_utils.get_mnist_iterator(2, (1, 28, 28))
+    assert train.provide_data[0].shape == (2, 1, 28, 28) and len(list(train)) == 3
+    seen = np.concatenate([batch.label[0].asnumpy() for batch in test])
+    assert sorted(seen) == sorted(mnist["t10k"][1])  # shuffled, as MNISTIter is unless told
+    flat, _ = test_utils.get_mnist_iterator(2, (784,))
+    assert flat.provide_data[0].shape == (2, 784)
+    dummy = test_utils.DummyIter(flat)
+    assert dummy.next() is next(dummy) and dummy.batch_size == 2
+
+
+def test_what_is_there_is_not_downloaded_again(mnist, tmp_path):
+    assert test_utils.download("http://nowhere.invalid/data/t10k-labels-idx1-ubyte", dirname="data").startswith("data")
