@@ -5,6 +5,7 @@ from __future__ import annotations
 from symc.ndarray import contrib as ndarray
 from symc.symbol import contrib as symbol
 
+from . import amp as amp
 from . import quantization as quantization
 
 nd, sym = ndarray, symbol

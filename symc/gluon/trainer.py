@@ -54,6 +54,7 @@ class Trainer:
         self._contexts = self._check_contexts()
         self._init_optimizer(optimizer, dict(optimizer_params or {}))
         self._scale = self._optimizer.rescale_grad
+        self._amp_loss_scaler: Any = None  # of mixed precision (contrib.amp.init_trainer)
         self._compression_params = compression_params
         self._kvstore_params = {"kvstore": kvstore, "update_on_kvstore": update_on_kvstore}
         self._reset_kvstore()
@@ -201,6 +202,8 @@ class Trainer:
                 self._kvstore.pushpull(k, parameter.list_grad(), out=out, priority=-k)
 
     def _update(self, ignore_stale_grad: bool) -> None:
+        if self._amp_loss_scaler is not None and self._amp_loss_scaler.has_overflow(self._params):
+            return  # this step is left out
         updates: list[list[tuple[int, NDArray, NDArray]]] = [[] for _ in self._updaters]
         for k, parameter in enumerate(self._params):
             if parameter.grad_req == "null":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,10 @@ from .ndarray import NDArray
 
 if TYPE_CHECKING:
     from .eager import EagerGraph
+
+Params, Inputs = Mapping[str, Any], Sequence[NDArray]
+# What mixed precision makes of an operator's parameters and inputs; None while it is off.
+casts: Callable[[type[Op], Params, Inputs], tuple[Params, Inputs]] | None = None
 
 
 class Prepared(NamedTuple):
@@ -44,6 +48,8 @@ def invoke(
     Raises ParameterError, ShapeError and DTypeError where parameters or inputs do not fit, ArgumentError where `out`
     does not.
     """
+    if casts is not None:
+        params, inputs = casts(cls, params, inputs)
     if cls.undecidable:  # without values; here they are known
         op = cls.create(params)
         op.infer_shape([x.shape for x in inputs], [None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from .node import HIDDEN_KEYS, Entry, SymbolNode, nodes_of, parse_op, user_origi
 
 if TYPE_CHECKING:
     from .symbol import Symbol
+
+# What mixed precision does with the inputs of every new node; None while it is off.
+casts: Callable[[SymbolNode], None] | None = None
 
 
 def apply(
@@ -50,6 +53,8 @@ def apply(
         [_single(s, f"Argument {i}") for i, s in enumerate(positional)],
         {k: _single(s, f"Keyword Argument {k}") for k, s in keyword.items()},
     )
+    if casts is not None:
+        casts(node)
     read_versions(node)
     set_input_attrs(node)
     return Symbol(node.visible())
