@@ -50,6 +50,9 @@ FILES = (
     "test_rnn",
     "test_bucketing",
     "test_gluon_contrib",
+    "test_gluon_estimator",
+    "test_gluon_event_handler",
+    "test_gluon_batch_processor",
 )
 
 
