@@ -12,6 +12,10 @@ import symc as mx
 from symc.core.errors import GradientError
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
+from symc.ir.op import lookup
+from tests.conformance.draws import updates
+from tests.conformance.draws.draw import Declared, Draw
+from tests.conformance.draws.families import GENERATORS
 
 from .cases import Case
 from .reference import Arrays, make_op, run_node, with_gradients
@@ -27,6 +31,7 @@ DEVIATIONS = {
     **{("_contrib_box_decode", side): "MXNet gives zeros" for side in ("data", "anchors")},
     **{(f"_contrib_{name}", "data"): "MXNet gives zeros" for name in ("quantize_v2", "quantize_asym", "dequantize")},
     ("_contrib_DeformablePSROIPooling", "rois"): "MXNet gives zeros",
+    **{(f"_contrib_{name}_ste", "data"): "straight through" for name in ("round", "sign")},
     ("_digamma", "data"): "its logarithm is rounded to float32: see test_polygamma",
 }
 QUANTIZED = "_contrib_quantized_"  # operators whose gradients MXNet gives as zeros
@@ -40,18 +45,24 @@ JUMP = 1e4  # a larger difference is a step of the function, where it has no der
 
 def differences(graph: Graph, node: Node, arrays: Arrays, position: int, heads: list[np.ndarray]) -> np.ndarray:
     """The gradient of one input of a node by central differences."""
-    v = node.inputs[position]
-    found = np.zeros_like(arrays[v])
+    found = np.zeros_like(arrays[node.inputs[position]])
     for at in np.ndindex(found.shape):
-        sums = []
-        for step in (STEP, -STEP):
-            moved = arrays[v].copy()
-            moved[at] += step
-            local = {**arrays, v: moved}
-            run_node(graph, node, local)
-            sums.append(sum(float((h * local[node[k]]).sum()) for k, h in enumerate(heads)))
-        found[at] = (sums[0] - sums[1]) / (2 * STEP)
+        unit = np.zeros_like(found)
+        unit[at] = 1
+        found[at] = slope(graph, node, arrays, position, heads, unit)
     return found
+
+
+def slope(
+    graph: Graph, node: Node, arrays: Arrays, position: int, heads: list[np.ndarray], direction: np.ndarray
+) -> float:
+    """How fast the results, weighted by the heads, change when one input moves in a direction."""
+    v, sums = node.inputs[position], []
+    for step in (STEP, -STEP):
+        local = {**arrays, v: arrays[v] + step * direction}
+        run_node(graph, node, local)
+        sums.append(sum(float((h * local[node[k]]).sum()) for k, h in enumerate(heads)))
+    return (sums[0] - sums[1]) / (2 * STEP)
 
 
 def stated(graph: Graph, node: Node, arrays: Arrays, heads: list[np.ndarray]) -> dict[int, np.ndarray | None]:
@@ -70,15 +81,18 @@ def stated(graph: Graph, node: Node, arrays: Arrays, heads: list[np.ndarray]) ->
     return {k: None if v is None else known[v] for k, v in found.items()}
 
 
-def check_node(graph: Graph, node: Node, arrays: Arrays) -> None:
-    """Every gradient of a node that its operator does not refuse is what differences give."""
+def check_node(graph: Graph, node: Node, arrays: Arrays, n_directions: int = 0) -> None:
+    """Every gradient of a node that its operator does not refuse is what differences give: of every element, or along
+    so many random directions.
+    """
     op = node.operator
     names = op.input_names()
     checked = [
         k
         for k, v in enumerate(node.inputs)
         if graph.dtype(v) == "float64"
-        and 0 < arrays[v].size <= MAX_ELEMENTS
+        and 0 < arrays[v].size
+        and (n_directions or arrays[v].size <= MAX_ELEMENTS)
         and names[k] not in op.aux
         and not op.refuses_gradient(names[k], "write")
         and (op.name, names[k]) not in DEVIATIONS
@@ -94,11 +108,21 @@ def check_node(graph: Graph, node: Node, arrays: Arrays) -> None:
     ]
     found = stated(graph, node, arrays, heads)
     for k in checked:
+        message = f"{op}: gradient of {names[k]}"
+        if n_directions:
+            gradient = np.zeros_like(arrays[node.inputs[k]]) if found.get(k) is None else found[k]
+            for direction in rng.uniform(-1, 1, (n_directions, *arrays[node.inputs[k]].shape)):
+                want = slope(graph, node, arrays, k, heads, direction)
+                got = np.sum(gradient * direction)
+                if abs(want) <= JUMP:  # nor NaN, where the function has no value
+                    tolerance = 1e-6 * np.sum(np.abs(gradient * direction)) + 1e-6
+                    np.testing.assert_allclose(got, want, 1e-4, tolerance, err_msg=message)
+            continue
         want = differences(graph, node, arrays, k, heads)
         terms = [found[j] for j, v in enumerate(node.inputs) if v == node.inputs[k] and found.get(j) is not None]
         got = np.where(np.abs(want) > JUMP, want, sum(terms, np.zeros_like(want)))
         tolerance = 1e-6 * max(1.0, float(np.abs(want[np.abs(want) <= JUMP]).max(initial=0)))
-        message = f"{op}: gradient of {names[k]}{'' if terms else ' (none)'}"
+        message += "" if terms else " (none)"
         np.testing.assert_allclose(got, want, 1e-4, tolerance, err_msg=message)
 
 
@@ -118,6 +142,46 @@ def in_float64(family: str) -> Iterator[Case]:
                     continue
             wide = tuple("float64" if d.startswith("float") else d for d in case.input_dtypes())
             yield dataclasses.replace(case, dtypes=wide)
+
+
+def declared(op: str) -> Declared:
+    """The flags and choices of an operator."""
+    found = {p.name: p.choices or ((False, True) if p.kind is bool else ()) for p in lookup(op).params().values()}
+    return {name: options for name, options in found.items() if options}
+
+
+# Not tried at random: functions of many small steps or kinks, and where MXNet's gradient is not the derivative.
+NOT_AT_RANDOM = {
+    *updates.GENERATORS, "_contrib_gradientmultiplier", "SoftmaxActivation", "_mod", "_mod_scalar", "_rmod_scalar",
+    "broadcast_mod", "broadcast_maximum", "broadcast_minimum",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", sorted(set(GENERATORS) - NOT_AT_RANDOM))
+def test_gradients_at_random_parameters(op: str) -> None:
+    """`python -m pytest -m slow tests/ops/test_gradients.py`: twenty shapes and parameters of every operator."""
+    n_left, number = 20, 0
+    while n_left and number < 1000:
+        case = GENERATORS[op](Draw(op, number, declared(op)))
+        number += 1
+        if case.points is not None or not any(d.startswith("float") for d in case.input_dtypes()):
+            continue
+        if case.params.get("act_type") == "selu":  # MXNet's is s (a + y) where the derivative is s a + y
+            continue
+        n_left -= 1
+        wide = tuple("float64" if d.startswith("float") else d for d in case.input_dtypes())
+        params = {k: "float64" if k == "dtype" and str(v).startswith("float") else v for k, v in case.params.items()}
+        case = dataclasses.replace(case, dtypes=wide, params=params)
+        graph = graph_of(case, training=True)
+        feeds, arrays = feeds_of(case, graph), {}
+        (node,) = (n for n in graph.nodes if not n.is_input)
+        if not graph.dtype(node[0]).startswith("float"):  # a step at every whole number
+            continue
+        arrays.update((n[0], np.asarray(feeds[n.name])) for n in graph.nodes if n.is_input)
+        with np.errstate(all="ignore"):
+            run_node(graph, node, arrays)
+            check_node(graph, node, arrays, n_directions=3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
