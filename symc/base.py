@@ -17,9 +17,9 @@ def data_dir() -> str:
     return os.path.expanduser(os.environ.get("MXNET_HOME", os.path.join("~", ".mxnet")))
 
 
-def py_str(x: bytes) -> str:
-    """Bytes as text: the names that MXNet hands to hooks."""
-    return x.decode()
+def py_str(x: bytes | str) -> str:
+    """Bytes as text: MXNet hands the names of arrays to hooks as bytes, symc as text."""
+    return x if isinstance(x, str) else x.decode()
 
 
 def _as_list(x: object) -> list | tuple:

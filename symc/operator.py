@@ -16,16 +16,16 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from symc.core.bounded import BoundedCache
 from symc.core.dtypes import code_of, dtype_name
-from symc.core.errors import CustomError, DTypeError, ShapeError, SymcError
+from symc.core.errors import CustomError, DTypeError, ShapeError, SymcError, UnknownOperatorError
 from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_empty, is_known, to_mxnet, unify
 from symc.core.timeline import timeline
-from symc.ir.op import DTypes, Shapes
+from symc.ir.op import DTypes, Shapes, lookup
 from symc.ndarray import tape
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import require_dense
@@ -36,7 +36,8 @@ from .context import Context, current_context
 from .functions import names
 
 __all__ = [
-    "CustomOp", "CustomOpProp", "NDArrayOp", "NumpyOp", "PythonOp", "get_all_registered_operators", "register",
+    "CustomOp", "CustomOpProp", "NDArrayOp", "NumpyOp", "OperatorArguments", "PythonOp",
+    "get_all_registered_operators", "get_operator_arguments", "register",
 ]  # fmt: skip
 
 PropClass = TypeVar("PropClass", bound=type)
@@ -237,6 +238,24 @@ class _OldProp(CustomOpProp):
 def get_all_registered_operators() -> list[str]:
     """The names of all operators, as they were registered."""
     return sorted({registered for table in names().values() for registered in table.values()})
+
+
+class OperatorArguments(NamedTuple):
+    """The inputs and parameters of an operator: how many, their names, and their types as text."""
+
+    narg: int
+    names: list[str]
+    types: list[str]
+
+
+def get_operator_arguments(op_name: str) -> OperatorArguments:
+    """What an operator takes, its inputs first; raises UnknownOperatorError."""
+    cls = lookup(op_name)
+    if cls is None:
+        raise UnknownOperatorError(f"Operator {op_name} is not registered")
+    inputs = {"data": "NDArray-or-Symbol[]"} if cls.variadic else dict.fromkeys(cls.arguments, "NDArray-or-Symbol")
+    taken = {**inputs, **{name: p.type_text for name, p in cls.params().items()}}
+    return OperatorArguments(len(taken), list(taken), list(taken.values()))
 
 
 class _Definition:

@@ -455,6 +455,12 @@ def test_equal_nodes_run_each():
 
 def test_operators_that_are_there():
     assert {"Custom", "FullyConnected", "_plus_scalar"} <= set(mx.operator.get_all_registered_operators())
+    taken = mx.operator.get_operator_arguments("Activation")
+    assert taken.narg == 2 and taken.names == ["data", "act_type"] and taken.types[0] == "NDArray-or-Symbol"
+    assert taken.types[1] == "{'relu', 'sigmoid', 'softrelu', 'softsign', 'tanh'}, required"
+    assert mx.operator.get_operator_arguments("Concat").types[0] == "NDArray-or-Symbol[]"
+    with pytest.raises(mx.base.MXNetError, match="nowhere is not registered"):
+        mx.operator.get_operator_arguments("nowhere")
 
 
 def test_a_monitor_sees_what_mxnet_has():

@@ -213,6 +213,7 @@ def test_engine_runtime_base():
     assert not features.is_enabled("CUDA") and features.is_enabled("f16c") and "✖ CUDA" in repr(features)
     with pytest.raises(RuntimeError, match="unknown"):
         features.is_enabled("NO_SUCH")
+    assert mx.base.py_str(b"fc_output") == mx.base.py_str("fc_output") == "fc_output"
     assert mx.base.integer_types[0] is int and mx.base.mx_real_t is np.float32 and mx.base.numeric_types
     assert "symc.runtime.features" in sys.modules
 
