@@ -18,6 +18,35 @@ NOT_PASSING: dict[str, str] = {
             "test_sparse_dot_grad",
         )
     },
+    **{
+        f"test_exc_handling::{test}": "wants the error where the result is read; symc raises it at the call"
+        for test in ("test_exc_imperative", "test_exc_gluon", "test_exc_post_fail")
+    },
+    **{
+        f"test_exc_handling::{test}": "needs mx.np"
+        for test in ("test_np_reshape_exception", "test_np_random_incorrect_named_arguments")
+    },
+    "test_higher_order_grad::test_arcsinh": "wants x / (x^2 + 1)^1.5, which has the wrong sign",
+    "test_random::test_random": "gives an array to an operator without inputs, which symc refuses",
+    "test_random::test_sample_multinomial": "imports contrib.autograd of MXNet before 1.0",
+    **{
+        f"test_random::{test}": "needs _sample_unique_zipfian, left out for good"
+        for test in ("test_unique_zipfian_generator", "test_zipfian_generator")
+    },
+    **{
+        f"test_operator::{test}": "indexes a NumPy array by a list of slices, which NumPy dropped"
+        for test in ("test_crop", "test_slice_axis", "test_slice_like", "test_flip")
+    },
+    **{f"test_operator::{test}": "makes a NumPy array that NumPy refuses today" for test in ("test_init", "test_pick")},
+    **{
+        f"test_operator::{test}": "needs sparse arrays; symc stores every array dense"
+        for test in ("test_regression", "test_custom_op")
+    },
+    **{
+        f"test_operator::{test}": "wants errors outside np_shape: symc always has extents of 0"
+        for test in ("test_tile", "test_depthtospace", "test_spacetodepth", "test_zero_size_tensor_creation")
+    },
+    "test_operator::test_take": "wants the error where the result is read; symc raises it in forward",
     "test_autograd::test_get_symbol": "a recording keeps operators, not a Symbol",
     "test_gluon_contrib::test_datasets": "needs the texts of WikiText, which are not fetched",
     "test_profiler::test_custom_operator_profiling": "wants nd.zeros to be an operator, which symc does without",
