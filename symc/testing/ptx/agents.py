@@ -89,14 +89,15 @@ class Agents:
             seen = noted
         mine = who.astype(np.uint8)[:, None]
         old = _bytes(seen, width)
-        new = np.where((old == NOBODY) | (old == mine), mine, np.where(old == CONSTANT, CONSTANT, SEVERAL))
-        self.reader.put(at, width, _units(new.astype(np.uint8), width))
+        is_new = (old == NOBODY) | (old == ATOMIC) | (old == mine)
+        new = np.where(is_new, mine, np.where(old == CONSTANT, CONSTANT, SEVERAL))
+        self.reader.put(at, width, _units(new, width))
         lost = _bytes(self.reader.get(at, width), width) != new  # several of these lanes read one place
         if lost.any():
             new[lost] = SEVERAL
             lanes = np.flatnonzero(lost.any(1))
             at = np.arange(at.start, at.stop)[lanes] if isinstance(at, slice) else at[lanes]
-            self.reader.put(at, width, _units(new[lanes].astype(np.uint8), width))
+            self.reader.put(at, width, _units(new[lanes], width))
 
     def note_constant(self, at: At, width: int) -> np.ndarray:
         """Remembers reads that promise that nobody writes there in this interval; lanes for which somebody has."""
@@ -117,6 +118,8 @@ class Agents:
         for plane, is_used in ((self.writer, self.is_written), (self.reader, self._has_readers)):
             if is_used:
                 seen = plane.get(at, width)
+                if plane is self.reader and (_bytes(seen, width) == ATOMIC).any():
+                    seen = self._not_atomic(at, width, seen, who)
                 if np.count_nonzero(seen) and (seen != me).any():
                     racing.append(_others(seen, who, knows))
         self.is_written = True
@@ -127,21 +130,36 @@ class Agents:
                 racing.append(np.flatnonzero((noted != me).reshape(len(noted), -1).any(1)))
         return np.concatenate(racing)
 
+    def _not_atomic(self, at: At, width: int, seen: np.ndarray, who: np.ndarray) -> np.ndarray:
+        """Bytes that only atoms touched are read by whoever writes there; who the atoms were of, writers say."""
+        bytes_ = _bytes(seen, width)
+        found = _units(np.where(bytes_ == ATOMIC, who.astype(np.uint8)[:, None], bytes_), width)
+        self.reader.put(at, width, found)
+        return found
+
     def overwrite(self, at: np.ndarray, width: int, me: np.ndarray) -> None:
         """Remembers writes that were looked at before."""
         self.is_written = True
         self.writer.put(at, width, me)
 
-    def note_atomics(self, at: At, width: int) -> np.ndarray:
-        """Remembers atomic accesses; lanes that race with a plain one of before."""
+    def note_atomics(self, at: np.ndarray, width: int, who: np.ndarray) -> np.ndarray:
+        """Remembers atomic accesses; lanes that race with a plain one of somebody else before.
+
+        A byte that one agent alone changed so is written by it, with readers ATOMIC; by several, its writer is ATOMIC.
+        """
         self._put_reads_down(at, width)
-        self.is_written = True
-        racing = []
-        for plane in (self.writer, self.reader):
-            seen = _bytes(plane.get(at, width), width)
-            racing.append(np.flatnonzero(((seen != NOBODY) & (seen != ATOMIC) & (seen != RELEASED)).any(1)))
-        self.writer.put(at, width, _ATOMIC[width])
-        return np.concatenate(racing)
+        self.is_written = self._has_readers = True
+        mine = who.astype(np.uint8)[:, None]
+        wrote, read = (_bytes(plane.get(at, width), width) for plane in (self.writer, self.reader))
+        is_plain = (wrote != NOBODY) & (wrote != ATOMIC) & (wrote != RELEASED) & (wrote != mine) & (read != ATOMIC)
+        is_read = (read != NOBODY) & (read != ATOMIC) & (read != RELEASED) & (read != mine)
+        self.reader.put(at, width, _units(np.where((wrote == NOBODY) & (read == NOBODY), ATOMIC, read), width))
+        new = np.where((wrote == NOBODY) | (wrote == mine), mine, ATOMIC)
+        self.writer.put(at, width, _units(new, width))
+        met = (_bytes(self.writer.get(at, width), width) != new).any(1)  # lanes of several agents at one place
+        if met.any():
+            self.writer.put(at[np.isin(at, at[met])], width, _ATOMIC[width])
+        return np.flatnonzero((is_plain | is_read).any(1))
 
     def release(self, agents: np.ndarray) -> None:
         """What these agents did so far may be seen by those who know of it."""
@@ -207,7 +225,7 @@ def _bytes(units: np.ndarray, width: int) -> np.ndarray:
 
 
 def _units(values: np.ndarray, width: int) -> np.ndarray:
-    units = np.ascontiguousarray(values).view(f"u{min(width, 8)}")
+    units = np.ascontiguousarray(values.astype(np.uint8)).view(f"u{min(width, 8)}")
     return units.reshape(-1, 2) if width == 16 else units.ravel()
 
 

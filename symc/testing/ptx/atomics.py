@@ -91,7 +91,7 @@ def _check(access: Access, space: str, piece: Tracked, at: np.ndarray, lanes: np
         raise machine.fault("uninitialised", int(lanes[empty[0][0]]), "an atom on memory where nothing was written")
     if machine.is_racing and space != "local":
         for level in machine.levels(space, piece):
-            racing = level.agents.note_atomics(at, access.width)
+            racing = level.agents.note_atomics(at, access.width, level.tags[lanes])
             if len(racing):
                 what = "an atom on memory that somebody reads or writes without one"
                 raise machine.fault("race", int(lanes[racing[0]]), what)

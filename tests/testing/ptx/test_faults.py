@@ -208,3 +208,39 @@ def test_without_the_search_for_races_they_pass():
     run_text(
         edited("dynamic", nth(BARRIER, 0)), use.grid, use.block, *use.arguments, dynamic_bytes=256, is_racing=False
     )
+
+
+def counting(before: str, after: str) -> str:
+    """A kernel whose threads all add to a counter of their block or of all, with lines before and after."""
+    return f"""{HEAD}.visible .entry k(.param .u64 x)
+{{
+    .reg .b32 %t, %b, %v; .reg .b64 %x, %y; .reg .pred %first;
+    mov.u32 %t, %tid.x; mov.u32 %b, %ctaid.x; setp.eq.u32 %first, %t, 0;
+    ld.param.u64 %x, [x]; mad.wide.u32 %y, %b, 4, %x;
+    {before}
+    bar.sync 0;
+    {after}
+    ret;
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    "before, after, is_race",
+    [
+        ("@%first st.global.u32 [%y], 0;", "red.global.add.u32 [%y], 1; bar.sync 0; ld.global.u32 %v, [%y];", False),
+        ("red.global.add.u32 [%y], 1;", "@%first st.global.u32 [%y], 5; red.global.add.u32 [%y], 1;", False),
+        ("red.global.add.u32 [%x], 1;", "ld.global.u32 %v, [%x];", True),
+        ("@%first ld.global.u32 %v, [%x];", "red.global.add.u32 [%x], 1;", True),
+        ("@%first st.global.u32 [%y], 0;", "red.global.add.u32 [%x], 1;", True),
+        ("red.global.add.u32 [%x], 1;", "@%first st.global.u32 [%y], 0;", True),
+    ],
+)
+def test_atoms_race_with_plain_accesses_of_other_blocks_alone(before, after, is_race):
+    if not is_race:
+        (counters,) = run_text(counting(before, after), (2,), (64,), np.zeros(2, "u4"))
+        assert counters.tolist() in ([64, 64], [69, 69])
+        return
+    with pytest.raises(KernelFault) as found:
+        run_text(counting(before, after), (2,), (64,), np.zeros(2, "u4"))
+    assert found.value.kind == "race"
