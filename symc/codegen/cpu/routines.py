@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from llvmlite import ir
 
 from symc.codegen.contraction.winograd import TransformWeight
 from symc.codegen.cpu.contraction import schedule_weight_transform
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode
-from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.routines.access import elements, floats
 from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
-from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.kernel import Template
 
 from .target import Target
-
-_FLOATS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
 
 def schedule_template(template: Template, target: Target) -> KernelCall:
@@ -39,19 +33,4 @@ def compiler() -> Compiler:
     """numba's."""
     from numba import njit
 
-    @intrinsic(result="float64*")
-    def floats(b: Any, desc: Any) -> Any:
-        return b.bitcast(desc, ir.DoubleType().as_pointer())
-
-    return Compiler(njit(error_model="numpy"), elements, floats)
-
-
-def elements(dtype: str) -> Any:
-    """An intrinsic `address -> pointer`."""
-    element = _FLOATS.get(dtype) or ir.IntType(8 * ITEM_SIZE[dtype])
-
-    @intrinsic(result="uint8*" if dtype == "bool" else f"{dtype}*")
-    def typed(b: Any, address: Any) -> Any:
-        return b.inttoptr(address, element.as_pointer())
-
-    return typed
+    return Compiler(njit(error_model="numpy"), elements, floats())

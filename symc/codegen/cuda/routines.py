@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from llvmlite import ir
 
 from symc.codegen.kernel import KernelCall, KernelCode
-from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.routines.access import elements, floats
 from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
-from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.kernel import Template
 
 from .launch import Grid, bounded
 
 THREADS = 64  # of a block: parts are few, and take long
-_FLOATS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
 SOURCE = """
 def kernel(desc, bufs):
@@ -41,7 +36,7 @@ def schedule_template(template: Template) -> KernelCall:
         from .compile import cuda
 
         jit = cuda().jit(device=True)
-        scope = {"cuda": cuda(), "routine": jit(body.make(Compiler(jit, elements, _floats()), *body.options))}
+        scope = {"cuda": cuda(), "routine": jit(body.make(Compiler(jit, elements, floats()), *body.options))}
         exec(source, scope)
         return bounded(scope["kernel"], THREADS)
 
@@ -53,24 +48,3 @@ def schedule_template(template: Template) -> KernelCall:
     )
     grid = Grid(max(1, -(-n_parts // THREADS)), THREADS)
     return KernelCall(code, tuple(d.words), grid, f"{body.reason}, a thread for each of {n_parts} parts")
-
-
-def _floats() -> Any:
-    """An intrinsic `desc -> pointer to float64`."""
-
-    @intrinsic(result="float64*")
-    def floats(b: Any, desc: Any) -> Any:
-        return b.bitcast(desc, ir.DoubleType().as_pointer())
-
-    return floats
-
-
-def elements(dtype: str) -> Any:
-    """An intrinsic `address -> pointer`."""
-    element = _FLOATS.get(dtype) or ir.IntType(8 * ITEM_SIZE[dtype])
-
-    @intrinsic(result="uint8*" if dtype == "bool" else f"{dtype}*")
-    def typed(b: Any, address: Any) -> Any:
-        return b.inttoptr(address, element.as_pointer())
-
-    return typed
