@@ -40,6 +40,14 @@ def test_simulated_runs_are_equal_to_the_bit(name):
         assert np.array_equal(first.view("u1"), second.view("u1"))
 
 
+@pytest.mark.parametrize("name", [name for name, use in uses().items() if use.grid != (1,)])
+def test_it_does_not_matter_how_many_blocks_run_together(name, monkeypatch):
+    together = results(SimDriver(), name)
+    monkeypatch.setattr("symc.testing.ptx.launch._MOST_LANES", 1)
+    for first, second in zip(together, results(SimDriver(), name)):
+        assert np.array_equal(first.view("u1"), second.view("u1"))
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not found()[0], reason=found()[1] or "there is a GPU")
 @pytest.mark.parametrize("name", uses())

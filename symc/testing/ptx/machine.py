@@ -80,6 +80,7 @@ class Machine:
 
         self.waits_at = np.full(self.n_lanes, -1)  # the block that ends with the barrier
         self.waits_for = np.zeros(self.n_lanes, np.int64)  # the barrier's number
+        # Blocks 250 apart look like one: a race between them alone is not found.
         self.blocks = Level.of(Agents(0), self.number_of % LAST_AGENT + 1, "another block was")
         self.did_atomics = np.zeros(self.n_lanes, bool)
         self.knows = np.zeros(self.n_lanes, bool)  # lanes of blocks that saw an atom and a fence
