@@ -6,6 +6,9 @@ from symc.ndarray import contrib as ndarray
 from symc.symbol import contrib as symbol
 
 from . import amp as amp
+from . import onnx as onnx
 from . import quantization as quantization
+from . import tensorboard as tensorboard
+from . import text as text
 
 nd, sym = ndarray, symbol

@@ -57,6 +57,7 @@ FILES = (
     "test_gluon_estimator",
     "test_gluon_event_handler",
     "test_gluon_batch_processor",
+    "test_contrib_text",
 )
 
 

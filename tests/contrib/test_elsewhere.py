@@ -1,0 +1,48 @@
+"""What of `mx.contrib` needs another package, or is not there, says so."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import symc as mx
+from symc.contrib import onnx, tensorboard
+from symc.core.errors import SymcError
+
+
+def test_metrics_go_to_whatever_writes_them(monkeypatch):
+    written = []
+
+    class Writer:
+        def __init__(self, folder):
+            assert folder == "logs"
+
+        def add_scalar(self, name, value, global_step):
+            written.append((name, value, global_step))
+
+    monkeypatch.setitem(sys.modules, "mxboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=Writer))
+    metric = mx.metric.MAE()
+    metric.update([mx.nd.array([1.0])], [mx.nd.array([3.0])])
+    for prefix in (None, "train"):
+        callback = tensorboard.LogMetricsCallback("logs", prefix)
+        callback(mx.model.BatchEndParam(epoch=4, nbatch=1, eval_metric=metric, locals={}))
+        callback(mx.model.BatchEndParam(epoch=4, nbatch=1, eval_metric=None, locals={}))
+    assert written == [("mae", 2.0, 4), ("train-mae", 2.0, 4)]
+
+
+def test_without_a_writer_one_error_names_them(monkeypatch):
+    for module in tensorboard.WRITERS:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SymcError, match=r"needs one of mxboard, tensorboardX, .*: pip install tensorboardX"):
+        tensorboard.LogMetricsCallback("logs")
+
+
+def test_onnx_is_refused_with_a_way_out():
+    for read in (onnx.import_model, onnx.get_model_metadata, lambda file: onnx.import_to_gluon(file, mx.cpu())):
+        with pytest.raises(SymcError, match=r"symc reads no ONNX file; convert m\.onnx to a -symbol\.json"):
+            read("m.onnx")
+    with pytest.raises(SymcError, match="symc writes no ONNX file"):
+        onnx.export_model("m-symbol.json", "m-0000.params", [(1, 3)])
