@@ -20,7 +20,7 @@ import mxnet as mx
 from mxnet import gluon, nd
 from mxnet.gluon import nn
 import mxnet.gluon.nn as same
-import mxnet.io.io, mxnet.kvstore.kvstore, mxnet.contrib.ndarray
+import mxnet.io.io, mxnet.kvstore.kvstore, mxnet.contrib.ndarray, mxnet.contrib.amp.amp
 from mxnet.base import MXNetError
 import numpy as np
 import symc

@@ -27,6 +27,7 @@ USAGE = "usage: python -m symc.as_mxnet [--replace] [--gpu-is-cpu] (SCRIPT | -m 
 BAD_USAGE = 2  # exit code
 # What MXNet has in modules of their own, by the module of symc that has it.
 PLACES = {
+    "contrib.amp.amp": "contrib.amp",
     "contrib.ndarray": "ndarray.contrib",
     "contrib.symbol": "symbol.contrib",
     "io.io": "io",
