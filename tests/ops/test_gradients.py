@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import GradientError
+from symc.core.errors import GradientError, ShapeError
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Node, Output, Value
 from symc.ir.op import lookup
@@ -81,9 +81,11 @@ def stated(graph: Graph, node: Node, arrays: Arrays, heads: list[np.ndarray]) ->
     return {k: None if v is None else known[v] for k, v in found.items()}
 
 
-def check_node(graph: Graph, node: Node, arrays: Arrays, n_directions: int = 0) -> None:
+def check_node(
+    graph: Graph, node: Node, arrays: Arrays, n_directions: int = 0, positions: Sequence[int] | None = None
+) -> None:
     """Every gradient of a node that its operator does not refuse is what differences give: of every element, or along
-    so many random directions.
+    so many random directions; those of all inputs, or of some.
     """
     op = node.operator
     names = op.input_names()
@@ -91,6 +93,7 @@ def check_node(graph: Graph, node: Node, arrays: Arrays, n_directions: int = 0) 
         k
         for k, v in enumerate(node.inputs)
         if graph.dtype(v) == "float64"
+        and (positions is None or k in positions)
         and 0 < arrays[v].size
         and (n_directions or arrays[v].size <= MAX_ELEMENTS)
         and names[k] not in op.aux
@@ -154,7 +157,7 @@ def declared(op: str) -> Declared:
 # the derivative.
 NOT_AT_RANDOM = {
     *updates.GENERATORS, "_contrib_gradientmultiplier", "SoftmaxActivation", "_mod", "_mod_scalar", "_rmod_scalar",
-    "broadcast_mod", "broadcast_maximum", "broadcast_minimum", "_linalg_potrf", "_linalg_syevd",
+    "broadcast_mod", "broadcast_maximum", "broadcast_minimum", "_linalg_potrf", "_linalg_syevd", "SpatialTransformer",
 }  # fmt: skip
 
 
@@ -174,7 +177,11 @@ def test_gradients_at_random_parameters(op: str) -> None:
         wide = tuple("float64" if d.startswith("float") else d for d in case.input_dtypes())
         params = {k: "float64" if k == "dtype" and str(v).startswith("float") else v for k, v in case.params.items()}
         case = dataclasses.replace(case, dtypes=wide, params=params)
-        graph = graph_of(case, training=True)
+        try:
+            graph = graph_of(case, training=True)
+        except ShapeError:  # flags that do not fit the shape, which MXNet refuses as well
+            n_left += 1
+            continue
         feeds, arrays = feeds_of(case, graph), {}
         (node,) = (n for n in graph.nodes if not n.is_input)
         if not graph.dtype(node[0]).startswith("float"):  # a step at every whole number
@@ -182,7 +189,7 @@ def test_gradients_at_random_parameters(op: str) -> None:
         arrays.update((n[0], np.asarray(feeds[n.name])) for n in graph.nodes if n.is_input)
         with np.errstate(all="ignore"):
             run_node(graph, node, arrays)
-            check_node(graph, node, arrays, n_directions=3)
+            check_node(graph, node, arrays, n_directions=3, positions=case.gradient_positions())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
