@@ -33,7 +33,7 @@ def test_a_cast_to_float16_rounds_inside_a_kernel(cast, numerics, monkeypatch):
     (y,) = run(there_and_back, x=X)
     assert y.tolist() == half(X).tolist()
     (y,) = run(there_and_back * 2, "float64", x=X)
-    assert y.tolist() == (half(X) * 2).tolist()
+    assert y.tolist() == (2 * (half(X) if cast == "Cast" else X)).tolist()  # mixed precision leaves float64 as it is
     (y,) = run(S.amp_multicast(S.Cast(x, dtype="float16"), x, num_outputs=2)[0], x=X)
     assert y.tolist() == half(X).tolist()
 

@@ -76,13 +76,16 @@ def test_deciding_against_numpy_takes_no_memory(name, params, shapes, dtypes):
     op = make_op(name, params)
     graph = single_node(op, shapes, [dtypes] * len(shapes))
     inputs = [node[0] for node in graph.inputs]
-    tracemalloc.start()
-    try:
-        assert numpy_plan(graph, inputs) is None
-        peak_bytes = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak_bytes < 1 << 20
+
+    def peak_bytes() -> int:
+        tracemalloc.start()
+        try:
+            assert numpy_plan(graph, inputs) is None
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert min(peak_bytes() for _ in range(3)) < 1 << 20  # what other threads take meanwhile counts as well
 
 
 def test_work_counts_what_is_computed():
