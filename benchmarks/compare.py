@@ -249,6 +249,12 @@ def parse_arguments() -> argparse.Namespace:
     arguments.peers_dir = arguments.peers_dir.resolve()
     if not (arguments.peers_dir / "models").is_dir():
         parser.error(f"no models in {arguments.peers_dir}: run benchmarks/peers/setup.sh {arguments.peers_dir} first")
+    missing = [n for n in arguments.workloads if not (arguments.peers_dir / "models" / f"{n}-reference.npz").is_file()]
+    if missing:
+        parser.error(
+            f"{arguments.peers_dir}/models lacks {', '.join(missing)}: run benchmarks/peers/setup.sh {arguments.peers_dir} "
+            "again, or leave them out of --workloads"
+        )
     return arguments
 
 
