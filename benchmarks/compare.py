@@ -252,8 +252,8 @@ def parse_arguments() -> argparse.Namespace:
     missing = [n for n in arguments.workloads if not (arguments.peers_dir / "models" / f"{n}-reference.npz").is_file()]
     if missing:
         parser.error(
-            f"{arguments.peers_dir}/models lacks {', '.join(missing)}: run benchmarks/peers/setup.sh {arguments.peers_dir} "
-            "again, or leave them out of --workloads"
+            f"{arguments.peers_dir}/models lacks {', '.join(missing)}: run peers/setup.sh with that folder again, "
+            "or leave them out of --workloads"
         )
     return arguments
 

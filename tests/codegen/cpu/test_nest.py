@@ -329,6 +329,16 @@ def test_large_results_are_stored_past_the_caches(target: Target, monkeypatch, d
         check(nest, {"x": rand((1000,))}, target, aliases={"y": "x"})
 
 
+def test_results_of_much_arithmetic_go_through_the_caches(target: Target, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "STREAM_BYTES", 1)
+    (i,) = axes(100)
+    nest = Nest(
+        (Buffer.dense("x", (100,), "float32"), Buffer.dense("y", (100,), "float32")),
+        (Store("y", (i,), prim("exp", f32("x", i)), (i,)),),
+    )
+    assert "caches" not in check(nest, {"x": rand((100,))}, target)[0].schedule
+
+
 def test_reading_what_is_overwritten_elsewhere_is_an_error() -> None:
     (i,) = axes(5)
     nest = Nest((Buffer.dense("x", (6,), "float32"),), (Store("x", (i,), f32("x", i + 1), (i,)),))

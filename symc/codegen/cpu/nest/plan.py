@@ -76,6 +76,7 @@ def _streaming(plan: NestPlan) -> NestPlan:
     """The plan, past the caches where each result is larger than they are: a line is not read before it is written."""
     form = plan.form
     is_plain = plan.kind == "lane" and plan.vector is not None and plan.blocked == plan.vector and not form.reduce_axes
+    is_plain &= all(operation_cost(e) < _POLYNOMIAL for e in form.every)  # behind such work these stores take longer
     if not is_plain or plan.lanes == 1 or not all(_is_large(form, s, plan.vector) for s in form.stores):
         return plan
     return replace(plan, streams=True, reason=f"{plan.reason}, stored past the caches")
