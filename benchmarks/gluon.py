@@ -103,9 +103,10 @@ def steps(net, mx, data, labels):
             out = loss(net(x), y)
         out.backward()
         trainer.step(len(data))
+        mx.nd.waitall()  # else MXNet updates in the other's turn
         return out
 
-    return lambda: float(step().mean().asscalar()), lambda: step().wait_to_read()
+    return lambda: float(step().mean().asscalar()), step
 
 
 def module_steps(net, mx, data, labels):
