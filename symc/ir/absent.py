@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from symc.core.errors import UnknownOperatorError
 
-from .op import DTypes, Op, Shapes
+from .op import DTypes, Op, Shapes, declares_parameters
 
 FEW = 5  # nodes named of each operator
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Absent(Op):
     """Any operator, as far as a graph shows it: its name and how many inputs and outputs are used."""
 

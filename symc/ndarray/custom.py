@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from symc.core.errors import ArgumentError, GradientError, ShapeError
 from symc.core.shapes import is_known
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters
 from symc.ops.control.custom import Custom, Running
 
 from . import tape
@@ -22,7 +21,7 @@ from .ndarray import NDArray
 from .storage import empty_aligned, zeros_aligned
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class ByHand(Op):
     """What a recording has in place of an operator where the way back is Python code (see tape.Left)."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
@@ -137,7 +136,7 @@ class Take(Op):
         return argument == "indices" and req == "add"
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class IndexedGradient(Op):
     """The gradient of an array that was indexed along one axis, from dy and the indices."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, Shape, is_empty, is_known, mx_text, row_major_strides, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.accumulation import Accumulating
@@ -87,7 +86,7 @@ class GatherND(Op):
         return [g("_accumulate_nd", flows(dy), x[1], shape=g.shape(x[0])), None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class IntoZeros(Op):
     """Zeros of `shape` with data (*points, *rest) written at indices (M, *points), point after point."""
 
@@ -214,7 +213,7 @@ def coordinates_of_row(index: Tensor, at: IndexLike, n_rows: int) -> list[Expr]:
     return [prim("minimum", prim("maximum", cast(index(at), "int64"), 0), n_rows - 1)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class FlatPositions(Op):
     """Between flat row-major positions (N,) in an array of `shape` and coordinates (rank, N); gradient 0."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from symc.core.dtypes import is_float
@@ -12,7 +11,7 @@ from symc.core.errors import DTypeError, ShapeError
 from symc.core.shapes import Shape, is_known, normalize_axis, size_of, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.sorting import Sort as SortRoutine
 from symc.loopir.tensor import Lowering
@@ -25,7 +24,7 @@ def is_best(x: Expr, best: Expr) -> Expr:
     return prim("or", prim("eq", x, best), prim("ne", x, x)) if is_float(x.dtype) else prim("eq", x, best)
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class FirstExtreme(Op):
     """The position of the first extreme element along an axis, in the data's own dtype; no gradient."""
 
@@ -199,7 +198,7 @@ class BackAlongAxis(Op):
         return [g("_along_axis", flows(dy), x[1], axis=self.axis), None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Sorting(Op):
     """What sorting along an axis gives: sorted values, their positions, or both; NaN counts as the largest."""
 

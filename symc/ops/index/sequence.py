@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from symc.core.dtypes import compute_dtype
@@ -11,7 +10,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, is_known, normalize_axis, size_of, unify, unify_extent
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.scan import Scan
 from symc.loopir.tensor import Lowering
@@ -20,7 +19,7 @@ from symc.ops.rules.terms import Term, flows, values
 from symc.ops.rules.windows import as_expr
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class SequenceOp(Op):
     """data (T, N, ...), or (N, T, ...) with axis 1; sequence_length (N,) only with use_sequence_length.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.errors import DTypeError, ShapeError
 from symc.core.shapes import Shape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.factorize import Cholesky, Eigen, Lq, Lu, TriangularSolve
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
@@ -181,7 +180,7 @@ class Eigenvectors(Factorization):
 # -- MXNet's operators ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class OfSquare(Composite):
     """Something of square matrices (*lead, n, n) with the same shape."""
 
@@ -193,7 +192,7 @@ class OfSquare(Composite):
         return [a], [a]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class OfTriangle(OfSquare):
     """Work between a symmetric matrix and its triangular factor, which is lower or upper."""
 
@@ -325,7 +324,7 @@ class Syevd(Composite):
         return [Term(x[0].g, node[0]), Term(x[0].g, node[1])]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Determinants(Op):
     """A number for every square matrix: (*lead, n, n) -> lead, (1,) without lead."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from symc.core.errors import ShapeError
@@ -12,7 +11,7 @@ from symc.core.params import MAX_PORTS
 from symc.core.shapes import Shape, mx_text, normalize_axis, unify, unify_extent
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, check_rank, op, param
+from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
@@ -50,7 +49,7 @@ def with_rows_back(x: Term, axis: int) -> Term:
     return x("transpose", axes=tuple(order.index(a) for a in range(rank)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class MatrixProduct(Composite):
     """alpha * op(A) @ op(B), where op transposes on request; rows lie along `axis`, columns along the last axis."""
 
@@ -135,7 +134,7 @@ class Syrk(Composite):
         return [product(a, a, self.transpose, not self.transpose) * self.alpha]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class TriangularSide(Composite):
     """What a triangular matrix A (*lead, n, n) does to B (*lead, n, m), or (*lead, m, n) with rightside."""
 
@@ -234,7 +233,7 @@ class KhatriRao(Composite):
 # -- diagonals and triangles ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Offset(Composite):
     """Something of square matrices that depends on a diagonal; offset > 0 is above the main one."""
 
@@ -302,7 +301,7 @@ class SumLogDiag(Composite):
         return [x[0]("diag", axis1=-2, axis2=-1)("log")("sum", axis=(-1,))]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class PackedTriangle(Offset):
     """A triangle from a diagonal on, packed: lower ones row after row, upper ones column after column.
 
@@ -361,7 +360,7 @@ class MakeTrian(PackedTriangle):
         return [x[0]("_unpack_triangle", offset=self.offset, is_lower=self.is_lower)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class TriangleEntries(Op):
     """Which entry of a matrix a packed element is: line r of a triangle holds r + 1 of them."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from symc.core.dtypes import is_float
-from symc.ir.op import DTypes, op, param
+from symc.ir.op import DTypes, declares_parameters, op, param
 from symc.loopir.expr import Expr, cast, prim, select
 from symc.ops.rules.numbers import number
 from symc.ops.rules.reduction import Reduction
 from symc.ops.rules.terms import Term
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class ExcludingReduction(Reduction):
     """A reduction that may name the axes to keep instead."""
 

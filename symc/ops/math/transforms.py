@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import pi
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import is_known, mx_text, size_of, unify
-from symc.ir.op import DTypes, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
@@ -42,7 +41,7 @@ class Waves(Creation):
         t.map(element)
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Transform(Composite):
     """A Fourier transform along the last axis; complex numbers are pairs of neighbours."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Shapes, check_rank, op, param
+from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.elementwise import Elementwise
@@ -97,7 +96,7 @@ class ActivationGradient(Elementwise):
         return [g(self.name, d.value, x[1], act_type=self.act_type), bend and (head * d * bend).value]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _Leaky(Elementwise):
     """The parameters of LeakyReLU and its gradient."""
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, mx_text, unify
-from symc.ir.op import Shapes, check_rank, op, param
+from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.terms import Term
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Attention(Composite):
     """Shared by the four: L positions, N sequences, H heads of D features each, P projections beside each other."""
 

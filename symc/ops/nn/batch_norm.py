@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,14 +11,14 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _BatchNorm(Op):
     """What BatchNorm and BatchNorm_v1 share; the third output is inverse_std or the variance."""
 
@@ -155,7 +154,7 @@ class BatchNormWithReLU(BatchNorm):
         return super().gradient(g, x, y, [(out > 0.0).choose(head, head.zeros()).value, *dy[1:]])
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _OnSecondAxis(_BatchNorm):
     """Channels lie along axis 1, and the third output is the variance itself."""
 
@@ -185,7 +184,7 @@ class BatchNormV1(_OnSecondAxis):
     """BatchNorm of MXNet before 0.12.  Source: MXNet operator BatchNorm_v1."""
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _PerChannel(Op):
     """An internal operator on data and per-channel vectors of shape (C,); statistics of float16 data are float32."""
 

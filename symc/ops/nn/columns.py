@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from math import prod
 
@@ -11,7 +10,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Shapes, check_rank, op, param
+from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Affine, Expr, IndexLike, const, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
@@ -23,7 +22,7 @@ from symc.ops.shape.reshape import flat_index
 from .convolution import Sliding
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class Columns(Sliding):
     """Between an image (N, C, *spatial) and its windows as columns (N, C * taps, windows)."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, Shape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, op, param
+from symc.ir.op import Op, Shapes, declares_parameters, op, param
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.terms import flows, scaled_parameters
@@ -19,7 +19,7 @@ TUNINGS = ("fastest", "limited_workspace", "off")
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class Sliding(Op):
     """A kernel sliding over the spatial axes; parameters left empty are ones (stride, dilate) or zeros (pad)."""
 
@@ -71,7 +71,7 @@ class Sliding(Op):
                 raise ShapeError(f"incorrect {name} size: {value}")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _ConvolutionLike(Sliding):
     """What Convolution and Deconvolution share: arguments, the channels-last layouts, the bias."""
 

@@ -10,7 +10,7 @@ from symc.core.errors import DTypeError, ParameterError, ShapeError
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Node, Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.ctc import CtcForward, CtcOccupation
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
@@ -185,7 +185,7 @@ class FirstPosition(Op):
         t.map(element)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class CtcStep(Op):
     """What the two directions share."""
 

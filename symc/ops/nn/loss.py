@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
@@ -11,7 +10,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, check_rank, op, param
+from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.elementwise import Elementwise
@@ -198,7 +197,7 @@ class SoftmaxCrossEntropy(Op):
 # -- regression -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _RegressionOutput(Elementwise):
     """data (N, *rest) passed through, with its own gradient times grad_scale / (elements of one sample).
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
@@ -12,7 +11,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, Shape, is_known, normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, check_rank, op, param
+from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number, single
@@ -22,7 +21,7 @@ from symc.ops.rules.windows import as_expr
 # -- normalisation by each sample's own moments ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _MomentNorm(Op):
     """(x - mean) / sqrt(var + eps) * gamma + beta, the moments taken over some axes of a view of the data."""
 
@@ -229,7 +228,7 @@ class L2Normalization(Op):
         return [((head - out * (head * out).sum(axes)) / norm).cast(g.dtype(x[0])).value]
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _AcrossChannels(Op):
     """The parameters of LRN and its gradient."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +15,7 @@ from symc.core.errors import DTypeError, ShapeError
 from symc.core.shapes import FullShape, Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Axis, Expr, cast, const, prim, select
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
@@ -36,7 +36,7 @@ LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
 NO_TAP = 2**31 - 1  # what `_pooling_argmax` stores for a window that holds no maximum (all NaN or empty)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _Pooled(Op):
     """A window over spatial axes, resolved or not: the parameters all pooling operators share."""
 
@@ -61,7 +61,7 @@ class _Pooled(Op):
         return Window(ins, outs, self.kernel, self.stride or ones, ones, self.pad or (0,) * len(axes))
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _Pooling(_Pooled):
     """What Pooling and Pooling_v1 share."""
 
@@ -251,7 +251,7 @@ class PoolingV1(_Pooling):
         return super().infer_shape(ins, outs)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _Resolved(_Pooled):
     """A window whose parameters are all given, as the gradient operators carry it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from symc.core.dtypes import FLOATS, is_float
@@ -12,7 +11,7 @@ from symc.core.errors import DTypeError, ShapeError
 from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim, rounded, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number
@@ -39,7 +38,7 @@ def log_weights(
     return x(*index) - top, total
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class _Softmax(Op):
     """What softmax, softmin and log_softmax share."""
 

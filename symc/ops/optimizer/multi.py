@@ -6,7 +6,6 @@ Sources: src/operator/optimizer_op-inl.h, contrib/{preloaded_multi_sgd,multi_lam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from symc.core.errors import ParameterError
@@ -14,7 +13,7 @@ from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.terms import Term
 
@@ -22,7 +21,7 @@ from .rule import MixedPrecision, Rates, Stepping, Updating
 from .updates import MP_ADAMW, MP_SGD, MP_SGD_MOM, AdamWUpdate, SgdMomUpdate, SgdUpdate
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class MultiUpdate(Op):
     """Inputs are those of `single` for the first weight, for the second, ..., then the arrays that all share.
 
@@ -110,7 +109,7 @@ def require_each(rule: MultiUpdate, *names: str) -> None:
 # -- SGD --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class MultiSgd(MultiUpdate):
     """SGD with rates as numbers."""
 
@@ -129,7 +128,7 @@ class MultiSgd(MultiUpdate):
         return {"rescale_grad": self.rescale_grad, "clip_gradient": self.clip_gradient}
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class MultiSgdMom(MultiSgd):
     """SGD with momentum."""
 
@@ -140,7 +139,7 @@ class MultiSgdMom(MultiSgd):
         return {**super().common(), "momentum": self.momentum}
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class PreloadedSgd(MultiUpdate):
     """SGD with rates in two arrays, `lrs` and `wds`, the last inputs."""
 
@@ -156,7 +155,7 @@ class PreloadedSgd(MultiUpdate):
         return {"rescale_grad": self.rescale_grad, "clip_gradient": self.clip_gradient}
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class PreloadedSgdMom(PreloadedSgd):
     """SGD with momentum."""
 
@@ -167,7 +166,7 @@ class PreloadedSgdMom(PreloadedSgd):
         return {**super().common(), "momentum": self.momentum}
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Preloaded(Updating):
     """An update whose rates are number `index` of two arrays."""
 
@@ -186,7 +185,7 @@ def preloaded(base: type[Stepping]) -> type[Updating]:
     name = f"_preloaded_{base.name}"
     body = {"__doc__": f"{base.name} with rates in arrays.", "__module__": __name__, "states": base.states}
     made = type(name.title().replace("_", ""), (Preloaded, base), body)
-    return op(name)(dataclass(frozen=True, kw_only=True, repr=False)(made))
+    return op(name)(made)
 
 
 _SGD: tuple[tuple[type[MultiUpdate], type[MultiUpdate], str, type[Stepping]], ...] = (

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from symc.ir.op import op, param
+from symc.ir.op import declares_parameters, op, param
 from symc.loopir.tensor import Lowering
 
 from . import updates
 from .rule import Rates, Stepping, Update, Updating
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Rated(Updating):
     """An update that reads learning rate, weight decay and the gradient's factor from `rates`, three numbers."""
 
@@ -27,7 +25,7 @@ def _rated(base: type[Stepping]) -> type[Updating]:
     name = f"_rated_{base.name}"
     body = {"__doc__": f"{base.name} with its rates in an array.", "__module__": __name__, "states": base.states}
     made = type(name.title().replace("_", ""), (Rated, base), body)
-    return op(name)(dataclass(frozen=True, kw_only=True, repr=False)(made))
+    return op(name)(made)
 
 
 # By the name of the operator whose rates are parameters.

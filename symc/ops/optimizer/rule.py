@@ -6,11 +6,10 @@ Source: src/operator/optimizer_op-inl.h of MXNet 1.9.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number, single
@@ -35,7 +34,7 @@ class Rates(NamedTuple):
     rescale: Expr  # factor of the gradient
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Updating(Op):
     """Gives one array from inputs and states of the same shape, and overwrites the states.
 
@@ -95,7 +94,7 @@ class Updating(Op):
         return [number(single(getattr(self, name)), dtype) for name in names]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Stepping(Updating):
     """A weight after one step of an optimizer, whose mathematics is `step`."""
 
@@ -126,7 +125,7 @@ class Stepping(Updating):
         return self.clip(rates.rescale * grad)
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Update(Stepping):
     """A step whose rates are parameters."""
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.errors import ArgumentError
 from symc.core.shapes import normalize_axis
-from symc.ir.op import DTypes, op, param, same_dtype
+from symc.ir.op import DTypes, declares_parameters, op, param, same_dtype
 from symc.ops.index.indexing import Embedding
 from symc.ops.nn.activation import Activation
 from symc.ops.nn.batch_norm import BatchNorm
@@ -110,7 +109,7 @@ class QuantizedConcat(Ranged, Concat):
         return [parts[0]("Concat", *parts[1:], num_args=self.num_args, dim=self.dim), low, high]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class _Elements(Ranged):
     """Two tensors of one shape."""
 

@@ -8,12 +8,11 @@ outside saturates. This is what MXNet 1.9.1 computes through oneDNN, which it al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param
 from symc.ops.rules.terms import Term
 
 from .ranges import HALF_STEPS, STEPS, constant_range, require, saturated, symmetric
@@ -21,7 +20,7 @@ from .ranges import HALF_STEPS, STEPS, constant_range, require, saturated, symme
 INT32_STEPS = 2.0**31 - 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class _ToRange(Op):
     """data of any shape -> the same in 8 bits, and both ends of its range, (1,) each."""
 
@@ -57,7 +56,7 @@ def range_of(x: Term, low: float | None, high: float | None) -> list[Term]:
     return [x("min"), x("max")] if low is None or high is None else constant_range(x, low, high)
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class _Calibrated(_ToRange):
     """The range is a calibrated one, or that of the data."""
 

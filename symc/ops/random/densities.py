@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, unify
-from symc.ir.op import Shapes, op, param
+from symc.ir.op import Shapes, declares_parameters, op, param
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.shapes import unify_all
 from symc.ops.rules.terms import Term
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Density(Composite):
     """sample (*p, *block), parameters (*p) -> (*p, *block): the density, or its logarithm, under each parameter.
 

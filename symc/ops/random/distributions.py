@@ -16,7 +16,7 @@ from symc.core.errors import ParameterError
 from symc.core.shapes import FullShape, from_mxnet, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim
 from symc.loopir.tensor import Lowering
 from symc.loopir.variates import Variate
@@ -214,7 +214,7 @@ DISTRIBUTIONS = (
 # -- the three forms ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Drawing(Op):
     """Numbers drawn anew at every run; the gradient of the parameters is 0."""
 
@@ -239,7 +239,7 @@ class Drawing(Op):
             raise ParameterError(f"{self.name}: expected {text}, got {seen}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class RandomNumbers(Drawing):
     """(*shape): without a shape, that of the users."""
 
@@ -264,7 +264,7 @@ class RandomNumbers(Drawing):
         return self.drawn(g, g.shape(g.serving[0]), self.dtype or "float32", *self.numbers())
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class LikeNumbers(Drawing):
     """Numbers of the shape and dtype of data, which is not read."""
 
@@ -275,7 +275,7 @@ class LikeNumbers(Drawing):
         return self.drawn(g, g.shape(x[0]), g.dtype(x[0]), *self.numbers())
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class SampledNumbers(Drawing):
     """Parameters (*p) -> (*p, *shape): each element draws a block; parameters that make no sense draw NaN or nonsense.
 

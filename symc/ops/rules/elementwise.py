@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from symc.core.dtypes import is_float
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast
 from symc.loopir.tensor import Lowering
 
@@ -32,7 +31,7 @@ Formula = Callable[..., Expr]
 Pullback = Callable[..., Term | None] | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Elementwise(Op):
     """Every output element depends on one element of each input; integers may be computed in float32 as in MXNet."""
 
@@ -56,7 +55,7 @@ class Elementwise(Op):
         return slope and d * slope.cast(d.dtype)
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Unary(Elementwise):
     """y[i] = formula(x[i])."""
 
@@ -92,7 +91,7 @@ def unary(
     return _register(names, Unary, body, f"{doc}  MXNet operator {names.split()[0]}.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Binary(Elementwise):
     """y[i] = formula(a[i], b[i]) for operands of one shape, which is inferred in every direction."""
 
@@ -127,7 +126,7 @@ class Broadcast(Binary):
         return ins, [unify(broadcast_shape(a, b), outs[0])]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Scalar(Elementwise):
     """y[i] = formula(x[i], scalar), or formula(scalar, x[i]) when reversed.
 

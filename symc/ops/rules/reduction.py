@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import mx_text, normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, param
+from symc.ir.op import Op, Shapes, declares_parameters, param
 from symc.loopir.expr import Axis, Expr, IndexLike, cast
 from symc.loopir.tensor import Lowering
 
@@ -19,7 +18,7 @@ from .shapes import kept_shape
 from .terms import Term, flows, values
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Reduction(Op):
     """y = finish(combination of element(x) over some axes); over all axes, the shape is (1,) unless keepdims."""
 

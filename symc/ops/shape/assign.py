@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.shapes import FullShape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, op, param
+from symc.ir.op import Op, Shapes, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number
@@ -17,7 +16,7 @@ from symc.ops.rules.terms import Term, flows, values
 from .slicing import Range, Slice, place
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class BoxAssign(Op):
     """The first input with begin:end:step of its leading axes replaced."""
 

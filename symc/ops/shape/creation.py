@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, from_mxnet, from_numpy_style, normalize_axis, size_of, unify
-from symc.ir.op import DTypes, Op, Shapes, op, param
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.math.elementwise import CAST_DTYPES
@@ -22,7 +21,7 @@ from .reshape import flat_index
 NUMBER_DTYPES = tuple(d for d in CAST_DTYPES if d != "bool")
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Creation(Elementwise):
     """An output that depends on no input."""
 
@@ -34,7 +33,7 @@ class Creation(Elementwise):
         return [], [self.dtype]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Constant(Creation):
     """One number everywhere; extents of 0 in `shape` are inferred from the users, unless a pass made it."""
 
@@ -218,7 +217,7 @@ class ArangeLike(Elementwise):
 # -- shapes as data -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class ShapeData(Elementwise):
     """int64 numbers that the data's shape decides; its elements are not read."""
 

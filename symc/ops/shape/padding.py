@@ -8,7 +8,6 @@ Both are the same list of regions, read in opposite directions:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, op, param
+from symc.ir.op import Op, Shapes, declares_parameters, op, param
 from symc.loopir.expr import Affine, Expr, IndexLike, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
@@ -47,7 +46,7 @@ def pad_parts(mode: str, extent: int, before: int, after: int) -> list[Part]:
     return [middle, *(p for p in (left, right) if p.extent)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Padding(Op):
     """What Pad and its adjoint share."""
 

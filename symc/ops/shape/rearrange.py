@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.errors import ShapeError
 from symc.core.params import MAX_PORTS
 from symc.core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, check_rank, op, param
+from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, const
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
@@ -21,7 +20,7 @@ from symc.ops.rules.terms import Term, flows
 # -- blocks and channels --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Blocks(Composite):
     """Channels exchanged against blocks of pixels."""
 

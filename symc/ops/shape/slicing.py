@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from symc.core.params import MAX_PORTS
 from symc.core.shapes import FullShape, Shape, mx_text, normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import const
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.movement import Index, Movement
@@ -182,7 +181,7 @@ class SliceLike(Ranges):
         return False
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Pieces(Op):
     """Consecutive pieces along one axis, one output each."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.errors import ParameterError, ShapeError
 from symc.core.shapes import Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, check_rank, op, param
+from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, const, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
@@ -90,7 +89,7 @@ def bordered(image: Term, width: int) -> Term:
     return image("Pad", mode="constant", pad_width=(0, 0, 0, 0, *[width] * 4)) if width else image
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class Displaced(Op):
     """What sums over products of an image (N, C, H, W) and a displaced one share.
 

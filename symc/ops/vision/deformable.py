@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from symc.core.errors import ParameterError, ShapeError
 from symc.core.shapes import FullShape, Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Shapes, check_rank, op, param
+from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.nn.columns import Columns
@@ -27,7 +26,7 @@ from .sampling import Corner, clamped
 LAYOUTS = ("NCW", "NCHW", "NCDHW")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class Deformable(FloatData, Composite, Columns):
     """data (N, C, H, W), offset (N, 2 * groups * taps, h, w) -> (N, num_filter, h, w): a convolution whose taps are
     moved by (rows, columns), for each group of channels, tap and position.
@@ -135,7 +134,7 @@ class ModulatedDeformableConvolution(Deformable):
     layout: str | None = param(None, choices=LAYOUTS, doc="ignored: channels come second")
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class Deformed(Columns):
     """Windows (N, groups, C / groups, taps, h, w) of data (N, C, H * W), with taps moved by offsets.
 

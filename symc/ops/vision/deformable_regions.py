@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Node, Value
-from symc.ir.op import Op, Shapes, check_rank, op, param
+from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.accumulation import Accumulating
@@ -25,7 +24,7 @@ from .regions import check_planes
 from .sampling import Corner, clamped
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class MovedBins(Op):
     """The geometry of the bins, in the dtype of the data as in MXNet."""
 

@@ -7,7 +7,6 @@ Random ones draw anew at every run.  As in MXNet their gradient is that of a cop
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -16,7 +15,7 @@ from symc.core.errors import ParameterError, ShapeError
 from symc.core.shapes import Shape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param
+from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.terms import Term, flows
 
@@ -127,7 +126,7 @@ class CropImage(Composite):
 # -- augmentations --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Augmentation(Op):
     """An image (H, W, C) -> another of the same shape and dtype, with the gradient of a copy."""
 
@@ -283,7 +282,7 @@ class RandomFlipTopBottom(FlipTopBottom):
         return perhaps(x, super().augment(x))
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class Enhancement(Augmentation):
     """Colours changed by a random factor."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from symc.core.dtypes import compute_dtype
@@ -12,7 +11,7 @@ from symc.core.errors import ParameterError, ShapeError
 from symc.core.shapes import FullShape, Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.floats import FloatData
@@ -24,7 +23,7 @@ from symc.ops.rules.windows import as_expr
 from .detection import chosen
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@declares_parameters
 class Proposing(FloatData):
     """Regions (N * rpn_post_nms_top_n, 5) = (image, x1, y1, x2, y2) and their scores (N * rpn_post_nms_top_n, 1), from
     background and object probabilities (N, 2 A, H, W), predictions (N, 4 A, H, W) and images (N, 3) = (height, width,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from symc.core.dtypes import compute_dtype
@@ -11,7 +10,7 @@ from symc.core.errors import DTypeError, ParameterError, ShapeError
 from symc.core.shapes import FullShape, size_of, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
+from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import IndexLike, cast, const, prim, select
 from symc.loopir.roi import RoiAlign as RoiAlignRoutine
 from symc.loopir.roi import RoiMax, RoiMean, RotatedAlign
@@ -22,7 +21,7 @@ from symc.ops.rules.numbers import single
 from symc.ops.rules.terms import Term, flows
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class RegionPooling(Op):
     """data (N, C, H, W), rois (R, 5) = (image, x1, y1, x2, y2) -> (R, C, *pooled_size)."""
 

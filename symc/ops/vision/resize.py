@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Shapes, check_rank, op, param
+from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
@@ -19,7 +18,7 @@ from symc.ops.rules.terms import Term, flows
 from symc.ops.rules.windows import as_expr
 
 
-@dataclass(frozen=True, kw_only=True)
+@declares_parameters
 class Stencil(Accumulating):
     """y[.., j, ..] = sum over k of weight(j, k) * x[.., position(j, k), ..] along an axis, or the adjoint of that."""
 
