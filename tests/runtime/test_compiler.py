@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -159,7 +157,6 @@ def test_a_pass_of_the_users_is_always_run(lowerings, monkeypatch):
 
 def test_an_operator_of_the_users_is_always_lowered(lowerings):
     @op("test_compiler_own_operator")
-    @dataclass(frozen=True)
     class Own(Unary):
         """x + 1"""
 

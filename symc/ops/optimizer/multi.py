@@ -185,7 +185,7 @@ def preloaded(base: type[Stepping]) -> type[Updating]:
     name = f"_preloaded_{base.name}"
     body = {"__doc__": f"{base.name} with rates in arrays.", "__module__": __name__, "states": base.states}
     made = type(name.title().replace("_", ""), (Preloaded, base), body)
-    return op(name)(made)
+    return op(name)(declares_parameters(made))
 
 
 _SGD: tuple[tuple[type[MultiUpdate], type[MultiUpdate], str, type[Stepping]], ...] = (

@@ -25,7 +25,7 @@ def _rated(base: type[Stepping]) -> type[Updating]:
     name = f"_rated_{base.name}"
     body = {"__doc__": f"{base.name} with its rates in an array.", "__module__": __name__, "states": base.states}
     made = type(name.title().replace("_", ""), (Rated, base), body)
-    return op(name)(made)
+    return op(name)(declares_parameters(made))
 
 
 # By the name of the operator whose rates are parameters.
