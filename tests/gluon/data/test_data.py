@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,8 @@ def test_loaders_end_while_large_batches_wait():
         del iterator, loader
         for process in workers:
             process.join(20)
+            while process.exitcode is None and process.sentinel in wait([process.sentinel], 0):
+                time.sleep(0.01)  # a thread of the loader's has asked how it ended, and is about to write it down
             assert process.exitcode == -signal.SIGKILL
 
 
