@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from symc.core.config import setting
+
+if TYPE_CHECKING:
+    import subprocess
 
 T = TypeVar("T")
 
@@ -114,6 +116,8 @@ class _Worker:
 
 def _started() -> subprocess.Popen[bytes]:
     """An interpreter that serves; in a session of its own, as Ctrl-C on the terminal is for this process."""
+    import subprocess  # not at a start from a filled cache
+
     command = [sys.executable, "-c", _SERVE.format(path=sys.path)]
     pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL  # what goes wrong there is told here
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: "; did you mean data?", or the known names where there are few; else ""."""
+    import difflib  # only mistakes need it
+
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3)
     if close:
