@@ -2,6 +2,7 @@
 
     python benchmarks/compare.py [--workloads resnet18,mlp] [--threads 1,2] [--rounds 10] [--peers symc] [--json FILE]
     python benchmarks/compare.py --peers symc --against COMMIT
+    python benchmarks/compare.py --disturb 0.5
 
 Every contestant is a process that lives through all rounds of a workload and works only when it has its turn. This file
 needs no packages; Linux only, for the processes' CPU clocks.
@@ -22,7 +23,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from contestants import BENCHMARKS, CONTESTANTS, Contestant, Worker, WorkerError, symc_at
+from contestants import BENCHMARKS, CONTESTANTS, Contestant, Worker, WorkerError, cpu_s, symc_at
+from disturber import disturbed
 from workloads import WORKLOADS, Workload
 
 PEERS = tuple(dict.fromkeys(contestant.peer for contestant in CONTESTANTS))
@@ -68,13 +70,24 @@ class Result:
 
 @dataclass(frozen=True)
 class Race:
-    """All results of one workload at one thread count, and how many cores other processes used during the turns."""
+    """All results of one workload at one thread count, and how many cores other processes used during the turns.
+
+    `disturb` is the share of one core that a process of our own took meanwhile.
+    """
 
     results: list[Result]
     other_cores: float
+    disturb: float = 0.0
 
 
-def race(workload: Workload, n_threads: int, contestants: Iterable[Contestant], n_rounds: int, peers_dir: Path) -> Race:
+def race(
+    workload: Workload,
+    n_threads: int,
+    contestants: Iterable[Contestant],
+    n_rounds: int,
+    peers_dir: Path,
+    disturb: float = 0.0,
+) -> Race:
     """Starts the contestants one after another, then gives each a turn in every round, in rotating order."""
     results: list[Result] = []
     workers: list[tuple[Worker, Result]] = []
@@ -87,11 +100,12 @@ def race(workload: Workload, n_threads: int, contestants: Iterable[Contestant], 
                 workers.append((worker, result))
             else:
                 worker.close()
-        other_cores = turns(workers, n_rounds) if n_rounds and workers else 0.0
+        with disturbed(disturb) if disturb else contextlib.nullcontext() as disturber:
+            other_cores = turns(workers, n_rounds, disturber) if n_rounds and workers else 0.0
     finally:
         for worker, _ in workers:
             worker.close()
-    return Race(results, other_cores)
+    return Race(results, other_cores, disturb)
 
 
 def prepare(worker: Worker, result: Result, tolerance: float) -> bool:
@@ -110,17 +124,18 @@ def prepare(worker: Worker, result: Result, tolerance: float) -> bool:
     return True
 
 
-def turns(workers: Sequence[tuple[Worker, Result]], n_rounds: int) -> float:
-    """Runs all rounds, filling each result's `times_s`; returns the cores that other processes used meanwhile."""
+def turns(workers: Sequence[tuple[Worker, Result]], n_rounds: int, disturber: int | None = None) -> float:
+    """Runs all rounds, filling each result's `times_s`; returns the cores that strangers used meanwhile."""
+    own = [os.getpid(), *(worker.process.pid for worker, _ in workers), *([disturber] if disturber else [])]
     pace_s = min(warm_up(worker) for worker, _ in workers)
     n_calls = int(min(max(TURN_S / pace_s, N_CALLS_MIN), N_CALLS_MAX))
     start_s, busy_s = time.monotonic(), machine_busy_s()
-    own_s = own_cpu_s(workers)
+    own_s = sum(map(cpu_s, own))
     for i in range(n_rounds):
         shift = i % len(workers)
         for worker, result in [*workers[shift:], *workers[:shift]]:
             result.times_s.append(worker.run(max(1, n_calls // 10), n_calls))
-    others_s = (machine_busy_s() - busy_s) - (own_cpu_s(workers) - own_s)
+    others_s = (machine_busy_s() - busy_s) - (sum(map(cpu_s, own)) - own_s)
     return max(0.0, others_s / (time.monotonic() - start_s))
 
 
@@ -129,10 +144,6 @@ def warm_up(worker: Worker) -> float:
     fastest_s = min(worker.run(0, 2))
     n_calls = int(min(max(WARM_UP_S / fastest_s, 2), 5 * N_CALLS_MAX))
     return min(worker.run(0, n_calls))
-
-
-def own_cpu_s(workers: Sequence[tuple[Worker, Result]]) -> float:
-    return time.process_time() + sum(worker.cpu_s() for worker, _ in workers)
 
 
 def machine_busy_s() -> float:
@@ -182,7 +193,8 @@ def speed(result: Result, best: Result | None) -> str:
 
 def report(outcome: Race, shows_variants: bool) -> None:
     first = outcome.results[0]
-    print(f"\n{first.workload}, {first.n_threads} thread{'s' if first.n_threads > 1 else ''}")
+    beside = f", {outcome.disturb:.0%} of one core taken" if outcome.disturb else ""
+    print(f"\n{first.workload}, {first.n_threads} thread{'s' if first.n_threads > 1 else ''}{beside}")
     peers = best_variants(outcome.results)
     timed = [result for result in peers if result.peer != "symc" and result.times_s]
     best = min(timed, key=lambda result: result.median_ms, default=None)
@@ -196,7 +208,7 @@ def to_json(races: Sequence[Race]) -> str:
     rows = []
     for outcome in races:
         for result in outcome.results:
-            row = asdict(result) | {"other_cores": outcome.other_cores}
+            row = asdict(result) | {"other_cores": outcome.other_cores, "disturb": outcome.disturb}
             if result.times_s:
                 row |= {f"p{percent}_ms": result.percentile_ms(percent) for percent in (10, 50, 90)}
             rows.append(row)
@@ -243,9 +255,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--against", type=commit, metavar="COMMIT", help="symc as it was at this commit is one more peer"
     )
+    parser.add_argument(
+        "--disturb", type=float, default=0.0, metavar="SHARE", help="another process takes this share of one core"
+    )
     parser.add_argument("--variants", action="store_true", help="show every variant, not each peer's best")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single time to FILE")
     arguments = parser.parse_args()
+    if not 0 <= arguments.disturb <= 1:
+        parser.error(f"--disturb takes a share of one core, 0 to 1, not {arguments.disturb}")
     arguments.peers_dir = arguments.peers_dir.resolve()
     if not (arguments.peers_dir / "models").is_dir():
         parser.error(f"no models in {arguments.peers_dir}: run benchmarks/peers/setup.sh {arguments.peers_dir} first")
@@ -269,7 +286,9 @@ def main() -> int:
             workload = WORKLOADS[name]
             chosen = [one for one in contestants if one.is_for(workload)]
             for n_threads in arguments.threads if chosen else ():
-                races.append(race(workload, n_threads, chosen, arguments.rounds, arguments.peers_dir))
+                races.append(
+                    race(workload, n_threads, chosen, arguments.rounds, arguments.peers_dir, arguments.disturb)
+                )
                 report(races[-1], arguments.variants)
     if arguments.json:
         arguments.json.write_text(to_json(races), encoding="utf-8")

@@ -72,6 +72,11 @@ class WorkerError(Exception):
     """A worker ended before it replied."""
 
 
+def cpu_s(pid: int) -> float:
+    """CPU time of a whole process, by the clock id that Linux derives from its id (clock_getcpuclockid)."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
 class Worker:
     """The process of one contestant for one workload and thread count."""
 
@@ -111,17 +116,13 @@ class Worker:
     def settle(self) -> None:
         """Returns once the process's CPU clock stands still: thread pools spin for a while after their last work."""
         deadline = time.monotonic() + SETTLE_S_MAX
-        used_s = self.cpu_s()
+        used_s = cpu_s(self.process.pid)
         while time.monotonic() < deadline:
             time.sleep(0.01)
-            before_s, used_s = used_s, self.cpu_s()
+            before_s, used_s = used_s, cpu_s(self.process.pid)
             if used_s - before_s < 0.0005:
                 return
         print(f"! {self.contestant.peer} is still busy {SETTLE_S_MAX} s after its turn", file=sys.stderr)
-
-    def cpu_s(self) -> float:
-        """CPU time of the whole process, by the clock id that Linux derives from a process id (clock_getcpuclockid)."""
-        return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def close(self) -> None:
         self.process.kill()
