@@ -29,8 +29,8 @@ class Backend(Machine, Protocol):
     def build(self, code: KernelCode) -> bytes:
         """The object code of a kernel; what becomes of it (`codegen/objects.py`) is no concern of the backend."""
 
-    def remark(self, data: bytes) -> str:
-        """What readers should know of a kernel's object code; "" where there is nothing."""
+    def remark(self, kernel: LoopKernel, call: KernelCall, data: bytes) -> str:
+        """What readers should know of a call of a kernel and its object code; "" where there is nothing."""
 
     def load(self, objects: Mapping[str, bytes]) -> Mapping[str, int]:
         """What the runner calls each kernel by: the address of its code, or a handle; good while the mapping lives."""

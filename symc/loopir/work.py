@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import size_of
@@ -46,8 +47,10 @@ def work_of(kernel: LoopKernel) -> Work:
     return Work(flops, size_bytes)
 
 
-def operations(stores: Sequence[Store]) -> int:
+def operations(stores: Sequence[Store], cost: Mapping[str, int] = MappingProxyType({})) -> int:
     """Primitives evaluated: each distinct sub-expression once for all values of the axes it depends on.
+
+    cost   of those that do not count as one
 
     The maximum inside a softmax of (N, C) thus counts N * C, although N * C elements use it.  The finished sum of a
     contraction depends on all axes of its store.
@@ -63,7 +66,7 @@ def operations(stores: Sequence[Store]) -> int:
                 n += _iterations(found)
                 found -= set(e.data[1])
             elif e.op in PRIMS:
-                n += _iterations(found)
+                n += _iterations(found) * cost.get(e.op, 1)
             free[e] = found
     return n
 

@@ -55,9 +55,10 @@ class Compiled:
         return self.loaded.device.backend
 
     @property
-    def remarks(self) -> Mapping[str, str]:
-        """What its kernels' object code tells readers, by name."""
-        return {name: self.backend.remark(data) for name, data in self.objects.items()}
+    def remarks(self) -> list[str]:
+        """What its backend tells readers of each step; "" of what Python does."""
+        found = ((node.kernel, call, self.objects.get(call.code.name)) for _, node, call in self.lowered.steps())
+        return ["" if data is None else self.backend.remark(kernel, call, data) for kernel, call, data in found]
 
     @lazy
     def lowered(self) -> Lowered:

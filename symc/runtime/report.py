@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,8 +24,8 @@ from .table import scaled, shape_text, shortened, size_text, table, time_text
 NODES_WIDTH = 44
 
 
-def explain(lowered: Lowered, remarks: Mapping[str, str] | None = None) -> str:
-    """A table with a row for each step, and under it why the step is as it is; `remarks` are about kernels by name.
+def explain(lowered: Lowered, remarks: Sequence[str] = ()) -> str:
+    """A table with a row for each step, and under it why the step is as it is; `remarks` are about each.
 
     step  phase    operators                    nodes        output  chunks      work    moved  memory
        4  forward  FullyConnected + Activation  fc1 + relu1  1x128        1  201 KFLOP  396 KiB  data -> arena+0
@@ -49,7 +49,7 @@ def explain(lowered: Lowered, remarks: Mapping[str, str] | None = None) -> str:
             )
         )
         loops = ", ".join(f"in {loop}" for loop in node.loops)
-        remark = (remarks or {}).get(call.code.name, "")
+        remark = remarks[k] if remarks else ""
         reasons = "; ".join(r for r in (loops, node.reason, call.schedule, remark) if r)
         notes.append(f"      kernel {call.code.name}: {reasons}")
     header = ("step", "phase", "operators", "nodes", "output", "launch", "work", "moved", "memory")

@@ -71,7 +71,7 @@ class ToyBackend:
     def build(self, code: KernelCode) -> bytes:
         return code.name.encode()  # maybe in another process
 
-    def remark(self, data: bytes) -> str:
+    def remark(self, kernel: LoopKernel, call: KernelCall, data: bytes) -> str:
         return f"{len(data)} letters"
 
     def load(self, objects: Mapping[str, bytes]) -> dict[str, int]:

@@ -110,7 +110,7 @@ class CpuBackend:
         with collector_paused():
             return alone(lambda: compile_function(code.build(), code.name, self.target))
 
-    def remark(self, data: bytes) -> str:
+    def remark(self, kernel: LoopKernel, call: KernelCall, data: bytes) -> str:
         """Nothing: registers and the like are in its source."""
         return ""
 

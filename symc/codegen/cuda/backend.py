@@ -100,12 +100,14 @@ class CudaBackend:
         """The image of a kernel."""
         return alone(lambda: compile_kernel(code.build(), code.name, self.target)).to_bytes()
 
-    def remark(self, data: bytes) -> str:
-        """Registers and shared memory, which decide how many blocks run at once, and what did not fit."""
+    def remark(self, kernel: LoopKernel, call: KernelCall, data: bytes) -> str:
+        """Registers and shared memory, which decide how many blocks run at once, what did not fit, and the time."""
+        from .roofline import predict
+
         image = KernelImage.from_bytes(data)
         shared = f", {image.shared_bytes} B shared" if image.shared_bytes else ""
         spilled = f", {image.spilled_bytes} B spilled" if image.spilled_bytes else ""
-        return f"{image.registers} registers{shared}{spilled}"
+        return f"{image.registers} registers{shared}{spilled}, {predict(kernel, call, image)}"
 
     def load(self, objects: Mapping[str, bytes]) -> LoadedImages:
         """Handles of kernels, which hold as long as the mapping does."""

@@ -1,0 +1,85 @@
+"""The model of an H200: occupancy as NVIDIA's calculator gives it, times that can be worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from symc.codegen.cuda.contraction.plan import plan_contraction
+from symc.codegen.cuda.contraction.schedule import schedule_tiles
+from symc.codegen.cuda.contraction.tile import LARGE
+from symc.codegen.cuda.image import KernelImage
+from symc.codegen.cuda.launch import Grid
+from symc.codegen.cuda.nest import schedule_nest
+from symc.codegen.cuda.roofline import COPY_BYTES_PER_S, START_S, _asked_at_once, blocks_of_processor, predict
+from symc.loopir.expr import Axis
+from symc.loopir.kernel import Buffer, Nest, Store
+from tests.codegen.contractions import contraction
+from tests.codegen.nests import f32
+
+FLAT = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+COPY = "ld.global.v4.f32 {%f1, %f2, %f3, %f4}, [%rd1];\nst.global.v4.f32 [%rd2], {%f1, %f2, %f3, %f4};"
+
+
+def image(registers: int, shared_bytes: int = 0, ptx: str = COPY) -> KernelImage:
+    return KernelImage(ptx.encode(), "k", registers, shared_bytes, 0)
+
+
+@pytest.mark.parametrize(
+    "registers, shared_bytes, n_threads, n_blocks",
+    [(32, 0, 256, 8), (33, 0, 256, 6), (64, 0, 256, 4), (233, 16_640, 256, 1), (32, 0, 64, 32), (40, 65_536, 64, 3)],
+)
+def test_blocks_of_a_processor(registers, shared_bytes, n_threads, n_blocks):
+    assert blocks_of_processor(image(registers, shared_bytes), Grid(1, n_threads)) == n_blocks
+
+
+def copy(n_rows: int) -> Nest:
+    i, j = Axis("i", n_rows), Axis("j", 4096)
+    buffers = tuple(Buffer.dense(name, (n_rows, 4096), "float32") for name in "xy")
+    return Nest(buffers, (Store("y", (i, j), f32("x", i, j), (i, j)),))
+
+
+def test_a_large_copy_is_bound_by_memory_and_a_small_one_by_its_start():
+    (call,) = schedule_nest(copy(16384))
+    found = predict(copy(16384), call, image(32))
+    assert found.bound == "memory" and found.time_s == found.limit_s
+    assert found.time_s == pytest.approx(START_S + 2 * 16384 * 4096 * 4 / COPY_BYTES_PER_S)
+    assert str(found) == "8 blocks a processor; on an H200 126.4 us by memory, 100% of the limit"
+    (call,) = schedule_nest(copy(1))
+    assert START_S < predict(copy(1), call, image(32)).time_s < 2 * START_S
+
+
+def test_threads_that_ask_for_little_at_once_wait():
+    (call,) = schedule_nest(copy(16384))
+    found = predict(copy(16384), call, image(128, ptx="ld.global.f32 %f1, [%rd1];"))
+    assert found.bound == "latency" and found.n_blocks == 2
+    n_threads = 132 * 2 * 256
+    assert found.time_s == pytest.approx(START_S + 16384 * 4096 / n_threads * 0.7e-6)
+
+
+@pytest.mark.parametrize(
+    "ptx, n_bytes",
+    [
+        ("ld.global.u64 %rd1, [%rd2];", 4),
+        ("ld.global.f32 %f1, [%rd2];\nld.global.nc.v2.f64 {%d1, %d2}, [%rd3];", 20),
+        ("$L1:\nld.global.f32 %f1, [%rd2];\n@%p1 bra $L1;", 16),
+        ("$L1:\nld.global.v2.f32 {%f1, %f2}, [%rd2];\nst.global.f32 [%rd3], %f1;\n@%p1 bra $L1;", 8),
+        ("$L1:\nld.global.f64 %d1, [%rd2];\n@%p1 bra $L2;\nld.global.s8 %r1, [%rd3];\n$L2:\nret;", 8),
+    ],
+)
+def test_bytes_that_a_thread_asks_for_at_once(ptx, n_bytes):
+    assert _asked_at_once(ptx) == n_bytes
+
+
+def test_a_large_product_is_near_the_limit_and_a_deep_small_one_is_not():
+    large = contraction(batch=4096, channels=(1024, 4096), **FLAT)
+    large = replace(large, plan=plan_contraction(large))
+    assert large.plan.tile == LARGE
+    found = predict(large, schedule_tiles(large, large.plan), image(233, 16_640))
+    flops = 2 * 4096 * 1024 * 4096
+    assert found.limit_s == pytest.approx(START_S + flops / (132 * 256 * 1.98e9)) and found.limit_s / found.time_s > 0.7
+    small = contraction(batch=49, channels=(4608, 512), **FLAT)
+    small = replace(small, plan=plan_contraction(small))
+    found = predict(small, schedule_tiles(small, small.plan), image(90, 4352))
+    assert found.bound == "latency" and found.limit_s / found.time_s < 0.3
