@@ -12,11 +12,11 @@ import math
 import re
 from typing import NamedTuple
 
+from symc.codegen.cuda.contraction.plan import Problem, TilePlan, problem_of
 from symc.codegen.kernel import KernelCall
 from symc.loopir.kernel import Contraction, LoopKernel
 from symc.loopir.work import Work, operations, work_of
 
-from .contraction.plan import Problem, TilePlan, problem_of
 from .image import KernelImage
 from .launch import WARP, Grid
 
