@@ -10,7 +10,7 @@ once by every walker that memoises on identity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -331,27 +331,27 @@ def _is_choice(x: Expr, comparison: str) -> bool:
     return x.op == "select" and x.args[2].op == "const" and x.args[0] == Expr(comparison, x.args[1:], None, "bool")
 
 
-def walk(root: Expr) -> Iterator[Expr]:
-    """Every distinct sub-expression, operands (and index expressions of loads) before users."""
-    seen: set[Expr] = set()
-    stack: list[tuple[Expr, bool]] = [(root, False)]
-    while stack:
-        expr, done = stack.pop()
-        if done:
-            yield expr
-            continue
-        if expr in seen:
-            continue
-        seen.add(expr)
-        stack.append((expr, True))
-        stack.extend((a, False) for a in reversed(operands_of(expr)) if a not in seen)
-
-
 def operands_of(expr: Expr) -> tuple[Expr, ...]:
     """The expressions an expression reads: its arguments, and for a load its computed index components."""
     if expr.op == "load":
         return tuple(i for i in expr.data[1] if isinstance(i, Expr))
     return expr.args
+
+
+def walk(
+    *roots: Expr, known: Iterable[Expr] = (), below: Callable[[Expr], Sequence[Expr]] = operands_of
+) -> Iterator[Expr]:
+    """Every distinct sub-expression that is not `known`, before its users what is `below` it: what it reads."""
+    seen = set(known)
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        expr, is_done = stack.pop()
+        if is_done:
+            yield expr
+        elif expr not in seen:
+            seen.add(expr)
+            stack.append((expr, True))
+            stack.extend((a, False) for a in reversed(below(expr)) if a not in seen)
 
 
 def free_axes(expr: Expr) -> frozenset[Axis]:

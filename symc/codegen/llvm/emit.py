@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from symc.core.dtypes import is_float
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Expr, bounds_of
+from symc.loopir.expr import Expr, bounds_of, walk
 
 from . import maths
 from .lanes import F32, I32, I64, Lanes, is_signed, scalar_type
@@ -43,7 +43,7 @@ class Emitter:
         """The value of an expression; only what is not known yet is emitted."""
         if root in self.known:
             return self.known[root]
-        for expr in _unknown(root, self.known):
+        for expr in walk(root, known=self.known, below=_below):
             self.known[expr] = self._emit(expr)
         return self.known[root]
 
@@ -63,21 +63,9 @@ class Emitter:
         return primitive(self.lanes, expr.op, source, args, [a.dtype for a in expr.args])
 
 
-def _unknown(root: Expr, known: dict[Expr, ir.Value]) -> list[Expr]:
-    """What must be emitted for `root`, operands first; nothing below a leaf (the leaf's supplier sees to that)."""
-    order: list[Expr] = []
-    seen = set(known)
-    stack = [(root, False)]
-    while stack:
-        expr, is_done = stack.pop()
-        if is_done:
-            order.append(expr)
-        elif expr not in seen:
-            seen.add(expr)
-            stack.append((expr, True))
-            if expr.op not in LEAVES:
-                stack.extend((a, False) for a in reversed(expr.args))
-    return order
+def _below(expr: Expr) -> tuple[Expr, ...]:
+    """What must be emitted before an expression; nothing below a leaf (the leaf's supplier sees to that)."""
+    return () if expr.op in LEAVES else expr.args
 
 
 def primitive(v: Lanes, name: str, dtype: str, args: list[ir.Value], dtypes: list[str]) -> ir.Value:

@@ -237,19 +237,11 @@ def _word(e: Expr) -> Expr:
 
 def _outside_reductions(root: Expr) -> list[Expr]:
     """Sub-expressions, operands first, without the bodies of reductions."""
-    order: list[Expr] = []
-    seen: set[Expr] = set()
-    stack = [(root, False)]
-    while stack:
-        e, is_done = stack.pop()
-        if is_done:
-            order.append(e)
-        elif e not in seen:
-            seen.add(e)
-            stack.append((e, True))
-            inside = operands_of(e) if e.op != "reduce" else tuple(a for b in e.args[1:] for a in b.args)
-            stack.extend((a, False) for a in inside)
-    return order
+
+    def below(e: Expr) -> tuple[Expr, ...]:
+        return operands_of(e) if e.op != "reduce" else tuple(a for b in e.args[1:] for a in b.args)
+
+    return list(walk(root, below=below))
 
 
 def _linear(index: Affine, scale: int) -> Linear:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from symc.loopir.expr import Expr
 
-from .form import Form, StoreForm
+from .form import Access, Form, StoreForm
 from .keep import Kept
 from .slide import Slide
 
@@ -68,3 +69,17 @@ class NestPlan:
         """The loops of a group of stores inside those."""
         serial = tuple(AxisLoop(axis) for axis in group.serial)
         return serial if group.vector is None else (*serial, AxisLoop(group.vector, "vector", min(2, self.unroll)))
+
+
+def common_axes(form: Form) -> tuple[str, ...]:
+    """The axes that all stores share, neighbours in memory last: those reductions depend on, or all without any."""
+    axes = form.stores[0].axes
+    if form.reduce_axes:
+        free = frozenset().union(*(form.free(r) for r in form.reduce_axes))
+        axes = tuple(a for a in axes if a in free)
+    return by_stride(axes, form.stores[0].access)
+
+
+def by_stride(axes: Iterable[str], access: Access) -> tuple[str, ...]:
+    """Widest steps first."""
+    return tuple(sorted(axes, key=lambda a: -abs(access.stride(a))))

@@ -186,19 +186,12 @@ class Walker:
 
     def _order(self, scope: Scope, roots: Sequence[Expr]) -> list[Expr]:
         """Sub-expressions, operands first, without what only those need that are known or kept from another walk."""
-        order: list[Expr] = []
-        seen: set[Expr] = set()
-        stack = [(r, False) for r in reversed(roots)]
-        while stack:
-            e, is_done = stack.pop()
-            if is_done:
-                order.append(e)
-            elif e not in seen:
-                seen.add(e)
-                stack.append((e, True))
-                if e not in scope.known and not (e in self._written and self._is_kept(scope, e)):
-                    stack.extend((x, False) for x in reversed(operands_of(e)))
-        return order
+
+        def below(e: Expr) -> tuple[Expr, ...]:
+            is_there = e in scope.known or (e in self._written and self._is_kept(scope, e))
+            return () if is_there else operands_of(e)
+
+        return list(walk(*roots, below=below))
 
     def _leave(self, roots: Sequence[Expr]) -> None:
         """Notes, behind a walk, what it has left in rows for the walks to come."""

@@ -21,7 +21,7 @@ from symc.codegen.cpu.target import Target
 from symc.codegen.llvm import maths
 from symc.codegen.nest.form import Access, Form, StoreForm
 from symc.codegen.nest.keep import kept_values
-from symc.codegen.nest.plan import Kind, NestPlan, StorePlan
+from symc.codegen.nest.plan import Kind, NestPlan, StorePlan, by_stride, common_axes
 from symc.codegen.nest.slide import slide_of
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.shapes import size_of
@@ -62,7 +62,7 @@ def plan_form(form: Form, target: Target) -> NestPlan:
     lanes = lanes_of(form, target)
     if any(s.is_ordered for s in form.stores):
         return _plan_ordered(form, lanes)
-    axes = _outer_axes(form)
+    axes = common_axes(form)
     plans = [_lane_plan(form, lanes, axes, v) for v in axes if not form.limited_by(v)]
     if any(set(s.axes) - set(axes) for s in form.stores) or form.reduce_axes:
         plans.append(_row_plan(form, lanes, axes))
@@ -106,26 +106,12 @@ def lanes_of(form: Form, target: Target) -> int:
     return min(MAX_LANES, max(1, target.vector_bits // (8 * widest)))
 
 
-def _outer_axes(form: Form) -> tuple[str, ...]:
-    """The store axes all loops share: those reductions depend on, or all where there is no reduction."""
-    axes = form.stores[0].axes
-    if form.reduce_axes:
-        free = frozenset().union(*(form.free(r) for r in form.reduce_axes))
-        axes = tuple(a for a in axes if a in free)
-    return _by_stride(axes, form.stores[0].access)
-
-
-def _by_stride(axes: Iterable[str], access: Access) -> tuple[str, ...]:
-    """Widest steps first."""
-    return tuple(sorted(axes, key=lambda a: -abs(access.stride(a))))
-
-
 def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> NestPlan:
     cost = _cost(form, lanes, {vector})
     outer = tuple(a for a in axes if a != vector)
     if not form.reduce_axes and outer and form.extents[vector] <= LONG_ROW:
         return _swept_plan(form, lanes, outer, vector, cost)
-    stores = _group(form, {s: (_by_stride((a for a in s.axes if a not in axes), s.access), None) for s in form.stores})
+    stores = _group(form, {s: (by_stride((a for a in s.axes if a not in axes), s.access), None) for s in form.stores})
     reason = f"lanes along {vector}: {_walks(form, vector)}"
     blocked = vector
     slide = slide_of(form, reversed(outer)) if all(vector in form.free(e) for e in form.reduce_axes) else None
@@ -181,7 +167,7 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan:
     for s in form.stores:
         rest = tuple(a for a in s.axes if a not in axes)
         best = min(rest, key=lambda a: _cost(form, lanes, {a}), default=None)
-        loops[s] = (_by_stride((a for a in rest if a != best), s.access), best)
+        loops[s] = (by_stride((a for a in rest if a != best), s.access), best)
     used = {v for v in vectors.values() if v} | {v for _, v in loops.values() if v}
     cost = _cost(form, lanes, used)
     for e, v in vectors.items():

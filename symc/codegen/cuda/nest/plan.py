@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from symc.codegen.cuda.launch import WARP
-from symc.codegen.nest.form import Access, Form
-from symc.codegen.nest.plan import AxisLoop, NestPlan, StorePlan
+from symc.codegen.nest.form import Form
+from symc.codegen.nest.plan import AxisLoop, NestPlan, StorePlan, by_stride, common_axes
 from symc.loopir.expr import Expr, walk
 
 THREADS = 256  # of a block, where threads do not work together
@@ -60,7 +60,7 @@ def plan_stores(forms: Sequence[Form]) -> GridPlan:
     form = forms[-1]
     if any(s.is_ordered for s in form.stores):
         return _plan_ordered(form)
-    axes = _unit_axes(form)
+    axes = common_axes(form)
     shared = _shared_axes(form)
     rows, length = _size(form, axes), max((_size(form, form.reduce_axes[e]) for e in shared), default=0)
     if length > SHORT_ROW and (rows < ENOUGH_THREADS or _is_along(form, shared, axes)):
@@ -74,7 +74,7 @@ def plan_stores(forms: Sequence[Form]) -> GridPlan:
 def _thread_plan(form: Form, axes: tuple[str, ...], reason: str) -> GridPlan:
     groups: dict[tuple[str, ...], list] = {}
     for s in form.stores:
-        groups.setdefault(_by_stride((a for a in s.axes if a not in axes), s.access), []).append(s)
+        groups.setdefault(by_stride((a for a in s.axes if a not in axes), s.access), []).append(s)
     stores = tuple(StorePlan(tuple(found), serial, None) for serial, found in groups.items())
     return GridPlan(form, "scalar", 1, 1, axes, None, None, None, dict.fromkeys(form.reduce_axes), stores, reason, 0.0)
 
@@ -111,26 +111,12 @@ def _block_plan(form: Form, axes: tuple[str, ...], shared: dict[Expr, str], leng
     for s in form.stores:
         rest = [a for a in s.axes if a not in axes]
         along = min(rest, key=lambda a: (abs(s.access.stride(a)) or math.inf, -form.extents[a]), default=None)
-        serial = _by_stride((a for a in rest if a != along), s.access)
+        serial = by_stride((a for a in rest if a != along), s.access)
         groups.setdefault((serial, along), []).append(s)
     stores = tuple(StorePlan(tuple(found), serial, along) for (serial, along), found in groups.items())
     vectors = {e: shared.get(e) for e in form.reduce_axes}
     reason = f"{n_threads} threads share each reduction of up to {length} elements"
     return GridPlan(form, "row", 1, 1, axes, None, None, None, vectors, stores, reason, 0.0, n_threads=n_threads)
-
-
-def _unit_axes(form: Form) -> tuple[str, ...]:
-    """The axes that tell units apart, neighbours in memory last: those reductions depend on, or all without any."""
-    axes = form.stores[0].axes
-    if form.reduce_axes:
-        free = frozenset().union(*(form.free(r) for r in form.reduce_axes))
-        axes = tuple(a for a in axes if a in free)
-    return _by_stride(axes, form.stores[0].access)
-
-
-def _by_stride(axes: Iterable[str], access: Access) -> tuple[str, ...]:
-    """Widest steps first."""
-    return tuple(sorted(axes, key=lambda a: -abs(access.stride(a))))
 
 
 def _shared_axes(form: Form) -> dict[Expr, str]:
