@@ -12,18 +12,19 @@ from dataclasses import dataclass
 class Workload:
     """A network with fixed input shapes.
 
-    `gluon_name` is its name in MXNet's model zoo, None where peers/make_models.py builds it by hand. `tolerance` is the
-    largest error accepted, as max |output - MXNet's| / max |MXNet's|: gradients pass through more sums than outputs do.
+    `network` is a function of peers/networks.py or, where that has none, a name in MXNet's model zoo. `tolerance` is
+    the largest error accepted, as max |output - MXNet's| / max |MXNet's|: gradients pass through more sums than that.
     """
 
     name: str
     inputs: dict[str, tuple[int, ...]]
-    gluon_name: str | None
+    network: str
     is_training: bool = False
     tolerance: float = 1e-4
 
 
 IMAGE: dict[str, tuple[int, ...]] = {"data": (1, 3, 224, 224)}
+IMAGES: dict[str, tuple[int, ...]] = {"data": (16, 3, 224, 224)}
 
 
 def sentences(n: int) -> dict[str, tuple[int, ...]]:
@@ -36,11 +37,20 @@ WORKLOADS = {
     for workload in (
         Workload("resnet18", IMAGE, "resnet18_v1"),
         Workload("resnet50", IMAGE, "resnet50_v1"),
+        Workload("vgg16", IMAGE, "vgg16"),
+        Workload("inception-bn", IMAGE, "inception_bn"),
+        Workload("inceptionv3", {"data": (1, 3, 299, 299)}, "inceptionv3"),
+        Workload("densenet121", IMAGE, "densenet121"),
         Workload("mobilenet1.0", IMAGE, "mobilenet1.0"),
+        Workload("mobilenet1.0-16", IMAGES, "mobilenet1.0"),
+        Workload("mobilenetv2", IMAGE, "mobilenetv2_1.0"),
         Workload("squeezenet1.1", IMAGE, "squeezenet1.1"),
-        Workload("mlp", {"data": (1, 512)}, None),
-        Workload("lstm", sentences(16), None),
-        Workload("lstm-single", sentences(1), None),
+        Workload("inception-a", {"data": (1, 192, 28, 28)}, "inception_a"),
+        Workload("inception-a-16", {"data": (16, 192, 28, 28)}, "inception_a"),
+        Workload("unet", {"data": (1, 3, 256, 256)}, "unet"),
+        Workload("mlp", {"data": (1, 512)}, "mlp"),
+        Workload("lstm", sentences(16), "lstm"),
+        Workload("lstm-single", sentences(1), "lstm"),
         Workload(
             "train-resnet18",
             {"data": (8, 3, 64, 64), "softmax_label": (8,)},

@@ -1,8 +1,9 @@
-"""Makes every workload's model with the real MXNet.   usage: python -m peers.make_models DIR  (Python 3.8, mxnet 1.9.1)
+"""Makes models with the real MXNet.   usage: python -m peers.make_models DIR [WORKLOAD ...]  (Python 3.8, mxnet 1.9.1)
 
-Writes for each workload NAME-symbol.json and NAME-0000.params (a checkpoint with seeded weights), NAME-reference.npz
-(`input:data` ..., `output:0`, and for training `gradient:PARAMETER`), and for inference NAME.onnx. MXNet runs unfused
-here (setup.sh sets MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants are checked as well.
+Writes for each workload named (for all, if none is) NAME-symbol.json and NAME-0000.params (a checkpoint with seeded
+weights), NAME-reference.npz (`input:data` ..., `output:0`, and for training `gradient:PARAMETER`), and for inference
+NAME.onnx. MXNet runs unfused here (setup.sh sets MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants are
+checked as well.
 """
 
 from __future__ import annotations
@@ -14,30 +15,16 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 from mxnet.gluon.model_zoo import vision
+from peers import networks
 
 from workloads import WORKLOADS, Workload
 
 
-def mlp() -> mx.sym.Symbol:
-    """The perceptron 512-256-128-2 of MXNet's tutorial."""
-    net = mx.sym.var("data")
-    for i, n_hidden in enumerate((256, 128)):
-        net = mx.sym.FullyConnected(net, num_hidden=n_hidden, name=f"fc{i}")
-        net = mx.sym.Activation(net, act_type="relu", name=f"relu{i}")
-    return mx.sym.FullyConnected(net, num_hidden=2, name="fc2")
-
-
-def lstm() -> mx.sym.Symbol:
-    """Two layers, as Gluon's LSTM makes them."""
-    inputs = {name: mx.sym.var(name) for name in ("data", "parameters", "state", "state_cell")}
-    return mx.sym.RNN(**inputs, mode="lstm", state_size=256, num_layers=2, state_outputs=True, name="lstm")[0]
-
-
 def symbol_of(workload: Workload) -> mx.sym.Symbol:
-    if workload.gluon_name is None:
-        net = mlp() if workload.name == "mlp" else lstm()
+    if hasattr(networks, workload.network):
+        net = getattr(networks, workload.network)()
     else:
-        net = vision.get_model(workload.gluon_name, classes=1000, prefix="net_")(mx.sym.var("data"))
+        net = vision.get_model(workload.network, classes=1000, prefix="net_")(mx.sym.var("data"))
     if workload.is_training:
         net = mx.sym.SoftmaxOutput(net, mx.sym.var("softmax_label"), normalization="batch", name="softmax")
     return net
@@ -130,8 +117,8 @@ def make(workload: Workload, directory: Path) -> None:
 def main() -> None:
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
-    for workload in WORKLOADS.values():
-        make(workload, directory)
+    for name in sys.argv[2:] or WORKLOADS:
+        make(WORKLOADS[name], directory)
 
 
 if __name__ == "__main__":
