@@ -9,17 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from symc.core.errors import FormatError
+from symc.kvstore import create_for, pushpull_all
 
 from . import ndarray as nd
 from . import symbol as sym
 from .context import cpu
-from .kvstore import create_for
 
 if TYPE_CHECKING:
+    from symc.kvstore import KVStoreBase
     from symc.ndarray import NDArray
     from symc.symbol import Symbol
-
-    from .kvstore import KVStoreBase
 
 Params = dict[str, "NDArray"]
 
@@ -86,12 +85,9 @@ def initialize_kvstore(
     param_names: Sequence[str],
     update_on_kvstore: bool,
 ) -> None:
-    """Gives a store the parameters; if it updates them, their copies begin with what it has."""
+    """Gives a store the parameters; they and their copies begin with what it has, which is what rank 0 gave it."""
     for name, copies in zip(param_names, param_arrays):
-        if update_on_kvstore:
-            kvstore.broadcast(name, arg_params[name], out=list(copies))
-        else:
-            kvstore.broadcast(name, arg_params[name], out=[arg_params[name]])
+        kvstore.broadcast(name, arg_params[name], out=[arg_params[name], *copies])
 
 
 def update_params_on_kvstore(
@@ -101,9 +97,9 @@ def update_params_on_kvstore(
     param_names: Sequence[str],
 ) -> None:
     """Has a store update parameters: it is given the gradients, and copies the results back."""
-    for name, copies, grads in zip(param_names, param_arrays, grad_arrays):
-        if grads[0] is not None:
-            kvstore.pushpull(name, list(grads), out=list(copies))
+    trained = [k for k, grads in enumerate(grad_arrays) if grads[0] is not None]
+    grads = [[g for g in grad_arrays[k] if g is not None] for k in trained]
+    pushpull_all(kvstore, [param_names[k] for k in trained], grads, [param_arrays[k] for k in trained])
 
 
 def update_params(
@@ -119,13 +115,13 @@ def update_params(
     The updater is given all parameters of a context at once, numbered parameter by parameter and context by context.
     """
     updates: list[list[tuple[int, NDArray, NDArray]]] = [[] for _ in range(num_device)]
-    for k, (copies, grads) in enumerate(zip(param_arrays, grad_arrays)):
-        present = [g for g in grads if g is not None]
-        if not present:
-            continue
-        if kvstore is not None:
-            kvstore.pushpull(param_names[k] if param_names is not None else k, present)
-        for n, (weight, grad) in enumerate(zip(copies, present)):
+    found = {k: [g for g in grads if g is not None] for k, grads in enumerate(grad_arrays)}
+    trained = [k for k, present in found.items() if present]
+    if kvstore is not None:
+        keys = trained if param_names is None else [param_names[k] for k in trained]
+        pushpull_all(kvstore, keys, [found[k] for k in trained])
+    for k in trained:
+        for n, (weight, grad) in enumerate(zip(param_arrays[k], found[k])):
             updates[n].append((k * num_device + n, grad, weight))
     for of_context in filter(None, updates):
         updater(*map(list, zip(*of_context)))

@@ -31,8 +31,7 @@ PLACES = {
     "contrib.ndarray": "ndarray.contrib",
     "contrib.symbol": "symbol.contrib",
     "io.io": "io",
-    "kvstore.base": "kvstore",
-    "kvstore.kvstore": "kvstore",
+    "kvstore_server": "kvstore.kvstore_server",
     "ndarray.utils": "ndarray",
     "optimizer.contrib": "optimizer",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 from symc import autograd
@@ -11,6 +12,7 @@ from symc import kvstore as kv
 from symc import optimizer as opt
 from symc.context import Context
 from symc.core.errors import ArgumentError, ConflictError, SymcError, UsageError
+from symc.core.replacing import replacing
 from symc.gluon.parameter import Parameter, ParameterDict
 from symc.ndarray import NDArray
 
@@ -196,10 +198,10 @@ class Trainer:
             )
 
     def _allreduce_grads(self) -> None:
-        for k, parameter in enumerate(self._params):
-            if parameter.grad_req != "null":
-                out = parameter._all(parameter._data) if self._update_on_kvstore else None
-                self._kvstore.pushpull(k, parameter.list_grad(), out=out, priority=-k)
+        keys = [k for k, parameter in enumerate(self._params) if parameter.grad_req != "null"]
+        trained = [self._params[k] for k in keys]
+        outs = [p._all(p._data) for p in trained] if self._update_on_kvstore else None
+        kv.pushpull_all(self._kvstore, keys, [p.list_grad() for p in trained], outs)
 
     def _update(self, ignore_stale_grad: bool) -> None:
         if self._amp_loss_scaler is not None and self._amp_loss_scaler.has_overflow(self._params):
@@ -234,11 +236,8 @@ class Trainer:
             self._kvstore.save_optimizer_states(fname, dump_optimizer=True)
             return
         content = self._updaters[0].get_states(dump_optimizer=True)
-        try:
-            with open(fname, "wb") as file:
-                file.write(content)
-        except OSError as e:
-            raise SymcError(f'Open "{os.fspath(fname)}": {e.strerror or e}') from e
+        with replacing(FilePath(fname)) as unfinished:
+            unfinished.write_bytes(content)
 
     def load_states(self, fname: Path) -> None:
         """Reads what `save_states` wrote: states, counts and rates."""

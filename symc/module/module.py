@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symc import kvstore as kvs
@@ -12,6 +13,7 @@ from symc import ndarray as nd
 from symc import optimizer as opt
 from symc.context import Context, current_context
 from symc.core.errors import ConflictError, SymcError
+from symc.core.replacing import replacing
 from symc.initializer import InitDesc
 from symc.io import DataBatch, DataDesc
 from symc.model import initialize_kvstore, load_checkpoint, update_params, update_params_on_kvstore
@@ -370,7 +372,8 @@ class Module(BaseModule):
     def _made(self, optimizer: Any, params: Any, store: Any, on_store: bool) -> Any:
         n = 1 if on_store else len(self._context)
         names = {k * n + m: name for k, name in enumerate(self._param_names) for m in range(n)}
-        rescale = 1.0 / self._group.batch_size
+        n_workers = store.num_workers if store is not None else 1
+        rescale = 1.0 / (self._group.batch_size * n_workers)
         if isinstance(optimizer, str):
             return opt.create(
                 optimizer,
@@ -412,8 +415,8 @@ class Module(BaseModule):
         if self._update_on_kvstore:
             self._kvstore.save_optimizer_states(fname)
             return
-        with open(fname, "wb") as file:
-            file.write(self._updater.get_states())
+        with replacing(Path(fname)) as unfinished:
+            unfinished.write_bytes(self._updater.get_states())
 
     def load_optimizer_states(self, fname: str) -> None:
         """Reads them."""

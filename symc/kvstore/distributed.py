@@ -1,0 +1,79 @@
+"""A store over all processes of a job: what is pushed is summed over their contexts and over the processes.
+
+There are no servers: every rank stores everything, and all make the same update from the same sum.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symc.core.errors import ConflictError
+from symc.ndarray import NDArray
+from symc.ndarray.ndarray import as_numpy
+
+from .base import summed
+from .buckets import BucketedSum, Traffic
+from .communicator import Communicator
+from .kvstore import Key, KVStore
+
+
+class DistributedKVStore(KVStore):
+    """One rank's part of the store; `init` gives all of them what rank 0 has.
+
+    traffic   what was sent, and how long it was waited for: a text by str()
+    Raises ConflictError where ranks do not store or push the same keys, shapes and dtypes.
+    """
+
+    def __init__(self, name: str, communicator: Communicator) -> None:
+        super().__init__(name)
+        self.traffic = Traffic()
+        self._communicator = communicator
+        self._sums: dict[tuple[Any, ...], BucketedSum] = {}
+
+    @property
+    def rank(self) -> int:
+        return self._communicator.rank
+
+    @property
+    def num_workers(self) -> int:
+        return self._communicator.size
+
+    def barrier(self) -> None:
+        """Waits until all workers are here."""
+        self._communicator.barrier()
+
+    def init(self, key: Any, value: Any) -> None:
+        """Gives keys the first values of rank 0; raises SymcError the second time."""
+        keys = [each for each, _ in self._pairs(key, value)]
+        super().init(key, value)
+        stored = [self._stored[each] for each in keys]
+        self._require_same("init", keys, stored)
+        for array in stored:
+            data = array.asnumpy()
+            self._communicator.broadcast(data)
+            array[:] = data
+
+    def _summed(self, keys: Sequence[Key], values: Sequence[Sequence[NDArray]]) -> Sequence[NDArray]:
+        own = [arrays[0] if len(arrays) == 1 else summed(arrays) for arrays in values]
+        arrays = [as_numpy(x, "a gradient") for x in own]
+        known = (*keys, *((x.shape, x.dtype) for x in own))
+        if known not in self._sums:
+            self._require_same("push", keys, own)
+            order = range(len(own))[::-1]  # the last layers' gradients come first
+            self._sums[known] = BucketedSum(self._communicator, arrays, order, self.traffic)
+        sums = self._sums[known](arrays)
+        return [NDArray(total, x.context) for total, x in zip(sums, own)]
+
+    def _require_same(self, what: str, keys: Sequence[Key], arrays: Sequence[NDArray]) -> None:
+        text = ", ".join(f"{key}: {x._dtype.name} {x.shape}" for key, x in zip(keys, arrays))
+        code = zlib.crc32(text.encode())
+        ends = np.array([code, -code], np.int64)
+        self._communicator.maximum(ends)
+        if ends[0] != -ends[1]:
+            raise ConflictError(
+                f"{what}: the ranks do not have the same arrays; rank {self.rank} of {self.num_workers} has {text}"
+            )
