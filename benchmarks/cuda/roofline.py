@@ -18,8 +18,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import symc as mx
+from symc.codegen.cuda.h200 import START_S
 from symc.codegen.cuda.image import KernelImage
-from symc.codegen.cuda.roofline import START_S, predict
+from symc.codegen.cuda.roofline import predict
 
 MATRIX, OTHER, ALL = "matrix", "other", "all"
 
@@ -86,7 +87,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         own = [r for r in rows if kind in (r["kind"], ALL)]
         n = sum(r["rounds"] for r in own)
         time_s, limit_s = (sum(r[key] * r["rounds"] for r in own) for key in ("time_s", "limit_s"))
-        bare = (limit_s - n * START_S) / (time_s - n * START_S) if own else 1.0
+        bare_s = sum(max(0.0, r["limit_s"] - START_S) * r["rounds"] for r in own)
+        bare = bare_s / (time_s - n * START_S) if own else 1.0
         share = limit_s / time_s if own else 1.0
         found[kind] = {"n": n, "time_s": time_s, "limit_s": limit_s, "share": share, "bare_share": bare}
     return found

@@ -80,7 +80,7 @@ class CudaBackend:
         from .routines import schedule_template
 
         if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan):
-            return [schedule_tiles(kernel, kernel.plan)]
+            return schedule_tiles(kernel, kernel.plan)
         if isinstance(kernel, Contraction):
             return schedule_nest(nest_of(kernel))
         if isinstance(kernel, Template):

@@ -172,6 +172,8 @@ class Machine:
             warps = np.unique(self.warps.tags[lanes & (self.block_of == block)])
             rows = slice(block * self.shared_stride, (block + 1) * self.shared_stride)
             bytes_ = np.zeros(self.shared.size_bytes, bool)
+            if has_barrier and not (self.alive_at_first & (self.block_of == block) & ~lanes).any():
+                bytes_[rows] = True  # those that several warps have read, too
             for plane in self.warps.agents.planes():
                 bytes_[rows] |= np.isin(plane.bytes[rows], warps)
             self.threads.agents.forget_where(bytes_)

@@ -85,10 +85,10 @@ class Run:
         return np.ones(self.machine.n_lanes, bool) if isinstance(mask, bool) else mask
 
     def _part(self, place: int, mask: Mask) -> None:
-        """From here on every lane has a place of its own."""
+        """From here on every running lane has a place of its own; those at a barrier have theirs."""
         if self.place is not None:
             self.place = None
-            self.places[:] = place
+            self.places[self.running] = place
 
     def _go(self, lanes: Mask, place: int) -> None:
         if self.place is None:

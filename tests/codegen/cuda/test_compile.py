@@ -9,9 +9,9 @@ import pytest
 from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.compile import assembled
-from symc.codegen.cuda.contraction.plan import plan_contraction
+from symc.codegen.cuda.contraction.plan import LONG_SUMS, plan_contraction
 from symc.codegen.cuda.contraction.schedule import schedule_tiles
-from symc.codegen.cuda.contraction.tile import LARGE, TILES
+from symc.codegen.cuda.contraction.tile import TILES
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import KNOWN, Target
 from symc.core.errors import CodegenError
@@ -58,17 +58,17 @@ def test_tiles_keep_their_sums_in_registers(kind, tile):
         kind=kind, channels=(70, 70), inputs=(20, 20), epilogue=bias_residual_relu if kind == "forward" else None
     )
     packing = None if kind == "weight_gradient" else panels_of(c, "float32", tile.columns)
-    call = schedule_tiles(c, replace(plan_contraction(c), tile=tile, packing=packing, is_long=tile.rows < LARGE.rows))
+    decisions = dict(tile=tile, packing=packing, is_long=tile.n_sums <= LONG_SUMS, n_parts=1)
+    (call,) = schedule_tiles(c, replace(plan_contraction(c), **decisions))
     image = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code))
     text = image.code.decode("ascii")
-    n_sums = tile.rows_of_thread * tile.columns_of_thread
     assert image.spilled_bytes == 0 and image.registers * tile.n_threads * tile.n_blocks <= 65536
     if tile.is_tf32:
         assert "cvt.rna.tf32.f32" in text
-        assert text.count("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") == tile.depth // 8 * n_sums // 4
+        assert text.count("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") == tile.depth // 8 * tile.n_sums // 4
         assert image.shared_bytes == 4 * tile.depth * (tile.rows + 8 + tile.columns + 8)
     else:
-        assert text.count("fma.rn.f32") >= tile.depth * n_sums and "ld.shared.v4.f32" in text
+        assert text.count("fma.rn.f32") >= tile.depth * tile.n_sums and "ld.shared.v4.f32" in text
         assert image.shared_bytes == 4 * tile.depth * (tile.rows + 4 + tile.columns)
 
 

@@ -118,10 +118,22 @@ def test_large_tiles_and_long_sums():
     check_tiles(contraction(batch=70, channels=(20, 70), **flat), tile=MIDDLE)
 
 
+@pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
+def test_blocks_share_the_products_of_a_tile(kind):
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    depth = {"forward": (40, (150, 33)), "data_gradient": (40, (33, 150)), "weight_gradient": (150, (40, 33))}[kind]
+    epilogue = bias_residual_relu if kind != "weight_gradient" else None
+    check_tiles(contraction(kind=kind, batch=depth[0], channels=depth[1], epilogue=epilogue, **flat), n_parts=4)
+    check_tiles(contraction(kind=kind, channels=(36, 40), groups=2, stride=(2, 1), slack=3, offset=2), n_parts=3)
+    check_tiles(contraction(kind=kind, batch=depth[0], channels=depth[1], stack=2, **flat), n_parts=2, tile=MIDDLE)
+
+
 def check_tiles(c, tolerance: float = 2e-4, **decisions) -> None:
     plan = plan_contraction(c)
     assert plan is not None
-    plan = replace(plan, **decisions)
+    plan = replace(plan, **{"n_parts": 1, "scratch": (), **decisions})
+    if plan.n_parts > 1:
+        plan = replace(plan, scratch=(plan.n_parts, *(a.extent for a in c.stores[0].axes)))
     if plan.packing is not None:
         plan = replace(plan, packing=panels_of(c, "float32", plan.tile.columns))
     rng = np.random.default_rng(0)
@@ -133,6 +145,10 @@ def check_tiles(c, tolerance: float = 2e-4, **decisions) -> None:
         packed = Buffer.dense("packed", plan.packing.shape, "float32")
         given["packed"] = packed_weight(plan.packing, given[c.rhs])
         scheduled = replace(scheduled, rhs="packed", buffers=(*c.buffers, packed))
+    if plan.scratch:
+        scratch = Buffer.dense("scratch", plan.scratch, "float32")
+        given["scratch"] = np.full(scratch.shape, np.nan)
+        scheduled = replace(scheduled, buffers=(*scheduled.buffers, scratch), written=("scratch",))
     memory = {b.name: Memory.of(b, given[b.name]) for b in scheduled.buffers}
     run_calls(BACKEND.schedule(scheduled), {name: m.raw[GUARD:] for name, m in memory.items()})
     for store in c.stores:

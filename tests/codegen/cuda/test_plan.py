@@ -9,16 +9,18 @@ import pytest
 
 from symc.codegen.cuda import compile as compile_module
 from symc.codegen.cuda.backend import CudaBackend
-from symc.codegen.cuda.contraction.plan import plan_contraction
-from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE, SMALL
+from symc.codegen.cuda.contraction.plan import candidates, plan_contraction
+from symc.codegen.cuda.contraction.tile import LARGE, NARROW, SMALL
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.cuda.nest import schedule_nest
 from symc.codegen.cuda.target import Target
+from symc.codegen.kernel import Share
 from symc.core.errors import DeviceError
 from symc.loopir.expr import Axis, Expr, prim, reduce
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Template
 from symc.loopir.sorting import Sort
+from symc.loopir.work import Work
 from tests.codegen.contractions import contraction
 from tests.codegen.nests import f32
 
@@ -103,13 +105,34 @@ def product(kind: str, n_rows: int, channels: tuple[int, int], **options) -> Con
 
 @pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
 def test_products_are_tiles_where_they_fill_some(kind):
-    cases = [(70, (70, 70), SMALL, False), (800, (800, 800), MIDDLE, False), (2000, (2000, 2000), LARGE, False)]
-    deep = {"forward": (70, (9000, 70)), "data_gradient": (70, (70, 9000)), "weight_gradient": (9000, (70, 70))}
-    for n_rows, channels, tile, is_long in [*cases, (*deep[kind], SMALL, True)]:
+    n = 200_000
+    deep = {"forward": (70, (n, 70)), "data_gradient": (70, (70, n)), "weight_gradient": (n, (70, 70))}[kind]
+    cases = [(70, (70, 70), SMALL), (2000, (2000, 2000), LARGE), (*deep, SMALL)]
+    for n_rows, channels, tile in cases:
         plan = plan_contraction(product(kind, n_rows, channels))
-        assert plan.tile == tile and str(tile) in plan.why and plan.is_long == is_long
+        assert plan.tile == tile and str(tile) in plan.why and plan.is_long == (n in (n_rows, *channels))
         assert (plan.packing is None) == (kind == "weight_gradient")
     assert plan_contraction(product(kind, 3, (4, 5))) is None
+
+
+def test_the_cheapest_of_all_tiles_is_taken():
+    narrow = plan_contraction(product("forward", 100_000, (576, 64)))
+    assert narrow.tile == NARROW and narrow.n_parts == 1 and not narrow.scratch
+    few = plan_contraction(product("forward", 49, (4608, 512)))
+    assert few.n_parts == 16 and few.scratch == (16, 49, 512) and "each shared by 16 blocks" in few.why
+    assert few.cycles == min(plan.cycles for plan in candidates(product("forward", 49, (4608, 512))))
+
+
+def test_what_parts_add_up_to_is_a_call_of_its_own():
+    c = product("forward", 49, (4608, 512))
+    scratch = Buffer.dense("scratch", (16, 49, 512), "float32")
+    c = replace(c, plan=plan_contraction(c), buffers=(*c.buffers, scratch), written=("scratch",))
+    products, total = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(c)
+    assert products.share.writes == ("scratch",) and products.share.work.flops == c.work_flops
+    assert (
+        total.share == Share("sum of parts", Work(16 * 49 * 512, 2 * scratch.size_bytes), ("scratch",), ("y",))
+        and "a thread for each reduction" in total.schedule
+    )
 
 
 def test_what_tiles_cannot_compute_is_a_nest():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from .kernels import Empty, run_text, text_of
+from .lines import HEAD
 
 
 def rng() -> np.random.Generator:
@@ -182,3 +183,34 @@ def test_runs_are_equal_to_the_bit(name, threads):
     arguments = x, Empty(x.shape), 50 if name == "softmax" else x.size
     first, second = (run(name, (40,), (threads,), *arguments)[1] for _ in range(2))
     assert np.array_equal(first.view("u4"), second.view("u4"))
+
+
+ROUNDS = (
+    HEAD
+    + """.visible .entry rounds(.param .u64 y)
+{
+    .reg .b64 %p, %q; .reg .b32 %t, %n, %k, %v, %s, %w; .reg .pred %c;
+    .shared .align 4 .b8 memory[256];
+    mov.u32 %t, %tid.x; mov.u32 %n, %ctaid.x; mov.u32 %k, 0; mov.u32 %s, 0;
+    mov.u64 %p, memory; mad.wide.u32 %q, %t, 4, %p;
+AGAIN:
+    bar.sync 0;
+    add.u32 %w, %t, %k; st.shared.u32 [%q], %w;
+    bar.sync 0;
+    ld.shared.u32 %v, [%p+12]; add.u32 %s, %s, %v;
+    ld.shared.u32 %v, [%p+252]; add.u32 %s, %s, %v;
+    add.u32 %k, %k, 1; setp.le.u32 %c, %k, %n; @%c bra AGAIN;
+    setp.ge.u32 %c, %t, 8; @%c bra END;
+    ld.param.u64 %p, [y]; mad.lo.u32 %n, %n, 8, %t; mad.wide.u32 %p, %n, 4, %p; st.global.u32 [%p], %s;
+END:
+    ret;
+}
+"""
+)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 5])
+def test_blocks_that_leave_a_loop_of_barriers_earlier_than_others(n_blocks):
+    (y,) = run_text(ROUNDS, (n_blocks,), (64,), Empty(8 * n_blocks, "u4"))
+    for block, found in enumerate(y.reshape(n_blocks, 8)):
+        assert (found == sum(3 + 63 + 2 * k for k in range(block + 1))).all()

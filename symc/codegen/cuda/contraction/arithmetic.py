@@ -13,10 +13,8 @@ from symc.codegen.cuda.ptx import SHARED, thread
 from symc.codegen.llvm.lanes import F32, I32, Lanes
 from symc.codegen.llvm.loops import Values
 
-from .tile import Tile
+from .tile import ITEM_BYTES, QUAD, Tile
 
-ITEM_BYTES = 4
-QUAD = 4  # elements of one access to shared memory
 Pointer = Callable[[int, ir.Value], ir.Value]  # (operand, element) -> place in shared memory
 
 

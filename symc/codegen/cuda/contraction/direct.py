@@ -8,7 +8,7 @@ It computes every contraction in any memory order; what is large has a kernel of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce as fold
 
@@ -21,12 +21,13 @@ Index = Affine | Expr
 
 def nest_of(c: Contraction) -> Nest:
     """The nest that computes what the contraction does; its right operand must lie as its buffer says."""
-    return Nest(c.buffers, tuple(_with_sum(c, store) for store in c.stores))
+    return Nest(c.buffers, tuple(with_sum(store, lambda axes, dtype: _sum(c, axes, dtype)) for store in c.stores))
 
 
-def _with_sum(c: Contraction, store: Store) -> Store:
+def with_sum(store: Store, sum_of: Callable[[Sequence[Axis], str], Expr]) -> Store:
+    """A store of a contraction with an expression, of its axes and a dtype, for the finished sum."""
     sums = {e.dtype for e in loads_of(store.value) if e.data[0] == ACCUMULATOR}
-    total = {dtype: _sum(c, store.axes, dtype) for dtype in sums}
+    total = {dtype: sum_of(store.axes, dtype) for dtype in sums}
     value = store.value
     for expr in total.values():
         value = substitute(value, ACCUMULATOR, lambda expr=expr: expr)

@@ -15,6 +15,7 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.llvm.emit import Emitter
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I32, I64, Lanes
+from symc.codegen.llvm.loops import minimum
 from symc.codegen.llvm.memory import Elements, narrow, widen
 from symc.loopir.expr import Expr
 from symc.loopir.kernel import ACCUMULATOR
@@ -27,10 +28,10 @@ from .tile import Tile
 
 def tile_intrinsic(tile: Tile, epilogue: Epilogue, d: Descriptor, is_gradient: bool, is_long: bool) -> Any:
     """The intrinsic `tile(desc, bufs, address of the left and of the right operand, offsets, first row and column,
-    group, member)`: a block's part of a product."""
+    group, member, part)`: a block's part of a product."""
 
     @intrinsic
-    def tile_of_block(b, desc, bufs, left, right, offsets, row, column, group, member):
+    def tile_of_block(b, desc, bufs, left, right, offsets, row, column, group, member, part):
         word = partial(_word, b, desc, d)
         pixels, taps, channels, depth = (b.trunc(word(n), I32) for n in ("pixels", "taps", "channels", "depth"))
         n_rows, n_columns = (b.trunc(word(n), I32) for n in ("n_rows", "n_columns"))
@@ -44,9 +45,12 @@ def tile_intrinsic(tile: Tile, epilogue: Epilogue, d: Descriptor, is_gradient: b
             )
         else:
             factors = Rows(b, tile, windows, first_row, n_rows, depth), Panel(b, tile, right, depth)
-        sums = emit_sums(b, tile, factors, word("depth"), is_long)
+        first = b.mul(part, word("part_steps"))
+        stop = minimum(b, b.add(first, word("part_steps")), word("steps"))
+        sums = emit_sums(b, tile, factors, first, stop, is_long)
         end = Finish(b, epilogue, d, desc, bufs)
         before = b.add(b.mul(member, word("member_rows")), b.mul(group, word("group_rows")))
+        before = b.add(before, b.mul(part, word("part_rows")))
         aside = b.mul(group, word("group_columns"))
         for (at_row, at_column), total in zip(arithmetic_of(b, tile).places(), sums):
             r, c = b.add(first_row, at_row), b.add(first_column, at_column)

@@ -11,9 +11,8 @@ from symc.codegen.cuda.ptx import thread
 from symc.codegen.llvm.lanes import I32, I64
 from symc.codegen.llvm.loops import Values
 
-from .arithmetic import ITEM_BYTES
 from .sums import element
-from .tile import Tile
+from .tile import ITEM_BYTES, Tile
 
 
 @dataclass(frozen=True, eq=False)

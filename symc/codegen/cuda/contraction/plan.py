@@ -9,18 +9,20 @@ from symc.codegen.contraction.geometry import Geometry, window_geometry
 from symc.codegen.contraction.panels import panels_of
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM
+from symc.codegen.cuda.h200 import CLOCK_HZ
 from symc.core.errors import CodegenError
-from symc.core.shapes import size_of
 from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
-from .tile import LARGE, TILES, Tile
+from .cost import n_tiles, parts_time, steps_of, tile_times
+from .problem import Problem, problem_of
+from .tile import DTYPE, TILES, Tile
 
-DTYPE = "float32"
-FILLED_BLOCKS = 132  # as many tiles as an H200 has processors; where there are fewer, smaller ones keep more busy
+PARTS = (1, 2, 4, 8, 16)  # blocks that may share a tile
+PART_STEPS = 4  # of a part at least: bringing the first products takes as long as a step or two
+LONG_SUMS = 32  # of a thread: registers have room for as many totals
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
 LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
-CLOCK_FMA, CLOCK_TF32 = 128, 1024  # multiplications and additions of a processor in a cycle, of an H100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,60 +30,49 @@ class TilePlan(ContractionPlan):
     """Tiles of a matrix product, each by one block.
 
     is_long   sums are added up in parts, whose totals take twice the registers: in small tiles alone
+    n_parts   blocks that share the products of each tile; more than one leave their sums in scratch memory
     """
 
     tile: Tile
     is_long: bool
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A contraction as matrix products: `n_sets` of (n_rows, depth) by (depth, n_columns)."""
-
-    n_sets: int
-    n_rows: int
-    n_columns: int
-    depth: int
-
-
-def problem_of(c: Contraction) -> Problem:
-    """Its matrices; a set is a group of channels or a member of a stack."""
-    inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
-    n_sets = c.groups * (c.stack or 1)
-    pixels = size_of(c.window.out_extents)
-    if c.kind == "weight_gradient":
-        return Problem(n_sets, outer, c.window.n_taps * inner, c.batch * pixels)
-    if c.kind == "data_gradient":
-        return Problem(n_sets, c.batch * size_of(c.window.in_extents), inner, c.window.n_taps * outer)
-    return Problem(n_sets, c.batch * pixels, outer, c.window.n_taps * inner)
+    n_parts: int = 1
 
 
 def plan_contraction(c: Contraction, is_tf32: bool = False) -> TilePlan | None:
-    """How tiles compute it, by tensor cores where operands may be rounded to tf32; None where they cannot, or where too
-    little of them would be filled."""
+    """The cheapest way to compute it in tiles, by tensor cores where operands may be rounded to tf32; None where tiles
+    cannot, or where too little of them would be filled."""
+    return min(candidates(c, is_tf32), key=lambda plan: plan.cycles, default=None)
+
+
+def candidates(c: Contraction, is_tf32: bool = False) -> list[TilePlan]:
+    """All tiles, each for itself and shared by several blocks."""
     p = problem_of(c)
     if not _is_tiled(c, p):
-        return None
-    is_long = p.depth > LONGEST_SUM
-    sizes = [t for t in TILES if not (is_long and t is LARGE)]
-    tile = next((t for t in sizes if p.n_sets * _tiles(p, t) >= FILLED_BLOCKS), sizes[-1])
-    tile = replace(tile, is_tf32=is_tf32)
-    n_tiles = p.n_sets * _tiles(p, tile)
-    n_products = n_tiles * tile.rows * tile.columns * p.depth
-    by = "tensor cores" if is_tf32 else "FMA in float32"
-    packing = None if c.kind == "weight_gradient" else panels_of(c, DTYPE, tile.columns)
+        return []
+    tiles = [replace(t, is_tf32=is_tf32) for t in TILES]
+    pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or n * PART_STEPS <= steps_of(t, p)]
+    return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
+
+
+def _is_long(p: Problem, n_parts: int) -> bool:
+    return -(-p.depth // n_parts) > LONGEST_SUM
+
+
+def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
+    time_s = max(tile_times(tile, p, n_parts, tile.n_blocks).values()) + parts_time(p, n_parts)
+    by = "tensor cores" if tile.is_tf32 else "FMA in float32"
+    shared = f", each shared by {n_parts} blocks" if n_parts > 1 else ""
+    extents = tuple(a.extent for a in c.stores[0].axes)
     return TilePlan(
         algorithm="tiles",
-        cycles=n_products / (CLOCK_TF32 if is_tf32 else CLOCK_FMA) / min(n_tiles, FILLED_BLOCKS),
-        why=f"{n_tiles} tiles of {tile}, sums of {p.depth} products by {by}",
-        packing=packing,
+        cycles=time_s * CLOCK_HZ,
+        why=f"{n_tiles(p, tile)} tiles of {tile}{shared}, sums of {p.depth} products by {by}",
+        packing=None if c.kind == "weight_gradient" else panels_of(c, DTYPE, tile.columns),
+        scratch=(n_parts, *extents) if n_parts > 1 else (),
         tile=tile,
-        is_long=is_long,
+        is_long=_is_long(p, n_parts),
+        n_parts=n_parts,
     )
-
-
-def _tiles(p: Problem, tile: Tile) -> int:
-    return -(-p.n_rows // tile.rows) * -(-p.n_columns // tile.columns)
 
 
 def _is_tiled(c: Contraction, p: Problem) -> bool:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from symc.codegen.contraction.epilogue import Epilogue, epilogue_of
 from symc.codegen.contraction.geometry import Geometry, source_offsets
 from symc.codegen.cuda.launch import Grid, bounded
+from symc.codegen.cuda.nest import schedule_nest
 from symc.codegen.descriptor import Descriptor
-from symc.codegen.kernel import KernelCall, KernelCode, Ref, Table
-from symc.core.dtypes import ITEM_SIZE
+from symc.codegen.kernel import KernelCall, KernelCode, Ref, Share, Table
 from symc.core.shapes import size_of
-from symc.loopir.kernel import Buffer, Contraction, buffer_of
+from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, buffer_of, loads_of
 
-from .plan import DTYPE, TilePlan, first_of_stack, geometry_of, pixel_stride, problem_of
-
-ITEM = ITEM_SIZE[DTYPE]
+from .cost import n_tiles, steps_of
+from .parts import SUM_OF_PARTS, sum_of_parts, sums_of_parts, work_of_parts
+from .plan import TilePlan, first_of_stack, geometry_of, pixel_stride
+from .problem import problem_of
+from .tile import ITEM_BYTES
 
 SOURCE = '''
 def kernel(desc, bufs):
@@ -31,17 +34,32 @@ def kernel(desc, bufs):
     row = unit % n_row_tiles * {rows}
     unit = unit // n_row_tiles
     group = unit % n_groups
-    member = unit // n_groups
+    unit = unit // n_groups
+    part = unit % n_parts
+    member = unit // n_parts
     column = panel * {columns}
-    tile(desc, bufs, {left}, {right}, offsets, row, column, group, member)
+    tile(desc, bufs, {left}, {right}, offsets, row, column, group, member, part)
 '''
 STREAMED = "lhs + member * lhs_member_bytes + group * lhs_group_bytes"
 PACKED = "rhs + ((member * n_groups + group) * n_panels + panel) * panel_bytes"
 GRADIENT = "rhs + member * rhs_member_bytes + group * rhs_group_bytes"
 
 
-def schedule_tiles(c: Contraction, plan: TilePlan) -> KernelCall:
-    """The call that carries out the plan of `c`."""
+def schedule_tiles(c: Contraction, plan: TilePlan) -> list[KernelCall]:
+    """The calls that carry out the plan of `c`: tiles, and a nest that adds up their parts where there are some."""
+    if plan.n_parts == 1:
+        return [_call(c, plan)]
+    whole, more = work_of_parts(c)
+    loaded = {e.data[0] for store in c.stores for e in loads_of(store.value)} - {ACCUMULATOR}
+    written = tuple({store.buffer: None for store in c.stores})
+    (nest,) = schedule_nest(sum_of_parts(c, plan.n_parts))
+    return [
+        replace(_call(sums_of_parts(c), plan), share=Share("", whole, c.operands, c.written)),
+        replace(nest, share=Share(SUM_OF_PARTS, more, tuple(sorted({*c.written, *loaded})), written)),
+    ]
+
+
+def _call(c: Contraction, plan: TilePlan) -> KernelCall:
     tile, p, g, epilogue = plan.tile, problem_of(c), geometry_of(c), epilogue_of(c)
     is_gradient = c.kind == "weight_gradient"
     n_panels, n_row_tiles = -(-p.n_columns // tile.columns), -(-p.n_rows // tile.rows)
@@ -53,34 +71,39 @@ def schedule_tiles(c: Contraction, plan: TilePlan) -> KernelCall:
     d.add("n_panels", n_panels)
     d.add("n_row_tiles", n_row_tiles)
     d.add("n_groups", c.groups)
-    d.add("lhs_member_bytes", _member_stride(c, c.lhs) * ITEM)
-    d.add("lhs_group_bytes", g.channels * ITEM)
+    d.add("n_parts", plan.n_parts)
+    d.add("lhs_member_bytes", _member_stride(c, c.lhs) * ITEM_BYTES)
+    d.add("lhs_group_bytes", g.channels * ITEM_BYTES)
     if is_gradient:
-        d.add("rhs_member_bytes", _member_stride(c, c.rhs) * ITEM)
-        d.add("rhs_group_bytes", p.n_rows * ITEM)
+        d.add("rhs_member_bytes", _member_stride(c, c.rhs) * ITEM_BYTES)
+        d.add("rhs_group_bytes", p.n_rows * ITEM_BYTES)
         dy = first_of_stack(c, c.rhs)
-        d.add("rhs_image_bytes", dy.strides[0] * ITEM, is_printed=False)
-        d.add("rhs_pixel_bytes", pixel_stride(c, dy) * ITEM, is_printed=False)
+        d.add("rhs_image_bytes", dy.strides[0] * ITEM_BYTES, is_printed=False)
+        d.add("rhs_pixel_bytes", pixel_stride(c, dy) * ITEM_BYTES, is_printed=False)
     else:
-        d.add("panel_bytes", p.depth * tile.columns * ITEM)
-    for name, number in _sizes(c, g).items():
+        d.add("panel_bytes", p.depth * tile.columns * ITEM_BYTES)
+    for name, number in _sizes(c, g, plan).items():
         d.add(name, number, is_printed=False)
     epilogue.add_to(d)
-    grid = Grid(p.n_sets * n_panels * n_row_tiles, tile.n_threads)
+    grid = Grid(n_tiles(p, tile) * plan.n_parts, tile.n_threads)
     return KernelCall(_code(plan, epilogue, d, is_gradient), tuple(d.words), grid, plan.why)
 
 
-def _sizes(c: Contraction, g: Geometry) -> dict[str, int]:
+def _sizes(c: Contraction, g: Geometry, plan: TilePlan) -> dict[str, int]:
     """Numbers that the tile's code reads, by name."""
-    p = problem_of(c)
+    p, n_steps = problem_of(c), steps_of(plan.tile, problem_of(c))
+    n_columns = p.n_columns * (1 if c.kind == "weight_gradient" else c.groups)
     return {
-        "image_bytes": g.image_stride * ITEM,
+        "image_bytes": g.image_stride * ITEM_BYTES,
         "pixels": size_of(g.row_extents),
         "taps": g.n_taps,
         "channels": g.channels,
         "n_rows": p.n_rows,
         "n_columns": p.n_columns,
         "depth": p.depth,
+        "steps": n_steps,
+        "part_steps": -(-n_steps // plan.n_parts),
+        "part_rows": p.n_results // n_columns,
         "member_rows": p.n_rows * (c.groups if c.kind == "weight_gradient" else 1),
         "group_rows": p.n_rows if c.kind == "weight_gradient" else 0,
         "group_columns": 0 if c.kind == "weight_gradient" else p.n_columns,
@@ -92,7 +115,7 @@ def _member_stride(c: Contraction, name: str) -> int:
 
 
 def _ref(buffer: Buffer) -> Ref:
-    return Ref(buffer.name, buffer.offset * ITEM)
+    return Ref(buffer.name, buffer.offset * ITEM_BYTES)
 
 
 def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) -> KernelCode:

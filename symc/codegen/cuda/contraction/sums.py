@@ -23,8 +23,8 @@ from symc.codegen.cuda.ptx import SHARED, barrier, shared_memory
 from symc.codegen.llvm.lanes import F32, I32, I64
 from symc.codegen.llvm.loops import Values, loop, minimum
 
-from .arithmetic import ITEM_BYTES, arithmetic_of
-from .tile import Tile
+from .arithmetic import arithmetic_of
+from .tile import ITEM_BYTES, Tile
 
 PART_PRODUCTS = 512  # of sums that are added up in parts
 
@@ -39,8 +39,10 @@ class Operand(Protocol):
         """(product, row or column) in the tile of the element of that pass."""
 
 
-def emit_sums(b: ir.IRBuilder, tile: Tile, factors: tuple[Operand, Operand], depth: ir.Value, is_long: bool) -> Values:
-    """The sums of this thread, at its `places`; `depth` products each, int64."""
+def emit_sums(
+    b: ir.IRBuilder, tile: Tile, factors: tuple[Operand, Operand], first: ir.Value, stop: ir.Value, is_long: bool
+) -> Values:
+    """The sums of this thread, at its `places`, of products `first * tile.depth` to `stop * tile.depth`, int64."""
     left, right = factors
     arithmetic = arithmetic_of(b, tile)
     sizes = arithmetic.sizes
@@ -48,7 +50,6 @@ def emit_sums(b: ir.IRBuilder, tile: Tile, factors: tuple[Operand, Operand], dep
     n_sums = tile.rows_of_thread * tile.columns_of_thread
     zeros: Values = [ir.Constant(F32, 0.0)] * n_sums
     n_left = tile.rows * tile.depth // tile.n_threads
-    n_steps = b.sdiv(b.add(depth, I64(tile.depth - 1)), I64(tile.depth))
 
     def pointer(number: int, at: ir.Value) -> ir.Value:
         return b.gep(memories[number], [b.mul(at, I32(ITEM_BYTES))])
@@ -68,17 +69,17 @@ def emit_sums(b: ir.IRBuilder, tile: Tile, factors: tuple[Operand, Operand], dep
         sums = arithmetic.multiplied(pointer, sums)
         return [*sums, *brought]
 
-    start = [*left.load(I64(0)), *right.load(I64(0))]
+    start = [*left.load(first), *right.load(first)]
     if not is_long:
-        return loop(b, I64(0), n_steps, [*zeros, *start], step)[:n_sums]
+        return loop(b, first, stop, [*zeros, *start], step)[:n_sums]
     steps_of_part = PART_PRODUCTS // tile.depth
 
-    def part(first: ir.Value, values: Values) -> Values:
-        stop = minimum(b, b.add(first, I64(steps_of_part)), n_steps)
-        found = loop(b, first, stop, [*zeros, *values[n_sums:]], step)
+    def part(begin: ir.Value, values: Values) -> Values:
+        end = minimum(b, b.add(begin, I64(steps_of_part)), stop)
+        found = loop(b, begin, end, [*zeros, *values[n_sums:]], step)
         return [*(b.fadd(total, s) for total, s in zip(values[:n_sums], found)), *found[n_sums:]]
 
-    return loop(b, I64(0), n_steps, [*zeros, *start], part, step=steps_of_part)[:n_sums]
+    return loop(b, first, stop, [*zeros, *start], part, step=steps_of_part)[:n_sums]
 
 
 def element(b: ir.IRBuilder, address: ir.Value, fallback: ir.Value, conditions: Sequence[ir.Value]) -> ir.Value:

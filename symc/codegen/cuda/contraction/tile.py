@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DTYPE, ITEM_BYTES = "float32", 4  # of operands and sums
+QUAD = 4  # elements of one access to shared memory
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -21,11 +24,17 @@ class Tile:
     def n_threads(self) -> int:
         return self.rows // self.rows_of_thread * (self.columns // self.columns_of_thread)
 
+    @property
+    def n_sums(self) -> int:
+        """Of a thread."""
+        return self.rows_of_thread * self.columns_of_thread
+
     def __str__(self) -> str:
         return f"{self.rows}x{self.columns}x{self.depth}{' tf32' if self.is_tf32 else ''}"
 
 
 LARGE = Tile(128, 128, 16, 8, 8, n_blocks=1)
+NARROW = Tile(128, 64, 16, 8, 8, n_blocks=2)
 MIDDLE = Tile(64, 64, 16, 4, 4, n_blocks=2)
 SMALL = Tile(32, 32, 16, 4, 4, n_blocks=5)
-TILES = LARGE, MIDDLE, SMALL
+TILES = LARGE, NARROW, MIDDLE, SMALL

@@ -1,0 +1,63 @@
+"""How long tiles of a matrix product take on an H200: plans take the cheapest, `roofline` tells what they expect."""
+
+from __future__ import annotations
+
+from symc.codegen.cuda import h200
+from symc.codegen.cuda.launch import WARP
+
+from .problem import Problem
+from .tile import ITEM_BYTES, QUAD, Tile
+
+OF_BROUGHT = 14  # instructions to find the place of an element that is brought, and to store it
+
+
+def n_tiles(p: Problem, tile: Tile) -> int:
+    """The tiles that cover all results."""
+    return p.n_sets * -(-p.n_rows // tile.rows) * -(-p.n_columns // tile.columns)
+
+
+def tile_times(tile: Tile, p: Problem, n_parts: int, n_together: int) -> dict[str, float]:
+    """Seconds of each thing that has to happen, of which the longest decides.
+
+    n_parts      blocks that share the products of a tile
+    n_together   blocks that a processor holds at once
+    """
+    n_blocks = n_tiles(p, tile) * n_parts
+    on_busiest = -(-n_blocks // h200.PROCESSORS)
+    steps = on_busiest * -(-steps_of(tile, p) // n_parts)
+    cycles = _cycles_of_step(tile)
+    found = {name: steps * number / h200.CLOCK_HZ for name, number in cycles.items()}
+    once_s = max(max(cycles.values()) / h200.CLOCK_HZ, h200.NEAR_S) + h200.BARRIER_S / 2
+    found["latency"] = steps / min(n_together, on_busiest) * once_s
+    brought = n_tiles(p, tile) * steps_of(tile, p) * tile.depth * (tile.rows + tile.columns)
+    found["L2"] = brought * ITEM_BYTES / h200.L2_BYTES_PER_S
+    return found
+
+
+def parts_time(p: Problem, n_parts: int) -> float:
+    """Seconds to write the sums of all parts and to add them up, by a kernel of its own."""
+    if n_parts == 1:
+        return 0.0
+    return h200.START_S + h200.LATENCY_S + 2 * n_parts * p.n_results * ITEM_BYTES / h200.L2_BYTES_PER_S
+
+
+def steps_of(tile: Tile, p: Problem) -> int:
+    """How often a block goes on to the next products."""
+    return -(-p.depth // tile.depth)
+
+
+def _cycles_of_step(tile: Tile) -> dict[str, float]:
+    """Of one block alone on a processor: it brings a step's elements while it multiplies those of the one before."""
+    brought = tile.depth * (tile.rows + tile.columns)
+    products = tile.depth * tile.rows * tile.columns
+    accesses = tile.depth * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * tile.n_threads / WARP
+    if tile.is_tf32:
+        accesses *= 2  # fragments are read word by word, each by a quarter as many threads
+        arithmetic, started = products / (h200.TF32_PER_CYCLE * h200.MMA_SHARE), accesses
+    else:
+        arithmetic, started = products / h200.LANES, products / WARP + accesses
+    return {
+        "arithmetic": arithmetic,
+        "instructions": (started + brought * OF_BROUGHT / WARP) / h200.SCHEDULERS,
+        "shared memory": 2 * accesses + brought * ITEM_BYTES / h200.SHARED_BYTES_PER_CYCLE,
+    }

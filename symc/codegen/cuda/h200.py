@@ -1,0 +1,20 @@
+"""The GPU that decisions are made for, in numbers.
+
+Those marked * are NVIDIA's, others published measurements, rounded; none has been compared with hardware here.
+"""
+
+from __future__ import annotations
+
+PROCESSORS, CLOCK_HZ = 132, 1.98e9  # * at its best
+LANES, SCHEDULERS = 128, 4  # * of a processor: threads of which it starts an instruction in a cycle
+WARPS, BLOCKS, REGISTERS, SHARED_BYTES = 64, 32, 65_536, 228 << 10  # * that a processor holds at once
+REGISTERS_TOGETHER, SHARED_OF_SYSTEM = 256, 1024  # * given to a warp, taken from a block
+COPY_BYTES_PER_S = 4.3e12  # of 4.8e12 *: what a copy reaches
+L2_BYTES_PER_S = 5.5e12
+SHARED_BYTES_PER_CYCLE = 128  # * of a processor
+LATENCY_S, NEAR_S = 0.7e-6, 0.25e-6  # from asking for a number to having it: from memory that is busy, from L2
+BARRIER_S = 0.1e-6  # to add up what threads of a block have found: shuffles and two barriers
+START_S = 1.5e-6  # of a kernel in a graph, until its first instruction and after its last one
+TF32_PER_CYCLE = 1024  # * multiplications and additions of a processor by wgmma
+MMA_SHARE = 0.62  # of that by mma.sync
+BUSY_WARPS = 16  # of a processor that keep its schedulers supplied
