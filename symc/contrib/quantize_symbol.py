@@ -22,16 +22,18 @@ from symc.symbol.node import Entry, SymbolNode, nodes_of, parse_op
 class Way:
     """How an operator becomes a quantised one.
 
-    name         the quantised operator's
-    is_wanted    quantised for its own sake; others only between such, in the mode "smart"
-    is_32_bits   whether its result must be brought back to 8 bits
-    kept_floats  inputs that stay floats
-    condition    whether its parameters allow it
+    name           the quantised operator's
+    is_wanted      quantised for its own sake; others only between such, in the mode "smart"
+    is_32_bits     whether its result must be brought back to 8 bits
+    is_asymmetric  whether it takes data in uint8 with scale and shift instead of a range, and gives floats
+    kept_floats    inputs that stay floats
+    condition      whether its parameters allow it
     """
 
     name: str
     is_wanted: bool = False
     is_32_bits: bool = False
+    is_asymmetric: bool = False
     kept_floats: Collection[int] = ()
     condition: Callable[[Any], bool] = lambda op: True
 
@@ -46,6 +48,13 @@ WAYS = {
     "elemwise_add": Way("_contrib_quantized_elemwise_add", is_32_bits=True),
     "elemwise_mul": Way("_contrib_quantized_elemwise_mul", is_32_bits=True),
     "BatchNorm": Way("_contrib_quantized_batch_norm", kept_floats=(1, 2, 3, 4)),
+    "RNN": Way(
+        "_contrib_quantized_rnn",
+        is_wanted=True,
+        is_asymmetric=True,
+        kept_floats=(1, 2, 3),
+        condition=lambda op: op.mode == "lstm" and op.projection_size is None and not op.use_sequence_length,
+    ),
     "Embedding": Way("_contrib_quantized_embedding", kept_floats=(0,), condition=lambda op: op.dtype == "float32"),
 }
 
@@ -113,7 +122,7 @@ def set_ranges(symbol: Symbol, ranges: Mapping[str, tuple[float, float]]) -> Sym
 
 def calibrated_output(node: SymbolNode) -> str | None:
     """Which output of the float symbol gives a node of the quantised one its range."""
-    if node.op_name in ("_contrib_quantize_v2", "_contrib_requantize"):
+    if node.op_name in ("_contrib_quantize_v2", "_contrib_quantize_asym", "_contrib_requantize"):
         source, index = node.inputs[0]
         return source.output_name(index).removeprefix("quantized_")
     if node.op_name == "_contrib_quantized_batch_norm":
@@ -159,7 +168,7 @@ class _Quantizer:
 
     floats   a float node's copy, where its outputs are floats
     bytes_   a float node's quantised one: output 0 in 8 bits, 1 and 2 the ends of its range
-    quantized, dequantized   nodes that go between both, by what they convert
+    quantized, shifted, dequantized   nodes that go between both, by what they convert
     """
 
     chosen: Mapping[SymbolNode, Way]
@@ -168,6 +177,7 @@ class _Quantizer:
     floats: dict[SymbolNode, SymbolNode] = field(default_factory=dict)
     bytes_: dict[SymbolNode, SymbolNode] = field(default_factory=dict)
     quantized: dict[Entry, list[Entry]] = field(default_factory=dict)
+    shifted: dict[Entry, list[Entry]] = field(default_factory=dict)
     dequantized: dict[SymbolNode, SymbolNode] = field(default_factory=dict)
 
     def run(self, symbol: Symbol) -> Symbol:
@@ -175,6 +185,8 @@ class _Quantizer:
             way = self.chosen.get(node)
             if way is None:
                 self.floats[node] = self._copy(node)
+            elif way.is_asymmetric:
+                self.floats[node] = self._quantized(node, way)
             else:
                 self.bytes_[node] = self._quantized(node, way)
         return Symbol([self._as_floats(entry) for entry in symbol.heads])
@@ -191,15 +203,23 @@ class _Quantizer:
             if k in way.kept_floats:
                 tensors.append(self._as_floats(entry))
                 continue
-            tensor, *ends_of_range = self._as_bytes(entry)
+            tensor, *ends_of_range = self._as_shifted(entry) if way.is_asymmetric else self._as_bytes(entry)
             tensors.append(tensor)
             ends += ends_of_range
-        made = _node(way.name, f"quantized_{node.name}", dict(node.attrs), [*tensors, *ends], node.origin)
+        attrs = {**node.attrs, "quantized": "true"} if way.is_asymmetric else dict(node.attrs)
+        made = _node(way.name, f"quantized_{node.name}", attrs, [*tensors, *ends], node.origin)
         if not way.is_32_bits:
             return made
         outputs = [Entry(made, k) for k in range(3)]
-        attrs = {"out_type": self.dtype}
-        return _node("_contrib_requantize", f"requantize_{node.name}", attrs, outputs, node.origin)
+        return _node("_contrib_requantize", f"requantize_{node.name}", {"out_type": self.dtype}, outputs, node.origin)
+
+    def _as_shifted(self, entry: Entry) -> list[Entry]:
+        """A tensor in uint8, its scale and its shift. MXNet takes a range for these where the tensor has one."""
+        if entry not in self.shifted:
+            name = f"{entry.node.name}{_suffix(*entry)}_quantize"
+            made = _node("_contrib_quantize_asym", name, {}, [self._as_floats(entry)], entry.node.origin)
+            self.shifted[entry] = [Entry(made, k) for k in range(3)]
+        return self.shifted[entry]
 
     def _as_floats(self, entry: Entry) -> Entry:
         node, index = entry

@@ -47,6 +47,7 @@ def batches(data: np.ndarray) -> mx.io.DataIter:
     [
         ("smart", {"dtype": "auto"}),
         ("full", {"dtype": "uint8", "mode": "full"}),
+        ("recurrent", {}),
         ("excluded", {"excluded_names": ["conv1"], "excluded_operators": ["Concat"]}),
     ],
 )

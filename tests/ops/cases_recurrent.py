@@ -9,7 +9,9 @@ from .cases import Case, over_dtypes
 GATES = {"rnn_relu": 1, "rnn_tanh": 1, "lstm": 4, "gru": 3}
 
 
-def _size(n_in: int, mode: str, state_size: int, num_layers: int, bidirectional: bool, projection_size=None) -> int:
+def n_parameters(
+    n_in: int, mode: str, state_size: int, num_layers: int, bidirectional: bool, projection_size=None
+) -> int:
     """How many numbers the parameters are: counted row by row, unlike in symc."""
     n_directions, state = 1 + bidirectional, projection_size or state_size
     total = 0
@@ -25,7 +27,11 @@ def _rnn(mode: str, data=(4, 2, 3), units: int = 3, layers: int = 1, both: bool 
     params = {"mode": mode, "state_size": units, "num_layers": layers, "bidirectional": both, **more}
     projected = params.get("projection_size")
     n_cells = layers * (1 + both)
-    shapes = [data, (_size(data[2], mode, units, layers, both, projected),), (n_cells, data[1], projected or units)]
+    shapes = [
+        data,
+        (n_parameters(data[2], mode, units, layers, both, projected),),
+        (n_cells, data[1], projected or units),
+    ]
     if mode == "lstm":
         shapes.append((n_cells, data[1], units))
     params = {**params, "state_outputs": state_outputs}

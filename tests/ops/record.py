@@ -25,7 +25,8 @@ import types
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
-ONEDNN = {"quantized"}  # families that have kernels there alone
+ONEDNN = ("quantized", "quantized_recurrent")  # families that have kernels there alone
+ISA = {"quantized_recurrent": "AVX512_CORE"}  # what they must not go beyond: with VNNI MXNet fails
 N_TAKEN = {
     "BatchNorm_v1": 3,
     "IdentityAttachKLSparseReg": 1,
@@ -33,6 +34,7 @@ N_TAKEN = {
 CRASHING = {"_contrib_BatchNormWithReLU"}  # without oneDNN, whatever it is given
 
 UNBIASED = ("data", "weight", "min_data", "max_data", "min_weight", "max_weight")  # inputs of a quantised layer
+NAMED = {"_contrib_quantized_rnn": ("data", "parameters", "state", "state_cell", "min_data", "max_data")}
 
 
 class Blob:
@@ -79,10 +81,11 @@ def run(mx, case, pack) -> dict:
         function = find(mx.sym, case.op)
         if function is None:
             return {"error": "no function of symbols"}
-        if case.op.startswith("_contrib_quantized") and case.params.get("no_bias"):  # else the third one is the bias
-            symbol = function(**dict(zip(UNBIASED, given)), **params)
-        else:
-            symbol = function(*given, **params)
+        is_unbiased = case.op.startswith("_contrib_quantized") and case.params.get(
+            "no_bias"
+        )  # else the third is the bias
+        named = UNBIASED if is_unbiased else NAMED.get(case.op)
+        symbol = function(**dict(zip(named, given)), **params) if named else function(*given, **params)
         names[n:] = symbol.list_auxiliary_states()[: len(names) - n]
         asked = [k for k in asked if names[k] in symbol.list_arguments()]
         given = {n: mx.nd.array(a, dtype=a.dtype) for n, a in zip(names, arrays)}
@@ -126,10 +129,12 @@ def run_update(mx, case, pack) -> dict:
 
 def main(families: list) -> None:
     if not families:
-        families = sorted({p.stem[len("cases_") :] for p in HERE.glob("cases_*.py")} - ONEDNN)
-        subprocess.run([sys.executable, __file__, *sorted(ONEDNN)], check=True)
+        families = sorted({p.stem[len("cases_") :] for p in HERE.glob("cases_*.py")} - {*ONEDNN})
+        for family in ONEDNN:
+            subprocess.run([sys.executable, __file__, family], check=True)
     # Native kernels where there are any, unfused, and errors raised where they happen.
-    has_onednn = str(int(ONEDNN.issuperset(families)))
+    has_onednn = str(int({*ONEDNN}.issuperset(families)))
+    os.environ.update({"DNNL_MAX_CPU_ISA": ISA[families[0]]} if families[0] in ISA else {})
     os.environ.update(MXNET_MKLDNN_ENABLED=has_onednn, MXNET_SUBGRAPH_BACKEND="NONE", MXNET_ENGINE_TYPE="NaiveEngine")
     import mxnet as mx
 

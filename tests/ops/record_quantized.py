@@ -42,6 +42,7 @@ WAYS = {
         "everything",
         {"quantize_mode": "smart", "excluded_sym_names": ["conv1"], "excluded_op_names": ["Concat"]},
     ),
+    "recurrent": ("recurrent", {"quantize_mode": "smart"}),
     "naive": ("dense", {"quantized_dtype": "int8", "quantize_mode": "full", "calib_mode": "naive"}),
     "entropy": ("dense", {"quantized_dtype": "int8", "quantize_mode": "smart", "calib_mode": "entropy"}),
 }
@@ -88,6 +89,13 @@ def everything():
     words = sym.Embedding(sym.Variable("words"), input_dim=9, output_dim=3, name="embedding0")
     words = sym.FullyConnected(words, num_hidden=3, name="fc1")
     return sym.Group([sym.softmax(fc, name="softmax0"), words, x])
+
+
+def recurrent():
+    """An LSTM, which is quantised with a shift, its results, and a layer."""
+    x = sym.RNN(sym.Variable("data"), state_size=4, num_layers=2, mode="lstm", state_outputs=True, name="rnn0")
+    y = sym.FullyConnected(x[0], num_hidden=3, flatten=False, name="fc0")
+    return sym.Group([y, x[1], x[2]])
 
 
 def quantized(make: str, given: dict) -> dict:

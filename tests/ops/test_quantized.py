@@ -14,6 +14,7 @@ from symc.functions import place_of
 
 from .cases import Case
 from .cases_quantized import CASES
+from .cases_quantized_recurrent import CASES as RECURRENT
 from .recorded import recorded
 from .reference import make_op
 
@@ -41,6 +42,18 @@ def test_compiled_equals_mxnet_to_the_bit(case):
     for got, want in zip(executor.forward(), recorded("quantized")[str(case)].outs, strict=True):
         assert got.dtype == want.dtype
         np.testing.assert_array_equal(got.asnumpy(), want)
+
+
+@pytest.mark.parametrize("case", RECURRENT[3:4], ids=str)
+def test_compiled_lstm_equals_mxnet(case):
+    """What is rounded to 8 bits is equal."""
+    symbol, given = symbol_of(case)
+    executor = symbol.bind(mx.cpu(), {n: mx.nd.array(a, dtype=a.dtype) for n, a in given.items()}, grad_req="null")
+    out, h, c = (o.asnumpy() for o in executor.forward())
+    wanted = recorded("quantized_recurrent")[str(case)].outs
+    np.testing.assert_array_equal(out, wanted[0])
+    np.testing.assert_array_equal(h, wanted[1])
+    np.testing.assert_allclose(c, wanted[2], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "entropy" in c.op], ids=str)
@@ -123,6 +136,9 @@ def given(*dtypes: str, shape: tuple[int, ...] = (1, 4, 5, 5)) -> list[mx.nd.NDA
          lambda: mx.nd.contrib.quantized_pooling(*given("int8"), kernel=(2, 2), pool_type="sum")),
         (ShapeError, "expected one group, .* got num_group=2", lambda: mx.nd.contrib.quantized_conv(
             *given("uint8", "int8", "int8"), kernel=(1, 1), num_filter=4, num_group=2)),
+        (ArgumentError, "only supports LSTM without projection, got mode=gru", lambda: mx.nd.contrib.quantized_rnn(
+            mx.nd.ones((1, 1, 1), dtype="uint8"), *[mx.nd.ones(n) for n in ((3,), (1, 1, 1), (1, 1, 1), (1,), (1,))],
+            state_size=1, num_layers=1, mode="gru")),
         (ArgumentError, "needs a calibrated range", lambda: mx.nd.contrib.quantized_batch_norm(
             mx.nd.ones((2, 3), dtype="int8"), *[mx.nd.ones((3,))] * 4, *[mx.nd.ones((1,))] * 2)),
     ],

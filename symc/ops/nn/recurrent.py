@@ -188,8 +188,19 @@ class RNN(Op):
             bias = n * n_matrices + 2 * k
             yield Weights(i2h, h2h, h2r[0] if h2r else None, parts[bias], parts[bias + 1])
 
-    def _compose(self, g: GraphBuilder, x: Sequence[Value], mask: Callable[[Value], Value]) -> list[Value]:
-        """All results; `mask` gives what the elements of a layer's output are multiplied with."""
+    def _compose(
+        self,
+        g: GraphBuilder,
+        x: Sequence[Value],
+        mask: Callable[[Value], Value],
+        sequence: Callable[..., list[Value]] | None = None,
+    ) -> list[Value]:
+        """All results.
+
+        mask      gives what the elements of a layer's output are multiplied with
+        sequence  runs one direction of one layer as `_sequence` does, which it replaces
+        """
+        sequence = sequence or self._sequence
         data, n_cells = x[0], self.num_layers * self.n_directions
         weights = self._weights(self._parts(g, x[1], g.shape(data)[2]))
         states = [
@@ -204,7 +215,7 @@ class RNN(Op):
             outs = []
             for direction in range(self.n_directions):
                 k = layer * self.n_directions + direction
-                out, *final = self._sequence(g, data, next(weights), [s[k] for s in states], direction == 1)
+                out, *final = sequence(g, data, next(weights), [s[k] for s in states], direction == 1)
                 outs.append(out)
                 last.append(final)
             data = outs[0] if len(outs) == 1 else g("Concat", *outs, num_args=2, dim=2)

@@ -5,3 +5,4 @@ from . import elements as elements
 from . import fused as fused
 from . import layers as layers
 from . import quantize as quantize
+from . import recurrent as recurrent
