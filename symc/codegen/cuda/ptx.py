@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
 from symc.codegen.llvm.lanes import I8, I32, I64, declare
@@ -48,3 +50,26 @@ def shared_memory(b: ir.IRBuilder, size_bytes: int) -> ir.Value:
     memory.linkage, memory.align = "internal", 16
     memory.initializer = ir.Constant(type_, ir.Undefined)
     return b.bitcast(memory, I8.as_pointer(addrspace=SHARED))
+
+
+def copy_to_shared(b: ir.IRBuilder, to: ir.Value, address: ir.Value, size_bytes: int, taken: ir.Value) -> None:
+    """Starts copying 4 or 16 bytes of device memory, of which the first `taken` (int32) are read, others become 0."""
+    cached = "cg" if size_bytes == 16 else "ca"  # what comes in sixteens is kept in L2 alone
+    text = f"cp.async.{cached}.shared.global [$0], [$1], {size_bytes}, $2;"
+    _asynchronous(b, text, "l,l,r", [b.ptrtoint(to, I64), address, taken])
+
+
+def commit_copies(b: ir.IRBuilder) -> None:
+    """What was started since the last call is one group."""
+    _asynchronous(b, "cp.async.commit_group;")
+
+
+def wait_for_copies(b: ir.IRBuilder, n_pending: int) -> None:
+    """Waits until all but the last groups of this thread have come."""
+    _asynchronous(b, f"cp.async.wait_group {n_pending};")
+
+
+def _asynchronous(b: ir.IRBuilder, text: str, operands: str = "", values: Sequence[ir.Value] = ()) -> None:
+    type_ = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    constraints = ",".join(filter(None, [operands, "~{memory}"]))
+    b.call(ir.InlineAsm(type_, text, constraints, side_effect=True), values)

@@ -60,8 +60,9 @@ def predict(kernel: LoopKernel, call: KernelCall, image: KernelImage) -> Predict
     work = work_of(kernel) if call.share is None else call.share.work
     is_extra = call.share is not None and call.share.title == SUM_OF_PARTS
     if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan) and not is_extra:
-        times = tile_times(kernel.plan.tile, problem_of(kernel), kernel.plan.n_parts, n_blocks)
-        per_cycle = h200.TF32_PER_CYCLE if kernel.plan.tile.is_tf32 else h200.LANES
+        plan = kernel.plan
+        times = tile_times(plan.tile, plan.widths, problem_of(kernel), plan.n_parts, n_blocks)
+        per_cycle = h200.LANES if plan.tile.kind == "fma" else h200.TF32_PER_CYCLE
     else:
         times = _nest(kernel, work, image, n_blocks, grid, 0 if is_extra else kernel.work_flops // 2)
         per_cycle = h200.LANES

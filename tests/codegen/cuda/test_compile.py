@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import tempfile
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, files
 
 import pytest
 
@@ -51,11 +55,23 @@ def test_a_row_of_threads_for_every_target(capability):
     assert str(Target(capability).name) in backend.identity()
 
 
+def disassembled(image: KernelImage) -> str:
+    """Its machine code as text; skips where NVIDIA's disassembler (package nvidia-cuda-nvdisasm) is missing."""
+    try:
+        (tool,) = (f for f in files("nvidia-cuda-nvdisasm") or () if f.name == "nvdisasm")
+    except (PackageNotFoundError, ValueError):
+        pytest.skip("nvidia-cuda-nvdisasm is not installed")
+    with tempfile.NamedTemporaryFile() as cubin:
+        cubin.write(image.cubin)
+        cubin.flush()
+        return subprocess.run([tool.locate(), "-c", cubin.name], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
-@pytest.mark.parametrize("tile", [*TILES, *(replace(t, is_tf32=True) for t in TILES)], ids=str)
+@pytest.mark.parametrize("tile", [*TILES, *(replace(t, kind="tf32") for t in TILES)], ids=str)
 def test_tiles_keep_their_sums_in_registers(kind, tile):
     c = contraction(
-        kind=kind, channels=(70, 70), inputs=(20, 20), epilogue=bias_residual_relu if kind == "forward" else None
+        kind=kind, channels=(72, 72), inputs=(20, 20), epilogue=bias_residual_relu if kind == "forward" else None
     )
     packing = None if kind == "weight_gradient" else panels_of(c, "float32", tile.columns)
     decisions = dict(tile=tile, packing=packing, is_long=tile.n_sums <= LONG_SUMS, n_parts=1)
@@ -63,13 +79,26 @@ def test_tiles_keep_their_sums_in_registers(kind, tile):
     image = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code))
     text = image.code.decode("ascii")
     assert image.spilled_bytes == 0 and image.registers * tile.n_threads * tile.n_blocks <= 65536
-    if tile.is_tf32:
+    if tile.kind == "tf32":
         assert "cvt.rna.tf32.f32" in text
         assert text.count("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") == tile.depth // 8 * tile.n_sums // 4
-        assert image.shared_bytes == 4 * tile.depth * (tile.rows + 8 + tile.columns + 8)
     else:
         assert text.count("fma.rn.f32") >= tile.depth * tile.n_sums and "ld.shared.v4.f32" in text
-        assert image.shared_bytes == 4 * tile.depth * (tile.rows + 4 + tile.columns)
+    n_left = tile.rows * (tile.depth + 4) if kind == "forward" else tile.depth * (tile.rows + 8)
+    stage_bytes = 4 * (n_left + tile.depth * (tile.columns + 8))
+    assert image.shared_bytes == min(4, 49152 // stage_bytes) * stage_bytes
+    machine_code = disassembled(image)
+    assert "LDGSTS.E.BYPASS.128" in machine_code and not re.search(r"\b(LDL|STL)\b", machine_code)
+    assert ("HMMA.1688.F32.TF32" if tile.kind == "tf32" else "LDS.128") in machine_code
+
+
+def test_what_lies_at_odd_places_is_copied_element_by_element():
+    c = contraction(channels=(70, 70), inputs=(20, 20))
+    plan = plan_contraction(c)
+    (call,) = schedule_tiles(c, replace(plan, n_parts=1, scratch=()))
+    assert plan.widths == (1, 4)
+    text = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code)).code.decode()
+    assert "cp.async.ca.shared.global" in text and "cp.async.cg.shared.global" in text
 
 
 def test_what_the_assembler_refuses_is_an_error_with_its_words():

@@ -9,7 +9,7 @@ import pytest
 
 from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.contraction.plan import plan_contraction
-from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE
+from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE, SMALL
 from symc.codegen.cuda.nest import plan as nest_plan
 from symc.codegen.cuda.nest import schedule_nest
 from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
@@ -89,10 +89,11 @@ def test_neighbours_are_read_and_written_together_where_they_are_aligned(monkeyp
     "geometry",
     [
         dict(channels=(17, 33)),
+        dict(channels=(40, 40), groups=2, pad=(2, 0), slack=4, offset=8),
         dict(channels=(36, 40), groups=2, stride=(2, 1), slack=3, offset=2),
         dict(inputs=(), kernel=(), stride=(), dilate=(), pad=(), batch=70, channels=(40, 70), stack=2),
     ],
-    ids=["padded", "groups", "stack"],
+    ids=["padded", "quads", "groups", "stack"],
 )
 def test_tiles(kind, geometry):
     epilogue = bias_residual_relu if kind != "weight_gradient" and "stack" not in geometry else None
@@ -103,18 +104,18 @@ def test_tiles(kind, geometry):
 def test_tiles_of_tensor_cores_round_operands_to_tf32(kind):
     c = contraction(kind=kind, channels=(36, 40), groups=2, stride=(2, 1))
     plan = plan_contraction(c, is_tf32=True)
-    assert plan.tile.is_tf32 and "tf32" in plan.why and "tensor cores" in plan.why
+    assert plan.tile.kind == "tf32" and "tf32" in plan.why and "tensor cores" in plan.why
     check_tiles(c, tolerance=2e-2, tile=plan.tile)
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
-    check_tiles(contraction(batch=130, channels=(20, 135), **flat), 2e-2, tile=replace(LARGE, is_tf32=True))
-    check_tiles(contraction(batch=70, channels=(20, 70), **flat), 2e-2, tile=replace(MIDDLE, is_tf32=True))
+    check_tiles(contraction(batch=130, channels=(20, 135), **flat), 2e-2, tile=replace(LARGE, kind="tf32"))
+    check_tiles(contraction(batch=70, channels=(20, 70), **flat), 2e-2, tile=replace(MIDDLE, kind="tf32"))
     check_tiles(contraction(batch=70, channels=(1100, 70), **flat), 1e-1, tile=plan.tile, is_long=True)
 
 
 def test_large_tiles_and_long_sums():
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
     check_tiles(contraction(batch=130, channels=(20, 135), **flat), tile=LARGE)
-    check_tiles(contraction(batch=16, channels=(1100, 16), **flat), tile=MIDDLE, is_long=True)
+    check_tiles(contraction(batch=16, channels=(1100, 16), **flat), tile=SMALL, is_long=True)
     check_tiles(contraction(batch=70, channels=(20, 70), **flat), tile=MIDDLE)
 
 

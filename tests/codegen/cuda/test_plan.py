@@ -9,7 +9,7 @@ import pytest
 
 from symc.codegen.cuda import compile as compile_module
 from symc.codegen.cuda.backend import CudaBackend
-from symc.codegen.cuda.contraction.plan import candidates, plan_contraction
+from symc.codegen.cuda.contraction.plan import candidates, plan_contraction, widths_of
 from symc.codegen.cuda.contraction.tile import LARGE, NARROW, SMALL
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
@@ -115,22 +115,32 @@ def test_products_are_tiles_where_they_fill_some(kind):
     assert plan_contraction(product(kind, 3, (4, 5))) is None
 
 
+@pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
+def test_neighbours_are_copied_together_where_all_lie_at_multiples_of_16_bytes(kind):
+    def widths(**options):
+        return widths_of(contraction(kind=kind, **options))
+
+    assert widths(channels=(24, 40)) == widths(channels=(24, 40), groups=2, slack=4, offset=8) == (4, 4)
+    for odd in (dict(channels=(24, 40), offset=2), dict(channels=(24, 40), slack=1), dict(channels=(12, 20), groups=2)):
+        assert widths(**odd) == ((1, 1) if kind == "weight_gradient" else (1, 4))
+
+
 def test_the_cheapest_of_all_tiles_is_taken():
     narrow = plan_contraction(product("forward", 100_000, (576, 64)))
     assert narrow.tile == NARROW and narrow.n_parts == 1 and not narrow.scratch
     few = plan_contraction(product("forward", 49, (4608, 512)))
-    assert few.n_parts == 16 and few.scratch == (16, 49, 512) and "each shared by 16 blocks" in few.why
+    assert few.n_parts == 8 and few.scratch == (8, 49, 512) and "each shared by 8 blocks" in few.why
     assert few.cycles == min(plan.cycles for plan in candidates(product("forward", 49, (4608, 512))))
 
 
 def test_what_parts_add_up_to_is_a_call_of_its_own():
     c = product("forward", 49, (4608, 512))
-    scratch = Buffer.dense("scratch", (16, 49, 512), "float32")
+    scratch = Buffer.dense("scratch", (8, 49, 512), "float32")
     c = replace(c, plan=plan_contraction(c), buffers=(*c.buffers, scratch), written=("scratch",))
     products, total = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(c)
     assert products.share.writes == ("scratch",) and products.share.work.flops == c.work_flops
     assert (
-        total.share == Share("sum of parts", Work(16 * 49 * 512, 2 * scratch.size_bytes), ("scratch",), ("y",))
+        total.share == Share("sum of parts", Work(8 * 49 * 512, 2 * scratch.size_bytes), ("scratch",), ("y",))
         and "a thread for each reduction" in total.schedule
     )
 

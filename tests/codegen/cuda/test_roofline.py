@@ -78,14 +78,14 @@ def test_a_large_product_is_near_the_limit_and_a_deep_small_one_is_not():
     large = replace(large, plan=plan_contraction(large))
     assert large.plan.tile == LARGE
     (call,) = schedule_tiles(large, large.plan)
-    found = predict(large, call, image(233, 16_640))
+    found = predict(large, call, image(168, 37_888))
     flops = 2 * 4096 * 1024 * 4096
-    assert found.limit_s == pytest.approx(START_S + flops / (132 * 256 * 1.98e9)) and found.limit_s / found.time_s > 0.7
+    assert found.limit_s == pytest.approx(START_S + flops / (132 * 256 * 1.98e9)) and found.limit_s / found.time_s > 0.8
     small = contraction(batch=49, channels=(4608, 512), **FLAT)
     small = replace(small, plan=plan_contraction(small))
     shared = Buffer.dense("scratch", small.plan.scratch, "float32")
     small = replace(small, buffers=(*small.buffers, shared), written=("scratch",))
     products, total = schedule_tiles(small, small.plan)
-    found = predict(small, products, image(90, 4352))
-    assert found.bound == "latency" and 0.3 < found.limit_s / found.time_s < 0.7
+    found = predict(small, products, image(109, 20_480))
+    assert found.bound == "L2" and 0.5 < found.limit_s / found.time_s < 0.7
     assert predict(small, total, image(32)).limit_s == 0 < predict(small, total, image(32)).time_s

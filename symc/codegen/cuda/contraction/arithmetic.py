@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from llvmlite import ir
@@ -15,74 +14,77 @@ from symc.codegen.llvm.loops import Values
 
 from .tile import ITEM_BYTES, QUAD, Tile
 
-Pointer = Callable[[int, ir.Value], ir.Value]  # (operand, element) -> place in shared memory
+Steps = tuple[int, int]  # words from one product to the next, and from one row or column to the next
 
 
 class Arithmetic(Protocol):
-    """What happens with products of operands that lie in shared memory, a product's elements in one row each.
+    """What happens with products of operands that lie in shared memory."""
 
-    sizes   the elements from one row of the left and of the right operand to the next
-    """
-
-    sizes: tuple[int, int]
-
-    def prepared(self, value: ir.Value) -> ir.Value:
-        """An operand's element as it is stored there."""
-
-    def multiplied(self, pointer: Pointer, sums: Values) -> Values:
-        """The sums of this thread with all products of the tile added."""
+    def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
+        """The sums of this thread with all products of the tile added; where the operands of these lie."""
 
     def places(self) -> list[tuple[ir.Value, ir.Value]]:
         """(row, column) in the tile of each sum of this thread."""
 
 
-def arithmetic_of(b: ir.IRBuilder, tile: Tile) -> Arithmetic:
-    """That of a tile."""
-    return TensorCores(b, tile) if tile.is_tf32 else Fma(b, tile)
+def arithmetic_of(b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> Arithmetic:
+    """That of a tile whose operands lie so."""
+    return Fma(b, tile, left, right) if tile.kind == "fma" else TensorCores(b, tile, left, right)
 
 
 class Fma:
     """A thread multiplies quads of rows by quads of columns; quads lie far apart, so that threads read neighbours."""
 
-    def __init__(self, b: ir.IRBuilder, tile: Tile) -> None:
+    def __init__(self, b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> None:
         self.b, self.tile, self.v = b, tile, Lanes(b, 1, GPU)
-        self.sizes = tile.rows + QUAD, tile.columns  # storing columns of the left operand meets more banks
+        self.left, self.right = left, right
         n_across = I32(tile.columns // tile.columns_of_thread)
         self.row = b.mul(b.udiv(thread(b), n_across), I32(QUAD))
         self.column = b.mul(b.urem(thread(b), n_across), I32(QUAD))
 
-    def prepared(self, value: ir.Value) -> ir.Value:
-        """As it is."""
-        return value
-
-    def multiplied(self, pointer: Pointer, sums: Values) -> Values:
+    def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
         """One product after the other."""
-        tile, (left, right) = self.tile, self.sizes
-        for k in range(tile.depth):
-            rows = self._quads(pointer, 0, k * left, self.row, tile.rows, tile.rows_of_thread)
-            columns = self._quads(pointer, 1, k * right, self.column, tile.columns, tile.columns_of_thread)
-            sums = [self.v.fma(rows[n // len(columns)], columns[n % len(columns)], s) for n, s in enumerate(sums)]
+        tile, columns_of = self.tile, _positions(self.tile.columns, self.tile.columns_of_thread)
+        for first in range(0, tile.depth, QUAD):
+            rows_of = self._rows(memories[0], first)
+            for k, rows in enumerate(rows_of, first):
+                starts = [k * self.right[0] + c for c in columns_of[::QUAD]]
+                columns = [x for at in starts for x in self._quad(memories[1], self.column, at)]
+                sums = [self.v.fma(rows[n // len(columns)], columns[n % len(columns)], s) for n, s in enumerate(sums)]
         return sums
+
+    def _rows(self, memory: ir.Value, first: int) -> list[Values]:
+        """The rows of this thread for four products; quads of products or of rows, whichever are neighbours."""
+        product, position = self.left
+        rows = _positions(self.tile.rows, self.tile.rows_of_thread)
+        if product == 1:
+            start = self.b.mul(self.row, I32(position))
+            lines = [self._quad(memory, start, row * position + first) for row in rows]
+            return [[line[k] for line in lines] for k in range(QUAD)]
+        places = [[k * product + row for row in rows[::QUAD]] for k in range(first, first + QUAD)]
+        return [[x for at in line for x in self._quad(memory, self.row, at)] for line in places]
+
+    def _quad(self, memory: ir.Value, start: ir.Value, further: int) -> Values:
+        place = self.b.bitcast(_place(self.b, memory, start, further), ir.VectorType(F32, QUAD).as_pointer(SHARED))
+        value = self.b.load(place, align=QUAD * ITEM_BYTES)
+        return [self.b.extract_element(value, I32(lane)) for lane in range(QUAD)]
 
     def places(self) -> list[tuple[ir.Value, ir.Value]]:
         """Row by row."""
-        rows = self._positions(self.row, self.tile.rows, self.tile.rows_of_thread)
-        columns = self._positions(self.column, self.tile.columns, self.tile.columns_of_thread)
+        b, tile = self.b, self.tile
+        rows = [b.add(self.row, I32(k)) for k in _positions(tile.rows, tile.rows_of_thread)]
+        columns = [b.add(self.column, I32(k)) for k in _positions(tile.columns, tile.columns_of_thread)]
         return [(row, column) for row in rows for column in columns]
 
-    def _positions(self, first: ir.Value, size: int, n: int) -> Values:
-        return [self.b.add(first, I32(k // QUAD * (size // (n // QUAD)) + k % QUAD)) for k in range(n)]
 
-    def _quads(self, pointer: Pointer, number: int, row: int, first: ir.Value, size: int, n: int) -> Values:
-        """The n elements of this thread in one row of shared memory."""
-        b, quad = self.b, ir.VectorType(F32, QUAD)
-        found: Values = []
-        for k in range(n // QUAD):
-            at = b.add(first, I32(row + k * (size // (n // QUAD))))
-            place = b.bitcast(pointer(number, at), quad.as_pointer(addrspace=SHARED))
-            value = b.load(place, align=QUAD * ITEM_BYTES)
-            found += [b.extract_element(value, I32(lane)) for lane in range(QUAD)]
-        return found
+def _positions(size: int, n: int) -> list[int]:
+    """Where the rows or columns of the first thread lie: quads, spread evenly."""
+    return [k // QUAD * (size // (n // QUAD)) + k % QUAD for k in range(n)]
+
+
+def _place(b: ir.IRBuilder, memory: ir.Value, start: ir.Value, further: int) -> ir.Value:
+    """A place in shared memory, int32 and so many words further."""
+    return b.gep(b.gep(memory, [b.mul(start, I32(ITEM_BYTES))]), [I32(further * ITEM_BYTES)])
 
 
 class TensorCores:
@@ -93,31 +95,29 @@ class TensorCores:
     rows.
     """
 
-    ROWS, COLUMNS, PRODUCTS, WARP_COLUMNS, PADDING = 16, 8, 8, 32, 8
+    ROWS, COLUMNS, PRODUCTS, WARP_COLUMNS = 16, 8, 8, 32
 
-    def __init__(self, b: ir.IRBuilder, tile: Tile) -> None:
-        self.b, self.tile = b, tile
-        self.sizes = tile.rows + self.PADDING, tile.columns + self.PADDING  # 8 g + t: a warp meets all banks
+    def __init__(self, b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> None:
+        self.b, self.tile, self.left, self.right = b, tile, left, right
         across = tile.columns // self.WARP_COLUMNS
         self.n_rows = tile.rows // (tile.n_threads // WARP // across) // self.ROWS
         self.n_columns = self.WARP_COLUMNS // self.COLUMNS
         warp, lane = b.lshr(thread(b), I32(5)), b.and_(thread(b), I32(WARP - 1))
-        self.g, self.t = b.lshr(lane, I32(2)), b.and_(lane, I32(3))
-        self.row = b.mul(b.udiv(warp, I32(across)), I32(self.n_rows * self.ROWS))
-        self.column = b.mul(b.urem(warp, I32(across)), I32(self.WARP_COLUMNS))
+        g, t = b.lshr(lane, I32(2)), b.and_(lane, I32(3))
+        row = b.mul(b.udiv(warp, I32(across)), I32(self.n_rows * self.ROWS))
+        column = b.mul(b.urem(warp, I32(across)), I32(self.WARP_COLUMNS))
+        self.row, self.pair = b.add(row, g), b.add(column, b.shl(t, I32(1)))
+        self.starts = self._start(self.row, t, left), self._start(b.add(column, g), t, right)
 
-    def prepared(self, value: ir.Value) -> ir.Value:
-        """Rounded to nearest: the cores cut off what they do not take."""
-        word = self.b.bitcast(value, I32)
-        rounding = ir.InlineAsm(ir.FunctionType(I32, [I32]), "cvt.rna.tf32.f32 $0, $1;", "=r,r")
-        return self.b.bitcast(self.b.call(rounding, [word]), F32)
+    def _start(self, position: ir.Value, product: ir.Value, steps: Steps) -> ir.Value:
+        return self.b.add(self.b.mul(product, I32(steps[0])), self.b.mul(position, I32(steps[1])))
 
-    def multiplied(self, pointer: Pointer, sums: Values) -> Values:
+    def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
         """Fragments of all rows by those of all columns of the warp."""
         sums, n = list(sums), self.n_columns
         for first in range(0, self.tile.depth, self.PRODUCTS):
-            left = [self._left(pointer, first, i) for i in range(self.n_rows)]
-            right = [self._right(pointer, first, j) for j in range(n)]
+            left = [self._left(memories[0], first, i * self.ROWS) for i in range(self.n_rows)]
+            right = [self._right(memories[1], first, j * self.COLUMNS) for j in range(n)]
             for i, rows in enumerate(left):
                 for j, columns in enumerate(right):
                     at = 4 * (i * n + j)
@@ -126,28 +126,27 @@ class TensorCores:
 
     def places(self) -> list[tuple[ir.Value, ir.Value]]:
         """Fragment by fragment."""
-        b = self.b
-        rows = [[self._row(i, 8 * (c // 2)) for c in range(4)] for i in range(self.n_rows)]
-        pair = b.add(self.column, b.shl(self.t, I32(1)))
-        columns = [[b.add(pair, I32(j * self.COLUMNS + c % 2)) for c in range(4)] for j in range(self.n_columns)]
+        add = self.b.add
+        rows = [[add(self.row, I32(i * self.ROWS + 8 * (c // 2))) for c in range(4)] for i in range(self.n_rows)]
+        columns = [[add(self.pair, I32(j * self.COLUMNS + c % 2)) for c in range(4)] for j in range(self.n_columns)]
         return [(row[c], column[c]) for row in rows for column in columns for c in range(4)]
 
-    def _row(self, i: int, further: int) -> ir.Value:
-        return self.b.add(self.b.add(self.row, self.g), I32(i * self.ROWS + further))
+    def _left(self, memory: ir.Value, first: int, row: int) -> Values:
+        product, position = self.left
+        places = [(first + k) * product + (row + r) * position for k, r in ((0, 0), (0, 8), (4, 0), (4, 8))]
+        return [self._element(memory, self.starts[0], at) for at in places]
 
-    def _left(self, pointer: Pointer, first: int, i: int) -> Values:
-        places = [(0, 0), (8, 0), (0, 4), (8, 4)]
-        return [self._element(pointer, 0, first + k, self._row(i, further)) for further, k in places]
+    def _right(self, memory: ir.Value, first: int, column: int) -> Values:
+        product, position = self.right
+        places = [(first + k) * product + column * position for k in (0, 4)]
+        return [self._element(memory, self.starts[1], at) for at in places]
 
-    def _right(self, pointer: Pointer, first: int, j: int) -> Values:
-        column = self.b.add(self.b.add(self.column, self.g), I32(j * self.COLUMNS))
-        return [self._element(pointer, 1, first + k, column) for k in (0, 4)]
-
-    def _element(self, pointer: Pointer, number: int, product: int, position: ir.Value) -> ir.Value:
-        """Element of product + t, as its bits."""
-        b = self.b
-        at = b.add(b.mul(b.add(self.t, I32(product)), I32(self.sizes[number])), position)
-        return b.load(b.bitcast(pointer(number, at), I32.as_pointer(addrspace=SHARED)), align=ITEM_BYTES)
+    def _element(self, memory: ir.Value, start: ir.Value, further: int) -> ir.Value:
+        """Its bits, rounded to nearest: the cores cut off what they do not take."""
+        place = self.b.bitcast(_place(self.b, memory, start, further), I32.as_pointer(SHARED))
+        word = self.b.load(place, align=ITEM_BYTES)
+        rounding = ir.InlineAsm(ir.FunctionType(I32, [I32]), "cvt.rna.tf32.f32 $0, $1;", "=r,r")
+        return self.b.call(rounding, [word])
 
     def _product(self, left: Values, right: Values, sums: Values) -> Values:
         four = ir.LiteralStructType([F32] * 4)

@@ -8,7 +8,9 @@ from symc.codegen.cuda.launch import WARP
 from .problem import Problem
 from .tile import ITEM_BYTES, QUAD, Tile
 
-OF_BROUGHT = 14  # instructions to find the place of an element that is brought, and to store it
+AHEAD = 2  # steps that copies are started before they are needed, about: as far as shared memory goes
+OF_RESULT = 34  # instructions of an epilogue, counted in that of a bias, a residual and a ReLU
+OF_COPY = 14  # instructions to find the place of what is copied, and to start that
 
 
 def n_tiles(p: Problem, tile: Tile) -> int:
@@ -16,18 +18,21 @@ def n_tiles(p: Problem, tile: Tile) -> int:
     return p.n_sets * -(-p.n_rows // tile.rows) * -(-p.n_columns // tile.columns)
 
 
-def tile_times(tile: Tile, p: Problem, n_parts: int, n_together: int) -> dict[str, float]:
+def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_together: int) -> dict[str, float]:
     """Seconds of each thing that has to happen, of which the longest decides.
 
+    widths       elements of each operand that are copied together
     n_parts      blocks that share the products of a tile
     n_together   blocks that a processor holds at once
     """
     n_blocks = n_tiles(p, tile) * n_parts
     on_busiest = -(-n_blocks // h200.PROCESSORS)
-    steps = on_busiest * -(-steps_of(tile, p) // n_parts)
-    cycles = _cycles_of_step(tile)
+    of_block = -(-steps_of(tile, p) // n_parts)
+    steps = on_busiest * of_block
+    cycles = _cycles_of_step(tile, widths)
+    cycles["instructions"] += tile.rows * tile.columns * OF_RESULT / WARP / h200.SCHEDULERS / of_block
     found = {name: steps * number / h200.CLOCK_HZ for name, number in cycles.items()}
-    once_s = max(max(cycles.values()) / h200.CLOCK_HZ, h200.NEAR_S) + h200.BARRIER_S / 2
+    once_s = max(max(cycles.values()) / h200.CLOCK_HZ, h200.NEAR_S / AHEAD) + h200.BARRIER_S / 4
     found["latency"] = steps / min(n_together, on_busiest) * once_s
     brought = n_tiles(p, tile) * steps_of(tile, p) * tile.depth * (tile.rows + tile.columns)
     found["L2"] = brought * ITEM_BYTES / h200.L2_BYTES_PER_S
@@ -46,18 +51,20 @@ def steps_of(tile: Tile, p: Problem) -> int:
     return -(-p.depth // tile.depth)
 
 
-def _cycles_of_step(tile: Tile) -> dict[str, float]:
-    """Of one block alone on a processor: it brings a step's elements while it multiplies those of the one before."""
+def _cycles_of_step(tile: Tile, widths: tuple[int, int]) -> dict[str, float]:
+    """Of one block alone on a processor: it brings elements of later steps while it multiplies those of this one."""
     brought = tile.depth * (tile.rows + tile.columns)
+    copies = tile.depth * (tile.rows / widths[0] + tile.columns / widths[1])
     products = tile.depth * tile.rows * tile.columns
     accesses = tile.depth * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * tile.n_threads / WARP
-    if tile.is_tf32:
-        accesses *= 2  # fragments are read word by word, each by a quarter as many threads
-        arithmetic, started = products / (h200.TF32_PER_CYCLE * h200.MMA_SHARE), accesses
+    if tile.kind == "tf32":
+        # fragments are read word by word, each by a quarter as many threads, and rounded
+        arithmetic, accesses = products / (h200.TF32_PER_CYCLE * h200.MMA_SHARE), 2 * accesses
+        started = 2 * accesses
     else:
         arithmetic, started = products / h200.LANES, products / WARP + accesses
     return {
         "arithmetic": arithmetic,
-        "instructions": (started + brought * OF_BROUGHT / WARP) / h200.SCHEDULERS,
+        "instructions": (started + copies * OF_COPY / WARP) / h200.SCHEDULERS,
         "shared memory": 2 * accesses + brought * ITEM_BYTES / h200.SHARED_BYTES_PER_CYCLE,
     }

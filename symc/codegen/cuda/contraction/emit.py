@@ -26,7 +26,9 @@ from .sums import emit_sums
 from .tile import Tile
 
 
-def tile_intrinsic(tile: Tile, epilogue: Epilogue, d: Descriptor, is_gradient: bool, is_long: bool) -> Any:
+def tile_intrinsic(
+    tile: Tile, widths: tuple[int, int], epilogue: Epilogue, d: Descriptor, is_gradient: bool, is_long: bool
+) -> Any:
     """The intrinsic `tile(desc, bufs, address of the left and of the right operand, offsets, first row and column,
     group, member, part)`: a block's part of a product."""
 
@@ -40,11 +42,12 @@ def tile_intrinsic(tile: Tile, epilogue: Epilogue, d: Descriptor, is_gradient: b
         if is_gradient:
             steps = word("rhs_image_bytes"), word("rhs_pixel_bytes")
             factors: Any = (
-                Pixels(b, tile, right, *steps, pixels, first_row, n_rows, depth),
-                Taps(b, tile, windows, first_column, n_columns, depth),
+                Pixels(b, tile, right, *steps, pixels, first_row, n_rows, depth, widths[0]),
+                Taps(b, tile, windows, first_column, n_columns, depth, widths[1]),
             )
         else:
-            factors = Rows(b, tile, windows, first_row, n_rows, depth), Panel(b, tile, right, depth)
+            rows = Rows(b, tile, windows, first_row, n_rows, depth, widths[0])
+            factors = rows, Panel(b, tile, right, depth)
         first = b.mul(part, word("part_steps"))
         stop = minimum(b, b.add(first, word("part_steps")), word("steps"))
         sums = emit_sums(b, tile, factors, first, stop, is_long)
@@ -52,7 +55,7 @@ def tile_intrinsic(tile: Tile, epilogue: Epilogue, d: Descriptor, is_gradient: b
         before = b.add(b.mul(member, word("member_rows")), b.mul(group, word("group_rows")))
         before = b.add(before, b.mul(part, word("part_rows")))
         aside = b.mul(group, word("group_columns"))
-        for (at_row, at_column), total in zip(arithmetic_of(b, tile).places(), sums):
+        for (at_row, at_column), total in zip(arithmetic_of(b, tile, *(f.steps for f in factors)).places(), sums):
             r, c = b.add(first_row, at_row), b.add(first_column, at_column)
             with b.if_then(b.and_(b.icmp_unsigned("<", r, n_rows), b.icmp_unsigned("<", c, n_columns))):
                 end.store(total, b.add(before, b.zext(r, I64)), b.add(aside, b.zext(c, I64)))

@@ -1,4 +1,8 @@
-"""The operands of tiles: where the elements lie that a thread brings."""
+"""The operands of tiles: where the neighbours lie that a thread copies, and where they go.
+
+In shared memory, the side whose products are neighbours in device memory has them so there (`by products`), every other
+one its rows or columns. Lines are some words longer than they need be: threads then meet all banks.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,11 @@ from llvmlite import ir
 from symc.codegen.cuda.abilities import GLOBAL
 from symc.codegen.cuda.ptx import thread
 from symc.codegen.llvm.lanes import I32, I64
-from symc.codegen.llvm.loops import Values
 
-from .sums import element
-from .tile import ITEM_BYTES, Tile
+from .sums import Copy
+from .tile import ITEM_BYTES, QUAD, Tile
+
+OF_PRODUCTS, OF_POSITIONS = 4, 8  # words by which lines are longer
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,64 +50,100 @@ class Windows:
         return b.add(image, moved), b.icmp_signed(">=", offset, I32(0))
 
 
-class Rows:
-    """The left operand of sums over windows: a row is a pixel, a product a channel of a tap.
+class _Lines:
+    """Lines of shared memory, of which neighbouring threads bring neighbours.
 
-    Neighbouring threads bring neighbouring channels.
+    width     words of a copy
+    along     int32: where in its lines this thread's part begins
+    line      int32: the first line of it
+    step      lines from one copy of a thread to the next
     """
 
+    def __init__(self, b: ir.IRBuilder, tile: Tile, n_lines: int, length: int, padding: int, width: int) -> None:
+        self.b, self.tile, self.width = b, tile, width
+        self.length, self.words = length + padding, n_lines * (length + padding)
+        across = I32(length // width)
+        self.along = b.mul(b.urem(thread(b), across), I32(width))
+        self.line = b.udiv(thread(b), across)
+        self.step = tile.n_threads * width // length
+        self.place = b.add(b.mul(self.line, I32(self.length)), self.along)
+        self.passes = range(n_lines // self.step)
+
+    def copy(self, number: int, address: ir.Value, is_there: list[ir.Value], rest: ir.Value | None = None) -> Copy:
+        """Of a pass, where all conditions hold; of `rest` words (int32) at most."""
+        b, size_bytes = self.b, I32(self.width * ITEM_BYTES)
+        if rest is not None and self.width > 1:
+            left = b.mul(rest, I32(ITEM_BYTES))
+            size_bytes = b.select(b.icmp_signed("<", left, size_bytes), left, size_bytes)
+        for condition in is_there:
+            size_bytes = b.select(condition, size_bytes, I32(0))
+        return Copy(self.place, number * self.step * self.length, address, size_bytes)
+
+    def product(self, step: ir.Value, further: ir.Value) -> ir.Value:
+        """The number of a product of the tile."""
+        return self.b.add(self.b.mul(self.b.trunc(step, I32), I32(self.tile.depth)), further)
+
+    def line_of(self, number: int) -> ir.Value:
+        """The line of a pass."""
+        return self.b.add(self.line, I32(number * self.step))
+
+
+class Rows(_Lines):
+    """The left operand of sums over windows: a row is a pixel, a product a channel of a tap."""
+
     def __init__(
-        self, b: ir.IRBuilder, tile: Tile, windows: Windows, first_row: ir.Value, n_rows: ir.Value, depth: ir.Value
+        self,
+        b: ir.IRBuilder,
+        tile: Tile,
+        windows: Windows,
+        first_row: ir.Value,
+        n_rows: ir.Value,
+        depth: ir.Value,
+        width: int,
     ) -> None:
-        self.b, self.tile, self.windows, self.depth = b, tile, windows, depth
-        self.product = b.urem(thread(b), I32(tile.depth))
-        self.row = b.udiv(thread(b), I32(tile.depth))
-        self.step = tile.n_threads // tile.depth
-        self.passes = []
-        for k in range(tile.rows // self.step):
-            row = b.add(first_row, self.place(k)[1])
+        super().__init__(b, tile, tile.rows, tile.depth, OF_PRODUCTS, width)
+        self.windows, self.depth, self.steps = windows, depth, (1, self.length)
+        self.pixels = []
+        for k in self.passes:
+            row = b.add(first_row, self.line_of(k))
             is_row = b.icmp_unsigned("<", row, n_rows)
-            self.passes.append((is_row, *windows.image_and_pixel(b, b.select(is_row, row, I32(0)))))
+            self.pixels.append((is_row, *windows.image_and_pixel(b, b.select(is_row, row, I32(0)))))
 
-    def place(self, number: int) -> tuple[ir.Value, ir.Value]:
-        return self.product, self.b.add(self.row, I32(number * self.step))
-
-    def load(self, step: ir.Value) -> Values:
+    def copies(self, step: ir.Value) -> list[Copy]:
+        """See Operand."""
         b, windows = self.b, self.windows
-        product = b.add(b.mul(b.trunc(step, I32), I32(self.tile.depth)), self.product)
+        product = self.product(step, self.along)
         is_product = b.icmp_unsigned("<", product, self.depth)
         product = b.select(is_product, product, I32(0))
         tap, channel = b.udiv(product, windows.channels), b.urem(product, windows.channels)
         found = []
-        for is_row, image, line in self.passes:
+        for k, (is_row, image, line) in enumerate(self.pixels):
             address, is_inside = windows.at(b, image, line, tap, channel)
-            found.append(element(b, address, windows.address, [is_row, is_product, is_inside]))
+            address = b.select(is_inside, address, windows.address)
+            found.append(self.copy(k, address, [is_row, is_product, is_inside]))
         return found
 
 
-class Panel:
+class Panel(_Lines):
     """A packed weight: a product's columns side by side."""
 
     def __init__(self, b: ir.IRBuilder, tile: Tile, address: ir.Value, depth: ir.Value) -> None:
-        self.b, self.tile, self.address, self.depth = b, tile, address, depth
-        self.column = b.urem(thread(b), I32(tile.columns))
-        self.product = b.udiv(thread(b), I32(tile.columns))
-        self.step = tile.n_threads // tile.columns
+        super().__init__(b, tile, tile.depth, tile.columns, OF_POSITIONS, QUAD)
+        self.address, self.depth, self.steps = address, depth, (self.length, 1)
 
-    def place(self, number: int) -> tuple[ir.Value, ir.Value]:
-        return self.b.add(self.product, I32(number * self.step)), self.column
-
-    def load(self, step: ir.Value) -> Values:
+    def copies(self, step: ir.Value) -> list[Copy]:
+        """See Operand."""
         b, found = self.b, []
-        for k in range(self.tile.depth // self.step):
-            product = b.add(b.mul(b.trunc(step, I32), I32(self.tile.depth)), self.place(k)[0])
-            at = b.add(b.mul(b.zext(product, I64), I64(self.tile.columns)), b.zext(self.column, I64))
-            address = b.add(self.address, b.mul(at, I64(ITEM_BYTES)))
-            found.append(element(b, address, self.address, [b.icmp_unsigned("<", product, self.depth)]))
+        for k in self.passes:
+            product = self.product(step, self.line_of(k))
+            is_product = b.icmp_unsigned("<", product, self.depth)
+            product = b.select(is_product, product, I32(0))
+            at = b.add(b.mul(b.zext(product, I64), I64(self.tile.columns)), b.zext(self.along, I64))
+            found.append(self.copy(k, b.add(self.address, b.mul(at, I64(ITEM_BYTES))), [is_product]))
         return found
 
 
-class Pixels:
+class Pixels(_Lines):
     """The left operand of a weight gradient: a row is a channel of dy, a product one of its pixels."""
 
     def __init__(
@@ -116,31 +157,29 @@ class Pixels:
         first_row: ir.Value,
         n_rows: ir.Value,
         depth: ir.Value,
+        width: int,
     ) -> None:
-        self.b, self.tile, self.address, self.depth = b, tile, address, depth
+        super().__init__(b, tile, tile.depth, tile.rows, OF_POSITIONS, width)
+        self.address, self.depth, self.steps = address, depth, (self.length, 1)
         self.image_bytes, self.pixel_bytes, self.pixels = image_bytes, pixel_bytes, pixels
-        self.row = b.urem(thread(b), I32(tile.rows))
-        self.product = b.udiv(thread(b), I32(tile.rows))
-        self.step = tile.n_threads // tile.rows
-        row = b.add(first_row, self.row)
-        self.is_row = b.icmp_unsigned("<", row, n_rows)
+        row = b.add(first_row, self.along)
+        self.is_row, self.rest = b.icmp_unsigned("<", row, n_rows), b.sub(n_rows, row)
         self.channel_at = b.add(address, b.mul(b.zext(row, I64), I64(ITEM_BYTES)))
 
-    def place(self, number: int) -> tuple[ir.Value, ir.Value]:
-        return self.b.add(self.product, I32(number * self.step)), self.row
-
-    def load(self, step: ir.Value) -> Values:
+    def copies(self, step: ir.Value) -> list[Copy]:
+        """See Operand."""
         b, found = self.b, []
-        for k in range(self.tile.depth // self.step):
-            product = b.add(b.mul(b.trunc(step, I32), I32(self.tile.depth)), self.place(k)[0])
+        for k in self.passes:
+            product = self.product(step, self.line_of(k))
             image, pixel = b.udiv(product, self.pixels), b.urem(product, self.pixels)
             moved = b.add(b.mul(b.zext(image, I64), self.image_bytes), b.mul(b.zext(pixel, I64), self.pixel_bytes))
-            is_product = b.icmp_unsigned("<", product, self.depth)
-            found.append(element(b, b.add(self.channel_at, moved), self.address, [self.is_row, is_product]))
+            is_there = b.and_(self.is_row, b.icmp_unsigned("<", product, self.depth))
+            address = b.select(is_there, b.add(self.channel_at, moved), self.address)
+            found.append(self.copy(k, address, [is_there], self.rest))
         return found
 
 
-class Taps:
+class Taps(_Lines):
     """The right operand of a weight gradient: a column is a channel of a tap, a product a pixel of dy that sees it."""
 
     def __init__(
@@ -151,25 +190,23 @@ class Taps:
         first_column: ir.Value,
         n_columns: ir.Value,
         depth: ir.Value,
+        width: int,
     ) -> None:
-        self.b, self.tile, self.windows, self.depth = b, tile, windows, depth
-        self.column = b.urem(thread(b), I32(tile.columns))
-        self.product = b.udiv(thread(b), I32(tile.columns))
-        self.step = tile.n_threads // tile.columns
-        column = b.add(first_column, self.column)
+        super().__init__(b, tile, tile.depth, tile.columns, OF_POSITIONS, width)
+        self.windows, self.depth, self.steps = windows, depth, (self.length, 1)
+        column = b.add(first_column, self.along)
         self.is_column = b.icmp_unsigned("<", column, n_columns)
         column = b.select(self.is_column, column, I32(0))
         self.tap, self.channel = b.udiv(column, windows.channels), b.urem(column, windows.channels)
 
-    def place(self, number: int) -> tuple[ir.Value, ir.Value]:
-        return self.b.add(self.product, I32(number * self.step)), self.column
-
-    def load(self, step: ir.Value) -> Values:
+    def copies(self, step: ir.Value) -> list[Copy]:
+        """See Operand."""
         b, windows, found = self.b, self.windows, []
-        for k in range(self.tile.depth // self.step):
-            product = b.add(b.mul(b.trunc(step, I32), I32(self.tile.depth)), self.place(k)[0])
+        for k in self.passes:
+            product = self.product(step, self.line_of(k))
             is_product = b.icmp_unsigned("<", product, self.depth)
             image, line = windows.image_and_pixel(b, b.select(is_product, product, I32(0)))
             address, is_inside = windows.at(b, image, line, self.tap, self.channel)
-            found.append(element(b, address, windows.address, [self.is_column, is_product, is_inside]))
+            address = b.select(is_inside, address, windows.address)
+            found.append(self.copy(k, address, [self.is_column, is_product, is_inside]))
         return found

@@ -16,11 +16,11 @@ from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .cost import n_tiles, parts_time, steps_of, tile_times
 from .problem import Problem, problem_of
-from .tile import DTYPE, TILES, Tile
+from .tile import DTYPE, QUAD, TILES, Tile
 
 PARTS = (1, 2, 4, 8, 16)  # blocks that may share a tile
 PART_STEPS = 4  # of a part at least: bringing the first products takes as long as a step or two
-LONG_SUMS = 32  # of a thread: registers have room for as many totals
+LONG_SUMS = 16  # of a thread: registers have room for as many totals
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
 LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
 
@@ -29,11 +29,13 @@ LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empt
 class TilePlan(ContractionPlan):
     """Tiles of a matrix product, each by one block.
 
+    widths    elements of each operand that are copied together: 4, where all lie at multiples of 16 bytes
     is_long   sums are added up in parts, whose totals take twice the registers: in small tiles alone
     n_parts   blocks that share the products of each tile; more than one leave their sums in scratch memory
     """
 
     tile: Tile
+    widths: tuple[int, int]
     is_long: bool
     n_parts: int = 1
 
@@ -49,7 +51,7 @@ def candidates(c: Contraction, is_tf32: bool = False) -> list[TilePlan]:
     p = problem_of(c)
     if not _is_tiled(c, p):
         return []
-    tiles = [replace(t, is_tf32=is_tf32) for t in TILES]
+    tiles = [replace(t, kind="tf32" if is_tf32 else "fma") for t in TILES]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or n * PART_STEPS <= steps_of(t, p)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
 
@@ -59,8 +61,9 @@ def _is_long(p: Problem, n_parts: int) -> bool:
 
 
 def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
-    time_s = max(tile_times(tile, p, n_parts, tile.n_blocks).values()) + parts_time(p, n_parts)
-    by = "tensor cores" if tile.is_tf32 else "FMA in float32"
+    widths = widths_of(c)
+    time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + parts_time(p, n_parts)
+    by = "FMA in float32" if tile.kind == "fma" else "tensor cores"
     shared = f", each shared by {n_parts} blocks" if n_parts > 1 else ""
     extents = tuple(a.extent for a in c.stores[0].axes)
     return TilePlan(
@@ -70,6 +73,7 @@ def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
         packing=None if c.kind == "weight_gradient" else panels_of(c, DTYPE, tile.columns),
         scratch=(n_parts, *extents) if n_parts > 1 else (),
         tile=tile,
+        widths=widths,
         is_long=_is_long(p, n_parts),
         n_parts=n_parts,
     )
@@ -88,6 +92,21 @@ def _is_tiled(c: Contraction, p: Problem) -> bool:
     except CodegenError:
         return False
     return True
+
+
+def widths_of(c: Contraction) -> tuple[int, int]:
+    """Elements of the left and of the right operand of tiles that are copied together."""
+    inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
+    if c.kind == "weight_gradient":
+        return _width(c, c.rhs, outer if c.groups > 1 else QUAD), _width(c, c.lhs, inner)
+    return _width(c, c.lhs, outer if c.kind == "data_gradient" else inner), QUAD
+
+
+def _width(c: Contraction, name: str, channels: int) -> int:
+    b = buffer_of(c, name)
+    channel = 1 if c.stack is None else 2
+    steps = [step for k, (n, step) in enumerate(zip(b.shape, b.strides)) if n > 1 and k != channel]
+    return 1 if any(n % QUAD for n in (b.offset, channels, *steps)) else QUAD
 
 
 def require_channels_last(c: Contraction, name: str) -> None:

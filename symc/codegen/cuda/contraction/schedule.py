@@ -121,7 +121,8 @@ def _ref(buffer: Buffer) -> Ref:
 def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) -> KernelCode:
     tile, stores = plan.tile, epilogue.structure()
     parts = " in parts" if plan.is_long else ""
-    structure = f"gpu tile {tile} {tile.n_threads} threads{' gradient' if is_gradient else ''}{parts}: {stores}"
+    kind = f"{' gradient' if is_gradient else ''}{parts} copies of {plan.widths}"
+    structure = f"gpu tile {tile} {tile.n_threads} threads{kind}: {stores}"
     source = SOURCE.format(
         tile=tile,
         parts=f", its sums{parts}" if parts else "",
@@ -138,7 +139,7 @@ def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) 
 
         from .emit import tile_intrinsic
 
-        scope = {"cuda": cuda(), "tile": tile_intrinsic(tile, epilogue, d, is_gradient, plan.is_long)}
+        scope = {"cuda": cuda(), "tile": tile_intrinsic(tile, plan.widths, epilogue, d, is_gradient, plan.is_long)}
         exec(compile(source, f"<{code.name}>", "exec"), scope)
         return bounded(scope["kernel"], tile.n_threads, tile.n_blocks)
 

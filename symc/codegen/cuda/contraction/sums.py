@@ -1,11 +1,11 @@
 """A block's tile of a matrix product: operands in shared memory, sums in registers.
 
-For a tile of 64 x 64 results, 16 products at a time, with 4 x 4 results a thread:
+For a tile of 64 x 64 results, 16 products at a time, with 4 x 4 results a thread and four stages of shared memory:
 
-    load the first 16 x 64 of both operands into registers
+    start copying the first three times 16 x 64 of both operands to stages 0, 1, 2
     for each 16 products:
-        wait until all threads have read shared memory; store the registers there; wait for all stores
-        load the next 16 x 64 of both operands into registers          (while the sums are computed)
+        wait until those that are next have come, for all threads
+        start copying what is three steps ahead to the stage that was read last
         for k in range(16): 4 x 4 sums += 4 elements of a column of the left * 4 of a row of the right operand
 
 The last line is that of FMA; `arithmetic` has the other one, too.
@@ -13,13 +13,11 @@ The last line is that of FMA; `arithmetic` has the other one, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llvmlite import ir
 
-from symc.codegen.cuda.abilities import GLOBAL
-from symc.codegen.cuda.ptx import SHARED, barrier, shared_memory
+from symc.codegen.cuda.ptx import barrier, commit_copies, copy_to_shared, shared_memory, wait_for_copies
 from symc.codegen.llvm.lanes import F32, I32, I64
 from symc.codegen.llvm.loops import Values, loop, minimum
 
@@ -27,16 +25,37 @@ from .arithmetic import arithmetic_of
 from .tile import ITEM_BYTES, Tile
 
 PART_PRODUCTS = 512  # of sums that are added up in parts
+MOST_STAGES, STATIC_BYTES = 4, 48 << 10  # of shared memory; a block has no more without asking
+
+
+class Copy(NamedTuple):
+    """Some neighbours that a thread brings.
+
+    place, further   int32 and words: where they go in the operand's memory is the sum of both
+    address          int64, of a multiple of their size
+    size_bytes       int32, that are there; zeros for all others
+    """
+
+    place: ir.Value
+    further: int
+    address: ir.Value
+    size_bytes: ir.Value
 
 
 class Operand(Protocol):
-    """One side of the product: what a thread brings of it."""
+    """One side of the product.
 
-    def load(self, step: ir.Value) -> Values:
-        """Elements number `step` of this thread, one for each pass; 0 where there is none."""
+    steps   words in its memory from one product to the next, and from one row or column to the next
+    words   of its memory
+    width   words of a copy
+    """
 
-    def place(self, number: int) -> tuple[ir.Value, ir.Value]:
-        """(product, row or column) in the tile of the element of that pass."""
+    steps: tuple[int, int]
+    words: int
+    width: int
+
+    def copies(self, step: ir.Value) -> list[Copy]:
+        """What this thread brings of products `step * tile.depth` and following."""
 
 
 def emit_sums(
@@ -44,48 +63,46 @@ def emit_sums(
 ) -> Values:
     """The sums of this thread, at its `places`, of products `first * tile.depth` to `stop * tile.depth`, int64."""
     left, right = factors
-    arithmetic = arithmetic_of(b, tile)
-    sizes = arithmetic.sizes
-    memories = [shared_memory(b, tile.depth * size * ITEM_BYTES) for size in sizes]
-    n_sums = tile.rows_of_thread * tile.columns_of_thread
-    zeros: Values = [ir.Constant(F32, 0.0)] * n_sums
-    n_left = tile.rows * tile.depth // tile.n_threads
+    arithmetic = arithmetic_of(b, tile, left.steps, right.steps)
+    starts = (0, left.words * ITEM_BYTES)
+    stage_bytes = (left.words + right.words) * ITEM_BYTES
+    n_stages = min(MOST_STAGES, STATIC_BYTES // stage_bytes)
+    last = (n_stages - 1) * stage_bytes
+    memory = shared_memory(b, n_stages * stage_bytes)
+    n_sums = tile.n_sums
 
-    def pointer(number: int, at: ir.Value) -> ir.Value:
-        return b.gep(memories[number], [b.mul(at, I32(ITEM_BYTES))])
+    def start(index: ir.Value, stage: ir.Value) -> None:
+        for operand, begin in zip(factors, starts):
+            for copy in operand.copies(index):
+                place = b.gep(b.gep(memory, [stage]), [b.mul(copy.place, I32(ITEM_BYTES))])
+                place = b.gep(place, [I32(begin + copy.further * ITEM_BYTES)])
+                copy_to_shared(b, place, copy.address, operand.width * ITEM_BYTES, copy.size_bytes)
+        commit_copies(b)
 
     def step(index: ir.Value, values: Values) -> Values:
-        sums, brought = values[:n_sums], values[n_sums:]
+        *sums, stage = values
+        wait_for_copies(b, n_stages - 2)
         barrier(b)
-        for number, (operand, found) in enumerate(((left, brought[:n_left]), (right, brought[n_left:]))):
-            for k, value in enumerate(found):
-                product, position = operand.place(k)
-                at = b.add(b.mul(product, I32(sizes[number])), position)
-                value = arithmetic.prepared(value)
-                b.store(value, b.bitcast(pointer(number, at), F32.as_pointer(addrspace=SHARED)), align=ITEM_BYTES)
-        barrier(b)
-        following = b.add(index, I64(1))
-        brought = [*left.load(following), *right.load(following)]
-        sums = arithmetic.multiplied(pointer, sums)
-        return [*sums, *brought]
+        free = b.select(b.icmp_unsigned("==", stage, I32(0)), I32(last), b.sub(stage, I32(stage_bytes)))
+        start(b.add(index, I64(n_stages - 1)), free)
+        here = b.gep(memory, [stage])
+        sums = arithmetic.multiplied((here, b.gep(here, [I32(starts[1])])), sums)
+        following = b.select(b.icmp_unsigned("==", stage, I32(last)), I32(0), b.add(stage, I32(stage_bytes)))
+        return [*sums, following]
 
-    start = [*left.load(first), *right.load(first)]
-    if not is_long:
-        return loop(b, first, stop, [*zeros, *start], step)[:n_sums]
-    steps_of_part = PART_PRODUCTS // tile.depth
+    for k in range(n_stages - 1):
+        start(b.add(first, I64(k)), I32(k * stage_bytes))
+    begun: Values = [*[ir.Constant(F32, 0.0)] * n_sums, I32(0)]
+    if is_long:
+        steps_of_part = PART_PRODUCTS // tile.depth
 
-    def part(begin: ir.Value, values: Values) -> Values:
-        end = minimum(b, b.add(begin, I64(steps_of_part)), stop)
-        found = loop(b, begin, end, [*zeros, *values[n_sums:]], step)
-        return [*(b.fadd(total, s) for total, s in zip(values[:n_sums], found)), *found[n_sums:]]
+        def part(begin: ir.Value, values: Values) -> Values:
+            end = minimum(b, b.add(begin, I64(steps_of_part)), stop)
+            *found, stage = loop(b, begin, end, [*begun[:n_sums], values[-1]], step)
+            return [*(b.fadd(total, s) for total, s in zip(values[:n_sums], found)), stage]
 
-    return loop(b, first, stop, [*zeros, *start], part, step=steps_of_part)[:n_sums]
-
-
-def element(b: ir.IRBuilder, address: ir.Value, fallback: ir.Value, conditions: Sequence[ir.Value]) -> ir.Value:
-    """The float32 at an address where all conditions hold, else 0; `fallback` can always be read."""
-    is_there = conditions[0]
-    for condition in conditions[1:]:
-        is_there = b.and_(is_there, condition)
-    place = b.inttoptr(b.select(is_there, address, fallback), F32.as_pointer(addrspace=GLOBAL))
-    return b.select(is_there, b.load(place, align=ITEM_BYTES), ir.Constant(F32, 0.0))
+        sums = loop(b, first, stop, begun, part, step=steps_of_part)[:n_sums]
+    else:
+        sums = loop(b, first, stop, begun, step)[:n_sums]
+    wait_for_copies(b, 0)
+    return sums

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 DTYPE, ITEM_BYTES = "float32", 4  # of operands and sums
-QUAD = 4  # elements of one access to shared memory
+QUAD = 4  # elements of one access to memory
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Tile:
     rows_of_thread: int
     columns_of_thread: int
     n_blocks: int  # that shall run on one processor at once: as many as registers allow without spilling
-    is_tf32: bool = False  # by tensor cores, operands rounded to tf32
+    kind: Literal["fma", "tf32"] = "fma"  # what multiplies: each thread, or tensor cores operands rounded to tf32
 
     @property
     def n_threads(self) -> int:
@@ -30,11 +31,11 @@ class Tile:
         return self.rows_of_thread * self.columns_of_thread
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}x{self.depth}{' tf32' if self.is_tf32 else ''}"
+        return f"{self.rows}x{self.columns}x{self.depth}{'' if self.kind == 'fma' else f' {self.kind}'}"
 
 
 LARGE = Tile(128, 128, 16, 8, 8, n_blocks=1)
-NARROW = Tile(128, 64, 16, 8, 8, n_blocks=2)
-MIDDLE = Tile(64, 64, 16, 4, 4, n_blocks=2)
+NARROW = Tile(128, 64, 16, 8, 8, n_blocks=3)
+MIDDLE = Tile(64, 64, 16, 8, 4, n_blocks=4)
 SMALL = Tile(32, 32, 16, 4, 4, n_blocks=5)
 TILES = LARGE, NARROW, MIDDLE, SMALL
