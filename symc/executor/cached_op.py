@@ -160,12 +160,11 @@ class _Block:
     def _train(self, wanted: tuple[int, ...], place: Context) -> tuple[Call, GraphFunction | None]:
         """The operator on the tape, and its program; without one, its gradient is that of its body.
 
-        That is so where NumPy runs the body, because compiling costs more than it saves; where an array is empty; and
-        where an operator has no gradient: then, as in MXNet, `backward` is what refuses.
+        That is so where an array is empty, and where an operator has no gradient: then, as in MXNet, `backward` is
+        what refuses.
         """
         op = Call(bodies=(self._body,), wanted=wanted)
-        is_empty = any(0 in self._body.shape(v) for v in self._body.facts.shape)
-        if is_empty or not (op.is_random or self._run.is_compiled):
+        if any(0 in self._body.shape(v) for v in self._body.facts.shape):
             return op, None
         from symc.runtime.function import GraphFunction
 

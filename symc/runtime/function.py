@@ -20,13 +20,14 @@ class GraphFunction:
     """The heads of a graph from its inputs, both as memory the caller owns; safe from several threads.
 
     wanted   names of inputs whose gradients `backward` computes from what `forward` leaves
-    Raises what compiling raises; GraphError for a graph that has other outputs than heads.
+    An update of the graph overwrites the input of its name, in `backward`.
+    Raises what compiling raises; GraphError for a graph that has other outputs than heads and updates.
     """
 
     def __init__(self, graph: Graph, device: Device, wanted: Sequence[str] = ()) -> None:
-        strange = [o.name for o in graph.outputs if o.kind != "head"]
+        strange = [o for o in graph.outputs if o.kind not in ("head", "update")]
         if strange:
-            raise GraphError(f"a graph function has heads alone, not the gradient or update of {', '.join(strange)}")
+            raise GraphError(f"a graph function has heads and updates alone, not a {strange[0].kind} {strange[0].name}")
         requests = dict.fromkeys(wanted, "write")
         self._loaded = compile_graph(graph, requests, device=device, has_parameters=False).loaded
         program = self._loaded.program
@@ -36,7 +37,7 @@ class GraphFunction:
         self.updated = tuple(names[key] for _, key in slots["update"])  # positions of the states that backward updates
         read = [slot for place in PLACES for slot in slots[place]]
         self._inputs = [(k, names[key]) for k, key in read if key in names]
-        self._heads = [program.slot_number("head", str(k)) for k in range(len(graph.outputs))]
+        self._heads = [program.slot_number("head", str(k)) for k, o in enumerate(graph.outputs) if o.kind == "head"]
         self._head_gradients = [(k, head_number(key)) for k, key in slots["head_gradient"] if key not in names]
         self._gradients = [(program.slot_number("gradient", name), k) for k, name in enumerate(wanted)]
         self._prepared = self._loaded.new_prepared()

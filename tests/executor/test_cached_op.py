@@ -385,7 +385,7 @@ def test_a_program_is_made_for_what_leads_to_variables(limit, monkeypatch):
         for a, b in ((array(X), constant), (array(X), array(X)), (constant, constant)):
             with autograd.record():
                 op(a, b)
-    assert made == ([("x",), ("x", "w"), ()] if limit < 0 else [])
+    assert made == [("x",), ("x", "w"), *([()] if limit < 0 else [])]  # NumPy predicts what is small
 
 
 def test_memory_of_many_calls_is_given_back(limit, monkeypatch):

@@ -121,6 +121,7 @@ if __name__ == "__main__":
 import pytest  # noqa: E402
 
 import symc  # noqa: E402
+from symc.ndarray.updates import update  # noqa: E402
 
 
 @pytest.mark.parametrize("is_clipped", [False, True])
@@ -183,6 +184,23 @@ def test_rates_for_another_number_of_weights():
     arrays = [symc.nd.ones((2,))] * 4
     with pytest.raises(symc.MXNetError, match="lrs has 1 numbers for 2 weights"):
         symc.nd.multi_sgd_update(*arrays, lrs=(0.1,), wds=(0, 0), num_weights=2)
+
+
+@pytest.mark.parametrize("shapes", [[(0, 3)], [(1,), (5, 7)], [(17, 33)] * 40 + [(300, 201)]])
+def test_weights_and_states_are_updated_where_they_lie(shapes):
+    rng = np.random.default_rng(2)
+    weights, grads, means, variances = ([rng.random(s) for s in shapes] for _ in range(4))
+    arrays = [[symc.nd.array(x, dtype="float64") for x in xs] for xs in (weights, grads, means, variances)]
+    seen = [x.reshape(-1) for x in (*arrays[0], *arrays[2], *arrays[3])]
+    rates = [(0.01 * (k + 1), 0.1, 0.5) for k in range(len(shapes))]
+    update("adam_update", {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8}, *arrays[:2], [*zip(*arrays[2:])], rates)
+    wanted = []
+    for w, g, m, v, (lr, wd, rescale) in zip(weights, grads, means, variances, rates):
+        g = rescale * g + wd * w
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+        wanted.append((w - lr * m / (np.sqrt(v) + 1e-8), m, v))
+    for got, want in zip(seen, (x for xs in zip(*wanted) for x in xs)):
+        np.testing.assert_allclose(got.asnumpy(), want.ravel(), rtol=1e-4, atol=1e-7)  # rates are float32
 
 
 def test_update_into_the_weight():

@@ -24,8 +24,8 @@ def arrays(seed: int, dtype: str = "float32") -> list[mx.nd.NDArray]:
 @pytest.mark.parametrize("name", ["sgd", "nag", "signum", "adam", "adagrad", "rmsprop", "ftrl"])
 def test_rates_that_change_prepare_nothing_anew(name, monkeypatch):
     made = []
-    graph = updates._graph
-    monkeypatch.setattr(updates, "_graph", lambda *args: made.append(args) or graph(*args))
+    function = updates._function
+    monkeypatch.setattr(updates, "_function", lambda *args: made.append(args) or function(*args))
     optimizer = opt.create(name, wd=0.1, epsilon=3e-7) if name in ("adam", "rmsprop") else opt.create(name, wd=0.1)
     optimizer.clip_gradient = 0.001 * sum(map(ord, name))  # no other test has prepared this
     updater, weights = opt.get_updater(optimizer), arrays(0)
