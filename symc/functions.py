@@ -120,7 +120,7 @@ def _signature(cls: type[Op], rest: Sequence[str]) -> inspect.Signature:
         fields += [inspect.Parameter(n, keyword, default=_Null) for n in cls.params()]
         fields += [inspect.Parameter(n, keyword, default=None) for n in rest]
     else:
-        fields = [inspect.Parameter(n, one, default=None) for n in cls.arguments + cls.aux]
+        fields = [inspect.Parameter(n, one, default=None) for n in cls.tensor_names()]
         fields += [inspect.Parameter(n, one, default=_Null) for n in cls.params()]
         fields += [inspect.Parameter(n, one, default=None) for n in rest]
     return inspect.Signature([*fields, inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)])
@@ -128,7 +128,7 @@ def _signature(cls: type[Op], rest: Sequence[str]) -> inspect.Signature:
 
 def _doc(cls: type[Op], kind: str) -> str:
     is_open = cls.variadic or cls.calls_out
-    tensors = f"*data : {kind}[]" if is_open else "\n".join(f"{n} : {kind}" for n in cls.arguments + cls.aux)
+    tensors = f"*data : {kind}[]" if is_open else "\n".join(f"{n} : {kind}" for n in cls.tensor_names())
     params = "\n".join(f"{p.name} : {p.type_text}\n    {p.doc}" for p in cls.params().values())
     last = {
         "Symbol": "name : string, optional\n    Name of the symbol.",

@@ -176,6 +176,11 @@ class Op:
         """The value of the parameter that counts the inputs, for so many of them."""
         return n_inputs
 
+    @classmethod
+    def tensor_names(cls) -> tuple[str, ...]:
+        """Everything that an instance may take, in the order of the operator's functions."""
+        return cls.arguments + cls.aux
+
     def input_names(self) -> tuple[str, ...]:
         """Arguments, then auxiliary states."""
         return self.argument_names() + self.aux

@@ -34,7 +34,7 @@ def make_function(cls: type[Op], name: str, namespace: str = "op") -> Callable:
 
 
 def _fixed(cls: type[Op], func_name: str) -> Callable:
-    tensors = cls.arguments + cls.aux
+    tensors = cls.tensor_names()
     n_tensors = len(tensors)
     order = (*tensors, *cls.params(), "out", "name")
 

@@ -37,7 +37,7 @@ def make_function(cls: type[Op], name: str, namespace: str = "op") -> Callable[.
 def _fixed(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
     from .symbol import Symbol
 
-    tensors = cls.arguments + cls.aux
+    tensors = cls.tensor_names()
     order = (*tensors, *cls.params(), "name", "attr", "out")
     declared = [p for p in cls.params() if p != "dtype"] + [p for p in cls.params() if p == "dtype"]
     hint = func_name.lower()

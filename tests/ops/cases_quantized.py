@@ -44,6 +44,8 @@ CASES = [
       for t in TYPES for c in CALIBRATIONS),
     *(Case("_contrib_requantize", RANGED, {"out_type": t, **c}, ("int32", "float32", "float32"), points=WIDE, grads=())
       for t in TYPES for c in CALIBRATIONS[t == "uint8":]),
+    Case("_contrib_requantize", RANGED, {"out_type": "uint8", "min_calib_range": -2.0, "max_calib_range": 1.5},
+         ("int32", "float32", "float32"), points=WIDE, grads=()),
     Case("_contrib_dequantize", RANGED, {}, ("int8", "float32", "float32"), points=EIGHT, grads=()),
     Case("_contrib_dequantize", RANGED, {}, ("uint8", "float32", "float32"), points=(7, 0, 3, 255, 100), grads=()),
     *(Case("_contrib_quantize_asym", ((2, 3, 5),), c, grads=()) for c in CALIBRATIONS),
@@ -54,6 +56,7 @@ CASES = [
       for shapes, p, no_bias in ((((4, 7), (3, 7)), {}, False), (((2, 3, 5), (3, 5)), {"flatten": False}, True))),
     *(ranged("pooling", ((2, 3, 7, 8),), {"kernel": (3, 3), **p}, (t,)) for t in BYTES for p in (
         {"pool_type": "max", "stride": (2, 2), "pad": (1, 1)},
+        {"pool_type": "max", "kernel": (1, 1), "stride": (4, 4), "pooling_convention": "full"},
         {"pool_type": "avg", "stride": (2, 2), "pad": (1, 1)},
         {"pool_type": "avg", "stride": (3, 3), "pooling_convention": "full"},
         {"pool_type": "avg", "pad": (1, 1), "count_include_pad": False},

@@ -99,6 +99,8 @@ def test_states_of_batch_norm_lie_before_its_range():
     net = contrib.quantized_batch_norm(mx.sym.Variable("x"), min_calib_range=-1, max_calib_range=1, name="b")
     assert net.list_arguments() == ["x", "b_gamma", "b_beta", "b_min_data", "b_max_data"]
     assert net.list_auxiliary_states() == ["b_moving_mean", "b_moving_var"]
+    by_place = contrib.quantized_batch_norm(*map(mx.sym.Variable, "xgbmvlh"), min_calib_range=-1, max_calib_range=1)
+    assert by_place.list_arguments() == [*"xgblh"] and by_place.list_auxiliary_states() == [*"mv"]
     again = mx.sym.load_json(net.tojson())
     assert again.list_auxiliary_states() == net.list_auxiliary_states()
     assert again.infer_shape(x=(2, 3, 4))[2] == [(3,), (3,)]

@@ -55,7 +55,8 @@ class QuantizedAct(_Kept, Activation):
 class QuantizedPooling(_Kept, Pooling):
     """Maxima, or averages rounded to the nearest integer.  MXNet operator _contrib_quantized_pooling.
 
-    As in oneDNN, averages that count the padding divide by the whole window, wherever it lies.
+    As in oneDNN, averages that count the padding divide by the whole window, wherever it lies, and the maximum of a
+    window without data is the least integer.
     """
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
@@ -68,7 +69,7 @@ class QuantizedPooling(_Kept, Pooling):
         (data,), params = x, self.given_params()
         wide = data.cast("float32")
         if self.pool_type == "max":
-            return [wide("Pooling", **params).cast(data.dtype), *ranges[0]]
+            return [saturated(wide("Pooling", **params), data.dtype), *ranges[0]]
         if self.counts_padding:
             size = math.prod(data.shape[2:] if self.global_pool else self.kernel)
             return [saturated(wide("Pooling", **{**params, "pool_type": "sum"}) / size, data.dtype), *ranges[0]]
@@ -198,6 +199,10 @@ class QuantizedBatchNorm(Ranged, BatchNorm):
     plain = ("data", "gamma", "beta", "moving_mean", "moving_var")  # states before the range, as MXNet has them
     ranged = ("data",)
     arguments = ("data", "gamma", "beta", "min_data", "max_data")
+
+    @classmethod
+    def tensor_names(cls) -> tuple[str, ...]:
+        return (*cls.plain, *cls.arguments[3:])
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         require("data", ins[0])

@@ -121,8 +121,9 @@ class Requantize(_Calibrated):
         data, *ends = (Term(g, v) for v in x)
         floats = data.cast("float32") * (symmetric(*ends) / INT32_STEPS)
         low, high = range_of(floats, self.min_calib_range, self.max_calib_range)
-        out, start, end = self.quantized(floats, low, high, self.target, STEPS[self.target])
-        return [out, (Term(g, start) * 0).value if self.target == "uint8" else start, end]
+        if self.target == "uint8":  # up from 0, however the range was given
+            low, high = low * 0, symmetric(low, high)
+        return self.quantized(floats, low, high, self.target, STEPS[self.target])
 
 
 @op("_contrib_dequantize")

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict
 from tests.ops.cases import Case
 from tests.ops.record import run, run_update
 
-from . import detection, elements, layers, matrices, movement, updates
+from . import detection, elements, layers, matrices, movement, quantized, updates
 from .draw import Generator
 
 GENERATORS: Dict[str, Generator] = {
@@ -17,14 +17,9 @@ GENERATORS: Dict[str, Generator] = {
     **matrices.GENERATORS,
     **updates.GENERATORS,
     **detection.GENERATORS,
+    **quantized.GENERATORS,
 }
-ONEDNN = (
-    "_contrib_BatchNormWithReLU",
-    "_contrib_quantize",
-    "_contrib_quantized",
-    "_contrib_dequantize",
-    "_contrib_requantize",
-)
+ONEDNN = {"_contrib_BatchNormWithReLU", *quantized.GENERATORS}
 
 
 def answer(mx: Any, case: Case, pack: Callable) -> Dict[str, Any]:
@@ -34,4 +29,4 @@ def answer(mx: Any, case: Case, pack: Callable) -> Dict[str, Any]:
 
 def needs_onednn(op: str) -> bool:
     """Whether MXNet has the operator's kernels there alone."""
-    return op.startswith(ONEDNN)
+    return op in ONEDNN

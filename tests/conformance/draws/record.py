@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import re
-from typing import Any, Set, Tuple
+from typing import Any, Dict, Set, Tuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from tests.ops.record import Blob
 
 from .draw import Declared, Draw
 from .families import GENERATORS, answer, needs_onednn
+from .quantized import ISA
 
 ADDRESS = re.compile(r"\[[\d:]+\] |0x[0-9a-f]+|Error in operator \w+: ")
 Dead = Set[Tuple[str, int]]  # cases that end the process: operator and number
@@ -72,6 +73,7 @@ def record(mx: Any, op: str, count: int, path: pathlib.Path, at: Any, dead: Dead
 def record_some(ops: list, count: int, folder: pathlib.Path, op_at: Any, at: Any, dead: Dead) -> None:
     """Writes the files of the operators from number `op_at` on, in a process that has no MXNet yet."""
     enabled = str(int(needs_onednn(ops[0])))
+    os.environ.update({"DNNL_MAX_CPU_ISA": ISA[ops[0]]} if ops[0] in ISA else {})
     os.environ.update(MXNET_MKLDNN_ENABLED=enabled, MXNET_SUBGRAPH_BACKEND="NONE", MXNET_ENGINE_TYPE="NaiveEngine")
     import mxnet as mx
 
@@ -105,10 +107,11 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     ops = options.ops or sorted(GENERATORS)
-    for is_wanted in (False, True):  # MXNet asks once whether it is
-        part = [op for op in ops if needs_onednn(op) == is_wanted]
-        if part:
-            record_apart(part, options.count, options.folder)
+    parts: Dict[Any, list] = {}
+    for op in ops:  # MXNet asks once for its surroundings
+        parts.setdefault((needs_onednn(op), ISA.get(op)), []).append(op)
+    for part in parts.values():
+        record_apart(part, options.count, options.folder)
 
 
 if __name__ == "__main__":
