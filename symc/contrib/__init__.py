@@ -11,4 +11,4 @@ from . import quantization as quantization
 from . import tensorboard as tensorboard
 from . import text as text
 
-nd, sym = ndarray, symbol
+nd, sym, quant = ndarray, symbol, quantization

@@ -1,5 +1,6 @@
-"""From a float network to one on 8-bit integers: `quantize_model`, and what it is made of.
+"""From a float network to one on 8-bit integers: `quantize_model`, `quantize_net`, and what they are made of.
 
+net = mx.contrib.quantization.quantize_net(block, calib_mode="naive", calib_data=loader)
 qsym, qargs, aux = mx.contrib.quantization.quantize_model(
     sym, args, aux, calib_mode="naive", calib_data=iterator, quantized_dtype="auto", label_names=None
 )
@@ -7,85 +8,28 @@ qsym, qargs, aux = mx.contrib.quantization.quantize_model(
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from symc import context
 from symc import ndarray as nd
 from symc.context import Context
 from symc.core.errors import ArgumentError
+from symc.gluon import HybridBlock, SymbolBlock
+from symc.io import DataBatch, DataIter
 from symc.ndarray import NDArray
-from symc.symbol import Group, Symbol
+from symc.symbol import Group, Symbol, var
 from symc.symbol import load as load_symbol
 
+from .collectors import COLLECTORS
+from .fold_batch_norm import fold_batch_norms
 from .quantize_symbol import quantize_symbol, set_ranges, wanted_ranges
 
-N_BINS = 8001  # of a layer's histogram at first
-N_INTEGERS = 255  # of int8, symmetric
 DTYPES = ("int8", "uint8", "auto")
 
 Arrays = Mapping[str, NDArray]
-Ranges = dict[str, tuple[float, float]]
-
-
-class MinMaxCollector:
-    """The range of every layer that it is shown, by name of the output."""
-
-    def __init__(self) -> None:
-        self.min_max_dict: Ranges = {}
-
-    def collect(self, name: str, array: np.ndarray) -> None:
-        """Takes one output into account."""
-        low, high = self.min_max_dict.get(name, (np.inf, -np.inf))
-        self.min_max_dict[name] = min(low, float(array.min())), max(high, float(array.max()))
-
-    def ranges(self, dtype: str) -> Ranges:
-        """What it has seen."""
-        return self.min_max_dict
-
-
-class HistogramCollector:
-    """Histograms of layers, symmetric around 0 and as wide as needed: (counts, edges, smallest, largest, end)."""
-
-    def __init__(self, num_bins: int = N_BINS) -> None:
-        self.num_bins = num_bins
-        self.hist_dict: dict[str, tuple[np.ndarray, np.ndarray, float, float, float]] = {}
-
-    def collect(self, name: str, array: np.ndarray) -> None:
-        """Takes one output into account; a histogram that is too narrow gets more bins of the same width."""
-        low, high = float(array.min()), float(array.max())
-        end = max(abs(low), abs(high))
-        if name not in self.hist_dict:
-            counts, edges = np.histogram(array, self.num_bins, (-end, end))
-            self.hist_dict[name] = counts, edges, low, high, end
-            return
-        counts, edges, least, most, old_end = self.hist_dict[name]
-        if end <= old_end:
-            counts = counts + np.histogram(array, len(counts), (-old_end, old_end))[0]
-        else:
-            step = 2 * old_end / len(counts)
-            n_more = int((end - old_end) // step + 1)
-            old_end += n_more * step
-            old, (counts, edges) = counts, np.histogram(array, len(counts) + 2 * n_more, (-old_end, old_end))
-            counts[n_more : n_more + len(old)] += old
-        self.hist_dict[name] = counts, edges, min(low, least), max(high, most), old_end
-
-    def ranges(self, dtype: str) -> Ranges:
-        """Of each histogram the range that loses least of it; from 0 where that and the dtype allow it."""
-        found: Ranges = {}
-        for name, (counts, edges, low, _, _) in self.hist_dict.items():
-            is_positive = low >= 0 and dtype in ("auto", "uint8")
-            n_bins = 2 * N_INTEGERS + 1 if is_positive else N_INTEGERS
-            threshold, _ = nd.contrib.calibrate_entropy(nd.array(counts), nd.array(edges), num_quantized_bins=n_bins)
-            end = float(threshold.asscalar())
-            found[name] = (0.0 if is_positive else -end, end)
-        return found
-
-
-COLLECTORS = {"naive": MinMaxCollector, "entropy": HistogramCollector}
 
 
 def quantize_model(
@@ -127,6 +71,76 @@ def quantize_model(
         collector, symbol, qsym, arg_params, aux_params, data_names, label_names, device, calib_data, num_calib_examples
     )
     return calib_graph(qsym, arg_params, aux_params, collector, calib_mode, quantized_dtype, logger)
+
+
+def quantize_model_mkldnn(
+    sym: Symbol | str, arg_params: Arrays, aux_params: Arrays, *args: Any, **kwargs: Any
+) -> tuple[Symbol, dict[str, NDArray], Arrays]:
+    """`quantize_model`, BatchNorms folded into layers first; where MXNet fuses into operators of oneDNN's, symc fuses
+    whenever it compiles.
+    """
+    symbol = load_symbol(sym) if isinstance(sym, str) else sym
+    return quantize_model(*fold_batch_norms(symbol, arg_params, aux_params), *args, **kwargs)
+
+
+def quantize_net_v2(
+    network: HybridBlock,
+    quantized_dtype: str = "auto",
+    quantize_mode: str = "full",
+    quantize_granularity: str = "tensor-wise",
+    exclude_layers: Sequence[str] | None = None,
+    exclude_layers_match: Sequence[str] | None = None,
+    exclude_operators: Sequence[str] | None = None,
+    calib_data: Any = None,
+    data_shapes: Sequence[Any] | None = None,
+    calib_mode: str | None = "none",
+    num_calib_examples: int | None = None,
+    ctx: Context | None = None,
+    LayerOutputCollector: Any = None,
+    logger: logging.Logger | None = None,
+) -> SymbolBlock:
+    """A block on 8-bit integers: `quantize_model` of the graph of a block, BatchNorms folded into layers first.
+
+    calib_data            an iterator over batches as quantize_model's, or a DataLoader; what the block does not take is
+                          left out
+    data_shapes           DataDesc of each input, where there is no calib_data
+    exclude_layers_match  parts of names of what stays floats
+
+    Raises ArgumentError without data or shapes, and as `quantize_model`.
+    """
+    device = ctx or context.cpu()
+    is_calibrated = calib_mode not in (None, "none")
+    if is_calibrated and calib_data is None:
+        raise ArgumentError(f"calib_data must be provided when calib_mode={calib_mode}")
+    if not data_shapes and calib_data is None:
+        raise ArgumentError("data_shapes required")
+    shapes = (
+        [tuple(d.shape) for d in data_shapes] if data_shapes else [a.shape for a in next(_batches(calib_data)).data]
+    )
+    inputs, symbol = _traced(network, shapes)
+    known = {name: p._reduce() for name, p in network.collect_params().items()}
+    states = set(symbol.list_auxiliary_states())
+    args = {name: known[name] for name in symbol.list_arguments() if name in known}
+    symbol, args, aux = fold_batch_norms(symbol, args, {name: known[name] for name in states})
+    excluded = [*(exclude_layers or ())]
+    for text in exclude_layers_match or ():
+        excluded += [x.name for x in symbol.get_internals() if text in x.name]
+    operators = [*(exclude_operators or ()), *([] if is_calibrated else ["BatchNorm"])]  # which wants a range
+    qsym, qargs, aux, collector = quantize_graph(
+        symbol, args, aux, device, excluded, operators, calib_mode, quantized_dtype, quantize_mode,
+        quantize_granularity, LayerOutputCollector, logger,
+    )  # fmt: skip
+    if is_calibrated:
+        batches = _batches(calib_data)
+        _show(collector, symbol, qsym, args, aux, inputs, None, device, batches, num_calib_examples)
+        qsym, qargs, aux = calib_graph(qsym, args, aux, collector, calib_mode, quantized_dtype, logger)
+    return _block(qsym, inputs, {**qargs, **aux}, device)
+
+
+def quantize_net(network: HybridBlock, *args: Any, **kwargs: Any) -> SymbolBlock:
+    """`quantize_net_v2` without a granularity, as scripts from before it call it."""
+    names = [name for name in inspect.signature(quantize_net_v2).parameters if name != "quantize_granularity"]
+    return quantize_net_v2(network, **dict(zip(names[1:], args)), **kwargs)
 
 
 def quantize_graph(
@@ -201,6 +215,41 @@ def _quantized_params(qsym: Symbol, params: Arrays) -> dict[str, NDArray]:
         elif name in params:
             found[name] = params[name]
     return found
+
+
+def _batches(data: Any) -> Iterator[DataBatch]:
+    """Batches of an iterator from its beginning, or what a loader gives as batches without labels."""
+    if isinstance(data, DataIter):
+        data.reset()
+    for batch in data:
+        yield (
+            batch if hasattr(batch, "data") else DataBatch(list(batch) if isinstance(batch, (list, tuple)) else [batch])
+        )
+
+
+def _traced(network: HybridBlock, shapes: Sequence[tuple[int, ...]]) -> tuple[list[str], Symbol]:
+    """The names of a block's inputs and its graph, for inputs of these shapes; what it does not take is a label."""
+    network.hybridize()
+    zeros = [nd.zeros(shape) for shape in shapes]
+    while True:
+        try:
+            network(*zeros)
+            break
+        except TypeError:
+            if len(zeros) == 1:
+                raise
+            zeros.pop()
+    inputs, symbol = network._cached_graph
+    return [x.name for x in inputs], symbol
+
+
+def _block(symbol: Symbol, inputs: Sequence[str], arrays: Arrays, ctx: Context) -> SymbolBlock:
+    """A block of a symbol with these parameters and states."""
+    block, states = SymbolBlock(symbol, [var(name, dtype="float32") for name in inputs]), symbol.list_auxiliary_states()
+    for name, parameter in block.collect_params().items():
+        parameter.cast(arrays[name].dtype)
+    block.collect_params().load_dict({("aux:" if n in states else "arg:") + n: a for n, a in arrays.items()}, ctx=ctx)
+    return block
 
 
 def _show(

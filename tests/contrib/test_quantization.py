@@ -11,6 +11,8 @@ import pytest
 
 import symc as mx
 from symc.contrib import quantization
+from symc.contrib.collectors import HistogramCollector
+from symc.contrib.fold_batch_norm import fold_batch_norms
 from symc.contrib.quantize_symbol import quantize_symbol
 from symc.core.errors import ArgumentError
 
@@ -114,6 +116,52 @@ def test_a_convolutional_network_stays_close(calib_mode):
     assert np.abs(got - want).max() < 0.1 * np.abs(want).max()
 
 
+def test_batch_norms_are_folded_into_layers_that_they_alone_read():
+    net, args, aux, data = network()
+    kept = mx.sym.BatchNorm(net.get_internals()["pool_output"], name="kept")  # behind no layer
+    both = mx.sym.Group([net, kept])
+    args.update(kept_gamma=mx.nd.ones((6,)), kept_beta=mx.nd.ones((6,)))
+    aux.update(kept_moving_mean=mx.nd.zeros((6,)), kept_moving_var=mx.nd.ones((6,)))
+    folded, new_args, new_aux = fold_batch_norms(both, args, aux)
+    assert [n["name"] for n in json.loads(folded.tojson())["nodes"] if n["op"] == "BatchNorm"] == ["kept"]
+    assert sorted(new_aux) == ["kept_moving_mean", "kept_moving_var"] and "bn_gamma" not in new_args
+    for got, want in zip(*(
+        symbol.bind(mx.cpu(), {**p, "data": mx.nd.array(data)}, aux_states=a, grad_req="null").forward()
+        for symbol, p, a in ((folded, new_args, new_aux), (both, args, aux))
+    )):  # fmt: skip
+        np.testing.assert_allclose(got.asnumpy(), want.asnumpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_block_wants_data_or_its_shapes():
+    with pytest.raises(ArgumentError, match="calib_data must be provided when calib_mode=entropy"):
+        quantization.quantize_net_v2(mx.gluon.nn.Dense(3), calib_mode="entropy")
+    with pytest.raises(ArgumentError, match="data_shapes required"):
+        quantization.quantize_net(mx.gluon.nn.Dense(3))
+
+
+@pytest.mark.parametrize("calib_mode", ["none", "naive"])
+def test_a_block_stays_close(calib_mode):
+    """Its convolutions, one for each channel among them, are quantised, and no BatchNorm is left of them."""
+    net = mx.gluon.nn.HybridSequential(prefix="net_")
+    with net.name_scope():
+        net.add(mx.gluon.nn.Conv2D(6, 3, use_bias=False), mx.gluon.nn.BatchNorm(), mx.gluon.nn.Activation("relu"))
+        net.add(mx.gluon.nn.Conv2D(6, 3, groups=6, use_bias=False), mx.gluon.nn.BatchNorm())
+        net.add(mx.gluon.nn.Flatten(), mx.gluon.nn.Dense(4), mx.gluon.nn.Dense(3))
+    mx.random.seed(3)
+    net.initialize(mx.init.Normal(0.3))
+    data = mx.nd.random.uniform(shape=(4, 3, 8, 8))
+    want = net(data).asnumpy()
+    loader = mx.gluon.data.DataLoader(mx.gluon.data.ArrayDataset(data, mx.nd.zeros((4,))), batch_size=2)
+    given = {"none": {"data_shapes": [mx.io.DataDesc("data", (4, 3, 8, 8))]}, "naive": {"calib_data": loader}}
+    made = quantization.quantize_net(
+        net, calib_mode=calib_mode, exclude_layers_match=["dense1"], quantized_dtype="int8", **given[calib_mode]
+    )
+    operators = [n["op"] for n in json.loads(made._cached_graph[1].tojson())["nodes"]]
+    assert operators.count("_contrib_quantized_conv") == 2 and operators.count("FullyConnected") == 1
+    assert "_contrib_quantized_fully_connected" in operators and not any("atch_norm" in o.lower() for o in operators)
+    assert np.abs(made(data).asnumpy() - want).max() < 0.05 * np.abs(want).max()
+
+
 def test_only_so_many_examples_count():
     net, args, aux, data = network()
     data[2:] *= 100
@@ -127,7 +175,7 @@ def test_only_so_many_examples_count():
 
 
 def test_histograms_grow_with_what_they_see():
-    collector = quantization.HistogramCollector(num_bins=11)
+    collector = HistogramCollector(num_bins=11)
     rng = np.random.RandomState(0)
     for scale in (1.0, 0.5, 3.0):
         collector.collect("x", rng.uniform(-scale, scale, 1000).astype("float32"))

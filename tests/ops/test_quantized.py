@@ -136,8 +136,8 @@ def given(*dtypes: str, shape: tuple[int, ...] = (1, 4, 5, 5)) -> list[mx.nd.NDA
          lambda: mx.nd.contrib.quantized_act(*given("int8"), act_type="tanh")),
         (ArgumentError, "only supports pool_type max and avg, got sum",
          lambda: mx.nd.contrib.quantized_pooling(*given("int8"), kernel=(2, 2), pool_type="sum")),
-        (ShapeError, "expected one group, .* got num_group=2", lambda: mx.nd.contrib.quantized_conv(
-            *given("uint8", "int8", "int8"), kernel=(1, 1), num_filter=4, num_group=2)),
+        (ShapeError, "expected a kernel of 2 or 3 extents .* got kernel=\\(1,\\)", lambda: mx.nd.contrib.quantized_conv(
+            *given("uint8", "int8", "int8"), kernel=(1,), num_filter=4)),
         (ArgumentError, "only supports LSTM without projection, got mode=gru", lambda: mx.nd.contrib.quantized_rnn(
             mx.nd.ones((1, 1, 1), dtype="uint8"), *[mx.nd.ones(n) for n in ((3,), (1, 1, 1), (1, 1, 1), (1,), (1,))],
             state_size=1, num_layers=1, mode="gru")),

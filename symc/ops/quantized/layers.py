@@ -78,14 +78,14 @@ class QuantizedConv(_Layer, Convolution):
     """Convolution of 8-bit integers.  MXNet operator _contrib_quantized_conv.
 
     As in MXNet, the bias is added to sums of uint8 data as it is, whatever its range, and their range is that of int8
-    data, which MXNet refuses.
+    data. MXNet refuses these, and more than one group.
     """
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        if self.num_group != 1 or self.is_channels_last or self.n_spatial not in (2, 3):
+        if self.is_channels_last or self.n_spatial not in (2, 3):
             raise ShapeError(
-                f"expected one group, a kernel of 2 or 3 extents and channels first, "
-                f"got num_group={self.num_group}, kernel={self.kernel}, layout={self.layout}"
+                "expected a kernel of 2 or 3 extents and channels first, "
+                f"got kernel={self.kernel}, layout={self.layout}"
             )
         return super().infer_shape(ins, outs)
 
