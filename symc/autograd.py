@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from symc.core.arrivals import arrivals
 from symc.core.errors import ArgumentError, GradientError
 from symc.ndarray import tape
 from symc.ndarray.backward import gradients, key_of, recorded_gradients
@@ -101,13 +102,18 @@ def backward(
     for variable, gradient in zip(variables, gradients(heads, head_grads, order, variables, into, not retain_graph)):
         target = variable._grad
         assert target is not None
+        is_there = gradient is target._host
         if variable._grad_req != "add":
-            if gradient is not target._host:  # else it was written there
+            if not is_there:
                 target._host[...] = 0 if gradient is None else gradient
         elif gradient is not None:
             target._host[...] += gradient
         target._touch()
         variable._fresh_grad = True
+        if arrivals.are_awaited and not is_there:
+            arrivals.written(target._address)
+    if arrivals.are_awaited:
+        arrivals.complete()
     if not retain_graph:
         for node in order:
             node.use_up()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.context import Context
+from symc.core.arrivals import arrivals
 from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError, SymcError
 from symc.core.shapes import FullShape
 from symc.ir.infer import infer_dtype, infer_shape
@@ -173,6 +174,8 @@ class Executor:
             if slot.place in ("gradient", "update"):
                 bound.session.bound[slot.place, slot.key]._touch()
         self._touch_states(bound)
+        if arrivals.are_awaited:
+            arrivals.complete()
         if self._monitor is not None:
             arrays = {**self.arg_dict, **self.aux_dict, **self._programs.head_gradients}
             graph = self._programs.graph(bool(is_train))

@@ -1,11 +1,9 @@
-"""Sums many arrays over all ranks, packed into a few buckets: one message for each, whatever the arrays' sizes."""
+"""Arrays packed into buckets: one message for each, whatever the arrays' sizes."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,111 +11,84 @@ from symc.core.dtypes import ALIGNMENT
 
 from .communicator import Communicator, Pending
 
-BUCKET_BYTES = 1 << 22  # a bucket is closed when it has as many; large enough that latency does not count
+BUCKET_BYTES = 1 << 22  # a bucket that has as many is full; large enough that latency does not count
+
+Fact = tuple[tuple[int, ...], np.dtype]  # shape and dtype
 
 
-@dataclass
-class Traffic:
-    """What a rank has sent into sums, and how long it waited for them."""
-
-    n_sums: int = 0
-    n_buckets: int = 0
-    n_bytes: int = 0
-    wait_s: float = 0.0
-    begin_s: float | None = None  # of the first
-    end_s: float = 0.0  # of the last
-
-    @property
-    def wait_share(self) -> float:
-        """Of the time from the beginning of the first sum to the end of the last, how much was spent waiting."""
-        return self.wait_s / max(self.end_s - (self.begin_s or 0.0), 1e-9)
-
-    def __str__(self) -> str:
-        n = max(self.n_sums, 1)
-        return (
-            f"{self.n_sums} sums of {self.n_bytes / n / 1e6:.3g} MB in {self.n_buckets / n:.3g} buckets, waited for "
-            f"{self.wait_s / n * 1e3:.3g} ms each ({self.wait_share:.1%} of the time)"
-        )
-
-
-@dataclass
 class Bucket:
-    """Arrays that are summed by one message: their positions, and where each begins in the buffer."""
+    """Arrays that are summed by one message. float16 is summed in float32.
 
-    dtype: np.dtype
-    positions: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    size: int = 0
-    buffer: np.ndarray = field(default_factory=lambda: np.empty(0))
-    pending: Pending | None = None
-
-    def add(self, position: int, size: int) -> None:
-        """Another array, at a multiple of 64 bytes."""
-        self.positions.append(position)
-        self.starts.append(self.size)
-        self.size += -(-size * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT // self.dtype.itemsize
-
-
-class BucketedSum:
-    """Sums over all ranks of arrays that have the same shapes and dtypes each time.
-
-    order   the positions of the arrays as they become ready, the same on all ranks
-    float16 is summed in float32.
+    positions   of its arrays among all
     """
 
-    def __init__(
-        self, communicator: Communicator, arrays: Sequence[np.ndarray], order: Sequence[int], traffic: Traffic
-    ) -> None:
-        self._communicator = communicator
-        self._traffic = traffic
-        self._facts = [(a.shape, a.dtype) for a in arrays]
-        self._buckets = _filled(self._facts, order)
-        self._place = {}  # of each position: its bucket and part of the buffer
-        for bucket in self._buckets:
-            for position, start in zip(bucket.positions, bucket.starts):
-                shape = self._facts[position][0]
-                self._place[position] = bucket.buffer[start : start + math.prod(shape)].reshape(shape)
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self.positions: list[int] = []
+        self.pending: Pending | None = None
+        self._starts: dict[int, int] = {}
+        self._size = 0
+        self._packed: set[int] = set()
 
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The sums, in memory that the next call overwrites."""
-        traffic = self._traffic
-        start_s = time.perf_counter()
-        traffic.begin_s = start_s if traffic.begin_s is None else traffic.begin_s
-        for bucket in self._buckets:
-            for position in bucket.positions:
-                self._place[position][...] = arrays[position]
-            bucket.pending = self._communicator.start_sum(bucket.buffer)
-            self._advance()
-        wait_s = time.perf_counter()
-        for bucket in self._buckets:
-            assert bucket.pending is not None
-            bucket.pending.wait()
-            bucket.pending = None
-        traffic.end_s = time.perf_counter()
-        traffic.wait_s += traffic.end_s - wait_s
-        traffic.n_sums += 1
-        traffic.n_buckets += len(self._buckets)
-        traffic.n_bytes += sum(b.buffer.nbytes for b in self._buckets)
-        return [self._place[k].astype(dtype, copy=False) for k, (_, dtype) in enumerate(self._facts)]
+    def add(self, position: int, size: int) -> None:
+        """Another array, which begins at a multiple of 64 bytes."""
+        self.positions.append(position)
+        self._starts[position] = self._size
+        self._size += -(-size * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT // self.dtype.itemsize
 
-    def _advance(self) -> None:
-        for bucket in self._buckets:
-            if bucket.pending is not None:
-                bucket.pending.advance()
+    @property
+    def n_bytes(self) -> int:
+        return self._size * self.dtype.itemsize
+
+    def allocate(self, facts: Sequence[Fact]) -> None:
+        """Makes the memory, when all arrays are known."""
+        self.buffer = np.zeros(self._size, self.dtype)
+        self._places = {
+            k: self.buffer[start : start + math.prod(facts[k][0])].reshape(facts[k][0])
+            for k, start in self._starts.items()
+        }
+
+    def has(self, position: int) -> bool:
+        """Whether an array was packed since the last sum."""
+        return position in self._packed
+
+    def pack(self, position: int, array: np.ndarray) -> None:
+        """Copies an array into the bucket."""
+        self._places[position][...] = array
+        self._packed.add(position)
+
+    @property
+    def is_packed(self) -> bool:
+        return len(self._packed) == len(self.positions)
+
+    def start(self, communicator: Communicator) -> None:
+        """Begins to sum what is packed."""
+        self.pending = communicator.start_sum(self.buffer)
+
+    def finish(self) -> None:
+        """Waits for the sum."""
+        assert self.pending is not None
+        self.pending.wait()
+        self.pending = None
+        self._packed.clear()
+
+    def total(self, position: int, dtype: np.dtype) -> np.ndarray:
+        """The sum of an array, in memory that the next sum overwrites."""
+        return self._places[position].astype(dtype, copy=False)
 
 
-def _filled(facts: Sequence[tuple[tuple[int, ...], np.dtype]], order: Sequence[int]) -> list[Bucket]:
-    """The arrays in their order in as few buckets as their dtypes and BUCKET_BYTES allow."""
+def filled(facts: Sequence[Fact], order: Sequence[int]) -> list[Bucket]:
+    """Arrays in this order in as few buckets as their dtypes and BUCKET_BYTES allow."""
     done: list[Bucket] = []
-    open_buckets: dict[np.dtype, Bucket] = {}
+    unfilled: dict[np.dtype, Bucket] = {}
     for position in order:
         shape, dtype = facts[position]
         summed_as = np.dtype(np.float32) if dtype == np.float16 else dtype
-        bucket = open_buckets.setdefault(summed_as, Bucket(summed_as))
+        bucket = unfilled.setdefault(summed_as, Bucket(summed_as))
         bucket.add(position, math.prod(shape))
-        if bucket.size * summed_as.itemsize >= BUCKET_BYTES:
-            done.append(open_buckets.pop(summed_as))
-    done += open_buckets.values()
+        if bucket.n_bytes >= BUCKET_BYTES:
+            done.append(unfilled.pop(summed_as))
+    done += unfilled.values()
     for bucket in done:
-        bucket.buffer = np.zeros(bucket.size, bucket.dtype)
+        bucket.allocate(facts)
     return done

@@ -13,12 +13,12 @@ import numpy as np
 
 from symc.core.errors import ConflictError
 from symc.ndarray import NDArray
-from symc.ndarray.ndarray import as_numpy
 
 from .base import summed
-from .buckets import BucketedSum, Traffic
 from .communicator import Communicator
 from .kvstore import Key, KVStore
+from .reduction import Reduction
+from .traffic import Traffic
 
 
 class DistributedKVStore(KVStore):
@@ -32,7 +32,7 @@ class DistributedKVStore(KVStore):
         super().__init__(name)
         self.traffic = Traffic()
         self._communicator = communicator
-        self._sums: dict[tuple[Any, ...], BucketedSum] = {}
+        self._reductions: dict[tuple[Any, ...], Reduction] = {}
 
     @property
     def rank(self) -> int:
@@ -59,14 +59,12 @@ class DistributedKVStore(KVStore):
 
     def _summed(self, keys: Sequence[Key], values: Sequence[Sequence[NDArray]]) -> Sequence[NDArray]:
         own = [arrays[0] if len(arrays) == 1 else summed(arrays) for arrays in values]
-        arrays = [as_numpy(x, "a gradient") for x in own]
-        known = (*keys, *((x.shape, x.dtype) for x in own))
-        if known not in self._sums:
+        known = (*keys, *((x.shape, x._dtype) for x in own))
+        if known not in self._reductions:
             self._require_same("push", keys, own)
-            order = range(len(own))[::-1]  # the last layers' gradients come first
-            self._sums[known] = BucketedSum(self._communicator, arrays, order, self.traffic)
-        sums = self._sums[known](arrays)
-        return [NDArray(total, x.context) for total, x in zip(sums, own)]
+            may_start_early = len(keys) > 1 and all(len(arrays) == 1 for arrays in values)
+            self._reductions[known] = Reduction(self._communicator, own, may_start_early, self.traffic)
+        return [NDArray(total, x.context) for total, x in zip(self._reductions[known](own), own)]
 
     def _require_same(self, what: str, keys: Sequence[Key], arrays: Sequence[NDArray]) -> None:
         text = ", ".join(f"{key}: {x._dtype.name} {x.shape}" for key, x in zip(keys, arrays))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from symc.codegen.backend import Backend
 from symc.codegen.cache import kernel_cache
@@ -78,15 +78,11 @@ class _Request:
 
     @lazy
     def lowered(self) -> Lowered:
-        # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
-        from .lowered import lower_program
+        return self.again()()
 
-        return lower_program(self.graph, self.grad_req, self.device.backend, self.has_parameters, self.grad_dtype)
-
-    def operators(self) -> Callable[[str], Sequence[str]]:
-        """Gives the operators of each kernel of a phase; it lowers once more rather than keep what was lowered."""
-        graph, backend = self.graph, self.device.backend
-        return partial(_operators, graph, self.grad_req, backend, self.has_parameters, self.grad_dtype)
+    def again(self) -> Callable[[], Lowered]:
+        """Lowers once more, for those who rarely look, rather than keep what was lowered."""
+        return partial(_lowered, self.graph, self.grad_req, self.device.backend, self.has_parameters, self.grad_dtype)
 
     @lazy
     def key(self) -> str | None:
@@ -122,18 +118,11 @@ def compile_graph(
     return result
 
 
-def _operators(
-    graph: Graph,
-    grad_req: Mapping[str, str],
-    backend: Backend,
-    has_parameters: bool,
-    grad_dtype: Mapping[str, str],
-    phase: str,
-) -> list[str]:
+def _lowered(*request: Any) -> Lowered:
+    # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
     from .lowered import lower_program
 
-    lowered = lower_program(graph, grad_req, backend, has_parameters, grad_dtype)
-    return [" + ".join(lowered.operators(k)) for k, (step, *_) in enumerate(lowered.steps()) if step.phase == phase]
+    return lower_program(*request)
 
 
 def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]] | None:
@@ -146,7 +135,7 @@ def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     objects = ObjectStore(backend).find(program.kernel_names)
     if objects is None:
         return None
-    loaded = LoadedProgram(program, backend.load(objects), request.device, operators=request.operators())
+    loaded = LoadedProgram(program, backend.load(objects), request.device, lowered=request.again())
     return loaded, objects, {}
 
 
@@ -157,9 +146,7 @@ def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     built = run("compile", lambda: store.compile(lowered.sources), None, lambda b: len(b.compiled))
     loaded = run(
         "load",
-        lambda: LoadedProgram(
-            lowered.program, backend.load(built.objects), device, lowered.callouts, request.operators()
-        ),
+        lambda: LoadedProgram(lowered.program, backend.load(built.objects), device, lowered.callouts, request.again()),
         None,
         lambda _: 1,
     )

@@ -92,10 +92,17 @@ class Run(Protocol):
 
 
 class Runner(Protocol):
-    """Executes steps; where it `keeps_parameters`, `prepare` is run for programs that have nothing to compute in it."""
+    """Executes steps.
+
+    keeps_parameters   `prepare` is run for programs that have nothing to compute in it, too
+    can_pause          call-backs are possible, and see in the caller's arrays what the steps before them have written
+    """
 
     @property
     def keeps_parameters(self) -> bool: ...
+
+    @property
+    def can_pause(self) -> bool: ...
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> Any:
         """The steps of a phase in the form that all its runs share; raises ArgumentError for a row that cannot be.

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from symc.core.arrivals import arrivals
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import DeviceError, ElementError, GraphError
+from symc.core.lazy import lazy
 from symc.core.timeline import timeline
 from symc.loopir.callout import Callee, CallOut
 
-from .device import Block, CallRow, Device, LoopRows, Row, Touched
+from .device import Block, CallRow, Device, LoopRows, Row, Run, Touched
 from .program import (
     ARENA,
     FIRST_ARRAY,
@@ -29,6 +31,9 @@ from .program import (
     Step,
     walk,
 )
+
+if TYPE_CHECKING:
+    from .lowered import Lowered
 
 PHASES = ("prepare", "forward", "backward")
 Use = Literal["read", "kept", "prepared", "changed", "filled"]
@@ -79,11 +84,11 @@ class LoadedProgram:
         addresses: Mapping[str, int],
         device: Device,
         callouts: Mapping[str, CallOut] | None = None,
-        operators: Callable[[str], Sequence[str]] | None = None,
+        lowered: Callable[[], Lowered] | None = None,
     ) -> None:
-        """`operators` gives what each kernel of a phase computes; without it kernels go by their own names."""
+        """`lowered` gives what the program was made from; without it kernels go by their own names."""
         self.program = program
-        self._operators = operators
+        self._lowered = lowered
         self._names: dict[str, Sequence[str]] = {}
         self.device = device
         self.callouts = callouts or {}
@@ -98,6 +103,9 @@ class LoadedProgram:
 
     def _steps(self, phase: str) -> Any:
         rows = [self._row(step, self._addresses) for step in self.program.phase_steps(phase)]
+        return self._table(rows, phase)
+
+    def _table(self, rows: Sequence[Row], phase: str) -> Any:
         try:
             return self.device.runner.steps(rows, touched(self.program, phase))
         except DeviceError as error:
@@ -110,10 +118,30 @@ class LoadedProgram:
             return LoopRows(step, [self._row(s, addresses) for s in step.steps])
         return CallRow(self.program.call_names.index(step.name))
 
+    @lazy
+    def announcing(self) -> tuple[Any, Sequence[Sequence[int]]]:
+        """The backward phase with a call after each step that completes gradients, and the slots of those.
+
+        These calls have the numbers after those of the program's own.
+        """
+        completed: dict[int, list[int]] = {}
+        assert self._lowered is not None
+        for key, position in self._lowered().completed("backward").items():
+            completed.setdefault(position, []).append(self.program.slot_number("gradient", key))
+        rows: list[Row] = []
+        n_calls = len(self.program.call_names)
+        for position, step in enumerate(self.program.phase_steps("backward")):
+            rows.append(self._row(step, self._addresses))
+            if position in completed:
+                rows.append(CallRow(n_calls))
+                n_calls += 1
+        return self._table(rows, "backward"), [completed[position] for position in sorted(completed)]
+
     def operators(self, phase: str) -> Sequence[str]:
         """What each kernel and call-back of a phase computes."""
         if phase not in self._names:
-            self._names[phase] = (self._operators or self._kernel_names)(phase)
+            lowered = self._lowered and self._lowered()
+            self._names[phase] = lowered.operators_of(phase) if lowered else self._kernel_names(phase)
         return self._names[phase]
 
     def _kernel_names(self, phase: str) -> Sequence[str]:
@@ -167,10 +195,13 @@ class Instance:
         missing = [name for name in program.call_names if name not in known]
         if missing:
             raise GraphError(f"a program calls {', '.join(missing)} back; nobody gave functions of that name")
-        bound = [partial(known[name], self.bufs) for name in program.call_names]
-        self.phases = {
-            phase: device.runner.bind(steps, self.bufs, n_threads, bound) for phase, steps in loaded.steps.items()
-        }
+        self._calls = [partial(known[name], self.bufs) for name in program.call_names]
+        self._n_threads = n_threads
+        self.phases = {phase: self._bind(steps, self._calls) for phase, steps in loaded.steps.items()}
+        self._announcing: Run | None = None
+
+    def _bind(self, steps: Any, calls: Sequence[Callable[[], None]]) -> Run:
+        return self.loaded.device.runner.bind(steps, self.bufs, self._n_threads, calls)
 
     def _opened(self, kept: Kept) -> dict[str, Callable[[np.ndarray], None]]:
         """The functions of the program's call-outs, which see its memory as arrays."""
@@ -227,10 +258,23 @@ class Instance:
         if found is not None:
             if timeline.wants_steps:
                 timeline.add_steps(partial(self.loaded.operators, phase), found.run_profiled().tolist())
+            elif phase == "backward" and arrivals.are_awaited and self.loaded.device.runner.can_pause:
+                self._announce()
             else:
                 found.run()
             if self._checks:
                 require_none(self._checks)
+
+    def _announce(self) -> None:
+        """Runs the backward phase, telling which gradients are complete."""
+        if self._announcing is None:
+            steps, slots = self.loaded.announcing
+            self._announcing = self._bind(steps, [*self._calls, *(partial(self._tell, each) for each in slots)])
+        self._announcing.run()
+
+    def _tell(self, slots: Sequence[int]) -> None:
+        for slot in slots:
+            arrivals.written(int(self.bufs[slot]))
 
     def run_profiled(self, phase: str) -> np.ndarray:
         """Executes one phase; begin and end of each kernel in nanoseconds, int64 (n_kernels, 2)."""

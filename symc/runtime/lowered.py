@@ -21,7 +21,7 @@ from symc.passes.phases import PHASES
 from symc.passes.pipeline import Trace, lower_graph
 
 from .assemble import assemble
-from .program import CallBack, KernelStep, Program, walk
+from .program import CallBack, KernelStep, Loop, Program, walk
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,22 @@ class Lowered:
         """The buffers that a step reads and writes."""
         node, call = self.calls[number]
         return (node.reads, node.writes) if call.share is None else (call.share.reads, call.share.writes)
+
+    def operators_of(self, phase: str) -> list[str]:
+        """What each step of a phase that computes something computes."""
+        steps = enumerate(self.steps())
+        return [" + ".join(self.operators(number)) for number, (step, *_) in steps if step.phase == phase]
+
+    def completed(self, phase: str) -> dict[str, int]:
+        """Each gradient that a phase writes, with the position, among the phase's steps, of the last that does."""
+        steps = enumerate(self.program.phase_steps(phase))
+        positions = [k for k, step in steps for inner in walk([step]) if not isinstance(inner, Loop)]
+        numbers = [number for number, (node, _) in enumerate(self.calls) if node.phase == phase]
+        found: dict[str, int] = {}
+        for position, number in zip(positions, numbers):
+            written = [self.kernels.storage_of(buffer) for buffer in self.touched(number)[1]]
+            found.update((storage.key, position) for storage in written if storage.place == "gradient")
+        return found
 
     def steps(self) -> Iterator[tuple[KernelStep | CallBack, KernelNode, KernelCall]]:
         """Every step of the program that computes something, with what it was made from."""

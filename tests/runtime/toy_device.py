@@ -182,6 +182,7 @@ class ToyRunner:
     memory: ToyMemory
     n_steps: int = 0
     keeps_parameters: ClassVar[bool] = False
+    can_pause: ClassVar[bool] = False
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> list[Row]:
         return list(rows)

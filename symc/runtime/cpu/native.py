@@ -107,6 +107,7 @@ class NativeRunner:
     """Runs steps on the process's native threads."""
 
     keeps_parameters = False
+    can_pause = True
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched] = ()) -> np.ndarray:
         """See `step_table`."""

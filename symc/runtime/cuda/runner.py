@@ -45,6 +45,7 @@ class DeviceRunner:
     """Runs phases on one GPU, one at a time."""
 
     keeps_parameters = True
+    can_pause = False
 
     def __init__(self, driver: Driver, memory: DeviceMemory) -> None:
         self.driver, self.memory = driver, memory
