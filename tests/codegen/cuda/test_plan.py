@@ -129,18 +129,22 @@ def test_the_cheapest_of_all_tiles_is_taken():
     narrow = plan_contraction(product("forward", 100_000, (576, 64)))
     assert narrow.tile == NARROW and narrow.n_parts == 1 and not narrow.scratch
     few = plan_contraction(product("forward", 49, (4608, 512)))
-    assert few.n_parts == 8 and few.scratch == (8, 49, 512) and "each shared by 8 blocks" in few.why
+    assert (
+        few.n_parts > 4 and few.scratch == (few.n_parts, 49, 512) and f"each shared by {few.n_parts} blocks" in few.why
+    )
     assert few.cycles == min(plan.cycles for plan in candidates(product("forward", 49, (4608, 512))))
 
 
 def test_what_parts_add_up_to_is_a_call_of_its_own():
     c = product("forward", 49, (4608, 512))
-    scratch = Buffer.dense("scratch", (8, 49, 512), "float32")
-    c = replace(c, plan=plan_contraction(c), buffers=(*c.buffers, scratch), written=("scratch",))
+    plan = plan_contraction(c)
+    scratch = Buffer.dense("scratch", plan.scratch, "float32")
+    c = replace(c, plan=plan, buffers=(*c.buffers, scratch), written=("scratch",))
     products, total = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(c)
     assert products.share.writes == ("scratch",) and products.share.work.flops == c.work_flops
     assert (
-        total.share == Share("sum of parts", Work(8 * 49 * 512, 2 * scratch.size_bytes), ("scratch",), ("y",))
+        total.share
+        == Share("sum of parts", Work(plan.n_parts * 49 * 512, 2 * scratch.size_bytes), ("scratch",), ("y",))
         and "a thread for each reduction" in total.schedule
     )
 

@@ -18,7 +18,12 @@ Steps = tuple[int, int]  # words from one product to the next, and from one row 
 
 
 class Arithmetic(Protocol):
-    """What happens with products of operands that lie in shared memory."""
+    """What happens with products of operands that lie in shared memory.
+
+    neighbours   columns side by side of which a thread has the sums, one after the other
+    """
+
+    neighbours: int
 
     def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
         """The sums of this thread with all products of the tile added; where the operands of these lie."""
@@ -34,6 +39,8 @@ def arithmetic_of(b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> Ari
 
 class Fma:
     """A thread multiplies quads of rows by quads of columns; quads lie far apart, so that threads read neighbours."""
+
+    neighbours = QUAD
 
     def __init__(self, b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> None:
         self.b, self.tile, self.v = b, tile, Lanes(b, 1, GPU)
@@ -96,6 +103,7 @@ class TensorCores:
     """
 
     ROWS, COLUMNS, PRODUCTS, WARP_COLUMNS = 16, 8, 8, 32
+    neighbours = 2
 
     def __init__(self, b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> None:
         self.b, self.tile, self.left, self.right = b, tile, left, right

@@ -9,7 +9,7 @@ from .problem import Problem
 from .tile import ITEM_BYTES, QUAD, Tile
 
 AHEAD = 2  # steps that copies are started before they are needed, about: as far as shared memory goes
-OF_RESULT = 34  # instructions of an epilogue, counted in that of a bias, a residual and a ReLU
+OF_RESULT, OF_THREAD = 6, 400  # instructions of an epilogue (a bias, a residual, a ReLU); to find what a block does
 OF_COPY = 14  # instructions to find the place of what is copied, and to start that
 
 
@@ -30,7 +30,8 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     of_block = -(-steps_of(tile, p) // n_parts)
     steps = on_busiest * of_block
     cycles = _cycles_of_step(tile, widths)
-    cycles["instructions"] += tile.rows * tile.columns * OF_RESULT / WARP / h200.SCHEDULERS / of_block
+    once = (tile.rows * tile.columns * OF_RESULT + tile.n_threads * OF_THREAD) / WARP / h200.SCHEDULERS
+    cycles["instructions"] += once / of_block
     found = {name: steps * number / h200.CLOCK_HZ for name, number in cycles.items()}
     once_s = max(max(cycles.values()) / h200.CLOCK_HZ, h200.NEAR_S / AHEAD) + h200.BARRIER_S / 4
     found["latency"] = steps / min(n_together, on_busiest) * once_s

@@ -1,9 +1,10 @@
 """The body of a tile's kernel: operands, sums, and what happens to the finished sums."""
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
 # (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -51,16 +52,50 @@ def tile_intrinsic(
         first = b.mul(part, word("part_steps"))
         stop = minimum(b, b.add(first, word("part_steps")), word("steps"))
         sums = emit_sums(b, tile, factors, first, stop, is_long)
-        end = Finish(b, epilogue, d, desc, bufs)
         before = b.add(b.mul(member, word("member_rows")), b.mul(group, word("group_rows")))
         before = b.add(before, b.mul(part, word("part_rows")))
         aside = b.mul(group, word("group_columns"))
-        for (at_row, at_column), total in zip(arithmetic_of(b, tile, *(f.steps for f in factors)).places(), sums):
-            r, c = b.add(first_row, at_row), b.add(first_column, at_column)
-            with b.if_then(b.and_(b.icmp_unsigned("<", r, n_rows), b.icmp_unsigned("<", c, n_columns))):
-                end.store(total, b.add(before, b.zext(r, I64)), b.add(aside, b.zext(c, I64)))
+        arithmetic = arithmetic_of(b, tile, *(f.steps for f in factors))
+        inside = arithmetic.places()
+        rows_at, columns_at = (
+            {x: b.add(first, x) for x in xs} for first, xs in zip((first_row, first_column), zip(*inside))
+        )
+        places = [(rows_at[r], columns_at[c]) for r, c in inside]
+        together, singly = (Finish(b, n, epilogue, d, desc, bufs, before, aside) for n in (arithmetic.neighbours, 1))
+        is_whole = b.icmp_unsigned("<=", b.add(first_column, I32(tile.columns)), n_columns)
+        with b.if_else(b.and_(is_whole, together.is_even())) as (whole, partly):
+            with whole:
+                _store_rows(b, together, n_rows, places, sums)
+            with partly:
+                for (r, c), total in zip(places, sums):
+                    with b.if_then(b.and_(b.icmp_unsigned("<", r, n_rows), b.icmp_unsigned("<", c, n_columns))):
+                        singly.store([total], r, c)
 
     return tile_of_block
+
+
+@intrinsic(result="int64")
+def quotient(b, x, y):
+    """Of numbers below 2^32, which a GPU divides much faster than longer ones."""
+    return b.zext(b.udiv(b.trunc(x, I32), b.trunc(y, I32)), I64)
+
+
+@intrinsic(result="int64")
+def remainder(b, x, y):
+    """See quotient."""
+    return b.zext(b.urem(b.trunc(x, I32), b.trunc(y, I32)), I64)
+
+
+def _store_rows(b, end, n_rows, places, sums):
+    """All sums of a tile whose columns are there, row by row."""
+    rows: dict[ir.Value, list[int]] = {}
+    for first in range(0, len(sums), end.v.n):
+        rows.setdefault(places[first][0], []).append(first)
+        end.prepare(places[first][1])
+    for r, firsts in rows.items():
+        with b.if_then(b.icmp_unsigned("<", r, n_rows)):
+            for first in firsts:
+                end.store(sums[first : first + end.v.n], r, places[first][1])
 
 
 def _word(b: ir.IRBuilder, desc: ir.Value, d: Descriptor, name: str, further: int = 0) -> ir.Value:
@@ -68,34 +103,83 @@ def _word(b: ir.IRBuilder, desc: ir.Value, d: Descriptor, name: str, further: in
 
 
 class Finish:
-    """Stores what an epilogue makes of a finished sum."""
+    """Stores what an epilogue makes of finished sums, `n` neighbours of a row at once.
 
-    def __init__(self, b: ir.IRBuilder, epilogue: Epilogue, d: Descriptor, desc: ir.Value, bufs: ir.Value) -> None:
-        self.b, self.v, self.epilogue = b, Lanes(b, 1, GPU), epilogue
+    before, aside   int64: rows and columns of the operands before those of the block's matrix
+    """
+
+    def __init__(
+        self,
+        b: ir.IRBuilder,
+        n: int,
+        epilogue: Epilogue,
+        d: Descriptor,
+        desc: ir.Value,
+        bufs: ir.Value,
+        before: ir.Value,
+        aside: ir.Value,
+    ) -> None:
+        self.b, self.v, self.epilogue = b, Lanes(b, n, GPU, is_aligned=n > 1), epilogue
         word = partial(_word, b, desc, d)
         self.operands = {}
         for i, operand in enumerate(epilogue.operands):
+            row_bytes, column_bytes = word(f"operand{i}_row_bytes"), word(f"operand{i}_column_bytes")
             start = b.add(b.load(b.gep(bufs, [word(f"operand{i}")])), word(f"operand{i}", 1))
-            self.operands[operand] = (start, word(f"operand{i}_row_bytes"), word(f"operand{i}_column_bytes"))
+            start = b.add(start, b.add(b.mul(before, row_bytes), b.mul(aside, column_bytes)))
+            self.operands[operand] = start, row_bytes, column_bytes
         self.params = {e: self.v.parameter(word(f"param{i}"), e.dtype) for i, e in enumerate(epilogue.params)}
+        self._moved: dict[tuple[Operand, ir.Value], ir.Value] = {}
+        self._loaded: dict[tuple[Operand, ir.Value], ir.Value] = {}
 
-    def store(self, total: ir.Value, row: ir.Value, column: ir.Value) -> None:
-        """All values of one element, then all its stores."""
+    def is_even(self) -> ir.Value:
+        """Whether neighbours in memory lie at multiples of their size, in every row."""
+        b, bits = self.b, ir.Constant(ir.IntType(1), 1)
+        for operand, (start, row_bytes, _) in self.operands.items():
+            if operand.column_stride == 1:
+                size_bytes = Elements(self.v, operand.dtype).vector_bytes
+                rest = b.and_(b.or_(start, row_bytes), I64(size_bytes - 1))
+                bits = b.and_(bits, b.icmp_unsigned("==", rest, I64(0)))
+        return bits
+
+    def prepare(self, column: ir.Value) -> None:
+        """Finds what the rows share of a column (int32) and its neighbours."""
+        for operand, (start, _, column_bytes) in self.operands.items():
+            if (operand, column) not in self._moved:
+                moved = self.b.add(start, self.b.mul(self.b.zext(column, I64), column_bytes))
+                self._moved[operand, column] = moved
+                if operand.row_stride == 0 and operand in self.epilogue.loads.values():
+                    self._loaded[operand, column] = self._load(operand, moved)
+
+    def store(self, totals: Sequence[ir.Value], row: ir.Value, column: ir.Value) -> None:
+        """All values of neighbours from a column on (both int32), then all their stores."""
 
         def leaf(e: Expr) -> ir.Value:
             if e in self.epilogue.loads:
                 operand = self.epilogue.loads[e]
-                raw = Elements(self.v, operand.dtype).load_one(self._place(operand, row, column))
+                raw = self._loaded.get((operand, column)) or self._load(operand, self._place(operand, row, column))
                 return widen(self.v, raw, operand.dtype, e.dtype)
             assert e.op == "load" and e.data[0] == ACCUMULATOR, e
-            return total
+            return self.v.pack(totals)
 
         emitter = Emitter(self.v, leaf, dict(self.params))
         values = [(operand, value, emitter.value(value)) for operand, value in self.epilogue.stores]
         for operand, value, made in values:
             raw = narrow(self.v, made, value.dtype, operand.dtype)
-            Elements(self.v, operand.dtype).store_one(raw, self._place(operand, row, column))
+            elements, place = Elements(self.v, operand.dtype), self._place(operand, row, column)
+            if operand.column_stride == 1:
+                elements.store(raw, place)
+            else:
+                elements.scatter(raw, place, self.operands[operand][2], (), None)
 
     def _place(self, operand: Operand, row: ir.Value, column: ir.Value) -> ir.Value:
-        start, row_bytes, column_bytes = self.operands[operand]
-        return self.b.add(start, self.b.add(self.b.mul(row, row_bytes), self.b.mul(column, column_bytes)))
+        b, (start, row_bytes, column_bytes) = self.b, self.operands[operand]
+        moved = self._moved.get((operand, column)) or b.add(start, b.mul(b.zext(column, I64), column_bytes))
+        return b.add(moved, b.mul(b.zext(row, I64), row_bytes))
+
+    def _load(self, operand: Operand, place: ir.Value) -> ir.Value:
+        elements = Elements(self.v, operand.dtype)
+        if operand.column_stride == 0:
+            return elements.broadcast(place)
+        if operand.column_stride == 1:
+            return elements.load(place)
+        return elements.gather(place, self.operands[operand][2], (), None)

@@ -18,7 +18,7 @@ from .cost import n_tiles, parts_time, steps_of, tile_times
 from .problem import Problem, problem_of
 from .tile import DTYPE, QUAD, TILES, Tile
 
-PARTS = (1, 2, 4, 8, 16)  # blocks that may share a tile
+PARTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)  # blocks that may share a tile
 PART_STEPS = 4  # of a part at least: bringing the first products takes as long as a step or two
 LONG_SUMS = 16  # of a thread: registers have room for as many totals
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone

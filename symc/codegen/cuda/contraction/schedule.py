@@ -29,14 +29,14 @@ def kernel(desc, bufs):
     """
     {words}
     unit = cuda.blockIdx.x
-    panel = unit % n_panels
-    unit = unit // n_panels
-    row = unit % n_row_tiles * {rows}
-    unit = unit // n_row_tiles
-    group = unit % n_groups
-    unit = unit // n_groups
-    part = unit % n_parts
-    member = unit // n_parts
+    panel = remainder(unit, n_panels)
+    unit = quotient(unit, n_panels)
+    row = remainder(unit, n_row_tiles) * {rows}
+    unit = quotient(unit, n_row_tiles)
+    group = remainder(unit, n_groups)
+    unit = quotient(unit, n_groups)
+    part = remainder(unit, n_parts)
+    member = quotient(unit, n_parts)
     column = panel * {columns}
     tile(desc, bufs, {left}, {right}, offsets, row, column, group, member, part)
 '''
@@ -137,9 +137,10 @@ def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) 
     def build() -> Callable[..., Any]:
         from symc.codegen.cuda.compile import cuda
 
-        from .emit import tile_intrinsic
+        from .emit import quotient, remainder, tile_intrinsic
 
-        scope = {"cuda": cuda(), "tile": tile_intrinsic(tile, plan.widths, epilogue, d, is_gradient, plan.is_long)}
+        tile_of_block = tile_intrinsic(tile, plan.widths, epilogue, d, is_gradient, plan.is_long)
+        scope = {"cuda": cuda(), "quotient": quotient, "remainder": remainder, "tile": tile_of_block}
         exec(compile(source, f"<{code.name}>", "exec"), scope)
         return bounded(scope["kernel"], tile.n_threads, tile.n_blocks)
 

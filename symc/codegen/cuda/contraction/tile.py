@@ -35,7 +35,7 @@ class Tile:
 
 
 LARGE = Tile(128, 128, 16, 8, 8, n_blocks=1)
-NARROW = Tile(128, 64, 16, 8, 8, n_blocks=3)
+NARROW = Tile(128, 64, 16, 8, 8, n_blocks=2)
 MIDDLE = Tile(64, 64, 16, 8, 4, n_blocks=4)
 SMALL = Tile(32, 32, 16, 4, 4, n_blocks=5)
 TILES = LARGE, NARROW, MIDDLE, SMALL
