@@ -3,7 +3,8 @@
 The caller's arrays lie in host memory. A run copies those that the phase may read to the device, and back those that
 it may have changed; parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
 addresses, which lies in device memory as the descriptors do: so launches are the same in every run, and one graph is
-made of them.
+made of them. Loops are unrolled in it: each round has a table of its own. Those that a number in memory ends, and very
+long ones, are walked by the host, which writes the table anew for each round.
 """
 
 from __future__ import annotations
@@ -11,21 +12,24 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from symc.codegen.cuda.launch import Grid
 from symc.core.errors import DeviceError
+from symc.core.lazy import lazy
 from symc.core.locks import new_lock
-from symc.runtime.device import CallRow, LoopRows, Row, Touched
-from symc.runtime.program import PREPARED
+from symc.runtime.device import CallRow, LoopRows, Row, StepRow, Touched
+from symc.runtime.program import PREPARED, Loop
 
 from .driver import Driver, Graph, Launch
 from .memory import DeviceBlock, DeviceMemory
 
 FLAG_BYTES = 8
+MOST_LAUNCHES = 1 << 13  # of one graph
 Place = tuple[int, ...]  # of a row: its number, before it those of the loops around it
+Rounds = tuple[tuple[Loop, int], ...]  # of the loops around a row, the outermost first: which one it is
 Start = Callable[[Launch, Place], None]
 
 
@@ -36,9 +40,34 @@ class Phase:
     rows: tuple[Row, ...]
     arrays: tuple[Touched, ...]
 
-    @property
-    def has_loops(self) -> bool:
-        return any(isinstance(row, LoopRows) for row in self.rows)
+    @lazy
+    def unrolled(self) -> list[tuple[StepRow, Rounds]] | None:
+        """All that is launched, in order; None where nobody can know it before, or where it is too much."""
+        return unrolled(self.rows)
+
+    @lazy
+    def rounds(self) -> tuple[Rounds, ...]:
+        """Those that need a table of their own; outside of loops is the first."""
+        return tuple(dict.fromkeys([(), *(rounds for _, rounds in self.unrolled or ())]))
+
+
+def unrolled(rows: Sequence[Row], around: Rounds = ()) -> list[tuple[StepRow, Rounds]] | None:
+    """Every step as often as it runs, with the rounds of the loops around it; see Phase.unrolled."""
+    found: list[tuple[StepRow, Rounds]] = []
+    for row in rows:
+        if not isinstance(row, LoopRows):
+            assert not isinstance(row, CallRow)
+            found.append((row, around))
+            continue
+        if row.loop.flag is not None:
+            return None
+        loop = replace(row.loop, steps=())  # quick to compare
+        for number in range(loop.count):
+            inside = unrolled(row.rows, (*around, (loop, number)))
+            if inside is None or len(found) + len(inside) > MOST_LAUNCHES:
+                return None
+            found += inside
+    return found
 
 
 class DeviceRunner:
@@ -78,20 +107,25 @@ class DeviceRun:
     def __init__(self, runner: DeviceRunner, phase: Phase, bufs: np.ndarray) -> None:
         self._runner, self._driver, self._phase, self._bufs = runner, runner.driver, phase, bufs
         self._staged: dict[int, DeviceBlock] = {}  # by slot
-        self._on_device = np.zeros_like(bufs)  # what the table holds there
-        self._table = DeviceBlock(runner.driver, bufs.nbytes)
+        self._on_device = np.zeros((len(phase.rounds), len(bufs)), bufs.dtype)  # what the tables hold there
+        self._tables = DeviceBlock(runner.driver, self._on_device.nbytes)
+        self._unrolled_for: np.ndarray | None = None  # the table that those of rounds were made from
         self._graph: Graph | None = None
 
     def run(self) -> None:
         """Brings, launches, fetches; returns when all results can be read."""
         with self._runner.lock:
-            self._bring()
-            if self._phase.has_loops:
+            table = self._bring()
+            if self._phase.unrolled is None:
+                self._write(table)
                 self._walk(self._phase.rows, lambda launch, place: self._driver.launch(launch))
-            elif self._phase.rows:
-                self._graph = self._graph or self._driver.graph([self._launch(row) for row in self._phase.rows])
+            elif self._phase.unrolled:
+                if self._unrolled_for is None or not np.array_equal(table, self._unrolled_for):
+                    self._write(*(_in_round(table, rounds) for rounds in self._phase.rounds))
+                    self._unrolled_for = table
+                self._graph = self._graph or self._driver.graph(self._launches(self._phase.unrolled))
                 self._graph.launch()
-            self._fetch()
+            self._fetch(table)
 
     def run_profiled(self) -> np.ndarray:
         """The same, kernel by kernel, each complete before the next one starts."""
@@ -106,13 +140,15 @@ class DeviceRun:
             first[1] += time.monotonic_ns() - start
 
         with self._runner.lock:
-            self._bring()
+            table = self._bring()
+            self._unrolled_for = None
+            self._write(table)
             self._walk(self._phase.rows, timed)
-            self._fetch()
+            self._fetch(table)
         return np.array([times_ns[place] for place in sorted(times_ns)], np.int64).reshape(-1, 2)
 
-    def _bring(self) -> None:
-        """Copies the caller's arrays to the device, one that is bound twice once; then the table."""
+    def _bring(self) -> np.ndarray:
+        """Copies the caller's arrays to the device, one that is bound twice once; the table of all addresses there."""
         table = self._bufs.copy()
         brought: dict[tuple[int, int], int] = {}
         for array in self._phase.arrays:
@@ -126,7 +162,7 @@ class DeviceRun:
                     block.write(_bytes_at(host, size_bytes))
                 brought[host, size_bytes] = block.address
             table[slot] = brought[host, size_bytes]
-        self._write(table)
+        return table
 
     def _copy_of(self, array: Touched, host: int) -> tuple[DeviceBlock, bool]:
         """Memory on the device for an array, and whether it has its contents already."""
@@ -142,49 +178,60 @@ class DeviceRun:
             self._staged[slot] = DeviceBlock(self._driver, size_bytes)
         return self._staged[slot], False
 
-    def _fetch(self) -> None:
+    def _fetch(self, table: np.ndarray) -> None:
         """Copies what may have changed back; waits for all launches."""
         self._driver.synchronise()
         for slot, size_bytes, use in self._phase.arrays:
             host = int(self._bufs[slot])
             if use in ("changed", "filled") and host and size_bytes:
-                self._driver.copy_out(_bytes_at(host, size_bytes), int(self._on_device[slot]))
+                self._driver.copy_out(_bytes_at(host, size_bytes), int(table[slot]))
 
-    def _write(self, table: np.ndarray) -> None:
-        if not np.array_equal(table, self._on_device):
-            self._table.write(table)
-            self._on_device = table
+    def _write(self, *tables: np.ndarray) -> None:
+        """Makes the first tables on the device these."""
+        if not np.array_equal(tables, self._on_device[: len(tables)]):
+            self._on_device[: len(tables)] = tables
+            self._tables.write(self._on_device[: len(tables)])
 
-    def _launch(self, row: Row) -> Launch:
-        assert not isinstance(row, (LoopRows, CallRow))
+    def _launches(self, rows: Sequence[tuple[StepRow, Rounds]]) -> list[Launch]:
+        numbers = {rounds: number for number, rounds in enumerate(self._phase.rounds)}
+        return [self._launch(row, numbers[rounds]) for row, rounds in rows]
+
+    def _launch(self, row: StepRow, number: int = 0) -> Launch:
+        """Of a row over a table by its number."""
         kernel, descriptor, launch = row
-        grid = Grid(*launch)
-        return Launch(
-            kernel, (grid.n_blocks, 1, 1), (grid.n_threads, 1, 1), grid.shared_bytes, (descriptor, self._table.address)
-        )
+        grid, table = Grid(*launch), self._tables.address + number * self._bufs.nbytes
+        return Launch(kernel, (grid.n_blocks, 1, 1), (grid.n_threads, 1, 1), grid.shared_bytes, (descriptor, table))
 
     def _walk(self, rows: Sequence[Row], start: Start, around: Place = ()) -> None:
         for number, row in enumerate(rows):
             if isinstance(row, LoopRows):
                 self._loop(row, start, (*around, number))
             else:
+                assert not isinstance(row, CallRow)
                 start(self._launch(row), (*around, number))
 
     def _loop(self, row: LoopRows, start: Start, place: Place) -> None:
         """Rounds that the host counts: it moves the addresses in the table between them."""
         loop = row.loop
         for number in range(loop.count):
-            table = self._on_device.copy()
+            table = self._on_device[0]
             if loop.flag is not None:
                 flag = np.zeros(FLAG_BYTES, np.uint8)
                 self._driver.copy_out(flag, int(table[loop.flag.slot]) + loop.flag.offset)
                 if not flag.view(loop.flag.dtype)[0]:
                     return
-            table[loop.counter] = number
-            for slot, base, offset, stride in loop.moving:
-                table[slot] = table[base] + offset + number * stride
-            self._write(table)
+            self._write(_in_round(table, ((loop, number),)))
             self._walk(row.rows, start, place)
+
+
+def _in_round(table: np.ndarray, rounds: Rounds) -> np.ndarray:
+    """A table as it is in some round of loops."""
+    found = table.copy()
+    for loop, number in rounds:
+        found[loop.counter] = number
+        for slot, base, offset, stride in loop.moving:
+            found[slot] = found[base] + offset + number * stride
+    return found
 
 
 def _bytes_at(address: int, size_bytes: int) -> np.ndarray:

@@ -166,6 +166,41 @@ def test_rounds_move_the_addresses_until_a_number_is_0(driver):
     assert driver.n_graphs == 0
 
 
+def test_rounds_whose_number_is_known_are_one_graph(driver):
+    rows, sums = np.arange(12, dtype=np.float32).reshape(2, 2, 3), np.zeros((2, 3), np.float32)
+
+    def add_row(driver: PythonDriver, descriptor: int, table: int) -> None:
+        row, target = (int(a) for a in driver.words(table, 8)[[7, 3]])
+        driver.at(target, 12).view(np.float32)[:] += driver.at(row, 12).view(np.float32)
+
+    def twice(step):
+        inner = Loop((), 2, 6, (Moving(7, 2, 0, 12),), None, "forward")
+        outer = Loop((), 2, 1, (Moving(2, 4, 0, 24), Moving(3, 5, 0, 12)), None, "forward")
+        return [LoopRows(outer, [LoopRows(inner, [step])])]
+
+    run, bufs, _kept = bound(driver, add_row, [0], [rows, sums], twice)
+    for factor in (1, 2):
+        run.run()
+        np.testing.assert_array_equal(sums, factor * rows.sum(axis=1))
+    assert run.run_profiled().shape == (1, 2)
+    other = np.zeros_like(sums)
+    bufs[5] = other.ctypes.data
+    run.run()
+    np.testing.assert_array_equal(other, rows.sum(axis=1))
+    assert driver.n_graphs == 1
+
+
+def test_very_many_rounds_are_walked_by_the_host(driver, monkeypatch):
+    monkeypatch.setattr("symc.runtime.cuda.runner.MOST_LAUNCHES", 3)
+    y = np.zeros(3, np.float32)
+    for count, n_graphs in ((3, 1), (4, 1)):
+        loop = Loop((), count, 6, (), None, "forward")
+        run, *_kept = bound(driver, add_one, [4, 4], [y], lambda step, loop=loop: [LoopRows(loop, [step])])
+        run.run()
+        assert driver.n_graphs == n_graphs
+    np.testing.assert_array_equal(y, [7, 7, 7])
+
+
 def test_a_profiled_run_computes_and_times_every_kernel(driver):
     x, y = np.arange(3, dtype=np.float32), np.zeros(3, np.float32)
     run, *_kept = bound(driver, add_one, [4, 5], [x, y], lambda step: [step, step])
