@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -155,3 +156,20 @@ class OperatorModule(ModuleType):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *names()[self.__name__.rsplit(".", 1)[-1]]} - {"_make"})
+
+
+def rand_zipfian(
+    true_classes: Any, num_sampled: int, range_max: int, uniform: Callable[..., Any]
+) -> tuple[Any, Any, Any]:
+    """What contrib.rand_zipfian gives: classes (num_sampled,) int64 below range_max, drawn with the probability
+    log((c + 2) / (c + 1)) / log(range_max + 1), how often each true class is to be expected among them, and each of
+    these, float64; `uniform` draws.
+    """
+    log_range = math.log(range_max + 1)
+    samples = (uniform(0, log_range, shape=(num_sampled,), dtype="float64").exp() - 1).astype("int64") % range_max
+
+    def expected(classes: Any) -> Any:
+        c = classes.astype("float64")
+        return ((c + 2) / (c + 1)).log() / log_range * num_sampled
+
+    return samples, expected(true_classes), expected(samples)

@@ -43,6 +43,7 @@ SHAPES = {  # of inputs of operators without a case, where (2, 3) is none for th
     "_contrib_box_encode": [(1, 5), (1, 5), (1, 5, 4), (1, 3, 4), (4,), (4,)],
     "_contrib_group_adagrad_update": [(2, 3), (2, 3), (2, 1)],
 }
+PARAMETERS = {"_sample_unique_zipfian": {"range_max": 3}}  # where 1 is none for them
 SAMPLES = {float: 0.5, int: 1, bool: False, tuple[float, ...]: (0.5,), tuple[int, ...]: (2, 3)}
 
 HEAD = """# Operators
@@ -82,6 +83,7 @@ def page() -> str:
 def _sample(cls: type[Op]) -> tuple[dict, list, list]:
     """Parameters of the right types, and inputs (2, 3) of the first dtype that is accepted."""
     params = {p.name: _value(p) for p in cls.params().values() if p.is_required or p.name == "shape"}
+    params.update(PARAMETERS.get(cls.name, {}))
     try:
         op = cls.create(params)
     except SymcError:

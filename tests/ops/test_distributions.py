@@ -208,6 +208,35 @@ def test_multinomial_gradient():
     np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), want, rtol=1e-5)
 
 
+def test_distinct_zipfian_numbers():
+    """Two of three: the second one is drawn until it differs from the first."""
+    p = np.diff(np.log([1, 1.5, 2.5, 3])) / math.log(3)
+    samples, trials = numbers(S._internal._sample_unique_zipfian(3, shape=(N // 5, 2)))
+    assert samples.dtype == trials.dtype == np.int64 and (samples[:, 0] != samples[:, 1]).all()
+    for first, second in itertools.permutations(range(3), 2):
+        found = (samples == (first, second)).all(1).mean()
+        assert abs(found - p[first] * p[second] / (1 - p[first])) < 3 * LIMIT
+    for n in range(2, 6):
+        assert abs((trials == n).mean() - (p ** (n - 1) * (1 - p)).sum()) < 3 * LIMIT
+    with pytest.raises(ShapeError, match="expected at most range_max=3 samples, got 4"):
+        S._internal._sample_unique_zipfian(3, shape=(1, 4)).infer_shape()
+
+
+@pytest.mark.parametrize("face", ["nd", "sym"])
+def test_zipfian_numbers(face):
+    mx.random.seed(5)
+    true = mx.nd.array([0, 3], dtype="int32")
+    if face == "nd":
+        found = mx.nd.contrib.rand_zipfian(true, N, 4)
+    else:
+        found = S.Group(S.contrib.rand_zipfian(S.var("true"), N, 4)).bind(mx.cpu(), {"true": true}).forward()
+    samples, of_true, of_samples = (x.asnumpy() for x in found)
+    expected = np.log(np.arange(2, 6) / np.arange(1, 5)) / np.log(5) * N
+    np.testing.assert_allclose(np.bincount(samples), expected, atol=3 * LIMIT * N)
+    np.testing.assert_allclose(of_true, expected[[0, 3]], rtol=1e-12)
+    np.testing.assert_allclose(of_samples, expected[samples], rtol=1e-12)
+
+
 def test_shuffle():
     rows = np.arange(3000.0).reshape(1000, 3)
     (mixed,) = numbers(R.shuffle(S.Variable("data")), data=rows)

@@ -30,10 +30,6 @@ NOT_PASSING: dict[str, str] = {
     "test_random::test_random": "gives an array to an operator without inputs, which symc refuses",
     "test_random::test_sample_multinomial": "imports contrib.autograd of MXNet before 1.0",
     **{
-        f"test_random::{test}": "needs _sample_unique_zipfian, left out for good"
-        for test in ("test_unique_zipfian_generator", "test_zipfian_generator")
-    },
-    **{
         f"test_operator::{test}": "indexes a NumPy array by a list of slices, which NumPy dropped"
         for test in ("test_crop", "test_slice_axis", "test_slice_like", "test_flip")
     },

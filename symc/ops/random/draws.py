@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from symc.core.errors import ParameterError
+from symc.core.errors import ParameterError, ShapeError
 from symc.core.shapes import from_mxnet, normalize_axis, size_of, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -15,6 +15,8 @@ from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
+
+from .distributions import Source
 
 
 @op("Dropout", aliases=("_npx_dropout",))
@@ -245,3 +247,50 @@ class Shuffle(Op):
         data = Term(g, x[0])
         noise = Term(g, g("_noise", shape=data.shape[:1], dtype="float64", kind="uniform"))
         return [data("take", noise("argsort", axis=0, dtype="int32"), axis=0).value]
+
+
+@op("_sample_unique_zipfian")
+class SampleUniqueZipfian(Op):
+    """samples (batch, n): distinct integers of [0, range_max) in each line, int64, and trials (batch,): how many a
+    line would have drawn, one after the other, until n of them differed.
+
+    One number is c where range_max ** uniform rounds to c + 1.  MXNet draws until it has them; here every integer turns
+    up after exponential times with its probability as the rate, so memory and time are known: the first n to turn up
+    have the order of draws, and until the last of them did, the others turned up again Poisson distributed often.
+
+    Source: MXNet operator _sample_unique_zipfian; Efraimidis, Spirakis (2006).
+    """
+
+    arguments = ()
+    results = ("output0", "output1")
+    is_random = True
+
+    range_max: int = param(low=1, high=2**31 - 1, doc="end of the integers, not included")
+    shape: tuple[int, ...] | None = param(None, doc="(batch, n); None leaves it to the users")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        samples = unify(from_mxnet(self.shape or ()), outs[0])
+        check_rank(samples, 2, 2, "shape (batch size, number of samples)")
+        if samples is not None and samples[1] is not None and samples[1] > self.range_max:
+            raise ShapeError(f"{self.name}: expected at most range_max={self.range_max} samples, got {samples[1]}")
+        return [], [samples, unify(outs[1], None if samples is None else samples[:1])]
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return [], ["int64", "int64"]
+
+    def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
+        assert g.serving is not None
+        shape, span = g.shape(g.serving[0]), self.range_max
+        batch, n = shape
+        if 0 in shape:
+            return [g.full(shape, "int64", 0), g.full((batch,), "int64", 0)]
+        rounded = Term(g, g("_arange", start=0.5, stop=span, dtype="float64"))  # c + 1 from c + 0.5 on, below c + 1.5
+        low, high = (t("clip", a_min=1, a_max=span)("log") for t in (rounded, rounded + 1))
+        rates = (high - low) / math.log(span) if span > 1 else low + 1
+        waiting = Term(g, g("_noise", shape=(batch, span), dtype="float64", kind="exponential")) / rates
+        found = g.node("topk", waiting.value, axis=1, k=n, ret_typ="both", is_ascend=True, dtype="int64")
+        times, samples = (Term(g, found[k]) for k in range(2))
+        last = times("slice_axis", axis=1, begin=n - 1, end=n)
+        again = ((last - times) * rates("take", samples)).sum((1,)).reshape((batch,))
+        repeats = Source(g, (batch,), "float64").variate("poisson", again)
+        return [samples.value, (repeats.cast("int64") + n).value]
