@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the peers' virtual environments and the models they run.   usage: peers/setup.sh [DIR]   (default benchmarks/.peers)
 #
-# Python 3.8 (for MXNet) and 3.11 (for ONNX Runtime and OpenVINO) are taken from PYTHON38 and PYTHON311, else from pyenv,
-# else from PATH. Running it again brings an existing DIR up to date.
+# Python 3.8 (for MXNet) and 3.11 (for the others) are taken from PYTHON38 and PYTHON311, else from pyenv, else from PATH.
+# Running it again brings an existing DIR up to date.
 set -euo pipefail
 benchmarks=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 mkdir -p "${1:-$benchmarks/.peers}"
@@ -31,6 +31,7 @@ python38=$(find_python 3.8 "${PYTHON38:-}")
 python311=$(find_python 3.11 "${PYTHON311:-}")
 make_environment mxnet "$python38"
 make_environment onnx "$python311"
+make_environment torch "$python311"
 
 cd "$benchmarks"
 echo "== $peers/models"
