@@ -88,10 +88,14 @@ class Store:
 
 @dataclass(frozen=True)
 class Nest:
-    """Loop nests run one after the other; stores over equal axes may share their loops."""
+    """Loop nests run one after the other; stores over equal axes may share their loops.
+
+    distance_bytes  how much is written between the results and who reads them, where that is known: 0 where it is not
+    """
 
     buffers: tuple[Buffer, ...]
     stores: tuple[Store, ...]
+    distance_bytes: int = 0
     operands: ClassVar[tuple[str, ...]] = ()  # buffers read as a whole, besides what the stores load
     written: ClassVar[tuple[str, ...]] = ()  # buffers filled as a whole, besides what the stores write
     work_flops: ClassVar[int] = 0  # arithmetic besides that of the stores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -86,8 +87,20 @@ class Lowerer:
         for source, target in copies:
             self._copy(source, target)
         # Phases run one after the other, whatever the order in which groups asked for packed operands and copies.
-        kernels = sorted(self.kernels, key=lambda k: PHASES.index(k.phase))
+        kernels = sorted(self._with_distances(), key=lambda k: PHASES.index(k.phase))
         return KernelGraph(tuple(kernels), self.storages, self.views, heads, self.graph.training)
+
+    def _with_distances(self) -> list[KernelNode]:
+        """The kernels; those that prepare operands for later phases know how much is prepared beside theirs."""
+        distance = sum(s.size_bytes for s in self.storages.values() if s.place == "prepared")
+        prepare = [k for k in self.kernels if k.phase == "prepare"]
+        touched = Counter(name for k in prepare for name in {*k.reads, *k.writes})
+        return [
+            replace(k, kernel=replace(k.kernel, distance_bytes=distance))
+            if k.phase == "prepare" and isinstance(k.kernel, Nest) and all(touched[name] == 1 for name in k.writes)
+            else k
+            for k in self.kernels
+        ]
 
     # -- storage ------------------------------------------------------------------------------------------------------
 

@@ -148,6 +148,8 @@ def test_a_weight_is_packed_once_or_before_its_use(role, phase):
     kernels = lowered(WEIGHTS.format(role=role), PackingBackend())
     assert table(kernels) == [(phase, "p a", "pack for the register tile"), ("forward", "a", "alone")]
     assert kernels.storages["a.packed"].place == ("prepared" if phase == "prepare" else "arena")
+    distance = kernels.storages["a.packed"].size_bytes if phase == "prepare" else 0
+    assert kernels.kernels[0].kernel.distance_bytes == distance  # all that is prepared
 
 
 @pytest.mark.parametrize("role, phase", [("parameter", "prepare"), ("argument", "forward")])
@@ -187,6 +189,7 @@ def test_a_transformed_weight_serves_every_layer_that_shares_it():
     kernels = lowered(SHARED_CONVOLUTION.format(role="parameter"), WinogradBackend())
     reasons = [k.reason for k in kernels.kernels if k.phase == "prepare"]
     assert reasons == ["pack for the register tile", "transform for the register tile"]
+    assert kernels.kernels[0].kernel.distance_bytes == 0  # the transform reads it at once
     places = {s.name: s.place for s in kernels.storages.values() if "scratch" in s.name or "packed" in s.name}
     assert places == {"a.packed": "prepared", "a.scratch": "arena", "b.scratch": "arena"}
 

@@ -105,7 +105,9 @@ class Panels:
         together = () if self.n_together == 1 else (byte,)
         channel = Affine.of(word) if self.n_together == 1 else word * self.n_together + byte
         taps = tuple(Axis(f"tap{d}", extent) for d, extent in enumerate(self.kernel))
-        at = (Affine.of(group), panel + first_panel, *map(Affine.of, (*taps, word)), column + first_column)
+        # Mirrored where they are stored: taps are read as they lie, next to each other.
+        places = tuple(tap.extent - 1 - tap if self.is_mirrored else Affine.of(tap) for tap in taps)
+        at = (Affine.of(group), panel + first_panel, *places, Affine.of(word), column + first_column)
         inner = (panel + first_panel) * self.panel_columns + column
         value: Expr
         if is_zero:
@@ -115,8 +117,7 @@ class Panels:
             if self.is_transposed:
                 outer, inner_channel, extent = channel, inner, self.channels
             first = (Affine.of(group), outer) if self.is_stacked else (group * extent + outer,)
-            read = tuple(tap.extent - 1 - tap if self.is_mirrored else Affine.of(tap) for tap in taps)
-            value = load(source.name, (*first, inner_channel, *read), source.dtype)
+            value = load(source.name, (*first, inner_channel, *map(Affine.of, taps)), source.dtype)
         axes = (group, panel, *taps, word, column, *together)
         return Store(packed.name, (*at, *map(Affine.of, together)), value, axes)
 

@@ -51,11 +51,18 @@ class Places:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
         self.streams = False  # whether whole vectors are stored past the caches
 
-    def can_stream(self, scope: Scope, v: Lanes, axis: str, start: ir.Value) -> ir.Value:
-        """Whether all stores along an axis begin at boundaries of vectors, and none overwrites what is read."""
+    def can_stream(
+        self, scope: Scope, v: Lanes, axis: str, start: ir.Value, others: Sequence[str] = ()
+    ) -> ir.Value:
+        """Whether all stores along an axis begin at boundaries of vectors, and none overwrites what is read.
+
+        So they do wherever steps along `others` lead.
+        """
         b, can = self.b, ir.Constant(ir.IntType(1), 1)
         for k, s in enumerate(self.form.stores):
             first = b.add(scope.address[k], b.mul(start, self.words.step[k, axis]))
+            for other in others:
+                first = b.or_(first, self.words.step.get((k, other), I64(0)))
             beyond = b.and_(first, I64(Elements(v, s.access.dtype).stream_bytes - 1))
             can = b.and_(can, b.icmp_signed("==", beyond, I64(0)))
             for e in self.form.loads:

@@ -51,7 +51,7 @@ class NestPlan:
     cost: float
     kept: tuple[Kept, ...] = ()  # row: what the first walk that computes it leaves for the others
     slide: Slide | None = None  # lane: windows that share columns, along a serial axis
-    streams: bool = False  # lane: what is stored is larger than the caches, so that it need not go through them
+    streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them
 
     @property
     def around(self) -> tuple[AxisLoop, ...]:

@@ -339,6 +339,23 @@ def test_results_of_much_arithmetic_go_through_the_caches(target: Target, monkey
     assert "caches" not in check(nest, {"x": rand((100,))}, target)[0].schedule
 
 
+@pytest.mark.parametrize("offset", [0, 4])  # at a boundary of vectors, and beside it
+@pytest.mark.parametrize("shape", [(32, 32, 9), (35, 19, 18)])  # fewer lines than a tile has; parts of tiles
+@pytest.mark.parametrize("is_gradient", [False, True])
+def test_tiles_that_are_read_late_are_stored_past_the_caches(
+    target: Target, shape: tuple[int, ...], offset: int, is_gradient: bool
+) -> None:
+    """A weight (O, C, taps) as a forward convolution reads it, O innermost, or a data gradient, mirrored."""
+    o, c, t = axes(*shape)
+    extents, at = ((2, 1, 0), (t, c, o)) if not is_gradient else ((2, 0, 1), (shape[2] - 1 - t, o, c))
+    x = Buffer.dense("x", shape, "float32")
+    y = replace(Buffer.dense("y", tuple(shape[k] for k in extents), "float32"), offset=offset)
+    near = Nest((x, y), (Store("y", at, f32("x", o, c, t), (o, c, t)),))
+    (call,) = check(replace(near, distance_bytes=plan.STREAM_BYTES), {"x": rand(shape)}, target)
+    assert call.schedule.endswith("stored past the caches") and ("inside" in call.schedule) == (not is_gradient)
+    assert "caches" not in schedule_nest(near, target)[0].schedule
+
+
 def test_reading_what_is_overwritten_elsewhere_is_an_error() -> None:
     (i,) = axes(5)
     nest = Nest((Buffer.dense("x", (6,), "float32"),), (Store("x", (i,), f32("x", i + 1), (i,)),))

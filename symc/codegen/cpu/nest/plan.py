@@ -42,14 +42,16 @@ _GATHER = 1.2  # of one element against one vector
 _REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vectors
 
 
-def plan_stores(forms: Sequence[Form], target: Target) -> NestPlan:
+def plan_stores(forms: Sequence[Form], target: Target, distance_bytes: int = 0) -> NestPlan:
     """The cheapest way to run the same stores in one of several forms; the first stands for equal ones.
+
+    `distance_bytes`: how much is written before the results are read, 0 where that is not known.
 
     Bounds keep lanes from the axes that they depend on: no reason to gather along others, far apart in memory.
     """
     plan, *others = (plan_form(form, target) for form in forms)
     fitting = [p for p in others if p.vector is None or p.vector == plan.vector or not _gathers(p.form, p.vector)]
-    return min([plan, *fitting], key=lambda p: p.cost)
+    return _streaming(min([plan, *fitting], key=lambda p: p.cost), distance_bytes)
 
 
 def _gathers(form: Form, axis: str) -> bool:
@@ -69,22 +71,26 @@ def plan_form(form: Form, target: Target) -> NestPlan:
     if not plans:
         return _row_plan(form, 1, axes)
     best = min(plans, key=lambda p: p.cost)
-    return _tile_plan(form, lanes, axes, best) or _streaming(best)
+    return _tile_plan(form, lanes, axes, best) or best
 
 
-def _streaming(plan: NestPlan) -> NestPlan:
-    """The plan, past the caches where each result is larger than they are: a line is not read before it is written."""
+def _streaming(plan: NestPlan, distance_bytes: int) -> NestPlan:
+    """The plan, past the caches where results will not be found there: a line is not read before it is written."""
     form = plan.form
     is_plain = plan.kind == "lane" and plan.vector is not None and plan.blocked == plan.vector and not form.reduce_axes
     is_plain &= all(operation_cost(e) < _POLYNOMIAL for e in form.every)  # behind such work these stores take longer
-    if not is_plain or plan.lanes == 1 or not all(_is_large(form, s, plan.vector) for s in form.stores):
+    # Each line of a tile is a store of its own: lines that leave the cores that soon must be known to be read late.
+    is_plain |= plan.kind == "tile" and distance_bytes >= STREAM_BYTES
+    if not is_plain or plan.lanes == 1 or not all(_is_far(form, s, plan.vector, distance_bytes) for s in form.stores):
         return plan
     return replace(plan, streams=True, reason=f"{plan.reason}, stored past the caches")
 
 
-def _is_large(form: Form, s: StoreForm, vector: str | None) -> bool:
+def _is_far(form: Form, s: StoreForm, vector: str | None, distance_bytes: int) -> bool:
+    """Whether a store writes rows that are no longer in the caches when they are read."""
     is_row = vector is not None and not s.access.computed and _is_contiguous(s.access, vector)
-    return is_row and not s.is_add and _trips(form, s.axes) * s.access.item_size >= STREAM_BYTES
+    size_bytes = _trips(form, s.axes) * s.access.item_size
+    return is_row and not s.is_add and max(size_bytes, distance_bytes) >= STREAM_BYTES
 
 
 def lanes_of(form: Form, target: Target) -> int:
@@ -228,12 +234,17 @@ def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: NestPlan) ->
                 continue
             if 2 * form.extents[v] < lanes or 2 * form.extents[w] < lanes:
                 continue
-            outer = tuple(a for a in axes if a not in (v, w))
-            stores = (StorePlan(form.stores, (), None),)
+            outer = _by_stride((a for a in axes if a not in (v, w)), strided[0])
             reason = f"{lanes} x {lanes} tiles: loads contiguous along {w}, stores along {v}"
             # Measured on (32, 64, 56, 56): tiles follow the rows that are read, unless these are short (3.2 against
             # 8.6 ms to channels last, 3.5 against 4.8 ms back).
             blocked = w if form.extents[w] <= SHORT_TILE_ROW else v
+            # Memory is read in its order: of a weight (O, C, taps), all channels of as many outputs as a tile has.
+            inside = tuple(a for a in outer if abs(strided[0].stride(a)) < abs(strided[0].stride(v)))
+            if inside:
+                outer, blocked = tuple(a for a in outer if a not in inside), v
+                reason += f", {', '.join(inside)} inside"
+            stores = (StorePlan(form.stores, inside, None),)
             return NestPlan(form, "tile", lanes, 1, outer, v, blocked, w, {}, stores, reason, best.cost)
     return None
 

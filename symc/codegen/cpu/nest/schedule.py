@@ -28,12 +28,12 @@ def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
     """
     buffers = {b.name: b for b in nest.buffers}
     groups = group_stores(nest.stores)
-    calls = [_call(group, buffers, target) for group in groups]
+    calls = [_call(group, buffers, target, nest.distance_bytes) for group in groups]
     return calls if len(calls) == 1 else [replace(c, share=s) for c, s in zip(calls, shares_of(nest, groups))]
 
 
-def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:
-    plan = plan_stores(forms_of(stores, buffers), target)
+def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target, distance_bytes: int) -> KernelCall:
+    plan = plan_stores(forms_of(stores, buffers), target, distance_bytes)
     block, n_blocks, n_chunks = split(plan, plan.lanes * plan.unroll)
     layout = lay_out(plan, block, n_blocks)
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"

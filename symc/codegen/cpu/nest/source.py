@@ -60,6 +60,8 @@ def function_text(plan: NestPlan, layout: WordLayout) -> str:
         if k + 1 < len(counters):
             lines += [f"{indent}if {name} == {limits[name]}:", f"{indent}    {name} = 0"]
             indent += "    "
+    if plan.streams:
+        lines += ["    fence()"]
     return "\n".join(lines) + "\n"
 
 
@@ -73,8 +75,15 @@ def build_function(
 ) -> Callable[..., Any]:
     """The function numba compiles, with `body` bound to the intrinsic that emits the vector loops."""
     namespace: dict[str, Any] = {"body": _body_intrinsic(plan, layout, abilities), "range": range}
+    if plan.streams:
+        namespace["fence"] = intrinsic(_fence)
     exec(compile(source, f"<{name}>", "exec"), namespace)
     return namespace["kernel"]
+
+
+def _fence(b: Any) -> None:
+    """Makes what was stored past the caches seen by other threads."""
+    b.fence("seq_cst")
 
 
 def _body_intrinsic(plan: NestPlan, layout: WordLayout, abilities: Abilities) -> Any:

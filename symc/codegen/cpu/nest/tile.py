@@ -39,34 +39,48 @@ class Tiles:
         self.along, self.across = plan.vector, plan.cross
 
     def run(self, indices: Sequence[ir.Value]) -> None:
-        """Tiles along the blocked axis outside, along the other one inside."""
+        """Tiles along the blocked axis outside, then the serial axes, then tiles along the other one."""
         b, n, walker = self.b, self.v.n, self.walker
-        self.scope = walker.enter(indices)
-        self.known = splats(self.scope, self.v, walker.form.roots)
+        scope = walker.enter(indices)
+        self.known = splats(scope, self.v, walker.form.roots)
         self.crossings = self._crossings()
+        (group,) = walker.plan.stores
+        if walker.plan.streams:
+            self.can_stream = self.places.can_stream(
+                scope, self.v, self.along, walker.span(self.along)[0], (*group.serial, self.across)
+            )
         axes = [self.along, self.across]
         if walker.plan.blocked != self.along:
             axes.reverse()
 
-        def tile(outside: ir.Value, inside: ir.Value) -> None:
-            index, cross = (outside, inside) if axes[0] == self.along else (inside, outside)
-            n_cross = minimum(b, b.sub(walker.span(self.across)[1], cross), I64(n))
-            n_along = minimum(b, b.sub(walker.span(self.along)[1], index), I64(n))
-            is_whole = b.icmp_signed("==", b.add(n_cross, n_along), I64(2 * n))
-            with b.if_else(is_whole) as (whole, partial):
-                with whole:
-                    self._one_tile(cross, index, None, None)
-                with partial:
-                    self._one_tile(cross, index, n_cross, n_along)
-
         def line_of_tiles(outside: ir.Value, nothing: Values) -> Values:
-            def one(inside: ir.Value, nothing: Values) -> Values:
-                tile(outside, inside)
-                return nothing
+            def along_the_other(inner: Scope, nothing: Values) -> Values:
+                def one(inside: ir.Value, nothing: Values) -> Values:
+                    index, cross = (outside, inside) if axes[0] == self.along else (inside, outside)
+                    self._tile(inner, cross, index)
+                    return nothing
 
-            return loop(b, *walker.span(axes[1]), nothing, one, step=n)
+                return loop(b, *walker.span(axes[1]), nothing, one, step=n)
+
+            return walker.over(scope, walker.plan.loops_of(group), walker.form.roots, nothing, along_the_other)
 
         loop(b, *walker.span(axes[0]), [], line_of_tiles, step=n)
+
+    def _tile(self, scope: Scope, cross: ir.Value, index: ir.Value) -> None:
+        """One tile, whole or as much of it as there is."""
+        b, n, walker = self.b, self.v.n, self.walker
+        n_cross = minimum(b, b.sub(walker.span(self.across)[1], cross), I64(n))
+        n_along = minimum(b, b.sub(walker.span(self.along)[1], index), I64(n))
+        # Where masks cost nothing, few lines (the taps of a weight) are as good as all of them.
+        has_masks = self.v.abilities.has_free_masks and all(c.elements.can_mask for c in self.crossings)
+        is_whole = b.icmp_signed("==", n_along, I64(n))
+        if not has_masks:
+            is_whole = b.and_(is_whole, b.icmp_signed("==", n_cross, I64(n)))
+        with b.if_else(is_whole) as (whole, partial):
+            with whole:
+                self._one_tile(scope, cross, index, n_cross if has_masks else None, None)
+            with partial:
+                self._one_tile(scope, cross, index, n_cross, n_along)
 
     def _crossings(self) -> list[_Crossing]:
         contiguous, step = self.places.layout.contiguous, self.walker.words.step
@@ -85,9 +99,11 @@ class Tiles:
         memory.align = 64
         return self.b.ptrtoint(memory, I64)
 
-    def _one_tile(self, cross: ir.Value, index: ir.Value, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
-        b, n = self.b, self.v.n
-        corner = self.places.bind(self.places.bind(self.scope, self.across, cross), self.along, index)
+    def _one_tile(
+        self, scope: Scope, cross: ir.Value, index: ir.Value, n_cross: ir.Value | None, n_along: ir.Value | None
+    ) -> None:
+        b = self.b
+        corner = self.places.bind(self.places.bind(scope, self.across, cross), self.along, index)
         for c in self.crossings:
             if n_cross is not None and not c.elements.can_mask:
                 self._copy_by_element(c, corner, n_cross, n_along)
@@ -95,7 +111,7 @@ class Tiles:
                 self._transpose(c, corner, n_cross, n_along)
 
         def line(k: ir.Value, nothing: Values) -> Values:
-            around = self.places.bind(self.scope, self.across, b.add(cross, k))
+            around = self.places.bind(scope, self.across, b.add(cross, k))
             inner = self.places.bind_lanes(around, self.along, index, self.v, 1, self.known, n_along)
             for c in self.crossings:
                 raw = c.elements.load(b.add(c.tile, b.mul(k, I64(c.elements.vector_bytes))))
@@ -103,7 +119,19 @@ class Tiles:
             store(self.places, inner, self.walker.form.stores)
             return nothing
 
-        loop(b, I64(0), I64(n) if n_cross is None else n_cross, [], line)
+        def lines() -> Values:
+            return loop(b, I64(0), I64(self.v.n) if n_cross is None else n_cross, [], line)
+
+        if not self.walker.plan.streams or n_along is not None:
+            lines()
+            return
+        with b.if_else(self.can_stream) as (past_the_caches, through_them):
+            with past_the_caches:
+                self.places.streams = True
+                lines()
+                self.places.streams = False
+            with through_them:
+                lines()
 
     def _transpose(self, c: _Crossing, corner: Scope, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
         """A tile through registers; rows past `n_along` repeat the last one."""

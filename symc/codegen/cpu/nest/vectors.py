@@ -38,7 +38,6 @@ class Vectors:
             places.streams = True
             self._lanes(walker, scope, around, start, stop, roots, [], body)
             places.streams = False
-            walker.b.fence("seq_cst")
             return []
 
         def through_them() -> Values:
