@@ -51,9 +51,7 @@ class Places:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
         self.streams = False  # whether whole vectors are stored past the caches
 
-    def can_stream(
-        self, scope: Scope, v: Lanes, axis: str, start: ir.Value, others: Sequence[str] = ()
-    ) -> ir.Value:
+    def can_stream(self, scope: Scope, v: Lanes, axis: str, start: ir.Value, others: Sequence[str] = ()) -> ir.Value:
         """Whether all stores along an axis begin at boundaries of vectors, and none overwrites what is read.
 
         So they do wherever steps along `others` lead.
