@@ -234,13 +234,13 @@ def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: NestPlan) ->
                 continue
             if 2 * form.extents[v] < lanes or 2 * form.extents[w] < lanes:
                 continue
-            outer = _by_stride((a for a in axes if a not in (v, w)), strided[0])
+            outer = by_stride((a for a in axes if a not in (v, w)), strided[0])
             reason = f"{lanes} x {lanes} tiles: loads contiguous along {w}, stores along {v}"
             # Measured on (32, 64, 56, 56): tiles follow the rows that are read, unless these are short (3.2 against
             # 8.6 ms to channels last, 3.5 against 4.8 ms back).
             blocked = w if form.extents[w] <= SHORT_TILE_ROW else v
             # Memory is read in its order: of a weight (O, C, taps), all channels of as many outputs as a tile has.
-            inside = tuple(a for a in outer if abs(strided[0].stride(a)) < abs(strided[0].stride(v)))
+            inside = tuple(a for a in outer if 0 < abs(strided[0].stride(a)) < abs(strided[0].stride(v)))
             if inside:
                 outer, blocked = tuple(a for a in outer if a not in inside), v
                 reason += f", {', '.join(inside)} inside"
