@@ -38,6 +38,7 @@ ALLOWED = {  # (module, what it may import although that is higher or comes back
     ("symc.ndarray.operators", "symc.ndarray"): "an NDArray has the functions of mx.nd as methods",
     ("symc.ndarray", "symc.executor.cached_op"): "mx.nd.CachedOp is MXNet's name for it",
     ("symc.model", "symc.module.feed_forward"): "FeedForward is MXNet's name in mx.model, and made of a Module",
+    ("symc.gluon.contrib.data.text", "symc.contrib.text.*"): "a text is numbered by a vocabulary of mx.contrib",
     ("symc.test_utils", "symc"): "MXNet's tests take mx from its star import",
 }
 # Modules that a start from a filled kernel cache needs; they may import numba inside functions only.

@@ -121,6 +121,10 @@ class KVStore(KVStoreBase):
     def _barrier(self) -> None:
         self.barrier()
 
+    def _send_command_to_servers(self, head: int, body: str) -> None:
+        """There are none: raises SymcError."""
+        raise SymcError("there are no servers to send commands to; what would update on them updates on every worker")
+
     def _require(self, key: Key) -> NDArray:
         if key not in self._stored:
             raise SymcError(f"key {key} has not been inited")

@@ -258,3 +258,37 @@ def test_what_is_no_symbol_and_no_trainer_is_refused():
         amp.unscale(mx.optimizer.SGD())
     with pytest.raises(ConflictError, match=r"forget to call amp.init\(\)"):
         amp.init_trainer(gluon.Trainer({}, "sgd"))
+
+
+def test_a_bucketing_module_is_converted_bucket_by_bucket():
+    def sym_gen(length):
+        fc = mx.sym.FullyConnected(mx.sym.var("data"), num_hidden=4, flatten=False, name="fc")
+        return mx.sym.SoftmaxOutput(mx.sym.mean(fc, axis=1), name="softmax"), ("data",), ("softmax_label",)
+
+    def outputs(module):
+        found = []
+        for length in (3, 2):
+            x = np.linspace(-1, 1, 2 * length * 5).reshape(2, length, 5)
+            module.forward(
+                mx.io.DataBatch(
+                    [mx.nd.array(x)], [mx.nd.zeros(2)], bucket_key=length,
+                    provide_data=[("data", x.shape)], provide_label=[("softmax_label", (2,))],
+                ),
+                is_train=False,
+            )  # fmt: skip
+            found.append(module.get_outputs()[0].asnumpy())
+        return found
+
+    module = mx.mod.BucketingModule(sym_gen, default_bucket_key=3)
+    with pytest.raises(ConflictError, match="should be initialized"):
+        amp.convert_bucketing_module(module)
+    module.bind([("data", (2, 3, 5))], [("softmax_label", (2,))], for_training=False)
+    module.init_params(mx.init.Xavier())
+    converted = amp.convert_bucketing_module(module, cast_optional_params=True)
+    converted.bind([("data", (2, 3, 5))], [("softmax_label", (2,))], for_training=False)
+    for ours, theirs in zip(outputs(converted), outputs(module)):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
+    assert all("amp_cast" in bucket.symbol.tojson(remove_amp_cast=False) for bucket in converted._buckets.values())
+    assert len(converted._buckets) == 2
+    with pytest.raises(ConflictError, match="instance of bucketing module, got int"):
+        amp.convert_bucketing_module(3)

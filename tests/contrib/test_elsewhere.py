@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import symc as mx
@@ -46,3 +47,19 @@ def test_onnx_is_refused_with_a_way_out():
             read("m.onnx")
     with pytest.raises(SymcError, match="symc writes no ONNX file"):
         onnx.export_model("m-symbol.json", "m-0000.params", [(1, 3)])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_loader_becomes_an_iterator_of_full_batches(dtype):
+    samples = mx.gluon.data.ArrayDataset(mx.nd.arange(10).reshape((5, 2)), mx.nd.arange(5))
+    batches = mx.contrib.io.DataLoaderIter(mx.gluon.data.DataLoader(samples, 2), "x", "y", dtype)
+    assert [(d.name, d.shape) for d in (*batches.provide_data, *batches.provide_label)] == [("x", (2, 2)), ("y", (2,))]
+    for _ in range(2):
+        found = list(batches)
+        assert [batch.pad for batch in found] == [0, 0, 1]
+        assert {a.dtype for batch in found for a in (*batch.data, *batch.label)} == {np.dtype(dtype).type}
+        data = np.concatenate([batch.data[0].asnumpy() for batch in found])
+        label = np.concatenate([batch.label[0].asnumpy() for batch in found])
+        np.testing.assert_array_equal(data, [*np.arange(10).reshape(5, 2), [0, 0]])
+        np.testing.assert_array_equal(label, [0, 1, 2, 3, 4, 0])
+        batches.reset()

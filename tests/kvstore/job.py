@@ -1,7 +1,8 @@
 """A training script as `mpirun -n N python -m tests.kvstore.job ...` starts it; rank 0 prints each step's loss.
 
 Every rank trains on `--contexts` contexts, so that ranks x contexts parts share a batch of always the same samples.
-A checkpoint is written after each epoch; the job goes on from the last complete one. `--die` ends a rank on the way.
+A checkpoint is written after each epoch; the job goes on from the last complete one. `--die PLACE STEP WAY` ends rank 1
+at a place of a step: by "kill", by "raise", or by that exit code.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Job:
     def die(self, place: str) -> None:
         """Ends this rank in the way it was told, at a place of a step."""
         place_to_die, step, way = self.options.die
-        if place != place_to_die or self.step != int(step) or int(os.environ.get("RANK_TO_DIE", 1)) != self.rank:
+        if place != place_to_die or self.step != int(step) or self.rank != 1:
             return
         if way == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -104,7 +105,7 @@ def train_gluon(job: Job) -> None:
     net.hybridize()
     for ctx in job.contexts:
         net(mx.nd.zeros((1, *SHAPES[job.options.net]), ctx=ctx))
-    rates = {"learning_rate": 0.05, "momentum": 0.9}
+    rates = {"learning_rate": job.options.rate, "momentum": 0.9}
     trainer = gluon.Trainer(net.collect_params(), "sgd", rates, kvstore=job.store)
     job.die("init")
     if begin:
@@ -148,7 +149,7 @@ def train_module(job: Job) -> None:
     module.bind([("data", (size, *SHAPES[job.options.net]))], [("softmax_label", (size,))])
     module.init_params(mx.init.Xavier())
     job.die("init")
-    module.init_optimizer(job.store, "sgd", {"learning_rate": 0.05, "momentum": 0.9})
+    module.init_optimizer(job.store, "sgd", {"learning_rate": job.options.rate, "momentum": 0.9})
     job.step = begin * N_BATCHES
     for epoch in range(begin + 1, job.options.epochs + 1):
         for x, y in job.batches():
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--face", choices=("gluon", "module"), default="gluon")
     parser.add_argument("--kvstore", default="dist_sync")
     parser.add_argument("--contexts", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--die", nargs=3, metavar=("PLACE", "STEP", "WAY"), default=("nowhere", "0", "kill"))
     job = Job(parser.parse_args())

@@ -13,15 +13,15 @@ from symc.ndarray import invoke
 from symc.symbol import compose
 
 from . import lists
-from .convert import convert_hybrid_block, convert_model, convert_symbol, require_dtype
+from .convert import convert_bucketing_module, convert_hybrid_block, convert_model, convert_symbol, require_dtype
 from .loss_scaler import LossScaler
 from .rules import Conditional, make_rules
 from .scope import Casts
 
 __all__ = [
-    "LossScaler", "convert_hybrid_block", "convert_model", "convert_symbol", "init", "init_trainer",
-    "list_conditional_fp32_ops", "list_fp32_ops", "list_loss_output_functions", "list_lp16_fp32_ops", "list_lp16_ops",
-    "list_lp16_use_fp32_params", "list_widest_type_cast", "scale_loss", "unscale",
+    "LossScaler", "convert_bucketing_module", "convert_hybrid_block", "convert_model", "convert_symbol", "init",
+    "init_trainer", "list_conditional_fp32_ops", "list_fp32_ops", "list_loss_output_functions", "list_lp16_fp32_ops",
+    "list_lp16_ops", "list_lp16_use_fp32_params", "list_widest_type_cast", "scale_loss", "unscale",
 ]  # fmt: skip
 
 _casts: Casts | None = None  # in force since `init`

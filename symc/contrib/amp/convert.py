@@ -11,6 +11,7 @@ from symc.context import Context
 from symc.core.dtypes import code_of, dtype_name
 from symc.core.errors import ArgumentError, ConflictError, SymcError
 from symc.gluon import HybridBlock, SymbolBlock
+from symc.module import BucketingModule
 from symc.ndarray import NDArray
 from symc.ops.math.elementwise import AmpCast, AmpMultiCast
 from symc.symbol import Symbol, var
@@ -204,6 +205,40 @@ def convert_model(
         cast_optional_params,
     )  # fmt: skip
     return converted, _cast(arg_params, converted), _cast(aux_params, converted)
+
+
+def convert_bucketing_module(
+    bucketing_mod: BucketingModule,
+    target_dtype: str = "float16",
+    target_dtype_ops: Sequence[str] | None = None,
+    fp32_ops: Sequence[str] | None = None,
+    conditional_fp32_ops: Conditional | None = None,
+    excluded_sym_names: Sequence[str] | None = None,
+    cast_optional_params: bool = False,
+) -> BucketingModule:
+    """A module whose symbols are converted, each when its bucket is first seen (see `convert_symbol`); to be bound.
+
+    It begins with the parameters of the one given, which must have some: raises ConflictError else.
+    """
+    if not isinstance(bucketing_mod, BucketingModule):
+        raise ConflictError(f"amp: module should be instance of bucketing module, got {type(bucketing_mod).__name__}")
+    if not bucketing_mod.params_initialized:
+        raise ConflictError("amp: bucketing_mod params should be initialized for mixed precision conversion")
+    args, auxs = bucketing_mod.get_params()
+
+    def converted(symbol: Symbol) -> tuple[Symbol, dict[str, NDArray], dict[str, NDArray]]:
+        return convert_model(
+            symbol, args, auxs, target_dtype, target_dtype_ops, fp32_ops, conditional_fp32_ops, excluded_sym_names,
+            cast_optional_params,
+        )  # fmt: skip
+
+    def sym_gen(bucket_key: Any) -> tuple[Symbol, Sequence[str], Sequence[str]]:
+        symbol, data_names, label_names = bucketing_mod._call_sym_gen(bucket_key)
+        return converted(symbol)[0], data_names, label_names
+
+    key = bucketing_mod._default_bucket_key
+    _, own_args, own_auxs = converted(bucketing_mod._call_sym_gen(key)[0])
+    return BucketingModule.load_dict(None, sym_gen, key, own_args, own_auxs, **bucketing_mod._options)
 
 
 def _cast(params: Mapping[str, NDArray], symbol: Symbol) -> dict[str, NDArray]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -237,3 +238,31 @@ def is_alive(pid):
         return False
     state = Path(f"/proc/{pid}/stat")
     return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+def test_wikitext_is_numbered_as_mxnet_numbers_it(tmp_path):
+    """The values are those of MXNet 1.9.1 for these files."""
+    text = " \n = Robert <unk> = \n \n Robert was an actor , and a  writer . \n\n He was seen in 2000 . \n a b c d e\n"
+    (tmp_path / "wiki.train.tokens").write_text(text)
+    with zipfile.ZipFile(tmp_path / "wikitext-2-v1.zip", "w") as archive:
+        archive.writestr("wikitext-2/wiki.test.tokens", "He saw an actor and Robert .\n")
+    train = mx.gluon.contrib.data.text.WikiText2(str(tmp_path), seq_len=4)
+    words = train.vocabulary.idx_to_token
+    assert words == ("<unk> <eos> . = Robert a was , 2000 He actor an and b c d e in seen writer".split())
+    flat = "= Robert <unk> = <eos> Robert was".split()
+    assert len(train) == 6
+    x, y = train[0]
+    assert [words[k] for k in x.asnumpy()] == flat[:4] and [words[k] for k in y.asnumpy()] == flat[1:5]
+    assert x.dtype == np.int32
+    assert train.frequencies["Robert"] == 2
+    test = mx.gluon.contrib.data.text.WikiText2(str(tmp_path), "test", train.vocabulary, 3)
+    assert [" ".join(words[k] for k in part.asnumpy()) for part in test[1]] == ["actor and Robert", "and Robert ."]
+
+
+def test_wikitext_is_not_downloaded(tmp_path):
+    with pytest.raises(
+        mx.MXNetError, match=r"WikiText103: put wiki.valid.tokens or wikitext-103-v1.zip into .*nothing is"
+    ):
+        mx.gluon.contrib.data.text.WikiText103(str(tmp_path), "validation")
+    with pytest.raises(ValueError, match="no segment 'valid'; there are train, validation, test"):
+        mx.gluon.contrib.data.text.WikiText2(str(tmp_path), "valid")

@@ -1,6 +1,6 @@
-"""`mx.gluon.contrib.data`: contributed samplers."""
+"""`mx.gluon.contrib.data`: contributed samplers, and texts."""
 
-from . import sampler
+from . import sampler, text
 from .sampler import IntervalSampler
 
-__all__ = ["IntervalSampler", "sampler"]
+__all__ = ["IntervalSampler", "sampler", "text"]
