@@ -48,21 +48,24 @@ def lstm() -> mx.sym.Symbol:
     return mx.sym.RNN(*map(mx.sym.Variable, names), mode="lstm", state_size=256, num_layers=2, name="lstm")
 
 
-def networks() -> dict[str, tuple[mx.sym.Symbol, dict[str, tuple[int, ...]]]]:
-    """Name -> (symbol, shapes of its inputs)."""
+def networks() -> dict[str, tuple[mx.sym.Symbol, dict[str, tuple[int, ...]], str]]:
+    """Name -> (symbol, shapes of its inputs, dtype)."""
     resnet = mx.models.get("resnet-50").symbol
     state = (2, 16, 256)
     return {
-        "resnet-50, batch 1": (resnet, {"data": (1, 3, 224, 224)}),
-        "resnet-50, batch 32": (resnet, {"data": (32, 3, 224, 224)}),
-        "BERT layer, 8 x 128": (bert_layer(), {"data": (8, 128, 768)}),
-        "LSTM, 35 x 16": (lstm(), {"data": (35, 16, 256), "state": state, "state_cell": state}),
+        "resnet-50, batch 1": (resnet, {"data": (1, 3, 224, 224)}, "float32"),
+        "resnet-50, batch 32": (resnet, {"data": (32, 3, 224, 224)}, "float32"),
+        "resnet-50, 32, float16": (resnet, {"data": (32, 3, 224, 224)}, "float16"),
+        "BERT layer, 8 x 128": (bert_layer(), {"data": (8, 128, 768)}, "float32"),
+        "BERT layer, float16": (bert_layer(), {"data": (8, 128, 768)}, "float16"),
+        "LSTM, 35 x 16": (lstm(), {"data": (35, 16, 256), "state": state, "state_cell": state}, "float32"),
     }
 
 
-def predicted(net: mx.sym.Symbol, shapes: dict[str, tuple[int, ...]]) -> list[dict[str, Any]]:
+def predicted(net: mx.sym.Symbol, shapes: dict[str, tuple[int, ...]], dtype: str) -> list[dict[str, Any]]:
     """A row for each step of a forward run."""
-    compiled = net.simple_bind(mx.gpu(0), grad_req="null", **shapes)._compiled(False)
+    executor = net.simple_bind(mx.gpu(0), grad_req="null", type_dict=dict.fromkeys(shapes, dtype), **shapes)
+    compiled = executor._compiled(False)
     rows = []
     for k, (step, node, call) in enumerate(compiled.lowered.steps()):
         if step.phase != "forward":
@@ -107,8 +110,8 @@ def main() -> int:
     }
     print(f"{'':22}{'kernels':>14}{'time':>13}{'limit':>13}{'reached':>9}{'without starts':>16}")
     saved = {}
-    for name, (net, shapes) in chosen.items():
-        rows = predicted(net, shapes)
+    for name, arguments in chosen.items():
+        rows = predicted(*arguments)
         saved[name] = {"kernels": rows, "summary": summary(rows)}
         for kind, s in saved[name]["summary"].items():
             print(

@@ -31,6 +31,8 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
         if not all(v.node in constant for v in frozen):
             return None
         producer = inputs[0].node
+        if {g.dtypes.get(v) for v in (*producer.inputs[1:], *inputs[1:])} > {"float16"}:
+            return None  # scaled weights would be rounded once more
         g.serving = producer
         return producer.operator.absorb_scale_shift(g, producer.inputs, inputs[1], inputs[2], axis)
 

@@ -1,4 +1,5 @@
-"""Cast handling: contractions compute in float32 or float64, whatever type their operands are stored in."""
+"""Cast handling: contractions compute in float32 or float64, whatever type their operands are stored in, unless the
+machine adds up such products in a wider type by itself."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
     before:  %y = Convolution(%x: float16, %w: float16)
     after:   %a = Cast(%x, float32); %b = Cast(%w, float32); %c = Convolution(%a, %b); %y = Cast(%c, float16)
 
+    Those that the machine multiplies as they are, with sums in float32, stay what they are.
     Every other kernel widens 16-bit elements as it loads them and rounds as it stores. Contractions of 8-bit integers
     stay what they are where the machine has int32 sums, their channels filled up with zeros; else they become such of
     floats that hold each sum exactly: float32 for up to 514 products, then float64.
@@ -44,9 +46,20 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
             raise DTypeError(
                 f"Error in operator {node.name}: {op.name} of {dtype} is not supported; cast its inputs to float32"
             )
+        if _has_float32_sums(meaning_of(graph, node).product, context):
+            return None
         return _widened(g, node, inputs, "float32")
 
     return rewrite(graph, rule)
+
+
+def _has_float32_sums(product: Product | None, context: PassContext) -> bool:
+    """Whether the machine multiplies float16 as it is stored, and may do so here."""
+    assert product is not None
+    together = context.backend.channels_together(product, "float16")
+    _, inner, outer = product.sizes
+    summed = (outer if product.kind == "data_gradient" else inner) // product.groups
+    return together is not None and summed % together == 0
 
 
 def _widened(g: GraphBuilder, node: Node, inputs: Sequence[Value], dtype: str) -> list[Value]:

@@ -11,6 +11,7 @@ from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_
 from symc.codegen.cpu.contraction.plan import CpuPlan, WinogradPlan
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall
+from symc.core.dtypes import compute_dtype
 from symc.loopir.expr import Axis, Expr, load, param, prim
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, Packing, Store, Window, accumulator, buffer_of, verify
@@ -124,13 +125,13 @@ def gradient_buffer(weight: Buffer, is_depthwise: bool) -> Buffer:
 
 
 def plain(result: Buffer, axes: tuple[Axis, ...]):
-    return [(result.name, accumulator(result.dtype), "set")], []
+    return [(result.name, accumulator(compute_dtype(result.dtype)), "set")], []
 
 
 def bias_residual_relu(result: Buffer, axes: tuple[Axis, ...]):
     """In place: the residual is the output's old content."""
-    bias = Buffer.dense("bias", (result.shape[1],), result.dtype)
-    total = accumulator(result.dtype) + load("bias", (axes[1],), result.dtype) + load(result.name, axes, result.dtype)
+    bias, dtype = Buffer.dense("bias", (result.shape[1],), result.dtype), compute_dtype(result.dtype)
+    total = accumulator(dtype) + load("bias", (axes[1],), dtype) + load(result.name, axes, dtype)
     return [(result.name, prim("maximum", total, 0.0), "set")], [bias]
 
 

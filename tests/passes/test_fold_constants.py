@@ -42,6 +42,15 @@ def test_a_weight_that_changes_at_every_run_is_left_alone():
     keeps(fold_constants, LAYER.format(role="argument"))
 
 
+def test_weights_of_another_dtype_are_left_alone():
+    text = LAYER.format(role="parameter")
+    for name in ("x", "w", "y"):
+        text = text.replace(f"%{name}: float32", f"%{name}: float16")
+    for op in ("no_bias=True)", "%t)"):
+        text = text.replace(f"{op}: float32", f"{op}: float16")
+    keeps(fold_constants, text)
+
+
 def test_a_layer_somebody_else_reads_is_left_alone():
     keeps(fold_constants, LAYER.format(role="parameter") + "head a = %a\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from symc.core.errors import DTypeError
+from symc.ir.text import graph_text
 from symc.passes.insert_casts import insert_casts
 
 from .golden import changes, context, graph_of, keeps
@@ -31,6 +32,19 @@ def test_a_16_bit_contraction_is_wrapped():
         head z = %z
         """,
     )
+
+
+def test_a_16_bit_contraction_stays_where_the_machine_has_float32_sums_of_pairs(monkeypatch):
+    machine = context().backend
+    monkeypatch.setattr(type(machine), "channels_together", staticmethod(lambda product, dtype: 2))
+    text = """
+        argument %x: float16[2, {n}]
+        argument %w: float16[4, {n}]
+        %y = FullyConnected(%x, %w, num_hidden=4, no_bias=True): float16[2, 4]
+        head y = %y
+        """
+    keeps(insert_casts, text.format(n=6))
+    assert "Cast" in graph_text(insert_casts(graph_of(text.format(n=3)), context()))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Ref
-from symc.core.dtypes import ITEM_SIZE
+from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Affine, Axis, Expr, walk
 from symc.loopir.kernel import ACCUMULATOR, Contraction, Store, buffer_of
@@ -109,13 +109,13 @@ def epilogue_of(c: Contraction) -> Epilogue:
                     raise _refusal(c, e.data[0], "it is read after an earlier store of the same kernel wrote it")
                 name, index = e.data
                 loads[e] = _operand(c, store, name, index, flatten)
-                if loads[e].dtype != e.dtype:
+                if compute_dtype(loads[e].dtype) != e.dtype:
                     raise _refusal(c, e.data[0], f"it is read as {e.dtype}")
             elif e.op == "param":
                 params[e] = None
             elif e.op in ("index", "reduce"):
                 raise _refusal(c, store.buffer, f"its value contains the {e.op} {e}")
-        if target.dtype != store.value.dtype:
+        if compute_dtype(target.dtype) != store.value.dtype:
             raise _refusal(c, store.buffer, f"its value is a {store.value.dtype}")
         if store.mode == "add":
             old = Expr("load", (), (ADD_LOAD + store.buffer, ()), value.dtype)

@@ -12,7 +12,8 @@ from symc.loopir.expr import Affine
 from symc.loopir.tensor import Product
 from symc.passes.meaning import Meaning, meaning_of, same_order
 
-BESIDE_INT32 = ("int8", "uint8", "int32", "float32")  # what sums of bytes are turned into and combined with
+# What sums of bytes and of float16 are turned into and combined with; all others stay in their dtype.
+BESIDE = {"int32": ("int8", "uint8", "int32", "float32"), "float16": ("float16", "float32")}
 
 
 def layout_of(product: Product, rank: int, operand: int | None) -> Layout | None:
@@ -34,7 +35,7 @@ def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
     if product.kind == "weight_gradient":
         return False  # its tile lies across output channels and taps, not rows and channels
     computed, meaning = graph.dtype(anchor[0]), meaning_of(graph, node)
-    allowed = BESIDE_INT32 if computed == "int32" else (computed,)
+    allowed = BESIDE.get(computed, (computed,))
     if any(graph.dtype(v) not in allowed for v in (*node.inputs, node[0])) or meaning.uses_index:
         return False
     order = graph.layout(anchor[0]).order

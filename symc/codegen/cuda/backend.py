@@ -50,7 +50,9 @@ class CudaBackend:
 
     def channels_together(self, product: Product, dtype: str) -> int | None:
         """See passes.base.Machine."""
-        return None
+        from .preferences import channels_together
+
+        return channels_together(product, dtype)
 
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         """See passes.base.Machine."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from symc.loopir.tensor import Product
+
 NEAR_ROW, NEAR_COLUMN = (
     16_384,
     1024,
 )  # elements that a block walks several times: they stay in L1 or L2
+
+
+def channels_together(product: Product, dtype: str) -> int | None:
+    """Tensor cores multiply pairs of float16 that are neighbours; in a weight gradient these are not."""
+    return 2 if dtype == "float16" and product.kind != "weight_gradient" else None
 
 
 def keeps_near(n_elements: int, is_contiguous: bool) -> bool:

@@ -67,29 +67,40 @@ def disassembled(image: KernelImage) -> str:
         return subprocess.run([tool.locate(), "-c", cubin.name], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
-@pytest.mark.parametrize("tile", [*TILES, *(replace(t, kind="tf32") for t in TILES)], ids=str)
+MULTIPLIED = {
+    "fma": ("fma.rn.f32", "LDS.128"),
+    "tf32": ("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", "HMMA.1688.F32.TF32"),
+    "float16": ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "HMMA.16816.F32"),
+}
+
+
+@pytest.mark.parametrize(
+    "kind, tile",
+    [(k, t) for t in TILES for k in ("forward", "weight_gradient")]
+    + [(k, replace(t, kind="tf32")) for t in TILES for k in ("forward", "weight_gradient")]
+    + [("forward", replace(t, kind="float16")) for t in TILES],
+    ids=str,
+)
 def test_tiles_keep_their_sums_in_registers(kind, tile):
-    c = contraction(
-        kind=kind, channels=(72, 72), inputs=(20, 20), epilogue=bias_residual_relu if kind == "forward" else None
-    )
-    packing = None if kind == "weight_gradient" else panels_of(c, "float32", tile.columns)
+    dtype = "float16" if tile.kind == "float16" else "float32"
+    epilogue = bias_residual_relu if kind == "forward" else None
+    c = contraction(kind=kind, channels=(72, 72), inputs=(20, 20), epilogue=epilogue, dtype=dtype)
+    packing = None if kind == "weight_gradient" else panels_of(c, dtype, tile.columns, tile.n_together)
     decisions = dict(tile=tile, packing=packing, is_long=tile.n_sums <= LONG_SUMS, n_parts=1)
     (call,) = schedule_tiles(c, replace(plan_contraction(c), **decisions))
     image = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code))
     text = image.code.decode("ascii")
     assert image.spilled_bytes == 0 and image.registers * tile.n_threads * tile.n_blocks <= 65536
-    if tile.kind == "tf32":
-        assert "cvt.rna.tf32.f32" in text
-        assert text.count("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") == tile.depth // 8 * tile.n_sums // 4
-    else:
-        assert text.count("fma.rn.f32") >= tile.depth * tile.n_sums and "ld.shared.v4.f32" in text
+    multiplication, instruction = MULTIPLIED[tile.kind]
+    assert ("cvt.rna.tf32.f32" in text) == (tile.kind == "tf32")
+    n_products = tile.depth * tile.n_sums // (1 if tile.kind == "fma" else 32)
+    assert text.count(multiplication) >= n_products and ("ld.shared.v4.f32" in text) == (tile.kind == "fma")
     n_left = tile.rows * (tile.depth + 4) if kind == "forward" else tile.depth * (tile.rows + 8)
     stage_bytes = 4 * (n_left + tile.depth * (tile.columns + 8))
     assert image.shared_bytes == min(4, 49152 // stage_bytes) * stage_bytes
     machine_code = disassembled(image)
     assert "LDGSTS.E.BYPASS.128" in machine_code and not re.search(r"\b(LDL|STL)\b", machine_code)
-    assert ("HMMA.1688.F32.TF32" if tile.kind == "tf32" else "LDS.128") in machine_code
+    assert instruction in machine_code
 
 
 def test_what_lies_at_odd_places_is_copied_element_by_element():

@@ -14,7 +14,7 @@ from symc.codegen.cuda.nest import plan as nest_plan
 from symc.codegen.cuda.nest import schedule_nest
 from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
 from symc.loopir.interpret import interpret
-from symc.loopir.kernel import Buffer, Nest, Store, verify
+from symc.loopir.kernel import Buffer, Nest, Store, buffer_of, verify
 from tests.codegen.contractions import GUARD, Memory, bias_residual_relu, contraction, packed_weight
 from tests.codegen.nests import Memory as NestMemory
 from tests.codegen.nests import assert_nothing_else_changed, f32, rand
@@ -129,25 +129,42 @@ def test_blocks_share_the_products_of_a_tile(kind):
     check_tiles(contraction(kind=kind, batch=depth[0], channels=depth[1], stack=2, **flat), n_parts=2, tile=MIDDLE)
 
 
+@pytest.mark.parametrize("kind", ["forward", "data_gradient"])
+def test_tiles_of_float16_add_up_in_float32(kind):
+    flat = dict(kind=kind, dtype="float16", inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    plan = plan_contraction(contraction(**{**flat, "batch": 130, "channels": (200, 136)}))
+    assert plan.tile.kind == "float16" and plan.widths == (4, 4) and "float16" in plan.why
+    for tile in (LARGE, MIDDLE, SMALL):
+        c = contraction(**flat, batch=tile.rows + 2, channels=(200, 136), epilogue=bias_residual_relu)
+        check_tiles(c, 1e-2, tile=replace(tile, kind="float16"))
+    check_tiles(contraction(**flat, batch=40, channels=(152, 152)), 1e-2, n_parts=3)
+    check_tiles(contraction(**flat, batch=40, channels=(38, 38), stack=2), 1e-2)
+    padded = contraction(kind=kind, dtype="float16", channels=(36, 40), groups=2, stride=(2, 1), slack=2, offset=2)
+    assert plan_contraction(padded).widths == (1, 4)
+    check_tiles(padded, 1e-2)
+
+
 def check_tiles(c, tolerance: float = 2e-4, **decisions) -> None:
     plan = plan_contraction(c)
     assert plan is not None
     plan = replace(plan, **{"n_parts": 1, "scratch": (), **decisions})
     if plan.n_parts > 1:
-        plan = replace(plan, scratch=(plan.n_parts, *(a.extent for a in c.stores[0].axes)))
+        n_parts = plan.n_parts * plan.tile.n_together
+        plan = replace(plan, scratch=(n_parts, *(a.extent for a in c.stores[0].axes)))
+    dtype = buffer_of(c, c.lhs).dtype
     if plan.packing is not None:
-        plan = replace(plan, packing=panels_of(c, "float32", plan.tile.columns))
+        plan = replace(plan, packing=panels_of(c, dtype, plan.tile.columns, plan.tile.n_together))
     rng = np.random.default_rng(0)
     given = {b.name: rng.normal(size=b.shape).astype(b.dtype) for b in c.buffers}
     expected = {name: a.copy() for name, a in given.items()}
     interpret(c, expected)
     scheduled = replace(c, plan=plan)
     if plan.packing is not None:
-        packed = Buffer.dense("packed", plan.packing.shape, "float32")
+        packed = Buffer.dense("packed", plan.packing.shape, dtype)
         given["packed"] = packed_weight(plan.packing, given[c.rhs])
         scheduled = replace(scheduled, rhs="packed", buffers=(*c.buffers, packed))
     if plan.scratch:
-        scratch = Buffer.dense("scratch", plan.scratch, "float32")
+        scratch = Buffer.dense("scratch", plan.scratch, dtype)
         given["scratch"] = np.full(scratch.shape, np.nan)
         scheduled = replace(scheduled, buffers=(*scheduled.buffers, scratch), written=("scratch",))
     memory = {b.name: Memory.of(b, given[b.name]) for b in scheduled.buffers}

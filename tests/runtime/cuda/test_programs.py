@@ -112,6 +112,24 @@ def test_numbers_are_those_of_the_cpu(gpu, make, shape):
         np.testing.assert_array_equal(found[1], expected[1])  # the mask of the dropout
 
 
+def halves() -> mx.sym.Symbol:
+    """Layers of float16, their sums in float32; the normalisation's parameters stay float32."""
+    x = mx.sym.cast(mx.sym.Variable("data"), "float16")
+    x = mx.sym.Convolution(x, num_filter=16, kernel=(3, 3), pad=(1, 1), no_bias=True, name="narrow")
+    x = mx.sym.Activation(mx.sym.BatchNorm(x, fix_gamma=False, name="norm"), act_type="relu")
+    x = mx.sym.Convolution(x, num_filter=24, kernel=(3, 3), num_group=1, name="conv")
+    return mx.sym.cast(mx.sym.FullyConnected(x, num_hidden=20, name="dense"), "float32") * 0.05
+
+
+def test_float16_is_multiplied_as_it_is_stored(gpu):
+    found, expected = (run(halves(), ctx, data=(16, 4, 6, 5)) for ctx in (mx.gpu(), mx.cpu()))
+    for a, b in zip(found, expected):
+        scale = np.abs(b.astype(np.float64)).max()
+        np.testing.assert_allclose(a.astype(np.float64), b, atol=4e-3 * scale)
+    text = halves().simple_bind(mx.gpu(), grad_req="null", data=(16, 4, 6, 5)).explain()
+    assert text.count("float16, sums of") == 3 and "Convolution + _scale_shift + Activation" in text
+
+
 def test_a_run_gives_the_same_bits_again(gpu):
     first, second = (run(convolutions(), mx.gpu(), data=(3, 3, 9, 8)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second))

@@ -95,11 +95,11 @@ def _place(b: ir.IRBuilder, memory: ir.Value, start: ir.Value, further: int) -> 
 
 
 class TensorCores:
-    """mma.sync m16n8k8: a warp multiplies 16 rows by 8 columns, 8 products at a time, of elements rounded to tf32.
+    """mma.sync: a warp multiplies 16 rows by 8 columns, 8 words of products at a time, of tf32 or of pairs of float16.
 
-    A warp has 32 columns. Thread 4 g + t of it holds (PTX ISA, matrix fragments): of the left operand, rows g and g + 8
-    of products t and t + 4; of the right one, column g of these products; of the sums, columns 2 t and 2 t + 1 of those
-    rows.
+    A warp has 32 columns. Thread 4 g + t of it holds (PTX ISA, fragments of m16n8k8 and m16n8k16): of the left operand,
+    rows g and g + 8 of words t and t + 4; of the right one, column g of these words; of the sums, columns 2 t and
+    2 t + 1 of those rows.
     """
 
     ROWS, COLUMNS, PRODUCTS, WARP_COLUMNS = 16, 8, 8, 32
@@ -150,18 +150,19 @@ class TensorCores:
         return [self._element(memory, self.starts[1], at) for at in places]
 
     def _element(self, memory: ir.Value, start: ir.Value, further: int) -> ir.Value:
-        """Its bits, rounded to nearest: the cores cut off what they do not take."""
+        """A word's bits; tf32 rounded to nearest: the cores cut off what they do not take."""
         place = self.b.bitcast(_place(self.b, memory, start, further), I32.as_pointer(SHARED))
         word = self.b.load(place, align=ITEM_BYTES)
+        if self.tile.kind == "float16":
+            return word
         rounding = ir.InlineAsm(ir.FunctionType(I32, [I32]), "cvt.rna.tf32.f32 $0, $1;", "=r,r")
         return self.b.call(rounding, [word])
 
     def _product(self, left: Values, right: Values, sums: Values) -> Values:
         four = ir.LiteralStructType([F32] * 4)
-        text = (
-            "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-            "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};"
-        )
+        shape = {"tf32": "m16n8k8.row.col.f32.tf32.tf32.f32", "float16": "m16n8k16.row.col.f32.f16.f16.f32"}
+        operands = "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13}"
+        text = f"mma.sync.aligned.{shape[self.tile.kind]} {operands};"
         type_ = ir.FunctionType(four, [I32] * 6 + [F32] * 4)
         made = self.b.call(ir.InlineAsm(type_, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f"), [*left, *right, *sums])
         return [self.b.extract_value(made, c) for c in range(4)]

@@ -11,6 +11,7 @@ from .tile import ITEM_BYTES, QUAD, Tile
 AHEAD = 2  # steps that copies are started before they are needed, about: as far as shared memory goes
 OF_RESULT, OF_THREAD = 6, 400  # instructions of an epilogue (a bias, a residual, a ReLU); to find what a block does
 OF_COPY = 14  # instructions to find the place of what is copied, and to start that
+OF_ROWS, OF_COLUMNS, OF_WORDS, OF_WARP = 16, 8, 8, 32  # of one mma.sync; columns of a warp (see `arithmetic`)
 
 
 def n_tiles(p: Problem, tile: Tile) -> int:
@@ -21,7 +22,7 @@ def n_tiles(p: Problem, tile: Tile) -> int:
 def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_together: int) -> dict[str, float]:
     """Seconds of each thing that has to happen, of which the longest decides.
 
-    widths       elements of each operand that are copied together
+    widths       words of each operand that are copied together
     n_parts      blocks that share the products of a tile
     n_together   blocks that a processor holds at once
     """
@@ -49,23 +50,26 @@ def parts_time(p: Problem, n_parts: int) -> float:
 
 def steps_of(tile: Tile, p: Problem) -> int:
     """How often a block goes on to the next products."""
-    return -(-p.depth // tile.depth)
+    return -(-p.depth // (tile.depth * tile.n_together))
 
 
 def _cycles_of_step(tile: Tile, widths: tuple[int, int]) -> dict[str, float]:
     """Of one block alone on a processor: it brings elements of later steps while it multiplies those of this one."""
     brought = tile.depth * (tile.rows + tile.columns)
     copies = tile.depth * (tile.rows / widths[0] + tile.columns / widths[1])
-    products = tile.depth * tile.rows * tile.columns
-    accesses = tile.depth * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * tile.n_threads / WARP
-    if tile.kind == "tf32":
-        # fragments are read word by word, each by a quarter as many threads, and rounded
-        arithmetic, accesses = products / (h200.TF32_PER_CYCLE * h200.MMA_SHARE), 2 * accesses
-        started = 2 * accesses
+    products, n_warps = tile.depth * tile.rows * tile.columns, tile.n_threads / WARP
+    if tile.kind == "fma":
+        arithmetic = products / h200.LANES
+        accesses = tile.depth * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * n_warps
+        started, wavefronts = products / WARP + accesses, 2 * accesses
     else:
-        arithmetic, started = products / h200.LANES, products / WARP + accesses
+        arithmetic = products / (h200.TF32_PER_CYCLE * h200.MMA_SHARE)  # of words: as many pairs of float16 as tf32
+        fragments = tile.rows * tile.columns / OF_WARP / OF_ROWS / n_warps  # of rows of a warp
+        accesses = tile.depth / OF_WORDS * (4 * fragments + 2 * OF_WARP / OF_COLUMNS) * n_warps
+        started = accesses * (3 if tile.kind == "tf32" else 1) + products / (OF_ROWS * OF_COLUMNS * OF_WORDS)
+        wavefronts = accesses
     return {
         "arithmetic": arithmetic,
         "instructions": (started + copies * OF_COPY / WARP) / h200.SCHEDULERS,
-        "shared memory": 2 * accesses + brought * ITEM_BYTES / h200.SHARED_BYTES_PER_CYCLE,
+        "shared memory": wavefronts + brought * ITEM_BYTES / h200.SHARED_BYTES_PER_CYCLE,
     }

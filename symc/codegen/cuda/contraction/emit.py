@@ -24,7 +24,7 @@ from symc.loopir.kernel import ACCUMULATOR
 from .arithmetic import arithmetic_of
 from .operands import Panel, Pixels, Rows, Taps, Windows
 from .sums import emit_sums
-from .tile import Tile
+from .tile import ITEM_BYTES, Tile
 
 
 def tile_intrinsic(
@@ -39,7 +39,8 @@ def tile_intrinsic(
         pixels, taps, channels, depth = (b.trunc(word(n), I32) for n in ("pixels", "taps", "channels", "depth"))
         n_rows, n_columns = (b.trunc(word(n), I32) for n in ("n_rows", "n_columns"))
         first_row, first_column = b.trunc(row, I32), b.trunc(column, I32)
-        windows = Windows(left, word("image_bytes"), offsets, pixels, taps, channels)
+        item_bytes = ITEM_BYTES // tile.n_together
+        windows = Windows(left, item_bytes, word("image_bytes"), offsets, pixels, taps, channels)
         if is_gradient:
             steps = word("rhs_image_bytes"), word("rhs_pixel_bytes")
             factors: Any = (

@@ -25,11 +25,13 @@ class Windows:
     """A streamed tensor through the table of its windows: int32 offsets in elements (pixels, taps), -1 outside.
 
     address      int64, of the first image, of the first channel of the group
+    item_bytes   of an element
     image_bytes  of two images
-    pixels, taps, channels   int32: of one image; of a window; of a group
+    pixels, taps, channels   int32: of one image; of a window; of a group, in words
     """
 
     address: ir.Value
+    item_bytes: int
     image_bytes: ir.Value
     table: ir.Value
     pixels: ir.Value
@@ -43,10 +45,10 @@ class Windows:
         return b.add(self.address, b.mul(b.zext(image, I64), self.image_bytes)), b.add(self.table, line)
 
     def at(self, b: ir.IRBuilder, image: ir.Value, line: ir.Value, tap: ir.Value, channel: ir.Value) -> tuple:
-        """(address, whether it is inside) of a tap's channel."""
+        """(address, whether it is inside) of a word of a tap's channels."""
         place = b.add(line, b.mul(b.zext(tap, I64), I64(ITEM_BYTES)))
         offset = b.load(b.inttoptr(place, I32.as_pointer(addrspace=GLOBAL)), align=ITEM_BYTES)
-        moved = b.mul(b.sext(b.add(offset, channel), I64), I64(ITEM_BYTES))
+        moved = b.add(b.mul(b.sext(offset, I64), I64(self.item_bytes)), b.mul(b.zext(channel, I64), I64(ITEM_BYTES)))
         return b.add(image, moved), b.icmp_signed(">=", offset, I32(0))
 
 
@@ -89,7 +91,7 @@ class _Lines:
 
 
 class Rows(_Lines):
-    """The left operand of sums over windows: a row is a pixel, a product a channel of a tap."""
+    """The left operand of sums over windows: a row is a pixel, a product a word of channels of a tap."""
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ def sum_of_parts(c: Contraction, n_parts: int) -> Nest:
 def work_of_parts(c: Contraction) -> tuple[Work, Work]:
     """The work of the contraction as if it had no parts, and what these add to it."""
     (name,) = c.written
-    stored = buffer_of(c, name).size_bytes
+    stored = buffer_of(c, name).size_bytes  # whatever it is made of, sums are put there
     return work_of(c) - Work(0, stored), Work(stored // ITEM_BYTES, 2 * stored)
 
 

@@ -10,13 +10,14 @@ from symc.codegen.contraction.panels import panels_of
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM
 from symc.codegen.cuda.h200 import CLOCK_HZ
+from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .cost import n_tiles, parts_time, steps_of, tile_times
 from .problem import Problem, problem_of
-from .tile import DTYPE, QUAD, TILES, Tile
+from .tile import DTYPE, ITEM_BYTES, QUAD, TILES, Kind, Tile
 
 PARTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)  # blocks that may share a tile
 PART_STEPS = 4  # of a part at least: bringing the first products takes as long as a step or two
@@ -29,7 +30,7 @@ LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empt
 class TilePlan(ContractionPlan):
     """Tiles of a matrix product, each by one block.
 
-    widths    elements of each operand that are copied together: 4, where all lie at multiples of 16 bytes
+    widths    words of each operand that are copied together: 4, where all lie at multiples of 16 bytes
     is_long   sums are added up in parts, whose totals take twice the registers: in small tiles alone
     n_parts   blocks that share the products of each tile; more than one leave their sums in scratch memory
     """
@@ -41,8 +42,10 @@ class TilePlan(ContractionPlan):
 
 
 def plan_contraction(c: Contraction, is_tf32: bool = False) -> TilePlan | None:
-    """The cheapest way to compute it in tiles, by tensor cores where operands may be rounded to tf32; None where tiles
-    cannot, or where too little of them would be filled."""
+    """The cheapest way to compute it in tiles, by tensor cores where operands are float16 or may be rounded to tf32.
+
+    None where tiles cannot, or where too little of them would be filled.
+    """
     return min(candidates(c, is_tf32), key=lambda plan: plan.cycles, default=None)
 
 
@@ -51,7 +54,8 @@ def candidates(c: Contraction, is_tf32: bool = False) -> list[TilePlan]:
     p = problem_of(c)
     if not _is_tiled(c, p):
         return []
-    tiles = [replace(t, kind="tf32" if is_tf32 else "fma") for t in TILES]
+    kind: Kind = "float16" if buffer_of(c, c.lhs).dtype == "float16" else "tf32" if is_tf32 else "fma"
+    tiles = [replace(t, kind=kind) for t in TILES]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or n * PART_STEPS <= steps_of(t, p)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
 
@@ -65,13 +69,13 @@ def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
     time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + parts_time(p, n_parts)
     by = "FMA in float32" if tile.kind == "fma" else "tensor cores"
     shared = f", each shared by {n_parts} blocks" if n_parts > 1 else ""
-    extents = tuple(a.extent for a in c.stores[0].axes)
+    extents, dtype = tuple(a.extent for a in c.stores[0].axes), buffer_of(c, c.lhs).dtype
     return TilePlan(
         algorithm="tiles",
         cycles=time_s * CLOCK_HZ,
         why=f"{n_tiles(p, tile)} tiles of {tile}{shared}, sums of {p.depth} products by {by}",
-        packing=None if c.kind == "weight_gradient" else panels_of(c, DTYPE, tile.columns),
-        scratch=(n_parts, *extents) if n_parts > 1 else (),
+        packing=None if c.kind == "weight_gradient" else panels_of(c, dtype, tile.columns, tile.n_together),
+        scratch=(n_parts * tile.n_together, *extents) if n_parts > 1 else (),  # of float32, counted in `dtype`
         tile=tile,
         widths=widths,
         is_long=_is_long(p, n_parts),
@@ -83,7 +87,8 @@ def _is_tiled(c: Contraction, p: Problem) -> bool:
     if p.depth < LEAST_DEPTH or min(p.n_rows, p.n_columns) < LEAST_ROWS:
         return False
     streamed = (c.lhs, c.rhs) if c.kind == "weight_gradient" else (c.lhs,)
-    if any(buffer_of(c, name).dtype != DTYPE for name in c.operands) or c.is_depthwise:
+    dtypes = {buffer_of(c, name).dtype for name in c.operands}
+    if dtypes not in ({DTYPE}, {"float16"}) or c.is_depthwise or 0 in widths_of(c):
         return False
     try:
         epilogue_of(c)
@@ -95,10 +100,12 @@ def _is_tiled(c: Contraction, p: Problem) -> bool:
 
 
 def widths_of(c: Contraction) -> tuple[int, int]:
-    """Elements of the left and of the right operand of tiles that are copied together."""
+    """Words of the left and of the right operand of tiles that are copied together; 0 where not even one can be."""
     inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
     if c.kind == "weight_gradient":
-        return _width(c, c.rhs, outer if c.groups > 1 else QUAD), _width(c, c.lhs, inner)
+        n_left = _width(c, c.rhs, outer if c.groups > 1 else QUAD)
+        is_half = buffer_of(c, c.lhs).dtype == "float16"  # whose pairs would lie in different lines
+        return (0, 0) if is_half else (n_left, _width(c, c.lhs, inner))
     return _width(c, c.lhs, outer if c.kind == "data_gradient" else inner), QUAD
 
 
@@ -106,7 +113,9 @@ def _width(c: Contraction, name: str, channels: int) -> int:
     b = buffer_of(c, name)
     channel = 1 if c.stack is None else 2
     steps = [step for k, (n, step) in enumerate(zip(b.shape, b.strides)) if n > 1 and k != channel]
-    return 1 if any(n % QUAD for n in (b.offset, channels, *steps)) else QUAD
+    n_together = ITEM_BYTES // ITEM_SIZE[b.dtype]
+    fitting = (w for w in (QUAD, 1) if not any(n % (w * n_together) for n in (b.offset, channels, *steps)))
+    return next(fitting, 0)
 
 
 def require_channels_last(c: Contraction, name: str) -> None:

@@ -12,6 +12,7 @@ from symc.codegen.cuda.launch import Grid, bounded
 from symc.codegen.cuda.nest import schedule_nest
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Share, Table
+from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import size_of
 from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, buffer_of, loads_of
 
@@ -19,7 +20,6 @@ from .cost import n_tiles, steps_of
 from .parts import SUM_OF_PARTS, sum_of_parts, sums_of_parts, work_of_parts
 from .plan import TilePlan, first_of_stack, geometry_of, pixel_stride
 from .problem import problem_of
-from .tile import ITEM_BYTES
 
 SOURCE = '''
 def kernel(desc, bufs):
@@ -64,6 +64,7 @@ def _call(c: Contraction, plan: TilePlan) -> KernelCall:
     is_gradient = c.kind == "weight_gradient"
     n_panels, n_row_tiles = -(-p.n_columns // tile.columns), -(-p.n_rows // tile.rows)
     lhs, rhs = first_of_stack(c, c.lhs), buffer_of(c, c.rhs)
+    item_bytes = ITEM_SIZE[lhs.dtype]
     d = Descriptor()
     d.add("lhs", _ref(lhs))
     d.add("rhs", _ref(rhs))
@@ -72,16 +73,16 @@ def _call(c: Contraction, plan: TilePlan) -> KernelCall:
     d.add("n_row_tiles", n_row_tiles)
     d.add("n_groups", c.groups)
     d.add("n_parts", plan.n_parts)
-    d.add("lhs_member_bytes", _member_stride(c, c.lhs) * ITEM_BYTES)
-    d.add("lhs_group_bytes", g.channels * ITEM_BYTES)
+    d.add("lhs_member_bytes", _member_stride(c, c.lhs) * item_bytes)
+    d.add("lhs_group_bytes", g.channels * item_bytes)
     if is_gradient:
-        d.add("rhs_member_bytes", _member_stride(c, c.rhs) * ITEM_BYTES)
-        d.add("rhs_group_bytes", p.n_rows * ITEM_BYTES)
+        d.add("rhs_member_bytes", _member_stride(c, c.rhs) * item_bytes)
+        d.add("rhs_group_bytes", p.n_rows * item_bytes)
         dy = first_of_stack(c, c.rhs)
-        d.add("rhs_image_bytes", dy.strides[0] * ITEM_BYTES, is_printed=False)
-        d.add("rhs_pixel_bytes", pixel_stride(c, dy) * ITEM_BYTES, is_printed=False)
+        d.add("rhs_image_bytes", dy.strides[0] * item_bytes, is_printed=False)
+        d.add("rhs_pixel_bytes", pixel_stride(c, dy) * item_bytes, is_printed=False)
     else:
-        d.add("panel_bytes", p.depth * tile.columns * ITEM_BYTES)
+        d.add("panel_bytes", p.depth * tile.columns * item_bytes)
     for name, number in _sizes(c, g, plan).items():
         d.add(name, number, is_printed=False)
     epilogue.add_to(d)
@@ -94,13 +95,13 @@ def _sizes(c: Contraction, g: Geometry, plan: TilePlan) -> dict[str, int]:
     p, n_steps = problem_of(c), steps_of(plan.tile, problem_of(c))
     n_columns = p.n_columns * (1 if c.kind == "weight_gradient" else c.groups)
     return {
-        "image_bytes": g.image_stride * ITEM_BYTES,
+        "image_bytes": g.image_stride * ITEM_SIZE[buffer_of(c, c.lhs).dtype],
         "pixels": size_of(g.row_extents),
         "taps": g.n_taps,
-        "channels": g.channels,
+        "channels": g.channels // plan.tile.n_together,
         "n_rows": p.n_rows,
         "n_columns": p.n_columns,
-        "depth": p.depth,
+        "depth": p.depth // plan.tile.n_together,
         "steps": n_steps,
         "part_steps": -(-n_steps // plan.n_parts),
         "part_rows": p.n_results // n_columns,
@@ -115,7 +116,7 @@ def _member_stride(c: Contraction, name: str) -> int:
 
 
 def _ref(buffer: Buffer) -> Ref:
-    return Ref(buffer.name, buffer.offset * ITEM_BYTES)
+    return Ref(buffer.name, buffer.offset * ITEM_SIZE[buffer.dtype])
 
 
 def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) -> KernelCode:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-DTYPE, ITEM_BYTES = "float32", 4  # of operands and sums
-QUAD = 4  # elements of one access to memory
+DTYPE, ITEM_BYTES = "float32", 4  # of sums, and of what lies in shared memory: a float32, or two float16
+QUAD = 4  # words of one access to memory
+
+Kind = Literal["fma", "tf32", "float16"]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """rows x columns results, `depth` products at a time; a thread has rows_of_thread x columns_of_thread of them."""
+    """rows x columns results, `depth` words of products at a time; a thread has rows_of_thread x columns_of_thread.
+
+    kind   what multiplies: each thread, or tensor cores operands rounded to tf32, or stored in float16
+    """
 
     rows: int
     columns: int
@@ -19,11 +24,16 @@ class Tile:
     rows_of_thread: int
     columns_of_thread: int
     n_blocks: int  # that shall run on one processor at once: as many as registers allow without spilling
-    kind: Literal["fma", "tf32"] = "fma"  # what multiplies: each thread, or tensor cores operands rounded to tf32
+    kind: Kind = "fma"
 
     @property
     def n_threads(self) -> int:
         return self.rows // self.rows_of_thread * (self.columns // self.columns_of_thread)
+
+    @property
+    def n_together(self) -> int:
+        """Products of a word."""
+        return 2 if self.kind == "float16" else 1
 
     @property
     def n_sums(self) -> int:
