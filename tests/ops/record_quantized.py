@@ -33,6 +33,7 @@ NETWORKS = {
     "fused_int8": ("convolutions", "int8", "naive", "tensor-wise"),
     "fused_channelwise": ("convolutions", "auto", "naive", "channel-wise"),
     "fused_float": ("convolutions", None, None, None),
+    "sums": ("sums", "auto", "naive", "tensor-wise"),
 }
 # way: (function, arguments of quantize_graph, or of quantize_model where it is calibrated)
 WAYS = {
@@ -73,6 +74,15 @@ def convolutions():
     x = sym.Flatten(sym.Pooling(x, kernel=(1, 1), global_pool=True, pool_type="avg", name="gap"))
     x = relu(sym.FullyConnected(x, num_hidden=7, name="fc0"))
     return sym.FullyConnected(x, num_hidden=5, name="fc1")
+
+
+def sums():
+    """Sums with int8 behind a relu, as of a ResNet's shortcuts, and with uint8 behind nothing."""
+    x = relu(sym.Convolution(sym.Variable("data"), kernel=(3, 3), num_filter=8, name="conv0"))
+    y = sym.Convolution(x, kernel=(1, 1), num_filter=8, no_bias=True, name="conv1")
+    y = relu(sym.Convolution(x, kernel=(3, 3), pad=(1, 1), num_filter=8, name="conv2") + y)
+    z = sym.Convolution(y, kernel=(1, 1), num_filter=8, name="conv3") + y
+    return sym.Convolution(z, kernel=(1, 1), num_filter=4, name="conv4")
 
 
 def everything():
@@ -119,8 +129,8 @@ def quantized(make: str, given: dict) -> dict:
 def record(name: str, make: str, dtype, calibration, granularity) -> dict:
     """The arrays of one network."""
     rng = np.random.RandomState(len(name))
-    symbol, shape = globals()[make](), (2, 3, 6, 6) if make == "convolutions" else (3, 7)
-    if make == "convolutions":
+    symbol, shape = globals()[make](), (3, 7) if make == "dense" else (2, 3, 6, 6)
+    if make != "dense":
         symbol = symbol.get_backend_symbol("MKLDNN_QUANTIZE" if dtype else "MKLDNN")
     shapes, _, states = symbol.infer_shape(data=shape)
     args = {n: rng.randn(*s) * 0.3 for n, s in zip(symbol.list_arguments(), shapes) if n != "data"}
@@ -137,10 +147,10 @@ def record(name: str, make: str, dtype, calibration, granularity) -> dict:
             calib_mode=calibration,
             calib_data=mx.io.NDArrayIter(data, batch_size=shape[0]) if calibration == "naive" else None,
             quantized_dtype=dtype,
-            quantize_mode="smart" if make == "convolutions" else "full",
+            quantize_mode="full" if make == "dense" else "smart",
             quantize_granularity=granularity,
         )
-        if make == "convolutions":
+        if make != "dense":
             symbol = symbol.get_backend_symbol("MKLDNN_QUANTIZE")
     args["data"] = mx.nd.array(data)
     inside = symbol.get_internals()

@@ -110,7 +110,8 @@ class FusedConvolution(_Fused):
 
     Quantised: data (int8 or uint8) and the sum's tensor come with their ranges, parameters are float32. With a
     calibrated range weights have a scale for each channel, and the output is uint8 behind a relu, else int8; without
-    one it is int32.  MXNet operator _sg_mkldnn_conv.
+    one it is int32. As in MXNet, a sum saturates in the dtype of the tensor that is added: behind a relu, with an int8
+    tensor, at 127 instead of 255.  MXNet operator _sg_mkldnn_conv.
     """
 
     layer = "Convolution"
@@ -203,6 +204,8 @@ class FusedConvolution(_Fused):
             total = total + added.cast("float32") * (out_steps / steps(added.dtype, symmetric(*sum_range)))
         if behind is not None:
             total = _followed(total, behind, out_steps)
+        if self.with_sum and self.calibrated:  # written over the other tensor, in its dtype, and read as this one's
+            return [saturated(total, of["sum"].dtype).cast(self.result_dtype), *ends]
         return [saturated(total, self.result_dtype), *ends]
 
     def _without_norm(self, of: Mapping[str, Term]) -> tuple[Term, Term | None]:
