@@ -158,7 +158,8 @@ class _Pooling(_Pooled):
 
             windows = [i[a] for a in axes]
             if self.pool_type == "max":
-                return self._largest(reduced("max", -math.inf), windows, w, t.out_dtypes[0])
+                outside = -math.inf if is_float(x.dtype) else np.iinfo(x.dtype).min
+                return self._largest(reduced("max", outside), windows, w, t.out_dtypes[0])
             total = reduced("sum", 0.0, self.power)
             if self.pool_type == "avg":
                 return total * share(windows, w, self.counts_padding, self.full_divisor, x.dtype)
@@ -168,6 +169,8 @@ class _Pooling(_Pooled):
 
     def _largest(self, of_data: Expr, windows: Sequence[Position], w: Window, dtype: str) -> Expr:
         """The maximum of a window from that of the data in it: the padding counts as the lowest finite number or 0."""
+        if not is_float(dtype):
+            return of_data
         if self.has_zeros_around:
             padded = sees_padding(windows, w)
             return of_data if padded is None else select(padded, prim("maximum", of_data, 0.0), of_data)

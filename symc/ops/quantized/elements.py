@@ -51,6 +51,17 @@ class QuantizedAct(_Kept, Activation):
         return [x[0]("_maximum_scalar", scalar=0), *ranges[0]]
 
 
+@op("_integer_pooling")
+class IntegerPooling(Pooling):
+    """Maxima of windows of int8 or uint8 data (N, C, *in)."""
+
+    is_internal = True
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        dtype = same_dtype((ins[0], outs[0]))
+        return [dtype], [dtype]
+
+
 @op("_contrib_quantized_pooling")
 class QuantizedPooling(_Kept, Pooling):
     """Maxima, or averages rounded to the nearest integer.  MXNet operator _contrib_quantized_pooling.
@@ -67,9 +78,9 @@ class QuantizedPooling(_Kept, Pooling):
 
     def compute(self, x: Sequence[Term], ranges: Sequence[tuple[Term, Term]]) -> Sequence[Term]:
         (data,), params = x, self.given_params()
-        wide = data.cast("float32")
         if self.pool_type == "max":
-            return [saturated(wide("Pooling", **params), data.dtype), *ranges[0]]
+            return [data("_integer_pooling", **params), *ranges[0]]
+        wide = data.cast("float32")
         if self.counts_padding:
             size = math.prod(data.shape[2:] if self.global_pool else self.kernel)
             return [saturated(wide("Pooling", **{**params, "pool_type": "sum"}) / size, data.dtype), *ranges[0]]
