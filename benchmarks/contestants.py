@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workloads import Workload
+from workloads import RECURRENT, Workload
 
 BENCHMARKS = Path(__file__).resolve().parent
 SETTLE_S_MAX = 2.0
@@ -37,7 +37,9 @@ class Contestant:
         if self.is_symc:
             return True
         if self.peer in ("onnxruntime", "openvino"):
-            return not workload.is_training
+            return not workload.is_training and not workload.is_quantized
+        if self.peer == "torch":
+            return workload.network in RECURRENT
         # The engine's queue and gluon's call path matter only where a call takes microseconds.
         return self.variant in ("executor", "executor+fusion") or workload.name == "mlp"
 
@@ -54,6 +56,7 @@ CONTESTANTS = (
     Contestant("mxnet", "gluon, naive engine", {**NO_FUSION, **NAIVE_ENGINE}),
     Contestant("onnxruntime", "session"),
     Contestant("openvino", "latency hint"),
+    Contestant("torch", "module"),
 )
 
 
@@ -133,7 +136,8 @@ class Worker:
 def interpreter(contestant: Contestant, peers_dir: Path) -> str:
     if contestant.is_symc:
         return sys.executable
-    return str(peers_dir / ("mxnet" if contestant.peer == "mxnet" else "onnx") / "bin" / "python")
+    environment = contestant.peer if contestant.peer in ("mxnet", "torch") else "onnx"
+    return str(peers_dir / environment / "bin" / "python")
 
 
 def worker_environment(contestant: Contestant, n_threads: int) -> dict[str, str]:

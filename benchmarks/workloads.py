@@ -14,22 +14,36 @@ class Workload:
 
     `network` is a function of peers/networks.py or, where that has none, a name in MXNet's model zoo. `tolerance` is
     the largest error accepted, as max |output - MXNet's| / max |MXNet's|: gradients pass through more sums than that.
+    A quantised one computes on 8-bit integers what MXNet's `quantize_model` made of the network.
     """
 
     name: str
     inputs: dict[str, tuple[int, ...]]
     network: str
     is_training: bool = False
+    is_quantized: bool = False
     tolerance: float = 1e-4
 
 
+@dataclass(frozen=True)
+class Recurrent:
+    """Layers of 256 units, one on top of the other, each in one or two directions."""
+
+    mode: str
+    n_layers: int
+    n_directions: int
+
+    def sentences(self, n: int) -> dict[str, tuple[int, ...]]:
+        """35 steps of n sentences, and the first states."""
+        state = (self.n_layers * self.n_directions, n, 256)
+        cells = {"state_cell": state} if self.mode == "lstm" else {}
+        return {"data": (35, n, 256), "state": state, **cells}
+
+
+RECURRENT = {"lstm": Recurrent("lstm", 2, 1), "gru": Recurrent("gru", 1, 2)}
+LSTM, GRU = RECURRENT.values()
 IMAGE: dict[str, tuple[int, ...]] = {"data": (1, 3, 224, 224)}
 IMAGES: dict[str, tuple[int, ...]] = {"data": (16, 3, 224, 224)}
-
-
-def sentences(n: int) -> dict[str, tuple[int, ...]]:
-    """35 steps of n sentences for two layers of 256 units."""
-    return {"data": (35, n, 256), "state": (2, n, 256), "state_cell": (2, n, 256)}
 
 
 WORKLOADS = {
@@ -49,8 +63,13 @@ WORKLOADS = {
         Workload("inception-a-16", {"data": (16, 192, 28, 28)}, "inception_a"),
         Workload("unet", {"data": (1, 3, 256, 256)}, "unet"),
         Workload("mlp", {"data": (1, 512)}, "mlp"),
-        Workload("lstm", sentences(16), "lstm"),
-        Workload("lstm-single", sentences(1), "lstm"),
+        Workload("lstm", LSTM.sentences(16), "lstm"),
+        Workload("lstm-single", LSTM.sentences(1), "lstm"),
+        Workload("gru", GRU.sentences(16), "gru"),
+        Workload("gru-single", GRU.sentences(1), "gru"),
+        # A last bit of float32 that decides how one value rounds to an integer moves the outputs by 1 %.
+        Workload("resnet18-int8", IMAGE, "resnet18_v1", is_quantized=True, tolerance=5e-2),
+        Workload("train-lstm", LSTM.sentences(16), "lstm", is_training=True),
         Workload(
             "train-resnet18",
             {"data": (8, 3, 64, 64), "softmax_label": (8,)},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mxnet as mx
 
+from workloads import RECURRENT
+
 Symbol = mx.sym.Symbol
 
 # block -> channels of 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pooling kind, projection.
@@ -34,8 +36,22 @@ def mlp() -> Symbol:
 
 def lstm() -> Symbol:
     """Two layers, as Gluon's LSTM makes them."""
-    inputs = {name: mx.sym.var(name) for name in ("data", "parameters", "state", "state_cell")}
-    return mx.sym.RNN(**inputs, mode="lstm", state_size=256, num_layers=2, state_outputs=True, name="lstm")[0]
+    return _recurrent("lstm")
+
+
+def gru() -> Symbol:
+    """A layer in both directions, as Gluon's GRU makes it."""
+    return _recurrent("gru")
+
+
+def _recurrent(name: str) -> Symbol:
+    kind = RECURRENT[name]
+    states = ("state", "state_cell") if kind.mode == "lstm" else ("state",)
+    return mx.sym.RNN(
+        **{name: mx.sym.var(name) for name in ("data", "parameters", *states)},
+        mode=kind.mode, state_size=256, num_layers=kind.n_layers, bidirectional=kind.n_directions == 2,
+        state_outputs=True, name=name,
+    )[0]  # fmt: skip
 
 
 def inception_a() -> Symbol:

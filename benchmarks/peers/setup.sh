@@ -38,4 +38,4 @@ echo "== $peers/models"
 MXNET_SUBGRAPH_BACKEND=NONE "$peers/mxnet/bin/python" -m peers.make_models "$peers/models"
 "$peers/onnx/bin/python" -m peers.mend_onnx "$peers/models"/*.onnx
 echo "== every peer against MXNet's outputs"
-"$python311" compare.py --peers-dir "$peers" --peers mxnet,onnxruntime,openvino --threads 1 --rounds 0 --variants
+"$python311" compare.py --peers-dir "$peers" --peers mxnet,onnxruntime,openvino,torch --threads 1 --rounds 0 --variants

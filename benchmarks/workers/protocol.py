@@ -37,6 +37,7 @@ class Task:
     n_threads: int
     prefix: str
     inputs: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray]  # of recurrent layers, for peers that cannot read MXNet's file
     expected: dict[str, np.ndarray]
 
     def gradients(self) -> list[str]:
@@ -113,6 +114,10 @@ def parse_task() -> Task:
     prefix = str(arguments.models / arguments.workload)
     with np.load(prefix + "-reference.npz") as stored:
         arrays = dict(stored)
-    inputs = {key.split(":", 1)[1]: value for key, value in arrays.items() if key.startswith("input:")}
-    expected = {key: value for key, value in arrays.items() if not key.startswith("input:")}
-    return Task(WORKLOADS[arguments.workload], arguments.variant, arguments.n_threads, prefix, inputs, expected)
+    inputs, parameters = (
+        {key.split(":", 1)[1]: value for key, value in arrays.items() if key.startswith(kind)}
+        for kind in ("input:", "parameter:")
+    )
+    expected = {key: value for key, value in arrays.items() if key.startswith(("output:", "gradient:"))}
+    workload = WORKLOADS[arguments.workload]
+    return Task(workload, arguments.variant, arguments.n_threads, prefix, inputs, parameters, expected)

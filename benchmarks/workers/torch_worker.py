@@ -1,0 +1,57 @@
+"""PyTorch on the CPU: its modules LSTM and GRU, with MXNet's parameters."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+import torch
+
+from workers.protocol import Prepared, Task, serve
+from workloads import RECURRENT
+
+MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+
+
+def prepare(task: Task) -> Prepared:
+    torch.set_num_threads(task.n_threads)
+    data, *states = (torch.from_numpy(value) for value in task.inputs.values())
+    kind = RECURRENT[task.workload.network]
+    n_units = states[0].shape[2]
+    module = MODULES[kind.mode](data.shape[2], n_units, kind.n_layers, bidirectional=kind.n_directions == 2)
+    parameters = in_order(module)
+    flat = torch.from_numpy(task.parameters["parameters"])
+    with torch.no_grad():
+        for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
+            parameter.copy_(part.view_as(parameter))
+    first = tuple(states) if len(states) == 2 else states[0]
+
+    def inference():
+        with torch.inference_mode():
+            return module(data, first)[0]
+
+    def training():
+        """Forward and backward with the gradient of every parameter, of the sum of the outputs."""
+        module.zero_grad(set_to_none=True)
+        out = module(data, first)[0]
+        out.backward(ones)
+        return out.detach()
+
+    def results(out):
+        found = {"output:0": out.numpy()}
+        if task.workload.is_training:
+            found["gradient:parameters"] = np.concatenate([p.grad.numpy().ravel() for p in parameters])
+        return found
+
+    ones = torch.ones(*data.shape[:2], n_units * kind.n_directions)
+    return Prepared(torch.__version__, training if task.workload.is_training else inference, results)
+
+
+def in_order(module: torch.nn.RNNBase) -> list[torch.nn.Parameter]:
+    """The parameters as MXNet's array holds them: the matrices of all layers and directions, then all biases."""
+    layers = module.all_weights  # (matrix of the data, of the state, bias, bias) of each layer and direction
+    return [*chain.from_iterable(layer[:2] for layer in layers), *chain.from_iterable(layer[2:] for layer in layers)]
+
+
+if __name__ == "__main__":
+    serve(prepare)
