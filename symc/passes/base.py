@@ -35,6 +35,10 @@ class Machine(Protocol):
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         """Whether a row of so many elements stays near the core that walks it several times."""
 
+    @property
+    def near_bytes(self) -> int | None:
+        """How much one step may read and write so that the next finds it near the cores; None: all is equally far."""
+
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         """How it computes a contraction whose operands lie as their buffers say; None: it wants nothing of passes.
 

@@ -131,7 +131,7 @@ class Lowerer:
             self._bind(v, View(s.name))
 
     def _place_outputs(self) -> list[tuple[Value, Buffer]]:
-        """Outputs are stored straight into the callers' arrays; what cannot be is copied at the end."""
+        """Outputs are stored straight into the callers' arrays, as is what a head is a view of; others are copied."""
         copies = []
         n_heads = 0
         for o in self.graph.outputs:
@@ -141,13 +141,21 @@ class Lowerer:
             v = o.value
             shape, dtype = self.graph.shape(v), self.graph.dtype(v)
             storage = self._new_storage(f"{o.kind}:{o.name}", size_of(shape), dtype, STORED_AT[o.kind], key)
-            if v in self.buffers or self._is_view(v.node):
+            computed = self._viewed(v) if o.kind == "head" else v
+            is_elsewhere = computed in self.buffers or self._is_view(computed.node)
+            if is_elsewhere or self.phases[computed.node] == "prepare":
                 name = self._unique(f"{o.name}.out")
                 self.views[name] = View(storage.name)
                 copies.append((v, Buffer.dense(name, shape, dtype)))
             else:
-                self._bind(v, View(storage.name))
+                self._bind(computed, View(storage.name))
         return copies
+
+    def _viewed(self, v: Value) -> Value:
+        """The value whose memory a view shows; another value itself."""
+        while self._is_view(v.node):
+            v = v.node.inputs[0]
+        return v
 
     def _is_view(self, node: Node) -> bool:
         return not node.is_input and node not in self.graph.facts.group
@@ -198,9 +206,7 @@ class Lowerer:
 
     def _group_behind(self, node: Node) -> int | None:
         """The group that computes a node's value, seen through memory views; None for an input."""
-        while self._is_view(node):
-            node = node.inputs[0].node
-        return self.graph.facts.group.get(node)
+        return self.graph.facts.group.get(self._viewed(node[0]).node)
 
     # -- kernels ------------------------------------------------------------------------------------------------------
 
@@ -372,8 +378,7 @@ class Lowerer:
 
     def _packing_phase(self, v: Value, phase: Phase) -> Phase:
         """When an operand is packed: once, when parameters decide it, else just before its use in `phase`."""
-        while self._is_view(v.node):
-            v = v.node.inputs[0]
+        v = self._viewed(v)
         if v.node.is_input:
             return "prepare" if v.node.role in ("parameter", "aux") else phase
         return "prepare" if self.phases[v.node] == "prepare" else phase
@@ -417,7 +422,7 @@ class Lowerer:
         return Buffer.dense(SEED, (1,), "int64")
 
     def _copy(self, v: Value, target: Buffer) -> None:
-        """A head that is an input, a view, or a head already: an explicit copy."""
+        """A head that is an input, a head already or prepared, or a gradient that is a view: an explicit copy."""
         storage = self.storages[self.views[target.name].storage]
         phase: Phase = "forward" if storage.place in ("head", "check") else "backward"
         self._copy_buffer(self._buffer(v), target, phase, v.node, "copy out")

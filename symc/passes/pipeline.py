@@ -36,6 +36,7 @@ from .merge_equal import merge_equal
 from .move_strides import move_strides
 from .plan_memory import plan_memory
 from .simplify import simplify
+from .split_batch import split_batch
 from .trim_loops import trim_loops
 from .verify import Verifier
 
@@ -73,6 +74,7 @@ PASSES: tuple[Pass, ...] = (
     simplify,
     merge_equal,
     move_strides,
+    split_batch,
     assign_layout,
     fuse,
 )

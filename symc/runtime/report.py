@@ -272,10 +272,14 @@ class Profile:
 
     @property
     def run_s(self) -> float:
-        """The median time from the beginning of a run's first step to the end of its last, pauses included."""
+        """The median time from the beginning of a run's first step to the end of its last, pauses included; where the
+        last ones lie in a loop, the time of all steps at least: theirs is counted from the first round.
+        """
         if not self.steps:
             return 0.0
-        return float(np.median(self.times_ns[:, -1, 1] - self.times_ns[:, 0, 0])) * 1e-9
+        begins_ns, ends_ns = self.times_ns[..., 0], self.times_ns[..., 1]
+        spans_ns = np.maximum(ends_ns[:, -1] - begins_ns[:, 0], (ends_ns - begins_ns).sum(axis=1))
+        return float(np.median(spans_ns)) * 1e-9
 
     def text(self, n_rows: int | None = None) -> str:
         """The table; with `n_rows` only the longest steps, longest first."""

@@ -28,6 +28,7 @@ class PlainBackend:
     channels_together = staticmethod(preferences.channels_together)
     fits_epilogue = staticmethod(preferences.fits_epilogue)
     keeps_near = staticmethod(preferences.keeps_near)
+    near_bytes = preferences.NEAR_BYTES
 
     def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         return None

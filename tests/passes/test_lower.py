@@ -216,7 +216,7 @@ def test_transformed_weights_mean_the_same(role):
         np.testing.assert_allclose(transformed["head", head], plain["head", head], rtol=1e-5, atol=1e-5)
 
 
-def test_heads_that_are_inputs_views_or_heads_already_are_copied():
+def test_heads_that_are_inputs_or_heads_already_are_copied():
     kernels = lowered(
         """
         argument %x: float32[2, 3]
@@ -235,6 +235,27 @@ def test_heads_that_are_inputs_views_or_heads_already_are_copied():
         ("forward", "a", "copy out"),
     ]
     assert [s.key for s in kernels.storages.values() if s.place == "head"] == ["0", "1", "2", "3"]
+
+
+def test_what_a_head_is_a_view_of_is_stored_in_the_callers_array():
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        parameter %w: float32[6]
+        %a = exp(%x): float32[2, 3]
+        %v = Reshape(%a, shape=(6,)): float32[6]
+        %b = exp(%w): float32[6]
+        %u = Reshape(%b, shape=(3, 2)): float32[3, 2]
+        head v = %v
+        head u = %u
+        """
+    )
+    assert kernels.views["a.buf"].storage == "head:v"
+    assert table(kernels) == [  # what is prepared is not written by every run
+        ("prepare", "b", "alone"),
+        ("forward", "a", "alone"),
+        ("forward", "u", "copy out"),
+    ]
 
 
 def test_a_view_shares_its_inputs_storage():

@@ -53,6 +53,10 @@ class ToyBackend:
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         return True
 
+    @property
+    def near_bytes(self) -> int | None:
+        return None
+
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         return None
 

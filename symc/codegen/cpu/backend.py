@@ -70,6 +70,13 @@ class CpuBackend:
 
         return keeps_near(n_elements, is_contiguous)
 
+    @property
+    def near_bytes(self) -> int:
+        """See passes.base.Machine."""
+        from .preferences import NEAR_BYTES
+
+        return NEAR_BYTES
+
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan:
         """See passes.base.Machine."""
         from symc.codegen.cpu.contraction import plan_contraction

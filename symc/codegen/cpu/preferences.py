@@ -11,6 +11,8 @@ from symc.loopir.tensor import Product
 # Of a row, so that it and what is computed from it stay in the caches of a core while it is walked several times: the
 # elements of one that is contiguous, and of one whose elements lie in as many cache lines, with its neighbours beside.
 NEAR_ROW, NEAR_COLUMN = 16_384, 1024
+# What one step may read and write so that the next one finds it in L2, or in a core's share of L3.
+NEAR_BYTES = 1 << 20
 
 
 def channels_together(product: Product, dtype: str) -> int | None:

@@ -66,6 +66,11 @@ class CudaBackend:
 
         return keeps_near(n_elements, is_contiguous)
 
+    @property
+    def near_bytes(self) -> None:
+        """See passes.base.Machine."""
+        return None
+
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         """See passes.base.Machine."""
         from symc.codegen.cuda.contraction.plan import plan_contraction
