@@ -62,9 +62,13 @@ def networks() -> dict[str, tuple[mx.sym.Symbol, dict[str, tuple[int, ...]], str
     }
 
 
-def predicted(net: mx.sym.Symbol, shapes: dict[str, tuple[int, ...]], dtype: str) -> list[dict[str, Any]]:
+def bound(net: mx.sym.Symbol, shapes: dict[str, tuple[int, ...]], dtype: str, context: mx.Context) -> mx.Executor:
+    """For forward runs."""
+    return net.simple_bind(context, grad_req="null", type_dict=dict.fromkeys(shapes, dtype), **shapes)
+
+
+def predicted(executor: mx.Executor) -> list[dict[str, Any]]:
     """A row for each step of a forward run."""
-    executor = net.simple_bind(mx.gpu(0), grad_req="null", type_dict=dict.fromkeys(shapes, dtype), **shapes)
     compiled = executor._compiled(False)
     rows = []
     for k, (step, node, call) in enumerate(compiled.lowered.steps()):
@@ -111,7 +115,7 @@ def main() -> int:
     print(f"{'':22}{'kernels':>14}{'time':>13}{'limit':>13}{'reached':>9}{'without starts':>16}")
     saved = {}
     for name, arguments in chosen.items():
-        rows = predicted(*arguments)
+        rows = predicted(bound(*arguments, mx.gpu(0)))
         saved[name] = {"kernels": rows, "summary": summary(rows)}
         for kind, s in saved[name]["summary"].items():
             print(

@@ -15,6 +15,8 @@ from symc.codegen.cuda.contraction.parts import SUM_OF_PARTS
 from symc.codegen.cuda.contraction.plan import TilePlan
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.kernel import KernelCall
+from symc.core.shapes import size_of
+from symc.loopir.expr import free_axes, walk
 from symc.loopir.kernel import Contraction, LoopKernel
 from symc.loopir.work import Work, operations, work_of
 
@@ -91,7 +93,9 @@ def _nest(
     under_way, n_barriers = _asked_at_once(image.code.decode("ascii")), image.code.count(b"bar.sync") // 2
     n_units = work.size_bytes / 4 / max(1, under_way)
     instructions = operations(kernel.stores, PRIMITIVES) + products + n_units * OF_UNIT
-    rounds = -(-grid.n_blocks // n_running)
+    reduced = (e for s in kernel.stores for e in walk(s.value) if e.op == "reduce")
+    n_rows = max((size_of(tuple(a.extent for a in free_axes(e))) for e in reduced), default=grid.n_blocks)
+    rounds = -(-max(n_rows, grid.n_blocks) // n_running) if n_barriers else 0
     written = sum(b.size_bytes for b in kernel.buffers if b.name in {s.buffer for s in kernel.stores})
     read = max(0, work.size_bytes - written)
     return {
