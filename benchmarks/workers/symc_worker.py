@@ -34,6 +34,8 @@ def training(task: Task) -> Prepared:
         executor.aux_dict[name][:] = value
 
     def call():
+        for name in args:
+            executor.arg_dict[name]._touch()  # as an update would: weights are packed anew in each step
         executor.forward(is_train=True, **task.inputs)
         executor.backward()  # both return when the work is done
         return executor.outputs

@@ -87,7 +87,7 @@ class Lowerer:
         for source, target in copies:
             self._copy(source, target)
         # Phases run one after the other, whatever the order in which groups asked for packed operands and copies.
-        kernels = sorted(self._with_distances(), key=lambda k: PHASES.index(k.phase))
+        kernels = sorted(self._by_source(self._with_distances()), key=lambda k: PHASES.index(k.phase))
         return KernelGraph(tuple(kernels), self.storages, self.views, heads, self.graph.training)
 
     def _with_distances(self) -> list[KernelNode]:
@@ -101,6 +101,17 @@ class Lowerer:
             else k
             for k in self.kernels
         ]
+
+    def _by_source(self, kernels: list[KernelNode]) -> list[KernelNode]:
+        """Kernels that read the same parameters alone follow each other, so that these come from memory once."""
+        first: dict[tuple, int] = {}
+        key_of: dict[tuple[str, ...], tuple] = {}  # of what a kernel writes; another may finish it in place
+        places = []
+        for n, k in enumerate(kernels):
+            is_alone = bool(k.reads) and all(self.storages[self.views[b].storage].place == "parameter" for b in k.reads)
+            key_of[k.writes] = key_of.get(k.writes, (k.phase, *k.reads) if is_alone else (n,))
+            places.append(first.setdefault(key_of[k.writes], n))
+        return [kernels[n] for n in sorted(range(len(kernels)), key=places.__getitem__)]
 
     # -- storage ------------------------------------------------------------------------------------------------------
 

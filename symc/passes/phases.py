@@ -13,12 +13,14 @@ PHASES: tuple[Phase, ...] = ("prepare", "forward", "backward")
 def constant_nodes(graph: Graph, apart_from: frozenset[Node] = frozenset()) -> set[Node]:
     """Nodes that depend on parameters and frozen states alone (those inputs themselves included).
 
+    A state that the graph updates is not frozen: what depends on it would have all be prepared again in every run.
     `apart_from` are nodes that do not count as constant, nor does what depends on them.
     """
     found: set[Node] = set()
+    updated = {o.name for o in graph.outputs if o.kind == "update"}
     for node in graph.nodes:
         if node.is_input:
-            if node.role in ("parameter", "aux"):
+            if node.role in ("parameter", "aux") and node.name not in updated:
                 found.add(node)
         elif node in apart_from or node.operator.is_random or node.operator.calls_out:
             continue

@@ -80,7 +80,13 @@ class _Assembler:
             self.prepared_bytes,
             any(s.place == "seed" for s in self.kernels.storages.values()),
             self.n_registers,
+            self._prepared_from(calls),
         )
+
+    def _prepared_from(self, calls: Sequence[tuple[KernelNode, KernelCall]]) -> tuple[int, ...]:
+        """The callers' arrays that kernels read to prepare operands."""
+        read = (self.kernels.storage_of(name) for node, _ in calls if node.phase == "prepare" for name in node.reads)
+        return tuple(sorted({self.slot_of[s.name] for s in read if s.place in ("parameter", "aux")}))
 
     def _number(self, words: Sequence[Word], loops: Sequence[KernelLoop]) -> None:
         """Gives slots to arrays that are met for the first time; registers are numbered after all of them."""

@@ -114,6 +114,7 @@ class Program:
     prepared_bytes: int
     is_random: bool
     n_registers: int = 0  # slots after those of the arrays, in which loops keep counters and addresses
+    prepared_from: tuple[int, ...] = ()  # numbers of the arrays that the phase "prepare" reads
 
     def slot_number(self, place: str, key: str) -> int:
         """The number of a caller's array in `bufs`; raises KeyError when the program does not touch it."""
@@ -157,6 +158,8 @@ class Program:
         }
         if self.n_registers:
             small["n_registers"] = self.n_registers
+        if self.prepared_from:
+            small["prepared_from"] = self.prepared_from
         parts = (json.dumps(small).encode(), self.descriptors.tobytes(), self.tables.tobytes())
         return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
 
@@ -176,6 +179,7 @@ class Program:
             small["prepared_bytes"],
             small["is_random"],
             small.get("n_registers", 0),
+            tuple(small.get("prepared_from", ())),
         )
 
 

@@ -11,6 +11,7 @@ from symc.core.locks import new_lock
 
 from .compiler import Compiled
 from .instance import Instance, Kept
+from .program import FIRST_ARRAY
 
 
 class Array(Protocol):
@@ -46,7 +47,9 @@ class Session:
         self.n_threads = n_threads
         self.kept = kept
         self.prepared = compiled.loaded.new_prepared()
-        self._watched = [bound[s.place, s.key] for s in self.program.slots if s.place in ("parameter", "aux")]
+        # Not all parameters and states: a state that training updates would have all be prepared again.
+        watched = (self.program.slots[number - FIRST_ARRAY] for number in self.program.prepared_from)
+        self._watched = [bound[s.place, s.key] for s in watched]
         self._versions: list[int] | None = None
         self._lock = new_lock()
         self._preparing: Instance | None = None

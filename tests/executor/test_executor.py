@@ -9,6 +9,7 @@ import pytest
 
 import symc as mx
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
+from symc.runtime.instance import Instance
 from tests.conformance.compare import Mismatch
 from tests.conformance.threads import NETWORKS, check_shared_executor
 
@@ -134,6 +135,29 @@ def test_states_stay_without_gradients():
     ex.forward(is_train=True)
     ex.backward(mx.nd.ones((4, 2)))
     assert mean.asnumpy().tolist() == [0, 0]
+
+
+def test_training_prepares_weights_when_they_were_written_not_when_states_were(monkeypatch):
+    run, prepared = Instance.run, []
+
+    def counted(instance: Instance, phase: str) -> None:
+        prepared.extend([phase] * (phase == "prepare"))
+        run(instance, phase)
+
+    monkeypatch.setattr(Instance, "run", counted)
+    network = sym.BatchNorm(sym.FullyConnected(x, num_hidden=3, no_bias=True, name="fc"), fix_gamma=False, name="bn")
+    ex = network.simple_bind(mx.cpu(), x=(4, 2))
+    ex.arg_dict["x"][:] = np.arange(8).reshape(4, 2) ** 2
+    ex.arg_dict["bn_gamma"][:] = 1
+    for n_written, weight in enumerate((np.eye(3, 2), np.eye(3, 2)[::-1]), 1):
+        ex.arg_dict["fc_weight"][:] = weight
+        for _ in range(3):
+            ex.forward(is_train=True)
+            ex.backward(mx.nd.ones((4, 3)))
+        product = ex.arg_dict["x"].asnumpy() @ weight.T
+        normal = (product - product.mean(0)) / np.sqrt(product.var(0) + 1e-3)
+        np.testing.assert_allclose(ex.outputs[0].asnumpy(), normal, rtol=1e-5, atol=1e-5)
+        assert len(prepared) == n_written
 
 
 def test_predicting_sees_the_states_that_training_left():

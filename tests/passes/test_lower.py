@@ -173,6 +173,23 @@ def test_one_weight_used_twice_is_packed_once():
     assert [k for k in table(kernels) if k[2].startswith("pack")] == [("prepare", "a", "pack for the register tile")]
 
 
+def test_arrangements_of_one_weight_follow_each_other():
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        parameter %w: float32[4, 3]
+        parameter %v: float32[5, 4]
+        %a = FullyConnected(%x, %w, num_hidden=4, no_bias=True): float32[2, 4]
+        %b = FullyConnected(%a, %v, num_hidden=5, no_bias=True): float32[2, 5]
+        %c = dot(%a, %w): float32[2, 3]
+        head b = %b
+        head c = %c
+        """,
+        PackingBackend(),
+    )
+    assert [k[1] for k in table(kernels) if k[0] == "prepare"] == ["a", "c", "b"]
+
+
 SHARED_CONVOLUTION = """
     argument %x: float32[2, 3, 6, 5]
     argument %z: float32[1, 3, 4, 4]
@@ -299,6 +316,19 @@ def test_phases_follow_each_other():
         """
     )
     assert [k[0] for k in table(kernels)] == ["prepare", "forward", "backward"]
+
+
+def test_what_depends_on_a_state_that_is_updated_is_not_prepared():
+    text = """
+        aux %m: float32[3]
+        argument %x: float32[3]
+        %p = exp(%m): float32[3]
+        %y = elemwise_add(%x, %p): float32[3]
+        head y = %y
+        """
+    assert [k[0] for k in table(lowered(text))] == ["prepare", "forward"]
+    updated = lowered(text.replace("head y", "update m = %y\n        head y"))
+    assert "prepare" not in [k[0] for k in table(updated)]
 
 
 def test_nodes_of_one_name_have_storage_of_their_own():
