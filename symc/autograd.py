@@ -229,7 +229,7 @@ def _writable(
         and v._grad_req == "write"
         and n_uses[id(v._grad._storage)] == 1
         and id(v._grad._storage) not in read
-        and (v._grad.shape, v._grad._dtype) == (v.shape, v._dtype)
+        and (v._grad._shape, v._grad._dtype) == (v._shape, v._dtype)
     }
 
 

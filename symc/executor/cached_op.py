@@ -15,12 +15,13 @@ from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output, Value
 from symc.ir.infer import infer_dtype, infer_shape
 from symc.ndarray import tape
+from symc.ndarray.custom import filled
 from symc.ndarray.eager import EagerGraph
 from symc.ndarray.fit import require_fit
 from symc.ndarray.generator import generator
 from symc.ndarray.invoke import targets_of, write
 from symc.ndarray.ndarray import NDArray
-from symc.ndarray.storage import empty_aligned
+from symc.ndarray.storage import address_of, allocation, empty_aligned
 from symc.ops.control.call import Call
 from symc.symbol.graph import to_graph
 
@@ -115,6 +116,8 @@ class _Block:
         self._holding: dict[Context, Holding | None] = {}  # where the inputs that are held lie
         self._inputs = list(body.inputs)
         self._run = EagerGraph(body, [node[0] for node in self._inputs])
+        self._trainable = [k for k, node in enumerate(self._inputs) if node.role != "aux"]
+        self._results = [(allocation(shape, dtype), shape, dtype) for shape, dtype in self._run.out_facts]
         self._trained: BoundedCache[tuple, tuple[Call, GraphFunction | None]] = BoundedCache(16)
         self.recent: Holding | None = None  # what predicted last
 
@@ -137,8 +140,7 @@ class _Block:
 
     def recorded(self, args: Sequence[NDArray], out: NDArray | Sequence[NDArray] | None) -> list[NDArray]:
         """The same; what leads to a variable is recorded."""
-        is_wanted = [tape.source_of(x) is not None and n.role != "aux" for x, n in zip(args, self._inputs)]
-        wanted = tuple(k for k, is_one in enumerate(is_wanted) if is_one)
+        wanted = tuple([k for k in self._trainable if tape.source_of(args[k]) is not None])
         if not wanted:
             return self(args, out)
         if out is not None:
@@ -148,11 +150,11 @@ class _Block:
         if function is None:
             left, made = None, self._computed(args)
         else:
-            arrays = [empty_aligned(shape, dtype) for shape, dtype in self._run.out_facts]
+            made = [NDArray._over(make(shape, dtype), place) for make, shape, dtype in self._results]
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            owner = (args, arrays)
-            instance = function.forward([x._address for x in args], [a.ctypes.data for a in arrays], seed, owner)
-            left, made = _Left(function, instance, op, args, arrays), [NDArray._over(a, place) for a in arrays]
+            hosts = [y._host for y in made]  # not the arrays themselves, which will lead to what is left here
+            addresses = [x._address for x in args], [y._address for y in made]
+            left = _Left(function, function.forward(*addresses, seed, owner=(args, hosts)), op, args, hosts)
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)
         return results
@@ -192,22 +194,23 @@ class _Left:
         self._function = function
         self._instance = instance
         self._op = op
-        self._states = [args[k].detach() for k in function.updated]
-        self._facts = [(args[k].shape, args[k]._dtype) for k in op.wanted]
+        self._args = args
         self._results = results
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, np.ndarray], is_last: bool
-    ) -> Mapping[int, np.ndarray]:
-        terms = [np.zeros_like(y) if d is None else d for d, y in zip(dy, self._results)]
-        found = {
-            k: into[k] if k in into else empty_aligned(shape, dtype)
-            for k, (shape, dtype) in zip(self._op.wanted, self._facts)
-        }
+        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+    ) -> Mapping[int, NDArray]:
+        terms = filled(dy, self._results)
+        found = {k: into[k] if k in into else _room_for(self._args[k]) for k in self._op.wanted}
         instance = self._instance if is_last else self._function.copied(self._instance)
-        addresses = [d.ctypes.data for d in terms], [a.ctypes.data for a in found.values()]
+        addresses = [address_of(d) for d in terms], [x._address for x in found.values()]
         self._function.backward(instance, *addresses, owner=(terms, found))
-        for state in self._states:
-            state._touch()
+        for k in self._function.updated:
+            self._args[k]._touch()
         self._function.release(instance)
         return found
+
+
+def _room_for(array: NDArray) -> NDArray:
+    """An array like another, contents undefined."""
+    return NDArray._over(empty_aligned(array._shape, array._dtype), array._context)

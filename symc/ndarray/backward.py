@@ -7,6 +7,7 @@ own) is a part alone and runs that. Between parts, gradients flow as arrays.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
@@ -57,7 +58,8 @@ def gradients(
         reached = {end.source for end in ends}
         if part[0].left is None or (part[0].op.has_loss and len(reached) < len(part[0].results)):
             return _computed(part, ends, asked)  # a loss that no head needs does not count: its program cannot tell
-        return _by_its_own(part[0], ends, asked, {k: a for k, a in into.items() if k not in flowing}, is_last)
+        free = into if into.keys().isdisjoint(flowing) else {k: a for k, a in into.items() if k not in flowing}
+        return _by_its_own(part[0], ends, asked, free, is_last)
 
     flowing = _started(heads, head_grads)
     _flow_back(flowing, list(_parts(order)), wanted, pull)
@@ -84,11 +86,7 @@ def _recorded_sum(variable: NDArray, terms: Sequence[NDArray]) -> NDArray:
 
 def key_of(array: NDArray) -> Hashable:
     """What the gradient of an array is kept under."""
-    return _key(tape.source_of(array))
-
-
-def _key(source: Source) -> Hashable:
-    return source if isinstance(source, Made) else id(source)
+    return tape.key_of(tape.source_of(array))
 
 
 def _started(heads: Sequence[NDArray], head_grads: Sequence[NDArray | None]) -> Flow:
@@ -117,25 +115,24 @@ def _flow_back(flowing: Flow, parts: Sequence[Part], wanted: Sequence[NDArray], 
     leading = {key_of(v) for v in wanted}
     for part in parts:
         for node in part:
-            assert node.inputs is not None
-            if any(_key(source) in leading for source, _ in node.inputs):
+            if not leading.isdisjoint(node.keys):
                 leading.update(Made(node, k) for k in range(len(node.results)))
-    read = {source for part in parts for node in part for source, _ in node.inputs or () if isinstance(source, Made)}
+    read = {key for part in parts for node in part for key in node.keys}
     for part in reversed(parts):
         inside = set(part)
         ends = [end for node in part for end in _ends(node, flowing, read)]
         asked = {
-            _key(source): (source, contents)
+            key: value
             for node in part
-            for source, contents in node.inputs or ()
-            if _key(source) in leading and not (isinstance(source, Made) and source.by in inside)
+            for key, value in zip(node.keys, node.inputs or ())
+            if key in leading and not (type(key) is Made and key.by in inside)
         }
         if asked and (ends or any(node.op.has_loss for node in part)):
             for key, term in pull(part, ends, asked):
                 flowing.setdefault(key, []).append(term)
 
 
-def _ends(node: Recorded, flowing: Flow, read: Set[Made]) -> Iterator[Head]:
+def _ends(node: Recorded, flowing: Flow, read: Set[Hashable]) -> Iterator[Head]:
     """What flows into the results of an operator; zeros into the results of a body with a loss that are just read."""
     for k, contents in enumerate(node.results):
         made = Made(node, k)
@@ -166,11 +163,12 @@ def _by_its_own(
 ) -> Iterator[tuple[Hashable, NDArray]]:
     assert node.inputs is not None and node.left is not None
     dy = [_sum([e.term._host for e in ends if e.source == Made(node, k)]) for k in range(len(node.results))]
-    keys = [_key(source) for source, _ in node.inputs]
-    places = {k: into[key]._host for k, key in enumerate(keys) if key in into and keys.count(key) == 1}
+    keys = node.keys
+    n_uses = Counter(keys)
+    places = {k: into[key] for k, key in enumerate(keys) if key in into and n_uses[key] == 1}
     for k, gradient in node.left.gradients(dy, places, is_last).items():
         if keys[k] in asked:
-            yield keys[k], into[keys[k]] if k in places else NDArray(gradient, node.inputs[k][1].context)
+            yield keys[k], places.get(k, gradient)
 
 
 # -- a run of operators -----------------------------------------------------------------------------------------------
@@ -204,7 +202,7 @@ class _Recording:
 
     def _number(self, source: Source, contents: NDArray) -> int:
         """The number of a value; a constant is the memory that holds it."""
-        key = id(contents._host) if source is None else _key(source)
+        key = id(contents._host) if source is None else tape.key_of(source)
         if key not in self._numbers:
             self._numbers[key] = len(self.arrays)
             self.arrays.append(contents)

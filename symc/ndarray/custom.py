@@ -110,14 +110,17 @@ class _Left:
         self._wanted = [tape.source_of(x) is not None for x in inputs[: len(op.defined.arguments)]]
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, np.ndarray], is_last: bool
-    ) -> Mapping[int, np.ndarray]:
+        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+    ) -> Mapping[int, NDArray]:
         n_arguments, results = len(self._wanted), [y._host for y in self._results]
         ins = [x._host for x in self._inputs]
         seen = [*filled(dy, results), *ins[:n_arguments], *results]
         read = [a if k in self._op.defined.dependencies else np.empty(0, a.dtype) for k, a in enumerate(seen)]
-        found = [into[k] if k in into else empty_aligned(a.shape, a.dtype) for k, a in enumerate(ins[:n_arguments])]
-        self._running.backward("", self._training, self._wanted, read, found, ins[n_arguments:])
+        found = [
+            into[k] if k in into else NDArray._over(empty_aligned(x._shape, x._dtype), x._context)
+            for k, x in enumerate(self._inputs[:n_arguments])
+        ]
+        self._running.backward("", self._training, self._wanted, read, [x._host for x in found], ins[n_arguments:])
         for state in self._inputs[n_arguments:]:
             state._touch()
         return {k: gradient for k, gradient in enumerate(found) if self._wanted[k]}
@@ -147,8 +150,8 @@ class FunctionLeft:
         self._results = [y.detach() for y in results]
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, np.ndarray], is_last: bool
-    ) -> Mapping[int, np.ndarray]:
+        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+    ) -> Mapping[int, NDArray]:
         terms = filled(dy, [y._host for y in self._results])
         with tape.scope(False, None):
             given = self._backward(*(NDArray(d, y.context) for d, y in zip(terms, self._results)))
@@ -161,5 +164,5 @@ class FunctionLeft:
         for k, ((shape, dtype, _), array) in enumerate(zip(self._facts, found)):
             require_fit(f"{self._what}.backward: result {k}", array, shape, dtype)
         for k, target in into.items():
-            target[...] = found[k]._host
-        return {k: array._host for k, array in enumerate(found)}
+            target._host[...] = found[k]._host
+        return dict(enumerate(found))

@@ -74,10 +74,10 @@ class NDArray:
         self._made: Made | None = None  # the recorded operator whose result this is
 
     @classmethod
-    def _over(cls, data: np.ndarray, context: Context) -> NDArray:
+    def _over(cls, data: np.ndarray, context: Context, storage: WriteCounter | None = None) -> NDArray:
         """An array over memory that symc has allocated itself, for a context that has a device: nothing to check."""
         made = cls.__new__(cls)
-        made._hold(data, context, WriteCounter())
+        made._hold(data, context, WriteCounter() if storage is None else storage)
         return made
 
     @classmethod
@@ -282,7 +282,7 @@ class NDArray:
 
     def detach(self) -> NDArray:
         """An array over the same memory without a gradient."""
-        return self._view(self._host)
+        return NDArray._over(self._host, self._context, self._storage)
 
     def wait_to_read(self) -> None:
         """Returns at once: every write is finished when the call that made it returns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Union
 
@@ -57,11 +57,12 @@ class Recorded:
     """One operator that was run while recording.
 
     inputs    where each came from, and its contents
+    keys      under what the gradient of each is kept (see key_of)
     results   the contents of all its results, hidden ones last
     left      what its run left for the way back; None where inputs and results are all that its gradient needs
     """
 
-    __slots__ = ("inputs", "left", "op", "results", "training")
+    __slots__ = ("inputs", "keys", "left", "op", "results", "training")
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Recorded:
     ) -> None:
         self.op = op
         self.inputs: Sequence[tuple[Source, NDArray]] | None = inputs  # None once a backward has used them up
+        self.keys: Sequence[Hashable] = [key_of(source) for source, _ in inputs]
         self.results = results
         self.training = training
         self.left = left
@@ -80,14 +82,15 @@ class Recorded:
     def use_up(self) -> None:
         """Forgets what a way back would need."""
         self.inputs = self.left = None
+        self.keys = ()
 
 
 class Left(Protocol):
     """What a program that ran forward left in memory, and the way back from there."""
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, np.ndarray], is_last: bool
-    ) -> Mapping[int, np.ndarray]:
+        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+    ) -> Mapping[int, NDArray]:
         """The gradients of the inputs, by position, from those of the results; also updates states.
 
         into      arrays that receive gradients by position, instead of new ones
@@ -103,6 +106,11 @@ class Made(NamedTuple):
 
 
 Source = Union[Made, "NDArray", None]  # a recorded result, a variable (an array with a gradient), or a constant
+
+
+def key_of(source: Source) -> Hashable:
+    """What a gradient that goes there is kept under."""
+    return source if type(source) is Made else id(source)
 
 
 def source_of(array: NDArray) -> Source:
