@@ -211,12 +211,12 @@ class Trainer:
             if parameter.grad_req == "null":
                 continue
             arrays = parameter._all(parameter._data)
-            if not ignore_stale_grad:
-                _require_fresh(parameter, arrays)
+            if not (ignore_stale_grad or all(array._fresh_grad for array in arrays)):
+                raise _stale(parameter, arrays)
             if self._update_on_kvstore:
                 continue
             for of_context, array, gradient in zip(updates, arrays, parameter.list_grad()):
-                if array._fresh_grad or not ignore_stale_grad:
+                if array._fresh_grad:
                     of_context.append((k, gradient, array))
                     array._fresh_grad = False
         for updater, of_context in zip(self._updaters, updates):
@@ -259,12 +259,11 @@ class Trainer:
         self._optimizer.param_dict = dict(enumerate(self._params))
 
 
-def _require_fresh(parameter: Parameter, arrays: Sequence[NDArray]) -> None:
-    for array in arrays:
-        if not array._fresh_grad:
-            raise UsageError(
-                f"Gradient of Parameter `{parameter.name}` on context {array.context} has not been updated by backward "
-                "since last `step`. This could mean a bug in your model that made it only use a subset of the "
-                "Parameters (Blocks) for this iteration. If you are intentionally only using a subset, call step with "
-                "ignore_stale_grad=True to suppress this warning and skip updating of Parameters with stale gradient"
-            )
+def _stale(parameter: Parameter, arrays: Sequence[NDArray]) -> UsageError:
+    place = next(array.context for array in arrays if not array._fresh_grad)
+    return UsageError(
+        f"Gradient of Parameter `{parameter.name}` on context {place} has not been updated by backward "
+        "since last `step`. This could mean a bug in your model that made it only use a subset of the "
+        "Parameters (Blocks) for this iteration. If you are intentionally only using a subset, call step with "
+        "ignore_stale_grad=True to suppress this warning and skip updating of Parameters with stale gradient"
+    )

@@ -8,7 +8,7 @@ own) is a part alone and runs that. Between parts, gradients flow as arrays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -62,8 +62,9 @@ def gradients(
         return _by_its_own(part[0], ends, asked, free, is_last)
 
     flowing = _started(heads, head_grads)
-    _flow_back(flowing, list(_parts(order)), wanted, pull)
-    return [_sum([t._host for t in flowing.get(key_of(v), ())]) for v in wanted]
+    keys = [key_of(v) for v in wanted]
+    _flow_back(flowing, list(_parts(order)), keys, pull)
+    return [_sum([t._host for t in flowing.get(key, ())]) for key in keys]
 
 
 def recorded_gradients(
@@ -71,9 +72,10 @@ def recorded_gradients(
 ) -> list[NDArray]:
     """The gradients of the wanted variables, computed operator by operator and recorded in turn."""
     flowing = _started(heads, head_grads)
-    _flow_back(flowing, list(_parts(order, apart=False)), wanted, _recorded)
+    keys = [key_of(v) for v in wanted]
+    _flow_back(flowing, list(_parts(order, apart=False)), keys, _recorded)
     with tape.scope(True, True):
-        return [_recorded_sum(v, flowing.get(key_of(v), [])) for v in wanted]
+        return [_recorded_sum(v, flowing.get(key, [])) for v, key in zip(wanted, keys)]
 
 
 def _recorded_sum(variable: NDArray, terms: Sequence[NDArray]) -> NDArray:
@@ -110,9 +112,9 @@ def _parts(order: Part, apart: bool = True) -> Iterator[list[Recorded]]:
         yield part
 
 
-def _flow_back(flowing: Flow, parts: Sequence[Part], wanted: Sequence[NDArray], pull: Callable[..., Iterator]) -> None:
+def _flow_back(flowing: Flow, parts: Sequence[Part], wanted: Iterable[Hashable], pull: Callable[..., Iterator]) -> None:
     """Adds the terms of everything that leads to a wanted variable, part by part from the end."""
-    leading = {key_of(v) for v in wanted}
+    leading = set(wanted)
     for part in parts:
         for node in part:
             if not leading.isdisjoint(node.keys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import addressof, c_char
 from typing import ClassVar
@@ -37,6 +37,14 @@ class WriteCounter:
     def touch(self) -> None:
         """Records a write; called after the memory has changed."""
         self.version = WriteCounter.write_epoch = next(_ticks)
+
+
+def touch_all(counters: Iterable[WriteCounter]) -> None:
+    """Records one write to several pieces of memory."""
+    tick = next(_ticks)
+    for counter in counters:
+        counter.version = tick
+    WriteCounter.write_epoch = tick
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -15,6 +15,7 @@ from symc.ops.optimizer.rated import RATED
 
 from . import tape
 from .ndarray import NDArray
+from .storage import touch_all
 
 if TYPE_CHECKING:
     from symc.runtime.function import GraphFunction
@@ -54,8 +55,7 @@ def update(
     instance = function.forward(addresses, (), owner=(arrays, table))
     function.backward(instance, (), ())
     function.release(instance)
-    for x in written:
-        x._touch()
+    touch_all(x._storage for x in written)
 
 
 def _function(

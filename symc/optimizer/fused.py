@@ -33,9 +33,9 @@ class Fused(Optimizer):
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         indices, weights, grads, states = as_lists(index, weight, grad, state)
         rates = []
-        for each in indices:
+        for each, wd in zip(indices, self._get_wds(indices)):
             self._update_count(each)
-            rates.append((self.rate(each), self._get_wd(each), self.rescale_grad))
+            rates.append((self.rate(each), wd, self.rescale_grad))
         arrays = [present(each) for each in states]
         name, params = self.rule(arrays[0])
         clip = {"clip_gradient": self.clip_gradient} if self.clip_gradient else {}

@@ -168,8 +168,9 @@ class Optimizer:
         return [self.wd * self._factor(index, "wd_mult") for index in indices]
 
     def _factor(self, index: Index, which: str) -> float:
-        if index in self.param_dict:
-            return getattr(self.param_dict[index], which)
+        parameter = self.param_dict.get(index)
+        if parameter is not None:
+            return getattr(parameter, which)
         factors = getattr(self, which)
         return factors[index] if index in factors else factors.get(self.idx2name.get(index), 1.0)
 
@@ -186,10 +187,11 @@ class Optimizer:
         self._index_update_count = self._all_index_update_counts.setdefault(device_id, {})
 
     def _update_count(self, index: Index | Sequence[Index]) -> None:
-        for each in index if isinstance(index, (list, tuple)) else [index]:
-            count = self._index_update_count.get(each, self.begin_num_update) + 1
-            self._index_update_count[each] = count
-            self.num_update = max(count, self.num_update)
+        counts = self._index_update_count
+        for each in index if isinstance(index, (list, tuple)) else (index,):
+            count = counts[each] = counts.get(each, self.begin_num_update) + 1
+            if count > self.num_update:
+                self.num_update = count
 
     def _begin(self, index: Index) -> dict[str, float]:
         """Counts an update; gives the keywords that all update operators share."""
