@@ -150,11 +150,11 @@ class _Block:
         if function is None:
             left, made = None, self._computed(args)
         else:
-            made = [NDArray._over(make(shape, dtype), place) for make, shape, dtype in self._results]
+            arrays = [make(shape, dtype) for make, shape, dtype in self._results]
+            made = [NDArray._over(a, place) for a in arrays]
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            hosts = [y._host for y in made]  # not the arrays themselves, which will lead to what is left here
             addresses = [x._address for x in args], [y._address for y in made]
-            left = _Left(function, function.forward(*addresses, seed, owner=(args, hosts)), op, args, hosts)
+            left = _Left(function, function.forward(*addresses, seed, owner=(args, arrays)), op, args, arrays)
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)
         return results
