@@ -25,11 +25,14 @@ Named = list[tuple[str, Value]]
 
 # Operators of one input that has a name in MXNet (FListInputNames); it calls the input of others input0.
 NAMED_INPUT = frozenset(
-    """Crop Dropout GridGenerator L2Normalization MakeLoss Pad Pooling SequenceLast SequenceMask SequenceReverse
-    SliceChannel SwapAxis _contrib_MultiBoxPrior _contrib_interleaved_matmul_selfatt_qk _linalg_det
-    _linalg_extractdiag _linalg_extracttrian _linalg_inverse _linalg_makediag _linalg_maketrian _linalg_potrf
-    _linalg_sumlogdiag _linalg_syrk _ravel_multi_index _unravel_index depth_to_space log_softmax reverse softmax
-    space_to_depth squeeze""".split()
+    """Crop Dropout GridGenerator L2Normalization LRN LeakyReLU MakeLoss Pad Pooling Pooling_v1 SequenceLast
+    SequenceMask SequenceReverse SliceChannel SwapAxis _contrib_BilinearResize2D _contrib_MultiBoxPrior
+    _contrib_index_array _contrib_interleaved_matmul_selfatt_qk _contrib_quadratic _contrib_quantize_asym
+    _contrib_quantize_v2 _histogram _image_normalize _image_to_tensor _linalg_det _linalg_extractdiag
+    _linalg_extracttrian _linalg_gelqf _linalg_inverse _linalg_makediag _linalg_maketrian _linalg_potrf
+    _linalg_potri _linalg_slogdet _linalg_sumlogdiag _linalg_syevd _linalg_syrk _np_cumsum _ravel_multi_index
+    _split_v2 _unravel_index all_finite col2im depth_to_space diag im2col log_softmax moments one_hot repeat
+    reverse softmax space_to_depth squeeze tile""".split()
 )
 # Operators whose gradient is the head gradient itself: MXNet has no backward node to report.
 WITHOUT_BACKWARD = frozenset({"elemwise_add", "add_n"})

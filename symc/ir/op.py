@@ -65,6 +65,7 @@ class Op:
     parameter_order: ClassVar[tuple[str, ...]] = ()  # MXNet's, where declaring them gives another order
     needs_elements: ClassVar[tuple[str, ...]] = ()  # inputs an output is picked from: empty only where it is empty
     variadic: ClassVar[str | None] = None  # the parameter that counts the inputs (MXNet's key_var_num_args)
+    part: ClassVar[str] = "arg"  # what counted inputs are called, before their numbers
 
     # Traits that passes ask for.
     is_elementwise: ClassVar[bool] = False  # every output element depends on one element of each (broadcast) input
@@ -168,7 +169,7 @@ class Op:
     def argument_names(self) -> tuple[str, ...]:
         """Names of the arguments this instance takes, in order; a missing one becomes a variable."""
         if self.variadic:
-            return tuple(f"arg{i}" for i in range(getattr(self, self.variadic)))
+            return tuple(f"{self.part}{i}" for i in range(getattr(self, self.variadic)))
         return self.arguments
 
     @classmethod

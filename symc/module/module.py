@@ -285,7 +285,11 @@ class Module(BaseModule):
         self._data_shapes, self._label_shapes = _parse_data_desc(
             self._data_names, self._label_names, data_shapes, label_shapes
         )
+        before = self._group.execs
         self._group.reshape(self._data_shapes, self._label_shapes)
+        for old, new in zip(before, self._group.execs):
+            if old._monitor is not None:
+                new.set_monitor_callback(old._monitor.callback, old._monitor.is_all)
 
     # Steps.
 

@@ -51,6 +51,18 @@ def test_a_monitor_sees_every_result_and_every_gradient():
     )
 
 
+def test_inputs_have_mxnets_names():
+    x, seen = S.Variable("x"), []
+    net = S.amp_multicast(
+        S.diag(S.LRN(x, nsize=1, name="lrn"), name="diag"), S.abs(x, name="abs"), num_outputs=2, name="c"
+    )
+    executor = net.simple_bind(mx.cpu(), grad_req="null", x=(2, 3, 3, 3))
+    executor.set_monitor_callback(lambda name, _: seen.append(name), monitor_all=True)
+    executor.forward()
+    told = {"x", "lrn_data", "lrn_output", "lrn_tmp_norm", "diag_data", "diag_output", "abs_input0", "abs_output"}
+    assert {*seen} == told | {"c_data_0", "c_data_1", "c_output0", "c_output1"}
+
+
 def test_a_monitor_reports_the_run_itself():
     ex, seen = monitored(False)
     (out,) = ex.forward(is_train=True)

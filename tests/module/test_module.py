@@ -266,6 +266,17 @@ def test_a_monitor_sees_what_is_computed(caplog):
     }  # fmt: skip
 
 
+def test_a_monitor_stays_with_batches_of_other_shapes():
+    seen = []
+    module = mx.mod.Module(mx.sym.abs(mx.sym.Variable("data"), name="abs"), label_names=None)
+    module.bind([("data", (2, 3))], for_training=False)
+    module.init_params()
+    module._exec_group.execs[0].set_monitor_callback(lambda name, a: seen.append((name, a.shape)), monitor_all=True)
+    for shape in ((2, 3), (4, 3)):
+        module.forward(mx.io.DataBatch([mx.nd.ones(shape)]), is_train=False)
+    assert seen == [(name, shape) for shape in ((2, 3), (4, 3)) for name in ("data", "abs_input0", "abs_output")]
+
+
 def test_a_monitors_default_statistic():
     monitor = mx.mon.Monitor(1, pattern="x$")
     executor = (S.Variable("x") * 2).bind(mx.cpu(), {"x": mx.nd.array([3.0, 4.0])})

@@ -116,7 +116,8 @@ def run_update(mx, case, pack) -> dict:
     arrays = case.inputs()
     given = [mx.nd.array(a, dtype=a.dtype) for a in arrays]
     n_weights = case.params.get("num_weights", case.params.get("num_tensors"))
-    weights = {"out": given[:: len(given) // n_weights]} if n_weights else {}
+    n_shared = 2 if case.op.startswith("preloaded") else 1 if case.op.startswith("_multi") and "adamw" in case.op else 0
+    weights = {"out": given[: len(given) - n_shared : (len(given) - n_shared) // n_weights]} if n_weights else {}
     try:
         outs = find(mx.nd, case.op)(*given, **case.params, **weights)
         outs = [o.asnumpy() for o in (outs if isinstance(outs, list) else [outs])]

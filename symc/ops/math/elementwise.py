@@ -419,11 +419,12 @@ class AmpMultiCast(Composite):
     """
 
     variadic = "num_outputs"
+    part = "data_"
     num_outputs: int = param(low=1, high=MAX_PORTS, doc="number of inputs, and of outputs")
     cast_narrow: bool = param(False, doc="cast to the narrowest instead")
 
     def result_names(self) -> tuple[str, ...]:
-        return tuple(f"output{k}" for k in range(self.num_outputs))
+        return tuple(f"output{k}" for k in range(self.num_outputs)) if self.num_outputs > 1 else self.results
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         shapes = [unify(a, b) for a, b in zip(ins, outs)]

@@ -90,6 +90,7 @@ class MultiAllFinite(AllFinite):
 
     parameter_order = ("num_arrays",)
     variadic = "num_arrays"
+    part = "array_"
 
     num_arrays: int = param(1, low=1, high=MAX_PORTS, doc="number of inputs")
 
@@ -99,6 +100,7 @@ class MultiSumSq(OfArrays):
     """The sum of the squares of every array: (num_arrays,) float32.  MXNet operator multi_sum_sq."""
 
     variadic = "num_arrays"
+    part = "array_"
 
     num_arrays: int = param(low=1, high=MAX_PORTS, doc="number of inputs")
 

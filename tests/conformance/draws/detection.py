@@ -126,6 +126,13 @@ def image(d: Draw) -> Case:
         more = {"mean": tuple(d.real(0, 1) for _ in range(3)), "std": tuple(d.real(0.2, 2) for _ in range(3))}
         return d.case((*batch, 3, h, w), dtypes=SINGLE, grads=None, **more)
     shape = (*batch, h, w, d.pick([1, 3]))
+    if kind == "adjust_lighting":
+        alpha = tuple(d.real(-0.5, 0.5) for _ in range(3))
+        return d.case((h, w, 3), dtypes=("uint8", "float32"), domain=(0.0, 255.0), alpha=alpha, grads=())
+    if kind == "resize":
+        size = d.pick([(d.integer(1, 9),), (d.integer(1, 9), d.integer(1, 9))])
+        more = {"size": size, "keep_ratio": d.chance(0.5), "interp": d.integer(0, 3)}
+        return d.case((*batch, h, w, 3), dtypes=("uint8", "float32"), domain=(0.0, 255.0), grads=(), **more)
     if kind == "to_tensor":
         return d.case(shape, dtypes=("uint8", "float32", "float64"), domain=(0.0, 255.0), grads=())
     if kind == "crop":
@@ -144,6 +151,9 @@ def made(d: Draw) -> Case:
         return d.case(dtypes=[], shape=d.shape(), **kind)
     if d.op == "_full":
         return d.case(dtypes=[], shape=d.shape(), value=float(d.integer(0, 9)), **kind)
+    if d.op == "_linspace":
+        more = {"num": d.integer(1, 9), "endpoint": d.chance(0.5)}
+        return d.case(dtypes=[], start=d.real(-3, 3), stop=d.real(-3, 3), **more, dtype=d.pick(FLOATS))
     start, step = d.pick([0.0, 1.0, d.real(-3, 3)]), d.pick([1.0, 2.0, d.real(0.1, 2)])
     stop = start + d.integer(1, 9) * step - step / 2  # rounding decides nothing
     return d.case(
@@ -160,12 +170,13 @@ def made_like(d: Draw) -> Case:
     return d.case(shape, dtypes=FLOATS, start=d.real(-3, 3), step=d.real(0.1, 2), grads=(), **axis)
 
 
+IMAGES = "to_tensor normalize crop flip_left_right flip_top_bottom adjust_lighting resize"
 GENERATORS: Dict[str, Generator] = {
     "_contrib_box_iou": iou, "_contrib_box_nms": nms, "_contrib_bipartite_matching": matching,
     "_contrib_MultiBoxPrior": prior, "_contrib_MultiBoxDetection": detection, "_contrib_MultiBoxTarget": target,
     "_contrib_Proposal": proposal, "_contrib_MultiProposal": proposal, "_contrib_box_decode": decode,
     "_contrib_box_encode": encode,
-    **{f"_image_{name}": image for name in "to_tensor normalize crop flip_left_right flip_top_bottom".split()},
-    **dict.fromkeys("_arange _eye _full _zeros _ones".split(), made),
+    **{f"_image_{name}": image for name in IMAGES.split()},
+    **dict.fromkeys("_arange _linspace _eye _full _zeros _ones".split(), made),
     "_contrib_arange_like": made_like, "_contrib_index_array": made_like,
 }  # fmt: skip

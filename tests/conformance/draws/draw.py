@@ -13,7 +13,7 @@ FLOATS = ("float32", "float32", "float64", "float16")
 NUMBERS = (*FLOATS, "int32", "int64", "int8", "uint8")
 EXTENTS = (1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9, 17, 33)
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, 1e-3, 100.0, -100.0, np.inf, -np.inf, np.nan)
-LEFT_ALONE = {"cudnn_off", "cudnn_tune", "layout", "dtype", "out_dtype", "sparse_grad", "forward_stype", "stype"}
+LEFT_ALONE = set("cudnn_off cudnn_tune layout dtype out_dtype sparse_grad forward_stype stype infer_range".split())
 
 Declared = Dict[str, Tuple[Any, ...]]  # an operator's flags and choices by name, as MXNet lists them
 

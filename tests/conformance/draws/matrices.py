@@ -127,6 +127,20 @@ def transform(d: Draw) -> Case:
     return d.case(shape, dtypes=("float32",))
 
 
+def hawkes(d: Draw) -> Case:
+    """Likelihoods of marked events in sequences of several lengths."""
+    n, marks, most = d.integer(1, 3), d.integer(1, 4), d.integer(1, 6)
+    given = {
+        5: tuple(float(d.integer(0, marks - 1)) for _ in range(n * most)),
+        6: tuple(float(d.integer(0, most)) for _ in range(n)),
+        7: tuple(d.real(12, 15) for _ in range(n)),
+    }
+    kind = d.pick(SINGLE)
+    shapes = (n, marks), (marks,), (marks,), (n, marks), (n, most), (n, most), (n,), (n,)
+    kinds = [*[kind] * 5, "int32", kind, kind]
+    return d.case(*shapes, dtypes=kinds, domain=(0.1, 1.9), given=given, grads=(0, 1, 2, 3))
+
+
 DENSITIES = "normal gamma exponential poisson negative_binomial generalized_negative_binomial uniform dirichlet"
 
 GENERATORS: Dict[str, Generator] = {
@@ -137,5 +151,6 @@ GENERATORS: Dict[str, Generator] = {
     "khatri_rao": khatri_rao,
     **{f"_contrib_interleaved_matmul_{name}": attention
        for name in "selfatt_qk selfatt_valatt encdec_qk encdec_valatt".split()},
+    "_contrib_hawkesll": hawkes,
     **{f"_random_pdf_{name}": density for name in DENSITIES.split()},
 }  # fmt: skip

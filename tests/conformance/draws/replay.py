@@ -28,6 +28,7 @@ COARSE = {
     **dict.fromkeys((f"{name}RegressionOutput" for name in ("Linear", "Logistic", "MAE")), "parameters"),
     "LeakyReLU": "its slope times the data",
     "_random_pdf_normal": "pi",
+    "_contrib_hawkesll": "exponentials",
     "_contrib_BilinearResize2D": "the weights of pixels",
 }
 # Operators whose integers are cut from floats: where these are whole but for rounding, integers are one apart.

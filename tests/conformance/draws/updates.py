@@ -39,6 +39,15 @@ MULTI: Dict[str, Tuple[str, str]] = {
     "_multi_lamb_update": ("wwww", f"learning_rates wds beta1 beta2 epsilon {CLIPPED}"),
     "_multi_mp_lamb_update": ("wwfff", f"learning_rates wds beta1 beta2 epsilon {CLIPPED}"),
 }
+# Those with arrays for all weights at the end: learning rates and decays, or the gradients' factor.
+SHARED: Dict[str, Tuple[str, str, int]] = {
+    "preloaded_multi_sgd_update": ("ww", CLIPPED, 2),
+    "preloaded_multi_sgd_mom_update": ("www", f"momentum {CLIPPED}", 2),
+    "preloaded_multi_mp_sgd_update": ("wwf", CLIPPED, 2),
+    "preloaded_multi_mp_sgd_mom_update": ("wwff", f"momentum {CLIPPED}", 2),
+    "_multi_adamw_update": ("wwww", "lrs wds etas beta1 beta2 epsilon clip_gradient", 1),
+    "_multi_mp_adamw_update": ("wwfff", "lrs wds etas beta1 beta2 epsilon clip_gradient", 1),
+}
 RANGES = {
     "lr": (0.01, 0.5), "wd": (0.0, 0.2), "momentum": (0.0, 0.95), "rescale_grad": (0.3, 2.0), "wd_lh": (0.0, 0.2),
     "beta1": (0.5, 0.95), "beta2": (0.5, 0.99), "epsilon": (0.001, 0.1), "lamda1": (0.0, 0.5), "beta": (0.5, 2.0),
@@ -46,7 +55,7 @@ RANGES = {
     "upper_bound": (0.5, 3.0),
     "clip_gradient": (0.2, 1.0), "clip_grad": (0.2, 1.0), "clip_weights": (0.3, 1.5),
 }  # fmt: skip
-MANY = {"lrs": "lr", "learning_rates": "lr", "wds": "wd"}
+MANY = {"lrs": "lr", "learning_rates": "lr", "wds": "wd", "etas": "eta"}
 
 
 def numbers(d: Draw, names: str, n: int = 1) -> Dict[str, Any]:
@@ -73,10 +82,11 @@ def single(d: Draw) -> Case:
 
 
 def multi(d: Draw) -> Case:
-    arrays, names = MULTI[d.op]
-    n, kind = d.integer(1, 3), "float16" if "f" in MULTI[d.op][0] else "float32"
+    arrays, names, n_shared = (*MULTI[d.op], 0) if d.op in MULTI else SHARED[d.op]
+    n, kind = d.integer(1, 3), "float16" if "f" in arrays else "float32"
     shapes = [shape for shape in (d.shape() for _ in range(n)) for _ in arrays]
-    kinds = [kind if a == "w" else "float32" for a in arrays] * n
+    shapes += [(n,) if n_shared == 2 else (1,)] * n_shared
+    kinds = [kind if a == "w" else "float32" for a in arrays] * n + ["float32"] * n_shared
     count = {"num_tensors": n, "step_count": tuple(d.integer(1, 5) for _ in range(n))}
     more = count if "lamb" in d.op else {"num_weights": n}
     return d.case(*shapes, dtypes=kinds, domain=(0.1, 1.5), grads=(), **numbers(d, names, n), **more)
@@ -90,6 +100,6 @@ def lars(d: Draw) -> Case:
 
 GENERATORS: Dict[str, Generator] = {
     **dict.fromkeys(SINGLE, single),
-    **dict.fromkeys(MULTI, multi),
+    **dict.fromkeys((*MULTI, *SHARED), multi),
     "multi_lars": lars,
 }
