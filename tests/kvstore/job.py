@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,13 @@ class Job:
         if self.store.rank == 0:
             print(f"step {self.step}: {total.asscalar() / BATCH:.9f}", flush=True)
 
+    def require_equal(self, parameters: dict[str, mx.nd.NDArray]) -> None:
+        """All ranks have the same bits."""
+        code = zlib.crc32(b"".join(parameters[name].asnumpy().tobytes() for name in sorted(parameters)))
+        ends = np.array([code, -code])
+        self.store._communicator.maximum(ends)
+        assert ends[0] == -ends[1], "the ranks' parameters differ"
+
     def last_epoch(self, ending: str) -> int:
         """How many epochs are complete: the states are written last."""
         found = [re.fullmatch(rf"job-(\d+)\.{ending}", p.name) for p in Path(self.options.folder).iterdir()]
@@ -135,6 +143,8 @@ def train_gluon(job: Job) -> None:
         job.die("barrier")
         job.store._barrier()
         job.die("saved")
+    trained = net.collect_params(".*(weight|bias|gamma|beta)")
+    job.require_equal({name: p.data(job.contexts[0]) for name, p in trained.items()})
 
 
 def train_module(job: Job) -> None:
@@ -168,6 +178,7 @@ def train_module(job: Job) -> None:
         job.die("barrier")
         job.store._barrier()
         job.die("saved")
+    job.require_equal(module.get_params()[0])
 
 
 def main() -> None:

@@ -58,6 +58,8 @@ FILES = (
     "test_gluon_event_handler",
     "test_gluon_batch_processor",
     "test_contrib_text",
+    "test_contrib_svrg_module",
+    "test_contrib_svrg_optimizer",
 )
 
 
