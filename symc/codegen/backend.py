@@ -23,6 +23,9 @@ class Backend(Machine, Protocol):
     def identity(self) -> str:
         """Target, compilers and generator: object code of equal names and equal identities is interchangeable."""
 
+    def takes(self, identity: str) -> bool:
+        """Whether object code made by a backend of that identity can take the place of its own."""
+
     def facts(self) -> Mapping[str, str]:
         """What the target is, for people who read an artifact."""
 

@@ -69,6 +69,9 @@ class ToyBackend:
     def identity(self) -> str:
         return self.name
 
+    def takes(self, identity: str) -> bool:
+        return identity == self.identity()
+
     def facts(self) -> Mapping[str, str]:
         return {"target": "toy"}
 

@@ -102,6 +102,10 @@ class CpuBackend:
         sources = source_digest("loopir", "codegen", "codegen/cpu")
         return f"{self.target.fingerprint()}{algorithms} {toolchain()} {sources}"
 
+    def takes(self, identity: str) -> bool:
+        """See codegen.backend.Backend."""
+        return identity == self.identity()
+
     def facts(self) -> dict[str, str]:
         """What the target is, for people who read an artifact."""
         target = self.target

@@ -96,8 +96,20 @@ class CudaBackend:
 
     def identity(self) -> str:
         """Target, compilers and generator: images of equal names and equal identities are interchangeable."""
+        before, after = self._identity_around()
+        return f"{before}{toolchain() or 'no compiler'}{after}"
+
+    def _identity_around(self) -> tuple[str, str]:
+        """What the compilers' versions stand between."""
         tf32 = " tf32" if self.has_tf32 else ""
-        return f"{self.target.name}{tf32} {toolchain()} {source_digest('loopir', 'codegen', 'codegen/cuda')}"
+        return f"{self.target.name}{tf32} ", f" {source_digest('loopir', 'codegen', 'codegen/cuda')}"
+
+    def takes(self, identity: str) -> bool:
+        """Its own; where there are no compilers, what others have made of the same kernels for this target."""
+        if toolchain() is not None:
+            return identity == self.identity()
+        before, after = self._identity_around()
+        return identity.startswith(f"{before}numba ") and identity.endswith(after)
 
     def facts(self) -> Mapping[str, str]:
         """What the target is, for people who read an artifact."""

@@ -35,9 +35,12 @@ def require_packages() -> None:
 
 
 @cache
-def toolchain() -> str:
-    """The compilers whose versions decide what a kernel's code is."""
-    require_packages()
+def toolchain() -> str | None:
+    """The compilers whose versions decide what a kernel's code is; None where they are missing."""
+    try:
+        require_packages()
+    except DeviceError:
+        return None
     return " ".join(f"{name} {version(name)}" for name in ("numba", *PACKAGES))
 
 

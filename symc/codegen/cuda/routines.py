@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from symc.codegen.kernel import KernelCall, KernelCode
-from symc.codegen.routines.access import elements, floats
 from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
 from symc.loopir.kernel import Template
@@ -33,6 +32,8 @@ def schedule_template(template: Template) -> KernelCall:
     source = SOURCE.format(n_parts=d.number("n_parts")).lstrip()
 
     def build() -> Callable[..., None]:
+        from symc.codegen.routines.access import elements, floats
+
         from .compile import cuda
 
         jit = cuda().jit(device=True)

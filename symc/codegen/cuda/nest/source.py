@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from symc.codegen.cuda.abilities import GPU
 from symc.codegen.cuda.launch import bounded
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.nest.layout import WordLayout
@@ -53,6 +52,7 @@ def function_text(plan: GridPlan, layout: WordLayout) -> str:
 
 def build_function(plan: GridPlan, layout: WordLayout, name: str, source: str) -> Callable[..., Any]:
     """The function numba compiles, with `body` bound to the intrinsic that emits what happens in a unit."""
+    from symc.codegen.cuda.abilities import GPU
     from symc.codegen.cuda.compile import cuda
     from symc.codegen.nest.walker import Serial, Walker
 
