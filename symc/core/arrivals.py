@@ -28,6 +28,11 @@ class Arrivals:
         self._listeners.add(listener)
         self.are_awaited = True
 
+    def ignore(self, listener: Listener) -> None:
+        """Tells it no more."""
+        self._listeners.discard(listener)
+        self.are_awaited = bool(self._listeners)
+
     def written(self, address: int) -> None:
         for listener in list(self._listeners):
             listener.written(address)

@@ -20,6 +20,10 @@ from .kvstore import Key, KVStore
 from .reduction import Reduction
 from .traffic import Traffic
 
+MOST_EARLY = (
+    64  # sets of keys whose sums begin early: each has a communicator of its own, of which MPI allows some 2000
+)
+
 
 class DistributedKVStore(KVStore):
     """One rank's part of the store; `init` gives all of them what rank 0 has.
@@ -62,8 +66,10 @@ class DistributedKVStore(KVStore):
         known = (*keys, *((x.shape, x._dtype) for x in own))
         if known not in self._reductions:
             self._require_same("push", keys, own)
-            may_start_early = len(keys) > 1 and all(len(arrays) == 1 for arrays in values)
-            self._reductions[known] = Reduction(self._communicator, own, may_start_early, self.traffic)
+            n_most = np.array([max(map(len, values))])  # contexts, whose gradients are added up first
+            self._communicator.maximum(n_most)
+            may_start_early = len(keys) > 1 and n_most[0] == 1 and len(self._reductions) < MOST_EARLY
+            self._reductions[known] = Reduction(self._communicator, own, bool(may_start_early), self.traffic)
         return [NDArray(total, x.context) for total, x in zip(self._reductions[known](own), own)]
 
     def _require_same(self, what: str, keys: Sequence[Key], arrays: Sequence[NDArray]) -> None:

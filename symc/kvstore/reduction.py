@@ -47,9 +47,8 @@ class Reduction:
         self._seen: dict[int, None] = {}  # positions in the order in which the backward pass has written them
         self._versions: dict[int, int | None] = {}  # of what was packed early; None until the pass has ended
         self._arrange(range(len(arrays))[::-1])  # the last layers' gradients come first
-        self._thread: int | None = None  # whose backward passes count
+        self._thread = threading.get_ident()  # whose backward passes count
         if may_start_early:
-            self._thread = threading.get_ident()
             arrivals.listen(self)
 
     def _arrange(self, order: Sequence[int]) -> None:
@@ -117,7 +116,7 @@ class Reduction:
                 self._repeat(np.flatnonzero(late), arrays)
         traffic.end_s = time.perf_counter()
         traffic.wait_s += traffic.end_s - wait_s
-        if self._thread is not None:
+        if self._is_early or self._n_steps_to_learn:
             self._remember(arrays)
         return [self._bucket_of[k].total(k, dtype) for k, (_, dtype) in enumerate(self._facts)]
 
@@ -130,6 +129,8 @@ class Reduction:
         if told[0]:
             self._arrange(told[1:].tolist())
             self._n_steps_to_learn, self._is_early = 0, True
+        elif not self._n_steps_to_learn:
+            arrivals.ignore(self)
 
     def _is_late(self, number: int, arrays: Sequence[NDArray]) -> bool:
         """Packs what is missing in a bucket; whether it was sent with other contents than the arrays have now."""
@@ -154,6 +155,8 @@ class Reduction:
     def _repeat(self, numbers: Sequence[int], arrays: Sequence[NDArray]) -> None:
         """Sends buckets again; whoever writes gradients after the backward pass will do so in the next step, too."""
         self._is_early = False
+        self._versions.clear()
+        arrivals.ignore(self)
         for number in numbers:
             for position in self._buckets[number].positions:
                 self._pack(position, arrays[position])

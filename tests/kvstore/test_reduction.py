@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import symc as mx
+from symc.core.arrivals import arrivals
 from symc.kvstore import buckets
 from symc.kvstore.reduction import Reduction
 from symc.kvstore.traffic import Traffic
@@ -121,6 +122,7 @@ def test_what_is_sent_early_is_right_or_sent_again(monkeypatch, bucket_bytes, wr
             write(reduction, arrays, values_of(ranks.rank, step), ranks.rank, step)
             found.append([x.copy() for x in reduction(arrays)])
             early.append(traffic.n_early_bytes > before)
+        assert (reduction in arrivals._listeners) == (write in (plain, silent_on_one_rank))
         return found, sum(early[-2:])
 
     results = on_ranks(2, work)

@@ -106,8 +106,10 @@ def test_a_block_tells_of_its_parameters_and_of_what_is_added_up_later():
 
 
 def test_a_listener_is_forgotten_with_its_owner():
-    listener = Listener({})
+    listener, other = Listener({}), Listener({})
     arrivals.listen(listener)
+    arrivals.listen(other)
+    arrivals.ignore(other)
     assert arrivals.are_awaited
     del listener
     arrivals.complete()
