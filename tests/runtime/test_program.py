@@ -42,9 +42,16 @@ def multiply_add(chunk, n_chunks, desc, bufs):
         out[i] = state[i]
 
 
+def note_order(chunk, n_chunks, desc, bufs):
+    """out[chunk] = how many chunks ran before.  desc: slots of a counter and of out."""
+    counter, out = words(bufs[desc[0]]), words(bufs[desc[1]])
+    out[chunk] = counter[0]
+    counter[0] += 1
+
+
 @pytest.fixture(scope="module")
 def addresses() -> dict[str, int]:
-    functions = {"multiply_add": multiply_add, "count_down": count_down}
+    functions = {"multiply_add": multiply_add, "count_down": count_down, "note_order": note_order}
     return load_objects({name: compile_function(f, name, host_target()) for name, f in functions.items()})
 
 
@@ -106,6 +113,14 @@ def test_a_loop_moves_through_its_arrays(addresses, n_rounds, n_chunks, n_thread
         np.testing.assert_array_equal(y, expected)
         state = expected[-1] if n_rounds else state
         assert bound.bufs[COUNTER] == n_rounds
+
+
+def test_rounds_go_through_their_chunks_to_and_fro(addresses):
+    y = np.zeros((3, N), np.int64)
+    moving = (Moving(OUT, Y, 0, 8 * N),)
+    loop = Loop((kernel("note_order", 3, n_chunks=3),), 3, COUNTER, moving, None, "forward")
+    instance(program(loop), addresses, (y, y, y)).run("forward")
+    assert y[:, :3].tolist() == [[2, 1, 0], [3, 4, 5], [8, 7, 6]]
 
 
 @pytest.mark.parametrize("n_threads", THREADS)

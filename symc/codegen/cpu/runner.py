@@ -102,6 +102,7 @@ def start(call: Any, pool: Any) -> None:
     call[abi.CALL_STATE] = abi.ALONE
     call[abi.CALL_NEXT] = call[abi.CALL_STEPS]
     call[abi.CALL_CHUNK] = 0
+    call[abi.CALL_BACKWARDS] = 0
 
 
 @inner
@@ -151,7 +152,11 @@ def end_time(place: Any) -> None:
 
 @inner
 def run_alone(call: Any, until: Any) -> None:
-    """Goes on with a run that has no pool, at its next chunk."""
+    """Goes on with a run that has no pool, at its next chunk.
+
+    Every turn of a loop changes the way through the chunks, from the first or from the last: what the round before
+    read last, of weights as large as the cache, is still there.
+    """
     step = call[abi.CALL_NEXT]
     end = call[abi.CALL_END]
     chunk = call[abi.CALL_CHUNK]
@@ -165,11 +170,14 @@ def run_alone(call: Any, until: Any) -> None:
             return
         if kind != abi.IS_KERNEL:
             step = turn(step, call[abi.CALL_BUFS])
+            call[abi.CALL_BACKWARDS] ^= 1
             continue
         n_chunks = row[abi.N_CHUNKS]
+        is_backwards = call[abi.CALL_BACKWARDS] != 0
         times = begin_time(call[abi.CALL_TIMES], step, call[abi.CALL_STEPS])
         while chunk < n_chunks:
-            call_kernel(row[abi.KERNEL], chunk, n_chunks, row[abi.DESC], call[abi.CALL_BUFS])
+            number = n_chunks - 1 - chunk if is_backwards else chunk
+            call_kernel(row[abi.KERNEL], number, n_chunks, row[abi.DESC], call[abi.CALL_BUFS])
             chunk += 1
             if chunk < n_chunks and recently_ns() > until:
                 end_time(times)

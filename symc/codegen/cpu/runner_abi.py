@@ -27,10 +27,11 @@ TIMES_BYTES = 2 * WORD  # a profiled step's begin and end
 
 # A call record: the one argument of `run`. Python fills in the first six words. STATE: 0, or how a run that came back
 # early goes on when it is called again; STOP: 1 makes it give up instead; CALLED: 0, or 1 more than the number of the
-# call-back that is to be done before that. The rest is where a run without the pool is.
+# call-back that is to be done before that. The rest is where a run without the pool is: at which step, how many of its
+# chunks are done, and whether the last ones come first.
 CALL_STEPS, CALL_END, CALL_BUFS, CALL_THREADS, CALL_TIMES, CALL_POOL = range(6)
-CALL_STATE, CALL_STOP, CALL_CALLED, CALL_NEXT, CALL_CHUNK = range(6, 11)
-CALL_WORDS = 11
+CALL_STATE, CALL_STOP, CALL_CALLED, CALL_NEXT, CALL_CHUNK, CALL_BACKWARDS = range(6, 12)
+CALL_WORDS = 12
 ALONE, POOLED = 1, 2  # states: by the caller alone, with the pool's threads
 SLICE_NS = 100_000_000  # after which a run comes back, so that Python sees signals
 
