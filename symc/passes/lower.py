@@ -171,6 +171,11 @@ class Lowerer:
     def _is_view(self, node: Node) -> bool:
         return not node.is_input and node not in self.graph.facts.group
 
+    def _through_views(self, v: Value) -> Value:
+        while self._is_view(v.node):
+            v = v.node.inputs[0]
+        return v
+
     def _buffer(self, v: Value, phase: Phase = "forward") -> Buffer:
         """The buffer of a value, created on first use; a view shares its input's storage."""
         if v in self.buffers:
@@ -179,10 +184,11 @@ class Lowerer:
             source = self._buffer(v.node.inputs[0], phase)
             return self._bind(v, self.views[source.name])
         if v in self.placed or v in self.slices:
-            whole, offset = self.placed.get(v) or self.slices[v]
-            target = self._buffer(whole, phase)
+            inside = self.placed.get(v) or self.slices[v]
+            target = self._buffer(inside.whole, phase)
             view = self.views[target.name]
-            return self._bind(v, replace(view, offset=view.offset + offset(target)), target.strides)
+            strides = None if inside.is_reshaped else target.strides
+            return self._bind(v, replace(view, offset=view.offset + inside.offset(target)), strides)
         place: Place = "prepared" if phase == "prepare" else "arena"
         name = self.prefix + str(v)[1:]
         storage = self._new_storage(name, size_of(self.graph.shape(v)), self.graph.dtype(v), place)
@@ -251,8 +257,8 @@ class Lowerer:
                 functions[node[0]] = memoised(lambda *i, total=total, finish=finish: finish(total, *i))
             for k, regions in t.regions.items():
                 buffer = self._buffer(node[k], phase)
-                parts = [v for v in node.inputs if self.placed.get(v, (None,))[0] == node[k]]
-                in_place = {read(v).name: self.placed[v][1](buffer) for v in parts}
+                found = {v: self.placed.get(self._through_views(v)) for v in node.inputs}
+                in_place = {read(v).name: i.offset(buffer) for v, i in found.items() if i and i.whole == node[k]}
                 stores += [
                     (node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode))  # type: ignore[arg-type]
                     for r in regions

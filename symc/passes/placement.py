@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 from symc.core.dtypes import compute_dtype
 from symc.ir.graph import Graph, Node, Value
@@ -15,16 +16,27 @@ from symc.loopir.tensor import Product, Region, Tensor
 from .meaning import define, meaning_of, same_order
 from .phases import Phase
 
-Offset = Callable[[Buffer], int]  # elements from the start of the whole to the start of the part
+
+class Inside(NamedTuple):
+    """Where a part lies: `offset` elements behind the start of the whole's buffer.
+
+    is_reshaped  whether it lies there densely in a shape of its own, else with the strides of the whole
+    """
+
+    whole: Value
+    offset: Callable[[Buffer], int]
+    is_reshaped: bool = False
 
 
-def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, tuple[Value, Offset]]:
-    """Maps a part to (whole, offset of the part inside the whole's buffer).
+def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, Inside]:
+    """Which parts are computed inside which whole.
 
     A part qualifies when an operator copies it unchanged into a box of its output (Concat, Pad), it is computed by a
-    kernel of the same phase in the same memory order, it goes to one place only, and no view of it is taken.
+    kernel of the same phase in the same memory order, it goes to one place only, and no view of it is taken. Where the
+    box is dense, it may be what is copied that is a view, the only one of the part: so do gradients of matrices get
+    into the one array of a recurrent layer's parameters.
     """
-    found: dict[Value, tuple[Value, Offset]] = {}
+    found: dict[Value, Inside] = {}
     products = _products(graph)
     for node in graph.nodes:
         if node not in graph.facts.group or not node.operator.is_assembly:
@@ -37,19 +49,31 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, tuple[Va
             corner = copied_box(region)
             if corner is None:
                 continue
-            part = names[region.value.data[0]]
-            if _qualifies(graph, when, node, part, products) and part not in found:
-                found[part] = (node[0], partial(_distance, corner))
+            copied = names[region.value.data[0]]
+            part = _seen_as(graph, copied) if _is_dense(graph, copied, node[0]) else copied
+            if part not in found and _is_computed_for(graph, when, node, part):
+                if part != copied or _qualifies(graph, node, part, products):
+                    found[part] = Inside(node[0], partial(_distance, corner), part != copied)
     return found
 
 
-def slices(graph: Graph, placed: Container[Value]) -> dict[Value, tuple[Value, Offset]]:
-    """Maps a slice to (the array it is cut from, offset inside that array's buffer): it is read there, never stored.
+def _seen_as(graph: Graph, view: Value) -> Value:
+    """The row-major value that is read through `view` alone, which is read once; `view` itself where there is none."""
+    v = view
+    while not v.node.is_input and v.node not in graph.facts.group:
+        if v in graph.output_values or len(graph.users[v]) != 1:
+            return view
+        v = v.node.inputs[0]
+    return v if len(graph.users[v]) == 1 and graph.layout(v).is_row_major else view
+
+
+def slices(graph: Graph, placed: Container[Value]) -> dict[Value, Inside]:
+    """Which slices are read inside the array that they are cut from, and never stored.
 
     A slice qualifies when it is an unbroken box of a stored array of the same memory order that nobody writes later, is
     neither an output nor placed, and has no reader that needs dense memory, or is dense itself.
     """
-    found: dict[Value, tuple[Value, Offset]] = {}
+    found: dict[Value, Inside] = {}
     scattered: set[Value] = set()  # slices whose rows are not one after the other
     products = _products(graph)
     for node in graph.nodes:
@@ -63,7 +87,7 @@ def slices(graph: Graph, placed: Container[Value]) -> dict[Value, tuple[Value, O
             whole = node.inputs[int(body.data[0].removeprefix("in"))]
             is_dense = _is_dense(graph, part, whole) and whole not in scattered and whole not in placed
             if _is_kept(graph, whole, part.node) and _is_read_anywhere(graph, part, whole, is_dense, products):
-                found[part] = (whole, partial(_distance, corner))
+                found[part] = Inside(whole, partial(_distance, corner))
                 if not is_dense:
                     scattered.add(part)
     return found
@@ -185,21 +209,23 @@ def _distance(corner: tuple[int, ...], whole: Buffer) -> int:
     return sum(stride * start for stride, start in zip(whole.strides, corner))
 
 
-def _qualifies(
-    graph: Graph, when: Mapping[Node, Phase], whole: Node, part: Value, products: Mapping[int, Product]
-) -> bool:
-    producer = part.node
-    if producer not in graph.facts.group or graph.facts.group[producer] == graph.facts.group[whole]:
+def _is_computed_for(graph: Graph, when: Mapping[Node, Phase], whole: Node, part: Value) -> bool:
+    """Whether a kernel computes `part`, which is no output, when another one assembles `whole`."""
+    producer, group = part.node, graph.facts.group
+    if producer not in group or group[producer] == group[whole] or part in graph.output_values:
         return False
-    if part in graph.output_values or graph.dtype(part) != graph.dtype(whole[0]):
+    if graph.dtype(part) != graph.dtype(whole[0]) or when[producer] != when[whole]:
         return False
+    return meaning_of(graph, producer).kind not in ("template", "loop")  # these fill dense memory
+
+
+def _qualifies(graph: Graph, whole: Node, part: Value, products: Mapping[int, Product]) -> bool:
+    """Whether all that a computed part goes through can reach it inside `whole`."""
     users = graph.users.get(part, ())
     if sum(user is whole for user, _ in users) != 1 or any(user not in graph.facts.group for user, _ in users):
         return False  # collected twice, or seen through a memory view, which must be dense
     if any(user.bodies for user, _ in users):
         return False  # rows of it must be dense
-    if when[producer] != when[whole] or meaning_of(graph, producer).kind in ("template", "loop"):
-        return False  # these fill dense memory
     if not same_order(graph.layout(part).order, graph.layout(whole[0]).order, graph.shape(part)):
         return False
-    return _suits(graph, part, whole[0], [producer, *(user for user, _ in users if user is not whole)], products)
+    return _suits(graph, part, whole[0], [part.node, *(user for user, _ in users if user is not whole)], products)
