@@ -51,9 +51,11 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, Inside]:
                 continue
             copied = names[region.value.data[0]]
             part = _seen_as(graph, copied) if _is_dense(graph, copied, node[0]) else copied
-            if part not in found and _is_computed_for(graph, when, node, part):
-                if part != copied or _qualifies(graph, node, part, products):
-                    found[part] = Inside(node[0], partial(_distance, corner), part != copied)
+            if part in found or not _is_computed_for(graph, when, node, part):
+                continue
+            is_reshaped = part != copied
+            if is_reshaped or _qualifies(graph, node, part, products):
+                found[part] = Inside(node[0], partial(_distance, corner), is_reshaped)
     return found
 
 
