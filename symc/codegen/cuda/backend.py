@@ -16,6 +16,7 @@ from symc.loopir.tensor import Product
 
 from .compile import compile_kernel, toolchain
 from .image import KernelImage
+from .launch import Grid
 from .target import Target
 
 # What a driver does with images: a handle that lives as long as the object it is given with.
@@ -124,7 +125,8 @@ class CudaBackend:
         from .roofline import predict
 
         image = KernelImage.from_bytes(data)
-        shared = f", {image.shared_bytes} B shared" if image.shared_bytes else ""
+        n_shared = image.shared_bytes + Grid(*call.launch).shared_bytes
+        shared = f", {n_shared} B shared" if n_shared else ""
         spilled = f", {image.spilled_bytes} B spilled" if image.spilled_bytes else ""
         return f"{image.registers} registers{shared}{spilled}, {predict(kernel, call, image)}"
 

@@ -52,6 +52,13 @@ def shared_memory(b: ir.IRBuilder, size_bytes: int) -> ir.Value:
     return b.bitcast(memory, I8.as_pointer(addrspace=SHARED))
 
 
+def launched_memory(b: ir.IRBuilder) -> ir.Value:
+    """A pointer to the bytes of shared memory that a launch asks for, beside those of `shared_memory`."""
+    memory = ir.GlobalVariable(b.module, ir.ArrayType(I8, 0), "launched", addrspace=SHARED)
+    memory.align = 16
+    return b.bitcast(memory, I8.as_pointer(addrspace=SHARED))
+
+
 def copy_to_shared(b: ir.IRBuilder, to: ir.Value, address: ir.Value, size_bytes: int, taken: ir.Value) -> None:
     """Starts copying 4 or 16 bytes of device memory, of which the first `taken` (int32) are read, others become 0."""
     cached = "cg" if size_bytes == 16 else "ca"  # what comes in sixteens is kept in L2 alone

@@ -21,6 +21,7 @@ from .driver import Argument, Graph, Launch, Properties
 
 LIBRARY = "libcuda.so.1"
 MAJOR, MINOR = "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR"
+SHARED_WITHOUT_ASKING = 48 << 10  # bytes of a block
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 C_TYPES: dict[type, Any] = {int: ctypes.c_uint64, np.int32: ctypes.c_int32, np.float32: ctypes.c_float}
 
@@ -99,7 +100,14 @@ class NvidiaDriver:
 
     def allocate(self, size_bytes: int) -> int:
         """See Driver."""
-        return int(self._do("cuMemAlloc", max(1, size_bytes)))
+        try:
+            return int(self._do("cuMemAlloc", max(1, size_bytes)))
+        except AllocationError as error:
+            free, total = self.memory_info()
+            raise AllocationError(
+                f"allocating {size_bytes} bytes on gpu({self.number}): {free} of its {total} bytes are free; use a "
+                f"smaller batch, or let go of arrays and executors ({error})"
+            ) from None
 
     def free(self, address: int) -> None:
         """See Driver; the driver waits for what uses the memory."""
@@ -142,11 +150,19 @@ class NvidiaDriver:
         self.synchronise()
         self._do("cuModuleUnload", module)
 
+    def _function(self, launch: Launch) -> Any:
+        """The kernel of a launch, which may have the shared memory that it asks for."""
+        function = self._kernels[launch.kernel][1]
+        if launch.shared_bytes > SHARED_WITHOUT_ASKING:
+            attribute = self._cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            self._do("cuFuncSetAttribute", function, attribute, launch.shared_bytes)
+        return function
+
     def launch(self, launch: Launch) -> None:
         """See Driver."""
         with _packed(launch.arguments) as places:
             self._do(
-                "cuLaunchKernel", self._kernels[launch.kernel][1], *launch.grid, *launch.block, launch.shared_bytes,
+                "cuLaunchKernel", self._function(launch), *launch.grid, *launch.block, launch.shared_bytes,
                 self._stream, places, 0,
             )  # fmt: skip
 
@@ -156,7 +172,7 @@ class NvidiaDriver:
         before: list[Any] = []
         for launch in launches:
             params = self._cu.CUDA_KERNEL_NODE_PARAMS()
-            params.func = self._kernels[launch.kernel][1]
+            params.func = self._function(launch)
             params.gridDimX, params.gridDimY, params.gridDimZ = launch.grid
             params.blockDimX, params.blockDimY, params.blockDimZ = launch.block
             params.sharedMemBytes = launch.shared_bytes

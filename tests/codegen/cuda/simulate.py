@@ -41,7 +41,8 @@ def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray]) -> 
                 words.append(float_bits(word) if isinstance(word, float) else int(word))
         arguments = tuple(_stored(driver, np.array(numbers, np.int64)) for numbers in (words, table))
         grid = Grid(*call.launch)
-        driver.launch(Launch(driver.load(image_of(call)), (grid.n_blocks, 1, 1), (grid.n_threads, 1, 1), 0, arguments))
+        blocks, threads = (grid.n_blocks, 1, 1), (grid.n_threads, 1, 1)
+        driver.launch(Launch(driver.load(image_of(call)), blocks, threads, grid.shared_bytes, arguments))
     for name, raw in memory.items():
         driver.copy_out(raw, places[name])
 

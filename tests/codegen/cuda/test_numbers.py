@@ -9,7 +9,7 @@ import pytest
 
 from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.contraction.plan import plan_contraction
-from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE, SMALL
+from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE, SMALL, WIDE
 from symc.codegen.cuda.nest import plan as nest_plan
 from symc.codegen.cuda.nest import schedule_nest
 from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
@@ -134,7 +134,7 @@ def test_tiles_of_float16_add_up_in_float32(kind):
     flat = dict(kind=kind, dtype="float16", inputs=(), kernel=(), stride=(), dilate=(), pad=())
     plan = plan_contraction(contraction(**{**flat, "batch": 130, "channels": (200, 136)}))
     assert plan.tile.kind == "float16" and plan.widths == (4, 4) and "float16" in plan.why
-    for tile in (LARGE, MIDDLE, SMALL):
+    for tile in (WIDE, LARGE, MIDDLE, SMALL):
         c = contraction(**flat, batch=tile.rows + 2, channels=(200, 136), epilogue=bias_residual_relu)
         check_tiles(c, 1e-2, tile=replace(tile, kind="float16"))
     check_tiles(contraction(**flat, batch=40, channels=(152, 152)), 1e-2, n_parts=3)

@@ -162,7 +162,7 @@ def test_what_tiles_cannot_compute_is_a_nest():
 def test_a_tile_has_a_block_for_each_part_of_each_set():
     c = product("weight_gradient", 100, (90, 200), stack=3)
     (call,) = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(replace(c, plan=plan_contraction(c)))
-    assert call.launch == Grid(3 * 7 * 3, 64)  # tiles of 32 of 200 rows and of 90 columns
+    assert call.launch == Grid(3 * 7 * 3, 64, call.launch.shared_bytes)  # tiles of 32 of 200 rows and of 90 columns
     assert "a tile of 32x32x16 by a block" in call.code.source and "63 tiles" in call.schedule
 
 

@@ -107,11 +107,28 @@ def test_a_graph_is_a_chain_made_once_and_given_back(bindings):
     assert bindings.names == ["cuStreamSynchronize", "cuGraphExecDestroy", "cuStreamSynchronize", "cuModuleUnload"]
 
 
+def test_much_shared_memory_is_asked_for(bindings):
+    bindings.CUfunction_attribute = types.SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
+    driver = NvidiaDriver(0)
+    kernel = driver.load(KernelImage(b"// PTX", "symc_tile_0"))
+    little, much = (Launch(kernel, (2, 1, 1), (64, 1, 1), n, ()) for n in (48 << 10, 75 << 10))
+    for start in (driver.launch, lambda launch: driver.graph([launch])):
+        bindings.calls.clear()
+        start(little)
+        assert "cuFuncSetAttribute" not in bindings.names
+        start(much)
+        assert [c[2:] for c in bindings.calls if c[0] == "cuFuncSetAttribute"] == [(8, 75 << 10)]
+
+
 def test_errors_of_the_driver_name_the_gpu_and_the_function(bindings):
     driver = NvidiaDriver(0)
     bindings.failing = {"cuMemAlloc": Status.OUT_OF_MEMORY, "cuStreamSynchronize": Status.ILLEGAL_ADDRESS}
-    with pytest.raises(AllocationError, match=r"gpu\(0\): cuMemAlloc failed: OUT_OF_MEMORY \(2\)"):
-        driver.allocate(1 << 40)
+    bindings.given["cuMemGetInfo"] = 3 << 30, 1 << 37
+    what = (
+        r"allocating 4294967296 bytes on gpu\(0\): 3221225472 of its 137438953472 bytes are free; use a smaller batch"
+    )
+    with pytest.raises(AllocationError, match=what + r".*\(gpu\(0\): cuMemAlloc failed: OUT_OF_MEMORY \(2\)\)"):
+        driver.allocate(1 << 32)
     with pytest.raises(DeviceError, match=r"gpu\(0\): cuStreamSynchronize failed: ILLEGAL_ADDRESS \(700\)"):
         driver.synchronise()
 

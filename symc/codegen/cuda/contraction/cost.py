@@ -6,9 +6,8 @@ from symc.codegen.cuda import h200
 from symc.codegen.cuda.launch import WARP
 
 from .problem import Problem
-from .tile import ITEM_BYTES, QUAD, Tile
+from .tile import ITEM_BYTES, QUAD, STAGES, Tile
 
-AHEAD = 2  # steps that copies are started before they are needed, about: as far as shared memory goes
 OF_RESULT, OF_THREAD = 6, 400  # instructions of an epilogue (a bias, a residual, a ReLU); to find what a block does
 OF_COPY = 14  # instructions to find the place of what is copied, and to start that
 OF_ROWS, OF_COLUMNS, OF_WORDS, OF_WARP = 16, 8, 8, 32  # of one mma.sync; columns of a warp (see `arithmetic`)
@@ -34,7 +33,7 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     once = (tile.rows * tile.columns * OF_RESULT + tile.n_threads * OF_THREAD) / WARP / h200.SCHEDULERS
     cycles["instructions"] += once / of_block
     found = {name: steps * number / h200.CLOCK_HZ for name, number in cycles.items()}
-    once_s = max(max(cycles.values()) / h200.CLOCK_HZ, h200.NEAR_S / AHEAD) + h200.BARRIER_S / 4
+    once_s = max(max(cycles.values()) / h200.CLOCK_HZ, h200.NEAR_S / (STAGES - 1)) + h200.BARRIER_S / 4
     found["latency"] = steps / min(n_together, on_busiest) * once_s
     brought = n_tiles(p, tile) * steps_of(tile, p) * tile.depth * (tile.rows + tile.columns)
     found["L2"] = brought * ITEM_BYTES / h200.L2_BYTES_PER_S

@@ -50,6 +50,7 @@ def tile_intrinsic(
         else:
             rows = Rows(b, tile, windows, first_row, n_rows, depth, widths[0])
             factors = rows, Panel(b, tile, right, depth)
+        assert tuple(f.words for f in factors) == tile.words(is_gradient)
         first = b.mul(part, word("part_steps"))
         stop = minimum(b, b.add(first, word("part_steps")), word("steps"))
         sums = emit_sums(b, tile, factors, first, stop, is_long)

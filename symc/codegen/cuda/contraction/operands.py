@@ -1,7 +1,7 @@
 """The operands of tiles: where the neighbours lie that a thread copies, and where they go.
 
 In shared memory, the side whose products are neighbours in device memory has them so there (`by products`), every other
-one its rows or columns. Lines are some words longer than they need be: threads then meet all banks.
+one its rows or columns.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from symc.codegen.cuda.ptx import thread
 from symc.codegen.llvm.lanes import I32, I64
 
 from .sums import Copy
-from .tile import ITEM_BYTES, QUAD, Tile
-
-OF_PRODUCTS, OF_POSITIONS = 4, 8  # words by which lines are longer
+from .tile import ITEM_BYTES, LONGER_PRODUCTS, LONGER_ROWS, QUAD, Tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +101,7 @@ class Rows(_Lines):
         depth: ir.Value,
         width: int,
     ) -> None:
-        super().__init__(b, tile, tile.rows, tile.depth, OF_PRODUCTS, width)
+        super().__init__(b, tile, tile.rows, tile.depth, LONGER_ROWS, width)
         self.windows, self.depth, self.steps = windows, depth, (1, self.length)
         self.pixels = []
         for k in self.passes:
@@ -130,7 +128,7 @@ class Panel(_Lines):
     """A packed weight: a product's columns side by side."""
 
     def __init__(self, b: ir.IRBuilder, tile: Tile, address: ir.Value, depth: ir.Value) -> None:
-        super().__init__(b, tile, tile.depth, tile.columns, OF_POSITIONS, QUAD)
+        super().__init__(b, tile, tile.depth, tile.columns, LONGER_PRODUCTS, QUAD)
         self.address, self.depth, self.steps = address, depth, (self.length, 1)
 
     def copies(self, step: ir.Value) -> list[Copy]:
@@ -161,7 +159,7 @@ class Pixels(_Lines):
         depth: ir.Value,
         width: int,
     ) -> None:
-        super().__init__(b, tile, tile.depth, tile.rows, OF_POSITIONS, width)
+        super().__init__(b, tile, tile.depth, tile.rows, LONGER_PRODUCTS, width)
         self.address, self.depth, self.steps = address, depth, (self.length, 1)
         self.image_bytes, self.pixel_bytes, self.pixels = image_bytes, pixel_bytes, pixels
         row = b.add(first_row, self.along)
@@ -194,7 +192,7 @@ class Taps(_Lines):
         depth: ir.Value,
         width: int,
     ) -> None:
-        super().__init__(b, tile, tile.depth, tile.columns, OF_POSITIONS, width)
+        super().__init__(b, tile, tile.depth, tile.columns, LONGER_PRODUCTS, width)
         self.windows, self.depth, self.steps = windows, depth, (self.length, 1)
         column = b.add(first_column, self.along)
         self.is_column = b.icmp_unsigned("<", column, n_columns)

@@ -17,7 +17,7 @@ from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .cost import n_tiles, parts_time, steps_of, tile_times
 from .problem import Problem, problem_of
-from .tile import DTYPE, ITEM_BYTES, QUAD, TILES, Kind, Tile
+from .tile import DTYPE, ITEM_BYTES, QUAD, TILES, TILES_OF_CORES, Kind, Tile
 
 PARTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)  # blocks that may share a tile
 PART_STEPS = 4  # of a part at least: bringing the first products takes as long as a step or two
@@ -55,7 +55,7 @@ def candidates(c: Contraction, is_tf32: bool = False) -> list[TilePlan]:
     if not _is_tiled(c, p):
         return []
     kind: Kind = "float16" if buffer_of(c, c.lhs).dtype == "float16" else "tf32" if is_tf32 else "fma"
-    tiles = [replace(t, kind=kind) for t in TILES]
+    tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or n * PART_STEPS <= steps_of(t, p)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
 

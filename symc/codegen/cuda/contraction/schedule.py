@@ -86,7 +86,7 @@ def _call(c: Contraction, plan: TilePlan) -> KernelCall:
     for name, number in _sizes(c, g, plan).items():
         d.add(name, number, is_printed=False)
     epilogue.add_to(d)
-    grid = Grid(n_tiles(p, tile) * plan.n_parts, tile.n_threads)
+    grid = Grid(n_tiles(p, tile) * plan.n_parts, tile.n_threads, tile.shared_bytes(is_gradient))
     return KernelCall(_code(plan, epilogue, d, is_gradient), tuple(d.words), grid, plan.why)
 
 

@@ -17,15 +17,14 @@ from typing import NamedTuple, Protocol
 
 from llvmlite import ir
 
-from symc.codegen.cuda.ptx import barrier, commit_copies, copy_to_shared, shared_memory, wait_for_copies
+from symc.codegen.cuda.ptx import barrier, commit_copies, copy_to_shared, launched_memory, wait_for_copies
 from symc.codegen.llvm.lanes import F32, I32, I64
 from symc.codegen.llvm.loops import Values, loop, minimum
 
 from .arithmetic import arithmetic_of
-from .tile import ITEM_BYTES, Tile
+from .tile import ITEM_BYTES, STAGES, Tile
 
 PART_PRODUCTS = 512  # of sums that are added up in parts
-MOST_STAGES, STATIC_BYTES = 4, 48 << 10  # of shared memory; a block has no more without asking
 
 
 class Copy(NamedTuple):
@@ -66,9 +65,8 @@ def emit_sums(
     arithmetic = arithmetic_of(b, tile, left.steps, right.steps)
     starts = (0, left.words * ITEM_BYTES)
     stage_bytes = (left.words + right.words) * ITEM_BYTES
-    n_stages = min(MOST_STAGES, STATIC_BYTES // stage_bytes)
-    last = (n_stages - 1) * stage_bytes
-    memory = shared_memory(b, n_stages * stage_bytes)
+    last = (STAGES - 1) * stage_bytes
+    memory = launched_memory(b)
     n_sums = tile.n_sums
 
     def start(index: ir.Value, stage: ir.Value) -> None:
@@ -81,16 +79,16 @@ def emit_sums(
 
     def step(index: ir.Value, values: Values) -> Values:
         *sums, stage = values
-        wait_for_copies(b, n_stages - 2)
+        wait_for_copies(b, STAGES - 2)
         barrier(b)
         free = b.select(b.icmp_unsigned("==", stage, I32(0)), I32(last), b.sub(stage, I32(stage_bytes)))
-        start(b.add(index, I64(n_stages - 1)), free)
+        start(b.add(index, I64(STAGES - 1)), free)
         here = b.gep(memory, [stage])
         sums = arithmetic.multiplied((here, b.gep(here, [I32(starts[1])])), sums)
         following = b.select(b.icmp_unsigned("==", stage, I32(last)), I32(0), b.add(stage, I32(stage_bytes)))
         return [*sums, following]
 
-    for k in range(n_stages - 1):
+    for k in range(STAGES - 1):
         start(b.add(first, I64(k)), I32(k * stage_bytes))
     begun: Values = [*[ir.Constant(F32, 0.0)] * n_sums, I32(0)]
     if is_long:

@@ -7,6 +7,8 @@ from typing import Literal
 
 DTYPE, ITEM_BYTES = "float32", 4  # of sums, and of what lies in shared memory: a float32, or two float16
 QUAD = 4  # words of one access to memory
+STAGES = 4  # of shared memory: one is read, the others are filled
+LONGER_ROWS, LONGER_PRODUCTS = 4, 8  # words by which lines of shared memory are longer: threads then meet all banks
 
 Kind = Literal["fma", "tf32", "float16"]
 
@@ -40,12 +42,27 @@ class Tile:
         """Of a thread."""
         return self.rows_of_thread * self.columns_of_thread
 
+    def words(self, is_gradient: bool) -> tuple[int, int]:
+        """What a stage of shared memory has of the left and of the right operand: lines, and what they are longer by.
+
+        Lines are products, but of the left operand rows where its products are neighbours in device memory.
+        """
+        by_rows = self.rows * (self.depth + LONGER_ROWS)
+        left, right = (self.depth * (n + LONGER_PRODUCTS) for n in (self.rows, self.columns))
+        return left if is_gradient else by_rows, right
+
+    def shared_bytes(self, is_gradient: bool) -> int:
+        """Of a block."""
+        return STAGES * sum(self.words(is_gradient)) * ITEM_BYTES
+
     def __str__(self) -> str:
         return f"{self.rows}x{self.columns}x{self.depth}{'' if self.kind == 'fma' else f' {self.kind}'}"
 
 
+WIDE = Tile(128, 256, 16, 16, 8, n_blocks=1)  # of tensor cores alone: it asks L2 for less
 LARGE = Tile(128, 128, 16, 8, 8, n_blocks=1)
 NARROW = Tile(128, 64, 16, 8, 8, n_blocks=2)
 MIDDLE = Tile(64, 64, 16, 8, 4, n_blocks=4)
 SMALL = Tile(32, 32, 16, 4, 4, n_blocks=5)
 TILES = LARGE, NARROW, MIDDLE, SMALL
+TILES_OF_CORES = WIDE, *TILES
