@@ -80,7 +80,9 @@ def quantize_model_mkldnn(
     whenever it compiles.
     """
     symbol = load_symbol(sym) if isinstance(sym, str) else sym
-    return quantize_model(*fold_batch_norms(symbol, arg_params, aux_params), *args, **kwargs)
+    folded = fold_batch_norms(symbol, arg_params, aux_params)
+    given = inspect.signature(quantize_model).bind(*folded, *args, **kwargs).arguments
+    return quantize_model(**{**given, "quantized_dtype": _mild(given.get("quantized_dtype", "int8"))})
 
 
 def quantize_net_v2(
@@ -126,6 +128,7 @@ def quantize_net_v2(
     for text in exclude_layers_match or ():
         excluded += [x.name for x in symbol.get_internals() if text in x.name]
     operators = [*(exclude_operators or ()), *([] if is_calibrated else ["BatchNorm"])]  # which wants a range
+    quantized_dtype = _mild(quantized_dtype)
     qsym, qargs, aux, collector = quantize_graph(
         symbol, args, aux, device, excluded, operators, calib_mode, quantized_dtype, quantize_mode,
         quantize_granularity, LayerOutputCollector, logger,
@@ -135,6 +138,11 @@ def quantize_net_v2(
         _show(collector, symbol, qsym, args, aux, inputs, None, device, batches, num_calib_examples)
         qsym, qargs, aux = calib_graph(qsym, args, aux, collector, calib_mode, quantized_dtype, logger)
     return _block(qsym, inputs, {**qargs, **aux}, device)
+
+
+def _mild(dtype: str) -> str:
+    """uint8 where values are known not to be negative: of a layer without an activation MXNet makes int8, too."""
+    return "auto" if dtype == "uint8" else dtype
 
 
 def quantize_net(network: HybridBlock, *args: Any, **kwargs: Any) -> SymbolBlock:

@@ -42,6 +42,7 @@ NOT_PASSING: dict[str, str] = {
         f"test_operator::{test}": "wants errors outside np_shape: symc always has extents of 0"
         for test in ("test_tile", "test_depthtospace", "test_spacetodepth", "test_zero_size_tensor_creation")
     },
+    "test_operator::test_monitor_with_variable_input_shape": "makes an NDArray of a handle of MXNet's C library",
     "test_operator::test_take": "wants the error where the result is read; symc raises it in forward",
     "test_autograd::test_get_symbol": "a recording keeps operators, not a Symbol",
     "test_gluon_contrib::test_datasets": "needs the texts of WikiText, which are not fetched",

@@ -39,13 +39,13 @@ class QuantizedFlatten(_Kept, Flatten):
 
 @op("_contrib_quantized_act")
 class QuantizedAct(_Kept, Activation):
-    """max(x, 0), of int8.  MXNet operator _contrib_quantized_act."""
+    """max(x, 0).  MXNet operator _contrib_quantized_act, which takes uint8 data for int8."""
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         if self.act_type != "relu":
             raise ArgumentError(f"only supports act_type relu, got {self.act_type}")
-        require("data", ins[0], ("int8",))
-        return super().infer_dtype(["int8", *ins[1:]], outs)
+        require("data", ins[0])
+        return super().infer_dtype(ins, outs)
 
     def compute(self, x: Sequence[Term], ranges: Sequence[tuple[Term, Term]]) -> Sequence[Term]:
         return [x[0]("_maximum_scalar", scalar=0), *ranges[0]]
