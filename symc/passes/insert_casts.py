@@ -28,7 +28,9 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
     before:  %y = Convolution(%x: float16, %w: float16)
     after:   %a = Cast(%x, float32); %b = Cast(%w, float32); %c = Convolution(%a, %b); %y = Cast(%c, float16)
 
-    Those that the machine multiplies as they are, with sums in float32, stay what they are.
+    Those that the machine multiplies as they are, with sums in float32, stay what they are; further channels
+    that it wants are zeros.
+
     Every other kernel widens 16-bit elements as it loads them and rounds as it stores. Contractions of 8-bit integers
     stay what they are where the machine has int32 sums, their channels filled up with zeros; else they become such of
     floats that hold each sum exactly: float32 for up to 514 products, then float64.
@@ -46,20 +48,34 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
             raise DTypeError(
                 f"Error in operator {node.name}: {op.name} of {dtype} is not supported; cast its inputs to float32"
             )
-        if _has_float32_sums(meaning_of(graph, node).product, context):
-            return None
-        return _widened(g, node, inputs, "float32")
+        return _of_halves(g, node, inputs, meaning_of(graph, node).product, context)
 
     return rewrite(graph, rule)
 
 
-def _has_float32_sums(product: Product | None, context: PassContext) -> bool:
-    """Whether the machine multiplies float16 as it is stored, and may do so here."""
+def _of_halves(
+    g: GraphBuilder, node: Node, inputs: tuple[Value, ...], product: Product | None, context: PassContext
+) -> list[Value] | None:
     assert product is not None
     together = context.backend.channels_together(product, "float16")
     _, inner, outer = product.sizes
-    summed = (outer if product.kind == "data_gradient" else inner) // product.groups
-    return together is not None and summed % together == 0
+    missing = -((outer if product.kind == "data_gradient" else inner) // product.groups) % (together or 1)
+    if together is None or (missing and not _has_channels_second(g, inputs, product)):
+        return _widened(g, node, inputs, "float32")
+    return _filled_up(g, node, inputs, product, missing) if missing else None
+
+
+def _has_channels_second(g: GraphBuilder, inputs: Sequence[Value], product: Product) -> bool:
+    """Whether the channels of both operands are their second axis, and can be filled up there."""
+    is_plain = product.kind == "forward" and product.groups == 1 and product.stack is None
+    return is_plain and all(g.shape(inputs[k])[1] == product.sizes[1] for k in (product.lhs, product.rhs))
+
+
+def _filled_up(g: GraphBuilder, node: Node, inputs: Sequence[Value], product: Product, missing: int) -> list[Value]:
+    """The contraction with so many channels of zeros more."""
+    factors = (product.lhs, product.rhs)
+    filled = [g("_filled_up", v, axis=1, n_more=missing) if k in factors else v for k, v in enumerate(inputs)]
+    return [g.apply(node.operator, filled, node.name, node.origin)[0]]
 
 
 def _widened(g: GraphBuilder, node: Node, inputs: Sequence[Value], dtype: str) -> list[Value]:
@@ -81,5 +97,4 @@ def _of_bytes(
     missing = -product.sizes[1] % together if product.groups == 1 else 0
     if not missing:
         return None
-    filled = [g("_filled_up", v, axis=1, n_more=missing) for v in inputs]
-    return [g.apply(node.operator, filled, node.name, node.origin)[0]]
+    return _filled_up(g, node, inputs, product, missing)

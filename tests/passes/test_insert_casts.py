@@ -44,7 +44,15 @@ def test_a_16_bit_contraction_stays_where_the_machine_has_float32_sums_of_pairs(
         head y = %y
         """
     keeps(insert_casts, text.format(n=6))
-    assert "Cast" in graph_text(insert_casts(graph_of(text.format(n=3)), context()))
+    filled = graph_text(insert_casts(graph_of(text.format(n=3)), context()))
+    assert filled.count("_filled_up") == 2 and "FullyConnected(%y.filled_up, %y.filled_up1" in filled
+    stacked = """
+        argument %x: float16[2, 5, 3]
+        argument %w: float16[2, 3, 4]
+        %y = batch_dot(%x, %w): float16[2, 5, 4]
+        head y = %y
+        """
+    assert "dtype='float32'" in graph_text(insert_casts(graph_of(stacked), context()))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
