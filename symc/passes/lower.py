@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,6 +33,7 @@ from .base import PassContext
 from .meaning import define, memoised
 from .phases import PHASES, Phase, phases
 from .placement import lies_already, placements, slices
+from .prepared import arranged
 
 networkx = imported("networkx")
 
@@ -87,31 +87,8 @@ class Lowerer:
         for source, target in copies:
             self._copy(source, target)
         # Phases run one after the other, whatever the order in which groups asked for packed operands and copies.
-        kernels = sorted(self._by_source(self._with_distances()), key=lambda k: PHASES.index(k.phase))
+        kernels = sorted(arranged(self.kernels, self.storages, self.views), key=lambda k: PHASES.index(k.phase))
         return KernelGraph(tuple(kernels), self.storages, self.views, heads, self.graph.training)
-
-    def _with_distances(self) -> list[KernelNode]:
-        """The kernels; those that prepare operands for later phases know how much is prepared beside theirs."""
-        distance = sum(s.size_bytes for s in self.storages.values() if s.place == "prepared")
-        prepare = [k for k in self.kernels if k.phase == "prepare"]
-        touched = Counter(name for k in prepare for name in {*k.reads, *k.writes})
-        return [
-            replace(k, kernel=replace(k.kernel, distance_bytes=distance))
-            if k.phase == "prepare" and isinstance(k.kernel, Nest) and all(touched[name] == 1 for name in k.writes)
-            else k
-            for k in self.kernels
-        ]
-
-    def _by_source(self, kernels: list[KernelNode]) -> list[KernelNode]:
-        """Kernels that read the same parameters alone follow each other, so that these come from memory once."""
-        first: dict[tuple, int] = {}
-        key_of: dict[tuple[str, ...], tuple] = {}  # of what a kernel writes; another may finish it in place
-        places = []
-        for n, k in enumerate(kernels):
-            is_alone = bool(k.reads) and all(self.storages[self.views[b].storage].place == "parameter" for b in k.reads)
-            key_of[k.writes] = key_of.get(k.writes, (k.phase, *k.reads) if is_alone else (n,))
-            places.append(first.setdefault(key_of[k.writes], n))
-        return [kernels[n] for n in sorted(range(len(kernels)), key=places.__getitem__)]
 
     # -- storage ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from symc.codegen.kernel import Chunks
 from symc.context import cpu
 from symc.core.errors import DTypeError, ElementError, GradientError, GraphError, ShapeError
 from symc.ir.builder import GraphBuilder, finish
-from symc.ir.graph import Graph, Node, Output
+from symc.ir.graph import Graph, Node, Output, Role
 from symc.ir.infer import infer_dtype, infer_shape
 from symc.ir.parse import parse_graph
 from symc.ir.reverse import pulled_back
@@ -134,10 +134,12 @@ def windows(x):
     return np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3))
 
 
-def graph_of_case(case: Case, n_rounds: int, is_reversed: bool = False, dtype: str = "float32") -> Graph:
+def graph_of_case(
+    case: Case, n_rounds: int, is_reversed: bool = False, dtype: str = "float32", role: Role = "argument"
+) -> Graph:
     g = GraphBuilder()
     groups = [
-        [g.input(f"{kind}{k}", shape, dtype) for k, shape in enumerate(shapes)]
+        [g.input(f"{kind}{k}", shape, dtype, role) for k, shape in enumerate(shapes)]
         for kind, shapes in (("x", [(n_rounds, *r) for r in case.rows]), ("s", case.states), ("w", case.free))
     ]
     results, last = iterate(g, case.step, *groups, is_reversed=is_reversed)
@@ -208,6 +210,15 @@ def test_a_loop_is_its_rounds(name, is_reversed, way):
             want = [*found[:n_results], *want]
         for o, w in zip(found, want, strict=True):
             np.testing.assert_allclose(o, w, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["plain", "packing"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_loop_that_parameters_alone_decide(name, way):
+    graph = graph_of_case(CASES[name], 3, role="parameter")
+    arrays = inputs_of(graph)
+    for found, want in zip(WAYS[way](graph, arrays), expected(CASES[name], 3, False, arrays), strict=True):
+        np.testing.assert_allclose(found, want, rtol=2e-5, atol=1e-5)
 
 
 def test_rounds_without_data():
