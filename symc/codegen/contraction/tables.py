@@ -85,6 +85,43 @@ def tile_tables(g: Geometry, n_rows: int, is_long: bool = False) -> TileTables:
     return TileTables(_tiles(counts, rows), segments, visited * g.channels, longest)
 
 
+@dataclass(frozen=True)
+class Line:
+    """Taps of the last axis that one segment has, and by how many positions rows of a tile are apart.
+
+    Where the rows of a tile lie on one line of the source, neighbours read the same positions: each is listed once.
+    """
+
+    n_taps: int = 1
+    stride: int = 1
+
+    def n_positions(self, n_rows: int) -> int:
+        """How many positions the rows of a tile read."""
+        return self.stride * (n_rows - 1) + self.n_taps
+
+    def readers(self, position: int, n_rows: int) -> list[tuple[int, int]]:
+        """The (tap, row) that read a position."""
+        taps = ((position - row * self.stride, row) for row in range(n_rows))
+        return [(tap, row) for tap, row in taps if 0 <= tap < self.n_taps]
+
+
+@bounded(TABLE_BYTES, lambda key, tables: tables.tiles.nbytes + tables.segments.nbytes)
+def line_tables(g: Geometry, n_rows: int) -> TileTables:
+    """Tables for tiles of `n_rows` neighbours on a line, each of which sees all taps of a line of taps or none.
+
+    A segment has the place of its first tap, the length of a tap's run, and the offset of each position of the line.
+    """
+    rows = np.arange(g.n_rows).reshape(-1, n_rows)
+    if not len(rows):
+        return tile_tables(g, n_rows)
+    v, line = visits(g, rows), Line(g.taps[-1], g.scale[-1])
+    read_by = [line.readers(position, n_rows)[0] for position in range(line.n_positions(n_rows))]
+    offsets = v.offsets.reshape(-1, line.n_taps, n_rows)[:, [tap for tap, _ in read_by], [row for _, row in read_by]]
+    lines = Visits(v.counts // line.n_taps, v.taps[:: line.n_taps], v.lengths[:: line.n_taps], offsets)
+    segments = _segments(lines, lines.taps * g.channels, g.channels)
+    return TileTables(_tiles(lines.counts, rows), segments, len(v.taps) * g.channels, g.channels)
+
+
 def _tiles(counts: np.ndarray, rows: np.ndarray) -> np.ndarray:
     begins = np.cumsum(counts) - counts
     return np.concatenate([begins[:, None], counts[:, None], rows], axis=1).astype(np.int32)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from symc.codegen.contraction.epilogue import Epilogue
-from symc.codegen.contraction.tables import LONGEST_SUM, PART, TileTables
+from symc.codegen.contraction.tables import LONGEST_SUM, PART, Line, TileTables
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
@@ -108,13 +108,15 @@ def emit(problem: DepthwiseProblem, plan: DepthwisePlan) -> KernelCall:
     d.add("factor_sum_bytes", problem.factor_sum_stride * item)
     has_sums = problem.n_sums > 1 or int(tables.tiles[:, 1].max(initial=0)) > LONGEST_SUM
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_sums)
+    code = _code(problem.dtype, plan, problem.epilogue, d, has_sums)
     return KernelCall(code, tuple(d.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
-def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> KernelCode:
-    stores = epilogue.structure()
-    structure = f"depthwise {dtype} {tile} masks={has_masks} sums={has_sums}: {stores}"
+def _code(dtype: str, plan: DepthwisePlan, epilogue: Epilogue, d: Descriptor, has_sums: bool) -> KernelCode:
+    stores, tile, line = epilogue.structure(), plan.tile, plan.line
+    structure = f"depthwise {dtype} {tile} masks={plan.has_masks} sums={has_sums}: {stores}"
+    if line != Line():
+        structure = f"{line.n_taps} taps in steps of {line.stride}, {structure}"
     source = SOURCE.format(
         tile=tile,
         dtype=dtype,
@@ -126,21 +128,23 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(dtype, tile, epilogue, d, has_masks, has_sums)}
+        scope = {"register_tile": _register_tile(dtype, plan, epilogue, d, has_sums)}
         exec(source, scope)
         return scope["kernel"]
 
     return KernelCode("depthwise", structure, lambda: source, build)
 
 
-def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_sums: bool) -> Any:
+def _register_tile(dtype: str, plan: DepthwisePlan, epilogue: Epilogue, d: Descriptor, has_sums: bool) -> Any:
+    tile, line = plan.tile, plan.line
+
     @intrinsic
     def register_tile(
         b, desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns, n_sums, x_step, factor_step
     ):
         simd = vectors_of(b, dtype, tile.lanes)
         header = simd.pointer(record)
-        begin = b.mul(simd.load_int32(header, 0), I64(tile.record_bytes))
+        begin = b.mul(simd.load_int32(header, 0), I64(_record_bytes(tile, line)))
         listed, count = simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1)
         rows = [b.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
         nothing = [simd.zero] * (tile.rows * tile.vectors)
@@ -152,39 +156,46 @@ def _register_tile(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, ha
                 group = b.sdiv(number, n_cuts)
                 x_at = simd.at(simd.pointer(x), b.mul(group, x_step))
                 factor_at = simd.at(simd.pointer(factor), b.mul(group, factor_step))
-                step = window_step(simd, tile, x_at, simd.pointer(zero_page), factor_at, listed, masks)
+                step = window_step(simd, tile, line, x_at, simd.pointer(zero_page), factor_at, listed, masks)
                 return emit_part(b, count, I64(PART), b.sub(number, b.mul(group, n_cuts)), nothing, step)
 
             if has_sums:
                 total = add_parts(simd, len(nothing), b.mul(n_sums, n_cuts), part)
             else:
                 x_at, zeros_at, factor_at = (simd.pointer(address) for address in (x, zero_page, factor))
-                step = window_step(simd, tile, x_at, zeros_at, factor_at, listed, masks)
+                step = window_step(simd, tile, line, x_at, zeros_at, factor_at, listed, masks)
                 total = loop(b, I64(0), count, nothing, step)
             sums = [total[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
             emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
-        with_masks(simd, tile, n_columns, has_masks, finish)
+        with_masks(simd, tile, n_columns, plan.has_masks, finish)
 
     return register_tile
 
 
+def _record_bytes(tile: Tile, line: Line) -> int:
+    """The size of a segment's record: two int32 numbers and one for each position."""
+    return 4 * (2 + line.n_positions(tile.rows))
+
+
 def window_step(
-    simd: Elements, tile: Tile, x: Any, zero_page: Any, factor: Any, segments: Any, masks: list[Any]
+    simd: Elements, tile: Tile, line: Line, x: Any, zero_page: Any, factor: Any, segments: Any, masks: list[Any]
 ) -> Callable[[Any, list[Any]], list[Any]]:
-    """What a segment adds: sums[row][vector] += factor[segment][vector] * x[offset of the row][vector]."""
+    """What a segment adds: sums[row][vector] += factor[segment][tap][vector] * x[offset of row and tap][vector]."""
     b = simd.b
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
-        record = simd.at(segments, b.mul(index, I64(tile.record_bytes)))
+        record = simd.at(segments, b.mul(index, I64(_record_bytes(tile, line))))
         at = simd.at(factor, b.mul(simd.load_int32(record, 0), I64(simd.item_bytes)))
-        factors = [simd.load(simd.at(at, v * simd.vector_bytes), masks[v]) for v in range(tile.vectors)]
-        result = []
-        for r in range(tile.rows):
-            pointer = row_pointer(simd, x, zero_page, simd.item_bytes, simd.load_int32(record, 2 + r))
-            for v, f in enumerate(factors):
+        n = tile.vectors
+        factors = [simd.load(simd.at(at, k * simd.vector_bytes), masks[k % n]) for k in range(line.n_taps * n)]
+        sums = list(sums)
+        for position in range(line.n_positions(tile.rows)):
+            pointer = row_pointer(simd, x, zero_page, simd.item_bytes, simd.load_int32(record, 2 + position))
+            for v in range(n):
                 value = simd.load(simd.at(pointer, v * simd.vector_bytes), masks[v])
-                result.append(simd.v.fma(value, f, sums[r * tile.vectors + v]))
-        return result
+                for tap, r in line.readers(position, tile.rows):
+                    sums[r * n + v] = simd.v.fma(value, factors[tap * n + v], sums[r * n + v])
+        return sums
 
     return segment

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from symc.codegen.contraction.geometry import Geometry, window_geometry
 from symc.codegen.contraction.panels import Panels, panels_of
 from symc.codegen.contraction.plan import ContractionPlan
-from symc.codegen.contraction.tables import LONGEST_SUM
+from symc.codegen.contraction.tables import LONGEST_SUM, Line
 from symc.codegen.contraction.winograd import TRANSFORMS, Filtering, WinogradPanels, is_winograd, work_flops
 from symc.codegen.cpu.target import Target
 from symc.core.dtypes import ITEM_SIZE
@@ -23,6 +23,7 @@ from .shapes import (
     cheapest,
     depthwise_choices,
     gradient_choices,
+    line_of,
     matrix_choices,
     table_cover,
     tile_counts,
@@ -98,7 +99,12 @@ class GradientPlan(CpuPlan):
 
 @dataclass(frozen=True, kw_only=True)
 class DepthwisePlan(CpuPlan):
-    """Forward, data gradient or weight gradient of channels that are convolved alone."""
+    """Forward, data gradient or weight gradient of channels that are convolved alone.
+
+    line  the taps whose positions the rows of a tile share
+    """
+
+    line: Line
 
 
 @dataclass(frozen=True)
@@ -297,6 +303,7 @@ def _depthwise(c: Contraction, dtype: str, target: Target) -> Algorithm:
 
     def plan(choice: Choice) -> DepthwisePlan:
         tile = choice.tile
+        line = Line() if is_gradient else line_of(g, tile, target)
         n_panels = -(-c.groups // tile.columns)
         n_tiles = -(-rows // tile.rows) if is_gradient else tile_counts(g, c.batch, tile.rows)[0]
         images, n_repeats = table_cover(g, c.batch, 1 if is_gradient else tile.rows)
@@ -313,11 +320,13 @@ def _depthwise(c: Contraction, dtype: str, target: Target) -> Algorithm:
             blocking=blocking,
             images=images,
             n_repeats=n_repeats,
+            line=line,
             why=f"depthwise, {tile} tile, {n_tiles} row tiles x {n_panels} panels; unit = {blocking.block_tiles} row "
             f"tiles x 1 panel, {n_chunks} chunks",
         )
 
-    return Algorithm(depthwise_choices(rows, c.groups, length, dtype, target), plan)
+    windows = None if is_gradient else g
+    return Algorithm(depthwise_choices(windows, rows, c.groups, length, dtype, target), plan)
 
 
 def _has_masks(target: Target) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from symc.codegen.contraction.epilogue import epilogue_of, even_stride
 from symc.codegen.contraction.geometry import source_offsets
-from symc.codegen.contraction.tables import depthwise_gradient_tables, pixel_tables, tile_tables
+from symc.codegen.contraction.tables import depthwise_gradient_tables, line_tables, pixel_tables, tile_tables
 from symc.codegen.contraction.winograd import Filtering, input_geometry, output_pixels, work_flops
 from symc.codegen.kernel import KernelCall, Ref, Share
 from symc.core.dtypes import ITEM_SIZE
@@ -59,12 +59,13 @@ def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
 
 def _depthwise(c: Contraction, plan: DepthwisePlan) -> KernelCall:
     source, g = source_of(c, c.lhs), geometry_of(c)
+    tables = line_tables if plan.line.n_taps > 1 else tile_tables
     problem = depthwise.DepthwiseProblem(
         dtype=source.dtype,
         x=_ref(source),
         factor=_ref(buffer_of(c, c.rhs)),
         # The packed weight has one vector group for each tap, so that is the length of a segment.
-        tables=tile_tables(g.of_images(plan.images).with_channels(plan.tile.columns), plan.tile.rows),
+        tables=tables(g.of_images(plan.images).with_channels(plan.tile.columns), plan.tile.rows),
         channels=c.groups,
         panel_stride=g.n_taps * plan.tile.columns,
         epilogue=epilogue_of(c),

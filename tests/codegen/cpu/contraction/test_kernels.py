@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from symc.codegen.contraction.epilogue import epilogue_of
-from symc.codegen.cpu.contraction import schedule_contraction
+from symc.codegen.contraction.tables import Line
+from symc.codegen.cpu.contraction import plan_contraction, schedule_contraction
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, load, param
@@ -88,6 +89,33 @@ def test_empty_stack(kind, stack, rows, target):
 @pytest.mark.parametrize("geometry", ["3x3", "5x1", "stride 3x2", "dilate 2", "huge pad", "1-d", "3-d"])
 def test_depthwise(kind, channels, geometry, target):
     check(contraction(kind, channels=(channels, channels), groups=channels, **GEOMETRIES[geometry]), target)
+
+
+LINES = {
+    "3x3": dict(inputs=(4, 14), kernel=(3, 3), pad=(1, 1)),
+    "one tile": dict(inputs=(7, 7), kernel=(3, 3), pad=(1, 1)),
+    "no pad": dict(inputs=(5, 9), kernel=(3, 3), pad=(0, 0)),
+    "pads of 6": dict(inputs=(3, 4), kernel=(3, 3), pad=(1, 6)),
+    "pads of 8": dict(inputs=(3, 7), kernel=(3, 3), pad=(1, 8)),
+    "stride 2": dict(inputs=(5, 14), kernel=(3, 3), pad=(1, 1), stride=(2, 2)),
+    "1x5": dict(inputs=(2, 14), kernel=(1, 5), pad=(0, 2)),
+    "1-d": dict(inputs=(21,), kernel=(3,), pad=(1,), stride=(1,), dilate=(1,)),
+    "3-d": dict(inputs=(2, 3, 7), kernel=(2, 3, 3), pad=(1, 1, 1), stride=(1, 1, 1), dilate=(1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("geometry", LINES)
+def test_depthwise_lines(kind, batch, geometry, target):
+    """Rows of a tile that lie on one line of 7, 14 or 21 read each position once for all taps of a line."""
+    check(contraction(kind, batch=batch, channels=(35, 35), groups=35, **LINES[geometry]), target)
+
+
+def test_depthwise_lines_are_taken_where_rows_lie_on_one(target):
+    layers = {name: contraction(channels=(35, 35), groups=35, **g) for name, g in LINES.items()}
+    taken = {name for name, c in layers.items() if plan_contraction(c, target).line != Line()}
+    assert taken == ({*LINES} - {"pads of 8"} if target.vector_bits == 512 else set())
 
 
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
