@@ -1,12 +1,14 @@
 """What detectors do behind their networks, called from Python: best times of a call, one thread.
 
 python benchmarks/detectors.py symc                 this checkout
-MXNET_PYTHON benchmarks/detectors.py mxnet          the real one, in its own environment, to compare with
+MXNET_PYTHON benchmarks/detectors.py mxnet          the real one, in its own environment
 python benchmarks/detectors.py symc proposals       some cases
+python benchmarks/detectors.py --mxnet MXNET_PYTHON SSD proposals      both in turns, and how many times as fast symc is
 """
 
 import importlib
 import os
+import subprocess
 import sys
 import time
 
@@ -78,7 +80,23 @@ def best_time_s(mx, symbol, arrays, trains, rounds=15):
     return min(found)
 
 
+def compare(mxnet_python, *wanted):
+    """Both libraries twice in turns, each time in a new process; the best of either counts."""
+    best_ms = {"symc": {}, "mxnet": {}}
+    for library, python in (("symc", sys.executable), ("mxnet", mxnet_python)) * 2:
+        command = [python, __file__, library, *wanted]
+        lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        for name, ms in ((line[:64].strip(), float(line[64:].split()[0])) for line in lines):
+            best_ms[library][name] = min(ms, best_ms[library].get(name, ms))
+    for name, ms in best_ms["symc"].items():
+        theirs = best_ms["mxnet"][name]
+        print(f"{name:<64}{ms:9.2f} ms, MXNet {theirs:9.2f} ms: {theirs / ms:.2f} times as fast")
+
+
 def main(library, *wanted):
+    if library == "--mxnet":
+        compare(*wanted)
+        return
     mx = importlib.import_module(library)
     for name, symbol, arrays, trains in cases(mx):
         if not wanted or any(word in name for word in wanted):
