@@ -108,7 +108,8 @@ def simple_bind(
         given = {n: tuple(s) for n, s in shapes.items() if isinstance(s, (tuple, list))}
         graph = _infer(symbol, given, types)
         _require_gradients(graph, reqs, ctx)
-        store = _Store(ctx, shared_arg_names or [], shared_exec, shared_buffer)
+        places = _places(symbol, group2ctx or {})
+        store = _Store(ctx, places, shared_arg_names or [], shared_exec, shared_buffer)
         arg_arrays, grad_arrays, aux_arrays = {}, {}, {}
         for node in graph.inputs:
             shape, dtype = graph.shape(node[0]), graph.dtype(node[0])
@@ -117,7 +118,7 @@ def simple_bind(
                 continue
             arg_arrays[node.name] = store.array(node.name, shape, dtype)
             is_wanted = reqs[node.name] != "null"
-            grad_arrays[node.name] = store.array(f"grad of {node.name}", shape, dtype) if is_wanted else None
+            grad_arrays[node.name] = store.array(node.name, shape, dtype, "grad of ") if is_wanted else None
         return Executor(symbol, ctx, arg_arrays, grad_arrays, reqs, aux_arrays)
     except SymcError as e:
         listed = "".join(f"{k}: {v}\n" for k, v in shapes.items())
@@ -127,12 +128,18 @@ def simple_bind(
 
 
 class _Store:
-    """Where the arrays of a simple_bind come from."""
+    """Where the arrays of a simple_bind come from; `places` are contexts of arguments that have one of their own."""
 
     def __init__(
-        self, ctx: Context, shared_names: list[str], shared: Executor | None, buffer: dict[str, NDArray] | None
+        self,
+        ctx: Context,
+        places: Mapping[str, Context],
+        shared_names: list[str],
+        shared: Executor | None,
+        buffer: dict[str, NDArray] | None,
     ) -> None:
         self.ctx = ctx
+        self.places = places
         self.buffer = buffer
         self.shared: dict[str, NDArray] = {}
         if shared is not None:
@@ -142,18 +149,19 @@ class _Store:
             )
             self.shared.update(shared.aux_dict)
 
-    def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray:
-        """A shared array when it fits, else zeros."""
+    def array(self, argument: str, shape: tuple[int, ...], dtype: str, what: str = "") -> NDArray:
+        """A shared array when it fits, else zeros; `what` tells others of an argument from itself."""
         from symc.ndarray import zeros
         from symc.ndarray.fit import require_fit
 
+        name = what + argument
         for found in (self.shared.get(name), (self.buffer or {}).get(name)):
             if found is None:
                 continue
             require_fit(f"shared_buffer[{name!r}]", found)
             if found.shape == shape and found._dtype == dtype:
                 return found
-        made = zeros(shape, self.ctx, dtype)
+        made = zeros(shape, self.places.get(argument, self.ctx), dtype)
         if self.buffer is not None:
             self.buffer[name] = made
         return made
@@ -176,7 +184,7 @@ def _converts_gradient(graph: Graph, value: Value) -> bool:
 def _require_placement(symbol: Symbol, ctx: Context, group2ctx: Mapping[str, Context] | None) -> None:
     """Raises where the context of a group of nodes (attribute ctx_group) is missing, or no other name for `ctx`.
 
-    A symbol runs on one device; all contexts of the CPU are that device, so that nothing is placed.
+    A symbol runs on one device; all contexts of the CPU are that device, so that arrays alone have places.
     """
     if not group2ctx:
         return
@@ -192,6 +200,12 @@ def _require_placement(symbol: Symbol, ctx: Context, group2ctx: Mapping[str, Con
             raise ArgumentError(
                 f"group2ctx puts group {group} on {group2ctx[group]}, but a symbol runs on one device, here {ctx}"
             )
+
+
+def _places(symbol: Symbol, group2ctx: Mapping[str, Context]) -> dict[str, Context]:
+    """The contexts of inputs by name, of those that belong to a group of nodes."""
+    groups = {name: attrs["ctx_group"] for name, attrs in symbol.attr_dict().items() if "ctx_group" in attrs}
+    return {name: group2ctx[group] for name, group in groups.items() if group in group2ctx}
 
 
 def _require_gradients(graph: Graph, reqs: Mapping[str, str], ctx: Context) -> None:

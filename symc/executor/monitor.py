@@ -175,7 +175,10 @@ def _input_names(op: Op) -> tuple[str, ...]:
 
 
 def _gradients(g: GraphBuilder, graph: Graph, copy: Mapping[Value, Value], requests: Mapping[str, str]) -> Named:
-    """What every node gives back to its inputs, last nodes first, as <node>_backward_output<number>."""
+    """What every node gives back to its inputs, last nodes first, as <node>_backward_output<position>.
+
+    An input that leads to nothing wanted is told with zeros, where MXNet shows whatever lies in that memory.
+    """
     inputs = {n.name: copy[n[0]] for n in graph.inputs}
     wanted = {v: requests[name] for name, v in inputs.items() if requests.get(name, "null") != "null"}
     nodes = list(dict.fromkeys(copy[node[0]].node for node in graph.nodes if not node.is_input))
@@ -184,6 +187,8 @@ def _gradients(g: GraphBuilder, graph: Graph, copy: Mapping[Value, Value], reque
     named: Named = []
     for node, parts in reverse.given_back.items():
         if node.operator.name not in WITHOUT_BACKWARD:
-            is_one = len(node.operator.argument_names()) == 1
-            named += [(f"{node.name}_backward_output{'' if is_one else k}", v) for k, v in enumerate(parts)]
+            names = node.operator.argument_names()
+            for k, v in zip(range(len(names)), node.inputs):
+                part = parts[k] if k in parts else g.like(v, 0.0)
+                named.append((f"{node.name}_backward_output{k if len(names) > 1 else ''}", part))
     return named

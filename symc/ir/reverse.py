@@ -24,7 +24,7 @@ class Reverse:
     wanted     the values asked for, each with its request: "write" or "add"
     recorded   what stands for a value in formulas, where that is not the value itself: its contents on a tape
 
-    given_back   what `gradients` found that each node gives back to its inputs, in the order of these
+    given_back   what `gradients` found that each node gives back to its inputs, by their positions, in this order
 
     A loss supplies its own gradient, whatever flows into it and even when nothing does; so what is computed from its
     result does not lead to what is wanted. Of a node that holds a loss, results that are read are heads of its body.
@@ -42,7 +42,7 @@ class Reverse:
         self._recorded = recorded or {}
         self._serving = g.serving
         self._nodes = nodes
-        self.given_back: dict[Node, list[Value]] = {}
+        self.given_back: dict[Node, dict[int, Value]] = {}
         self._leading = set(wanted)
         self._way: list[Node] = []
         for node in nodes:
@@ -75,7 +75,7 @@ class Reverse:
                 dy = [g.like(self._content(v), 0.0) if d is None and v in read else d for v, d in zip(results, dy)]
             inherited = next((refused[v] for v in results if v in refused), None)
             found = op.gradient(g, self._contents(node.inputs), self._contents(results), dy)
-            for argument, v, dx in zip(op.input_names(), node.inputs, found):
+            for k, (argument, v, dx) in enumerate(zip(op.input_names(), node.inputs, found)):
                 if v not in self._leading:
                     continue
                 if op.refuses_gradient(argument, self.wanted.get(v, "write")):
@@ -87,7 +87,7 @@ class Reverse:
                     refused.setdefault(v, inherited)
                 self._check_shape(node, v, dx)
                 flowing.setdefault(v, []).append(dx)
-                self.given_back.setdefault(node, []).append(dx)
+                self.given_back.setdefault(node, {})[k] = dx
         self.g.serving = self._serving
         for v in self.wanted:
             if v in refused:

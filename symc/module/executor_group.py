@@ -241,10 +241,20 @@ def _requested(grad_req: Any, position: int, name: str) -> str:
     return str(grad_req if isinstance(grad_req, str) else grad_req[position])
 
 
-def _each(value: Any, n: int) -> list[Any]:
-    """One value for each context: a list of them, a mapping from names to lists, or one for all."""
-    if isinstance(value, list):
-        return value
-    if isinstance(value, Mapping) and any(isinstance(v, list) for v in value.values()):
-        return [{key: v[k] if isinstance(v, list) else v for key, v in value.items()} for k in range(n)]
-    return [value] * n
+def _each(group2ctxs: Any, n: int) -> list[Any]:
+    """The contexts of groups of nodes for each of n executors.
+
+    group2ctxs   a list of n mappings, or a mapping from groups to contexts, each one for all or a list of 1 or n
+    Raises ArgumentError for a list of another length.
+    """
+    if isinstance(group2ctxs, Mapping):
+        lists = {group: c if isinstance(c, list) else [c] for group, c in group2ctxs.items()}
+        for group, contexts in lists.items():
+            if len(contexts) not in (1, n):
+                raise ArgumentError(f"length of group2ctxs[{group}] should be {n} or 1, got {len(contexts)}")
+        return [{group: c[k % len(c)] for group, c in lists.items()} for k in range(n)]
+    if isinstance(group2ctxs, list):
+        if len(group2ctxs) != n:
+            raise ArgumentError(f"length of group2ctxs should be {n}, got {len(group2ctxs)}")
+        return group2ctxs
+    return [group2ctxs] * n

@@ -190,3 +190,5 @@ def test_groups_are_placed_on_contexts_of_the_one_device():
             with pytest.raises(mx.MXNetError, match="group2ctx must be a dict of group name to Context"):
                 bind(group2ctx=wrong)
     assert fc().simple_bind(mx.cpu(), data=(2, 5), group2ctx={"first": mx.gpu(0)}).arg_dict
+    placed = y.simple_bind(mx.cpu(), x=(2,), group2ctx={"first": mx.cpu(1), "second": mx.cpu(2)})
+    assert [a.context for a in (placed.arg_dict["x"], placed.grad_dict["x"])] == [mx.cpu(1)] * 2

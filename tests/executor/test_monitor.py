@@ -26,8 +26,7 @@ def monitored(monitor_all: bool):
 
 
 def test_a_monitor_sees_every_result_and_every_gradient():
-    """Names and order are MXNet's, but for split, whose gradient is called sp_backward_data there, and for the label,
-    whose gradient of zeros is told there as softmax_backward_output1."""
+    """Names and order are MXNet's, but for split, whose gradient is called sp_backward_data there."""
     ex, seen = monitored(False)
     ex.forward(is_train=True)
     results = """conv_output bn_output bn_mean bn_var act_output drop_output drop_mask sp_output0 sp_output1
@@ -36,7 +35,7 @@ def test_a_monitor_sees_every_result_and_every_gradient():
     ex.backward()
     assert (
         [name for name, _ in seen[len(results) :]]
-        == """softmax_backward_output0 fc_backward_output0
+        == """softmax_backward_output0 softmax_backward_output1 fc_backward_output0
         fc_backward_output1 fc_backward_output2 _mulscalar0_backward_output sp_backward_output drop_backward_output
         act_backward_output bn_backward_output0 bn_backward_output1 bn_backward_output2 conv_backward_output0
         conv_backward_output1 conv_backward_output2""".split()
@@ -91,6 +90,22 @@ def test_a_monitor_changes_no_random_number():
         results.append([*outs, mx.nd.random.uniform(shape=(3,)).asnumpy()])
     for without, watched in zip(*results):
         np.testing.assert_array_equal(without, watched)
+
+
+def test_gradients_are_told_by_the_position_of_the_input():
+    """Also of a layer whose data want none: MXNet tells whatever its memory holds for these, symc zeros."""
+    net = S.LinearRegressionOutput(S.FullyConnected(S.Variable("data"), num_hidden=2, name="fc"), name="loss")
+    reqs = {"data": "null", "fc_weight": "write", "fc_bias": "write", "loss_label": "null"}
+    ex = net.simple_bind(mx.cpu(), reqs, data=(3, 4))
+    seen: dict[str, np.ndarray] = {}
+    ex.set_monitor_callback(lambda name, array: seen.update({name: array.asnumpy()}))
+    ex.forward(is_train=True, data=np.ones((3, 4)), loss_label=np.ones((3, 2)))
+    ex.backward()
+    numbers = {"loss": (0, 1), "fc": (0, 1, 2)}
+    assert {n for n in seen if "backward" in n} == {f"{n}_backward_output{k}" for n, ks in numbers.items() for k in ks}
+    np.testing.assert_array_equal(seen["fc_backward_output1"], ex.grad_dict["fc_weight"].asnumpy())
+    np.testing.assert_array_equal(seen["fc_backward_output2"], ex.grad_dict["fc_bias"].asnumpy())
+    assert not seen["fc_backward_output0"].any() and not seen["loss_backward_output1"].any()
 
 
 def test_a_monitor_is_told_of_head_gradients():

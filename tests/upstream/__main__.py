@@ -60,6 +60,7 @@ FILES = (
     "test_contrib_text",
     "test_contrib_svrg_module",
     "test_contrib_svrg_optimizer",
+    "test_module",
 )
 
 

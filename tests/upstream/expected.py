@@ -53,5 +53,11 @@ NOT_PASSING: dict[str, str] = {
     "test_contrib_text::test_download_embed": "downloads vectors; symc reads them where they lie",
     "test_contrib_text::test_get_and_pretrain_file_names": "counts the files that could be downloaded",
     "test_gluon_estimator::test_initializer": "downloads trained weights",
+    **{
+        f"test_module::{test}": "needs sparse arrays; symc stores every array dense"
+        for test in ("test_factorization_machine_module", "test_module_initializer")
+    },
+    "test_module::test_executor_group": "asks a group of executors for the buffers that its executors share",
+    "test_module::test_module_switch_bucket": "asks a bucket how many bytes MXNet's executor has allocated",
     "test_ndarray::test_save_load_scalar_zero_size_ndarrays": "wants errors outside np_shape: symc always has () and 0",
 }

@@ -133,7 +133,8 @@ class _Pullback:
         reverse = Reverse(g, r.body.nodes, asked)
         flowing = reverse.gradients(heads)
         products = [node for node in self.layers if node[0] in flowing]
-        left_out = {v for node in products for v in reverse.given_back.get(node, ())[-self._n_wanted(node) :]}
+        given_back = [(node, [*reverse.given_back.get(node, {}).values()]) for node in products]
+        left_out = {v for node, parts in given_back for v in parts[-self._n_wanted(node) :]}
         terms = {v: [d for d in flowing.get(v, ()) if d not in left_out] for v in r.free if v in self.wanted}
         sums = tuple(k for k, v in enumerate(r.free) if terms.get(v))
         totals = [self._input("sum", k, r.free[k]) for k in sums]
