@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from symc.core.locks import new_lock
 
 from .compiler import Compiled
 from .instance import Instance, Kept
-from .program import FIRST_ARRAY
+from .program import FIRST_ARRAY, Slot
 
 
 class Array(Protocol):
@@ -47,12 +47,20 @@ class Session:
         self.n_threads = n_threads
         self.kept = kept
         self.prepared = compiled.loaded.new_prepared()
-        # Not all parameters and states: a state that training updates would have all be prepared again.
-        watched = (self.program.slots[number - FIRST_ARRAY] for number in self.program.prepared_from)
-        self._watched = [bound[s.place, s.key] for s in watched]
+        self._watched = [bound[s.place, s.key] for s in self._prepared_from()]
         self._versions: list[int] | None = None
         self._lock = new_lock()
         self._preparing: Instance | None = None
+
+    def _prepared_from(self) -> Iterator[Slot]:
+        """The parameters and states that `prepare` reads; all of them where the device keeps copies.
+
+        A state that training updates would have all be prepared again.
+        """
+        keeps = self.compiled.loaded.device.runner.keeps_parameters
+        for number, slot in enumerate(self.program.slots, FIRST_ARRAY):
+            if slot.place in ("parameter", "aux") and (keeps or number in self.program.prepared_from):
+                yield slot
 
     def own_instance(self) -> Instance:
         """The one instance that runs with what is kept."""

@@ -11,7 +11,7 @@ import symc as mx
 from symc.core.errors import ArgumentError, SymcError
 from tests.conformance import golden, replay
 
-from .toy_device import toy_device
+from .toy_device import ToyRun, toy_device
 
 RANDOM = [case for case in golden.net_cases() if case.family == "dag"]
 NETWORKS = [*(case for case in golden.net_cases() if case.name == "lenet"), *RANDOM[::7]]
@@ -55,6 +55,19 @@ def test_a_program_is_of_its_context(toy):
         assert y.context == executor.arg_dict["data"].context == mx.Context("toy" if is_toy else "cpu")
     assert "(1, 2, 3)" in ours.explain() and "25 letters" in ours.explain()
     assert {row.kernel[:9] for row in ours.profile(n_runs=1).rows} == {"symc_toy_"}
+
+
+def test_a_device_that_keeps_parameters_is_told_of_those_that_were_written(toy, monkeypatch):
+    monkeypatch.setattr(type(toy.runner), "keeps_parameters", True)
+    n_runs, run = [], ToyRun.run
+    monkeypatch.setattr(ToyRun, "run", lambda self: (n_runs.append(1), run(self))[1])
+    executor = network(mx.Context("toy"))
+    for is_written, n in ((False, 2), (False, 1), (True, 2)):  # with `prepare`, which computes nothing
+        if is_written:
+            executor.arg_dict["fc_weight"][:] = 2
+        n_runs.clear()
+        executor.forward()
+        assert len(n_runs) == n
 
 
 def test_operators_recordings_and_cached_graphs_run_where_their_arrays_are(toy):
