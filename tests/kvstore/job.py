@@ -50,8 +50,8 @@ class Job:
         self.losses.init("loss", mx.nd.zeros(1, dtype="float64"))
         self.contexts = [mx.cpu(k) for k in range(options.contexts)]
         rng = np.random.default_rng(7)
-        self.x = rng.normal(size=(BATCH * N_BATCHES, *SHAPES[options.net])).astype("float32")
-        self.y = rng.integers(0, N_CLASSES, BATCH * N_BATCHES).astype("float32")
+        self.x = rng.normal(size=(BATCH * N_BATCHES, *SHAPES[options.net])).astype(options.dtype)
+        self.y = rng.integers(0, N_CLASSES, BATCH * N_BATCHES).astype(options.dtype)
         mx.random.seed(self.store.rank)  # ranks would begin with other weights
         np.random.seed(self.store.rank)  # noqa: NPY002  MXNet's initializers draw from it
 
@@ -76,7 +76,7 @@ class Job:
         """This rank's part of each batch."""
         size = BATCH // self.store.num_workers
         for begin in range(self.store.rank * size, BATCH * N_BATCHES, BATCH):
-            yield tuple(mx.nd.array(a[begin : begin + size]) for a in (self.x, self.y))
+            yield tuple(mx.nd.array(a[begin : begin + size], dtype=a.dtype) for a in (self.x, self.y))
 
     def tell(self, outputs: list[mx.nd.NDArray], labels: list[mx.nd.NDArray]) -> None:
         """Prints the mean loss over the whole batch."""
@@ -110,9 +110,10 @@ def train_gluon(job: Job) -> None:
         net.load_parameters(job.path(begin, "weights"), ctx=job.contexts)
     else:
         net.initialize(mx.init.Xavier(), ctx=job.contexts)
+    net.cast(job.options.dtype)
     net.hybridize()
     for ctx in job.contexts:
-        net(mx.nd.zeros((1, *SHAPES[job.options.net]), ctx=ctx))
+        net(mx.nd.zeros((1, *SHAPES[job.options.net]), ctx=ctx, dtype=job.options.dtype))
     rates = {"learning_rate": job.options.rate, "momentum": 0.9}
     trainer = gluon.Trainer(net.collect_params(), "sgd", rates, kvstore=job.store)
     job.die("init")
@@ -188,6 +189,7 @@ def main() -> None:
     parser.add_argument("--face", choices=("gluon", "module"), default="gluon")
     parser.add_argument("--kvstore", default="dist_sync")
     parser.add_argument("--contexts", type=int, default=1)
+    parser.add_argument("--dtype", default="float32", help="of Gluon's network")
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--die", nargs=3, metavar=("PLACE", "STEP", "WAY"), default=("nowhere", "0", "kill"))

@@ -61,12 +61,12 @@ def test_ranks_train_as_one_does(tmp_path, face):
 
 @pytest.mark.slow
 def test_ranks_and_contexts_share_a_batch_of_a_network_with_batch_norm(tmp_path):
-    """Statistics are those of a part of the batch, and all have four parts."""
-    args = ("--net", "resnet", "--rate", "0.002", "--contexts")
+    """Statistics are those of a part of the batch; all have four parts. In float64, for rounding grows fast here."""
+    args = ("--net", "resnet", "--rate", "0.002", "--dtype", "float64", "--contexts")
     four = losses_of(1, tmp_path / "1", *args, "4")
     for n_ranks in (2, 4):
         found = losses_of(n_ranks, tmp_path / str(n_ranks), *args, str(4 // n_ranks))
-        np.testing.assert_allclose(found, four, rtol=1e-3)
+        np.testing.assert_allclose(found, four, rtol=1e-9)
 
 
 ENDS = {  # what is printed, by the way a rank ends
@@ -99,7 +99,8 @@ def test_a_job_goes_on_from_its_checkpoint(tmp_path, way, face):
 @pytest.mark.parametrize("way", ["kill", "3"])
 def test_a_rank_may_end_anywhere(tmp_path, way):
     expected = losses_of(2, tmp_path / "whole")
-    for place in DIE_AT[:-1]:  # at the end nothing is left to do
+    # At the end nothing is left to do. What ends before MPI begins is the launcher's affair: MPICH's waits for ever.
+    for place in DIE_AT[way != "kill" : -1]:
         # Steps are counted from 0; an epoch has three, and its checkpoint is written after them.
         step = {"create": "0", "init": "0", "save": "3", "barrier": "3", "saved": "3"}.get(place, "4")
         require_resumed(tmp_path / place, expected, place, step, way)
