@@ -41,7 +41,7 @@ class Contestant:
         if self.peer == "torch":
             return workload.network in RECURRENT
         # The engine's queue and gluon's call path matter only where a call takes microseconds.
-        return self.variant in ("executor", "executor+fusion") or workload.name == "mlp"
+        return self.variant in ("executor", "executor+fusion") or workload.network == "mlp"
 
 
 FUSION = {"MXNET_SUBGRAPH_BACKEND": "MKLDNN"}

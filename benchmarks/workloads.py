@@ -44,7 +44,7 @@ RECURRENT = {"lstm": Recurrent("lstm", 2, 1), "gru": Recurrent("gru", 1, 2)}
 LSTM, GRU = RECURRENT.values()
 IMAGE: dict[str, tuple[int, ...]] = {"data": (1, 3, 224, 224)}
 IMAGES: dict[str, tuple[int, ...]] = {"data": (16, 3, 224, 224)}
-
+TOKENS: dict[str, tuple[int, ...]] = {"data": (1, 128, 768)}
 
 WORKLOADS = {
     workload.name: workload
@@ -62,7 +62,11 @@ WORKLOADS = {
         Workload("inception-a", {"data": (1, 192, 28, 28)}, "inception_a"),
         Workload("inception-a-16", {"data": (16, 192, 28, 28)}, "inception_a"),
         Workload("unet", {"data": (1, 3, 256, 256)}, "unet"),
+        Workload("bert-layer", TOKENS, "bert_layer"),
         Workload("mlp", {"data": (1, 512)}, "mlp"),
+        Workload("mlp-4", {"data": (4, 512)}, "mlp"),
+        Workload("mlp-16", {"data": (16, 512)}, "mlp"),
+        Workload("mlp-64", {"data": (64, 512)}, "mlp"),
         Workload("lstm", LSTM.sentences(16), "lstm"),
         Workload("lstm-single", LSTM.sentences(1), "lstm"),
         Workload("gru", GRU.sentences(16), "gru"),
@@ -79,5 +83,6 @@ WORKLOADS = {
             # gradient by 4e-3 (float64 agrees with MXNet to 3e-6, and so does float32 for slightly other inputs).
             tolerance=1e-2,
         ),
+        Workload("train-bert-layer", {**TOKENS, "softmax_label": (128,)}, "bert_layer", is_training=True),
     )
 }

@@ -51,7 +51,7 @@ def seeded_parameter(name: str, shape: tuple, rng: np.random.RandomState) -> np.
 
 
 def seeded_input(name: str, shape: tuple, rng: np.random.RandomState) -> np.ndarray:
-    values = rng.randint(0, 1000, shape) if name.endswith("label") else rng.randn(*shape)
+    values = rng.randint(0, 700, shape) if name.endswith("label") else rng.randn(*shape)
     return values.astype(np.float32)
 
 

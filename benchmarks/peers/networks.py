@@ -54,6 +54,29 @@ def _recurrent(name: str) -> Symbol:
     )[0]  # fmt: skip
 
 
+def bert_layer() -> Symbol:
+    """A layer of BERT-base (Devlin et al., 2018), 12 heads of 64, over one sentence of 128 tokens; one token a row."""
+    net = mx.sym.var("data")
+    q, k, v = (_heads(_dense(net, 768, name)) for name in ("query", "key", "value"))
+    attention = mx.sym.softmax(mx.sym.batch_dot(q, k, transpose_b=True) / 8, axis=-1)
+    mixed = mx.sym.reshape(mx.sym.batch_dot(attention, v), shape=(1, 12, 128, 64))
+    mixed = mx.sym.reshape(mx.sym.transpose(mixed, axes=(0, 2, 1, 3)), shape=(1, 128, 768))
+    net = mx.sym.LayerNorm(net + _dense(mixed, 768, "projection"), eps=1e-12, name="norm1")
+    wide = mx.sym.LeakyReLU(_dense(net, 3072, "wide"), act_type="gelu", name="gelu")
+    net = mx.sym.LayerNorm(net + _dense(wide, 768, "narrow"), eps=1e-12, name="norm2")
+    return mx.sym.reshape(net, shape=(128, 768))
+
+
+def _dense(net: Symbol, n_hidden: int, name: str) -> Symbol:
+    return mx.sym.FullyConnected(net, num_hidden=n_hidden, flatten=False, name=name)
+
+
+def _heads(net: Symbol) -> Symbol:
+    """(1, 128, 768) head by head: (12, 128, 64)."""
+    apart = mx.sym.transpose(mx.sym.reshape(net, shape=(1, 128, 12, 64)), axes=(0, 2, 1, 3))
+    return mx.sym.reshape(apart, shape=(12, 128, 64))
+
+
 def inception_a() -> Symbol:
     """InceptionFactoryA of MXNet's tutorial on symbols: the first block of Inception-BN."""
     return _inception_block(mx.sym.var("data"), "3a")
