@@ -34,6 +34,7 @@ from .lower_loops import lower
 from .mark_parameters import mark_parameters
 from .merge_equal import merge_equal
 from .move_strides import move_strides
+from .move_views import move_views
 from .plan_memory import plan_memory
 from .simplify import simplify
 from .split_batch import split_batch
@@ -74,6 +75,7 @@ PASSES: tuple[Pass, ...] = (
     simplify,
     merge_equal,
     move_strides,
+    move_views,
     split_batch,
     assign_layout,
     fuse,
