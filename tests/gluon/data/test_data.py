@@ -208,26 +208,45 @@ def test_options_that_do_not_fit(options, text):
 
 
 PARENT = """
-import os, time
+import time
 import symc as mx
 from symc.gluon import data
-loader = data.DataLoader(data.SimpleDataset([1, 2]), 1, num_workers=2)
-list(loader)
+
+def made(x):
+    time.sleep(x)
+    return mx.nd.ones((300, 300))
+
+loader = data.DataLoader(data.SimpleDataset([0, 0, 60, 60]).transform(made), 1, num_workers=2)
+batches = iter(loader)
+next(batches), next(batches)
 print(*(worker.process.pid for worker in loader._processes.all), flush=True)
-time.sleep(60)
+next(batches)
 """
 
 
-def test_workers_end_with_a_killed_parent():
+@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(signal_sent):
+    """In the middle of their work, by Ctrl-C (sent to all of the terminal's) as well; no memory outlives them."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", PARENT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
     )
     workers = [int(pid) for pid in parent.stdout.readline().split()]
-    parent.kill()
-    parent.communicate()
-    deadline = time.monotonic() + 20
-    while any(map(is_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    maps = [Path(f"/proc/{pid}/maps") for pid in (parent.pid, *workers)]
+    assert not any("/dev/shm" in path.read_text() for path in maps if path.exists())  # nothing that could be left
+    if signal_sent == signal.SIGKILL:
+        parent.kill()
+    else:
+        os.killpg(parent.pid, signal_sent)
+    begin = time.monotonic()
+    _, errors = parent.communicate(timeout=60)
+    assert ("KeyboardInterrupt" in errors) == (signal_sent == signal.SIGINT)
+    while any(map(is_alive, workers)) and time.monotonic() < begin + 60:  # 2 s, on a machine without other work
+        time.sleep(0.01)
     assert len(workers) == 2 and not any(map(is_alive, workers))
 
 
