@@ -146,7 +146,7 @@ class _Block:
         if out is not None:
             tape.refuse_in_place(args, targets_of("CachedOp", out))
         place = args[0].context
-        op, function = self._trained.obtain((wanted, place), lambda: self._train(wanted, place))
+        op, function = self._training((wanted, place), args)
         if function is None:
             left, made = None, self._computed(args)
         else:
@@ -159,7 +159,18 @@ class _Block:
         tape.record(op, args, made, results, self._body.training, left)
         return results
 
-    def _train(self, wanted: tuple[int, ...], place: Context) -> tuple[Call, GraphFunction | None]:
+    def _training(
+        self, key: tuple[tuple[int, ...], Context], args: Sequence[NDArray]
+    ) -> tuple[Call, GraphFunction | None]:
+        op, function = self._trained.obtain(key, lambda: self._train(*key, args))
+        if function is None:
+            return op, None
+        holding = function.holding(args)
+        return (op, function) if holding is function else self._trained.put(key, (op, holding))
+
+    def _train(
+        self, wanted: tuple[int, ...], place: Context, args: Sequence[NDArray]
+    ) -> tuple[Call, GraphFunction | None]:
         """The operator on the tape, and its program; without one, its gradient is that of its body.
 
         That is so where an array is empty, and where an operator has no gradient: then, as in MXNet, `backward` is
@@ -171,7 +182,8 @@ class _Block:
         from symc.runtime.function import GraphFunction
 
         try:
-            return op, GraphFunction(self._body, place.device, [self._inputs[k].name for k in wanted])
+            names = [self._inputs[k].name for k in wanted]
+            return op, GraphFunction(self._body, place.device, names, {k: args[k] for k in self._held})
         except GradientError:
             return op, None
 

@@ -83,7 +83,8 @@ def training_network() -> mx.sym.Symbol:
     return sym.SoftmaxOutput(sym.FullyConnected(net, num_hidden=10, name="fc"), sym.Variable("label"))
 
 
-def test_training_runs_the_kernels_of_an_executor(limit):
+@pytest.mark.parametrize("is_held", [False, True])
+def test_training_runs_the_kernels_of_an_executor(limit, is_held):
     """One program forward, one backward: equal to the bit, with the same random numbers."""
     net = training_network()
     requests = {n: "null" if n in ("x", "label") else "write" for n in net.list_arguments()}
@@ -95,7 +96,8 @@ def test_training_runs_the_kernels_of_an_executor(limit):
     for name, request in requests.items():
         if request == "write":
             arrays[name].attach_grad()
-    op = nd.CachedOp(net)
+    held = [k for k, n in enumerate(net.list_inputs()) if is_held and n not in ("x", "label")]
+    op = nd.CachedOp(net, [("param_indices", held)])
     for _ in range(2):
         mx.random.seed(3)
         (expected,) = ex.forward(is_train=True)
@@ -112,7 +114,7 @@ def test_training_runs_the_kernels_of_an_executor(limit):
             np.testing.assert_array_equal(arrays[name].asnumpy(), state.asnumpy())
     (block,) = op._blocks.values()
     ((_, function),) = block._trained.values()
-    programs = ex._last.session.program, function._loaded.program
+    programs = ex._last.session.program, function._session.program
     assert programs[1].phase_steps("backward")
     matrices = [Counter(s.kernel for s in p.steps if "nest" not in s.kernel) for p in programs]
     assert matrices[0] == matrices[1] and matrices[0]
@@ -374,9 +376,9 @@ def test_threads_record_the_same_block_at_once():
 def test_a_program_is_made_for_what_leads_to_variables(limit, monkeypatch):
     made = []
 
-    def counted(graph, device, wanted=()):
+    def counted(graph, device, wanted=(), held=None):
         made.append(tuple(wanted))
-        return GraphFunction(graph, device, wanted)
+        return GraphFunction(graph, device, wanted, held)
 
     monkeypatch.setattr("symc.runtime.function.GraphFunction", counted)
     op = nd.CachedOp(sym.exp(x * w))

@@ -77,6 +77,43 @@ def test_inputs_that_may_change_are_read_at_every_call(held, runs):
     assert Holding.of(graph, mx.cpu(), frozenset(held)) is None
 
 
+def train(op, args) -> None:
+    """Output and gradient of the data, checked."""
+    args[0].attach_grad()
+    with mx.autograd.record(train_mode=False):
+        y = op(*args)
+    y.backward()
+    x, w, b, gamma, beta, mean, var = (a.asnumpy() for a in args)
+    np.testing.assert_allclose(y.asnumpy(), expected(x, w, b, gamma, beta, mean, var), rtol=1e-5)
+    slope = gamma / np.sqrt(var + 0.25)
+    np.testing.assert_allclose(args[0].grad.asnumpy(), np.tile(slope @ w, (len(x), 1)), rtol=1e-5)
+
+
+def test_a_recording_prepares_parameters_once_and_again_when_written(runs):
+    op, args = nd.CachedOp(BODY, [("param_indices", [1, 2, 3, 4, 5, 6])]), arrays()
+    for _ in range(3):
+        train(op, args)
+    assert runs.count("prepare") == 1
+    args[1][:] = args[1].asnumpy() * 1.5
+    train(op, args)
+    assert runs.count("prepare") == 2
+    train(op, [args[0], *arrays()[1:]])  # others are other parameters
+    train(op, args)
+
+
+def test_what_is_written_before_the_way_back_counts_there():
+    """As in MXNet, backward reads what the arrays hold then."""
+    op, args = nd.CachedOp(BODY, [("param_indices", [1, 2, 3, 4, 5, 6])]), arrays()
+    args[0].attach_grad()
+    with mx.autograd.record(train_mode=False):
+        y = op(*args)
+    args[1][:] = 2 * args[1]
+    y.backward()
+    _, w, _, gamma, _, _, var = (a.asnumpy() for a in args)
+    want = np.tile(gamma / np.sqrt(var + 0.25) @ w, (3, 1))
+    np.testing.assert_allclose(args[0].grad.asnumpy(), want, rtol=1e-5)
+
+
 def test_few_shapes_have_a_copy_of_the_parameters(runs):
     op, args = nd.CachedOp(BODY, [("param_indices", [1, 2, 3, 4, 5, 6])]), arrays()
     for n in range(1, cached_op.MOST_HOLDING + 3):
