@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class CtcForward(CtcRoutine):
                     alpha = np.logaddexp(np.logaddexp(alpha, padded[1:-1]), over)
                 alpha = np.where(states >= len(path) - 2 * (n_steps - t), alpha + logs[t, n, path], -np.inf)
                 alphas[n, t, : len(path)] = alpha
-            costs[n] = -np.logaddexp.reduce(alpha[-2:])
+            costs[n] = -reduce(np.logaddexp, alpha[-2:])
 
     def scratch(self, shapes: Sequence[FullShape]) -> tuple[tuple[FullShape, str], ...]:
         """A path."""
@@ -93,7 +94,7 @@ class CtcOccupation(CtcRoutine):
             path = self.path(row, n_labels, logs.shape[2])
             skips = np.concatenate([self.skips(path), [False, False]])[2:]
             beta = np.where(np.arange(len(path)) >= len(path) - 2, 0.0, -np.inf)
-            total = np.logaddexp.reduce(alphas[n, n_steps - 1, : len(path)][-2:])
+            total = reduce(np.logaddexp, alphas[n, n_steps - 1, : len(path)][-2:])
             for t in range(n_steps)[::-1]:
                 if t < n_steps - 1:
                     padded = np.concatenate([beta + logs[t + 1, n, path], [-np.inf] * 2])
