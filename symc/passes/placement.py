@@ -37,6 +37,7 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, Inside]:
     into the one array of a recurrent layer's parameters.
     """
     found: dict[Value, Inside] = {}
+    dense: set[Value] = set()  # wholes with reshaped parts, which therefore lie in one piece
     products = _products(graph)
     for node in graph.nodes:
         if node not in graph.facts.group or not node.operator.is_assembly:
@@ -50,12 +51,15 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, Inside]:
             if corner is None:
                 continue
             copied = names[region.value.data[0]]
-            part = _seen_as(graph, copied) if _is_dense(graph, copied, node[0]) else copied
-            if part in found or not _is_computed_for(graph, when, node, part):
+            is_dense = _is_dense(graph, copied, node[0])
+            part = _seen_as(graph, copied) if is_dense else copied
+            if part in found or (part in dense and not is_dense) or not _is_computed_for(graph, when, node, part):
                 continue
             is_reshaped = part != copied
             if is_reshaped or _qualifies(graph, node, part, products):
                 found[part] = Inside(node[0], partial(_distance, corner), is_reshaped)
+                if is_reshaped or part in dense:
+                    dense.add(node[0])
     return found
 
 

@@ -124,6 +124,22 @@ def test_a_part_of_two_arrays_goes_to_the_first():
     ) == {"%a": "%c"}
 
 
+def test_what_holds_a_reshaped_part_lies_in_one_piece():
+    """Inside a range of the outermost axis, not between columns of others."""
+    text = """
+        argument %x: float32[2, 3]
+        %a = exp(%x): float32[2, 3]
+        %b = expand_dims(%a, axis=0): float32[1, 2, 3]
+        %y = expand_dims(%x, axis=0): float32[1, 2, 3]
+        %c = Concat(%b, %y, num_args=2, dim=0): float32[2, 2, 3]
+        %z = Concat(%y, %y, num_args=2, dim=0): float32[2, 2, 3]
+        %d = Concat(%z, %c, num_args=2, dim=AXIS): float32[SHAPE]
+        head d = %d
+        """
+    assert placed(text.replace("AXIS", "0").replace("SHAPE", "4, 2, 3")) == {"%a": "%c", "%c": "%d", "%z": "%d"}
+    assert placed(text.replace("AXIS", "2").replace("SHAPE", "2, 2, 6")) == {"%a": "%c", "%z": "%d"}
+
+
 def sliced(text: str) -> dict[str, str]:
     """slice -> the array inside which it is read."""
     graph = fuse(assign_layout(graph_of(text), context()), context())

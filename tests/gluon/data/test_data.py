@@ -208,9 +208,13 @@ def test_options_that_do_not_fit(options, text):
 
 
 PARENT = """
+import signal
 import time
 import symc as mx
 from symc.gluon import data
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without
+
 
 def made(x):
     time.sleep(x)
