@@ -46,14 +46,15 @@ def fold_batch_norms(
 def _is_foldable(norm: SymbolNode, layer: SymbolNode, n_uses: Mapping[SymbolNode, int], arrays: Arrays) -> bool:
     """Whether nothing else reads the layer's output or its parameters, whose values are known."""
     op: Any = norm.op
+    layer_op: Any = layer.op
     parameters = [source for source, _ in (*norm.inputs[1:], *layer.inputs[1:])]
     return (
         layer.op_name in LAYERS
         and n_uses[layer] == 1
         and op.axis == 1
         and not op.output_mean_var
-        and not getattr(layer.op, "is_channels_last", False)
-        and (layer.op_name == "Convolution" or layer.op.flatten)  # type: ignore[union-attr]
+        and not getattr(layer_op, "is_channels_last", False)
+        and (layer.op_name == "Convolution" or layer_op.flatten)
         and all(p.name in arrays and n_uses[p] == 1 for p in parameters)
     )
 

@@ -162,6 +162,7 @@ class _Block:
     def _training(
         self, key: tuple[tuple[int, ...], Context], args: Sequence[NDArray]
     ) -> tuple[Call, GraphFunction | None]:
+        """What `_train` made for the inputs that are wanted, holding what is held of these."""
         op, function = self._trained.obtain(key, lambda: self._train(*key, args))
         if function is None:
             return op, None
