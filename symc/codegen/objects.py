@@ -1,10 +1,10 @@
-"""Object code by kernel name: given in advance by somebody trusted, kept on disk, or built now."""
+"""Object code by cache key: given in advance by somebody trusted, kept on disk, or built now."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +15,8 @@ from .backend import Backend
 from .cache import kernel_cache
 from .kernel import KernelCode
 from .workers import Task, perform
+
+Build = Callable[[], bytes]
 
 _preloaded: dict[str, bytes] = {}  # by cache key
 
@@ -42,24 +44,30 @@ class ObjectStore:
         found = {name: self._find(name) for name in names}
         return None if None in found.values() else found  # type: ignore[return-value]
 
-    def compile(self, codes: Mapping[KernelCode, LoopKernel]) -> CompiledKernels:
+    def compile(self, codes: Mapping[KernelCode, LoopKernel], others: Mapping[str, Build]) -> CompiledKernels:
         """Object code of kernels, each with what it was scheduled from: preloaded, taken from the cache, or built, by
-        several processes when many are missing."""
+        several processes when many are missing.
+
+        others   builds by cache key (they can be pickled), which share those processes: `obtain` finds what they give
+        """
         unique = {code.name: code for code in codes}
         found = {name: self._find(name) for name in unique}
-        tasks = {name: self._task(code, codes[code]) for name, code in unique.items() if found[name] is None}
+        tasks = {key: Task(partial(_timed, build), partial(_timed, build)) for key, build in others.items()}
+        tasks |= {name: self._task(code, codes[code]) for name, code in unique.items() if found[name] is None}
         built = perform(tasks)
+        for key in others:
+            _preloaded[key], _ = built.pop(key)
+            kernel_cache().put(key, _preloaded[key], {})
         for name, (data, spent) in built.items():
             self._keep(unique[name], data, spent)
         objects = {name: data or built[name][0] for name, data in found.items()}
         return CompiledKernels(objects, {name: spent for name, (_, spent) in built.items()})
 
     def _task(self, code: KernelCode, kernel: LoopKernel) -> Task[tuple[bytes, float]]:
-        return Task(lambda: _built(self.backend, code), partial(_built_from, self.backend, kernel, code.name))
+        return Task(partial(_built, self.backend, code), partial(_built_from, self.backend, kernel, code.name))
 
     def _find(self, name: str) -> bytes | None:
-        key = self._key(name)
-        return _preloaded.get(key) or kernel_cache().get(key)
+        return find(self._key(name))
 
     def _key(self, name: str) -> str:
         return f"{name} {self.backend.identity()}"
@@ -70,10 +78,24 @@ class ObjectStore:
             print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
 
 
-def _built(backend: Backend, code: KernelCode) -> tuple[bytes, float]:
-    """The object code of a kernel, and the seconds it took."""
+def find(key: str) -> bytes | None:
+    """The object code of a cache key, preloaded or from the cache."""
+    return _preloaded.get(key) or kernel_cache().get(key)
+
+
+def obtain(key: str, build: Build) -> bytes:
+    """The object code of a cache key, built now where nobody has it."""
+    return _preloaded.get(key) or kernel_cache().obtain(key, build, {})
+
+
+def _timed(build: Build) -> tuple[bytes, float]:
+    """What is built, and the seconds it took."""
     start = time.perf_counter()
-    return backend.build(code), time.perf_counter() - start
+    return build(), time.perf_counter() - start
+
+
+def _built(backend: Backend, code: KernelCode) -> tuple[bytes, float]:
+    return _timed(lambda: backend.build(code))
 
 
 def _built_from(backend: Backend, kernel: LoopKernel, name: str) -> tuple[bytes, float]:

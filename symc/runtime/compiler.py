@@ -143,7 +143,8 @@ def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     lowered, device = request.lowered, request.device
     run, backend = lowered.trace.run, device.backend
     store = ObjectStore(backend)
-    built = run("compile", lambda: store.compile(lowered.sources), None, lambda b: len(b.compiled))
+    others = device.runner.builds()  # together they keep all processors busy
+    built = run("compile", lambda: store.compile(lowered.sources, others), None, lambda b: len(b.compiled))
     loaded = run(
         "load",
         lambda: LoadedProgram(lowered.program, backend.load(built.objects), device, lowered.callouts, request.again()),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from symc.codegen.backend import Backend
 from symc.codegen.kernel import Launch
+from symc.codegen.objects import Build
 from symc.core.shapes import FullShape
 
 from .program import Loop
@@ -109,6 +110,9 @@ class Runner(Protocol):
 
         arrays    of the caller, in host memory: what a device that does not see it must bring and fetch
         """
+
+    def builds(self) -> Mapping[str, Build]:
+        """What builds the object code that it lacks for itself, by cache key (see `codegen/objects.py`)."""
 
     def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]) -> Run:
         """A run of `steps` that reads the addresses of its buffers in `bufs` (int64, host memory) whenever it begins.

@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
+from symc.codegen.objects import Build
 from symc.context import register_device, unregister_device
 from symc.core.dtypes import ITEM_SIZE
 from symc.ir.graph import Graph, Layout, Node
@@ -193,6 +194,9 @@ class ToyRunner:
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> list[Row]:
         return list(rows)
+
+    def builds(self) -> dict[str, Build]:
+        return {}
 
     def bind(
         self, steps: list[Row], bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]

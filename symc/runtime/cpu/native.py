@@ -22,12 +22,14 @@ from typing import NamedTuple
 import numpy as np
 
 from symc.codegen.cpu import runner_abi as abi
+from symc.codegen.objects import Build
 from symc.core.config import setting
 from symc.core.errors import ArgumentError
 from symc.core.locks import in_child, new_lock
 from symc.runtime.device import CallRow, LoopRows, Row, Touched
 
-from .functions import native_functions
+from .functions import NativeFunctions
+from .operands import LOOK
 
 MAX_THREADS = abi.MAX_THREADS
 
@@ -112,6 +114,10 @@ class NativeRunner:
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched] = ()) -> np.ndarray:
         """See `step_table`."""
         return step_table(rows)
+
+    def builds(self) -> dict[str, Build]:
+        """The runner's own functions, and those that look at operands of a call."""
+        return {**_FUNCTIONS.missing(), **LOOK.missing()}
 
     def bind(
         self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
@@ -304,9 +310,12 @@ class _Runner(NamedTuple):
     sleep: int
 
 
+_FUNCTIONS = NativeFunctions("runner", _Runner._fields, ("ptr",), "runner_abi")
+
+
 @cache
 def _runner() -> _Runner:
-    run, *others = native_functions("runner", _Runner._fields, ("ptr",), "runner_abi")
+    run, *others = _FUNCTIONS.addresses()
     return _Runner(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(run), *others)
 
 

@@ -14,7 +14,9 @@ import numpy as np
 from symc.codegen.cpu import python_abi as abi
 from symc.runtime.operands import NO_SLOT, Exactly, Expected, Operand, Point
 
-from .functions import native_functions
+from .functions import NativeFunctions
+
+LOOK = NativeFunctions("operands", ["point"], ("ptr", "ptr"), "python_abi")
 
 
 def pointing_natively(bufs: np.ndarray, expected: Expected) -> Point:
@@ -40,7 +42,7 @@ def _row(x: Operand | Exactly, shape: np.ndarray) -> tuple[int, ...]:
 
 @cache
 def _look() -> Callable[[ctypes.c_void_p, list[Any]], None]:
-    (address,) = native_functions("operands", ["point"], ("ptr", "ptr"), "python_abi")
+    (address,) = LOOK.addresses()
     return ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.py_object)(address)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from symc.codegen.cuda.launch import Grid
+from symc.codegen.objects import Build
 from symc.core.errors import DeviceError
 from symc.core.lazy import lazy
 from symc.core.locks import new_lock
@@ -85,6 +86,10 @@ class DeviceRunner:
         found = tuple(rows)
         _require_kernels(found)
         return Phase(found, tuple(arrays))
+
+    def builds(self) -> dict[str, Build]:
+        """Nothing: the driver does what is not a kernel."""
+        return {}
 
     def bind(
         self, steps: Phase, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
