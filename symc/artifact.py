@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symc.codegen.objects import ObjectStore
 from symc.core.dtypes import dtype_name
 from symc.core.errors import FormatError, SymcError, TrustError
 from symc.core.shapes import FullShape
@@ -28,6 +29,7 @@ from symc.ndarray.generator import seeded
 from symc.ndarray.serialize import dumps
 from symc.ops.control.custom import Custom
 from symc.runtime.artifact import (
+    FUNCTIONS,
     GOLDEN,
     KERNELS,
     SYMBOL,
@@ -59,7 +61,7 @@ class Artifact:
     """An open .symc file.
 
     golden_inputs, golden_outputs  what `verify` replays
-    objects                        object code by kernel name where it will be used; empty = compiled from the graph
+    objects                        object code by name where it will be used; empty = compiled from the graph
     note                           why it is used or not
     """
 
@@ -79,8 +81,6 @@ class Artifact:
     def use_objects(self) -> None:
         """Makes the file's object code, as far as it may be used, take the place of compiling."""
         if self.objects:
-            from symc.codegen.objects import ObjectStore
-
             ObjectStore(current_context().device.backend).preload(self.objects)
 
 
@@ -107,6 +107,8 @@ def save(
     inputs = model.sample_inputs(GOLDEN_SEED)
     outputs = _run(executor, inputs)
     compiled = executor._compiled(False)
+    device = compiled.loaded.device
+    functions = ObjectStore(device.backend).compile({}, device.runner.functions()).functions
     weights = {**{f"arg:{n}": a for n, a in arg_params.items()}, **{f"aux:{n}": a for n, a in aux_params.items()}}
     golden = {**{f"in:{n}": a for n, a in inputs.items()}, **{f"out:{n}": a for n, a in outputs.items()}}
     about = {
@@ -124,6 +126,7 @@ def save(
         WEIGHTS: dumps(weights),
         GOLDEN: dumps(golden),
         **{f"{KERNELS}{kernel}.o": data for kernel, data in sorted(compiled.objects.items())},
+        **{f"{FUNCTIONS}{name}.o": data for name, data in sorted(functions.items())},
     }
     write_container(path, about, parts, secret)
     return load(path, key=key)
@@ -288,11 +291,9 @@ def _check_described(container: Container, field_name: str, arrays: Mapping[str,
 
 def _usable_objects(container: Container, trust: bool, key: str | Path | None) -> tuple[dict[str, bytes], str]:
     """The object code that may be used and fits this machine; and a sentence about it."""
-    objects = {
-        name.removeprefix(KERNELS).removesuffix(".o"): data
-        for name, data in container.parts.items()
-        if name.startswith(KERNELS)
-    }
+    codes = {name: data for name, data in container.parts.items() if name.startswith((KERNELS, FUNCTIONS))}
+    objects = {Path(name).stem: data for name, data in codes.items()}
+    n_kernels = sum(name.startswith(KERNELS) for name in codes)
     reason, doubt = _proof(container, trust, key)
     if reason is None:
         return {}, f"compiled from the graph: the file's object code carries no proof that you made it{doubt}"
@@ -300,7 +301,7 @@ def _usable_objects(container: Container, trust: bool, key: str | Path | None) -
     identity = made_for.get("identity") if isinstance(made_for, dict) else None
     if not isinstance(identity, str) or not current_context().device.backend.takes(identity):
         return {}, "compiled from the graph: the file's object code was made for another machine or by another version"
-    return objects, f"object code of the file ({len(objects)} kernels), {reason}"
+    return objects, f"object code of the file ({n_kernels} kernels), {reason}"
 
 
 def _proof(container: Container, trust: bool, key: str | Path | None) -> tuple[str | None, str]:

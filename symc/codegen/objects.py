@@ -1,4 +1,4 @@
-"""Object code by cache key: given in advance by somebody trusted, kept on disk, or built now."""
+"""Object code by name: given in advance by somebody trusted, kept on disk, or built now."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from .cache import kernel_cache
 from .kernel import KernelCode
 from .workers import Task, perform
 
-Build = Callable[[], bytes]
+Build = Callable[[], bytes]  # can be pickled
 
 _preloaded: dict[str, bytes] = {}  # by cache key
 
 
 @dataclass(frozen=True)
-class CompiledKernels:
-    """Object code by kernel name, and the seconds spent on each kernel that was not cached."""
+class ObjectCode:
+    """Of kernels and of other functions, by name; and the seconds spent on each kernel that nobody had."""
 
-    objects: Mapping[str, bytes]
-    compiled: Mapping[str, float]
+    kernels: Mapping[str, bytes]
+    functions: Mapping[str, bytes]
+    spent_s: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """The object code of one backend's kernels."""
+    """The object code that is made for one backend: kernels, and what its runner is made of."""
 
     backend: Backend
 
@@ -40,52 +41,46 @@ class ObjectStore:
         _preloaded.update({self._key(name): data for name, data in objects.items()})
 
     def find(self, names: Iterable[str]) -> dict[str, bytes] | None:
-        """Object code of kernels, preloaded or from the cache; None when one is missing."""
+        """Object code by name, preloaded or from the cache; None when one is missing."""
         found = {name: self._find(name) for name in names}
         return None if None in found.values() else found  # type: ignore[return-value]
 
-    def compile(self, codes: Mapping[KernelCode, LoopKernel], others: Mapping[str, Build]) -> CompiledKernels:
-        """Object code of kernels, each with what it was scheduled from: preloaded, taken from the cache, or built, by
-        several processes when many are missing.
-
-        others   builds by cache key (they can be pickled), which share those processes: `obtain` finds what they give
-        """
-        unique = {code.name: code for code in codes}
-        found = {name: self._find(name) for name in unique}
-        tasks = {key: Task(partial(_timed, build), partial(_timed, build)) for key, build in others.items()}
-        tasks |= {name: self._task(code, codes[code]) for name, code in unique.items() if found[name] is None}
+    def compile(self, codes: Mapping[KernelCode, LoopKernel], functions: Mapping[str, Build]) -> ObjectCode:
+        """Object code of kernels, each with what it was scheduled from, and of functions: preloaded, taken from the
+        cache, or built, by several processes when many are missing."""
+        kernels = {code.name: code for code in codes}
+        found = {name: self._find(name) for name in (*functions, *kernels)}
+        tasks = {name: _task(build) for name, build in functions.items() if found[name] is None}
+        tasks |= {name: self._task(code, codes[code]) for name, code in kernels.items() if found[name] is None}
         built = perform(tasks)
-        for key in others:
-            _preloaded[key], _ = built.pop(key)
-            kernel_cache().put(key, _preloaded[key], {})
         for name, (data, spent) in built.items():
-            self._keep(unique[name], data, spent)
+            self._keep(name, kernels.get(name), data, spent)
         objects = {name: data or built[name][0] for name, data in found.items()}
-        return CompiledKernels(objects, {name: spent for name, (_, spent) in built.items()})
+        return ObjectCode(
+            {name: objects[name] for name in kernels},
+            {name: objects[name] for name in functions},
+            {name: spent for name, (_, spent) in built.items() if name in kernels},
+        )
 
     def _task(self, code: KernelCode, kernel: LoopKernel) -> Task[tuple[bytes, float]]:
         return Task(partial(_built, self.backend, code), partial(_built_from, self.backend, kernel, code.name))
 
     def _find(self, name: str) -> bytes | None:
-        return find(self._key(name))
+        key = self._key(name)
+        return _preloaded.get(key) or kernel_cache().get(key)
 
     def _key(self, name: str) -> str:
         return f"{name} {self.backend.identity()}"
 
-    def _keep(self, code: KernelCode, data: bytes, spent: float) -> None:
-        kernel_cache().put(self._key(code.name), data, {"kernel": code.name, "structure": code.structure})
+    def _keep(self, name: str, code: KernelCode | None, data: bytes, spent: float) -> None:
+        about = {"function": name} if code is None else {"kernel": name, "structure": code.structure}
+        kernel_cache().put(self._key(name), data, about)
         if setting("SYMC_DEBUG") >= 2:
-            print(f"symc: compiled {code.name} in {spent * 1e3:.0f} ms", file=sys.stderr)
+            print(f"symc: compiled {name} in {spent * 1e3:.0f} ms", file=sys.stderr)
 
 
-def find(key: str) -> bytes | None:
-    """The object code of a cache key, preloaded or from the cache."""
-    return _preloaded.get(key) or kernel_cache().get(key)
-
-
-def obtain(key: str, build: Build) -> bytes:
-    """The object code of a cache key, built now where nobody has it."""
-    return _preloaded.get(key) or kernel_cache().obtain(key, build, {})
+def _task(build: Build) -> Task[tuple[bytes, float]]:
+    return Task(partial(_timed, build), partial(_timed, build))
 
 
 def _timed(build: Build) -> tuple[bytes, float]:

@@ -10,7 +10,8 @@ down the headers that belong to the names, sizes and checksums it found, and ref
     symbol.json         the graph
     weights.params      parameters, MXNet's format
     golden.params       inputs and the outputs they must give
-    kernels/<name>.o    object code
+    kernels/<name>.o    object code of the program's kernels
+    functions/<name>.o  and of the functions that the device's runner is made of
 """
 
 from __future__ import annotations
@@ -36,12 +37,15 @@ from symc.core.replacing import replacing
 FORMAT_VERSION = 1
 ALIGNMENT = 64
 MANIFEST, MAC = "manifest.json", "mac"
-SYMBOL, WEIGHTS, GOLDEN, KERNELS = "symbol.json", "weights.params", "golden.params", "kernels/"
+SYMBOL, WEIGHTS, GOLDEN = "symbol.json", "weights.params", "golden.params"
+KERNELS, FUNCTIONS = "kernels/", "functions/"
 
 MAX_PARTS = 4096
 MAX_FILE_BYTES = (1 << 32) - 1  # of a zip archive without the 64-bit extension
 MAX_MANIFEST_BYTES = 1 << 22
-_PART_NAME = re.compile(r"manifest\.json|mac|symbol\.json|(weights|golden)\.params|kernels/symc_\w{1,120}\.o", re.ASCII)
+_PART_NAME = re.compile(
+    r"manifest\.json|mac|symbol\.json|(weights|golden)\.params|(kernels|functions)/symc_\w{1,120}\.o", re.ASCII
+)
 _KEY_BYTES = 32
 
 # PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16. Version 1.0, no flags, stored, 1980-01-01 00:00.

@@ -143,17 +143,18 @@ def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
     lowered, device = request.lowered, request.device
     run, backend = lowered.trace.run, device.backend
     store = ObjectStore(backend)
-    others = device.runner.builds()  # together they keep all processors busy
-    built = run("compile", lambda: store.compile(lowered.sources, others), None, lambda b: len(b.compiled))
+    # The runner's functions, which a first start lacks, too, are compiled while all processors are busy.
+    functions = device.runner.functions()
+    built = run("compile", lambda: store.compile(lowered.sources, functions), None, lambda b: len(b.spent_s))
     loaded = run(
         "load",
-        lambda: LoadedProgram(lowered.program, backend.load(built.objects), device, lowered.callouts, request.again()),
+        lambda: LoadedProgram(lowered.program, backend.load(built.kernels), device, lowered.callouts, request.again()),
         None,
         lambda _: 1,
     )
     if request.key is not None:
         kernel_cache().put(request.key, lowered.program.to_bytes(), {"nodes": len(request.graph.nodes)}, "program")
-    return loaded, built.objects, built.compiled
+    return loaded, built.kernels, built.spent_s
 
 
 def _is_being_watched() -> bool:

@@ -111,8 +111,8 @@ class Runner(Protocol):
         arrays    of the caller, in host memory: what a device that does not see it must bring and fetch
         """
 
-    def builds(self) -> Mapping[str, Build]:
-        """What builds the object code that it lacks for itself, by cache key (see `codegen/objects.py`)."""
+    def functions(self) -> Mapping[str, Build]:
+        """What builds the functions that it is made of, by name; they are compiled, and kept, along with kernels."""
 
     def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]) -> Run:
         """A run of `steps` that reads the addresses of its buffers in `bufs` (int64, host memory) whenever it begins.

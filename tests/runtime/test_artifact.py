@@ -8,6 +8,8 @@ import json
 import os
 import random
 import struct
+import subprocess
+import sys
 import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -339,6 +341,18 @@ def test_object_code_is_used_with_proof_or_on_demand(original):
     assert artifact.load(path, key=key).objects
     assert artifact.load(path, trust=True).objects
     assert "which you said to trust" in artifact.load(path, trust=True).note
+
+
+def test_nothing_is_compiled_where_object_code_is_used(original, tmp_path):
+    """Neither the program's kernels nor the runner's functions: with an empty cache, too, numba is not imported."""
+    path, key = original
+    script = (
+        "import sys; from symc import artifact; opened = artifact.load(sys.argv[1], key=sys.argv[2])\n"
+        "opened.executor()(data=opened.golden_inputs['data']); print('numba' in sys.modules)"
+    )
+    env = {**os.environ, "SYMC_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", script, path, key]
+    assert subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout == "False\n"
 
 
 def test_own_key_is_made_private_and_used(tmp_path):

@@ -195,7 +195,7 @@ class ToyRunner:
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> list[Row]:
         return list(rows)
 
-    def builds(self) -> dict[str, Build]:
+    def functions(self) -> dict[str, Build]:
         return {}
 
     def bind(

@@ -115,9 +115,9 @@ class NativeRunner:
         """See `step_table`."""
         return step_table(rows)
 
-    def builds(self) -> dict[str, Build]:
-        """The runner's own functions, and those that look at operands of a call."""
-        return {**_FUNCTIONS.missing(), **LOOK.missing()}
+    def functions(self) -> dict[str, Build]:
+        """Those of codegen/cpu/runner.py, and what looks at the operands of a call."""
+        return _FUNCTIONS.builds() | LOOK.builds()
 
     def bind(
         self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
@@ -310,7 +310,7 @@ class _Runner(NamedTuple):
     sleep: int
 
 
-_FUNCTIONS = NativeFunctions("runner", _Runner._fields, ("ptr",), "runner_abi")
+_FUNCTIONS = NativeFunctions("runner", _Runner._fields, ("ptr",))
 
 
 @cache

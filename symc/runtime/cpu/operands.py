@@ -16,7 +16,7 @@ from symc.runtime.operands import NO_SLOT, Exactly, Expected, Operand, Point
 
 from .functions import NativeFunctions
 
-LOOK = NativeFunctions("operands", ["point"], ("ptr", "ptr"), "python_abi")
+LOOK = NativeFunctions("operands", ["point"], ("ptr", "ptr"))
 
 
 def pointing_natively(bufs: np.ndarray, expected: Expected) -> Point:

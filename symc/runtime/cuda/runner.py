@@ -87,8 +87,8 @@ class DeviceRunner:
         _require_kernels(found)
         return Phase(found, tuple(arrays))
 
-    def builds(self) -> dict[str, Build]:
-        """Nothing: the driver does what is not a kernel."""
+    def functions(self) -> dict[str, Build]:
+        """None: the driver does what is not a kernel."""
         return {}
 
     def bind(
