@@ -16,6 +16,7 @@ import numpy as np
 
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, DTypeError, FormatError, SymcError
+from symc.core.reading import contents
 
 if TYPE_CHECKING:
     from symc.ndarray import NDArray
@@ -133,9 +134,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     package = _safetensors()
     try:
-        found = package.deserialize(path.read_bytes())
-    except OSError as error:
-        raise SymcError(f'Open "{path}": {error.strerror}') from None
+        found = package.deserialize(contents(path))
     except package.SafetensorError as error:
         raise FormatError(f"{path}: not a safetensors file: {error}") from None
     return {name: _safetensor(f"{path}: array {name!r}", view) for name, view in found}

@@ -78,6 +78,10 @@ class MissingPackageError(SymcError, ImportError):
     """Something needs an optional package that is not installed; the message names it and the extra it comes with."""
 
 
+class MissingFileError(SymcError, FileNotFoundError):
+    """There is no file of the name asked for."""
+
+
 class MissingKeyError(SymcError, KeyError):
     """Nothing has the key asked for."""
 

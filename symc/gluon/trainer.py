@@ -11,7 +11,8 @@ from symc import autograd
 from symc import kvstore as kv
 from symc import optimizer as opt
 from symc.context import Context
-from symc.core.errors import ArgumentError, ConflictError, SymcError, UsageError
+from symc.core.errors import ArgumentError, ConflictError, UsageError
+from symc.core.reading import contents
 from symc.core.replacing import replacing
 from symc.gluon.parameter import Parameter, ParameterDict
 from symc.ndarray import NDArray
@@ -247,11 +248,7 @@ class Trainer:
             self._optimizer = self._kvstore._updater.optimizer
             self._optimizer.param_dict = dict(enumerate(self._params))
             return
-        try:
-            with open(fname, "rb") as file:
-                content = file.read()
-        except OSError as e:
-            raise SymcError(f'Open "{os.fspath(fname)}": {e.strerror or e}') from e
+        content = contents(fname)
         for updater in self._updaters:
             updater.set_states(content)
             updater.optimizer = self._updaters[0].optimizer

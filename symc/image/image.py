@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from symc import ndarray as nd
-from symc.core.errors import ArgumentError, ArgumentTypeError, FormatError, SymcError
+from symc.core.errors import ArgumentError, ArgumentTypeError, FormatError
 from symc.core.opencv import opencv
+from symc.core.reading import contents
 from symc.ndarray import NDArray
 
 Size = tuple[int, int]  # width, height
@@ -85,11 +86,7 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: bool = True, out: NDArray | None =
 
 def imread(filename: Any, flag: int = 1, to_rgb: bool = True, out: NDArray | None = None) -> NDArray:
     """The image in a file, as `imdecode` gives it."""
-    try:
-        with open(filename, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise SymcError(f"Imread: '{filename}' couldn't open file: {error.strerror or error}") from None
+    data = contents(filename)
     try:
         image = decoded(data, flag, to_rgb)
     except FormatError as error:

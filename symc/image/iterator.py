@@ -13,6 +13,7 @@ import numpy as np
 
 from symc import ndarray as nd
 from symc.core.errors import ArgumentError, ConflictError, FormatError, SymcError
+from symc.core.reading import contents
 from symc.io import DataBatch, DataIter
 from symc.ndarray import NDArray
 from symc.recordio import MXIndexedRecordIO, MXRecordIO, unpack
@@ -249,12 +250,7 @@ class ImageIter(DataIter):
 
     def read_image(self, fname: str) -> bytes:
         """The bytes of a file."""
-        path = os.path.join(self.path_root or "", fname)
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise SymcError(f'Open "{path}": {error.strerror or error}') from None
+        return contents(os.path.join(self.path_root or "", fname))
 
     def augmentation_transform(self, data: NDArray) -> NDArray:
         """What the augmenters make of an image."""
@@ -269,11 +265,7 @@ class ImageIter(DataIter):
 
 def read_list(path: str, dtype: str = "float32") -> Listed:
     """Labels and path by key, of a file of lines `key<tab>label...<tab>path`."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError as error:
-        raise SymcError(f'Open "{path}": {error.strerror or error}') from None
+    lines = contents(path).decode("utf-8", "surrogateescape").splitlines()
     found: Listed = {}
     for number, line in enumerate(lines, 1):
         try:

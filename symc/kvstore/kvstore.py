@@ -8,6 +8,7 @@ from typing import Any
 
 from symc import optimizer as opt
 from symc.core.errors import ArgumentError, ConflictError, SymcError
+from symc.core.reading import contents
 from symc.core.replacing import replacing
 from symc.ndarray import NDArray
 
@@ -100,8 +101,7 @@ class KVStore(KVStoreBase):
     def load_optimizer_states(self, fname: str) -> None:
         if self._updater is None:
             raise ConflictError("Cannot load states: the store has no optimizer")
-        with open(fname, "rb") as file:
-            self._updater.set_states(file.read())
+        self._updater.set_states(contents(fname))
 
     @property
     def type(self) -> str:

@@ -13,6 +13,7 @@ from symc import ndarray as nd
 from symc import optimizer as opt
 from symc.context import Context, current_context
 from symc.core.errors import ConflictError, SymcError
+from symc.core.reading import contents
 from symc.core.replacing import replacing
 from symc.initializer import InitDesc
 from symc.io import DataBatch, DataDesc
@@ -428,8 +429,7 @@ class Module(BaseModule):
         if self._update_on_kvstore:
             self._kvstore.load_optimizer_states(fname)
             return
-        with open(fname, "rb") as file:
-            self._updater.set_states(file.read())
+        self._updater.set_states(contents(fname))
 
 
 def _zeros_like(names: Sequence[str], blocks: Sequence[Sequence[NDArray]]) -> Params:

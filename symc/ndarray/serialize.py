@@ -27,6 +27,7 @@ import numpy as np
 from symc.context import cpu
 from symc.core.dtypes import BFLOAT16_CODE, code_of, dtype_of
 from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, FormatError, SymcError
+from symc.core.reading import reading, size_of
 
 from .ndarray import NDArray
 from .storage import empty_aligned, zeros_aligned
@@ -52,11 +53,8 @@ def load(fname: str | os.PathLike[str]) -> Arrays:
     """
     if not isinstance(fname, (str, os.PathLike)):
         raise ArgumentTypeError("fname required to be a string")
-    try:
-        with open(fname, "rb") as file:
-            return _Reader(file, os.fstat(file.fileno()).st_size, os.fspath(fname)).arrays()
-    except OSError as error:
-        raise SymcError(f'Open "{os.fspath(fname)}": {error.strerror}') from error
+    with reading(fname) as file:
+        return _Reader(file, size_of(file), os.fspath(fname)).arrays()
 
 
 def load_frombuffer(buf: bytes | bytearray | memoryview) -> Arrays:
@@ -133,7 +131,7 @@ def from_record(record: bytes | bytearray) -> NDArray:
 class _Reader:
     """Reads a .params file whose every number may be a lie: no size is believed beyond the bytes that are there."""
 
-    def __init__(self, file: io.BufferedIOBase, size_bytes: int, name: str) -> None:
+    def __init__(self, file: BinaryIO, size_bytes: int, name: str) -> None:
         self.file = file
         self.size_bytes = size_bytes
         self.name = name

@@ -30,8 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from symc.core.errors import ArgumentError, FormatError, SymcError, TrustError
+from symc.core.errors import ArgumentError, FormatError, TrustError
 from symc.core.private import own_file
+from symc.core.reading import reading, size_of
 from symc.core.replacing import replacing
 
 FORMAT_VERSION = 1
@@ -140,12 +141,9 @@ def read_container(path: Path) -> Container:
     Raises FormatError naming the file, the part, what was seen and what was expected; SymcError where the file cannot
     be read.  Takes no more memory than the file has bytes.
     """
-    try:
-        with open(path, "rb") as file:
-            entries = _entries(file, os.fstat(file.fileno()).st_size, path)
-            contents = {e.name: _data(file, e, path) for e in entries}
-    except OSError as error:
-        raise SymcError(f"reading {path}: {error.strerror}") from error
+    with reading(path) as file:
+        entries = _entries(file, size_of(file), path)
+        contents = {e.name: _data(file, e, path) for e in entries}
     manifest = _manifest(contents[MANIFEST], path)
     mac = contents.get(MAC)
     parts = {name: data for name, data in contents.items() if name not in (MANIFEST, MAC)}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import re
 import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from symc.core.errors import ArgumentTypeError, FormatError, SymcError
+from symc.core.errors import ArgumentTypeError, FormatError
 from symc.core.params import MAX_PORTS
+from symc.core.reading import contents
 from symc.ir.absent import Absent
 from symc.ir.op import Op, lookup
 
@@ -34,14 +34,10 @@ _N_LISTED = 10  # names that a warning spells out
 
 
 def load(fname: str) -> Symbol:
-    """The symbol in a JSON file; raises SymcError when it cannot be opened and what `load_json` raises."""
+    """The symbol in a JSON file; raises what `contents` raises where there is none, and what `load_json` does."""
     if not isinstance(fname, str):
         raise ArgumentTypeError("fname need to be string")
-    try:
-        with open(fname, "rb") as file:
-            data = file.read()
-    except OSError as e:
-        raise SymcError(f'Open "{fname}": {os.strerror(e.errno) if e.errno else e}') from e
+    data = contents(fname)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as e:
