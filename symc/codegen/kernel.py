@@ -83,6 +83,12 @@ class Chunks(NamedTuple):
         return f"{self.n_chunks} chunk{'s' * (self.n_chunks != 1)}"
 
 
+def even(n_chunks: int) -> int:
+    """As many chunks or one less, so that two threads have as much to do: of five chunks one has three, or takes one
+    whose data lie in the other's cache and which the other will look for in the next step."""
+    return n_chunks - n_chunks % 2 if n_chunks > 1 else n_chunks
+
+
 @dataclass(frozen=True)
 class Share:
     """What one of several calls that carry out one kernel does.

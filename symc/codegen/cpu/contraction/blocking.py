@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from symc.codegen.kernel import even
+
 WEIGHTS_IN_L2_BYTES = 384 * 1024  # packed weights of a panel group; L2 is 1 MB or more on current cores
 PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 to 0.5 us
@@ -29,7 +31,7 @@ class Blocking:
 
 def count_chunks(flops: int, n_bytes: int) -> int:
     """Parts worth claiming one by one."""
-    return max(1, min(MAX_CHUNKS, max(flops // CHUNK_FLOPS, n_bytes // CHUNK_BYTES)))
+    return even(max(1, min(MAX_CHUNKS, max(flops // CHUNK_FLOPS, n_bytes // CHUNK_BYTES))))
 
 
 def choose_blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, wanted: int) -> Blocking:

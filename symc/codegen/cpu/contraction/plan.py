@@ -11,6 +11,7 @@ from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM, Line
 from symc.codegen.contraction.winograd import TRANSFORMS, Filtering, WinogradPanels, is_winograd, work_flops
 from symc.codegen.cpu.target import Target
+from symc.codegen.kernel import even
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.core.shapes import size_of
@@ -308,7 +309,7 @@ def _depthwise(c: Contraction, dtype: str, target: Target) -> Algorithm:
         n_tiles = -(-rows // tile.rows) if is_gradient else tile_counts(g, c.batch, tile.rows)[0]
         images, n_repeats = table_cover(g, c.batch, 1 if is_gradient else tile.rows)
         # Depthwise work is bound by loads: two vector loads a multiplication.
-        n_chunks = min(count_chunks(2 * c.work_flops, 0), max(1, n_tiles * n_panels))
+        n_chunks = even(min(count_chunks(2 * c.work_flops, 0), max(1, n_tiles * n_panels)))
         blocking = Blocking(max(1, n_tiles // n_chunks), 1, n_chunks)
         return DepthwisePlan(
             algorithm="depthwise sums",

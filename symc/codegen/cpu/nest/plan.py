@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.cpu.target import Target
+from symc.codegen.kernel import even
 from symc.codegen.llvm import maths
 from symc.codegen.nest.form import Access, Form, StoreForm
 from symc.codegen.nest.keep import kept_values
@@ -353,7 +354,7 @@ def split(plan: NestPlan, step: int) -> tuple[int, int, int]:
     """(elements of the vector axis in a block, number of blocks, number of chunks), from the amount of work only."""
     form = plan.form
     n_outer = _trips(form, plan.outer)
-    wanted = max(1, min(MAX_CHUNKS, int(total_work(form) // MIN_CHUNK_WORK)))
+    wanted = even(max(1, min(MAX_CHUNKS, int(total_work(form) // MIN_CHUNK_WORK))))
     if plan.blocked is None:
         return 1, 1, min(wanted, n_outer)
     extent = form.extents[plan.blocked]
