@@ -16,9 +16,8 @@ import argparse
 import contextlib
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
-
-os.environ["SYMC_CACHE"] = "0"  # programs are kept under their graph, which does not say what is forced here
 
 import numpy as np
 
@@ -47,7 +46,10 @@ POINTS: tuple[tuple[float, ...], ...] = (
 )
 
 
-LAYER = mx.sym.Convolution(mx.sym.Variable("x"), kernel=(3, 3), pad=(1, 1), num_filter=32, no_bias=True)
+def layer(outputs: int) -> mx.sym.Symbol:
+    """A 3x3 layer; programs are cached under their graph, so its name says in which tiles it is computed."""
+    name = f"tiles_of_{outputs}"
+    return mx.sym.Convolution(mx.sym.Variable("x"), kernel=(3, 3), pad=(1, 1), num_filter=32, no_bias=True, name=name)
 
 
 def errors(got: Array, want: Array) -> tuple[float, float]:
@@ -82,7 +84,7 @@ def layers(count: int) -> None:
         want = convolved(data, weight)
         for name, outputs in ALGORITHMS.items():
             with forced(outputs):
-                executor = LAYER.simple_bind(mx.cpu(), grad_req="null", x=data.shape)
+                executor = layer(outputs).simple_bind(mx.cpu(), grad_req="null", x=data.shape)
                 executor.arg_arrays[1][:] = weight
                 (got,) = executor.forward(x=data)
                 assert (name in executor.explain()) == bool(outputs), f"{channels} x {extent}: not by {name}"
@@ -209,14 +211,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500, help="layers; default 500")
     arguments = parser.parse_args()
     wanted = [arguments.part] if arguments.part else ["layers", "points", "networks", "sums"]
-    if "layers" in wanted:
-        layers(arguments.count)
-    if "points" in wanted:
-        points()
-    if "networks" in wanted:
-        networks(arguments.names or ZOO)
-    if "sums" in wanted:
-        sums()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SYMC_CACHE_DIR"] = folder  # nobody else wants what is forced here
+        if "layers" in wanted:
+            layers(arguments.count)
+        if "points" in wanted:
+            points()
+        if "networks" in wanted:
+            networks(arguments.names or ZOO)
+        if "sums" in wanted:
+            sums()
 
 
 if __name__ == "__main__":
