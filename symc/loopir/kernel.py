@@ -15,7 +15,8 @@ nest
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -125,6 +126,18 @@ class Window:
     def n_taps(self) -> int:
         return size_of(self.kernel)
 
+    @property
+    def n_seen(self) -> int:
+        """How many pairs of an output position and a tap lie in the data, not in the padding."""
+        return math.prod(map(_seen, *(getattr(self, f.name) for f in fields(self))))
+
+
+def _seen(n_in: int, n_out: int, n_taps: int, stride: int, dilate: int, pad: int) -> int:
+    """The pairs along one axis: of each tap, how many positions from the first that sees data to the last."""
+    starts = (pad - tap * dilate for tap in range(n_taps))
+    spans = (min(n_out - 1, (start + n_in - 1) // stride) - max(0, -(-start // stride)) + 1 for start in starts)
+    return sum(max(0, span) for span in spans)
+
 
 class Packing(Protocol):
     """An arrangement of a contraction's right operand; hashable, and equal ones can be shared.
@@ -212,13 +225,11 @@ class Contraction:
 
     @property
     def work_flops(self) -> int:
-        """Multiplications and additions of its plan or else of the definition, padding taps counted."""
+        """Multiplications and additions of its plan or else of the definition, without those of padding."""
         if self.plan is not None and self.plan.work_flops is not None:
             return self.plan.work_flops
-        w = self.window
         n_stacked = 1 if self.stack is None else self.stack
-        outputs = n_stacked * self.batch * self.out_channels * size_of(w.out_extents)
-        return 2 * outputs * (self.in_channels // self.groups) * w.n_taps
+        return 2 * n_stacked * self.batch * self.out_channels * (self.in_channels // self.groups) * self.window.n_seen
 
     def text(self) -> str:
         """The printed form."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from symc.core.dtypes import ITEM_SIZE
+from symc.core.dtypes import FLOATS, ITEM_SIZE
 from symc.core.shapes import size_of
 
 from .expr import Affine, Axis, Expr, operands_of, walk
@@ -16,7 +15,9 @@ from .prims import PRIMS
 
 @dataclass(frozen=True)
 class Work:
-    """flops counts every primitive as one; size_bytes counts every buffer read and every element written once."""
+    """flops counts arithmetic on floating-point numbers, every primitive as one; size_bytes counts every buffer read
+    and every element written once.
+    """
 
     flops: int
     size_bytes: int
@@ -47,10 +48,16 @@ def work_of(kernel: LoopKernel) -> Work:
     return Work(flops, size_bytes)
 
 
-def operations(stores: Sequence[Store], cost: Mapping[str, int] = MappingProxyType({})) -> int:
-    """Primitives evaluated: each distinct sub-expression once for all values of the axes it depends on.
+def flops_of(e: Expr) -> int:
+    """1 for arithmetic on floating-point numbers; what compares, chooses or counts positions is none."""
+    is_arithmetic = e.op == "reduce" or (e.op in PRIMS and PRIMS[e.op].result != "choice")
+    return int(is_arithmetic and e.dtype in FLOATS)
 
-    cost   of those that do not count as one
+
+def operations(stores: Sequence[Store], cost: Callable[[Expr], int] = flops_of) -> int:
+    """Operations evaluated: each distinct sub-expression once for all values of the axes it depends on.
+
+    cost   of a reduction, for each element, or a primitive
 
     The maximum inside a softmax of (N, C) thus counts N * C, although N * C elements use it.  The finished sum of a
     contraction depends on all axes of its store.
@@ -62,11 +69,10 @@ def operations(stores: Sequence[Store], cost: Mapping[str, int] = MappingProxyTy
             if e in free:
                 continue
             found = frozenset().union(*(free[o] for o in operands_of(e)), _own_axes(e, store))
+            if e.op == "reduce" or e.op in PRIMS:
+                n += _iterations(found) * cost(e)
             if e.op == "reduce":
-                n += _iterations(found)
                 found -= set(e.data[1])
-            elif e.op in PRIMS:
-                n += _iterations(found) * cost.get(e.op, 1)
             free[e] = found
     return n
 

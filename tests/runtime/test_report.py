@@ -11,7 +11,7 @@ import pytest
 
 import symc as mx
 from symc.core.errors import SymcError
-from symc.loopir.expr import Axis, load, prim, reduce
+from symc.loopir.expr import Axis, index_value, load, prim, reduce
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Window, accumulator
 from symc.loopir.work import Work, work_of
 from symc.runtime.report import MemoryReport, explain, source
@@ -53,8 +53,33 @@ def test_work_of_a_contraction_with_its_epilogue():
     window = Window((9, 7), (9, 7), (3, 3), (1, 1), (1, 1), (1, 1))
     store = Store("y", axes, prim("maximum", accumulator("float32"), 0.0), axes)
     kernel = Contraction("forward", 2, 4, 8, 1, window, "x", "w", (x, w, y), (store,))
-    n_outputs = 2 * 8 * 9 * 7
-    assert work_of(kernel) == Work(2 * n_outputs * 4 * 9 + n_outputs, 4 * (2 * 4 * 63 + 8 * 4 * 9 + n_outputs))
+    n_outputs, n_seen = 2 * 8 * 9 * 7, (3 * 9 - 2) * (3 * 7 - 2)  # a border of taps lies in the padding
+    products = 2 * 8 * 4 * n_seen
+    assert work_of(kernel) == Work(2 * products + n_outputs, 4 * (2 * 4 * 63 + 8 * 4 * 9 + n_outputs))
+
+
+@pytest.mark.parametrize("stride, dilate, pad", [(1, 1, 0), (2, 1, 1), (3, 2, 5), (1, 4, 6), (2, 3, 40)])
+def test_taps_in_the_padding_are_no_work(stride, dilate, pad):
+    window = Window((7, 3), (6, 2), (4, 1), (stride, 1), (dilate, 1), (pad, 0))
+    positions = [q * stride + t * dilate - pad for q in range(6) for t in range(4)]
+    assert window.n_seen == 2 * sum(0 <= p < 7 for p in positions)
+
+
+def test_choices_and_positions_are_no_arithmetic():
+    x, y = Buffer.dense("x", (5,), "float32"), Buffer.dense("y", (5,), "float32")
+    (i,) = axes = (Axis("i", 5),)
+    is_inside = prim("lt", index_value(i) + 1, 3)
+    value = prim("select", is_inside, load("x", (i,), "float32") * 2.0, 0.0)
+    assert work_of(Nest((x, y), (Store("y", axes, value, axes),))).flops == 5
+
+
+@pytest.mark.parametrize("pool, n_operations", [("sum", 6 + 7), ("lp", 7 + 6 + 7 + 1)])
+def test_windows_that_share_columns_count_each_once(pool, n_operations):
+    """At each position of 7 x 7 windows a column of 7 elements is new, and 7 columns are added up; lp squares first."""
+    y = mx.sym.Pooling(mx.sym.Variable("x"), kernel=(7, 7), pool_type=pool, p_value=2, name="y")
+    lowered = y.simple_bind(mx.cpu(), grad_req="null", x=(1, 64, 20, 20))._compiled(False).lowered
+    (step,) = (k for k, (node, _) in enumerate(lowered.calls) if "Pooling" in node.operators)
+    assert lowered.work(step).flops == 64 * 14 * 14 * n_operations
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------

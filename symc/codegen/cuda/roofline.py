@@ -92,7 +92,7 @@ def _nest(
     busy = min(1.0, n_running * grid.n_threads / WARP / h200.PROCESSORS / h200.BUSY_WARPS)
     under_way, n_barriers = _asked_at_once(image.code.decode("ascii")), image.code.count(b"bar.sync") // 2
     n_units = work.size_bytes / 4 / max(1, under_way)
-    instructions = operations(kernel.stores, PRIMITIVES) + products + n_units * OF_UNIT
+    instructions = operations(kernel.stores, lambda e: PRIMITIVES.get(e.op, 1)) + products + n_units * OF_UNIT
     reduced = (e for s in kernel.stores for e in walk(s.value) if e.op == "reduce")
     n_rows = max((size_of(tuple(a.extent for a in free_axes(e))) for e in reduced), default=grid.n_blocks)
     rounds = -(-max(n_rows, grid.n_blocks) // n_running) if n_barriers else 0

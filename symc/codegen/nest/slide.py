@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from symc.loopir.expr import Expr, walk
+from symc.loopir.work import flops_of
 
 from .form import Form
 
@@ -46,6 +48,19 @@ class Slide:
     def passed_on(self, columns: list) -> list:
         """Of all columns of a window those that the next one shares."""
         return columns[self.step :] if self.step > 0 else columns[: self.step]
+
+    def flops_saved(self, form: Form) -> int:
+        """The arithmetic that sharing saves: what lies under shared taps is neither computed nor added up again."""
+        others = prod(form.extents[a] for a in form.reduce_axes[self.reduces[0]] if a != self.tap)
+        saved = sum(flops_of(e) * (others - 1) * _size(form, form.free(e)) for e in self.reduces)
+        for e in dict.fromkeys(x for r in self.reduces for x in walk(r.args[0])):
+            if self.tap in form.free(e):
+                saved += flops_of(e) * _size(form, form.free(e) - {self.tap})
+        return saved * len(self.shared)
+
+
+def _size(form: Form, axes: Iterable[str]) -> int:
+    return prod(form.extents[a] for a in axes)
 
 
 def slide_of(form: Form, axes: Iterable[str]) -> Slide | None:

@@ -11,7 +11,9 @@ from symc.codegen.kernel import Chunks, KernelCall, KernelCode
 from symc.codegen.nest.form import forms_of
 from symc.codegen.nest.group import group_stores, shares_of, stores_text
 from symc.codegen.nest.layout import lay_out
+from symc.codegen.nest.plan import NestPlan
 from symc.loopir.kernel import Buffer, Nest, Store
+from symc.loopir.work import Work
 
 from .plan import plan_stores, split
 from .source import build_function, source_text
@@ -28,12 +30,16 @@ def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
     """
     buffers = {b.name: b for b in nest.buffers}
     groups = group_stores(nest.stores)
-    calls = [_call(group, buffers, target, nest.distance_bytes) for group in groups]
-    return calls if len(calls) == 1 else [replace(c, share=s) for c, s in zip(calls, shares_of(nest, groups))]
+    plans = [plan_stores(forms_of(group, buffers), target, nest.distance_bytes) for group in groups]
+    calls = [_call(plan, group, buffers, target) for plan, group in zip(plans, groups)]
+    saved = [plan.slide.flops_saved(plan.form) if plan.slide else 0 for plan in plans]
+    if len(calls) == 1 and not any(saved):
+        return calls
+    shares = zip(shares_of(nest, groups), saved)
+    return [replace(c, share=replace(s, work=s.work - Work(n, 0))) for c, (s, n) in zip(calls, shares)]
 
 
-def _call(stores: list[Store], buffers: Mapping[str, Buffer], target: Target, distance_bytes: int) -> KernelCall:
-    plan = plan_stores(forms_of(stores, buffers), target, distance_bytes)
+def _call(plan: NestPlan, stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:
     block, n_blocks, n_chunks = split(plan, plan.lanes * plan.unroll)
     layout = lay_out(plan, block, n_blocks)
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"
