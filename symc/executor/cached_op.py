@@ -153,7 +153,7 @@ class _Block:
             arrays = [make(shape, dtype) for make, shape, dtype in self._results]
             made = [NDArray._over(a, place) for a in arrays]
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            addresses = [x._address_on(place) for x in args], [y._address for y in made]
+            addresses = [x._address for x in args], [y._address for y in made]
             left = _Left(function, function.forward(*addresses, seed, owner=(args, arrays)), op, args, arrays)
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)

@@ -159,10 +159,10 @@ class Executor:
         """
         bound = self._bound(bool(is_train), with_gradient=True)
         if bound is not self._last:
-            kept = [o.copy() for o in self.outputs]
+            kept = [o.asnumpy() for o in self.outputs]
             self._run_forward(bound)
             for array, value in zip(self.outputs, kept):
-                array._take(value)
+                array._host[...] = value
             self._last = bound
         self._feed_head_gradients(bound, out_grads)
         bound.refresh()
@@ -199,7 +199,7 @@ class Executor:
         expected = bound.expected(tuple(kwargs))
         if expected is not None:
             bound.refresh()
-            given = [v._on(self._ctx) if type(v) is NDArray else v for v in kwargs.values()]
+            given = [v._host if type(v) is NDArray else v for v in kwargs.values()]
             made = bound.call(expected, given, self._ctx)
             if made is not None:
                 return made
@@ -231,10 +231,10 @@ class Executor:
         if name not in self.arg_dict:
             raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
         array = self.arg_dict[name]
-        given = value if isinstance(value, NDArray) else as_numpy(value, f"argument {name}")
+        given = as_numpy(value, f"argument {name}")
         if given.shape != array.shape:
             raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
-        array._assign(given)
+        array[:] = given
 
     def _run_forward(self, bound: Bound) -> None:
         bound.refresh()
@@ -268,11 +268,10 @@ class Executor:
                 )
             if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
                 raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
-            given_gradient = value if isinstance(value, NDArray) else as_numpy(value, f"head gradient {k}")
-            if given_gradient.shape != target.shape:
-                shape = given_gradient.shape
-                raise ArgumentError(f"backward: head gradient {k} has shape {shape}, expected {target.shape}")
-            target._assign(given_gradient)
+            array = as_numpy(value, f"head gradient {k}")
+            if array.shape != target.shape:
+                raise ArgumentError(f"backward: head gradient {k} has shape {array.shape}, expected {target.shape}")
+            target[:] = array
 
     def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
         """Head gradients in the order of the outputs, None where there is none; more than outputs do not count."""

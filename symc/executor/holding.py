@@ -61,9 +61,7 @@ class Holding:
         if made is not None:
             return made
         held = self._last = self._holding(args)
-        given = [
-            readable(x._on(self._place), self._given[k].dtype) if k in self._given else x for k, x in enumerate(args)
-        ]
+        given = [readable(x._host, self._given[k].dtype) if k in self._given else x for k, x in enumerate(args)]
         held.bound.refresh()
         made = held.bound.call(held.expected, given, args[0]._context)
         assert made is not None
@@ -82,7 +80,7 @@ class Holding:
             x = args[k]
             if type(x) is not NDArray:
                 return None
-            given[k] = x._on(place)
+            given[k] = x._host
         held.bound.refresh()
         return held.bound.call(held.expected, given, place)
 

@@ -17,7 +17,7 @@ from symc.util import is_np_shape
 from .casting import cast
 from .fit import is_usable, require_fit
 from .ndarray import NDArray, as_numpy
-from .storage import allocating, empty_aligned, require_dense, wait_for_all, zeros_aligned
+from .storage import allocating, empty_aligned, require_dense, zeros_aligned
 
 Shape = int | Sequence[int]
 
@@ -115,9 +115,8 @@ def eye(
     N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None
 ) -> NDArray:
     """Zeros of shape (N, M or N) with ones on the diagonal `k` above the main one."""
-    ones = zeros_aligned(as_shape((N, M or N)), as_dtype(dtype))
-    np.fill_diagonal(ones[max(-k, 0) :, max(k, 0) :], 1)
-    made = NDArray(ones, ctx)
+    made = zeros((N, M or N), ctx, dtype)
+    np.fill_diagonal(made._host[max(-k, 0) :, max(k, 0) :], 1)
     return made if out is None else made.copyto(out)  # type: ignore[return-value]
 
 
@@ -165,8 +164,7 @@ to_dlpack_for_write = to_dlpack_for_read
 
 
 def waitall() -> None:
-    """Returns when every operation is finished; on the CPU one is when the call that started it returns."""
-    wait_for_all()
+    """Returns at once: every operation is finished when the call that started it returns."""
 
 
 def _owner(array: np.ndarray) -> np.ndarray:

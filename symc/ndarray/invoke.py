@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from symc.context import Context
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError
@@ -98,7 +100,8 @@ def _run(
     results = prepared.run(inputs, place)
     made = [NDArray(r, place) for r in results]
     for k, output in prepared.updates:
-        inputs[k]._take(made[output])
+        inputs[k]._host[...] = results[output]
+        inputs[k]._touch()
     n_visible = prepared.n_visible
     if out is not None:
         made[:n_visible] = write(prepared.op.name, made[:n_visible], out)
@@ -115,7 +118,8 @@ def write(what: str, results: Sequence[NDArray], out: NDArray | Sequence[NDArray
     for result, target in zip(results, targets):
         require_fit(f"{what}: out=", target, result.shape, result._dtype)
     for result, target in zip(results, targets):
-        target._take(result)
+        np.copyto(target._host, result._host)
+        target._touch()
     return targets
 
 

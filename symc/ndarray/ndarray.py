@@ -20,12 +20,11 @@ from .fit import require_usable
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
 from .operators import add_operators, call
 from .reshape_codes import infer_reshape
-from .storage import WriteCounter, address_of, counter_of, empty_aligned, require_dense, zeros_aligned
+from .storage import WriteCounter, address_of, empty_aligned, require_dense, zeros_aligned
 
 if TYPE_CHECKING:
     from .tape import Made
 
-CPU = Context.devstr2type["cpu"]
 _STORAGE_TYPE_STR_TO_ID = {"undefined": -1, "default": 0, "row_sparse": 1, "csr": 2}  # for scripts; all are dense
 py_slice = slice  # scripts import it from here: the method `slice` hides the builtin inside the class
 
@@ -37,16 +36,14 @@ class NDArray:
     `x[i]`, `x[a:b]` and `reshape` share memory: writing to one writes to all. Arithmetic keeps the dtype of the array;
     two arrays must agree in dtype and broadcast. Methods named after operators are added from the operator registry.
 
-    What it is (`_shape`, `_dtype`) is apart from where it lies. `_memory` is the NumPy array over its memory, and
-    `_address`, the first byte, is all that kernels know of it. `_host` is the one way to read its contents, `_write`
-    and `_take` those to write them: an array of a device that does not see the host's memory has no `_host` (it is
-    brought when somebody asks), and its `_memory` may hold old contents (see Shadow in runtime/device.py). Whoever
-    writes to the memory other than through this class calls `_touch()` afterwards.
+    What it is (`_shape`, `_dtype`) is apart from where it lies: `_host`, the NumPy array over its memory, is the one
+    way to its contents (an array out of the host's reach would have none), and `_address`, the first byte, is all that
+    kernels know of it. Whoever writes to the memory other than through this class calls `_touch()` afterwards.
     """
 
     __slots__ = (
         "__weakref__", "_context", "_dtype", "_first_byte", "_fresh_grad", "_grad", "_grad_req", "_host", "_made",
-        "_memory", "_shape", "_storage",
+        "_shape", "_storage",
     )  # fmt: skip
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
 
@@ -62,15 +59,11 @@ class NDArray:
             raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
         if place.device_typeid not in DEVICES:
             place.require_device()  # raises
-        self._hold(data, place, storage)
+        self._hold(data, place, WriteCounter() if storage is None else storage)
 
-    def _hold(self, data: np.ndarray, context: Context, storage: WriteCounter | None) -> None:
-        if storage is None:
-            storage = WriteCounter() if context.device_typeid == CPU else counter_of(data, context)
+    def _hold(self, data: np.ndarray, context: Context, storage: WriteCounter) -> None:
         self._context = context
-        self._memory = data
-        if storage.shadow is None:
-            self._host = data
+        self._host = data
         self._shape: tuple[int, ...] = data.shape
         self._dtype = data.dtype
         self._first_byte: int | None = None
@@ -84,15 +77,15 @@ class NDArray:
     def _over(cls, data: np.ndarray, context: Context, storage: WriteCounter | None = None) -> NDArray:
         """An array over memory that symc has allocated itself, for a context that has a device: nothing to check."""
         made = cls.__new__(cls)
-        made._hold(data, context, storage)
+        made._hold(data, context, WriteCounter() if storage is None else storage)
         return made
 
     @classmethod
     def _copy_of(cls, data: np.ndarray, context: Context | None = None, dtype: np.dtype | None = None) -> NDArray:
         """A new array with the contents of `data`, cast to `dtype`."""
-        made = cls(empty_aligned(data.shape, data.dtype.newbyteorder("=") if dtype is None else dtype), context)
-        made._store(..., data)
-        return made
+        result = empty_aligned(data.shape, data.dtype.newbyteorder("=") if dtype is None else dtype)
+        store(result, ..., data)
+        return cls(result, context)
 
     def _view(self, data: np.ndarray) -> NDArray:
         """An array over `data`, a contiguous part of this array's memory."""
@@ -102,64 +95,8 @@ class NDArray:
     def _address(self) -> int:
         """The address of the first byte, asked of NumPy once (0.3 us) and only when somebody wants it."""
         if self._first_byte is None:
-            self._first_byte = address_of(self._memory)
+            self._first_byte = address_of(self._host)
         return self._first_byte
-
-    def __getattr__(self, name: str) -> Any:
-        """`_host` of an array that has none: read-only, brought from the device where it was written last."""
-        if name != "_host":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        shadow = self._storage.shadow
-        assert shadow is not None
-        return shadow.seen(self._memory)
-
-    def _writable(self) -> np.ndarray:
-        """The contents, to be changed in place before `_touch()` is called."""
-        shadow = self._storage.shadow
-        if shadow is not None:
-            shadow.open()
-        return self._memory
-
-    def _store(self, index: Any, value: np.ndarray) -> None:
-        """Stores into the elements of an index that NumPy takes, cast as C does it; records no write."""
-        shadow = self._storage.shadow
-        if shadow is None or index is not ... or not shadow.upload(self._memory, value):
-            store(self._writable(), index, value)
-
-    def _write(self, index: Any, value: np.ndarray) -> None:
-        """The same, and records the write."""
-        self._store(index, value)
-        self._touch()
-
-    def _take(self, source: NDArray) -> None:
-        """Becomes a copy of an array of this shape, cast to this dtype; on one device the host does not see it."""
-        shadow, other = self._storage.shadow, source._storage.shadow
-        if self._dtype != source._dtype:
-            self._store(..., source._host)
-        elif shadow is None:
-            np.copyto(self._memory, source._host)
-        elif other is None or not shadow.copy(self._memory, other, source._memory):
-            self._store(..., source._host)
-        self._touch()
-
-    def _assign(self, value: NDArray | np.ndarray) -> None:
-        """Becomes what an array holds, broadcast and cast."""
-        if isinstance(value, np.ndarray):
-            self._write(..., value)
-        elif value._shape == self._shape:
-            self._take(value)
-        else:
-            self._write(..., value._host)
-
-    def _on(self, context: Context) -> np.ndarray:
-        """The NumPy array that a program of a device is pointed at."""
-        return self._memory if self._storage.shadow is None or self._context == context else self._host
-
-    def _address_on(self, context: Context) -> int:
-        """The address that a program of a device is given: what lies on another one is brought to the host."""
-        if self._storage.shadow is None or self._context == context:
-            return self._address
-        return address_of(self._host)
 
     def _touch(self) -> None:
         """Records that the memory was written."""
@@ -220,7 +157,7 @@ class NDArray:
         return self if self.ndim < 2 else call("transpose", self)
 
     def __len__(self) -> int:
-        return len(self._memory)
+        return len(self._host)
 
     def __iter__(self) -> Iterator[NDArray]:
         return (self[i] for i in range(len(self)))
@@ -266,10 +203,10 @@ class NDArray:
 
     def __dlpack__(self, **options: Any) -> Any:
         """A DLPack capsule of the memory itself; after writing to it elsewhere, call `_touch()`."""
-        return self._memory.__dlpack__(**options)
+        return self._host.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._memory.__dlpack_device__()
+        return self._host.__dlpack_device__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._host, self._context.device_type, self._context.device_id)
@@ -300,15 +237,7 @@ class NDArray:
         """A copy on the same device."""
         if self._leads_to_gradient:
             return call("_copy", self)
-        return self._copied(self._context)
-
-    def _copied(self, context: Context) -> NDArray:
-        """A copy on a device, not recorded."""
-        if self._storage.shadow is None:
-            return NDArray._copy_of(self._memory, context)
-        made = NDArray(empty_aligned(self._shape, self._dtype), context)
-        made._take(self)
-        return made
+        return NDArray._copy_of(self._host, self._context)
 
     def copyto(self, other: NDArray | Context) -> NDArray | bool:
         """Copies into another array of this shape (cast to its dtype) or to a new one on a device; gives that array.
@@ -316,7 +245,7 @@ class NDArray:
         Copying an array to itself warns and gives False. Raises ShapeError where the shapes differ.
         """
         if isinstance(other, Context):
-            return self._copied(other)
+            return NDArray._copy_of(self._host, other)
         if not isinstance(other, NDArray):
             raise ArgumentTypeError(f"copyto does not support type {type(other)}")
         if other is self:
@@ -328,12 +257,13 @@ class NDArray:
             tape.refuse_in_place([self], [other])
         if other.shape != self.shape:
             raise ShapeError(f"copyto: cannot copy an array of shape {self.shape} to one of shape {other.shape}")
-        other._take(self)
+        store(other._host, ..., self._host)
+        other._touch()
         return other
 
     def as_in_context(self, context: Context) -> NDArray:
         """The array itself if it is on that device, or a copy there."""
-        return self if context == self._context else self._copied(context)
+        return self if context == self._context else NDArray._copy_of(self._host, context)
 
     as_in_ctx = as_in_context
 
@@ -352,12 +282,10 @@ class NDArray:
 
     def detach(self) -> NDArray:
         """An array over the same memory without a gradient."""
-        return NDArray._over(self._memory, self._context, self._storage)
+        return NDArray._over(self._host, self._context, self._storage)
 
     def wait_to_read(self) -> None:
-        """Returns when the array is complete; in the host's memory it is when the call that wrote it returns."""
-        if self._storage.shadow is not None:
-            self._storage.shadow.wait()
+        """Returns at once: every write is finished when the call that made it returns."""
 
     # Shape.
 
@@ -377,7 +305,7 @@ class NDArray:
             shape = tuple(options["shape"])
         target = infer_reshape(self.shape, shape, bool(options.get("reverse", False)))
         require_axes(target)
-        return self._shown("Reshape", self._memory.reshape(target), True, shape=target)
+        return self._shown("Reshape", self._host.reshape(target), True, shape=target)
 
     def _shown(self, op: str, data: np.ndarray, inplace: bool, **params: Any) -> NDArray:
         """This array's memory as `data`, another shape of it: a view or a copy, recorded as an operator."""
@@ -396,12 +324,12 @@ class NDArray:
         if not -self.ndim - 1 <= axis <= self.ndim:
             raise ArgumentError(f"expand_dims: axis {axis} is out of range for an array of {self.ndim} dimensions")
         require_axes((*self.shape, 1))
-        return self._shown("expand_dims", np.expand_dims(self._memory, axis), inplace, axis=axis)
+        return self._shown("expand_dims", np.expand_dims(self._host, axis), inplace, axis=axis)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, without dimensions of 1 (all, or those named); at least (1,) is left."""
         try:
-            squeezed = np.squeeze(self._memory, axis if axis is None or isinstance(axis, int) else tuple(axis))
+            squeezed = np.squeeze(self._host, axis if axis is None or isinstance(axis, int) else tuple(axis))
         except ValueError as error:
             raise ArgumentError(f"squeeze: {error}; the shape is {self.shape}") from None
         shape = squeezed.shape or (1,)
@@ -410,7 +338,7 @@ class NDArray:
     def flatten(self, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, of shape (first dimension, all others together)."""
         shape = (self.shape[0], math.prod(self.shape[1:]))
-        return self._shown("Flatten", self._memory.reshape(shape), inplace)
+        return self._shown("Flatten", self._host.reshape(shape), inplace)
 
     # Parts.
 
@@ -425,13 +353,11 @@ class NDArray:
         index = numpy_index(key, NDArray)
         if self._leads_to_gradient:
             return recorded_part(self, index)
-        if not is_advanced(index):
-            part = self._memory[index]
-            part = part.reshape(part.shape or (1,))
-            if part.flags.c_contiguous:
-                return self._view(part)
         part = self._host[index]
-        return NDArray._copy_of(part.reshape(part.shape or (1,)), self._context)
+        part = part.reshape(part.shape or (1,))
+        if part.flags.c_contiguous and not is_advanced(index):
+            return self._view(part)
+        return NDArray._copy_of(part, self._context)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Writes a number, an array or nested lists, broadcast and cast, into the part that `key` selects.
@@ -445,10 +371,9 @@ class NDArray:
                 value.copyto(self)
                 return
             tape.refuse_in_place([value, self] if isinstance(value, NDArray) else [self], [self])
-        if is_whole(key):
-            self._assign(value if isinstance(value, NDArray) else as_numpy(value))
-        else:
-            self._write(numpy_index(key, NDArray), as_numpy(value))
+        index = (Ellipsis,) if is_whole(key) else numpy_index(key, NDArray)
+        store(self._host, index, as_numpy(value))
+        self._touch()
 
     def slice_assign(self, rhs: NDArray, begin: Any, end: Any, step: Any = ()) -> NDArray:
         """Writes `rhs` into the box from `begin` to `end` (None: all the way) by `step`; gives this array."""

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ctypes import addressof, c_char
-from typing import TYPE_CHECKING, ClassVar
-from weakref import WeakSet
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,12 +17,7 @@ from symc.core.shapes import require_axes
 
 from .recycled import LEAST_BYTES, MOST_BYTES, RECYCLER
 
-if TYPE_CHECKING:
-    from symc.context import Context
-    from symc.runtime.device import Memory, Shadow
-
 _ticks = itertools.count(1)
-_shadowed: WeakSet[Memory] = WeakSet()
 
 
 class WriteCounter:
@@ -36,7 +30,6 @@ class WriteCounter:
 
     __slots__ = ("version",)
     write_epoch: ClassVar[int] = 0
-    shadow: Shadow | None = None  # where the memory stands for a device's
 
     def __init__(self) -> None:
         self.version = 0
@@ -44,37 +37,6 @@ class WriteCounter:
     def touch(self) -> None:
         """Records a write; called after the memory has changed."""
         self.version = WriteCounter.write_epoch = next(_ticks)
-
-
-class ShadowCounter(WriteCounter):
-    """The same of memory that stands for a device's."""
-
-    __slots__ = ("shadow",)
-
-    def __init__(self, shadow: Shadow) -> None:
-        super().__init__()
-        self.shadow: Shadow = shadow
-
-    def touch(self) -> None:
-        """Records a write."""
-        self.shadow.close()
-        super().touch()
-
-
-def counter_of(data: np.ndarray, context: Context) -> WriteCounter:
-    """A counter for the memory of an array on a device; raises SymcError where that is missing."""
-    memory = context.device.memory
-    shadow = memory.shadow(data)
-    if shadow is None:
-        return WriteCounter()
-    _shadowed.add(memory)
-    return ShadowCounter(shadow)
-
-
-def wait_for_all() -> None:
-    """Returns when all that was asked of devices that arrays lie on is done."""
-    for memory in list(_shadowed):
-        memory.wait()
 
 
 def touch_all(counters: Iterable[WriteCounter]) -> None:
