@@ -18,7 +18,7 @@ import json
 import os
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,14 +88,6 @@ class KernelCache:
             self._make_room(folder, name, len(entry))
         except OSError as error:
             self._warn(f"cannot write to {folder.path} ({error}); kernels are compiled again in every process")
-
-    def obtain(self, key: str, make: Callable[[], bytes], header: Mapping[str, Any]) -> bytes:
-        """The object stored under `key`; the first time, what `make` returns."""
-        data = self.get(key)
-        if data is None:
-            data = make()
-            self.put(key, data, header)
-        return data
 
     def clear(self) -> None:
         """Removes all entries (not what other processes are writing at this moment)."""

@@ -51,10 +51,12 @@ class ObjectStore:
         kernels = {code.name: code for code in codes}
         found = {name: self._find(name) for name in (*functions, *kernels)}
         tasks = {name: _task(build) for name, build in functions.items() if found[name] is None}
-        tasks |= {name: self._task(code, codes[code]) for name, code in kernels.items() if found[name] is None}
+        tasks |= {n: self._kernel_task(code, codes[code]) for n, code in kernels.items() if found[n] is None}
         built = perform(tasks)
         for name, (data, spent) in built.items():
             self._keep(name, kernels.get(name), data, spent)
+        # The programs that use kernels hold them; functions are wanted again by every graph, cache or not.
+        self.preload({name: built[name][0] for name in functions if name in built})
         objects = {name: data or built[name][0] for name, data in found.items()}
         return ObjectCode(
             {name: objects[name] for name in kernels},
@@ -62,7 +64,7 @@ class ObjectStore:
             {name: spent for name, (_, spent) in built.items() if name in kernels},
         )
 
-    def _task(self, code: KernelCode, kernel: LoopKernel) -> Task[tuple[bytes, float]]:
+    def _kernel_task(self, code: KernelCode, kernel: LoopKernel) -> Task[tuple[bytes, float]]:
         return Task(partial(_built, self.backend, code), partial(_built_from, self.backend, kernel, code.name))
 
     def _find(self, name: str) -> bytes | None:
@@ -90,6 +92,7 @@ def _timed(build: Build) -> tuple[bytes, float]:
 
 
 def _built(backend: Backend, code: KernelCode) -> tuple[bytes, float]:
+    """The object code of a kernel, and the seconds it took."""
     return _timed(lambda: backend.build(code))
 
 

@@ -16,7 +16,7 @@ nest
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -129,7 +129,8 @@ class Window:
     @property
     def n_seen(self) -> int:
         """How many pairs of an output position and a tap lie in the data, not in the padding."""
-        return math.prod(map(_seen, *(getattr(self, f.name) for f in fields(self))))
+        axes = zip(self.in_extents, self.out_extents, self.kernel, self.stride, self.dilate, self.pad)
+        return math.prod(_seen(*axis) for axis in axes)
 
 
 def _seen(n_in: int, n_out: int, n_taps: int, stride: int, dilate: int, pad: int) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 import symc as mx
 from symc.codegen import cache as cache_module
+from symc.codegen import objects
 from symc.ir.op import op
 from symc.ops.rules.elementwise import Unary
 from symc.passes import pipeline
@@ -127,6 +128,21 @@ def test_a_program_without_its_kernels_is_made_again(cache, lowerings, monkeypat
     monkeypatch.setattr("symc.codegen.objects.ObjectStore.find", lambda self, names: None)
     compile_graph(graph)
     assert len(lowerings) == 2
+
+
+def test_the_runners_functions_are_compiled_once_without_a_cache(monkeypatch):
+    monkeypatch.setattr(objects, "kernel_cache", lambda: cache_module.KernelCache(None))
+    monkeypatch.setattr(objects, "_preloaded", {})
+    made = []
+
+    def build():
+        made.append(1)
+        return b"code"
+
+    store = objects.ObjectStore(mx.cpu().device.backend)
+    for _ in range(2):
+        assert store.compile({}, {"symc_f": build}).functions == {"symc_f": b"code"}
+    assert len(made) == 1
 
 
 def test_watching_shows_every_step(lowerings, monkeypatch, capsys):

@@ -31,5 +31,8 @@ class NativeFunctions:
 
 
 def _compiled(module: str, name: str, arguments: Sequence[ArgType], target: Target) -> bytes:
-    functions = import_module(f"symc.codegen.cpu.{module}")  # imports numba
-    return alone(lambda: compile_function(getattr(functions, name), f"symc_{name}", target, arguments))
+    def compiled() -> bytes:
+        functions = import_module(f"symc.codegen.cpu.{module}")  # imports numba
+        return compile_function(getattr(functions, name), f"symc_{name}", target, arguments)
+
+    return alone(compiled)
