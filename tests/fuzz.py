@@ -186,6 +186,7 @@ def fuzz(kind: str, count: int, seed: int) -> dict[str, object]:
             failures.append(f"mutation {number}: {spent:.1f} s")
         if allocated > MEMORY_FACTOR * len(data) + (4 << 20):
             failures.append(f"mutation {number}: {allocated} bytes allocated for a file of {len(data)}")
+    tracemalloc.stop()
     return {"kind": kind, "count": count, "refused": refused, "slowest_s": round(slowest, 3), "failures": failures}
 
 
