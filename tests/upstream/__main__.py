@@ -114,7 +114,9 @@ def main() -> int:
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"without .py; default: {' '.join(FILES)}")
     parser.add_argument("--only", default="", metavar="TEXT", help="tests whose name contains this")
     parser.add_argument("--list", action="store_true", help="a line for each test that does not pass")
-    parser.add_argument("--limit", type=int, default=600, metavar="SECONDS", help="for each test; default 600")
+    parser.add_argument(
+        "--limit", type=int, default=600, metavar="SECONDS", help="of computing, for each test; default 600"
+    )
     options = parser.parse_args()
     files = [name.removesuffix(".py") for name in options.files] or list(FILES)
     missing = [name for name in files if not (options.folder / f"{name}.py").is_file()]
