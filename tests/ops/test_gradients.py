@@ -347,6 +347,22 @@ def test_integer_gradients_of_one_operand(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "dtype, of_sums, want",
+    [
+        ("int8", "float16", [51, 52, -38, 118, 120, 120]),
+        ("int32", "float32", [307, 308, 218, 118, 120, 120]),
+        ("float32", "int8", [307, 308, 218, 118, 120, 120]),
+    ],
+)
+def test_the_gradient_of_running_sums_is_added_up_in_the_datas_dtype(dtype: str, of_sums: str, want: list) -> None:
+    a = variable(np.zeros(6), dtype)
+    with mx.autograd.record():
+        y = mx.nd.cumsum(a, dtype=of_sums)
+    y.backward(mx.nd.array(np.array([-1.5, 90.5, 100.7, -2.9, 0.6, 120]).astype(of_sums), dtype=of_sums))
+    assert a.grad.asnumpy().tolist() == want
+
+
 def test_integer_gradients_of_a_symbol() -> None:
     a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
     arrays = {"a": mx.nd.array([7, 6], dtype="int32"), "b": mx.nd.array([2, -1], dtype="int32")}

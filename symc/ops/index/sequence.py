@@ -216,11 +216,12 @@ class CumSum(Op):
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
-        """An element is part of every sum from its place on."""
-        data, head = Term(g, x[0]), Term(g, flows(dy))
+        """An element is part of every sum from its place on; as in MXNet the data's dtype adds up."""
+        data = Term(g, x[0])
+        head = Term(g, flows(dy)).cast(data.dtype)
         axis = self.axis or 0
         total = _running_sum(head("reverse", axis=(axis,)), axis)("reverse", axis=(axis,))
-        return values([total.reshape(data.shape).cast(data.dtype)])
+        return values([total.reshape(data.shape)])
 
 
 def _running_sum(x: Term, axis: int | None) -> Term:
