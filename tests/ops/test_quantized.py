@@ -58,13 +58,21 @@ def test_compiled_lstm_equals_mxnet(case):
 
 @pytest.mark.parametrize("case", [c for c in CASES if "entropy" in c.op], ids=str)
 def test_the_least_divergence_is_found(case):
-    """MXNet adds up in float32."""
     symbol, given = symbol_of(case)
     executor = symbol.bind(mx.cpu(), {n: mx.nd.array(a) for n, a in given.items()}, grad_req="null")
     threshold, divergence = (out.asnumpy() for out in executor.forward())
     wanted = recorded("quantized")[str(case)].outs
     assert threshold == wanted[0]
     np.testing.assert_allclose(divergence, wanted[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed, n, wanted", [(1, 2000, 3.481875), (2, 300000, 4.120625)])
+def test_among_thresholds_equally_good_the_one_of_mxnet_is_found(seed, n, wanted):
+    """Sums in float64 have their least divergence elsewhere: at 3.455625 and 4.118125."""
+    places = np.round(np.random.RandomState(seed).normal(size=n) * 800).clip(-4000, 4000) + 4000
+    counts, edges = np.bincount(places.astype(int), minlength=8001), (np.arange(8002) - 4000.5) / 800
+    threshold, _ = mx.nd.contrib.calibrate_entropy(mx.nd.array(counts), mx.nd.array(edges), num_quantized_bins=255)
+    assert threshold.asnumpy() == np.float32(wanted)
 
 
 def test_histograms_without_anything_to_smooth_are_infinitely_far():

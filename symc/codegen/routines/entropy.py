@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from symc.loopir.entropy import SMOOTHING, Divergences
 from symc.loopir.kernel import Template, buffer_of
 
@@ -22,20 +24,19 @@ def body(template: Template) -> Body:
 
 
 def entropy_kernel(compiler: Compiler) -> Callable[..., None]:
-    """Four passes over each clipped histogram: means of bins, zeros, sums, logarithms; nothing but means is stored."""
-    singles, doubles = compiler.elements("float32"), compiler.elements("float64")
-    smoothing = SMOOTHING
+    """Four passes over each clipped histogram: means of bins, zeros, sums, logarithms; nothing but means is stored.
+
+    Sums are float32, from first to last.
+    """
+    elements, single = compiler.elements("float32"), np.float32
+    smoothing, nothing = SMOOTHING, np.float32(0)
 
     @compiler.jit
-    def place_of(hist, n, first, last, at):
-        """The clipped histogram at a place: its ends hold what lies outside."""
-        total = 1.0 * hist[at]
-        if at == first:
-            for k in range(first):
-                total += hist[k]
-        if at == last:
-            for k in range(last + 1, n):
-                total += hist[k]
+    def total_of(hist, first, end):
+        """What lies outside, and the place beside it."""
+        total = nothing
+        for k in range(first, end):
+            total = single(total + hist[k])
         return total
 
     @compiler.jit
@@ -45,6 +46,10 @@ def entropy_kernel(compiler: Compiler) -> Callable[..., None]:
         if number >= n_bins:
             number = n_bins - 1
         return means[number]
+
+    @compiler.jit
+    def smoothed(x, cost):
+        return smoothing if x == nothing else single(x - cost)
 
     @compiler.jit
     def divergence_of(hist, means, n, n_bins, reach):
@@ -63,37 +68,40 @@ def entropy_kernel(compiler: Compiler) -> Callable[..., None]:
                 total += kept
                 if kept != 0.0:
                     count += 1
-            means[number] = total / count if count > 0 else 0.0
-        outer, inner = place_of(hist, n, first, last, first), place_of(hist, n, first, last, last)
+            means[number] = single(single(total) / single(count)) if count > 0 else nothing
+        outer, inner = total_of(hist, 0, first + 1), total_of(hist, last, n)
         n_zeros, n_empty = 0, 0
         for place in range(length):
-            p = outer if place == 0 else inner if place == length - 1 else 1.0 * hist[first + place]
-            q = mean_of(means, width, n_bins, place) if p != 0.0 else 0.0
-            n_zeros += p == 0.0
-            n_empty += q == 0.0
+            p = outer if place == 0 else inner if place == length - 1 else hist[first + place]
+            q = mean_of(means, width, n_bins, place) if p != nothing else nothing
+            n_zeros += p == nothing
+            n_empty += q == nothing
         if n_zeros == length or n_empty == length:
-            return math.inf
-        p_cost, q_cost = smoothing * n_zeros / (length - n_zeros), smoothing * n_empty / (length - n_empty)
+            return single(math.inf)
+        p_cost = single(single(smoothing * single(n_zeros)) / single(length - n_zeros))
+        q_cost = single(single(smoothing * single(n_empty)) / single(length - n_empty))
         if p_cost >= 1.0 or q_cost >= 1.0:
-            return math.inf
-        p_sum, q_sum, cross = 0.0, 0.0, 0.0
+            return single(math.inf)
+        p_sum, q_sum = nothing, nothing
         for place in range(length):
-            p = outer if place == 0 else inner if place == length - 1 else 1.0 * hist[first + place]
-            q = mean_of(means, width, n_bins, place) if p != 0.0 else 0.0
-            p = smoothing if p == 0.0 else p - p_cost
-            q = smoothing if q == 0.0 else q - q_cost
-            if p <= 0.0 or q <= 0.0:
-                return math.inf
-            p_sum += p
-            q_sum += q
-            cross += p * math.log(p / q)
-        # sum of (p / P) log((p / P) / (q / Q))
-        return cross / p_sum + math.log(q_sum / p_sum)
+            p = outer if place == 0 else inner if place == length - 1 else hist[first + place]
+            q = mean_of(means, width, n_bins, place) if p != nothing else nothing
+            p, q = smoothed(p, p_cost), smoothed(q, q_cost)
+            if p <= nothing or q <= nothing:
+                return single(math.inf)
+            p_sum, q_sum = single(p_sum + p), single(q_sum + q)
+        found = nothing
+        for place in range(length):
+            p = outer if place == 0 else inner if place == length - 1 else hist[first + place]
+            q = mean_of(means, width, n_bins, place) if p != nothing else nothing
+            p, q = single(smoothed(p, p_cost) / p_sum), single(smoothed(q, q_cost) / q_sum)
+            found = single(found + single(p * single(math.log(single(p / q)))))
+        return found
 
     def kernel(chunk, n_chunks, desc, bufs):
-        hist = singles(bufs[desc[0]] + desc[1])
-        out = singles(bufs[desc[2]] + desc[3])
-        means = doubles(bufs[desc[4]] + desc[5] + chunk * desc[7] * 8)
+        hist = elements(bufs[desc[0]] + desc[1])
+        out = elements(bufs[desc[2]] + desc[3])
+        means = elements(bufs[desc[4]] + desc[5] + chunk * desc[7] * 4)
         n, n_bins = desc[6], desc[7]
         count = n // 2 + 1 - n_bins // 2
         for k in range(chunk * count // n_chunks, (chunk + 1) * count // n_chunks):

@@ -19,7 +19,7 @@ class CalibrateEntropy(Op):
     """The end of a range around 0 that loses least of a histogram when it is quantised.
 
     hist (n,) float32, n odd, hist_edges (n + 1,) -> threshold (1,), the upper end, and divergence (1,), the smallest.
-    Source: MXNet operator _contrib_calibrate_entropy, which adds up in float32.
+    Source: MXNet operator _contrib_calibrate_entropy.
     """
 
     arguments = ("hist", "hist_edges")
