@@ -95,6 +95,8 @@ def deviation(case: Case, what: str) -> str:
         return "MXNet's gradient of the layers between the first and the last is not the derivative"
     if case.op == "tile" and len(case.shapes[0]) == 1 and len(params["reps"]) > 3:
         return "MXNet gives zeros, or what was in memory"
+    if case.op == "tanh" and "int" in case.dtypes and what.startswith("gradient") and 9 in np.abs(case.inputs()[0]):
+        return "tanh(9), cut to 0 by MXNet, is 1 but for rounding"
     return ""
 
 
