@@ -193,6 +193,7 @@ class Contraction:
     over the axes of the computed tensor in the order written above and read the sum as `@acc[]`.  A device's `plan` may
     give `rhs` a packing, and ask for scratch memory, which `written` names.
     With a `stack`, all three tensors have one more axis in front, of that extent: so many independent contractions.
+    `distance_bytes` is that of a `Nest`.
     """
 
     kind: ContractionKind
@@ -208,6 +209,7 @@ class Contraction:
     plan: Plan | None = None
     written: tuple[str, ...] = ()
     stack: int | None = None
+    distance_bytes: int = 0
 
     @property
     def operands(self) -> tuple[str, ...]:

@@ -7,26 +7,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from symc.ir.kernels import KernelNode, Storage, View
-from symc.loopir.kernel import Nest
+from symc.loopir.kernel import Contraction, Nest
+
+LARGE_BYTES = 1 << 18  # of a gradient: what is less is not worth a kernel of its own
 
 
 def arranged(
     kernels: Sequence[KernelNode], storages: Mapping[str, Storage], views: Mapping[str, View]
 ) -> list[KernelNode]:
     """The kernels of all phases; those that prepare know distances and follow each other by what they read."""
-    return _by_source(_with_distances(kernels, storages), storages, views)
+    return _by_source(_with_distances(kernels, storages, views), storages, views)
 
 
-def _with_distances(kernels: Sequence[KernelNode], storages: Mapping[str, Storage]) -> list[KernelNode]:
-    """Between a result that no kernel beside it reads and its use, all else is prepared."""
-    distance = sum(s.size_bytes for s in storages.values() if s.place == "prepared")
-    touched = Counter(name for k in kernels if k.phase == "prepare" for name in {*k.reads, *k.writes})
-    return [
-        replace(k, kernel=replace(k.kernel, distance_bytes=distance))
-        if k.phase == "prepare" and isinstance(k.kernel, Nest) and all(touched[name] == 1 for name in k.writes)
-        else k
-        for k in kernels
-    ]
+def _with_distances(
+    kernels: Sequence[KernelNode], storages: Mapping[str, Storage], views: Mapping[str, View]
+) -> list[KernelNode]:
+    """Tells kernels how much is written before their results are read.
+
+    Between a result that no kernel beside it reads and its use, all else is prepared. Between a gradient that no
+    kernel reads and its update, all others are made, and for each of these its weight is read.
+    """
+    prepared, gradients = (
+        sum(s.size_bytes for s in storages.values() if s.place == place) for place in ("prepared", "gradient")
+    )
+    beside = Counter(name for k in kernels if k.phase == "prepare" for name in {*k.reads, *k.writes})
+    touched = Counter(s for k in kernels for s in {views[name].storage for name in (*k.reads, *k.writes)})
+
+    def is_late(storage: Storage) -> bool:
+        return storage.place == "gradient" and storage.size_bytes >= LARGE_BYTES and touched[storage.name] == 1
+
+    def told(k: KernelNode) -> KernelNode:
+        kernel = k.kernel
+        if k.phase == "prepare" and isinstance(kernel, Nest) and all(beside[name] == 1 for name in k.writes):
+            return replace(k, kernel=replace(kernel, distance_bytes=prepared))
+        is_last = not k.loops and all(is_late(storages[views[name].storage]) for name in k.writes)
+        if is_last and isinstance(kernel, (Nest, Contraction)):
+            return replace(k, kernel=replace(kernel, distance_bytes=2 * gradients))
+        return k
+
+    return [told(k) for k in kernels]
 
 
 def _by_source(

@@ -11,6 +11,7 @@ from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_
 from symc.codegen.cpu.contraction.plan import CpuPlan, WinogradPlan
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall
+from symc.codegen.llvm.memory import LINE_BYTES
 from symc.core.dtypes import compute_dtype
 from symc.loopir.expr import Axis, Expr, load, param, prim
 from symc.loopir.interpret import interpret
@@ -25,7 +26,10 @@ GUARD = 64  # elements before and after every buffer
 
 @dataclass
 class Memory:
-    """One buffer in strided memory between guard zones; inputs are guarded by NaN, so reading them shows."""
+    """One buffer in strided memory between guard zones; inputs are guarded by NaN, so reading them shows.
+
+    Without an offset it begins with a cache line.
+    """
 
     buffer: Buffer
     raw: np.ndarray
@@ -33,7 +37,9 @@ class Memory:
     @staticmethod
     def of(buffer: Buffer, content: np.ndarray | None) -> Memory:
         extent = 1 + buffer.offset + sum((n - 1) * s for n, s in zip(buffer.shape, buffer.strides))
-        memory = Memory(buffer, np.full(extent + 2 * GUARD, np.nan, buffer.dtype))
+        whole = np.full(extent + 2 * GUARD + LINE_BYTES, np.nan, buffer.dtype)
+        beside = -(whole.ctypes.data + GUARD * whole.itemsize) % LINE_BYTES // whole.itemsize
+        memory = Memory(buffer, whole[beside : beside + extent + 2 * GUARD])
         if content is not None:
             memory.view()[...] = content
         return memory

@@ -12,6 +12,7 @@ from symc.ir.kernels import KernelGraph
 from symc.ir.op import Op, op
 from symc.ir.text import graph_text
 from symc.loopir.expr import cast, const, prim
+from symc.passes import prepared
 from symc.passes.assign_layout import assign_layout
 from symc.passes.base import PassContext
 from symc.passes.fuse import fuse
@@ -316,6 +317,28 @@ def test_phases_follow_each_other():
         """
     )
     assert [k[0] for k in table(kernels)] == ["prepare", "forward", "backward"]
+
+
+def test_a_large_gradient_that_no_kernel_reads_is_read_late(monkeypatch):
+    """Until its update all gradients are written, and a weight is read for each."""
+    monkeypatch.setattr(prepared, "LARGE_BYTES", 48)
+    kernels = lowered(
+        """
+        argument %x: float32[2, 3]
+        argument %y: float32[2, 4]
+        head_gradient %d: float32[2, 4]
+        %a = dot(%d, %x, transpose_a=True): float32[4, 3]
+        %b = dot(%y, %x, transpose_a=True): float32[4, 3]
+        %c = exp(%b): float32[4, 3]
+        %s = sum(%d, axis=(0,)): float32[4]
+        gradient x = %a
+        gradient y = %b
+        gradient z = %c
+        gradient bias = %s
+        """
+    )
+    distances = {k.nodes[-1]: k.kernel.distance_bytes for k in kernels.kernels}
+    assert distances == {"a": 2 * (3 * 48 + 16), "b": 0, "c": 2 * (3 * 48 + 16), "s": 0}  # "b" is read, "s" is small
 
 
 def test_what_depends_on_a_state_that_is_updated_is_not_prepared():

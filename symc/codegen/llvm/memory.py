@@ -22,6 +22,11 @@ PREFETCH_L1, PREFETCH_L2 = 3, 2  # llvm.prefetch: the cache level to fill
 Offsets = Sequence[tuple[ir.Value, ir.Value]]  # (stride, index of each lane)
 
 
+def fence(b: ir.IRBuilder) -> None:
+    """Makes what was stored past the caches seen by other threads."""
+    b.fence("seq_cst")
+
+
 def stored_type(v: Lanes, dtype: str) -> ir.Type:
     """How one element lies in memory: bool is a byte, float16 a half."""
     return {"bool": I8, "float16": v.half_type}.get(dtype) or scalar_type(dtype)

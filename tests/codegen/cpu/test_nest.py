@@ -356,6 +356,19 @@ def test_tiles_that_are_read_late_are_stored_past_the_caches(
     assert "caches" not in schedule_nest(near, target)[0].schedule
 
 
+@pytest.mark.parametrize("offset", [0, 4])  # at a boundary of vectors, and beside it
+@pytest.mark.parametrize("columns", [48, 17])  # whole vectors, and a rest
+def test_rows_that_are_read_late_are_copied_in_the_order_of_memory(target: Target, columns: int, offset: int) -> None:
+    """A weight (channel, columns) in panels, as a data gradient reads it."""
+    p, c, k = axes(3, 5, columns)
+    x = Buffer.dense("x", (5, 3 * columns), "float32")
+    y = replace(Buffer.dense("y", (3, 5, columns), "float32"), offset=offset)
+    near = Nest((x, y), (Store("y", (p, c, k), f32("x", c, k + columns * p), (p, c, k)),))
+    (call,) = check(replace(near, distance_bytes=plan.STREAM_BYTES), {"x": rand(x.shape)}, target)
+    assert "in the order of what is read, stored past the caches" in call.schedule
+    assert "caches" not in schedule_nest(near, target)[0].schedule
+
+
 def test_reading_what_is_overwritten_elsewhere_is_an_error() -> None:
     (i,) = axes(5)
     nest = Nest((Buffer.dense("x", (6,), "float32"),), (Store("x", (i,), f32("x", i + 1), (i,)),))

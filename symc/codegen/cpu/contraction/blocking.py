@@ -16,6 +16,7 @@ GRADIENT_PIXELS = (
 )
 GRADIENT_TILES = 32  # tiles whose totals are on the stack at once: 48 KB for 24 vectors of 512 bits
 GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
+SINGLE_TILES = 48  # tiles that share a panel of x where one block has all pixels: copying it takes as long as two tiles
 WEIGHTS_PER_SOURCE = 10  # weights of more bytes than so many times the source's are read by one thread only
 
 
@@ -51,10 +52,14 @@ def choose_blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes:
     return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)), is_block_major)
 
 
-def choose_gradient_blocking(n_tiles: int, n_panels: int, operand_bytes: int, wanted: int) -> Blocking:
-    """Every unit of a weight gradient streams all pixels, so from memory it must have tiles that share them."""
-    least = GRADIENT_TILES_FROM_MEMORY if operand_bytes > WEIGHTS_IN_L2_BYTES else 1
-    tiles = min(GRADIENT_TILES, max(least, n_tiles * n_panels // wanted))
+def choose_gradient_blocking(n_tiles: int, n_panels: int, operand_bytes: int, is_single: bool, wanted: int) -> Blocking:
+    """Every unit of a weight gradient streams all pixels, so from memory it must have tiles that share them.
+
+    `is_single`: a block holds all pixels, so that no totals are kept.
+    """
+    few, most = (SINGLE_TILES, SINGLE_TILES) if is_single else (GRADIENT_TILES_FROM_MEMORY, GRADIENT_TILES)
+    least = few if operand_bytes > WEIGHTS_IN_L2_BYTES else 1
+    tiles = min(most, max(least, n_tiles * n_panels // wanted))
     block_tiles = max(1, min(n_tiles, tiles))
     group_panels = max(1, min(n_panels, tiles // block_tiles))
     n_units = -(-n_tiles // block_tiles) * -(-n_panels // group_panels)

@@ -19,7 +19,7 @@ from typing import Any
 from symc.codegen.cpu.abilities import SINGLE_AND_DOUBLE
 from symc.codegen.llvm.lanes import I8, I64, Lanes
 from symc.codegen.llvm.loops import loop, minimum
-from symc.codegen.llvm.memory import Elements
+from symc.codegen.llvm.memory import LINE_BYTES, Elements
 
 from .products import Products
 from .tile import Tile
@@ -28,7 +28,6 @@ from .words import add_words, shift_of
 # Bytes of packed weight asked for ahead of their use.  1024 got in the way of the hardware's own prefetching (Zen 4):
 # 7x7 layers and FullyConnected, whose weights come from memory, took 8 to 20 % longer.
 PREFETCH_BYTES = 256
-CACHE_LINE_BYTES = 64
 
 
 def vectors_of(b: Any, dtype: str, lanes: int) -> Elements:
@@ -138,7 +137,7 @@ def emit_products(
 
     def step(k: Any, sums: list[Any]) -> list[Any]:
         position = simd.at(weight, b.mul(k, I64(step_bytes)))
-        for line in range(0, step_bytes, CACHE_LINE_BYTES):
+        for line in range(0, step_bytes, LINE_BYTES):
             simd.prefetch(simd.at(position, PREFETCH_BYTES + line))
         columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
         advance = b.mul(k, I64(simd.item_bytes))

@@ -277,7 +277,8 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
         tile, width = choice.tile, g.taps[-1] if choice.is_merged else 1
         n_panels = n_groups * (g.n_taps // width) * -(-width * g.channels // tile.columns)
         n_tiles = -(-rows // tile.rows)
-        blocking = choose_gradient_blocking(n_tiles, n_panels, operand_bytes, count_chunks(c.work_flops, 0))
+        is_single = n_repeats == 1 and images * g.n_rows <= GRADIENT_PIXELS
+        blocking = choose_gradient_blocking(n_tiles, n_panels, operand_bytes, is_single, count_chunks(c.work_flops, 0))
         return GradientPlan(
             algorithm="weight gradient",
             cycles=choice.cycles,

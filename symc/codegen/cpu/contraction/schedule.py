@@ -8,6 +8,7 @@ from symc.codegen.contraction.epilogue import epilogue_of, even_stride
 from symc.codegen.contraction.geometry import source_offsets
 from symc.codegen.contraction.tables import depthwise_gradient_tables, line_tables, pixel_tables, tile_tables
 from symc.codegen.contraction.winograd import Filtering, input_geometry, output_pixels, work_flops
+from symc.codegen.cpu.nest.plan import STREAM_BYTES
 from symc.codegen.kernel import KernelCall, Ref, Share
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
@@ -112,6 +113,7 @@ def _weight_gradient(c: Contraction, plan: GradientPlan) -> KernelCall:
         n_runs=g.n_taps // width,
         run_columns=width * g.channels,
         epilogue=epilogue_of(c),
+        streams=c.distance_bytes >= STREAM_BYTES,
     )
     return weight_gradient.emit(problem, plan)
 

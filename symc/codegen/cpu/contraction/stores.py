@@ -11,7 +11,7 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.llvm.emit import Emitter
 from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop, minimum
-from symc.codegen.llvm.memory import Elements
+from symc.codegen.llvm.memory import LINE_BYTES, Elements
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr, walk
 
@@ -33,9 +33,19 @@ class Place:
 
 
 def emit_stores(
-    simd: Elements, epilogue: Epilogue, d: Descriptor, desc: Any, bufs: Any, sums: list[list[Any]], place: Place
+    simd: Elements,
+    epilogue: Epilogue,
+    d: Descriptor,
+    desc: Any,
+    bufs: Any,
+    sums: list[list[Any]],
+    place: Place,
+    streams: bool = False,
 ) -> None:
-    """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless."""
+    """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless.
+
+    `streams`: what fills whole cache lines goes past the caches; a fence makes it seen by other threads.
+    """
     walker = _Operands(simd, epilogue, d, desc, bufs, place)
     columns = []  # one emitter for each vector that knows what all rows share
     for v in range(len(place.masks)):
@@ -52,7 +62,10 @@ def emit_stores(
             for of_store, (_, value) in zip(values, epilogue.stores):
                 of_store[r].append(emitter.value(value))
     for (operand, _), tile in zip(epilogue.stores, values):
-        walker.store(operand, tile)
+        if streams and walker.may_stream(operand):
+            walker.stream(operand, tile)
+        else:
+            walker.store(operand, tile)
 
 
 def _shared_by_rows(epilogue: Epilogue) -> list[Expr]:
@@ -125,6 +138,28 @@ class _Operands:
                     simd.store(value, self._address(operand, r, v), self.place.masks[v])
         if memory is not None:
             self._each_element(operand, memory, len(tile), is_store=True)
+
+    def may_stream(self, operand: Operand) -> bool:
+        """Whether a tile has whole lines of an operand, if it begins with one, and does not read them itself."""
+        line_bytes = len(self.place.masks) * self.of[operand].vector_bytes
+        return (
+            operand.column_stride == 1 and line_bytes % LINE_BYTES == 0 and operand not in self.epilogue.loads.values()
+        )
+
+    def stream(self, operand: Operand, tile: list[list[Any]]) -> None:
+        """Writes the values of all rows and vectors past the caches, where each row begins and ends with a line."""
+        simd, b = self.of[operand], self.simd.b
+        rows = [self._row(operand, r) for r in range(len(tile))]
+        beyond = b.and_(b.or_(b.ptrtoint(rows[0], I64), self.row_stride[operand]), I64(LINE_BYTES - 1))
+        is_whole = b.icmp_signed(">=", self.place.n_columns, I64(len(self.place.masks) * simd.v.n))
+        is_even = b.and_(is_whole, b.icmp_signed("==", beyond, I64(0)))
+        with b.if_else(is_even, likely=True) as (past_the_caches, through_them):
+            with past_the_caches:
+                for row, values in zip(rows, tile):
+                    for v, value in enumerate(values):
+                        simd.stream(value, simd.at(row, v * simd.vector_bytes))
+            with through_them:
+                self.store(operand, tile)
 
     def _load(self, operand: Operand, r: int, v: int) -> Any:
         simd = self.of[operand]

@@ -6,8 +6,8 @@ Each run of columns (the channels of one tap) has the list of pixels at which it
 When channels are few, the taps of one kernel line form one run; the pixels at its border are gathered element by
 element.  For a block of pixels a panel of x is copied to the stack, where all tiles of output channels read it from L1
 in order (rows of x lie a power of two apart and would evict each other); a pixel then loads whole vectors of it and
-broadcasts `rows` neighbouring channels of dy.  The sums of a block are added to totals on the stack, which also keeps
-the rounding error of long sums small.
+broadcasts `rows` neighbouring channels of dy.  Between blocks the sums wait as totals on the stack, which also keeps
+the rounding error of long sums small; the last block adds them up and stores the results.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -24,19 +24,20 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I8, I32, I64
-from symc.codegen.llvm.loops import loop, minimum
-from symc.codegen.llvm.memory import PREFETCH_L2, Elements
+from symc.codegen.llvm.loops import loop, minimum, when
+from symc.codegen.llvm.memory import LINE_BYTES, PREFETCH_L2, Elements, fence
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
-from .micro import CACHE_LINE_BYTES, vectors_of, with_masks
+from .micro import vectors_of, with_masks
 from .plan import GradientPlan
 from .stores import Place, emit_stores
 from .tile import Tile
 
-# The table leads to pixels that no hardware prefetcher expects, so the next block is asked for while this one is
-# summed; into L2, because L1 has no room.  Share of the peak without and with, 8 images, 512 and 256 bits:
-# 7x7s2 stem 43 -> 60 and 45 -> 69 %, 56x56x64 81 -> 86 and 60 -> 77 %, 14x14x256 103 -> 103 and 86 -> 81 %.
+# The table leads to pixels of x that no hardware prefetcher expects, so the next block is asked for while this one is
+# copied; into L2, because L1 has no room.  With the same for dy, share of the peak without and with, 8 images, 512 and
+# 256 bits: 7x7s2 stem 43 -> 60 and 45 -> 69 %, 56x56x64 81 -> 86 and 60 -> 77 %, 14x14x256 103 -> 103 and 86 -> 81 %.
+# Of dy the next tile's channels are asked for instead, into L1: the stem 60 -> 80 %, 7x7x512 12 to 25 % faster.
 PREFETCH_PIXELS = GRADIENT_PIXELS
 
 SOURCE = '''
@@ -68,20 +69,12 @@ def kernel(chunk, n_chunks, desc, bufs):
                 pack_block(pixels, borders, run_begins, run, block - repeat * n_blocks,
                            x + group * x_group_bytes + repeat * x_repeat_bytes, column, run_columns, panel_of_x)
                 for row in range(first_row, last_row, {rows}):
-                    sum_block(pixels, run_begins, run, block - repeat * n_blocks, panel_of_x,
-                              dy + group * dy_group_bytes + repeat * dy_repeat_bytes + row * {item}, group_rows - row,
-                              total, block)
+                    sum_block(desc, bufs, pixels, run_begins, run, block - repeat * n_blocks, panel_of_x,
+                              dy + group * dy_group_bytes + repeat * dy_repeat_bytes + row * {item}, total, block,
+                              n_blocks * n_repeats - 1, group * group_rows + row, group_rows - row,
+                              run * run_columns + column, run_columns - column)
                     total += {tile_bytes}
-        total = totals
-        for panel in range(first_panel, last_panel):
-            group = panel // panels_per_group
-            run = (panel - group * panels_per_group) // panels_per_run
-            column = (panel - group * panels_per_group - run * panels_per_run) * {columns}
-            for row in range(first_row, last_row, {rows}):
-                store_tile(desc, bufs, total, group * group_rows + row, group_rows - row, run * run_columns + column,
-                           run_columns - column)
-                total += {tile_bytes}
-'''
+{fence}'''
 
 
 @dataclass(frozen=True)
@@ -103,6 +96,7 @@ class WeightGradientProblem:
     n_runs: int
     run_columns: int
     epilogue: Epilogue
+    streams: bool  # whether results go past the caches
 
 
 def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
@@ -138,14 +132,17 @@ def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
     d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_borders)
+    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_borders, problem.streams)
     return KernelCall(code, tuple(d.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
-def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_borders: bool) -> KernelCode:
+def _code(
+    dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_borders: bool, streams: bool
+) -> KernelCode:
     stores = epilogue.structure()
     item = ITEM_SIZE[dtype]
-    structure = f"weight_gradient {dtype} {tile} masks={has_masks} borders={has_borders}: {stores}"
+    past = " past the caches" if streams else ""
+    structure = f"weight_gradient {dtype} {tile} masks={has_masks} borders={has_borders}{past}: {stores}"
     source = SOURCE.format(
         tile=tile,
         dtype=dtype,
@@ -155,15 +152,16 @@ def _code(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: 
         rows=tile.rows,
         item=item,
         tile_bytes=tile.rows * tile.columns * item,
+        fence="    fence()\n" if streams else "",
         totals_bytes=GRADIENT_TILES * tile.rows * tile.columns * item,
     ).lstrip()
 
     def build() -> Callable[..., Any]:
         scope = {
             "stack_memory": _stack_memory(tile, item),
-            "sum_block": _sum_block(dtype, tile),
+            "sum_block": _sum_block(dtype, tile, epilogue, d, has_masks, streams),
             "pack_block": _pack_block(dtype, tile, has_masks, has_borders),
-            "store_tile": _store_tile(dtype, tile, epilogue, d, has_masks),
+            "fence": intrinsic(fence),
         }
         exec(source, scope)
         return scope["kernel"]
@@ -214,7 +212,7 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
                     values = patch.or_inside(values, offset, simd.pointer(x))
                 later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 0)
                 ahead = simd.at(x_at, b.mul(later, I64(simd.item_bytes)))
-                for line in range(0, tile.columns * simd.item_bytes, CACHE_LINE_BYTES):
+                for line in range(0, tile.columns * simd.item_bytes, LINE_BYTES):
                     simd.prefetch(simd.at(ahead, line), PREFETCH_L2)
                 row = simd.at(target, b.mul(index, I64(tile.columns * simd.item_bytes)))
                 for v, mask in enumerate(masks):
@@ -230,60 +228,73 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
     return pack_block
 
 
-def _sum_block(dtype: str, tile: Tile) -> Any:
-    """The intrinsic that adds one block of a run's pixels to the totals of a tile (block 0 starts them)."""
+def _sum_block(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, streams: bool) -> Any:
+    """The intrinsic that adds one block of a run's pixels to the totals of a tile; the last block ends in its epilogue.
+
+    Block 0 starts the totals, so a single block needs none.
+    """
 
     @intrinsic
-    def sum_block(b, pixels, begins, run, block, packed, dy, n_rows, totals, number):
+    def sum_block(
+        b,
+        desc,
+        bufs,
+        pixels,
+        begins,
+        run,
+        block,
+        packed,
+        dy,
+        totals,
+        number,
+        last_number,
+        row,
+        n_rows,
+        column,
+        n_columns,
+    ):
         simd = vectors_of(b, dtype, tile.lanes)
         entries, count = _listed_pixels(simd, pixels, begins, run, block)
-        last = b.sub(n_rows, I64(1))
-        rows = [b.mul(minimum(b, I64(r), last), I64(simd.item_bytes)) for r in range(tile.rows)]
+        # Rows beyond the last one are that one once more. The first is 0, which saves the register whose lack made LLVM
+        # spill five of 24 sums in each step.
+        rows = [I64(0), *(minimum(b, I64(r), b.sub(n_rows, I64(1))) for r in range(1, tile.rows))]
         dy_at, x_at = simd.pointer(dy), simd.pointer(packed)
+        row_at = [simd.at(dy_at, b.mul(r, I64(simd.item_bytes))) for r in rows]
 
         def pixel(index: Any, sums: list[Any]) -> list[Any]:
-            entry = simd.at(entries, b.mul(index, I64(8)))
-            factors = simd.at(dy_at, b.mul(simd.load_int32(entry, 1), I64(simd.item_bytes)))
-            later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 1)
-            simd.prefetch(simd.at(dy_at, b.mul(later, I64(simd.item_bytes))), PREFETCH_L2)
+            offset = b.mul(simd.load_int32(simd.at(entries, b.mul(index, I64(8))), 1), I64(simd.item_bytes))
+            simd.prefetch(simd.at(simd.at(dy_at, tile.rows * simd.item_bytes), offset))  # of the next tile
             values = simd.at(x_at, b.mul(index, I64(tile.columns * simd.item_bytes)))
             columns = [simd.load(simd.at(values, v * simd.vector_bytes)) for v in range(tile.vectors)]
             result = []
-            for r, row in enumerate(rows):
-                factor = simd.broadcast(simd.at(factors, row))
+            for r, row in enumerate(row_at):
+                factor = simd.broadcast(simd.at(row, offset))
                 result += [simd.v.fma(factor, c, sums[r * tile.vectors + v]) for v, c in enumerate(columns)]
             return result
 
         sums = loop(b, I64(0), count, [simd.zero] * (tile.rows * tile.vectors), pixel)
-        is_first = b.icmp_signed("==", number, I64(0))
-        for i, total in enumerate(sums):
-            at = simd.at(simd.pointer(totals), i * simd.vector_bytes)
-            simd.store(b.fadd(b.select(is_first, simd.zero, simd.load(at)), total), at)
+        places = [simd.at(simd.pointer(totals), i * simd.vector_bytes) for i in range(len(sums))]
+
+        def with_totals() -> list[Any]:
+            return [b.fadd(simd.load(at), total) for at, total in zip(places, sums)]
+
+        sums = when(b, b.icmp_signed(">", number, I64(0)), with_totals, sums)
+        with b.if_else(b.icmp_signed("==", number, last_number)) as (last, earlier):
+            with last:
+                tile_rows = [b.add(row, r) for r in rows]
+                by_row = [sums[k : k + tile.vectors] for k in range(0, len(sums), tile.vectors)]
+
+                def finish(masks: list[Any]) -> None:
+                    emit_stores(
+                        simd, epilogue, d, desc, bufs, by_row, Place(tile_rows, column, n_columns, masks), streams
+                    )
+
+                with_masks(simd, tile, n_columns, has_masks, finish)
+            with earlier:
+                for total, at in zip(sums, places):
+                    simd.store(total, at)
 
     return sum_block
-
-
-def _store_tile(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool) -> Any:
-    """The intrinsic that runs the epilogue on the totals of a tile."""
-
-    @intrinsic
-    def store_tile(b, desc, bufs, totals, row, n_rows, column, n_columns):
-        simd = vectors_of(b, dtype, tile.lanes)
-        last = b.sub(n_rows, I64(1))
-        rows = [b.add(row, minimum(b, I64(r), last)) for r in range(tile.rows)]
-        at = simd.pointer(totals)
-        # The totals of the rows beyond the last are those of the last row: their dy was read there.
-        sums = [
-            [simd.load(simd.at(at, (r * tile.vectors + v) * simd.vector_bytes)) for v in range(tile.vectors)]
-            for r in range(tile.rows)
-        ]
-
-        def finish(masks: list[Any]) -> None:
-            emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
-
-        with_masks(simd, tile, n_columns, has_masks, finish)
-
-    return store_tile
 
 
 class _Patch:

@@ -77,14 +77,39 @@ def plan_form(form: Form, target: Target) -> NestPlan:
 
 def _streaming(plan: NestPlan, distance_bytes: int) -> NestPlan:
     """The plan, past the caches where results will not be found there: a line is not read before it is written."""
-    form = plan.form
+    form, vector = plan.form, plan.vector or plan.stores[0].vector
     is_plain = plan.kind == "lane" and plan.vector is not None and plan.blocked == plan.vector and not form.reduce_axes
     is_plain &= all(operation_cost(e) < _POLYNOMIAL for e in form.every)  # behind such work these stores take longer
     # Each line of a tile is a store of its own: lines that leave the cores that soon must be known to be read late.
-    is_plain |= plan.kind == "tile" and distance_bytes >= STREAM_BYTES
-    if not is_plain or plan.lanes == 1 or not all(_is_far(form, s, plan.vector, distance_bytes) for s in form.stores):
+    is_late = distance_bytes >= STREAM_BYTES
+    is_copy = is_late and plan.kind in ("lane", "row") and _copies_rows(form, vector)
+    is_plain |= is_copy or (is_late and plan.kind == "tile")
+    if not is_plain or plan.lanes == 1 or not all(_is_far(form, s, vector, distance_bytes) for s in form.stores):
         return plan
+    if is_copy:
+        plan = _read_in_order(plan, vector)
     return replace(plan, streams=True, reason=f"{plan.reason}, stored past the caches")
+
+
+def _copies_rows(form: Form, vector: str | None) -> bool:
+    """Whether a store copies what is contiguous along `vector`, row by row."""
+    store, *others = form.stores
+    load = form.loads.get(store.value)
+    is_row = vector is not None and load is not None and _is_contiguous(load, vector) and not load.computed
+    return is_row and not others and len(store.axes) > 1
+
+
+def _read_in_order(plan: NestPlan, vector: str | None) -> NestPlan:
+    """A copy of rows that reads memory from its beginning to its end and writes whole lines wherever they go.
+
+    Measured on 3072 x 768 weights, copied into panels of 48 columns: 370 us; panel by panel 830, through the caches
+    1700. One vector at a time, so that no line of three vectors is left to masks.
+    """
+    form, (store,) = plan.form, plan.form.stores
+    first, *rest = by_stride((a for a in store.axes if a != vector), form.loads[store.value])
+    stores = (StorePlan(form.stores, tuple(rest), vector),)
+    reason = f"rows along {vector} in the order of what is read"
+    return NestPlan(form, "row", plan.lanes, 1, (), None, first, None, {}, stores, reason, plan.cost)
 
 
 def _is_far(form: Form, s: StoreForm, vector: str | None, distance_bytes: int) -> bool:

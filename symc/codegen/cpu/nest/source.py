@@ -7,6 +7,7 @@ from typing import Any
 
 from symc.codegen.llvm.abilities import Abilities
 from symc.codegen.llvm.intrinsic import intrinsic
+from symc.codegen.llvm.memory import fence
 from symc.codegen.nest.header import header_text
 from symc.codegen.nest.layout import WordLayout
 from symc.codegen.nest.plan import NestPlan
@@ -76,14 +77,9 @@ def build_function(
     """The function numba compiles, with `body` bound to the intrinsic that emits the vector loops."""
     namespace: dict[str, Any] = {"body": _body_intrinsic(plan, layout, abilities), "range": range}
     if plan.streams:
-        namespace["fence"] = intrinsic(_fence)
+        namespace["fence"] = intrinsic(fence)
     exec(compile(source, f"<{name}>", "exec"), namespace)
     return namespace["kernel"]
-
-
-def _fence(b: Any) -> None:
-    """Makes what was stored past the caches seen by other threads."""
-    b.fence("seq_cst")
 
 
 def _body_intrinsic(plan: NestPlan, layout: WordLayout, abilities: Abilities) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from symc.codegen.contraction.epilogue import epilogue_of
 from symc.codegen.contraction.tables import Line
 from symc.codegen.cpu.contraction import plan_contraction, schedule_contraction
+from symc.codegen.cpu.nest.plan import STREAM_BYTES
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, load, param
@@ -131,6 +132,22 @@ def test_epilogue(kind, epilogue, batch, target):
 def test_gradient_epilogue(epilogue, channels, groups, target):
     c = contraction("weight_gradient", channels=channels, groups=groups, epilogue=epilogue)
     check(c, target)
+
+
+@pytest.mark.parametrize("offset", [0, 4])  # with whole cache lines, and beside them
+@pytest.mark.parametrize("channels", [(96, 13), (60, 7)])  # of whole panels; with a rest
+@pytest.mark.parametrize("batch", [1, 3])  # one block of pixels, and two
+def test_gradients_that_are_read_late_are_stored_past_the_caches(batch, channels, offset, target):
+    c = contraction("weight_gradient", batch, channels)
+    c = replace(c, buffers=tuple(replace(b, offset=offset) if b.name == "w" else b for b in c.buffers))
+    near, late = check(c, target), check(replace(c, distance_bytes=STREAM_BYTES), target)
+    assert ("past the caches" in near.code.structure, "past the caches" in late.code.structure) == (False, True)
+
+
+@pytest.mark.parametrize("epilogue", [accumulate, sgd])
+def test_gradients_that_read_what_they_write_go_through_the_caches(epilogue, target):
+    c = contraction("weight_gradient", 1, (96, 16), epilogue=epilogue)
+    check(replace(c, distance_bytes=STREAM_BYTES), target)
 
 
 def test_in_place_rows_that_fill_no_tile(target):
