@@ -23,7 +23,6 @@ os.environ["SYMC_WINOGRAD"] = "0"  # Winograd's algorithm multiplies less than i
 
 import numba
 import numpy as np
-from compare import cpu_name
 
 import symc as mx
 from symc.codegen.cpu.abilities import abilities_of
@@ -31,6 +30,8 @@ from symc.codegen.cpu.target import host_target
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I64, Lanes
 from symc.codegen.llvm.loops import loop
+
+from compare import cpu_name
 
 TURN_S = 0.02
 TARGET, N_SUMS = host_target(), 12  # sums: more than the eight that two units of four cycles need, in 16 registers
