@@ -105,6 +105,8 @@ def lay_out(plan: NestPlan, block: int, n_blocks: int) -> WordLayout:
     if plan.slide:
         slide = plan.slide
         lines.append(f"slide along {axes[slide.axis]}: {slide.step} of {slide.n_taps} taps {axes[slide.tap]}")
+    if plan.woven:
+        lines.append(f"woven {plan.woven}")
     if plan.streams:
         lines.append("streams")
     for group in plan.stores:

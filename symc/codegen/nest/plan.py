@@ -44,13 +44,14 @@ class NestPlan:
     outer: tuple[str, ...]
     vector: str | None  # lane and tile: the axis of the lanes
     blocked: str | None  # the axis whose range is cut into blocks; if it is not that of the lanes, a serial loop inside
-    cross: str | None  # tile: the axis the strided loads are contiguous along
+    cross: str | None  # tile: the axis the strided loads are contiguous along; woven: the one the stores are
     row_vectors: dict[Expr, str | None]  # reductions in scalar surroundings: the axis of their lanes
     stores: tuple[StorePlan, ...]
     reason: str
     cost: float
     kept: tuple[Kept, ...] = ()  # row: what the first walk that computes it leaves for the others
     slide: Slide | None = None  # lane: windows that share columns, along a serial axis
+    woven: int = 0  # the extent of `cross` where all of it is stored at once, element by element of the lanes
     streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them
 
     @property

@@ -26,7 +26,7 @@ from .places import Places, Scope
 from .plan import AxisLoop, NestPlan, StorePlan
 from .reduce import add_to, cascade, combine_all, neutral
 from .slide import Slide
-from .stores import store
+from .stores import store, store_woven
 from .words import Words
 
 Inside = Callable[[Scope, Values], Values]  # what happens in a loop: the scope, what is carried -> what is carried on
@@ -101,11 +101,19 @@ class Walker:
         return scope
 
     def _store_group(self, scope: Scope, group: StorePlan) -> None:
+        roots = [r for s in group.stores for r in s.roots]
+
         def finish(inner: Scope, nothing: Values) -> Values:
-            store(self.places, inner, group.stores)
+            if not self.plan.woven:
+                store(self.places, inner, group.stores)
+                return nothing
+            assert self.plan.cross is not None
+            neighbours = [self.places.bind(inner, self.plan.cross, I64(k)) for k in range(self.plan.woven)]
+            for neighbour in neighbours:
+                self.prepare(neighbour, roots)
+            store_woven(self.places, neighbours, group.stores)
             return nothing
 
-        roots = [r for s in group.stores for r in s.roots]
         self.over(scope, self.plan.loops_of(group), roots, [], finish)
         self._leave(roots)
 

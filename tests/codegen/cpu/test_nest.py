@@ -95,6 +95,33 @@ def test_layout_change_with_bias(target: Target, shape: tuple[int, ...]) -> None
     check(back, {"y": rand(channels_last)}, target)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 2), (3, 2, 5), (2, 4, 16), (1, 3, 33), (2, 3, 100), (2, 2, 9000)])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64", "float16", "bool"])
+def test_few_images_become_channels(target: Target, shape: tuple[int, int, int], dtype: str) -> None:
+    n, c, pixel = axes(*shape)
+    computed = "float32" if dtype == "float16" else dtype
+    nest = Nest(
+        (Buffer.dense("x", shape, dtype), Buffer.dense("y", (shape[0], shape[2], shape[1]), dtype)),
+        (Store("y", (n, pixel, c), load("x", (n, c, pixel), computed), (n, pixel, c)),),
+    )
+    check(nest, {"x": rand(shape, dtype)}, target, chunks=(1, 2, 5))
+    (call,) = schedule_nest(nest, target)
+    assert shape[2] < 16 or f"woven {shape[1]}" in call.code.structure
+
+
+def test_woven_values_are_computed_for_each_channel(target: Target) -> None:
+    c, pixel = axes(3, 37)
+    value = f32("x", c, pixel) * f32("scale", c) + f32("shade", pixel) + cast(index_value(c), "float32")
+    sizes = {"x": (3, 37), "scale": (3,), "shade": (37,), "y": (37, 3), "z": (37, 3)}
+    nest = Nest(
+        tuple(Buffer.dense(name, shape, "float32") for name, shape in sizes.items()),
+        (Store("y", (pixel, c), value, (pixel, c)), Store("z", (pixel, c), value * value, (pixel, c))),
+    )
+    check(nest, {name: rand(sizes[name], seed=k) for k, name in enumerate(("x", "scale", "shade"))}, target)
+    (call,) = schedule_nest(nest, target)
+    assert "woven 3" in call.code.structure
+
+
 def test_strided_and_reversed_views(target: Target) -> None:
     for n in SIZES[:-1]:
         (i,) = axes(n)

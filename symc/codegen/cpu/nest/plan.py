@@ -1,7 +1,8 @@
 """Decides how a form runs: which axes become Python loops, which one the vector lanes, how much is unrolled.
 
     lane   the vector runs along an outer axis and everything happens inside its body; reductions accumulate lane by
-           lane (column sums, softmax over channels of (N, C, H, W), plain elementwise work)
+           lane (column sums, softmax over channels of (N, C, H, W), plain elementwise work); what lies together along
+           another, short axis is woven from a vector for each element of that (three images as one of three channels)
     row    reductions run along their own axes with the vector on one of them, then the stores (row softmax)
     tile   no reductions; loads contiguous along one axis meet stores contiguous along another: square tiles are
            transposed in registers (layout changes)
@@ -33,6 +34,7 @@ MIN_CHUNK_WORK = 65_536  # elements of simple work; 4 us (AVX-512), so that hand
 MAX_CHUNKS = 64
 SHORT_ROW = 256  # elements: rows of up to 1 KB are walked column block by column block without loss
 SHORT_TILE_ROW = 128
+MOST_WOVEN = 4  # vectors that are stored element by element in turn: n (n - 1) shuffles
 MIN_WINDOW_ROWS = 4  # of a chunk: the rows that windows share are read once, and again by the next chunk
 STREAM_BYTES = 1 << 25  # of a result: as large as the last cache of a server's cores, so that little of it would stay
 LONG_ROW = 8192  # elements: beside 2 us of work the start of a body (20 to 50 ns) does not show
@@ -72,7 +74,7 @@ def plan_form(form: Form, target: Target) -> NestPlan:
     if not plans:
         return _row_plan(form, 1, axes)
     best = min(plans, key=lambda p: p.cost)
-    return _tile_plan(form, lanes, axes, best) or best
+    return _woven_plan(form, lanes, axes) or _tile_plan(form, lanes, axes, best) or best
 
 
 def _streaming(plan: NestPlan, distance_bytes: int) -> NestPlan:
@@ -275,6 +277,35 @@ def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: NestPlan) ->
     return None
 
 
+def _woven_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan | None:
+    """Lanes along one axis that are stored with all their neighbours along a short one: three images as one of three
+    channels.
+    """
+    if form.reduce_axes or lanes < 2 or any(a.computed for a in form.loads.values()):
+        return None
+    if any(set(s.axes) != set(axes) for s in form.stores):
+        return None
+    for v in axes:
+        loads = [a for a in form.loads.values() if a.stride(v)]
+        if 2 * form.extents[v] < lanes or not all(_is_contiguous(a, v) for a in loads):
+            continue
+        for w in axes:
+            n = form.extents[w]
+            if w == v or not 2 <= n <= MOST_WOVEN or not all(_is_woven(s, v, w, n) for s in form.stores):
+                continue
+            plan = _lane_plan(form, lanes, tuple(a for a in axes if a != w), v)
+            reason = f"lanes along {v}, {n} elements along {w} stored together"
+            stores = (StorePlan(form.stores, (), plan.stores[0].vector),)
+            return replace(plan, stores=stores, cross=w, woven=n, unroll=1, reason=reason)
+    return None
+
+
+def _is_woven(s: StoreForm, lanes: str, cross: str, extent: int) -> bool:
+    """Whether a step along the lanes passes over just the elements along `cross`."""
+    is_plain = not s.is_add and not s.access.computed
+    return is_plain and _is_contiguous(s.access, cross) and s.access.stride(lanes) == extent * s.access.item_size
+
+
 def _row_vectors(form: Form, lanes: int) -> dict[Expr, str | None]:
     """For every reduction the axis of its own along which its body is cheapest."""
     found: dict[Expr, str | None] = {}
@@ -379,7 +410,8 @@ def split(plan: NestPlan, step: int) -> tuple[int, int, int]:
     """(elements of the vector axis in a block, number of blocks, number of chunks), from the amount of work only."""
     form = plan.form
     n_outer = _trips(form, plan.outer)
-    wanted = even(max(1, min(MAX_CHUNKS, int(total_work(form) // MIN_CHUNK_WORK))))
+    shuffles = total_work(form) if plan.woven else 0  # about as many as all else there is to do
+    wanted = even(max(1, min(MAX_CHUNKS, int((total_work(form) + shuffles) // MIN_CHUNK_WORK))))
     if plan.blocked is None:
         return 1, 1, min(wanted, n_outer)
     extent = form.extents[plan.blocked]
