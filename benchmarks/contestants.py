@@ -39,7 +39,10 @@ class Contestant:
         if self.peer in ("onnxruntime", "openvino"):
             return not workload.is_training and not workload.is_quantized
         if self.peer == "torch":
-            return workload.network in RECURRENT
+            is_recurrent = workload.network in RECURRENT
+            return is_recurrent if self.variant == "module" else workload.is_training and not is_recurrent
+        if workload.is_training and self.variant.startswith("gluon"):
+            return False
         # The engine's queue and gluon's call path matter only where a call takes microseconds.
         return self.variant in ("executor", "executor+fusion") or workload.network == "mlp"
 
@@ -57,6 +60,8 @@ CONTESTANTS = (
     Contestant("onnxruntime", "session"),
     Contestant("openvino", "latency hint"),
     Contestant("torch", "module"),
+    Contestant("torch", "eager"),
+    Contestant("torch", "compiled"),
 )
 
 

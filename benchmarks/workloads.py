@@ -73,6 +73,8 @@ WORKLOADS = {
         Workload("gru-single", GRU.sentences(1), "gru"),
         # A last bit of float32 that decides how one value rounds to an integer moves the outputs by 1 %.
         Workload("resnet18-int8", IMAGE, "resnet18_v1", is_quantized=True, tolerance=5e-2),
+        Workload("train-mlp", {"data": (64, 512), "softmax_label": (64,)}, "mlp", is_training=True),
+        Workload("train-lenet", {"data": (64, 1, 28, 28), "softmax_label": (64,)}, "lenet", is_training=True),
         Workload("train-lstm", LSTM.sentences(16), "lstm", is_training=True),
         Workload(
             "train-resnet18",

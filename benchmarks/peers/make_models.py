@@ -2,7 +2,7 @@
 
 Writes for each workload named (for all, if none is) NAME-symbol.json and NAME-0000.params (a checkpoint with seeded
 weights), NAME-reference.npz (`input:data` ..., `output:0`, for training `gradient:PARAMETER`, and of recurrent layers
-`parameter:parameters`), and for inference in float32 NAME.onnx. MXNet runs unfused here (setup.sh sets
+and for training `parameter:NAME`), and for inference in float32 NAME.onnx. MXNet runs unfused here (setup.sh sets
 MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants are checked as well.
 """
 
@@ -50,13 +50,13 @@ def seeded_parameter(name: str, shape: tuple, rng: np.random.RandomState) -> np.
     return values.astype(np.float32)
 
 
-def seeded_input(name: str, shape: tuple, rng: np.random.RandomState) -> np.ndarray:
-    values = rng.randint(0, 700, shape) if name.endswith("label") else rng.randn(*shape)
+def seeded_input(name: str, shape: tuple, n_classes: int, rng: np.random.RandomState) -> np.ndarray:
+    values = rng.randint(0, n_classes, shape) if name.endswith("label") else rng.randn(*shape)
     return values.astype(np.float32)
 
 
 def checked_gradients(parameters: list[str]) -> list[str]:
-    """Three of the gradients: of the first weight (the end of the backward pass), a middle gamma, the last weight.
+    """Some of the gradients: of the first weight (the end of the backward pass), a middle gamma, the last weight.
 
     Recurrent layers have all their parameters in one array.
     """
@@ -64,7 +64,7 @@ def checked_gradients(parameters: list[str]) -> list[str]:
         return parameters
     weights = [name for name in parameters if name.endswith("weight")]
     gammas = [name for name in parameters if name.endswith("gamma")]
-    return [weights[0], gammas[len(gammas) // 2], weights[-1]]
+    return [weights[0], *gammas[len(gammas) // 2 :][:1], weights[-1]]
 
 
 def in_mxnet(arrays: dict[str, np.ndarray]) -> dict[str, mx.nd.NDArray]:
@@ -121,14 +121,14 @@ def make(workload: Workload, directory: Path) -> None:
             raise ValueError(f"{workload.name}: node {node['name']} has fix_gamma=True")
 
     rng = np.random.RandomState(0)
-    arg_shapes, _, aux_shapes = symbol.infer_shape(**workload.inputs)
+    arg_shapes, out_shapes, aux_shapes = symbol.infer_shape(**workload.inputs)
     args = {
         name: seeded_parameter(name, shape, rng)
         for name, shape in zip(symbol.list_arguments(), arg_shapes)
         if name not in workload.inputs
     }
     auxs = {name: seeded_parameter(name, shape, rng) for name, shape in zip(symbol.list_auxiliary_states(), aux_shapes)}
-    inputs = {name: seeded_input(name, shape, rng) for name, shape in workload.inputs.items()}
+    inputs = {name: seeded_input(name, shape, out_shapes[0][-1], rng) for name, shape in workload.inputs.items()}
     if workload.is_quantized:
         symbol, args, auxs = quantized(symbol, args, auxs, inputs)
     expected = reference(symbol, workload, args, auxs, inputs)
@@ -137,8 +137,8 @@ def make(workload: Workload, directory: Path) -> None:
     mx_args, mx_auxs = map(in_mxnet, (args, auxs))
     mx.model.save_checkpoint(prefix, 0, symbol, mx_args, mx_auxs)
     stored = {**{"input:" + name: value for name, value in inputs.items()}, **expected}
-    if workload.network in RECURRENT:
-        stored["parameter:parameters"] = args["parameters"]
+    if workload.is_training or workload.network in RECURRENT:
+        stored.update({"parameter:" + name: value for name, value in {**args, **auxs}.items()})
     np.savez(prefix + "-reference.npz", **stored)  # type: ignore[arg-type]
     if not workload.is_training and not workload.is_quantized:
         export_onnx(workload, symbol, {**mx_args, **mx_auxs}, prefix + ".onnx")

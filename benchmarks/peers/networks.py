@@ -34,6 +34,17 @@ def mlp() -> Symbol:
     return mx.sym.FullyConnected(net, num_hidden=2, name="fc2")
 
 
+def lenet() -> Symbol:
+    """LeNet of MXNet's tutorial on digits."""
+    net = mx.sym.var("data")
+    for i, n_filters in enumerate((20, 50)):
+        net = mx.sym.Convolution(net, num_filter=n_filters, kernel=(5, 5), name=f"conv{i}")
+        net = mx.sym.Activation(net, act_type="tanh", name=f"tanh{i}")
+        net = mx.sym.Pooling(net, kernel=(2, 2), stride=(2, 2), pool_type="max", name=f"pool{i}")
+    net = mx.sym.Activation(mx.sym.FullyConnected(net, num_hidden=500, name="fc0"), act_type="tanh", name="tanh2")
+    return mx.sym.FullyConnected(net, num_hidden=10, name="fc1")
+
+
 def lstm() -> Symbol:
     """Two layers, as Gluon's LSTM makes them."""
     return _recurrent("lstm")

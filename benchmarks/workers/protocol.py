@@ -37,7 +37,7 @@ class Task:
     n_threads: int
     prefix: str
     inputs: dict[str, np.ndarray]
-    parameters: dict[str, np.ndarray]  # of recurrent layers, for peers that cannot read MXNet's file
+    parameters: dict[str, np.ndarray]  # of recurrent layers and of training, for peers that cannot read MXNet's file
     expected: dict[str, np.ndarray]
 
     def gradients(self) -> list[str]:

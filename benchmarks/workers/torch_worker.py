@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: its modules LSTM and GRU, with MXNet's parameters."""
+"""PyTorch on the CPU: its modules LSTM and GRU, and training of symbols, eager or compiled, with MXNet's parameters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from workers.protocol import Prepared, Task, serve
+from workers.torch_symbol import network_of
 from workloads import RECURRENT
 
 MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -15,6 +16,35 @@ MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 def prepare(task: Task) -> Prepared:
     torch.set_num_threads(task.n_threads)
+    return recurrent(task) if task.workload.network in RECURRENT else training_of_symbol(task)
+
+
+def training_of_symbol(task: Task) -> Prepared:
+    """Forward and backward of the mean cross entropy, which is what SoftmaxOutput's gradient belongs to."""
+    network = network_of(task.prefix + "-symbol.json", task.parameters)
+    data, label = (torch.from_numpy(task.inputs[name]) for name in ("data", "softmax_label"))
+    label = label.long()
+
+    def loss_of(data, label):
+        scores = network(data)
+        return torch.nn.functional.cross_entropy(scores, label), scores
+
+    step = torch.compile(loss_of) if task.variant == "compiled" else loss_of
+
+    def call():
+        network.zero_grad(set_to_none=True)
+        loss, scores = step(data, label)
+        loss.backward()
+        return scores.detach()
+
+    def results(scores):
+        gradients = {"gradient:" + name: network.get_parameter(name).grad.numpy() for name in task.gradients()}
+        return {"output:0": scores.softmax(1).numpy(), **gradients}
+
+    return Prepared(torch.__version__, call, results)
+
+
+def recurrent(task: Task) -> Prepared:
     data, *states = (torch.from_numpy(value) for value in task.inputs.values())
     kind = RECURRENT[task.workload.network]
     n_units = states[0].shape[2]

@@ -1,0 +1,97 @@
+"""A symbol of MXNet's as a PyTorch module, traced into straight-line code, so that nothing is interpreted in a call."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812  (PyTorch's own habit)
+
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": F.gelu}
+STATES = ("mean", "var")  # ends of the names that BatchNorm's statistics have
+
+
+def pooling(at: dict[str, Any], x: Any) -> Any:
+    if at.get("global_pool"):
+        return F.adaptive_avg_pool2d(x, 1)
+    pool = {"max": F.max_pool2d, "avg": F.avg_pool2d}[at["pool_type"]]
+    return pool(x, at["kernel"], at["stride"], at.get("pad", 0))
+
+
+def batch_norm(at: dict[str, Any], x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
+    return F.batch_norm(x, mean, var, gamma, beta, True, 1 - at.get("momentum", 0.9), at["eps"])
+
+
+def convolution(at: dict[str, Any], x: Any, weight: Any, bias: Any = None) -> Any:
+    return F.conv2d(x, weight, bias, at.get("stride", 1), at.get("pad", 0))
+
+
+def fully_connected(at: dict[str, Any], x: Any, weight: Any, bias: Any) -> Any:
+    return F.linear(x.flatten(1) if at.get("flatten", True) else x, weight, bias)
+
+
+def batch_dot(at: dict[str, Any], x: Any, y: Any) -> Any:
+    return torch.bmm(x, y.transpose(1, 2) if at.get("transpose_b") else y)
+
+
+# What the networks of training workloads are made of; SoftmaxOutput is the loss's part, so its scores go on.
+OPERATORS = {
+    "Activation": lambda at, x: ACTIVATIONS[at["act_type"]](x),
+    "BatchNorm": batch_norm,
+    "Convolution": convolution,
+    "Flatten": lambda at, x: x.flatten(1),
+    "FullyConnected": fully_connected,
+    "LayerNorm": lambda at, x, gamma, beta: F.layer_norm(x, gamma.shape, gamma, beta, at["eps"]),
+    "LeakyReLU": lambda at, x: ACTIVATIONS[at["act_type"]](x),
+    "Pooling": pooling,
+    "SoftmaxOutput": lambda at, x, label: x,
+    "_div_scalar": lambda at, x: x / at["scalar"],
+    "batch_dot": batch_dot,
+    "elemwise_add": lambda at, x, y: x + y,
+    "reshape": lambda at, x: x.reshape(at["shape"]),
+    "softmax": lambda at, x: x.softmax(at["axis"]),
+    "transpose": lambda at, x: x.permute(at["axes"]),
+}
+OPERATORS |= {"Reshape": OPERATORS["reshape"], "_Plus": OPERATORS["elemwise_add"], "_plus": OPERATORS["elemwise_add"]}
+
+
+class Network(torch.nn.Module):
+    """What a symbol computes of its `data`."""
+
+    def __init__(self, nodes: list[dict[str, Any]], arrays: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.nodes = nodes
+        for name, value in arrays.items():
+            tensor = torch.from_numpy(value)
+            if name.endswith(STATES):
+                self.register_buffer(name, tensor)
+            else:
+                self.register_parameter(name, torch.nn.Parameter(tensor))
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        values: list[Any] = []
+        for node in self.nodes:
+            if node["op"] == "null":  # the label is nobody's attribute, and nobody reads it
+                values.append(data if node["name"] == "data" else getattr(self, node["name"], None))
+                continue
+            attributes = {name: literal(text) for name, text in node.get("attrs", {}).items()}
+            values.append(OPERATORS[node["op"]](attributes, *(values[i] for i, *_ in node["inputs"])))
+        return values[-1]
+
+
+def literal(text: str) -> Any:
+    """What an attribute of a symbol's file says: a number, a bool, a tuple, or a word."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def network_of(path: str, arrays: dict[str, np.ndarray]) -> torch.fx.GraphModule:
+    """The module of the symbol in a file, with these parameters and states."""
+    nodes = json.loads(Path(path).read_text(encoding="utf-8"))["nodes"]
+    return torch.fx.symbolic_trace(Network(nodes, arrays))
