@@ -72,15 +72,23 @@ class Bound:
     def call(self, expected: Expected, given: list[Any], ctx: Context) -> list[NDArray] | None:
         """The heads of one predicting run with memory of its own, as new arrays; None where something does not fit.
 
+        Parameters that were written are prepared before it.
+
         given   as many objects as are expected; arrays are read where they lie
         """
+        if WriteCounter.write_epoch != self._epoch:
+            self.refresh()
         try:
             frame = self._frames.pop()
         except IndexError:
             frame = Frame(self)
         if frame.expected is not expected:
             frame.expect(expected)
-        results = [make(shape, dtype) for make, shape, dtype in self._results]
+        results, made = [], []
+        for make, shape, dtype in self._results:  # no comprehensions here: before Python 3.12 each is a call of its own
+            result = make(shape, dtype)
+            results.append(result)
+            made.append(NDArray._over(result, ctx))
         if not frame.point(given + results):
             self._frames.append(frame)
             return None
@@ -90,7 +98,7 @@ class Bound:
             frame.instance.owner = (self.session.bound, given, results)
         frame.instance.run("forward")
         self._frames.append(frame)
-        return [NDArray._over(r, ctx) for r in results]
+        return made
 
     def call_converted(self, arrays: Mapping[str, np.ndarray], ctx: Context) -> list[NDArray]:
         """The same for arrays by name, of the right shapes, which are converted where kernels cannot read them."""

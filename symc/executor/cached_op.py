@@ -61,6 +61,10 @@ class CachedOp:
 
         Raises ArgumentError for another number of inputs, ShapeError and DTypeError where they do not fit.
         """
+        return self.call(args, out)
+
+    def call(self, args: Sequence[NDArray], out: NDArray | Sequence[NDArray] | None = None) -> Any:
+        """The same for a sequence of inputs."""
         mode = tape.mode
         recent = self._recent
         if recent is not None and out is None and not (mode.recording or mode.training) and len(args) == self._n_inputs:

@@ -198,7 +198,6 @@ class Executor:
             bound = self._predict = self._bound(False)
         expected = bound.expected(tuple(kwargs))
         if expected is not None:
-            bound.refresh()
             given = [v._host if type(v) is NDArray else v for v in kwargs.values()]
             made = bound.call(expected, given, self._ctx)
             if made is not None:
@@ -206,7 +205,6 @@ class Executor:
         arrays = {name: as_numpy(value, f"argument {name}") for name, value in kwargs.items()}
         if any(a.shape != self._shape_of(n) or n in bound.parameters for n, a in arrays.items()):
             return self._call_apart(arrays, bound.parameters)
-        bound.refresh()
         return bound.call_converted(arrays, self._ctx)
 
     def _shape_of(self, name: str) -> FullShape:
@@ -224,7 +222,6 @@ class Executor:
         except (ArgumentError, ShapeError) as e:
             given = ", ".join(f"{n} {s} (bound: {self.arg_dict[n].shape})" for n, s in shapes if n in self.arg_dict)
             raise type(e)(f"calling with {given}: {e}") from e
-        bound.refresh()
         return bound.call_converted(arrays, self._ctx)
 
     def _assign(self, name: str, value: Any) -> None:

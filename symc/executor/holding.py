@@ -62,7 +62,6 @@ class Holding:
             return made
         held = self._last = self._holding(args)
         given = [readable(x._host, self._given[k].dtype) if k in self._given else x for k, x in enumerate(args)]
-        held.bound.refresh()
         made = held.bound.call(held.expected, given, args[0]._context)
         assert made is not None
         return made
@@ -81,7 +80,6 @@ class Holding:
             if type(x) is not NDArray:
                 return None
             given[k] = x._host
-        held.bound.refresh()
         return held.bound.call(held.expected, given, place)
 
     def _holding(self, args: Sequence[NDArray]) -> _Held:

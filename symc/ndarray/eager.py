@@ -21,7 +21,7 @@ from symc.loopir.whole import WholeArrays, whole_arrays
 from symc.passes.add_checks import with_checks
 
 from .generator import generator
-from .storage import address_of, empty_aligned
+from .storage import address_of, allocation
 
 if TYPE_CHECKING:
     from symc.runtime.function import GraphFunction
@@ -74,6 +74,7 @@ class EagerGraph:
     def __init__(self, graph: Graph, inputs: Sequence[Value]) -> None:
         """`inputs` are the graph's inputs in the order of the arrays; some may be unused."""
         self.out_facts = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
+        self._results = [(allocation(shape, dtype), shape, dtype) for shape, dtype in self.out_facts]
         self.graph = graph
         checked = with_checks(graph)
         self._checks = [o.name for o in checked.outputs if o.kind == "check"]
@@ -128,7 +129,7 @@ class EagerGraph:
                     raise ElementError(text)
             return results[:n_heads]
         function = self._function(context or current_context())
-        results = [empty_aligned(shape, dtype) for shape, dtype in self.out_facts]
+        results = [make(shape, dtype) for make, shape, dtype in self._results]
         if any(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
             owner = (arrays, results)

@@ -98,7 +98,8 @@ def _run(
         tape.refuse_in_place(inputs, targets_of(prepared.op.name, out))
     place = inputs[0]._context if inputs else context
     results = prepared.run(inputs, place)
-    made = [NDArray(r, place) for r in results]
+    make = NDArray._over if inputs else NDArray  # which looks whether the context has a device
+    made = [make(r, place) for r in results]  # type: ignore[arg-type]
     for k, output in prepared.updates:
         inputs[k]._host[...] = results[output]
         inputs[k]._touch()

@@ -28,11 +28,8 @@ class WriteCounter:
     so two threads that write at once cannot hide a write from a reader that compares for equality.
     """
 
-    __slots__ = ("version",)
     write_epoch: ClassVar[int] = 0
-
-    def __init__(self) -> None:
-        self.version = 0
+    version = 0  # of the class until the first write: most results are never written, and a call makes one
 
     def touch(self) -> None:
         """Records a write; called after the memory has changed."""

@@ -256,7 +256,7 @@ class Instance:
         """
         found = self.phases.get(phase)
         if found is not None:
-            if timeline.wants_steps:
+            if timeline.is_on and timeline.wants_steps:
                 timeline.add_steps(partial(self.loaded.operators, phase), found.run_profiled().tolist())
             elif phase == "backward" and arrivals.are_awaited and self.loaded.device.runner.can_pause:
                 self._announce()

@@ -9,6 +9,11 @@ import os
 
 import numpy as np
 
+try:
+    from recorded import refusal  # by MXNet's Python
+except ImportError:
+    from .recorded import refusal
+
 
 def lenet(mx, prefix="lenet_"):
     """Convolutions, batch normalization and dense layers."""
@@ -93,4 +98,35 @@ def training(mx, folder):
     return found
 
 
-CASES = {"training": training}
+def other_arrays(mx, folder):
+    """A hybridized block computes with the arrays that its parameters hold now, on the context of what it is given."""
+    net = mx.gluon.nn.Dense(2, in_units=3)
+    net.initialize(mx.init.One())
+    net.hybridize()
+    x = mx.nd.array([[1.0, 2.0, 3.0]])
+    found = {"first": net(x)}
+    net.weight.set_data(2 * net.weight.data())
+    found["written"] = net(x)
+    net.initialize(mx.init.Constant(0.5), force_reinit=True)
+    found["initialized again"] = net(x)
+    net.save_parameters(os.path.join(folder, "dense.params"))
+    net.weight.set_data(mx.nd.zeros((2, 3)))
+    net.load_parameters(os.path.join(folder, "dense.params"))
+    found["loaded"] = net(x)
+    net.weight.grad_req = "null"
+    net.weight.data()[:] = 3
+    found["without a gradient"] = net(x)
+    net.cast("float64")
+    found["cast"] = [net(x.astype("float64")), net(x.astype("float64")).dtype.__name__]
+    net.cast("float32")
+    both = [mx.cpu(0), mx.cpu(1)]
+    net.collect_params().reset_ctx(both)
+    net.weight.data(both[1])[:] = 5
+    found["two contexts"] = [net(x.copyto(both[k])) for k in (0, 1, 0, 1)]
+    net.collect_params().reset_ctx(both[1])
+    found["moved"] = net(x.copyto(both[1]))
+    found["left"] = refusal(net, x.copyto(both[0]))[0]  # the words are the library's own
+    return found
+
+
+CASES = {"training": training, "other_arrays": other_arrays}

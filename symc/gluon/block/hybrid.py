@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from symc import ndarray, symbol
 from symc.context import Context
@@ -32,6 +32,7 @@ class HybridBlock(Block):
         self._cached_op: CachedOp | None = None
         # What the graph's inputs are, in order: (True, position among the arguments) or (False, parameter).
         self._cached_op_args: list[tuple[bool, Any]] = []
+        self._known: _Known | None = None
         self._in_format: Format = None
         self._out_format: Format = None
         self._active = False
@@ -105,8 +106,8 @@ class HybridBlock(Block):
 
     def forward(self, x: Any, *args: Any) -> Any:
         """The outputs for arrays or for symbols; raises ArgumentError for both at once, or for neither."""
-        if type(x) is NDArray and not args and self._active:  # what is called most often needs no further look
-            return self._call_cached_op(x)
+        if type(x) is NDArray and not args:  # what is called most often needs no further look
+            return self._call_cached_op(x) if self._active else self._by_operators(x._context, x)
         leaves = leaves_of((x, *args))
         if not leaves:
             raise ArgumentError(
@@ -124,8 +125,11 @@ class HybridBlock(Block):
                 return self.hybrid_forward(symbol, x, *args, **{k: p.var() for k, p in self._reg_params.items()})
         if self._active:
             return self._call_cached_op(x, *args)
-        with leaves[0].context as place:
-            return self.hybrid_forward(ndarray, x, *args, **self._own_arrays(place, x, *args))
+        return self._by_operators(leaves[0].context, x, *args)
+
+    def _by_operators(self, place: Context, *args: Any) -> Any:
+        with place:
+            return self.hybrid_forward(ndarray, *args, **self._own_arrays(place, *args))
 
     def hybrid_forward(self, F: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The outputs by functions of F, which is `mx.nd` or `mx.sym`; to be overridden."""
@@ -148,12 +152,14 @@ class HybridBlock(Block):
         place = given[0]._context
         if len(given) > 1:
             _require_one_context(given)
-        inputs = [
-            given[x] if is_given else x._sole if x._sole is not None else x.data(place)
-            for is_given, x in self._cached_op_args
-        ]
+        known = self._known
+        if known is None or known.place is not place or known.held_at != Parameter.last_held:
+            known = self._known = _Known.of(self._cached_op_args, place)
+        inputs = known.inputs.copy()
+        for position, k in known.given:
+            inputs[position] = given[k]
         assert self._cached_op is not None
-        out = self._cached_op(*inputs)
+        out = self._cached_op.call(inputs)
         return out if self._out_format == 0 else regroup([out] if isinstance(out, NDArray) else out, self._out_format)
 
     def _leaves(self, args: Sequence[Any]) -> list[NDArray]:
@@ -205,6 +211,7 @@ class HybridBlock(Block):
         self._cached_op_args = [
             (True, positions[name]) if name in positions else (False, parameters[name]) for name in out.list_inputs()
         ]
+        self._known = None
         held = [k for k, (is_given, _) in enumerate(self._cached_op_args) if not is_given]
         self._cached_op = CachedOp(out, [("param_indices", held), *self._flags])
         if self._callback is not None:
@@ -314,6 +321,27 @@ class HybridBlock(Block):
         if self._cached_op is not None:
             self._cached_op._register_op_hook(callback, monitor_all)
         super().register_op_hook(callback, monitor_all)
+
+
+class _Known(NamedTuple):
+    """The inputs of a graph that are parameters, as arrays, so that a call does not ask each parameter for its own.
+
+    held_at   the value of `Parameter.last_held` for which this is true
+    inputs    with holes where the arguments of a call go
+    given     position of the hole, position among the arguments
+    """
+
+    place: Context
+    held_at: int
+    inputs: list[Any]
+    given: list[tuple[int, int]]
+
+    @staticmethod
+    def of(args: Sequence[tuple[bool, Any]], place: Context) -> _Known:
+        """For the inputs that `HybridBlock._cached_op_args` tells, on a context."""
+        held_at = Parameter.last_held  # before the arrays are asked for: another thread may change them meanwhile
+        inputs = [None if is_given else x.data(place) for is_given, x in args]
+        return _Known(place, held_at, inputs, [(k, x) for k, (is_given, x) in enumerate(args) if is_given])
 
 
 def _require_one_context(arrays: Sequence[NDArray]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from symc.symbol import Symbol
 
 Contexts = Context | Sequence[Context] | None
 Shape = tuple[int, ...]
+
+_holds = itertools.count(1)
 
 STORAGE_TYPES = ("default", "row_sparse", "csr")
 
@@ -35,6 +38,8 @@ class Parameter:
     differentiable         False pins grad_req to "null"
     stype, grad_stype      kept as MXNet has them; the arrays are dense
     """
+
+    last_held: ClassVar[int] = 0  # another number whenever any parameter has got other arrays
 
     def __init__(
         self,
@@ -57,7 +62,6 @@ class Parameter:
                 )
         self._var: Symbol | None = None
         self._data: list[NDArray] | None = None
-        self._sole: NDArray | None = None  # its array where there is one alone: what hybridized blocks ask for
         self._grad: list[NDArray] | None = None
         self._ctx_list: list[Context] = []
         self._positions: dict[tuple[int, int], int] = {}  # of a context, by the memory it means, among the arrays
@@ -290,7 +294,8 @@ class Parameter:
             return
         if default_init is None:
             default_init = initializer.Uniform()
-        self._data = self._sole = self._grad = None
+        self._data = self._grad = None
+        Parameter.last_held = next(_holds)
         if init is None:
             init = default_init if self.init is None else self.init
         if not self.is_shape_known() and not self._allow_deferred_init:
@@ -328,7 +333,7 @@ class Parameter:
 
     def _hold(self, arrays: list[NDArray]) -> None:
         self._data = arrays
-        self._sole = arrays[0] if len(arrays) == 1 and self._stype == "default" else None
+        Parameter.last_held = next(_holds)
 
     def _init_grad(self) -> None:
         if self.grad_req == "null":
