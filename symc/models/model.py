@@ -109,7 +109,8 @@ class Model:
         return self._always_used(lambda op, k: op.is_loss and k > 0)
 
     def _used_as_parameters(self) -> list[str]:
-        return self._always_used(lambda op, k: op.input_names()[k] in op.trained)
+        # a slice: a file may list more inputs than the operator has, which inference refuses
+        return self._always_used(lambda op, k: not op.trained.isdisjoint(op.input_names()[k : k + 1]))
 
     def _always_used(self, is_so: Callable[[Op, int], bool]) -> list[str]:
         """Arguments all of whose uses are so; a use is an operator and the position of its input."""

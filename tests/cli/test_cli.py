@@ -287,6 +287,7 @@ FAULTS = [
     (("inspect", "text-symbol.json"), "text-symbol.json: not a symbol"),
     (("run", "unknown-symbol.json", "--seed", "0"), "Frobnicate"),
     (("compile", "unknown-symbol.json", "--seed", "0"), "Frobnicate"),
+    (("inspect", "many-symbol.json", "--shape", "x=2"), "Error in operator f: expected 1 inputs (data), got 2"),
     (("verify", "text.symc"), "text.symc: end of archive"),
     (("run", "net-symbol.json", "--params", "text.symc", "--shape", "data=1,6"), "text.symc"),
     (("run", "net-symbol.json", "--params", "few.params", "--shape", "data=1,6"), "3 parameters are missing: fc_bias"),
@@ -312,6 +313,8 @@ def test_faulty_models_and_data(run, checkpoint, arguments, message):
     Path("text-symbol.json").write_text("no")
     node = {"op": "Frobnicate", "name": "f", "inputs": []}
     Path("unknown-symbol.json").write_text(json.dumps({"nodes": [node], "arg_nodes": [], "heads": [[0, 0, 0]]}))
+    pair = [{"op": "null", "name": "x", "inputs": []}, {"op": "relu", "name": "f", "inputs": [[0, 0, 0], [0, 0, 0]]}]
+    Path("many-symbol.json").write_text(json.dumps({"nodes": pair, "arg_nodes": [0], "heads": [[1, 0, 0]]}))
     mx.nd.save("few.params", {"arg:fc_weight": mx.nd.zeros((4, 6)), "aux:bn_moving_mean": mx.nd.zeros((4,))})
     np.savez("all.npz", data=np.ones((1, 1, 28, 28), np.float32))
     np.save("empty.npy", np.ones((0, 1, 28, 28), np.float32))

@@ -134,6 +134,9 @@ def test_says_nothing_before_enough_is_known(name: str, ins: list) -> None:
         ("sum", {"axis": (0, 0)}, [(2, 3)], "Reduction axes have duplicates"),
         ("sum", {"axis": 2}, [(2, 3)], "axis 2 does not exist"),
         ("_arange", {"start": 5, "stop": 2}, [], "Invalid range"),
+        ("_arange", {"start": 0, "stop": "nan"}, [], "Invalid range"),
+        ("_arange", {"start": 0, "stop": "inf"}, [], "Invalid range"),
+        ("_arange", {"start": 0, "stop": 3, "step": "nan"}, [], "Invalid range"),
     ],
 )
 def test_refuses(name: str, params: dict, ins: list, message: str) -> None:

@@ -159,9 +159,10 @@ class Arange(Creation):
         start, stop = self.span()
         if stop is None:
             return [], outs
-        if self.step == 0 or (stop - start) / self.step <= 0:
+        n_steps = (stop - start) / self.step if self.step else 0.0
+        if not 0 < n_steps < math.inf:
             raise ShapeError(f"Invalid range (start, stop, step) = ({start}, {stop}, {self.step})")
-        return [], [unify((math.ceil((stop - start) / self.step) * self.repeat,), outs[0])]
+        return [], [unify((math.ceil(n_steps) * self.repeat,), outs[0])]
 
     def lower(self, t: Lowering) -> None:
         start, _ = self.span()
