@@ -330,7 +330,8 @@ class Lowerer:
         operands = {b.name: b for b in (lhs, rhs, *self._read_by(stores, reads), *written)}
         names, buffers = (lhs.name, rhs.name), tuple(operands.values())
         made = Contraction(p.kind, *p.sizes, p.groups, p.window, *names, buffers, tuple(stores), stack=p.stack)
-        is_reused = not self.graph.training and self._packing_phase(right, phase) == "prepare"
+        is_prepared = not self.graph.training and self._packing_phase(right, phase) == "prepare"
+        is_reused = is_prepared or (self.around is not None and right in self.around.free)
         plan = self.backend.plan(made, is_reused)
         if plan is None or plan.packing is None:
             made = self._with_stored_operand(made, rhs, before, right, functions, reads, phase)

@@ -85,13 +85,17 @@ class CpuBackend:
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
-        from symc.codegen.cpu.contraction import schedule_contraction
+        from symc.codegen.cpu.contraction import RowsPlan, schedule_contraction, schedule_rows
         from symc.codegen.cpu.nest import schedule_nest
 
         from .routines import schedule_template
 
         if isinstance(kernel, Contraction):
-            return schedule_contraction(kernel)
+            return (
+                schedule_rows(kernel, self.target)
+                if isinstance(kernel.plan, RowsPlan)
+                else schedule_contraction(kernel)
+            )
         if isinstance(kernel, Template):
             return [schedule_template(kernel, self.target)]
         return list(schedule_nest(kernel, self.target))

@@ -4,6 +4,7 @@
     both, of 3x3 windows     `winograd.py`, where the estimate in `shapes.py` says that it pays; `winograd_transform.py`
     weight gradient          `weight_gradient.py`: tiles of output channels x panels of (tap, channel), nothing packed
     depthwise, all three     `depthwise.py`
+    one or two rows          `rows.py`: a matrix that serves them alone is not packed, the product is a loop nest
 
 `plan.py` decides, with the estimates of `shapes.py` and the cuts of `blocking.py`; `schedule.py` carries a plan out.
 `micro.py` computes a register tile (`tile.py`), `units.py` are the loops around it, `stores.py` stores its sums; what
@@ -33,7 +34,15 @@ The same layers with physically padded inputs (no tap outside, so nothing for th
 """
 
 from .plan import candidates, plan_contraction
+from .rows import RowsPlan, schedule_rows
 from .schedule import schedule_contraction
 from .winograd_transform import schedule_weight_transform
 
-__all__ = ["candidates", "plan_contraction", "schedule_contraction", "schedule_weight_transform"]
+__all__ = [
+    "RowsPlan",
+    "candidates",
+    "plan_contraction",
+    "schedule_contraction",
+    "schedule_rows",
+    "schedule_weight_transform",
+]

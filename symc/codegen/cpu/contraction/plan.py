@@ -19,6 +19,7 @@ from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .blocking import GRADIENT_PIXELS, Blocking, choose_blocking, choose_gradient_blocking, count_chunks
 from .products import BYTES, TOGETHER, Products, products_of
+from .rows import RowsPlan
 from .shapes import (
     Choice,
     cheapest,
@@ -120,14 +121,19 @@ class Algorithm:
         return cheapest(self.choices)
 
 
-def plan_contraction(c: Contraction, target: Target, is_reused: bool = False, has_winograd: bool = True) -> CpuPlan:
+def plan_contraction(
+    c: Contraction, target: Target, is_reused: bool = False, has_winograd: bool = True
+) -> CpuPlan | RowsPlan:
     """The plan with the lowest estimate; Winograd's must be clearly below the direct one's.
 
-    `is_reused`: an arranged weight serves many runs, so that transforming it costs nothing.
+    `is_reused`: an arranged weight serves many runs, so that arranging it costs nothing.
 
     Raises CodegenError when the left operand is not channels-last or has a dtype that no kernel computes.
     """
     direct, *others = _algorithms(c, target, is_reused, has_winograd)
+    along_rows = None if is_reused or source_of(c, c.lhs).dtype not in DTYPES else RowsPlan.of(c)
+    if along_rows is not None:
+        return along_rows
     winograd = min(others, key=lambda algorithm: algorithm.best.cycles, default=direct)
     best = winograd if winograd.best.cycles < WINOGRAD_GAIN * direct.best.cycles else direct
     return best.plan(best.best)

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from symc.codegen.contraction.geometry import Geometry
 from symc.codegen.contraction.plan import ContractionPlan
-from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
+from symc.codegen.cpu.contraction import (
+    RowsPlan,
+    candidates,
+    plan_contraction,
+    schedule_contraction,
+    schedule_rows,
+)
 from symc.codegen.cpu.contraction.plan import WinogradPlan
 from symc.codegen.cpu.contraction.shapes import tile_counts
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import CodegenError, GraphError
 from symc.loopir.kernel import Buffer, verify
-from tests.codegen.contractions import check, contraction, winograd_plan, with_plan
+from tests.codegen.contractions import (
+    TOLERANCE,
+    Memory,
+    bias_residual_relu,
+    check,
+    contraction,
+    winograd_plan,
+    with_plan,
+)
+from tests.codegen.kernels import run_call
 
 
 @pytest.mark.parametrize(
@@ -113,3 +129,37 @@ def test_refuses_a_plan_of_another_device():
     foreign = ContractionPlan(algorithm="by hand", cycles=1.0, why="")
     with pytest.raises(CodegenError, match=r"its plan is ContractionPlan.*by hand.*expected one of the CPU's"):
         schedule_contraction(replace(contraction(), plan=foreign))
+
+
+def matrix(batch=1, depth=70, columns=33, dtype="float32", **options):
+    nothing = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    return contraction(batch=batch, channels=(depth, columns), dtype=dtype, **nothing, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("batch", "depth", "columns"), [(1, 64, 1), (1, 517, 33), (2, 70, 7)])
+def test_a_matrix_that_serves_two_rows_is_read_as_it_lies(batch, depth, columns, dtype):
+    c = matrix(batch, depth, columns, dtype, epilogue=bias_residual_relu, offset=3)
+    plan = plan_contraction(c, host_target())
+    assert isinstance(plan, RowsPlan)
+    assert plan.packing is None
+    rng = np.random.default_rng(0)
+    contents = {b.name: rng.normal(size=b.shape).astype(dtype) for b in c.buffers}
+    x, w, bias, y = (contents[name].astype("float64") for name in ("x", "w", "bias", "y"))
+    expected = np.maximum(x @ w.T + bias + y, 0)
+    memory = {b.name: Memory.of(b, contents[b.name]) for b in c.buffers}
+    for call in schedule_rows(replace(c, plan=plan), host_target()):
+        run_call(call, host_target(), {name: m.address for name, m in memory.items()}, call.launch.n_chunks)
+    np.testing.assert_allclose(memory["y"].view(), expected, **TOLERANCE[dtype])
+    assert all(m.outside_is_untouched() for m in memory.values())
+
+
+@pytest.mark.parametrize(
+    "options", [dict(batch=3), dict(depth=63), dict(depth=9000), dict(kind="data_gradient"), dict(stack=2)]
+)
+def test_other_matrices_are_packed(options):
+    assert not isinstance(plan_contraction(matrix(**options), host_target()), RowsPlan)
+
+
+def test_a_matrix_that_serves_many_runs_is_packed():
+    assert plan_contraction(matrix(), host_target(), is_reused=True).packing is not None
