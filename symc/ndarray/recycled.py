@@ -11,15 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from symc.core.dtypes import ALIGNMENT
 from symc.core.locks import new_lock
 
 LEAST_BYTES = 1 << 17  # of an array: smaller ones come from memory that malloc keeps anyway
 MOST_BYTES = 1 << 28  # of all that waits for its next use
 
+# A load waits for an earlier store whose address has the same last 12 bits. NumPy's large arrays begin 16 bytes behind
+# a page; a result that began a cache line behind one had each of its vectors waited for by the next one's loads.
+PAGE_BYTES = 4096
+
 
 class _Room(NamedTuple):
-    """Memory, and its first address at a 64-byte boundary, for arrays of one size."""
+    """Memory, and its first address in the middle of a page, for arrays of one size."""
 
     memory: np.ndarray
     first: int
@@ -35,8 +38,8 @@ class Recycler:
         self._lock = new_lock()
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array at a 64-byte boundary, contents undefined; raises what NumPy raises where memory is missing."""
-        size_bytes = math.prod(shape) * dtype.itemsize + ALIGNMENT
+        """An array in the middle of a page, contents undefined; raises what NumPy raises where memory is missing."""
+        size_bytes = math.prod(shape) * dtype.itemsize + PAGE_BYTES
         room = self._taken(size_bytes)
         if room is None:
             try:
@@ -44,7 +47,7 @@ class Recycler:
             except MemoryError:
                 self.clear()
                 memory = np.empty(size_bytes, np.uint8)
-            room = _Room(memory, -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT)
+            room = _Room(memory, memory.ctypes.data + (PAGE_BYTES // 2 - memory.ctypes.data) % PAGE_BYTES)
         return np.asarray(_Loan(self, room, shape, dtype))
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import AllocationError, ArgumentError
 from symc.core.shapes import require_axes
 
-from .recycled import LEAST_BYTES, MOST_BYTES, RECYCLER
+from .recycled import LEAST_BYTES, MOST_BYTES, PAGE_BYTES, RECYCLER
 
 _ticks = itertools.count(1)
 
@@ -45,7 +45,7 @@ def touch_all(counters: Iterable[WriteCounter]) -> None:
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A C-contiguous array at a 64-byte boundary, contents undefined."""
+    """A C-contiguous array at a 64-byte boundary, a large one in the middle of a page; contents undefined."""
     size_bytes = math.prod(shape) * dtype.itemsize
     if not LEAST_BYTES <= size_bytes <= MOST_BYTES:
         return _aligned(np.empty, shape, dtype)
@@ -64,7 +64,7 @@ def allocation(shape: tuple[int, ...], dtype: np.dtype) -> Callable[[tuple[int, 
 
 
 def zeros_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A C-contiguous array of zeros at a 64-byte boundary; its pages are taken when first touched."""
+    """A C-contiguous array of zeros, placed like an empty one; its pages are taken when first touched."""
     return _aligned(np.zeros, shape, dtype)
 
 
@@ -93,11 +93,12 @@ def allocating(what: str) -> Iterator[None]:
 
 def _aligned(allocate, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[no-untyped-def]
     require_axes(shape)
-    n, n_more = math.prod(shape), ALIGNMENT // dtype.itemsize
+    n = math.prod(shape)
+    step, place = (PAGE_BYTES, PAGE_BYTES // 2) if n * dtype.itemsize >= LEAST_BYTES else (ALIGNMENT, 0)
     try:
-        room = allocate(n + n_more, dtype)
+        room = allocate(n + step // dtype.itemsize, dtype)
     except (MemoryError, ValueError):  # beyond this machine, beyond any
         size_bytes = n * dtype.itemsize
         raise AllocationError(f"cannot allocate {size_bytes} bytes for an array of shape {shape}, {dtype}") from None
-    start = -address_of(room) % ALIGNMENT // dtype.itemsize
+    start = (place - address_of(room)) % step // dtype.itemsize
     return room[start : start + n].reshape(shape)

@@ -11,8 +11,8 @@ import pytest
 import symc as mx
 from symc.core.errors import AllocationError
 from symc.ndarray import recycled
-from symc.ndarray.recycled import LEAST_BYTES, MOST_BYTES, RECYCLER, Recycler
-from symc.ndarray.storage import empty_aligned
+from symc.ndarray.recycled import LEAST_BYTES, MOST_BYTES, PAGE_BYTES, RECYCLER, Recycler
+from symc.ndarray.storage import empty_aligned, zeros_aligned
 
 N = LEAST_BYTES // 4  # floats of the smallest array that is recycled
 F32 = np.dtype("float32")
@@ -34,7 +34,8 @@ def address(array: np.ndarray) -> int:
 def test_memory_comes_back(shape, dtype):
     array = empty_aligned(shape, np.dtype(dtype))
     assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
-    assert array.flags.c_contiguous and array.flags.writeable and address(array) % 64 == 0
+    assert address(zeros_aligned(shape, np.dtype(dtype))) % PAGE_BYTES == PAGE_BYTES // 2
+    assert array.flags.c_contiguous and array.flags.writeable and address(array) % PAGE_BYTES == PAGE_BYTES // 2
     first = address(array)
     array[...] = 1
     del array
@@ -81,7 +82,7 @@ def test_results_of_calls_are_recycled_and_those_still_held_are_left_alone():
 
 
 def test_what_waits_is_bounded_and_the_oldest_goes_first():
-    recycler = Recycler(3 * (LEAST_BYTES + 64))
+    recycler = Recycler(3 * (LEAST_BYTES + PAGE_BYTES))
     arrays = [recycler.array((N,), F32) for _ in range(5)]
     places = [address(a) for a in arrays]
     while arrays:

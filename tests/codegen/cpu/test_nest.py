@@ -356,16 +356,6 @@ def test_large_results_are_stored_past_the_caches(target: Target, monkeypatch, d
         check(nest, {"x": rand((1000,))}, target, aliases={"y": "x"})
 
 
-def test_results_of_much_arithmetic_go_through_the_caches(target: Target, monkeypatch) -> None:
-    monkeypatch.setattr(plan, "STREAM_BYTES", 1)
-    (i,) = axes(100)
-    nest = Nest(
-        (Buffer.dense("x", (100,), "float32"), Buffer.dense("y", (100,), "float32")),
-        (Store("y", (i,), prim("exp", f32("x", i)), (i,)),),
-    )
-    assert "caches" not in check(nest, {"x": rand((100,))}, target)[0].schedule
-
-
 @pytest.mark.parametrize("offset", [0, 4])  # at a boundary of vectors, and beside it
 @pytest.mark.parametrize("shape", [(32, 32, 9), (35, 19, 18)])  # fewer lines than a tile has; parts of tiles
 @pytest.mark.parametrize("is_gradient", [False, True])

@@ -81,7 +81,6 @@ def _streaming(plan: NestPlan, distance_bytes: int) -> NestPlan:
     """The plan, past the caches where results will not be found there: a line is not read before it is written."""
     form, vector = plan.form, plan.vector or plan.stores[0].vector
     is_plain = plan.kind == "lane" and plan.vector is not None and plan.blocked == plan.vector and not form.reduce_axes
-    is_plain &= all(operation_cost(e) < _POLYNOMIAL for e in form.every)  # behind such work these stores take longer
     # Each line of a tile is a store of its own: lines that leave the cores that soon must be known to be read late.
     is_late = distance_bytes >= STREAM_BYTES
     is_copy = is_late and plan.kind in ("lane", "row") and _copies_rows(form, vector)
