@@ -40,7 +40,7 @@ class Contestant:
             return not workload.is_training and not workload.is_quantized
         if self.peer == "torch":
             is_recurrent = workload.network in RECURRENT
-            return is_recurrent if self.variant == "module" else workload.is_training and not is_recurrent
+            return is_recurrent == (self.variant == "module") and not workload.is_quantized
         if workload.is_training and self.variant.startswith("gluon"):
             return False
         # The engine's queue and gluon's call path matter only where a call takes microseconds.

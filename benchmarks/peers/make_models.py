@@ -1,9 +1,9 @@
 """Makes models with the real MXNet.   usage: python -m peers.make_models DIR [WORKLOAD ...]  (Python 3.8, mxnet 1.9.1)
 
 Writes for each workload named (for all, if none is) NAME-symbol.json and NAME-0000.params (a checkpoint with seeded
-weights), NAME-reference.npz (`input:data` ..., `output:0`, for training `gradient:PARAMETER`, and of recurrent layers
-and for training `parameter:NAME`), and for inference in float32 NAME.onnx. MXNet runs unfused here (setup.sh sets
-MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants are checked as well.
+weights), NAME-reference.npz (`input:data` ..., `output:0`, for training `gradient:PARAMETER`), and for inference in
+float32 NAME.onnx. MXNet runs unfused here (setup.sh sets MXNET_SUBGRAPH_BACKEND=NONE), so that its own fused variants
+are checked as well.
 """
 
 from __future__ import annotations
@@ -137,8 +137,6 @@ def make(workload: Workload, directory: Path) -> None:
     mx_args, mx_auxs = map(in_mxnet, (args, auxs))
     mx.model.save_checkpoint(prefix, 0, symbol, mx_args, mx_auxs)
     stored = {**{"input:" + name: value for name, value in inputs.items()}, **expected}
-    if workload.is_training or workload.network in RECURRENT:
-        stored.update({"parameter:" + name: value for name, value in {**args, **auxs}.items()})
     np.savez(prefix + "-reference.npz", **stored)  # type: ignore[arg-type]
     if not workload.is_training and not workload.is_quantized:
         export_onnx(workload, symbol, {**mx_args, **mx_auxs}, prefix + ".onnx")

@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import math
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +29,8 @@ import numpy as np
 
 from workloads import WORKLOADS, Workload
 
+DENSE_ARRAY, FLOAT32 = 0xF993FAC9, 0  # in MXNet's `.params` files
+
 
 @dataclass(frozen=True)
 class Task:
@@ -37,8 +41,12 @@ class Task:
     n_threads: int
     prefix: str
     inputs: dict[str, np.ndarray]
-    parameters: dict[str, np.ndarray]  # of recurrent layers and of training, for peers that cannot read MXNet's file
     expected: dict[str, np.ndarray]
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """All parameters and states by name, for peers that cannot read MXNet's file."""
+        return parameters_of(self.prefix + "-0000.params")
 
     def gradients(self) -> list[str]:
         """Names of the parameters whose gradients are checked (every parameter's gradient is computed)."""
@@ -114,10 +122,27 @@ def parse_task() -> Task:
     prefix = str(arguments.models / arguments.workload)
     with np.load(prefix + "-reference.npz") as stored:
         arrays = dict(stored)
-    inputs, parameters = (
-        {key.split(":", 1)[1]: value for key, value in arrays.items() if key.startswith(kind)}
-        for kind in ("input:", "parameter:")
-    )
+    inputs = {key.split(":", 1)[1]: value for key, value in arrays.items() if key.startswith("input:")}
     expected = {key: value for key, value in arrays.items() if key.startswith(("output:", "gradient:"))}
     workload = WORKLOADS[arguments.workload]
-    return Task(workload, arguments.variant, arguments.n_threads, prefix, inputs, parameters, expected)
+    return Task(workload, arguments.variant, arguments.n_threads, prefix, inputs, expected)
+
+
+def parameters_of(path: str) -> dict[str, np.ndarray]:
+    """The arrays of an MXNet `.params` file, as its version 1.9 writes dense ones of float32."""
+    with open(path, "rb") as file:
+
+        def read(layout: str) -> tuple[int, ...]:
+            return struct.unpack("<" + layout, file.read(struct.calcsize("<" + layout)))
+
+        arrays = []
+        _magic, _reserved, n_arrays = read("QQQ")
+        for _ in range(n_arrays):
+            *kind, n_axes = read("IiI")
+            *shape, _device, _device_id, dtype = read(f"{n_axes}q3i")
+            if (*kind, dtype) != (DENSE_ARRAY, 0, FLOAT32):
+                raise ValueError(f"{path}: an array of kind {kind}, dtype {dtype}; expected a dense one of float32")
+            arrays.append(np.frombuffer(bytearray(file.read(4 * math.prod(shape))), "<f4").reshape(shape))
+        (n_names,) = read("Q")
+        names = [file.read(*read("Q")).decode() for _ in range(n_names)]
+    return {name.split(":", 1)[1]: array for name, array in zip(names, arrays)}  # arg:NAME, aux:NAME

@@ -19,15 +19,16 @@ def pooling(at: dict[str, Any], x: Any) -> Any:
     if at.get("global_pool"):
         return F.adaptive_avg_pool2d(x, 1)
     pool = {"max": F.max_pool2d, "avg": F.avg_pool2d}[at["pool_type"]]
-    return pool(x, at["kernel"], at["stride"], at.get("pad", 0))
+    is_full = at.get("pooling_convention") == "full"
+    return pool(x, at["kernel"], at.get("stride", 1), at.get("pad", 0), ceil_mode=is_full)
 
 
 def batch_norm(at: dict[str, Any], x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> Any:
-    return F.batch_norm(x, mean, var, gamma, beta, True, 1 - at.get("momentum", 0.9), at["eps"])
+    return F.batch_norm(x, mean, var, gamma, beta, at["is_training"], 1 - at.get("momentum", 0.9), at["eps"])
 
 
 def convolution(at: dict[str, Any], x: Any, weight: Any, bias: Any = None) -> Any:
-    return F.conv2d(x, weight, bias, at.get("stride", 1), at.get("pad", 0))
+    return F.conv2d(x, weight, bias, at.get("stride", 1), at.get("pad", 0), groups=at.get("num_group", 1))
 
 
 def fully_connected(at: dict[str, Any], x: Any, weight: Any, bias: Any) -> Any:
@@ -38,11 +39,15 @@ def batch_dot(at: dict[str, Any], x: Any, y: Any) -> Any:
     return torch.bmm(x, y.transpose(1, 2) if at.get("transpose_b") else y)
 
 
-# What the networks of training workloads are made of; SoftmaxOutput is the loss's part, so its scores go on.
+# What the workloads' networks are made of, none of them trained with Dropout; SoftmaxOutput is the loss's part, so its
+# scores go on.
 OPERATORS = {
     "Activation": lambda at, x: ACTIVATIONS[at["act_type"]](x),
     "BatchNorm": batch_norm,
+    "Concat": lambda at, *parts: torch.cat(parts, at.get("dim", 1)),
     "Convolution": convolution,
+    "Deconvolution": lambda at, x, weight: F.conv_transpose2d(x, weight, stride=at["stride"]),
+    "Dropout": lambda at, x: x,
     "Flatten": lambda at, x: x.flatten(1),
     "FullyConnected": fully_connected,
     "LayerNorm": lambda at, x, gamma, beta: F.layer_norm(x, gamma.shape, gamma, beta, at["eps"]),
@@ -51,6 +56,7 @@ OPERATORS = {
     "SoftmaxOutput": lambda at, x, label: x,
     "_div_scalar": lambda at, x: x / at["scalar"],
     "batch_dot": batch_dot,
+    "clip": lambda at, x: x.clamp(at["a_min"], at["a_max"]),
     "elemwise_add": lambda at, x, y: x + y,
     "reshape": lambda at, x: x.reshape(at["shape"]),
     "softmax": lambda at, x: x.softmax(at["axis"]),
@@ -62,9 +68,9 @@ OPERATORS |= {"Reshape": OPERATORS["reshape"], "_Plus": OPERATORS["elemwise_add"
 class Network(torch.nn.Module):
     """What a symbol computes of its `data`."""
 
-    def __init__(self, nodes: list[dict[str, Any]], arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, nodes: list[dict[str, Any]], arrays: dict[str, np.ndarray], is_training: bool) -> None:
         super().__init__()
-        self.nodes = nodes
+        self.nodes, self.is_training = nodes, is_training
         for name, value in arrays.items():
             tensor = torch.from_numpy(value)
             if name.endswith(STATES):
@@ -79,6 +85,7 @@ class Network(torch.nn.Module):
                 values.append(data if node["name"] == "data" else getattr(self, node["name"], None))
                 continue
             attributes = {name: literal(text) for name, text in node.get("attrs", {}).items()}
+            attributes["is_training"] = self.is_training
             values.append(OPERATORS[node["op"]](attributes, *(values[i] for i, *_ in node["inputs"])))
         return values[-1]
 
@@ -91,7 +98,7 @@ def literal(text: str) -> Any:
         return text
 
 
-def network_of(path: str, arrays: dict[str, np.ndarray]) -> torch.fx.GraphModule:
+def network_of(path: str, arrays: dict[str, np.ndarray], is_training: bool) -> torch.fx.GraphModule:
     """The module of the symbol in a file, with these parameters and states."""
     nodes = json.loads(Path(path).read_text(encoding="utf-8"))["nodes"]
-    return torch.fx.symbolic_trace(Network(nodes, arrays))
+    return torch.fx.symbolic_trace(Network(nodes, arrays, is_training).train(is_training))

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: its modules LSTM and GRU, and training of symbols, eager or compiled, with MXNet's parameters."""
+"""PyTorch on the CPU: its modules LSTM and GRU, and symbols, eager or compiled, with MXNet's parameters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,29 @@ MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 
 def prepare(task: Task) -> Prepared:
     torch.set_num_threads(task.n_threads)
-    return recurrent(task) if task.workload.network in RECURRENT else training_of_symbol(task)
+    if task.workload.network in RECURRENT:
+        return recurrent(task)
+    return training_of_symbol(task) if task.workload.is_training else inference_of_symbol(task)
+
+
+def inference_of_symbol(task: Task) -> Prepared:
+    """Compiled, parameters are constants: BatchNorm is folded and weights are packed beforehand (`freezing`)."""
+    network = network_of(task.prefix + "-symbol.json", task.parameters, is_training=False)
+    data = torch.from_numpy(task.inputs["data"])
+    if task.variant == "compiled":
+        torch._inductor.config.freezing = True
+        network = torch.compile(network)
+
+    def call():
+        with torch.no_grad():
+            return network(data)
+
+    return Prepared(torch.__version__, call, lambda out: {"output:0": out.numpy()})
 
 
 def training_of_symbol(task: Task) -> Prepared:
     """Forward and backward of the mean cross entropy, which is what SoftmaxOutput's gradient belongs to."""
-    network = network_of(task.prefix + "-symbol.json", task.parameters)
+    network = network_of(task.prefix + "-symbol.json", task.parameters, is_training=True)
     data, label = (torch.from_numpy(task.inputs[name]) for name in ("data", "softmax_label"))
     label = label.long()
 
