@@ -36,6 +36,7 @@ assert type(pickle.loads(pickle.dumps(Mine()))) is Mine
 def annotated(x: int): pass
 assert annotated.__annotations__ == {"x": int}  # no __future__ of whoever runs it
 assert np.int is int and np.float is float and np.Inf == float("inf") and np.product([2, 3]) == 6
+assert repr(np.float64(0.5)) == "0.5" and repr(np.array([0.5, 2])) == "array([0.5, 2. ])"
 try:
     import mxnet.contrib.nowhere
 except ImportError as error:

@@ -94,7 +94,10 @@ def install(replace: bool = False) -> None:
 
 
 def restore_old_numpy() -> list[str]:
-    """Gives NumPy the names again that it had in MXNet's time and has no more; tells which."""
+    """Gives NumPy the names again that it had in MXNet's time and has no more, and its numbers the looks; tells which.
+
+    A number is then printed as 0.5, not as np.float64(0.5): what metrics give is a NumPy number.
+    """
     import numpy as np
 
     old: dict[str, object] = {"int": int, "float": float, "complex": complex, "object": object, "str": str}
@@ -102,6 +105,7 @@ def restore_old_numpy() -> list[str]:
     missing = [name for name in old if name not in vars(np)]
     for name in missing:
         setattr(np, name, old[name])
+    np.set_printoptions(legacy="1.25")
     return missing
 
 

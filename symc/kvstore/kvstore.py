@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from symc import optimizer as opt
-from symc.core.errors import ArgumentError, ConflictError, SymcError
+from symc.core.errors import ArgumentError, ConflictError, ShapeError, SymcError
 from symc.core.reading import contents
 from symc.core.replacing import replacing
 from symc.ndarray import NDArray
@@ -70,6 +70,8 @@ class KVStore(KVStoreBase):
         for each, arrays in self._pairs(key, out):
             stored = self._require(each)
             for array in arrays:
+                if array.shape != stored.shape:
+                    raise ShapeError(f"pull: key {each} has shape {stored.shape}, out has {array.shape}")
                 array[:] = stored
 
     def pushpull(self, key: Any, value: Any, out: Any = None, priority: int = 0) -> None:

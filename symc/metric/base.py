@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from symc import registry
 from symc.core.errors import ArgumentError
 from symc.ndarray import NDArray
@@ -75,13 +77,13 @@ class EvalMetric:
     def reset(self) -> None:
         """Forgets all batches."""
         self.global_num_inst: Any = 0
-        self.global_sum_metric: Any = 0.0
+        self.global_sum_metric: Any = np.float64(0)
         self.reset_local()
 
     def reset_local(self) -> None:
         """Begins the sums that `get` reads anew."""
         self.num_inst: Any = 0
-        self.sum_metric: Any = 0.0
+        self.sum_metric: Any = np.float64(0)  # NumPy 2 would add a float32 to a number of Python's in float32
 
     def value_of(self, total: Any, count: Any) -> Any:
         """The metric from its sums, of one batch at least."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from symc import ndarray as nd
 from symc.core.bounded import BoundedCache
-from symc.core.errors import ArgumentError, ConflictError
+from symc.core.errors import ArgumentError, ConflictError, ShapeError
 from symc.io import DataDesc
 from symc.ndarray import NDArray
 
@@ -101,7 +101,19 @@ class DataParallelExecutorGroup:
                     **shapes,
                 )
             )
+        for before, after in zip(self.execs, made):
+            self._require_same_parameters(before, after)
         return tuple(made)
+
+    def _require_same_parameters(self, before: Executor, after: Executor) -> None:
+        """Raises ShapeError where other inputs would need other parameters: what was learned would be left behind."""
+        for name in self.param_names:
+            old, new = before.arg_dict.get(name), after.arg_dict[name]
+            if old is not None and old.shape != new.shape:
+                raise ShapeError(
+                    f"binding to data of other shapes: parameter {name} would change from {old.shape} to {new.shape}; "
+                    "bind(force_rebind=True) begins anew"
+                )
 
     @property
     def param_arrays(self) -> list[list[NDArray]]:

@@ -12,7 +12,7 @@ from symc import kvstore as kvs
 from symc import ndarray as nd
 from symc import optimizer as opt
 from symc.context import Context, current_context
-from symc.core.errors import ConflictError, SymcError
+from symc.core.errors import ConflictError, ShapeError, SymcError
 from symc.core.reading import contents
 from symc.core.replacing import replacing
 from symc.initializer import InitDesc
@@ -189,6 +189,8 @@ class Module(BaseModule):
         for arrays, given in ((self._arg_params, arg_params), (self._aux_params, aux_params)):
             for name, array in sorted(arrays.items()):
                 if given is not None and name in given:
+                    if given[name].shape != array.shape:
+                        raise ShapeError(f"parameter {name} has shape {given[name].shape}, expected {array.shape}")
                     if given[name] is not array:
                         array[:] = given[name]
                     continue

@@ -68,6 +68,22 @@ def names(mx, folder):
     return found
 
 
+def cancelling(mx, folder):
+    """Sums that float32 would lose, of a metric that is there and of one that a script defines."""
+
+    class OfScript(mx.metric.EvalMetric):
+        def update(self, labels, preds):
+            self.sum_metric += preds[0].asscalar()
+            self.num_inst += 1
+
+    found = []
+    for made in mx.metric.Loss(), OfScript("own"):
+        for loss in 1e8, 1.0, -1e8:
+            made.update([], [mx.nd.array([loss])])
+        found.append([made.get(), isinstance(made.get()[1], np.float64)])
+    return found
+
+
 CASES = {
     "names": names,
     "accuracy": metric(lambda m: m.Accuracy()),
@@ -89,5 +105,6 @@ CASES = {
     "loss": metric(lambda m: m.Loss(), "numbers"),
     "custom": metric(lambda m: m.np(largest), "numbers"),
     "custom pair": metric(lambda m: m.CustomMetric(pair, allow_extra_outputs=True), "numbers"),
+    "cancelling": cancelling,
     "composite": metric(lambda m: m.create(["acc", "ce", m.CompositeEvalMetric(["nll_loss"])])),
 }

@@ -9,7 +9,7 @@ import pytest
 
 import symc as mx
 from symc import autograd, gluon
-from symc.core.errors import ConflictError, MissingPackageError, SymcError
+from symc.core.errors import ConflictError, MissingPackageError, ShapeError, SymcError
 from symc.kvstore import mpi
 from symc.kvstore.distributed import DistributedKVStore
 
@@ -107,6 +107,14 @@ def test_modules_train_as_one_process_would(monkeypatch, is_on_store):
     for found in on_ranks(2, work):
         for name, expected in zip(("fc_weight", "fc_bias"), expected_weights()):
             np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-5)
+
+
+def test_nothing_is_pulled_into_an_array_of_another_shape():
+    store = mx.kv.create("local")
+    store.init("w", mx.nd.ones((2, 3)))
+    for shape in ((1, 3), (3,), (4, 2, 3)):  # the last is one that NumPy would broadcast to
+        with pytest.raises(ShapeError, match=r"pull: key w has shape \(2, 3\), out has "):
+            store.pull("w", mx.nd.zeros(shape))
 
 
 def test_ranks_that_do_not_agree_are_told():

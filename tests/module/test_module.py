@@ -54,6 +54,10 @@ def sums(module):
     return {n: round(float(a.asnumpy().astype("f8").sum()), 3) for n, a in {**args, **aux}.items() if n != "bn_gamma"}
 
 
+def given(shape):
+    bound().init_params(arg_params={"fc1_weight": mx.nd.ones(shape)}, allow_missing=True)
+
+
 SGD = ("sgd", {"learning_rate": 0.1, "momentum": 0.9})
 # After two epochs: sums of parameters, cross entropy of each epoch, sums of the predictions.
 ONE = (
@@ -221,6 +225,14 @@ def test_parameters_given_missing_and_too_many():
             ValueError,
             "don't match names specified by data_names",
         ),
+        (lambda: given((1, 6)), mx.SymcError, "fc1_weight has shape .1, 6., expected .8, 6."),
+        (lambda: given((6, 8)), mx.SymcError, "fc1_weight has shape .6, 8., expected .8, 6."),
+        (
+            lambda: ready().forward(mx.io.DataBatch([mx.nd.ones((10, 5))], [mx.nd.ones(10)])),
+            mx.SymcError,
+            "fc1_weight would change from .8, 6. to .8, 5.",
+        ),
+        (lambda: ready().reshape([("data", (4, 7))]), mx.SymcError, "would change from .8, 6. to .8, 7."),
         (lambda: bound().forward(None), AssertionError, "call init_params"),
         (lambda: bound().get_params(), AssertionError, "call init_params"),
         (
