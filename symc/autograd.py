@@ -102,13 +102,15 @@ def backward(
     for variable, gradient in zip(variables, gradients(heads, head_grads, order, variables, into, not retain_graph)):
         target = variable._grad
         assert target is not None
-        is_there = gradient is target._host
-        if variable._grad_req != "add":
-            if not is_there:
-                target._host[...] = 0 if gradient is None else gradient
+        is_there = gradient is target._memory
+        if is_there:
+            target._touch()
+        elif variable._grad_req != "add":
+            target._take(np.zeros(target._shape, target._dtype) if gradient is None else gradient)
         elif gradient is not None:
-            target._host[...] += gradient
-        target._touch()
+            contents = target._writable()
+            contents += gradient
+            target._touch()
         variable._fresh_grad = True
         if arrivals.are_awaited and not is_there:
             arrivals.written(target._address)
@@ -146,7 +148,8 @@ def grad(
         results = []
         taken = {id(g._host) for g in head_grads if g is not None}
         for found, v in zip(gradients(heads, head_grads, order, wanted, {}, not is_kept), wanted):
-            array = np.zeros(v._shape, v._dtype) if found is None else found.copy() if id(found) in taken else found
+            is_ours = found is not None and id(found) not in taken and found.flags.writeable
+            array = np.zeros(v._shape, v._dtype) if found is None else found if is_ours else found.copy()
             taken.add(id(found))
             results.append(NDArray(array, v.context))
     if not is_kept:

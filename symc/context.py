@@ -79,10 +79,14 @@ class Context(metaclass=_DefaultContext):
             reason = found()[1]
         raise SymcError(f"there is no device {self} to hold arrays or run on: {reason}; use mx.cpu()")
 
+    @property
+    def is_host(self) -> bool:
+        """Whether kernels see the host's memory because they run there."""
+        return DEVICES.get(self.device_typeid) is host
+
     def is_same_device(self, other: Context) -> bool:
         """Whether both name one device: all contexts of the CPU do."""
-        is_host = DEVICES.get(self.device_typeid) is DEVICES.get(other.device_typeid) is host
-        return is_host or self == other
+        return (self.is_host and other.is_host) or self == other
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -76,7 +76,7 @@ class CachedOp:
                 f"CachedOp: expected {len(self._names)} inputs ({', '.join(self._names)}), got {len(args)}"
             )
         for name, value in zip(self._names, args):
-            if type(value) is not NDArray:
+            if not isinstance(value, NDArray):
                 require_fit(f"CachedOp: input {name}", value)
         key = (mode.training, *[(a._shape, a._dtype.num) for a in args])
         block = self._blocks.get(key)
@@ -157,7 +157,7 @@ class _Block:
             arrays = [make(shape, dtype) for make, shape, dtype in self._results]
             made = [NDArray._over(a, place) for a in arrays]
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            addresses = [x._address for x in args], [y._address for y in made]
+            addresses = [x._address_on(place) for x in args], [y._address for y in made]
             left = _Left(function, function.forward(*addresses, seed, owner=(args, arrays)), op, args, arrays)
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)

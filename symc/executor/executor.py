@@ -54,6 +54,7 @@ class Executor:
         ctx.require_device()
         self._symbol = symbol
         self._ctx = ctx
+        self._is_on_host = ctx.is_host
         self._has_gradients = grad_arrays is not None
         gradients = {name: (grad_arrays or {}).get(name) for name in arg_arrays}
         self._arguments = BoundArrays("argument", arg_arrays, self._take_arrays_anew)
@@ -159,10 +160,10 @@ class Executor:
         """
         bound = self._bound(bool(is_train), with_gradient=True)
         if bound is not self._last:
-            kept = [o.asnumpy() for o in self.outputs]
+            kept = [o.copy() for o in self.outputs]
             self._run_forward(bound)
             for array, value in zip(self.outputs, kept):
-                array._host[...] = value
+                array._take(value)
             self._last = bound
         self._feed_head_gradients(bound, out_grads)
         bound.refresh()
@@ -198,7 +199,10 @@ class Executor:
             bound = self._predict = self._bound(False)
         expected = bound.expected(tuple(kwargs))
         if expected is not None:
-            given = [v._host if type(v) is NDArray else v for v in kwargs.values()]
+            if self._is_on_host:
+                given = [v._host if type(v) is NDArray else v for v in kwargs.values()]
+            else:
+                given = [v._on(self._ctx) if isinstance(v, NDArray) else v for v in kwargs.values()]
             made = bound.call(expected, given, self._ctx)
             if made is not None:
                 return made
@@ -228,10 +232,10 @@ class Executor:
         if name not in self.arg_dict:
             raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
         array = self.arg_dict[name]
-        given = as_numpy(value, f"argument {name}")
+        given = value if isinstance(value, NDArray) else as_numpy(value, f"argument {name}")
         if given.shape != array.shape:
             raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
-        array[:] = given
+        array._take(given)
 
     def _run_forward(self, bound: Bound) -> None:
         bound.refresh()
@@ -265,10 +269,11 @@ class Executor:
                 )
             if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
                 raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
-            array = as_numpy(value, f"head gradient {k}")
-            if array.shape != target.shape:
-                raise ArgumentError(f"backward: head gradient {k} has shape {array.shape}, expected {target.shape}")
-            target[:] = array
+            given_gradient = value if isinstance(value, NDArray) else as_numpy(value, f"head gradient {k}")
+            if given_gradient.shape != target.shape:
+                shape = given_gradient.shape
+                raise ArgumentError(f"backward: head gradient {k} has shape {shape}, expected {target.shape}")
+            target._take(given_gradient)
 
     def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
         """Head gradients in the order of the outputs, None where there is none; more than outputs do not count."""

@@ -37,6 +37,7 @@ class Holding:
         slots = {slot.key: (number, slot.place) for number, slot in compiled.program.numbered_slots()}
         self._compiled = compiled
         self._place = place
+        self._is_on_host = place.is_host
         self._held: dict[int, tuple[str, str]] = {}  # place and key of the slot, by position among the inputs
         self._given: dict[int, Operand] = {}
         for k, node in enumerate(graph.inputs):
@@ -61,7 +62,9 @@ class Holding:
         if made is not None:
             return made
         held = self._last = self._holding(args)
-        given = [readable(x._host, self._given[k].dtype) if k in self._given else x for k, x in enumerate(args)]
+        given = [
+            readable(x._on(self._place), self._given[k].dtype) if k in self._given else x for k, x in enumerate(args)
+        ]
         made = held.bound.call(held.expected, given, args[0]._context)
         assert made is not None
         return made
@@ -69,17 +72,18 @@ class Holding:
     def again(self, args: Sequence[NDArray]) -> list[NDArray] | None:
         """The same for any inputs; None where they do not fit, or other arrays are held than in the call before."""
         held, first = self._last, args[0]
-        if held is None or type(first) is not NDArray:
+        if held is None or not isinstance(first, NDArray):
             return None
         place = first._context
         if place is not self._place and place != self._place:
             return None
         given: list[object] = list(args)
+        is_on_host = self._is_on_host
         for k in self._given:
             x = args[k]
-            if type(x) is not NDArray:
+            if not isinstance(x, NDArray):
                 return None
-            given[k] = x._host
+            given[k] = x._host if is_on_host else x._on(place)
         return held.bound.call(held.expected, given, place)
 
     def _holding(self, args: Sequence[NDArray]) -> _Held:

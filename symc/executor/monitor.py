@@ -51,13 +51,14 @@ class Watched:
             from symc.runtime.function import GraphFunction
 
             self._function = GraphFunction(graph, context.device)
+        self._context = context
 
     def __call__(self, arrays: Mapping[str, NDArray], key: int) -> dict[Value, NDArray]:
         """All values, from the arrays of the graph's inputs by name and a key for its random numbers."""
         found = {v: arrays[v.node.name] for v in self.inputs}
         made = [empty_aligned(shape, dtype) for shape, dtype in self.facts]
         if self._function is not None:
-            self._function([a._address for a in found.values()], [a.ctypes.data for a in made], key)
+            self._function([a._address_on(self._context) for a in found.values()], [a.ctypes.data for a in made], key)
         found.update({v: NDArray(a) for v, a in zip(self.computed, made)})
         return found
 

@@ -161,6 +161,7 @@ class Programs:
                 bound[place, name] = self.head_gradients[name]
             if (place, name) in bound:
                 _require_room(bound[place, name], slot)
+                _require_near(bound[place, name], slot, self._ctx)
         return bound
 
     def _require_given(self, program: Program, shapes: Mapping[str, FullShape], mode: Mode) -> None:
@@ -186,6 +187,15 @@ class Programs:
             if node.name in self._arguments and is_known(shape) and shape != self._arguments[node.name].shape:
                 shapes.setdefault(node.name, shape)  # type: ignore[arg-type]
         return shapes
+
+
+def _require_near(array: NDArray, slot: Slot, ctx: Context) -> None:
+    """Raises ArgumentError where an array lies on another device, whose memory the program does not see."""
+    if not array._is_seen_by(ctx):
+        raise ArgumentError(
+            f"binding {slot.place} {slot.key}: the array lies on {array._context}, the executor runs on {ctx}; bind a "
+            f"copy, x.as_in_context({ctx})"
+        )
 
 
 def _require_room(array: NDArray, slot: Slot) -> None:

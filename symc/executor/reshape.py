@@ -30,4 +30,4 @@ def shared(array: NDArray, shape: FullShape) -> NDArray:
     size = size_of(shape)
     if size > array.size:
         return NDArray(zeros_aligned(shape, array._dtype), array.context)
-    return array._view(array._host.reshape(-1)[:size].reshape(shape))
+    return array._view(array._memory.reshape(-1)[:size].reshape(shape))

@@ -278,8 +278,7 @@ def _computed(
         return
     results = run(recording.arrays, recording.arrays[0].context)
     for number, new in zip(made.states, results[len(made.found) :]):
-        recording.arrays[number]._host[...] = new
-        recording.arrays[number]._touch()
+        recording.arrays[number]._take(new)
     values = list(asked.items())
     for k, result in zip(made.found, results):
         key, (_, contents) = values[k]

@@ -20,13 +20,16 @@ def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def store(target: np.ndarray, index: Any, value: np.ndarray) -> None:
     """`target[index] = value`, cast as `cast` does."""
+    if value.dtype is target.dtype:  # nothing to warn of: entering errstate takes longer than storing a few numbers
+        target[index] = value
+        return
     with np.errstate(all="ignore", over=_overflow(value)):
         target[index] = _castable(value, target.dtype)
 
 
 def _overflow(array: np.ndarray) -> Literal["warn", "ignore"]:
     """Python's numbers are float64: what is lost of them on the way to float32 is said; a cast of float32 is meant."""
-    return "warn" if array.dtype == np.float64 else "ignore"
+    return "warn" if array.dtype.char == "d" else "ignore"
 
 
 def _castable(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

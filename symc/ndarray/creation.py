@@ -115,8 +115,9 @@ def eye(
     N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None
 ) -> NDArray:
     """Zeros of shape (N, M or N) with ones on the diagonal `k` above the main one."""
-    made = zeros((N, M or N), ctx, dtype)
-    np.fill_diagonal(made._host[max(-k, 0) :, max(k, 0) :], 1)
+    ones = zeros_aligned(as_shape((N, M or N)), as_dtype(dtype))
+    np.fill_diagonal(ones[max(-k, 0) :, max(k, 0) :], 1)
+    made = NDArray(ones, ctx)
     return made if out is None else made.copyto(out)  # type: ignore[return-value]
 
 
@@ -164,7 +165,10 @@ to_dlpack_for_write = to_dlpack_for_read
 
 
 def waitall() -> None:
-    """Returns at once: every operation is finished when the call that started it returns."""
+    """Returns when every operation is finished; on the CPU one is when the call that started it returns."""
+    from .on_device import wait_for_all
+
+    wait_for_all()
 
 
 def _owner(array: np.ndarray) -> np.ndarray:

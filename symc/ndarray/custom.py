@@ -70,19 +70,20 @@ def call_custom(
     if out is not None and recording:
         tape.refuse_in_place(inputs, targets_of("Custom", out))
     place = inputs[0].context if inputs else context
-    made = [NDArray(a, place) for a in _results(op, inputs)]
+    results = _results(op, inputs)
     n_arguments = len(op.defined.arguments)
-    ins = [x._host for x in inputs]
-    running = op.defined.running(ins)
-    running.forward("", training, [True] * len(made), ins[:n_arguments], [y._host for y in made], ins[n_arguments:])
+    ins, states = [x._host for x in inputs[:n_arguments]], [x._writable() for x in inputs[n_arguments:]]
+    running = op.defined.running([*ins, *states])
+    running.forward("", training, [True] * len(results), ins, results, states)
+    made = [NDArray(y, place) for y in results]
     for state in inputs[n_arguments:]:
         state._touch()
-    results = made if out is None else write("Custom", made, out)
+    given = made if out is None else write("Custom", made, out)
     if recording:
         left = _Left(op, running, inputs, made, training)
         by = ByHand(function=f"Custom {op.op_type}", n_inputs=len(inputs), n_results=len(made))
-        tape.record(by, inputs, made, results, training, left)
-    return results
+        tape.record(by, inputs, made, given, training, left)
+    return given
 
 
 def _results(op: Custom, inputs: Sequence[NDArray]) -> list[np.ndarray]:
@@ -113,14 +114,16 @@ class _Left:
         self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
     ) -> Mapping[int, NDArray]:
         n_arguments, results = len(self._wanted), [y._host for y in self._results]
-        ins = [x._host for x in self._inputs]
-        seen = [*filled(dy, results), *ins[:n_arguments], *results]
+        ins, states = [x._host for x in self._inputs[:n_arguments]], [x._writable() for x in self._inputs[n_arguments:]]
+        seen = [*filled(dy, results), *ins, *results]
         read = [a if k in self._op.defined.dependencies else np.empty(0, a.dtype) for k, a in enumerate(seen)]
         found = [
             into[k] if k in into else NDArray._over(empty_aligned(x._shape, x._dtype), x._context)
             for k, x in enumerate(self._inputs[:n_arguments])
         ]
-        self._running.backward("", self._training, self._wanted, read, [x._host for x in found], ins[n_arguments:])
+        self._running.backward("", self._training, self._wanted, read, [x._writable() for x in found], states)
+        for gradient in found:
+            gradient._touch()
         for state in self._inputs[n_arguments:]:
             state._touch()
         return {k: gradient for k, gradient in enumerate(found) if self._wanted[k]}
@@ -154,7 +157,8 @@ class FunctionLeft:
     ) -> Mapping[int, NDArray]:
         terms = filled(dy, [y._host for y in self._results])
         with tape.scope(False, None):
-            given = self._backward(*(NDArray(d, y.context) for d, y in zip(terms, self._results)))
+            own = [d if d.flags.writeable else d.copy() for d in terms]  # what lies on a GPU is only seen
+            given = self._backward(*(NDArray(d, y.context) for d, y in zip(own, self._results)))
         found = [given] if isinstance(given, NDArray) else list(given)
         if len(found) != len(self._facts):
             raise ArgumentError(
@@ -164,5 +168,5 @@ class FunctionLeft:
         for k, ((shape, dtype, _), array) in enumerate(zip(self._facts, found)):
             require_fit(f"{self._what}.backward: result {k}", array, shape, dtype)
         for k, target in into.items():
-            target._host[...] = found[k]._host
+            target._take(found[k])
         return dict(enumerate(found))

@@ -128,12 +128,13 @@ class EagerGraph:
                 if counted.any():
                     raise ElementError(text)
             return results[:n_heads]
-        function = self._function(context or current_context())
+        place = context or current_context()
+        function = self._function(place)
         results = [make(shape, dtype) for make, shape, dtype in self._results]
         if any(r.size for r in results):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
             owner = (arrays, results)
-            function([arrays[k]._address for k in self._used], [address_of(r) for r in results], seed, owner)
+            function([arrays[k]._address_on(place) for k in self._used], [address_of(r) for r in results], seed, owner)
         return results
 
 

@@ -14,12 +14,14 @@ from .operators import call
 if TYPE_CHECKING:
     from .ndarray import NDArray
 
+WHOLE = slice(None)
+
 
 def is_whole(key: Any) -> bool:
     """Whether the key selects the array as it is: `x[:]`, `x[...]`, `x[()]`."""
     if isinstance(key, tuple):
         return key == ()
-    return key is Ellipsis or (isinstance(key, slice) and key == slice(None))
+    return key is Ellipsis or (isinstance(key, slice) and key == WHOLE)
 
 
 def numpy_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from symc.context import Context
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError
@@ -101,8 +99,7 @@ def _run(
     make = NDArray._over if inputs else NDArray  # which looks whether the context has a device
     made = [make(r, place) for r in results]  # type: ignore[arg-type]
     for k, output in prepared.updates:
-        inputs[k]._host[...] = results[output]
-        inputs[k]._touch()
+        inputs[k]._take(made[output])
     n_visible = prepared.n_visible
     if out is not None:
         made[:n_visible] = write(prepared.op.name, made[:n_visible], out)
@@ -119,8 +116,7 @@ def write(what: str, results: Sequence[NDArray], out: NDArray | Sequence[NDArray
     for result, target in zip(results, targets):
         require_fit(f"{what}: out=", target, result.shape, result._dtype)
     for result, target in zip(results, targets):
-        np.copyto(target._host, result._host)
-        target._touch()
+        target._take(result)
     return targets
 
 

@@ -25,6 +25,7 @@ from .storage import WriteCounter, address_of, empty_aligned, require_dense, zer
 if TYPE_CHECKING:
     from .tape import Made
 
+CPU = Context.devstr2type["cpu"]
 _STORAGE_TYPE_STR_TO_ID = {"undefined": -1, "default": 0, "row_sparse": 1, "csr": 2}  # for scripts; all are dense
 py_slice = slice  # scripts import it from here: the method `slice` hides the builtin inside the class
 
@@ -36,16 +37,18 @@ class NDArray:
     `x[i]`, `x[a:b]` and `reshape` share memory: writing to one writes to all. Arithmetic keeps the dtype of the array;
     two arrays must agree in dtype and broadcast. Methods named after operators are added from the operator registry.
 
-    What it is (`_shape`, `_dtype`) is apart from where it lies: `_host`, the NumPy array over its memory, is the one
-    way to its contents (an array out of the host's reach would have none), and `_address`, the first byte, is all that
-    kernels know of it. Whoever writes to the memory other than through this class calls `_touch()` afterwards.
+    What it is (`_shape`, `_dtype`) is apart from where it lies. `_memory` is the NumPy array over its memory, and
+    `_address`, the first byte, is all that kernels know of it. `_host` is the one way to read its contents, `_write`
+    and `_take` those to write them: here all are that memory, of a device that does not see the host's it stands for
+    the device's (`on_device.py`). Whoever writes to the memory otherwise calls `_touch()` afterwards.
     """
 
     __slots__ = (
-        "__weakref__", "_context", "_dtype", "_first_byte", "_fresh_grad", "_grad", "_grad_req", "_host", "_made",
+        "__weakref__", "_context", "_dtype", "_first_byte", "_fresh_grad", "_grad", "_grad_req", "_made", "_memory",
         "_shape", "_storage",
     )  # fmt: skip
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
+    _host: np.ndarray
 
     def __init__(self, data: np.ndarray, context: Context | None = None, storage: WriteCounter | None = None) -> None:
         """Wraps `data` without a copy; a view passes the storage it shares.
@@ -59,15 +62,19 @@ class NDArray:
             raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
         if place.device_typeid not in DEVICES:
             place.require_device()  # raises
-        self._hold(data, place, WriteCounter() if storage is None else storage)
+        self._hold(data, place, storage)
 
-    def _hold(self, data: np.ndarray, context: Context, storage: WriteCounter) -> None:
+    def _hold(self, data: np.ndarray, context: Context, storage: WriteCounter | None) -> None:
+        if context.device_typeid != CPU:
+            from .on_device import placed
+
+            self.__class__, storage = placed(data, context, storage)
         self._context = context
-        self._host = data
+        self._memory = data
         self._shape: tuple[int, ...] = data.shape
         self._dtype = data.dtype
         self._first_byte: int | None = None
-        self._storage = storage
+        self._storage = WriteCounter() if storage is None else storage
         self._grad: NDArray | None = None
         self._grad_req = "null"
         self._fresh_grad = False  # whether a backward has written the gradient; trainers set it back
@@ -77,26 +84,58 @@ class NDArray:
     def _over(cls, data: np.ndarray, context: Context, storage: WriteCounter | None = None) -> NDArray:
         """An array over memory that symc has allocated itself, for a context that has a device: nothing to check."""
         made = cls.__new__(cls)
-        made._hold(data, context, WriteCounter() if storage is None else storage)
+        made._hold(data, context, storage)
         return made
 
     @classmethod
     def _copy_of(cls, data: np.ndarray, context: Context | None = None, dtype: np.dtype | None = None) -> NDArray:
         """A new array with the contents of `data`, cast to `dtype`."""
-        result = empty_aligned(data.shape, data.dtype.newbyteorder("=") if dtype is None else dtype)
+        if dtype is None:
+            dtype = data.dtype if data.dtype.isnative else data.dtype.newbyteorder("=")
+        result = empty_aligned(data.shape, dtype)
         store(result, ..., data)
         return cls(result, context)
 
     def _view(self, data: np.ndarray) -> NDArray:
         """An array over `data`, a contiguous part of this array's memory."""
-        return NDArray(data, self._context, self._storage)
+        return NDArray._over(data, self._context, self._storage)
 
     @property
     def _address(self) -> int:
         """The address of the first byte, asked of NumPy once (0.3 us) and only when somebody wants it."""
         if self._first_byte is None:
-            self._first_byte = address_of(self._host)
+            self._first_byte = address_of(self._memory)
         return self._first_byte
+
+    def _on(self, context: Context) -> np.ndarray:
+        """What a program of a device is pointed at."""
+        return self._memory
+
+    def _address_on(self, context: Context) -> int:
+        """The address that a program of a device is given."""
+        return self._address if self._first_byte is None else self._first_byte
+
+    def _is_seen_by(self, context: Context) -> bool:
+        """Whether programs of a device may be bound to the array."""
+        return True
+
+    def _seen(self, part: np.ndarray) -> np.ndarray:
+        """A part of the memory, to be read."""
+        return part
+
+    def _writable(self) -> np.ndarray:
+        """The contents, to be changed in place before `_touch()` is called."""
+        return self._memory
+
+    def _write(self, index: Any, value: np.ndarray) -> None:
+        """Stores into the elements of an index that NumPy takes, cast as C does it."""
+        store(self._memory, index, value)
+        self._storage.touch()
+
+    def _take(self, source: NDArray | np.ndarray) -> None:
+        """Becomes what an array holds, broadcast and cast."""
+        store(self._memory, ..., source._host if isinstance(source, NDArray) else source)
+        self._storage.touch()
 
     def _touch(self) -> None:
         """Records that the memory was written."""
@@ -157,7 +196,7 @@ class NDArray:
         return self if self.ndim < 2 else call("transpose", self)
 
     def __len__(self) -> int:
-        return len(self._host)
+        return len(self._memory)
 
     def __iter__(self) -> Iterator[NDArray]:
         return (self[i] for i in range(len(self)))
@@ -237,7 +276,11 @@ class NDArray:
         """A copy on the same device."""
         if self._leads_to_gradient:
             return call("_copy", self)
-        return NDArray._copy_of(self._host, self._context)
+        return self._copied(self._context)
+
+    def _copied(self, context: Context) -> NDArray:
+        """A copy on a device, not recorded."""
+        return NDArray._copy_of(self._host, context)
 
     def copyto(self, other: NDArray | Context) -> NDArray | bool:
         """Copies into another array of this shape (cast to its dtype) or to a new one on a device; gives that array.
@@ -245,7 +288,7 @@ class NDArray:
         Copying an array to itself warns and gives False. Raises ShapeError where the shapes differ.
         """
         if isinstance(other, Context):
-            return NDArray._copy_of(self._host, other)
+            return self._copied(other)
         if not isinstance(other, NDArray):
             raise ArgumentTypeError(f"copyto does not support type {type(other)}")
         if other is self:
@@ -257,13 +300,12 @@ class NDArray:
             tape.refuse_in_place([self], [other])
         if other.shape != self.shape:
             raise ShapeError(f"copyto: cannot copy an array of shape {self.shape} to one of shape {other.shape}")
-        store(other._host, ..., self._host)
-        other._touch()
+        other._take(self)
         return other
 
     def as_in_context(self, context: Context) -> NDArray:
         """The array itself if it is on that device, or a copy there."""
-        return self if context == self._context else NDArray._copy_of(self._host, context)
+        return self if context == self._context else self._copied(context)
 
     as_in_ctx = as_in_context
 
@@ -282,10 +324,10 @@ class NDArray:
 
     def detach(self) -> NDArray:
         """An array over the same memory without a gradient."""
-        return NDArray._over(self._host, self._context, self._storage)
+        return NDArray._over(self._memory, self._context, self._storage)
 
     def wait_to_read(self) -> None:
-        """Returns at once: every write is finished when the call that made it returns."""
+        """Returns when the array is complete: at once in the host's memory, where calls return when they are done."""
 
     # Shape.
 
@@ -305,7 +347,7 @@ class NDArray:
             shape = tuple(options["shape"])
         target = infer_reshape(self.shape, shape, bool(options.get("reverse", False)))
         require_axes(target)
-        return self._shown("Reshape", self._host.reshape(target), True, shape=target)
+        return self._shown("Reshape", self._memory.reshape(target), True, shape=target)
 
     def _shown(self, op: str, data: np.ndarray, inplace: bool, **params: Any) -> NDArray:
         """This array's memory as `data`, another shape of it: a view or a copy, recorded as an operator."""
@@ -324,12 +366,12 @@ class NDArray:
         if not -self.ndim - 1 <= axis <= self.ndim:
             raise ArgumentError(f"expand_dims: axis {axis} is out of range for an array of {self.ndim} dimensions")
         require_axes((*self.shape, 1))
-        return self._shown("expand_dims", np.expand_dims(self._host, axis), inplace, axis=axis)
+        return self._shown("expand_dims", np.expand_dims(self._memory, axis), inplace, axis=axis)
 
     def squeeze(self, axis: int | tuple[int, ...] | None = None, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, without dimensions of 1 (all, or those named); at least (1,) is left."""
         try:
-            squeezed = np.squeeze(self._host, axis if axis is None or isinstance(axis, int) else tuple(axis))
+            squeezed = np.squeeze(self._memory, axis if axis is None or isinstance(axis, int) else tuple(axis))
         except ValueError as error:
             raise ArgumentError(f"squeeze: {error}; the shape is {self.shape}") from None
         shape = squeezed.shape or (1,)
@@ -338,7 +380,7 @@ class NDArray:
     def flatten(self, inplace: bool = False) -> NDArray:
         """A copy, or with `inplace` a view, of shape (first dimension, all others together)."""
         shape = (self.shape[0], math.prod(self.shape[1:]))
-        return self._shown("Flatten", self._host.reshape(shape), inplace)
+        return self._shown("Flatten", self._memory.reshape(shape), inplace)
 
     # Parts.
 
@@ -353,11 +395,11 @@ class NDArray:
         index = numpy_index(key, NDArray)
         if self._leads_to_gradient:
             return recorded_part(self, index)
-        part = self._host[index]
+        if is_advanced(index):
+            return NDArray._copy_of(self._host[index], self._context)
+        part = self._memory[index]
         part = part.reshape(part.shape or (1,))
-        if part.flags.c_contiguous and not is_advanced(index):
-            return self._view(part)
-        return NDArray._copy_of(part, self._context)
+        return self._view(part) if part.flags.c_contiguous else NDArray._copy_of(self._seen(part), self._context)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Writes a number, an array or nested lists, broadcast and cast, into the part that `key` selects.
@@ -371,9 +413,10 @@ class NDArray:
                 value.copyto(self)
                 return
             tape.refuse_in_place([value, self] if isinstance(value, NDArray) else [self], [self])
-        index = (Ellipsis,) if is_whole(key) else numpy_index(key, NDArray)
-        store(self._host, index, as_numpy(value))
-        self._touch()
+        if is_whole(key):
+            self._take(value if isinstance(value, NDArray) else as_numpy(value))
+        else:
+            self._write(numpy_index(key, NDArray), as_numpy(value))
 
     def slice_assign(self, rhs: NDArray, begin: Any, end: Any, step: Any = ()) -> NDArray:
         """Writes `rhs` into the box from `begin` to `end` (None: all the way) by `step`; gives this array."""
@@ -403,6 +446,9 @@ class NDArray:
         from symc.autograd import backward
 
         backward([self], [out_grad], retain_graph, train_mode)
+
+
+NDArray._host = NDArray._memory  # the same slot under another name, which an array of a device redefines
 
 
 def as_numpy(value: Any, what: str = "value") -> np.ndarray:

@@ -20,7 +20,6 @@ from symc.functions import _Null, names
 from symc.ops.random.draws import SampleMultinomial
 
 from . import tape
-from .casting import store
 from .creation import Shape, as_dtype, as_shape
 from .fit import require_fit
 from .generator import generator
@@ -247,8 +246,7 @@ def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArra
     require_fit("what is drawn goes to out=, which", out, drawn.shape)
     if tape.is_recording():
         tape.refuse_in_place([], [out])
-    store(out._host, ..., drawn)
-    out._touch()
+    out._take(drawn)
     return out
 
 

@@ -50,7 +50,7 @@ def update(
     )
     table = np.array(rates, np.float32)
     first, row_bytes = table.ctypes.data, table.strides[0]
-    addresses = [x._address for x in arrays]
+    addresses = [x._address_on(place) for x in arrays]
     addresses += range(first, first + table.nbytes, row_bytes)
     instance = function.forward(addresses, (), owner=(arrays, table))
     function.backward(instance, (), ())

@@ -66,11 +66,36 @@ class Block(Protocol):
         """Copies a block of the same device and size."""
 
 
+class Shadow(Protocol):
+    """Host memory that stands for an array on a device: the side written last is copied when the other wants it."""
+
+    def seen(self, part: np.ndarray) -> np.ndarray:
+        """The contents of a part of the host memory, read-only."""
+
+    def open(self) -> None:
+        """Makes the host memory what counts: somebody is about to change it in place."""
+
+    def upload(self, part: np.ndarray, value: np.ndarray) -> bool:
+        """Replaces all contents by an array, on the device; False where `part` is less, or the dtype another."""
+
+    def copy(self, part: np.ndarray, source: Any, source_part: np.ndarray) -> bool:
+        """Makes a part a copy of another shadow's, on the device; False where that cannot be."""
+
+    def wait(self) -> None:
+        """Returns when all that was asked of the device is done."""
+
+
 class Memory(Protocol):
     """Allocates what a program needs beside the caller's arrays: arena, prepared parameters, tables, descriptors."""
 
     def zeros(self, size_bytes: int) -> Block:
         """A block of zeros of at least this size."""
+
+    def shadow(self, data: np.ndarray) -> Shadow | None:
+        """What stands for an array on a device that has a copy; None where kernels see the host's memory."""
+
+    def wait(self) -> None:
+        """Returns when all that was asked of the device is done."""
 
     def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
         """What lies at an address, its own or one of the caller's, as an array that Python reads and writes in place.

@@ -120,6 +120,10 @@ class ToyMemory:
         number, start = divmod(address - FIRST_ADDRESS, BLOCK_BYTES)
         return self.blocks[number].data[start : start + size_bytes]
 
+    def shadow(self, data: np.ndarray) -> None: ...
+
+    def wait(self) -> None: ...
+
     def array(self, address: int, shape: tuple[int, ...], dtype: str, owner: object) -> np.ndarray:
         return self.view(Buffer.dense("", shape, dtype), address)
 

@@ -106,7 +106,7 @@ class HybridBlock(Block):
 
     def forward(self, x: Any, *args: Any) -> Any:
         """The outputs for arrays or for symbols; raises ArgumentError for both at once, or for neither."""
-        if type(x) is NDArray and not args:  # what is called most often needs no further look
+        if isinstance(x, NDArray) and not args:  # what is called most often needs no further look
             return self._call_cached_op(x) if self._active else self._by_operators(x._context, x)
         leaves = leaves_of((x, *args))
         if not leaves:
@@ -148,7 +148,8 @@ class HybridBlock(Block):
     def _call_cached_op(self, *args: Any) -> Any:
         if self._cached_op is None:
             self._build_cache(*args)
-        given = args if len(args) == 1 and type(args[0]) is NDArray and self._in_format == [0] else self._leaves(args)
+        is_one = len(args) == 1 and isinstance(args[0], NDArray) and self._in_format == [0]
+        given = args if is_one else self._leaves(args)
         place = given[0]._context
         if len(given) > 1:
             _require_one_context(given)

@@ -39,6 +39,12 @@ class HostMemory:
         """A block of zeros; its pages are taken when first touched."""
         return HostBlock(size_bytes)
 
+    def shadow(self, data: np.ndarray) -> None:
+        """None: kernels see the host's memory."""
+
+    def wait(self) -> None:
+        """Returns at once: a run returns when it is done."""
+
     def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
         """The memory at an address, which `owner` keeps alive."""
         return np.asarray(_Lent(address, shape, np.dtype(dtype), owner))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -10,35 +9,17 @@ import numpy as np
 from symc.core.errors import DeviceError
 from symc.core.shapes import FullShape
 
+from .block import DeviceBlock
 from .driver import Driver
-
-
-class DeviceBlock:
-    """Bytes on a GPU, given back when nobody refers to them any more."""
-
-    __slots__ = ("__weakref__", "address", "driver", "kept", "size_bytes")
-
-    def __init__(self, driver: Driver, size_bytes: int) -> None:
-        self.driver, self.size_bytes = driver, max(1, size_bytes)
-        self.address = driver.allocate(self.size_bytes)
-        self.kept: dict[int, tuple[int, DeviceBlock]] = {}  # of prepared parameters: host address and copy, by slot
-        weakref.finalize(self, driver.free, self.address).atexit = False  # the process gives back all
-
-    def write(self, data: np.ndarray) -> None:
-        """Copies a contiguous array to its beginning."""
-        if data.nbytes:
-            self.driver.copy_in(self.address, data)
-
-    def copy_from(self, other: DeviceBlock) -> None:
-        """Copies a block of the same size."""
-        self.driver.copy(self.address, other.address, self.size_bytes)
+from .shadow import Shadow, Shadows
 
 
 class DeviceMemory:
-    """Allocates what a program owns."""
+    """Allocates what a program owns, and knows what of the caller's lies there."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self.shadows = Shadows(driver)
         self._blocks: WeakValueDictionary[int, DeviceBlock] = WeakValueDictionary()
 
     def zeros(self, size_bytes: int) -> DeviceBlock:
@@ -55,6 +36,14 @@ class DeviceMemory:
     def at(self, address: int) -> DeviceBlock:
         """The block that begins at an address."""
         return self._blocks[address]
+
+    def shadow(self, data: np.ndarray) -> Shadow | None:
+        """What keeps an array of the host and its copy on the GPU the same."""
+        return self.shadows.of(data) if data.nbytes else None
+
+    def wait(self) -> None:
+        """Returns when all that was asked of the GPU is done."""
+        self._driver.synchronise()
 
     def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
         """Refuses: Python does not see this memory."""

@@ -1,7 +1,8 @@
 """Runs programs on a GPU: one graph launch for a phase, between what is brought and what is fetched.
 
-The caller's arrays lie in host memory. A run copies those that the phase may read to the device, and back those that
-it may have changed; parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
+The caller's arrays have addresses in host memory. Those of this GPU's contexts lie on it (`shadow.py`) and are brought
+where the host has written them since. A run copies others that the phase may read to the device, and back those that it
+may have changed; parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
 addresses, which lies in device memory as the descriptors do: so launches are the same in every run, and one graph is
 made of them. Loops are unrolled in it: each round has a table of its own. Those that a number in memory ends, and very
 long ones, are walked by the host, which writes the table anew for each round.
@@ -24,10 +25,13 @@ from symc.core.locks import new_lock
 from symc.runtime.device import CallRow, LoopRows, Row, StepRow, Touched
 from symc.runtime.program import PREPARED, Loop
 
+from .block import DeviceBlock
 from .driver import Driver, Graph, Launch
-from .memory import DeviceBlock, DeviceMemory
+from .memory import DeviceMemory
+from .shadow import Shadow
 
 FLAG_BYTES = 8
+WRITTEN = ("changed", "filled")
 MOST_LAUNCHES = 1 << 13  # of one graph
 Place = tuple[int, ...]  # of a row: its number, before it those of the loops around it
 Rounds = tuple[tuple[Loop, int], ...]  # of the loops around a row, the outermost first: which one it is
@@ -112,13 +116,14 @@ class DeviceRun:
     def __init__(self, runner: DeviceRunner, phase: Phase, bufs: np.ndarray) -> None:
         self._runner, self._driver, self._phase, self._bufs = runner, runner.driver, phase, bufs
         self._staged: dict[int, DeviceBlock] = {}  # by slot
+        self._written: list[Shadow] = []  # by this run
         self._on_device = np.zeros((len(phase.rounds), len(bufs)), bufs.dtype)  # what the tables hold there
         self._tables = DeviceBlock(runner.driver, self._on_device.nbytes)
         self._unrolled_for: np.ndarray | None = None  # the table that those of rounds were made from
         self._graph: Graph | None = None
 
     def run(self) -> None:
-        """Brings, launches, fetches; returns when all results can be read."""
+        """Brings, launches, fetches what does not lie on the device; the rest may still be computed."""
         with self._runner.lock:
             table = self._bring()
             if self._phase.unrolled is None:
@@ -155,11 +160,19 @@ class DeviceRun:
     def _bring(self) -> np.ndarray:
         """Copies the caller's arrays to the device, one that is bound twice once; the table of all addresses there."""
         table = self._bufs.copy()
+        self._written = []
         brought: dict[tuple[int, int], int] = {}
         for array in self._phase.arrays:
             slot, size_bytes, use = array
             host = int(table[slot])
             if not host or not size_bytes:
+                continue
+            shadow = self._runner.memory.shadows.at(host)
+            if shadow is not None:
+                is_read = use != "filled" or size_bytes != shadow.size_bytes
+                table[slot] = shadow.bring(is_read) + host - shadow.start
+                if use in WRITTEN:
+                    self._written.append(shadow)
                 continue
             if (host, size_bytes) not in brought:
                 block, is_current = self._copy_of(array, host)
@@ -184,11 +197,12 @@ class DeviceRun:
         return self._staged[slot], False
 
     def _fetch(self, table: np.ndarray) -> None:
-        """Copies what may have changed back; waits for all launches."""
-        self._driver.synchronise()
+        """Copies what may have changed back, but what lies on the device; that stays there until somebody reads it."""
+        for shadow in self._written:
+            shadow.written()
         for slot, size_bytes, use in self._phase.arrays:
             host = int(self._bufs[slot])
-            if use in ("changed", "filled") and host and size_bytes:
+            if use in WRITTEN and host and size_bytes and self._runner.memory.shadows.at(host) is None:
                 self._driver.copy_out(_bytes_at(host, size_bytes), int(table[slot]))
 
     def _write(self, *tables: np.ndarray) -> None:

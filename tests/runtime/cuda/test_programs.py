@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from collections.abc import Iterator
 
 import numpy as np
@@ -147,7 +148,99 @@ def test_parameters_are_copied_when_they_were_written(gpu):
         (y,) = executor.forward()
         n_copies.append(gpu.counts["copy_in"] - before)
         np.testing.assert_array_equal(y.asnumpy(), np.full((1, 2), 3 * factor))
-    assert n_copies[1] == 1 and n_copies[2] == 3  # the data alone; with weight and bias
+    assert n_copies[1:] == [0, 1]  # the weight alone
+
+
+def test_parameters_in_the_host_s_memory_are_copied_when_they_were_written(gpu):
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc")
+    shapes = {"data": (1, 3), "fc_weight": (2, 3), "fc_bias": (2,)}
+    arrays = {name: mx.nd.ones(shape, mx.cpu()) for name, shape in shapes.items()}
+    executor = net.bind(mx.gpu(), arrays, grad_req="null")
+    n_copies = []
+    for factor, is_written in ((1, True), (1, False), (2, True)):
+        if is_written:
+            arrays["fc_weight"][:] = factor
+        before = gpu.counts["copy_in"]
+        (y,) = executor.forward()
+        n_copies.append(gpu.counts["copy_in"] - before)
+        np.testing.assert_array_equal(y.asnumpy(), np.full((1, 2), 3 * factor + 1))
+    assert n_copies[1:] == [1, 3]  # the data alone; with weight and bias
+
+
+def copies(driver: SimDriver) -> dict[str, int]:
+    return {name: driver.counts[name] for name in ("copy_in", "copy_out", "copy")}
+
+
+def test_results_stay_on_the_device_until_somebody_reads_them(gpu):
+    net = mx.sym.exp(mx.sym.Variable("data"))
+    executor = net.simple_bind(mx.gpu(), grad_req="null", data=(6, 5))
+    x = mx.nd.array(np.arange(30).reshape(6, 5) / 30, ctx=mx.gpu())
+    executor(data=executor(data=x)[0])  # compiles, writes its tables
+    before = copies(gpu)
+    first = executor(data=x)[0]
+    second = executor(data=first)[0]
+    after = copies(gpu)
+    assert after["copy_out"] == before["copy_out"]
+    assert after["copy_in"] - before["copy_in"] == 2  # the table of addresses, once a call
+    half = second[2:4]
+    kept = mx.nd.zeros((6, 5), mx.gpu())
+    kept[:] = second
+    np.testing.assert_allclose(kept.asnumpy(), np.exp(np.exp(x.asnumpy())), rtol=1e-6)
+    np.testing.assert_array_equal(half.asnumpy(), second.asnumpy()[2:4])
+    assert gpu.counts["copy"] == before["copy"] + 1
+
+
+def test_others_are_given_what_an_array_holds(gpu):
+    executor = (mx.sym.Variable("data") + 1).simple_bind(mx.gpu(), grad_req="null", data=(4, 3))
+    (y,) = executor.forward(data=mx.nd.ones((4, 3), mx.gpu()))
+    for expected in (2, 3):
+        others = np.from_dlpack(y), np.asarray(y), mx.nd.from_dlpack(y.to_dlpack_for_read()).asnumpy()
+        parts = y[:, 1:].asnumpy(), y[[1, 2]].asnumpy()
+        for array in (*others, *parts, pickle.loads(pickle.dumps(y)).asnumpy()):
+            np.testing.assert_array_equal(array, np.full(array.shape, expected))
+        executor.forward(data=y)
+
+
+def test_a_part_written_by_the_host_is_seen_by_the_next_run_and_by_all_views(gpu):
+    executor = (mx.sym.Variable("data") + 1).simple_bind(mx.gpu(), grad_req="null", data=(4, 3))
+    (y,) = executor.forward(data=mx.nd.ones((4, 3), mx.gpu()))
+    view = y[1:3].reshape((3, 2))
+    view[1] = 7
+    np.testing.assert_array_equal(y.asnumpy().reshape(-1)[3:9], [2, 2, 7, 7, 2, 2])
+    executor.forward(data=y)
+    np.testing.assert_array_equal(view.asnumpy(), [[3, 3], [8, 8], [3, 3]])
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(y)[...] = 0
+
+
+def test_gradients_of_python_functions_and_new_arrays_for_gradients(gpu):
+    class Twice(mx.autograd.Function):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, dy):
+            return dy * 2
+
+    x = mx.nd.array([1.0, 2.0], ctx=mx.gpu())
+    x.attach_grad()
+    with mx.autograd.record():
+        y = Twice()(x)
+        z = y * 3
+    z.backward()
+    np.testing.assert_array_equal(x.grad.asnumpy(), [6, 6])
+    with mx.autograd.record():
+        y = x * x
+    (found,) = mx.autograd.grad(y, x, head_grads=mx.nd.array([1.0, 10.0], ctx=mx.gpu()))
+    np.testing.assert_array_equal(found.asnumpy(), [2, 40])
+
+
+def test_what_lies_on_another_device_is_brought_or_refused(gpu):
+    x = mx.nd.array([[1.0, 2.0]], ctx=mx.gpu())
+    doubled = (mx.sym.Variable("data") * 2).simple_bind(mx.gpu(), data=(1, 2))(data=x)[0]
+    on_host = (mx.sym.Variable("data") + 1).simple_bind(mx.cpu(), data=(1, 2))
+    np.testing.assert_array_equal(on_host(data=doubled)[0].asnumpy(), [[3, 5]])
+    with pytest.raises(mx.MXNetError, match=r"data: the array lies on gpu\(0\), the executor runs on cpu\(0\)"):
+        (mx.sym.Variable("data") + 1).bind(mx.cpu(), {"data": doubled}).forward()
 
 
 def test_arrays_and_operators_of_a_gpu(gpu):

@@ -1,0 +1,109 @@
+"""NDArrays of a device that does not see the host's memory, which stands there for the device's."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from symc.context import Context
+from symc.runtime.device import Memory, Shadow
+
+from .casting import store
+from .ndarray import NDArray, as_numpy
+from .storage import WriteCounter, address_of, empty_aligned
+
+_memories: WeakSet[Memory] = WeakSet()
+
+
+class ShadowCounter(WriteCounter):
+    """The write counter of memory that stands for a device's."""
+
+    __slots__ = ("shadow",)
+
+    def __init__(self, shadow: Shadow) -> None:
+        super().__init__()
+        self.shadow = shadow
+
+
+class DeviceNDArray(NDArray):
+    """An NDArray whose contents are copied between host and device where somebody wants them (Shadow).
+
+    `_memory` may hold old contents; reading `_host` brings the new ones there.
+    """
+
+    __slots__ = ()
+    _storage: ShadowCounter
+
+    @property
+    def _host(self) -> np.ndarray:  # type: ignore[override]
+        return self._seen(self._memory)
+
+    def _seen(self, part: np.ndarray) -> np.ndarray:
+        return self._storage.shadow.seen(part)
+
+    def _on(self, context: Context) -> np.ndarray:
+        return self._memory if self._context == context else self._host
+
+    def _address_on(self, context: Context) -> int:
+        return self._address if self._context == context else address_of(self._host)
+
+    def _is_seen_by(self, context: Context) -> bool:
+        return self._context == context
+
+    def _writable(self) -> np.ndarray:
+        self._storage.shadow.open()
+        return self._memory
+
+    def _write(self, index: Any, value: np.ndarray) -> None:
+        store(self._writable(), index, value)
+        self._touch()
+
+    def _take(self, source: NDArray | np.ndarray) -> None:
+        if not self._is_taken_there(source):
+            store(self._writable(), ..., as_numpy(source))
+        self._touch()
+
+    def _is_taken_there(self, source: NDArray | np.ndarray) -> bool:
+        """Whether the device could be given the contents straight: of an array of this shape and dtype."""
+        if source.shape != self._shape or source.dtype != self._dtype:
+            return False
+        shadow = self._storage.shadow
+        if isinstance(source, DeviceNDArray) and shadow.copy(self._memory, source._storage.shadow, source._memory):
+            return True
+        return shadow.upload(self._memory, as_numpy(source))
+
+    def _copied(self, context: Context) -> NDArray:
+        made = NDArray(empty_aligned(self._shape, self._dtype), context)
+        made._take(self)
+        return made
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """A DLPack capsule of a copy in the host's memory."""
+        return self.asnumpy().__dlpack__(**options)
+
+    def wait_to_read(self) -> None:
+        """Returns when all that was asked of the device is done."""
+        self._storage.shadow.wait()
+
+
+def placed(data: np.ndarray, context: Context, storage: WriteCounter | None) -> tuple[type[NDArray], WriteCounter]:
+    """The class and the write counter of an array on a device; a view brings its counter.
+
+    Raises SymcError where the device is missing.
+    """
+    if storage is None:
+        memory = context.device.memory
+        shadow = memory.shadow(data)
+        if shadow is None:
+            return NDArray, WriteCounter()
+        _memories.add(memory)
+        storage = ShadowCounter(shadow)
+    return DeviceNDArray if isinstance(storage, ShadowCounter) else NDArray, storage
+
+
+def wait_for_all() -> None:
+    """Returns when all that was asked of devices that arrays lie on is done."""
+    for memory in list(_memories):
+        memory.wait()

@@ -1,0 +1,125 @@
+"""Arrays of the caller that lie on a GPU, and the host memory that stands for them.
+
+An NDArray of a GPU has an address in host memory, as any other: kernels' tables, views and calls name it by that. What
+lies there is copied to the GPU when a program wants it, and from there when somebody reads it; in between nothing is.
+The system gives no pages to host memory that nobody has touched.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from symc.core.locks import new_lock
+
+from .block import DeviceBlock
+from .driver import Driver
+
+
+class Shadow:
+    """Host memory and its copy on a GPU: the side written last is brought to the other when that is wanted."""
+
+    def __init__(self, shadows: Shadows, data: np.ndarray) -> None:
+        self._driver, self._lock = shadows.driver, shadows.lock
+        self._bytes = data.reshape(-1).view(np.uint8)
+        self._block: DeviceBlock | None = None
+        self._is_here, self._is_there = True, False
+        self.start: int = data.ctypes.data
+        self.size_bytes = data.nbytes
+
+    def seen(self, part: np.ndarray) -> np.ndarray:
+        """The contents of a part of the host memory, read-only."""
+        with self._lock:
+            self._fetch()
+        view = part.view()
+        view.flags.writeable = False
+        return view
+
+    def open(self) -> None:
+        """Makes the host memory what counts: somebody is about to change it in place."""
+        with self._lock:
+            self._fetch()
+            self._is_there = False
+
+    def upload(self, part: np.ndarray, value: np.ndarray) -> bool:
+        """Replaces all contents by an array, straight on the GPU; False: it is another one, or just for a part."""
+        if part.nbytes != self.size_bytes or value.dtype != part.dtype or value.shape != part.shape:
+            return False
+        with self._lock:
+            self._driver.copy_in(self._room(), np.ascontiguousarray(value))
+            self._is_here, self._is_there = False, True
+        return True
+
+    def copy(self, part: np.ndarray, source: Shadow, source_part: np.ndarray) -> bool:
+        """Makes a part the copy of another's, on the GPU; False where both are not on one, or may overlap."""
+        if source is self or source._driver is not self._driver:
+            return False
+        first = source.bring() + source_part.ctypes.data - source.start
+        target = self.bring(is_read=part.nbytes != self.size_bytes) + part.ctypes.data - self.start
+        self._driver.copy(target, first, part.nbytes)
+        self.written()
+        return True
+
+    def bring(self, is_read: bool = True) -> int:
+        """The address on the GPU, where a program reads the contents, or overwrites all of them."""
+        with self._lock:
+            address = self._room()
+            if is_read and not self._is_there:
+                self._driver.copy_in(address, self._bytes)
+                self._is_there = True
+            return address
+
+    def written(self) -> None:
+        """Makes what lies on the GPU what counts: a program has written there."""
+        with self._lock:
+            self._is_here, self._is_there = False, True
+
+    def wait(self) -> None:
+        """Returns when all that was asked of the GPU is done."""
+        self._driver.synchronise()
+
+    def _fetch(self) -> None:
+        if not self._is_here:
+            self._driver.copy_out(self._bytes, self._room())
+            self._is_here = True
+
+    def _room(self) -> int:
+        if self._block is None:
+            self._block = DeviceBlock(self._driver, self.size_bytes)
+        return self._block.address
+
+
+class Shadows:
+    """All shadows on one GPU, by the host addresses they stand at."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.lock = new_lock()
+        self._starts: list[int] = []  # sorted; of some that are gone, too
+        self._alive: WeakValueDictionary[int, Shadow] = WeakValueDictionary()
+
+    def of(self, data: np.ndarray) -> Shadow:
+        """The shadow that an array is a part of; a new one where there is none."""
+        found = self.at(data.ctypes.data)
+        if found is None:
+            found = self._alive[data.ctypes.data] = Shadow(self, data)
+            with self.lock:
+                if len(self._starts) > 2 * len(self._alive) + 64:
+                    self._starts = sorted(self._alive)
+                elif found.start not in self._starts:
+                    insort(self._starts, found.start)
+        return found
+
+    def at(self, address: int) -> Shadow | None:
+        """The shadow that an address in host memory lies in."""
+        found = self._alive.get(address)
+        if found is not None:
+            return found
+        starts = self._starts
+        for number in range(bisect_right(starts, address) - 1, -1, -1):
+            found = self._alive.get(starts[number])
+            if found is not None:
+                return found if address < found.start + found.size_bytes else None
+        return None
