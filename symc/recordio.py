@@ -198,6 +198,8 @@ class MXIndexedRecordIO(MXRecordIO):
                 key_text, _, byte = line.rstrip("\n").partition("\t")
                 try:
                     key, position = self.key_type(key_text), int(byte)
+                    if position < 0:
+                        raise ValueError
                 except ValueError:
                     raise FormatError(
                         f"{self.idx_path}, line {number}: {line.strip()!r}, expected a key, a tab and a byte"
@@ -248,8 +250,9 @@ class MXIndexedRecordIO(MXRecordIO):
 
 
 def _opened(path: str, mode: str) -> Any:
+    of_text = (None, None) if "b" in mode else ("utf-8", "surrogateescape")  # keys are anybody's bytes
     try:
-        return open(path, mode)
+        return open(path, mode, -1, *of_text)
     except OSError as error:
         raise SymcError(f'Open "{path}": {error.strerror or error}') from None
 

@@ -96,8 +96,8 @@ def test_damaged_files_are_refused(tmp_path, data, message):
 
 
 def test_damaged_indexes_are_refused(tmp_path):
-    for text in ("1\n", "x\t0\n", "1\ty\n"):
-        (tmp_path / "a.idx").write_text("0\t0\n" + text)
+    for text in (b"1\n", b"x\t0\n", b"1\ty\n", b"1\t-4\n", b"\xff\t0\n"):
+        (tmp_path / "a.idx").write_bytes(b"0\t0\n" + text)
         with pytest.raises(FormatError, match=r"a.idx, line 2"):
             MXIndexedRecordIO(tmp_path / "a.idx", MXNET[0], "r")
     (tmp_path / "a.idx").write_text("0\t1000\n")

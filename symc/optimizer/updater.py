@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from symc.context import Context
+from symc.core.errors import FormatError
 from symc.ndarray import NDArray
 
 from . import states as files
@@ -57,12 +58,12 @@ class Updater:
         return state
 
     def set_states(self, states: bytes) -> None:
-        """Takes over what `get_states` gave, and the optimizer if it is in it."""
+        """Takes over what `get_states` gave, and the optimizer if it is in it; raises FormatError for anything else."""
         found = files.loads(states)
-        if isinstance(found, tuple) and len(found) == 2:
-            self.states, self.optimizer = found
-        else:
-            self.states = found
+        by_index, optimizer = found if isinstance(found, tuple) and len(found) == 2 else (found, self.optimizer)
+        if not isinstance(by_index, dict):
+            raise FormatError(f"optimizer states: {type(by_index).__name__}, expected a dictionary by weight")
+        self.states, self.optimizer = by_index, optimizer
         self.states_synced = dict.fromkeys(self.states, False)
 
     def get_states(self, dump_optimizer: bool = False) -> bytes:

@@ -111,8 +111,15 @@ def test_odd_lines_are_told(tmp_path):
     assert ["line 1 " in str(w.message) and "likely a header" in str(w.message) for w in seen] == [True, False]
     assert ["line 3 " in str(w.message) and "duplicate" in str(w.message) for w in seen] == [False, True]
     np.testing.assert_array_equal(embedding.idx_to_vec.asnumpy(), [[0, 0], [1, 2]])
-    for content, message in (("a 1 2\nb 1 2 3\n", "token b is 3"), ("a\n", "line 1 "), ("", "no vector")):
-        path.write_text(content)
+    for content, message in (
+        (b"a 1 2\nb 1 2 3\n", "token b is 3"),
+        (b"<unk> 1 2 3\na 1 2\n", "token <unk> is 3, of all others 2"),
+        (b"a\n", "line 1 "),
+        (b"a 1 2\nb 1 x\n", "line 2 .*'x'"),
+        (b"a 1 2\n\xff 1 2\n", "line 2 .*'utf-8' codec"),
+        (b"", "no vector"),
+    ):
+        path.write_bytes(content)
         with pytest.raises(ConflictError, match=message):
             text.embedding.CustomEmbedding(str(path))
     with pytest.raises(ArgumentError, match="must be a valid path"):

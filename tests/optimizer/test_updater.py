@@ -96,6 +96,8 @@ class Harmful:
     [
         (pickle.dumps({0: Harmful()}), "mkdir, which is no array"),
         (pickle.dumps({0: np.zeros(2, object)}), "which is no array"),
+        (pickle.dumps(None), "optimizer states: NoneType, expected a dictionary"),
+        (pickle.dumps(([], None)), "optimizer states: list, expected a dictionary"),
         (b"no pickle", "no pickle that can be read"),
         (pickle.dumps({0: 1})[:-3], "no pickle that can be read"),
     ],

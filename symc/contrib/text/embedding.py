@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,39 +87,38 @@ class _TokenEmbedding(Vocabulary):
         vectors: list[list[float]] = []
         seen: set[str] = set()
         of_unknown: list[float] | None = None
-        with open(path, encoding=encoding) as file:
-            for number, line in enumerate(file, 1):
-                token, *texts = line.rstrip().split(elem_delim)
-                place = f"At line {number} of the pre-trained token embedding file"
-                if not texts:
-                    raise ConflictError(f"{place}: the data format of {path} is unexpected.")
-                vector = [float(text) for text in texts]
-                if token == self.unknown_token and of_unknown is None:
-                    of_unknown = vector
-                elif token in seen:
-                    warnings.warn(
-                        f"{place}: the embedding vector for token {token} has been loaded and a duplicate embedding "
-                        "for the same token is seen and skipped.",
-                        stacklevel=3,
-                    )
-                elif len(vector) == 1:
-                    warnings.warn(
-                        f"{place}: token {token} with 1-dimensional vector {vector} is likely a header and is skipped.",
-                        stacklevel=3,
-                    )
-                    continue
-                elif vectors and len(vector) != len(vectors[0]):
-                    raise ConflictError(
-                        f"{place}: the dimension of token {token} is {len(vector)} but the dimension of previous "
-                        f"tokens is {len(vectors[0])}. Dimensions of all the tokens must be the same."
-                    )
-                else:
-                    vectors.append(vector)
-                    self._token_to_idx[token] = len(self._idx_to_token)
-                    self._idx_to_token.append(token)
-                seen.add(token)
+        for place, token, vector in _lines_of(path, elem_delim, encoding):
+            if token == self.unknown_token and of_unknown is None:
+                of_unknown = vector
+            elif token in seen:
+                warnings.warn(
+                    f"{place}: the embedding vector for token {token} has been loaded and a duplicate embedding "
+                    "for the same token is seen and skipped.",
+                    stacklevel=3,
+                )
+            elif len(vector) == 1:
+                warnings.warn(
+                    f"{place}: token {token} with 1-dimensional vector {vector} is likely a header and is skipped.",
+                    stacklevel=3,
+                )
+                continue
+            elif vectors and len(vector) != len(vectors[0]):
+                raise ConflictError(
+                    f"{place}: the dimension of token {token} is {len(vector)} but the dimension of previous "
+                    f"tokens is {len(vectors[0])}. Dimensions of all the tokens must be the same."
+                )
+            else:
+                vectors.append(vector)
+                self._token_to_idx[token] = len(self._idx_to_token)
+                self._idx_to_token.append(token)
+            seen.add(token)
         if not vectors:
             raise ConflictError(f"{path} has no vector in it")
+        if of_unknown is not None and len(of_unknown) != len(vectors[0]):
+            raise ConflictError(
+                f"{path}: the dimension of token {self.unknown_token} is {len(of_unknown)}, of all others "
+                f"{len(vectors[0])}."
+            )
         self._vec_len = len(vectors[0])
         table = np.zeros((len(self), self._vec_len), "float32")
         table[len(self) - len(vectors) :] = vectors
@@ -193,6 +192,22 @@ class _TokenEmbedding(Vocabulary):
 
 register = registry.get_register_func(_TokenEmbedding, "token embedding")
 create = registry.get_create_func(_TokenEmbedding, "token embedding")
+
+
+def _lines_of(path: str, elem_delim: str, encoding: str) -> Iterator[tuple[str, str, list[float]]]:
+    """Which line it is in words, token and vector of each line; raises ConflictError for one that is no such."""
+    with open(path, encoding=encoding, errors="surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            token, *texts = line.rstrip().split(elem_delim)
+            place = f"At line {number} of the pre-trained token embedding file"
+            try:
+                line.encode(encoding)
+                vector = [float(text) for text in texts]
+            except ValueError as error:  # also what is not of this encoding
+                raise ConflictError(f"{place}: the data format of {path} is unexpected: {error}.") from None
+            if not vector:
+                raise ConflictError(f"{place}: the data format of {path} is unexpected.")
+            yield place, token, vector
 
 
 def get_pretrained_file_names(embedding_name: str | None = None) -> Any:
