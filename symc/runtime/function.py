@@ -13,8 +13,9 @@ from .compiler import compile_graph
 from .device import Device
 from .instance import Instance
 from .session import Array, Session
+from .waiting import WAITING
 
-FREE_BYTES = 1 << 28  # of arenas that wait for another run; one may be larger
+FREE_BYTES = 1 << 28  # of a function's arenas that wait for another run; one may be larger
 HELD = ("parameter", "aux")
 INPUTS = ("argument", "update", *HELD)
 PLACES = (*INPUTS, "head_gradient")
@@ -121,5 +122,11 @@ class GraphFunction:
     def release(self, instance: Instance) -> None:
         """Takes back what `forward` gave."""
         instance.owner = None
-        if not self._free or (len(self._free) + 1) * self._compiled.program.arena_bytes <= FREE_BYTES:
+        arena_bytes = self._compiled.program.arena_bytes
+        if not self._free or (len(self._free) + 1) * arena_bytes <= FREE_BYTES:
             self._free.append(instance)
+        WAITING.note(self, len(self._free) * arena_bytes)
+
+    def forget_arenas(self) -> None:
+        """Gives up what waits for another run."""
+        self._free.clear()
