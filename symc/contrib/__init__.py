@@ -6,6 +6,7 @@ from symc.ndarray import contrib as ndarray
 from symc.symbol import contrib as symbol
 
 from . import amp as amp
+from . import autograd as autograd
 from . import io as io
 from . import onnx as onnx
 from . import quantization as quantization
