@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from .ndarray import NDArray, as_numpy
 from .storage import allocating, empty_aligned, require_dense, zeros_aligned
 
 Shape = int | Sequence[int]
+F = TypeVar("F", bound=Callable)
 
 
 def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
@@ -47,13 +49,23 @@ def require_decided(shape: FullShape) -> FullShape:
     return shape
 
 
+def without_attributes(function: F) -> F:
+    """A function that ignores what belongs to a symbol: its name, and attributes such as `__layout__`."""
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> NDArray:
+        return function(*args, **{k: v for k, v in kwargs.items() if k != "name" and not k.startswith("__")})
+
+    return called  # type: ignore[return-value]
+
+
+@without_attributes
 def zeros(
     shape: Shape,
     ctx: Context | None = None,
     dtype: Any = None,
     stype: str | None = None,
     out: NDArray | None = None,
-    **_: Any,
 ) -> NDArray:
     """A new array (or `out`) of zeros; float32 unless `dtype` is given."""
     require_dense(stype)
@@ -62,7 +74,8 @@ def zeros(
     return NDArray(zeros_aligned(require_decided(as_shape(shape)), as_dtype(dtype)), ctx)
 
 
-def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None, **_: Any) -> NDArray:
+@without_attributes
+def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None) -> NDArray:
     """A new array (or `out`) of ones; float32 unless `dtype` is given."""
     return full(shape, 1, ctx, dtype, out)
 

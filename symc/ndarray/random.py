@@ -20,7 +20,7 @@ from symc.functions import _Null, names
 from symc.ops.random.draws import SampleMultinomial
 
 from . import tape
-from .creation import Shape, as_dtype, as_shape
+from .creation import Shape, as_dtype, as_shape, without_attributes
 from .fit import require_fit
 from .generator import generator
 from .generator import seed as seed
@@ -36,8 +36,9 @@ INTEGERS = ("int32", "int64")
 MAX_MEAN = 9e18  # of Poisson numbers, which are drawn as int64
 
 
+@without_attributes
 def uniform(
-    low: Any = 0, high: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+    low: Any = 0, high: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None
 ) -> NDArray:
     """Evenly distributed in [low, high)."""
 
@@ -54,8 +55,9 @@ def uniform(
     return _draw("uniform", sample, (low, high), check, shape, dtype, ctx, out, finish=below)
 
 
+@without_attributes
 def normal(
-    loc: Any = 0, scale: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+    loc: Any = 0, scale: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None
 ) -> NDArray:
     """Normal with mean `loc` and standard deviation `scale`."""
 
@@ -70,9 +72,8 @@ def randn(*shape: int, loc: Any = 0, scale: Any = 1, dtype: Any = _Null, ctx: An
     return normal(loc, scale, shape or _Null, dtype, ctx, out)
 
 
-def exponential(
-    scale: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
-) -> NDArray:
+@without_attributes
+def exponential(scale: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None) -> NDArray:
     """Exponential with mean `scale`."""
 
     def sample(scale: Any, size: Any) -> Any:
@@ -81,8 +82,9 @@ def exponential(
     return _draw("exponential", sample, (scale,), ("scale > 0", lambda s: s > 0), shape, dtype, ctx, out)
 
 
+@without_attributes
 def gamma(
-    alpha: Any = 1, beta: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+    alpha: Any = 1, beta: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None
 ) -> NDArray:
     """Gamma with shape `alpha` and scale `beta`: mean alpha * beta."""
 
@@ -93,9 +95,8 @@ def gamma(
     return _draw("gamma", sample, (alpha, beta), check, shape, dtype, ctx, out)
 
 
-def poisson(
-    lam: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
-) -> NDArray:
+@without_attributes
+def poisson(lam: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None) -> NDArray:
     """Poisson with mean `lam`, as floating-point numbers."""
 
     def sample(lam: Any, size: Any) -> Any:
@@ -113,8 +114,9 @@ def poisson(
     )
 
 
+@without_attributes
 def negative_binomial(
-    k: Any = 1, p: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+    k: Any = 1, p: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None
 ) -> NDArray:
     """Failures before the k-th success of probability p: mean k (1 - p) / p."""
 
@@ -125,8 +127,9 @@ def negative_binomial(
     return _draw("negative_binomial", sample, (k, p), check, shape, dtype, ctx, out)
 
 
+@without_attributes
 def generalized_negative_binomial(
-    mu: Any = 1, alpha: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
+    mu: Any = 1, alpha: Any = 1, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None
 ) -> NDArray:
     """Negative binomial by mean `mu` and dispersion `alpha`: variance mu + alpha * mu^2; Poisson for alpha 0."""
 
@@ -139,9 +142,8 @@ def generalized_negative_binomial(
     return _draw("generalized_negative_binomial", sample, (mu, alpha), check, shape, dtype, ctx, out)
 
 
-def randint(
-    low: int, high: int, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None, **_: Any
-) -> NDArray:
+@without_attributes
+def randint(low: int, high: int, shape: Any = _Null, dtype: Any = _Null, ctx: Any = None, out: Any = None) -> NDArray:
     """Integers evenly distributed in [low, high), int32 unless `dtype` says int64."""
     for name, bound in (("low", low), ("high", high)):
         if not isinstance(bound, (int, np.integer)):
@@ -154,8 +156,9 @@ def randint(
     return _draw("randint", sample, (low, high), check, shape, dtype, ctx, out, dtypes=INTEGERS)
 
 
+@without_attributes
 def multinomial(
-    data: NDArray, shape: Any = _Null, get_prob: bool = False, out: Any = None, dtype: Any = "int32", **_: Any
+    data: NDArray, shape: Any = _Null, get_prob: bool = False, out: Any = None, dtype: Any = "int32"
 ) -> NDArray | list[NDArray]:
     """Indices drawn with the probabilities in the last axis of `data` (..., K): shape (..., *shape).
 

@@ -124,3 +124,12 @@ def test_out_and_tensors():
 def test_errors(attempt, error, text):
     with pytest.raises(error, match=text):
         attempt()
+
+
+@pytest.mark.parametrize("name", ["normal", "gamma", "poisson", "negative_binomial", "randint", "zeros", "ones"])
+def test_unknown_keywords_are_refused(name):
+    function = getattr(nd, name) if name in ("zeros", "ones") else getattr(nd.random, name)
+    given = (0, 4) if name == "randint" else ()
+    assert function(*given, shape=(2,), name="x", __layout__="NC").shape == (2,)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dtpye'"):
+        function(*given, shape=(2,), dtpye="float64")
