@@ -117,7 +117,8 @@ def connect(node: SymbolNode, positional: Sequence[Entry], keyword: Mapping[str,
             f'in operator {node.op.name}(name="{node.name}")'
         )
     rest = wanted[len(positional) :]
-    check_keywords("Symbol.Compose", keyword, rest)
+    if wanted:  # as in MXNet, operators without inputs ignore symbols given by keyword
+        check_keywords("Symbol.Compose", keyword, rest)
     missing = (keyword[n] if n in keyword else Entry(input_variable(node, n)) for n in rest)
     return [*positional, *missing]
 

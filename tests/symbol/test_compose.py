@@ -272,3 +272,11 @@ def test_the_user_line_is_remembered():
     line = inspect.currentframe().f_lineno + 1
     f = mx.sym.exp(var("x")).log()
     assert all(node.origin == f"{__file__}:{line}" for node in f.nodes())
+
+
+def test_operators_without_inputs_ignore_symbols_by_keyword():
+    zeros = mx.sym.zeros((2, 3))
+    drawn = mx.sym.random.randn(2, 3, loc=1.0, data=zeros)
+    assert drawn.list_arguments() == [] and drawn.infer_shape()[1] == [(2, 3)]
+    with pytest.raises(mx.MXNetError, match="argument name date not found"):
+        mx.sym.relu(date=zeros)
