@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.codegen.objects import ObjectStore
+from symc.codegen.tuned import preload
 from symc.core.dtypes import dtype_name
 from symc.core.errors import FormatError, SymcError, TrustError
 from symc.core.shapes import FullShape
@@ -32,6 +33,7 @@ from symc.runtime.artifact import (
     FUNCTIONS,
     GOLDEN,
     KERNELS,
+    MANIFEST,
     SYMBOL,
     WEIGHTS,
     Container,
@@ -82,6 +84,7 @@ class Artifact:
         """Makes the file's object code, as far as it may be used, take the place of compiling."""
         if self.objects:
             ObjectStore(current_context().device.backend).preload(self.objects)
+            preload(self.manifest.get("plans", {}))  # those that the object code is of
 
 
 def save(
@@ -115,6 +118,7 @@ def save(
         "name": model.name,
         "made_by": versions(),
         "made_for": {"identity": compiled.backend.identity(), **compiled.backend.facts()},
+        "plans": dict(compiled.lowered.plans),
         "inputs": [_describe(n, a) for n, a in inputs.items()],
         "outputs": [_describe(n, a) for n, a in outputs.items()],
     }
@@ -149,6 +153,8 @@ def load(path: str | Path, trust: bool = False, key: str | Path | None = None) -
     shapes = {n: a.shape for n, a in golden["in"].items()}
     name = str(container.manifest.get("name", container.path.stem))
     model = Model(name, symbol, shapes, weights["arg"], weights["aux"])
+    if not isinstance(container.manifest.get("plans", {}), dict):
+        container.fail(MANIFEST, f"plans is {type(container.manifest['plans']).__name__}, expected an object")
     objects, note = _usable_objects(container, trust, key)
     return Artifact(container.path, model, golden["in"], golden["out"], objects, note, container.manifest)
 

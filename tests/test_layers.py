@@ -23,7 +23,7 @@ LAYERS = (  # lowest first
     "base", "ndarray", "random", "autograd", "operator", "profiler", "visualization", "executor", "initializer",
     "recordio", "io", "image", "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback",
     "monitor", "module", "executor_manager", "gluon", "rnn", "contrib", "test_utils",
-    "artifact", "api", "symc", "as_mxnet",
+    "artifact", "tune", "api", "symc", "as_mxnet",
     "cli",
 )  # fmt: skip
 ALLOWED = {  # (module, what it may import although that is higher or comes back to it): why

@@ -26,6 +26,7 @@ VERBS = {
     "compile": "compile a model into one .symc file",
     "verify": "prove a .symc file on this machine",
     "bench": "time predictions, with a profile of the steps",
+    "tune": "measure which plans are the fastest here, and keep them",
     "convert": "convert symbols and parameters of any age, names and formats",
     "viz": "draw a model as SVG, HTML, PDF or DOT",
     "im2rec": "pack images into record files",

@@ -5,13 +5,15 @@ Nobody but the device itself names a backend: `Context.device` has the one of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from symc.loopir.kernel import LoopKernel
+from symc.loopir.kernel import Contraction, LoopKernel
 from symc.passes.base import Machine
 
+from .contraction.plan import ContractionPlan
 from .kernel import KernelCall, KernelCode
+from .tuned import Choices
 
 
 class Backend(Machine, Protocol):
@@ -19,6 +21,13 @@ class Backend(Machine, Protocol):
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""
+
+    @property
+    def tuned(self) -> Choices:
+        """Names of the plans that take the place of its own, by problem: programs made with others differ."""
+
+    def candidates(self, contraction: Contraction) -> Sequence[ContractionPlan]:
+        """What a tuner may try in place of the plan of a contraction; nothing where there is no choice."""
 
     def identity(self) -> str:
         """Target, compilers and generator: object code of equal names and equal identities is interchangeable."""

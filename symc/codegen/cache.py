@@ -1,6 +1,6 @@
 """The kernel cache on disk: object code and programs by key, proved intact before anyone sees a byte of them.
 
-One file per entry, named by the hash of its key, with its kind ("kernel" or "program") as suffix:
+One file per entry, named by the hash of its key, with its kind ("kernel", "program" or "plans") as suffix:
 
     magic "SYMCKC01" | SHA-256 of all that follows | manifest length (u32, little endian) | manifest (JSON) | data
 
@@ -18,7 +18,7 @@ import json
 import os
 import struct
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any, Literal
 from symc.core.config import setting
 from symc.core.private import PrivateFolder
 
-Kind = Literal["kernel", "program"]
+Kind = Literal["kernel", "program", "plans"]
 
 _MAGIC = b"SYMCKC01"  # the last two digits are the format's version
 _DIGEST = slice(len(_MAGIC), len(_MAGIC) + 32)
@@ -73,6 +73,8 @@ class KernelCache:
             return None
         if data is None:
             _remove(folder, name)
+            if kind == "plans":  # the only kind that no compilation brings back
+                _warn(f"{folder.path / name} was damaged and is removed; `symc tune` measures again what it held")
         return data
 
     def put(self, key: str, data: bytes, header: Mapping[str, Any], kind: Kind = "kernel") -> None:
@@ -89,8 +91,20 @@ class KernelCache:
         except OSError as error:
             self._warn(f"cannot write to {folder.path} ({error}); kernels are compiled again in every process")
 
+    def merge(self, key: str, merged: Callable[[bytes | None], bytes], header: Mapping[str, Any], kind: Kind) -> Path:
+        """Replaces an entry by what `merged` makes of its data; no other process does so meanwhile. Gives the file.
+
+        Raises OSError where that fails, or where there is no folder.
+        """
+        if self._folder is None:
+            raise FileNotFoundError("there is no kernel cache (SYMC_CACHE=0, or no home directory)")
+        name = _file_name(key, kind)
+        with self._folder.locked():
+            self._folder.write(name, _pack(key, merged(self.get(key, kind)), header))
+        return self._folder.path / name
+
     def clear(self) -> None:
-        """Removes all entries (not what other processes are writing at this moment)."""
+        """Removes all kernels and programs (not what other processes are writing at this moment)."""
         folder = self._usable_folder()
         if folder is not None:
             for name, _ in _entries(folder):

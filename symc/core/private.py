@@ -7,6 +7,7 @@ descriptor, its files are opened below that, and each is looked at after it is o
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import time
@@ -81,6 +82,16 @@ class PrivateFolder:
             with contextlib.suppress(OSError):
                 os.unlink(unfinished, dir_fd=folder)
             raise
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """While no other process, and no other thread, is here."""
+        opened = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor())
+        try:  # of its own, because a lock belongs to all copies of a descriptor
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(opened)
 
     def append(self, name: str, data: bytes) -> int:
         """Adds to the end of a file, which is made where there is none; gives its length then."""

@@ -234,15 +234,20 @@ class Contraction:
         n_stacked = 1 if self.stack is None else self.stack
         return 2 * n_stacked * self.batch * self.out_channels * (self.in_channels // self.groups) * self.window.n_seen
 
-    def text(self) -> str:
-        """The printed form."""
+    @property
+    def problem(self) -> str:
+        """Its extents, in words."""
         w = self.window
         stack = "" if self.stack is None else f" stack={self.stack}"
-        head = (
-            f"contraction {self.kind}{stack} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
+        return (
+            f"{self.kind}{stack} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
             f"groups={self.groups} in={w.in_extents} out={w.out_extents} kernel={w.kernel} stride={w.stride} "
-            f"dilate={w.dilate} pad={w.pad} lhs={self.lhs} rhs={self.rhs}{' packed' if self.packing else ''}"
+            f"dilate={w.dilate} pad={w.pad}"
         )
+
+    def text(self) -> str:
+        """The printed form."""
+        head = f"contraction {self.problem} lhs={self.lhs} rhs={self.rhs}{' packed' if self.packing else ''}"
         return "\n".join([head, *(f"  {b}" for b in self.buffers), *(f"  {s}" for s in self.stores)])
 
 

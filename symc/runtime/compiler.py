@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from symc.codegen.backend import Backend
 from symc.codegen.cache import kernel_cache
 from symc.codegen.objects import ObjectStore
+from symc.codegen.tuned import digest
 from symc.core.config import setting
 from symc.core.lazy import lazy
 from symc.core.version import source_digest
@@ -93,6 +94,7 @@ class _Request:
         asked += "".join(f" {name!r}:{dtype}" for name, dtype in sorted(self.grad_dtype.items()))
         asked += "" if self.has_parameters else " without parameters"
         asked += "" if setting("SYMC_NUMERICS") != "fast" else " fast"
+        asked += f" {digest(self.device.backend.tuned)}"
         return f"program {self.device.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from symc.codegen.backend import Backend
+from symc.codegen.contraction.plan import ContractionPlan, problem_text
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
 from symc.core.config import setting
 from symc.core.lazy import lazy
@@ -14,7 +15,7 @@ from symc.ir.absent import require_present
 from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
 from symc.loopir.callout import CallOut, callout_of
-from symc.loopir.kernel import LoopKernel
+from symc.loopir.kernel import Contraction, LoopKernel
 from symc.loopir.work import Work, work_of
 from symc.passes.base import PassContext
 from symc.passes.phases import PHASES
@@ -52,6 +53,13 @@ class Lowered:
     def sources(self) -> Mapping[KernelCode, LoopKernel]:
         """What each code was scheduled from."""
         return {call.code: node.kernel for node, call in self.calls if callout_of(node.kernel) is None}
+
+    @lazy
+    def plans(self) -> Mapping[str, str]:
+        """Names of the plans of its contractions, by problem."""
+        kernels = [node.kernel for node in self.kernels.kernels if isinstance(node.kernel, Contraction)]
+        made = [(kernel, kernel.plan) for kernel in kernels if isinstance(kernel.plan, ContractionPlan)]
+        return {problem_text(kernel, plan.is_reused): plan.name for kernel, plan in made}
 
     def work(self, number: int) -> Work:
         """What a step does, in all rounds of the loops around it."""

@@ -17,8 +17,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
 from symc.codegen.objects import Build
+from symc.codegen.tuned import NOTHING, Choices
 from symc.context import register_device, unregister_device
 from symc.core.dtypes import ITEM_SIZE
 from symc.ir.graph import Graph, Layout, Node
@@ -60,6 +62,11 @@ class ToyBackend:
 
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         return None
+
+    tuned: ClassVar[Choices] = NOTHING
+
+    def candidates(self, contraction: Contraction) -> Sequence[ContractionPlan]:
+        return ()
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         code = KernelCode("toy", f"{kernel!r}", kernel.text, lambda: kernel)

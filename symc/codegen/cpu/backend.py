@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.kernel import KernelCall, KernelCode
+from symc.codegen.tuned import Choices, tuned
 from symc.core.config import setting
+from symc.core.lazy import lazy
 from symc.core.locks import in_child
 from symc.core.undisturbed import alone
 from symc.core.version import source_digest
@@ -20,6 +24,9 @@ from symc.loopir.tensor import Product
 from .compile import compile_function, toolchain
 from .load import LoadedKernel, LoadedKernels
 from .target import Target, host_target
+
+if TYPE_CHECKING:
+    from .contraction.plan import CpuPlan
 
 # By target fingerprint and kernel name; a kernel is unloaded when no program holds it any more.
 _loaded: WeakValueDictionary[tuple[str, str], LoadedKernel] = WeakValueDictionary()
@@ -81,7 +88,20 @@ class CpuBackend:
         """See passes.base.Machine."""
         from symc.codegen.cpu.contraction import plan_contraction
 
-        return plan_contraction(contraction, self.target, is_reused, self.has_winograd)
+        return plan_contraction(contraction, self.target, is_reused, self.has_winograd, self.tuned)
+
+    @lazy
+    def tuned(self) -> Choices:
+        """See codegen.backend.Backend; what was known when it was first asked for."""
+        return tuned(self.target.fingerprint())
+
+    def candidates(self, contraction: Contraction) -> list[CpuPlan]:
+        """See codegen.backend.Backend."""
+        from symc.codegen.cpu.contraction import candidates
+
+        plan, bare = contraction.plan, replace(contraction, plan=None)
+        assert isinstance(plan, ContractionPlan)
+        return candidates(bare, self.target, plan.is_reused, self.has_winograd)
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.kernel import KernelCall, KernelCode
+from symc.codegen.tuned import NOTHING, Choices
 from symc.core.errors import DeviceError
 from symc.core.undisturbed import alone
 from symc.core.version import source_digest
@@ -77,6 +79,12 @@ class CudaBackend:
         from symc.codegen.cuda.contraction.plan import plan_contraction
 
         return plan_contraction(contraction, self.has_tf32)
+
+    tuned: ClassVar[Choices] = NOTHING
+
+    def candidates(self, contraction: Contraction) -> Sequence[ContractionPlan]:
+        """See codegen.backend.Backend."""
+        return ()
 
     def schedule(self, kernel: LoopKernel) -> list[KernelCall]:
         """The calls that compute a kernel, in order."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from symc.codegen.contraction.geometry import Geometry, window_geometry
 from symc.codegen.contraction.panels import Panels, panels_of
-from symc.codegen.contraction.plan import ContractionPlan
+from symc.codegen.contraction.plan import ContractionPlan, problem_text
 from symc.codegen.contraction.tables import LONGEST_SUM, Line
 from symc.codegen.contraction.winograd import TRANSFORMS, Filtering, WinogradPanels, is_winograd, work_flops
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import even
+from symc.codegen.tuned import NOTHING, Choices
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.core.shapes import size_of
@@ -60,6 +61,10 @@ class CpuPlan(ContractionPlan):
     images: int
     n_repeats: int
 
+    @property
+    def name(self) -> str:
+        return f"{self.algorithm}, {self.tile}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class MatrixPlan(CpuPlan):
@@ -98,6 +103,10 @@ class GradientPlan(CpuPlan):
 
     is_merged: bool
 
+    @property
+    def name(self) -> str:
+        return f"{super().name}{', lines of taps' * self.is_merged}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DepthwisePlan(CpuPlan):
@@ -122,28 +131,48 @@ class Algorithm:
 
 
 def plan_contraction(
-    c: Contraction, target: Target, is_reused: bool = False, has_winograd: bool = True
+    c: Contraction,
+    target: Target,
+    is_reused: bool = False,
+    has_winograd: bool = True,
+    tuned: Choices = NOTHING,
 ) -> CpuPlan | RowsPlan:
-    """The plan with the lowest estimate; Winograd's must be clearly below the direct one's.
+    """The plan that was measured to be the fastest, else the one to expect most of.
 
     `is_reused`: an arranged weight serves many runs, so that arranging it costs nothing.
 
     Raises CodegenError when the left operand is not channels-last or has a dtype that no kernel computes.
     """
+    expected = _expected(c, target, is_reused, has_winograd)
+    wanted = tuned.get(problem_text(c, is_reused), expected.name)
+    if wanted == expected.name:
+        return expected
+    for plan in _every(c, target, is_reused, has_winograd):
+        if plan.name == wanted:
+            return replace(plan, why=f"{plan.why}; as measured by symc tune")
+    return replace(expected, why=f"{expected.why}; the tuned plan is ignored: {wanted!r} is none of the candidates")
+
+
+def _expected(c: Contraction, target: Target, is_reused: bool, has_winograd: bool) -> CpuPlan | RowsPlan:
+    """The plan with the lowest estimate; Winograd's must be clearly below the direct one's."""
     direct, *others = _algorithms(c, target, is_reused, has_winograd)
     along_rows = None if is_reused or source_of(c, c.lhs).dtype not in DTYPES else RowsPlan.of(c)
     if along_rows is not None:
         return along_rows
     winograd = min(others, key=lambda algorithm: algorithm.best.cycles, default=direct)
     best = winograd if winograd.best.cycles < WINOGRAD_GAIN * direct.best.cycles else direct
-    return best.plan(best.best)
+    return replace(best.plan(best.best), is_reused=is_reused)
 
 
-def candidates(c: Contraction, target: Target, is_reused: bool = False) -> list[CpuPlan]:
+def candidates(c: Contraction, target: Target, is_reused: bool = False, has_winograd: bool = True) -> list[CpuPlan]:
     """Every plan that computes `c`, algorithm by algorithm."""
-    return [
-        algorithm.plan(choice) for algorithm in _algorithms(c, target, is_reused, True) for choice in algorithm.choices
-    ]
+    return list(_every(c, target, is_reused, has_winograd))
+
+
+def _every(c: Contraction, target: Target, is_reused: bool, has_winograd: bool) -> Iterator[CpuPlan]:
+    for algorithm in _algorithms(c, target, is_reused, has_winograd):
+        for choice in algorithm.choices:
+            yield replace(algorithm.plan(choice), is_reused=is_reused)
 
 
 def source_of(c: Contraction, name: str) -> Buffer:
