@@ -17,6 +17,8 @@ from symc.executor import Executor
 from symc.loopir.kernel import Contraction
 from symc.models import Model
 
+from .context import current_context
+
 NEAR = 1.25  # a rival's estimate is at most so many times that of the plan taken; one of each algorithm is tried anyway
 LEAST_GAIN = 1.03  # for less an estimate is not overruled: it would be noise
 N_ROUNDS, TURN_S = 6, 0.15
@@ -58,9 +60,7 @@ class Tuning:
 
     def keep(self) -> Path:
         """Stores the plans for this CPU; raises SymcError where that cannot be done."""
-        from symc.codegen.cpu.backend import CpuBackend
-
-        return keep(CpuBackend.host().target.fingerprint(), self.choices)
+        return keep(current_context().device.backend.facts()["target"], self.choices)
 
 
 def tune(

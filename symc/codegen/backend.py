@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from symc.codegen.contraction.plan import ContractionPlan
 from symc.loopir.kernel import Contraction, LoopKernel
 from symc.passes.base import Machine
 
-from .contraction.plan import ContractionPlan
 from .kernel import KernelCall, KernelCode
 from .tuned import Choices
 

@@ -26,7 +26,7 @@ from .load import LoadedKernel, LoadedKernels
 from .target import Target, host_target
 
 if TYPE_CHECKING:
-    from .contraction.plan import CpuPlan
+    from symc.codegen.cpu.contraction.plan import CpuPlan
 
 # By target fingerprint and kernel name; a kernel is unloaded when no program holds it any more.
 _loaded: WeakValueDictionary[tuple[str, str], LoadedKernel] = WeakValueDictionary()
@@ -93,7 +93,7 @@ class CpuBackend:
     @lazy
     def tuned(self) -> Choices:
         """See codegen.backend.Backend; what was known when it was first asked for."""
-        return tuned(self.target.fingerprint())
+        return tuned(self.facts()["target"])
 
     def candidates(self, contraction: Contraction) -> list[CpuPlan]:
         """See codegen.backend.Backend."""
