@@ -1,10 +1,12 @@
 """The first minutes with a GPU: are the numbers right, and how fast are kernels?   See benchmarks/README.md
 
-    python benchmarks/cuda/first_light.py [--json FILE] [--simulate]
+    python benchmarks/cuda/first_light.py [--json FILE] [--simulate] [--limit SECONDS]
 
 1 what is installed and found; 2 recorded networks, both directions, on the GPU; 3 single operators and large networks:
 the greatest difference from the CPU beside the largest number, time by the host's clock around kernels that run alone,
-the time that the model of roofline.py expects, and rates.
+the time that the model of roofline.py expects, rates, and the time of a whole call; 4 where PyTorch sees the GPU: the
+same in PyTorch (torch_peers.py), its difference from the CPU, and its calls' times by symc's.
+No network is begun after half of --limit seconds (480), nothing after all; no piece takes 100: under 10 minutes.
 --simulate runs all of it on the interpreter of PTX, with small sizes and without meaning to its times.
 """
 
@@ -14,6 +16,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -57,17 +60,14 @@ def tried(mx: Any, name: str, workload: tuple[Any, dict[str, tuple[int, ...]], s
     """Numbers of one workload on the GPU beside the CPU's."""
     import roofline
 
-    results = []
-    for context in (mx.gpu(0), mx.cpu()):
-        rng = np.random.default_rng(0)
-        executor = roofline.bound(*workload, context)
-        for name_of, array in executor.arg_dict.items():
-            n_summed = array.size / array.shape[0] if name_of.endswith("weight") else 3
-            array[:] = rng.uniform(-1, 1, array.shape) * (3 / n_summed) ** 0.5
-        for name_of, array in executor.aux_dict.items():
-            array[:] = float("var" in name_of)
-        results.append((executor, executor.forward()[0].asnumpy().astype(np.float64)))
-    (executor, found), (_, expected) = results
+    executor, on_cpu = (filled(roofline.bound(*workload, context)) for context in (mx.gpu(0), mx.cpu()))
+    found, expected = (e.forward()[0].asnumpy().astype(np.float64) for e in (executor, on_cpu))
+    calls_us = []
+    for _ in range(n_runs):
+        begun = time.perf_counter()
+        executor.forward()
+        mx.nd.waitall()
+        calls_us.append((time.perf_counter() - begun) * 1e6)
     profile = executor.profile(n_runs=n_runs)
     time_s = profile.total_s
     gflops, gbytes = (
@@ -78,6 +78,7 @@ def tried(mx: Any, name: str, workload: tuple[Any, dict[str, tuple[int, ...]], s
         "difference": float(np.abs(found - expected).max()),
         "largest": float(np.abs(expected).max()),
         "time_us": time_s * 1e6,
+        "call_us": min(calls_us),
         "expected_us": sum(r["time_s"] * r["rounds"] for r in roofline.predicted(executor)) * 1e6,
         "gflops_per_s": gflops / time_s,
         "gbytes_per_s": gbytes / time_s,
@@ -85,8 +86,52 @@ def tried(mx: Any, name: str, workload: tuple[Any, dict[str, tuple[int, ...]], s
     }
 
 
-def networks(mx: Any, is_small: bool) -> dict[str, str]:
-    """What went wrong with recorded networks, "" where nothing did."""
+def filled(executor: Any) -> Any:
+    """The executor, with numbers in its arrays that stay near 1."""
+    rng = np.random.default_rng(0)
+    for name, array in executor.arg_dict.items():
+        n_summed = array.size / array.shape[0] if name.endswith("weight") else 3
+        array[:] = rng.uniform(-1, 1, array.shape) * (3 / n_summed) ** 0.5
+    for name, array in executor.aux_dict.items():
+        array[:] = float("var" in name)
+    return executor
+
+
+def peers(mx: Any, rows: list[dict[str, Any]], is_over: Callable[[], bool]) -> None:
+    """Adds PyTorch's times to the rows, with its difference from the CPU's numbers."""
+    import roofline
+    import torch_peers
+
+    allow_tf32 = mx.gpu(0).device.backend.has_tf32
+    print(f"{'':24}{'difference':>12}{'symc':>13}{'eager':>8}{'graph':>8}{'compiled':>10}   PyTorch's times by symc's")
+    for row, workload in zip(rows, workloads(mx, False).values()):
+        if is_over():
+            print(f"{row['name']:24} the time is over")
+            continue
+        executor = filled(roofline.bound(*workload, mx.cpu()))
+        arrays = {name: a.asnumpy() for name, a in (executor.arg_dict | executor.aux_dict).items()}
+        expected = executor.forward()[0].asnumpy().astype(np.float64)
+        row["torch"] = found = torch_peers.times(row["name"], workload[0], arrays, allow_tf32, N_RUNS, is_over)
+        found["difference"] = float(np.abs(found.pop("output") - expected).max())
+        ratios = {way: found[way] / row["call_us"] for way in ("eager", "graph", "compiled") if way in found}
+        print(
+            f"{row['name']:24}{found['difference']:12.2e}{row['call_us']:10.1f} us{ratios['eager']:8.2f}"
+            f"{ratios['graph']:8.2f}{ratios.get('compiled', float('nan')):10.2f}",
+            flush=True,
+        )
+
+
+def has_torch() -> bool:
+    """Whether there is a PyTorch that sees a GPU."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def networks(mx: Any, is_small: bool, is_over: Callable[[], bool]) -> dict[str, str]:
+    """What went wrong with recorded networks, "" where nothing did; without those that time is over for."""
     sys.path.insert(0, str(ROOT))
     from tests.conformance import golden, replay
 
@@ -94,6 +139,8 @@ def networks(mx: Any, is_small: bool) -> dict[str, str]:
     cases = [case for case in golden.net_cases() if not is_small or case.name == "lenet"]
     with mx.gpu(0):
         for case in cases:
+            if is_over():
+                break
             try:
                 replay.check_net(mx, case)
                 found[case.name] = ""
@@ -127,6 +174,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="where to save all numbers")
     parser.add_argument("--simulate", action="store_true", help="on the interpreter of PTX, small")
+    parser.add_argument("--limit", type=float, default=480, metavar="SECONDS", help="nothing is begun after these")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     import symc as mx
@@ -136,7 +184,11 @@ def main() -> int:
     start = time.perf_counter()
     result: dict[str, Any] = {"packages": installed(), "device": mx.gpu(0).device.backend.facts()}
     print(json.dumps(result, indent=1), flush=True)
-    result["networks"] = networks(mx, options.simulate)
+
+    def is_over(share: float = 1.0) -> bool:
+        return time.perf_counter() - start > share * options.limit
+
+    result["networks"] = networks(mx, options.simulate, lambda: is_over(0.5))
     wrong = {name: why for name, why in result["networks"].items() if why}
     print(f"{len(result['networks']) - len(wrong)} of {len(result['networks'])} networks are as recorded", flush=True)
     for name, why in wrong.items():
@@ -144,6 +196,9 @@ def main() -> int:
     print(f"{'':24}{'difference':>12}{'largest':>10}{'time':>13}{'expected':>13}{'GFLOP/s':>11}{'GB/s':>9}")
     result["workloads"] = []
     for name, workload in workloads(mx, options.simulate).items():
+        if is_over():
+            print(f"{name:24} the time is over")
+            continue
         row = tried(mx, name, workload, 1 if options.simulate else N_RUNS)
         result["workloads"].append(row)
         print(
@@ -151,6 +206,8 @@ def main() -> int:
             f"{row['expected_us']:10.1f} us{row['gflops_per_s']:11.1f}{row['gbytes_per_s']:9.1f}",
             flush=True,
         )
+    if has_torch() and not options.simulate:
+        peers(mx, result["workloads"], is_over)
     result["total_s"] = time.perf_counter() - start
     print(f"{result['total_s']:.0f} s in all")
     if options.json:

@@ -54,6 +54,7 @@ OPERATORS = {
     "LeakyReLU": lambda at, x: ACTIVATIONS[at["act_type"]](x),
     "Pooling": pooling,
     "SoftmaxOutput": lambda at, x, label: x,
+    "_copy": lambda at, x: x,
     "_div_scalar": lambda at, x: x / at["scalar"],
     "batch_dot": batch_dot,
     "clip": lambda at, x: x.clamp(at["a_min"], at["a_max"]),
