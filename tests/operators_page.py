@@ -151,6 +151,8 @@ def _gradient(op: Op) -> str:
         return "loss"
     if not op.is_differentiable:
         return "refused"
+    if op.undecidable:
+        return "yes"  # that of the take it becomes
     return "none" if type(op).gradient is Op.gradient else "yes"
 
 
