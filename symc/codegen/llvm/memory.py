@@ -93,9 +93,9 @@ class Elements:
         """Element `index` of an int32 array, as int64."""
         return self.b.sext(self._load(self.at(pointer, 4 * index), I32, 4), I64)
 
-    def prefetch(self, pointer: ir.Value, level: int = PREFETCH_L1) -> None:
+    def prefetch(self, pointer: ir.Value, level: int = PREFETCH_L1, is_written: bool = False) -> None:
         """Asks for the cache line of an address that may not even exist."""
-        flags = [I32(flag) for flag in (0, level, 1)]  # to read, level, data
+        flags = [I32(flag) for flag in (int(is_written), level, 1)]  # to read or to write, level, data
         prefetch = declare(self.b.module, "llvm.prefetch.p0", ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
         self.b.call(prefetch, [pointer, *flags])
 

@@ -79,7 +79,7 @@ class _Printer:
             yield f"store {self._access(k, store.access)} {sign} {self._names[store.value]}"
 
     def schedule(self) -> Iterator[str]:
-        """What else decides the code: sliding windows, woven loops, stores past the caches, loops, values kept."""
+        """What else decides the code: sliding windows, woven loops, streams, loops, what walks keep and ask for."""
         plan = self.plan
         if plan.slide:
             slide = plan.slide
@@ -93,6 +93,8 @@ class _Printer:
             yield f"loops {self._listed(group.serial)} vector {self._axis(group.vector)}: {stores}"
         for kept in plan.kept:
             yield f"keep {' '.join(self._names[e] for e in kept.values.values())}"
+        if plan.asks_ahead:
+            yield "asks ahead"
 
     def _text(self, e: Expr) -> str:
         plan = self.plan

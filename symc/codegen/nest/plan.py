@@ -50,6 +50,7 @@ class NestPlan:
     reason: str
     cost: float
     kept: tuple[Kept, ...] = ()  # row: what the first walk that computes it leaves for the others
+    asks_ahead: bool = False  # row: walks that need the result of another one ask for what is needed next
     slide: Slide | None = None  # lane: windows that share columns, along a serial axis
     woven: int = 0  # the extent of `cross` where all of it is stored at once, element by element of the lanes
     streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them

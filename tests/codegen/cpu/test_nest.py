@@ -217,6 +217,19 @@ def softmax(x: Expr, inner: Callable[[Axis], Expr], k: Axis) -> Expr:
     return prim("exp", x - top) / total
 
 
+def test_walks_ask_for_the_next_row_where_several_fit_l1(target: Target) -> None:
+    for columns in (64, 300, 5000):
+        i, j = axes(3, columns)
+        k = Axis("r", columns)
+        value = softmax(f32("x", i, j) + f32("w", j), lambda r: f32("x", i, r) + f32("w", r), k)  # noqa: B023
+        x, y = (Buffer.dense(name, (3, columns), "float32") for name in "xy")
+        nest = Nest((x, Buffer.dense("w", (columns,), "float32"), y), (Store("y", (i, j), value, (i, j)),))
+        (call,) = schedule_nest(nest, target)
+        assert ("asks ahead" in call.code.structure) == (columns == 300)
+        if columns == 300:
+            check(nest, {"x": rand((3, columns)), "w": rand((columns,))}, target, rtol=2e-5)
+
+
 @pytest.mark.parametrize("shape", [(3, 7, 5), (2, 33, 40), (4, 100, 1), (2, 3, 1000)])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("log", [False, True])

@@ -12,6 +12,7 @@ from llvmlite import ir
 from symc.codegen.llvm.emit import LEAVES
 from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum, when
+from symc.codegen.llvm.memory import Elements
 from symc.codegen.nest.places import Scope
 from symc.codegen.nest.plan import AxisLoop
 from symc.codegen.nest.reduce import add_to, cascade, combine, combine_all, neutral, tree
@@ -68,11 +69,14 @@ class Vectors:
                     sums[k * parts + part] = add_to(emitter, e, sums[k * parts + part], inner.mask)
             return sums
 
+        is_behind = any(e.op == "reduce" for body in bodies for e in walk(body))
+        ask = _ask_ahead if walker.plan.asks_ahead and is_behind else None
+
         def add_line(outside: Scope, totals: Values) -> Values:
             def add_block(first: ir.Value, stop: ir.Value) -> Values:
                 sums = [n for n in start for _ in range(parts)]
                 along = AxisLoop(axis, "vector", parts)
-                sums = self._lanes(walker, outside, along, first, stop, bodies, sums, add_vectors)
+                sums = self._lanes(walker, outside, along, first, stop, bodies, sums, add_vectors, ask)
                 return [tree(v, e, sums[k * parts : (k + 1) * parts]) for k, e in enumerate(reduces)]
 
             if not walker.plan.is_short(reduces[0]):
@@ -94,8 +98,9 @@ class Vectors:
         roots: Sequence[Expr],
         carried: Values,
         body: Inside,
+        ask: Callable[[Walker, Scope, str, ir.Value, int], None] | None = None,
     ) -> Values:
-        """`around.parts` vectors a pass, then single ones, the last one partial."""
+        """`around.parts` vectors a pass, then single ones, the last one partial; `ask` is called in each."""
         b, v = walker.b, vector_of(walker)
         n = v.n
         known = splats(scope, v, roots)
@@ -103,6 +108,8 @@ class Vectors:
         def pass_of(parts: int, is_partial: bool) -> Callable[[ir.Value, Values], Values]:
             def once(index: ir.Value, values: Values) -> Values:
                 count = minimum(b, b.sub(stop, index), I64(n)) if is_partial else None
+                if ask is not None:
+                    ask(walker, scope, around.axis, index, parts)
                 inner = walker.places.bind_lanes(scope, around.axis, index, v, parts, known, count)
                 walker.prepare(inner, roots)
                 return body(inner, values)
@@ -122,6 +129,31 @@ def _accumulators(walker: Walker, axis: str, bodies: Sequence[Expr]) -> int:
     """Vectors side by side: an addition takes 3 to 4 cycles, so a light walk in a heavy nest needs more of them."""
     inside = {e for body in bodies for e in walk(body) if axis in walker.form.free(e) and e.op not in LEAVES}
     return max(walker.plan.unroll, MOST_PARTS) if len(inside) <= LIGHT else walker.plan.unroll
+
+
+def _ask_ahead(walker: Walker, scope: Scope, axis: str, index: ir.Value, parts: int) -> None:
+    """Asks for what the next row reads where this walk is, and behind much arithmetic for where results will be stored.
+
+    Both come while units of arithmetic or the end of a sum are waited for; the next walk would wait for them instead.
+    """
+    b, plan, step, form = walker.b, walker.plan, walker.words.step, walker.form
+    contiguous, rows = walker.places.layout.contiguous, plan.blocked
+    assert rows is not None
+    wanted = [
+        (b.add(scope.address[e], step[e, rows]), access, False)
+        for e, access in form.loads.items()
+        if (e, axis) in contiguous and (e, rows) in step
+    ]
+    if plan.kept:
+        stored = [
+            (form.stores.index(s), s, g.vector) for g in plan.stores if g.vector and not g.serial for s in g.stores
+        ]
+        wanted += [(scope.address[k], s.access, True) for k, s, along in stored if (k, along) in contiguous]
+    for first, access, is_written in wanted:
+        memory = Elements(vector_of(walker), access.dtype)
+        at = b.add(first, b.mul(index, I64(access.item_size)))
+        for part in range(parts):
+            memory.prefetch(memory.pointer(b.add(at, I64(part * memory.vector_bytes))), is_written=is_written)
 
 
 def vector_of(walker: Walker) -> Lanes:
