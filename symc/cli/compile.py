@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -61,6 +62,6 @@ def execute(args: argparse.Namespace) -> Report:
     }
     text = (
         f"{path}: {size_text(data['size_bytes'])}, {data['n_kernels']} kernels for {data['target']}, "
-        f"{time_text(time_s)}\nnext: symc verify {path}"
+        f"{time_text(time_s)}\nnext: symc verify {shlex.quote(str(path))}"
     )
     return Report(data, text)

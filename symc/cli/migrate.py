@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -33,7 +34,7 @@ def execute(args: argparse.Namespace) -> Report:
     n_names = sum(found["n_names"] for found in read)
     lines.append(f"{len(read)} files use {n_names} names of mxnet; {n_missing} are not supported")
     if not n_missing and not n_broken:
-        lines.append(f"next: python -m symc.as_mxnet {args.files[0] if len(read) == 1 else 'SCRIPT'}")
+        lines.append(f"next: python -m symc.as_mxnet {shlex.quote(args.files[0]) if len(read) == 1 else 'SCRIPT'}")
     return Report(read, "\n".join(lines), 1 if n_missing or n_broken else 0)
 
 

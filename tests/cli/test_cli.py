@@ -53,6 +53,8 @@ def test_the_way_of_a_model(run, read, checkpoint, tmp_path):
     assert made["size_bytes"] == Path("m.symc").stat().st_size
     proved = read("verify", "m.symc")
     assert proved["is_right"] and "signed with your key" in proved["kernels"]
+    _, out, _ = run("compile", *FILES, "--shape", "data=2,6", "-o", "of two words.symc")
+    assert out.endswith("next: symc verify 'of two words.symc'\n")
     for model in (("m.symc",), FILES, ("net", "--epoch", "3"), ("net",)):
         done = read("run", *model, "--input", "data=x.npy", "--save", "out", "--force")
         assert done["saved"] == ["out/softmax_output.npy"] and done["random_inputs"] == []
