@@ -28,6 +28,7 @@ from symc.context import cpu
 from symc.core.dtypes import BFLOAT16_CODE, code_of, dtype_of
 from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, FormatError, SymcError
 from symc.core.reading import reading, size_of
+from symc.util import is_np_shape
 
 from .ndarray import NDArray
 from .storage import empty_aligned, zeros_aligned
@@ -109,7 +110,10 @@ def _write(file: BinaryIO, names: Sequence[str], arrays: Sequence[NDArray]) -> N
 
 
 def _write_record(file: BinaryIO, a: NDArray) -> None:
-    version = struct.pack("<Ii", V2, DENSE) if a.ndim else struct.pack("<I", V1)
+    if is_np_shape():  # under it MXNet reads no other version, and without it not this one
+        version = struct.pack("<Ii", V3, DENSE)
+    else:
+        version = struct.pack("<Ii", V2, DENSE) if a.ndim else struct.pack("<I", V1)
     shape = struct.pack(f"<i{a.ndim}q", a.ndim, *a.shape)
     device = struct.pack("<3i", a.context.device_typeid, a.context.device_id, code_of(a.dtype))
     file.write(version + shape + device)
