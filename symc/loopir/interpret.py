@@ -6,6 +6,7 @@ It evaluates whole index grids with NumPy, ignores every scheduling decision and
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from symc.core.dtypes import sum_dtype
 
 from .expr import Affine, Axis, Expr, free_axes, walk
-from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store, Template, buffer_of
+from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store, Template, buffer_of, section_of
 from .prims import COMBINERS, PRIMS
 
 Arrays = dict[str, np.ndarray]
@@ -24,13 +25,16 @@ def interpret(kernel: LoopKernel, arrays: Arrays) -> None:
     if isinstance(kernel, Template):
         kernel.routine.run([arrays[n] for n in kernel.ins], [arrays[n] for n in kernel.outs])
         return
-    accumulated = contract(kernel, arrays) if isinstance(kernel, Contraction) else None
+    accumulated: list[np.ndarray] = []
+    if isinstance(kernel, Contraction):
+        axis = 1 if kernel.stack is None else 2
+        accumulated = np.split(contract(kernel, arrays), kernel.sections, axis)
     for store in kernel.stores:
         run_store(store, arrays, accumulated)
 
 
-def run_store(store: Store, arrays: Arrays, accumulated: np.ndarray | None = None) -> None:
-    """One store over its whole index grid; `accumulated` is what a contraction's stores read as @acc[]."""
+def run_store(store: Store, arrays: Arrays, accumulated: Sequence[np.ndarray] = ()) -> None:
+    """One store over its whole index grid; `accumulated` is what a contraction's stores read as @acc, by section."""
     if any(a.extent == 0 for a in store.axes):
         return
     grid = _Grid(store.axes, arrays, accumulated)
@@ -63,7 +67,7 @@ def convert(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
 class _Grid:
     """Evaluates expressions on the grid of some axes; each value is an array that broadcasts against the grid."""
 
-    def __init__(self, axes: tuple[Axis, ...], arrays: Arrays, accumulated: np.ndarray | None) -> None:
+    def __init__(self, axes: tuple[Axis, ...], arrays: Arrays, accumulated: Sequence[np.ndarray]) -> None:
         self.axes, self.arrays, self.accumulated = axes, arrays, accumulated
         self.shape = tuple(a.extent for a in axes)
         self.position = {axis: k for k, axis in enumerate(axes)}
@@ -106,14 +110,14 @@ class _Grid:
     def _load(self, expr: Expr) -> Any:
         name, index = expr.data
         if name == ACCUMULATOR:
-            return self.accumulated
+            return self.accumulated[section_of(expr)]
         array = self.arrays[name]
         found = array[tuple(np.asarray(self.component(i)) for i in index)] if index else array[()]
         return np.asarray(found).astype(expr.dtype)
 
     def _reduce(self, expr: Expr) -> Any:
         combiner, axes = expr.data
-        inner = _Grid(self.axes + axes, self.arrays, None)
+        inner = _Grid(self.axes + axes, self.arrays, ())
         body = np.broadcast_to(inner.value(expr.args[0]), inner.shape)
         name, neutral = COMBINERS[combiner]
         start = np.dtype(expr.dtype).type(neutral(np.dtype(expr.dtype)))

@@ -194,6 +194,8 @@ class Contraction:
     give `rhs` a packing, and ask for scratch memory, which `written` names.
     With a `stack`, all three tensors have one more axis in front, of that extent: so many independent contractions.
     `distance_bytes` is that of a `Nest`.
+    With several `sections`, channels of the result fall into so many of equal length.  Stores then run over the
+    channels of one section, and read the sums of all: of the same channel of section k as `@acc[k]`.
     """
 
     kind: ContractionKind
@@ -210,6 +212,7 @@ class Contraction:
     written: tuple[str, ...] = ()
     stack: int | None = None
     distance_bytes: int = 0
+    sections: int = 1
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -239,8 +242,9 @@ class Contraction:
         """Its extents, in words."""
         w = self.window
         stack = "" if self.stack is None else f" stack={self.stack}"
+        sections = "" if self.sections == 1 else f" sections={self.sections}"
         return (
-            f"{self.kind}{stack} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
+            f"{self.kind}{stack}{sections} batch={self.batch} channels={self.in_channels}->{self.out_channels} "
             f"groups={self.groups} in={w.in_extents} out={w.out_extents} kernel={w.kernel} stride={w.stride} "
             f"dilate={w.dilate} pad={w.pad}"
         )
@@ -295,9 +299,15 @@ class Template:
 LoopKernel = Nest | Contraction | Template
 
 
-def accumulator(dtype: str) -> Expr:
-    """The finished sum, as the stores of a contraction read it."""
-    return load(ACCUMULATOR, (), dtype)
+def accumulator(dtype: str, section: int | None = None) -> Expr:
+    """The finished sum, as the stores of a contraction read it: of one of several sections where there are some."""
+    return load(ACCUMULATOR, () if section is None else (section,), dtype)
+
+
+def section_of(total: Expr) -> int:
+    """The section whose finished sum an expression reads."""
+    (index,) = total.data[1] or (Affine(),)
+    return int(index.constant)
 
 
 def buffer_of(kernel: LoopKernel, name: str) -> Buffer:
@@ -337,6 +347,8 @@ def verify(kernel: LoopKernel) -> None:
         for read in loads_of(store.value):
             name, index = read.data
             if name == ACCUMULATOR and isinstance(kernel, Contraction):
+                if section_of(read) >= kernel.sections:
+                    raise GraphError(f"there are {kernel.sections} sections of sums in: {store}")
                 continue
             if name not in declared:
                 raise GraphError(f"unknown buffer {name!r} in: {store}")

@@ -32,6 +32,10 @@ class Machine(Protocol):
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         """Whether an elementwise node over the shape of a contraction's result can run on its finished sums."""
 
+    def fits_sections(self, product: Product, dtype: str, n: int) -> bool:
+        """Whether the channels of a contraction's result may fall into `n` equal sections whose finished sums are seen
+        together, so that an epilogue runs over the channels of one."""
+
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         """Whether a row of so many elements stays near the core that walks it several times."""
 

@@ -2,7 +2,8 @@
 
 The rules are those of every tensor compiler (TVM's fuse_ops, XLA's instruction fusion), reduced to four moves:
 
-join    an elementwise node runs on the index space of a group that computes one of its operands (epilogue, siblings)
+join    an elementwise node runs on the index space of a group that computes one of its operands (epilogue, siblings),
+        or, where all that reads a product are equal sections of its channels (gates), on that of one section
 absorb  a cheap or once-read producer is recomputed inside its only reader (prologue), and is never stored
 gather  elementwise groups over one index space that a node reads become one, whatever else of them is stored
 rows    reductions, and what reads their results, walk the rows of one index space together while these are near
@@ -39,6 +40,7 @@ class Group(Ranked):
     nodes: list[Node]
     n_operations: int
     rows: Rows | None = None  # what its reductions walk, where that stays near
+    has_sections: bool = False  # whether its domain is one of the equal sections of a product's channels
 
 
 @graph_pass(
@@ -114,15 +116,20 @@ class Fusion:
     # -- join ---------------------------------------------------------------------------------------------------------
 
     def _joined(self, node: Node) -> Group | None:
-        """The group a node was added to, latest producer first; None when no join is legal and useful."""
+        """The group a node was added to, latest producer first; None when no join is legal and useful.
+
+        What reads sections of a product goes there, whatever was computed since: a gate adds what comes from the data.
+        """
         meaning = self.meanings[node]
         if meaning.kind not in ("map", "reduction") or any(node[k] in self.updates for k in range(node.n_outputs)):
             return None
         if any(self.graph.shape(node[k]) != self.graph.shape(node[0]) for k in range(node.n_outputs)):
             return None
-        for group in sorted(self._sources(node), key=lambda g: -g.number):
+        for group in sorted(self._sources(node), key=lambda g: (not g.has_sections, -g.number)):
             if meaning.kind == "map" and self._may_join(node, meaning, group):
                 self._add(node, group)
+                group.has_sections |= group.domain != self.graph.shape(node[0])
+                group.domain = self.graph.shape(node[0])
                 return group
             rows = self._common_rows(node, group)
             if rows is not None and self._may_join_rows(node, meaning, group, rows):
@@ -134,7 +141,9 @@ class Fusion:
     def _may_join(self, node: Node, meaning: Meaning, group: Group) -> bool:
         graph = self.graph
         shape = graph.shape(node[0])
-        if group.kind in ("regions", "template", "loop") or group.domain != shape or group.phase != self.phases[node]:
+        if group.kind in ("regions", "template", "loop") or group.phase != self.phases[node]:
+            return False
+        if group.domain != shape and not self._begins_sections(group, shape):
             return False
         if any(v in self.updates for n in group.nodes for v in (n[0],)):
             return False
@@ -145,15 +154,44 @@ class Fusion:
         for k, v in enumerate(node.inputs):
             source = self._through_views(v)
             if self.group_of.get(source.node) is group:
-                if source != v or not meaning.is_pointwise(k):
+                if source != v or not (meaning.is_pointwise(k) or self._reads_section(node, k, group)):
                     return False  # reads elements of the group other than its own
             elif source.node in self.group_of and not self.order.may_need(group, self.group_of[source.node]):
                 return False  # not convex: an operand of the node itself waits for the group
         return group.kind != "product" or self._fits_epilogue(node, group)
 
+    def _anchor(self, group: Group) -> Node:
+        return next(n for n in group.nodes if self.meanings[n].product is not None)
+
     def _fits_epilogue(self, node: Node, group: Group) -> bool:
-        anchor = next(n for n in group.nodes if self.meanings[n].product is not None)
-        return self.backend.fits_epilogue(self.graph, anchor, node)
+        return self.backend.fits_epilogue(self.graph, self._anchor(group), node)
+
+    def _reads_section(self, node: Node, position: int, group: Group) -> bool:
+        if group.kind != "product":
+            return False
+        product = self.meanings[self._anchor(group)].product
+        assert product is not None
+        return self.meanings[node].reads_section(position, product.channel_axis)
+
+    def _begins_sections(self, group: Group, shape: FullShape) -> bool:
+        """Whether nodes of a shape, a section of what a product gives, are all that reads what its group computes."""
+        if group.kind != "product" or len(shape) != len(group.domain):
+            return False
+        anchor = self._anchor(group)
+        product = self.meanings[anchor].product
+        assert product is not None
+        width, total = shape[product.channel_axis], group.domain[product.channel_axis]
+        if not width or not self.backend.fits_sections(product, self.graph.dtype(anchor[0]), total // width):
+            return False
+        for v in (n[k] for n in group.nodes for k in range(n.n_outputs)):
+            if v in self.written:
+                return False
+            for user, position in self.graph.users.get(v, ()):
+                if self.group_of.get(user) is group:
+                    continue
+                if self.graph.shape(user[0]) != shape or not self._reads_section(user, position, group):
+                    return False
+        return True
 
     def _gather(self, node: Node, group: Group) -> None:
         """Merges elementwise groups that a node reads, of its own group's index space, into that: one walk for all."""

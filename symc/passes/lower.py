@@ -11,7 +11,7 @@ from symc.core.shapes import FullShape, size_of
 from symc.core.undisturbed import imported
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import HeadInfo, KernelGraph, KernelLoop, KernelNode, Place, Storage, View
-from symc.loopir.expr import Axis, Expr, rounded, substitute, unrounded
+from symc.loopir.expr import Affine, Axis, Expr, rounded, substitute, unrounded
 from symc.loopir.kernel import (
     ACCUMULATOR,
     SEED,
@@ -27,7 +27,7 @@ from symc.loopir.kernel import (
     verify,
 )
 from symc.loopir.routine import Routine
-from symc.loopir.tensor import Function, Lowering, Tensor
+from symc.loopir.tensor import Function, Lowering, Product, Tensor
 
 from .base import PassContext
 from .meaning import define, memoised
@@ -218,7 +218,7 @@ class Lowerer:
             reads[buffer.name] = buffer
             return Tensor(buffer.name, buffer.shape, dtype)
 
-        product: tuple[Node, Lowering] | None = None
+        product: tuple[Node, Lowering, int] | None = None
         stores: list[tuple[Value, Store]] = []
         for node in nodes:
             t = define(self.graph, node, read)
@@ -228,10 +228,8 @@ class Lowerer:
             for k, function in t.functions.items():
                 functions[node[k]] = memoised(self._rounding(node[k], function, reads))
             if t.products:
-                product = (node, t)
-                total = accumulator(compute_dtype(self.graph.dtype(node[0])))
-                finish = t.products[0].finish
-                functions[node[0]] = memoised(lambda *i, total=total, finish=finish: finish(total, *i))
+                product = (node, t, self._n_sections(t.products[0], node, nodes[-1]))
+                functions[node[0]] = memoised(self._finished(*product))
             for k, regions in t.regions.items():
                 buffer = self._buffer(node[k], phase)
                 found = {v: self.placed.get(self._through_views(v)) for v in node.inputs}
@@ -258,6 +256,19 @@ class Lowerer:
             kernel = self._contraction(*product, before, functions, reads, written, [s for _, s in stores], phase)
             nodes = [n for n in nodes if n not in before]
         self._emit(kernel, phase, nodes)
+
+    def _n_sections(self, p: Product, node: Node, last: Node) -> int:
+        """How many sections the channels of a product fall into, over one of which the last node of its group runs."""
+        whole, one = self.graph.shape(node[0]), self.graph.shape(last[0])
+        return 1 if whole == one else whole[p.channel_axis] // one[p.channel_axis]
+
+    def _finished(self, node: Node, t: Lowering, n_sections: int) -> Function:
+        """The definition of a product by its finished sums."""
+        p, dtype = t.products[0], compute_dtype(self.graph.dtype(node[0]))
+        if n_sections == 1:
+            return lambda *i: p.finish(accumulator(dtype), *i)
+        width = self.graph.shape(node[0])[p.channel_axis] // n_sections
+        return lambda *i: p.finish(accumulator(dtype, Affine.of(i[p.channel_axis]).constant // width), *i)
 
     def _rounding(self, v: Value, function: Function, reads: Mapping[str, Buffer]) -> Function:
         """The definition of a value as those who read it see it: a float16 is rounded, whether it is stored or not."""
@@ -315,6 +326,7 @@ class Lowerer:
         self,
         node: Node,
         t: Lowering,
+        n_sections: int,
         before: list[Node],
         functions: dict[Value, Function],
         reads: dict[str, Buffer],
@@ -329,7 +341,17 @@ class Lowerer:
         again = loaded_by(stores)
         operands = {b.name: b for b in (lhs, rhs, *self._read_by(stores, reads), *written)}
         names, buffers = (lhs.name, rhs.name), tuple(operands.values())
-        made = Contraction(p.kind, *p.sizes, p.groups, p.window, *names, buffers, tuple(stores), stack=p.stack)
+        made = Contraction(
+            p.kind,
+            *p.sizes,
+            p.groups,
+            p.window,
+            *names,
+            buffers,
+            tuple(stores),
+            stack=p.stack,
+            sections=n_sections,
+        )
         is_prepared = not self.graph.training and self._packing_phase(right, phase) == "prepare"
         is_reused = is_prepared or (self.around is not None and right in self.around.free)
         plan = self.backend.plan(made, is_reused)

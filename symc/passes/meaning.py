@@ -93,6 +93,22 @@ class Meaning:
             for i, a in zip(index, self.axes)
         )
 
+    def reads_section(self, position: int, axis: int) -> bool:
+        """Whether an input is read at the output's own index, but for where a section of the input begins: the axis
+        falls into sections of the output's extent."""
+        shape, extent = self.in_shapes[position], self.shape[axis]
+        if len(shape) != len(self.shape) or not extent or shape[axis] % extent:
+            return False
+        if shape != (*self.shape[:axis], shape[axis], *self.shape[axis + 1 :]):
+            return False
+        for index in self.loads(position):
+            at = index[axis]
+            if not isinstance(at, Affine) or at.constant % extent:
+                return False
+            if not self._is_own_index((*index[:axis], Affine(at.terms), *index[axis + 1 :])):
+                return False
+        return True
+
     def is_broadcast(self, position: int) -> bool:
         """Whether an input is read at the output's index with some axes held at 0 or left out."""
         own = {Affine.of(a) for a in self.axes} | {Affine()}

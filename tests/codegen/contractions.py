@@ -94,13 +94,17 @@ def contraction(
     extra=0,
     epilogue=None,
     stack=None,
+    sections=1,
 ) -> Contraction:
-    """A convolution whose epilogue is `epilogue(stores' axes, dtype) -> (values by output, extra buffers)`."""
+    """A convolution whose epilogue is `epilogue(result, stores' axes) -> (values by output, extra buffers)`.
+
+    With several `sections` the result has the channels of one.
+    """
     c, o = channels
     outs = out_extents(inputs, kernel, stride, dilate, pad, extra)
     window = Window(inputs, outs, kernel, stride, dilate, pad)
     x = channels_last("x", (batch, c, *inputs), dtype, slack, offset)
-    y = channels_last("y", (batch, o, *outs), dtype, slack, offset)
+    y = channels_last("y", (batch, o // sections, *outs), dtype, slack, offset)
     w = Buffer.dense("w", (o, c // groups, *kernel), dtype)
     if stack is not None:
         x, w, y = (stacked(b, stack) for b in (x, w, y))
@@ -111,7 +115,9 @@ def contraction(
     values, buffers = (epilogue or plain)(result, axes)
     stores = tuple(Store(name, axes, value, axes, mode) for name, value, mode in values)
     buffers = tuple({b.name: b for b in (lhs, rhs, result, *buffers)}.values())
-    return Contraction(kind, batch, c, o, groups, window, lhs.name, rhs.name, buffers, stores, stack=stack)
+    return Contraction(
+        kind, batch, c, o, groups, window, lhs.name, rhs.name, buffers, stores, stack=stack, sections=sections
+    )
 
 
 def stacked(b: Buffer, extent: int) -> Buffer:
@@ -161,6 +167,24 @@ def normalised(result: Buffer, axes: tuple[Axis, ...]):
     scale = gamma * prim("exp", variance * param(0.1, result.dtype))
     value = (accumulator(result.dtype) - mean) * scale + beta
     return ([(result.name, value, "set")], [Buffer.dense(name, (result.shape[1],), result.dtype) for name in names])
+
+
+def gates(sections: int):
+    """Of a recurrent step: sums of all sections, a bias and a tensor over their channels, and a state in place."""
+
+    def epilogue(result: Buffer, axes: tuple[Axis, ...]):
+        width, dtype = result.shape[1], result.dtype
+        bias = Buffer.dense("bias", (sections * width,), dtype)
+        data = channels_last("data", (result.shape[0], sections * width, *result.shape[2:]), dtype)
+        value = load(result.name, axes, dtype)
+        for k in range(sections):
+            at = axes[1] + k * width
+            beside = load("bias", (at,), dtype) + load("data", (axes[0], at, *axes[2:]), dtype)
+            value = value * param(0.5 + k, dtype) - prim("maximum", accumulator(dtype, k) + beside, 0.25 * k)
+        output = channels_last("output", result.shape, dtype, slack=3)
+        return [("output", value * value, "set"), (result.name, value, "set")], [bias, data, output]
+
+    return epilogue
 
 
 def sgd(result: Buffer, axes: tuple[Axis, ...]):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import symc as mx
+from symc.codegen.cpu.contraction.shapes import has_32_registers
+from symc.codegen.cpu.target import host_target
 from symc.runtime.compiler import compile_graph
 from symc.runtime.program import KernelStep, Loop
 from symc.symbol.graph import to_graph
@@ -201,3 +203,11 @@ def test_joined_parameters_are_prepared_and_their_extents_inferred() -> None:
     np.testing.assert_allclose(executor.forward()[0].asnumpy(), want, 1e-5, 1e-6)
     steps = executor.explain().splitlines()
     assert any("i2h" in s and "prepare" in s for s in steps) and not any("i2h" in s and "forward" in s for s in steps)
+
+
+@pytest.mark.skipif(not has_32_registers(host_target()), reason="tiles of four gates take 32 registers")
+@pytest.mark.parametrize("batch, reasons", [(2, ["fused", "next state"]), (1, ["fused", "fused"])])
+def test_gates_of_several_rows_are_the_epilogue_of_the_product(batch: int, reasons: list[str]) -> None:
+    net = mx.sym.RNN(*map(mx.sym.var, ("x", "w", "h", "c")), mode="lstm", state_size=32, num_layers=1)
+    steps = net.simple_bind(mx.cpu(), grad_req="null", x=(3, batch, 8)).explain().splitlines()
+    assert [line.split("; ")[1] for line in steps if " x 3; " in line] == reasons

@@ -27,6 +27,7 @@ class PlainBackend:
     fits_prologue = staticmethod(preferences.fits_prologue)
     channels_together = staticmethod(preferences.channels_together)
     fits_epilogue = staticmethod(preferences.fits_epilogue)
+    fits_sections = staticmethod(preferences.fits_sections)
     keeps_near = staticmethod(preferences.keeps_near)
     near_bytes = preferences.NEAR_BYTES
 

@@ -92,6 +92,42 @@ def test_an_epilogue_joins_its_contraction_and_a_weights_producer_its_packing():
     ) == ["p a s c"]
 
 
+STEP = """
+argument %x: float32[2, {n}]
+parameter %w: float32[{n}, 3]
+parameter %b: float32[{n}]
+argument %h: float32[2, 3]
+%f = FullyConnected(%h, %w, %b, num_hidden={n}): float32[2, {n}]
+%s = elemwise_add(%f, %x): float32[2, {n}]
+%g = SliceChannel(%s, num_outputs={parts}): {each}
+%t = tanh(%g): float32[2, {width}]
+%m = elemwise_mul(%t, %g:1): float32[2, {width}]
+head m = %m
+"""
+
+
+def step(n: int, parts: int) -> str:
+    width = n // parts
+    return STEP.format(n=n, parts=parts, width=width, each=", ".join([f"float32[2, {width}]"] * parts))
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_gates_are_the_epilogue_of_a_product_that_gives_a_section_of_channels_for_each(parts):
+    assert groups(step(24, parts)) == ["f s g t m"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        step(24, 3),  # as many sections no register tile holds
+        step(24, 2) + "head s = %s\n",  # somebody reads the sums as they are
+        step(24, 2) + "%r = flip(%s, axis=1): float32[2, 24]\nhead r = %r\n",  # or other elements of them
+    ],
+)
+def test_gates_stay_apart_where_more_than_their_sections_is_read(text):
+    assert groups(text)[0] == "f s"
+
+
 def test_a_stack_of_products_takes_what_lies_along_its_columns():
     """The rows of all its matrices lie behind each other: what differs between matrices is no number for each row."""
     graph = """

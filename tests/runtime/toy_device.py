@@ -53,6 +53,9 @@ class ToyBackend:
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
         return True
 
+    def fits_sections(self, product: Product, dtype: str, n: int) -> bool:
+        return True
+
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         return True
 

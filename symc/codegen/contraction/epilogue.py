@@ -14,7 +14,7 @@ from symc.codegen.kernel import Ref
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Affine, Axis, Expr, walk
-from symc.loopir.kernel import ACCUMULATOR, Contraction, Store, buffer_of
+from symc.loopir.kernel import ACCUMULATOR, Contraction, Store, buffer_of, section_of
 
 ADD_LOAD = "@old"  # the old content of a buffer that a store adds to
 
@@ -82,7 +82,7 @@ def _text(root: Expr, names: dict[Expr, str]) -> str:
         if e in names:
             known[e] = names[e]
         elif e.op == "load":
-            known[e] = ACCUMULATOR
+            known[e] = f"{ACCUMULATOR}{section_of(e) or ''}"
         elif e.op in ("const", "index"):
             known[e] = f"{e}:{e.dtype}"
         else:

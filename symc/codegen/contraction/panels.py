@@ -1,6 +1,8 @@
 """Weights in panels, as tiles of results read them: [group][panel][tap][channel][column], zero padded.
 
 Where a step multiplies several channels at once, those of a column lie side by side: [...][word][column][channel].
+Where columns fall into sections whose sums are seen together, a panel holds the same columns of each, one after the
+other: [...][section][column].
 """
 
 from __future__ import annotations
@@ -36,12 +38,23 @@ class Panels:
     panel_columns: int
     is_stacked: bool = False
     n_together: int = 1
+    sections: int = 1
 
     routine: ClassVar[None] = None  # `nest` does all there is to do
 
     @property
     def n_panels(self) -> int:
-        return -(-self.columns // self.panel_columns)
+        return -(-self.section_columns // self.width)
+
+    @property
+    def section_columns(self) -> int:
+        """Columns of one section."""
+        return self.columns // self.sections
+
+    @property
+    def width(self) -> int:
+        """Columns of one section in a panel."""
+        return self.panel_columns // self.sections
 
     @property
     def shape(self) -> FullShape:
@@ -58,14 +71,14 @@ class Panels:
         expected = self._source_shape()
         if source.shape != expected or packed.shape != self.shape:
             raise CodegenError(f"packing a weight: {source} and {packed}; expected shapes {expected} and {self.shape}")
-        n_full, n_rest = divmod(self.columns, self.panel_columns)
+        n_full, n_rest = divmod(self.section_columns, self.width)
         stores = []
         if n_full:
-            stores.append(self._copy(source, packed, Axis("panel", n_full), 0, self.panel_columns, 0))
+            stores.append(self._copy(source, packed, Axis("panel", n_full), 0, self.width, 0))
         if n_rest:
             last = Axis("panel", 1)
             stores.append(self._copy(source, packed, last, n_full, n_rest, 0))
-            stores.append(self._copy(source, packed, last, n_full, self.panel_columns - n_rest, n_rest, is_zero=True))
+            stores.append(self._copy(source, packed, last, n_full, self.width - n_rest, n_rest, is_zero=True))
         return Nest((source, packed), tuple(stores))
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
@@ -78,8 +91,11 @@ class Panels:
         if self.is_mirrored:
             array = np.flip(array, tuple(taps))
         array = array.transpose(0, 1, array.ndim - 1, array.ndim - 2, *taps)
-        array = array.reshape(self.groups, self.n_panels * self.panel_columns, self.channels, *self.kernel)
-        array = array[:, : self.columns]
+        array = array.reshape(self.groups, self.n_panels, self.sections, self.width, self.channels, *self.kernel)
+        array = np.moveaxis(array, 2, 1)
+        array = array.reshape(self.groups, self.sections, self.n_panels * self.width, self.channels, *self.kernel)
+        array = array[:, :, : self.section_columns]
+        array = array.reshape(self.groups, self.columns, self.channels, *self.kernel)
         if self.is_transposed:
             array = array.swapaxes(1, 2)
         return array.reshape(self._source_shape())
@@ -101,14 +117,17 @@ class Panels:
         is_zero: bool = False,
     ) -> Store:
         group, column = Axis("group", self.groups), Axis("column", n_columns)
+        section = Axis("section", self.sections)
         word, byte = Axis("channel", self.channels // self.n_together), Axis("byte", self.n_together)
         together = () if self.n_together == 1 else (byte,)
         channel = Affine.of(word) if self.n_together == 1 else word * self.n_together + byte
         taps = tuple(Axis(f"tap{d}", extent) for d, extent in enumerate(self.kernel))
         # Mirrored where they are stored: taps are read as they lie, next to each other.
         places = tuple(tap.extent - 1 - tap if self.is_mirrored else Affine.of(tap) for tap in taps)
-        at = (Affine.of(group), panel + first_panel, *places, Affine.of(word), column + first_column)
-        inner = (panel + first_panel) * self.panel_columns + column
+        place, inner = column + first_column, (panel + first_panel) * self.width + column
+        if self.sections > 1:
+            place, inner = section * self.width + place, section * self.section_columns + inner
+        at = (Affine.of(group), panel + first_panel, *places, Affine.of(word), place)
         value: Expr
         if is_zero:
             value = const(0, source.dtype)
@@ -118,7 +137,7 @@ class Panels:
                 outer, inner_channel, extent = channel, inner, self.channels
             first = (Affine.of(group), outer) if self.is_stacked else (group * extent + outer,)
             value = load(source.name, (*first, inner_channel, *map(Affine.of, taps)), source.dtype)
-        axes = (group, panel, *taps, word, column, *together)
+        axes = (group, panel, *taps, word, *([section] if self.sections > 1 else []), column, *together)
         return Store(packed.name, (*at, *map(Affine.of, together)), value, axes)
 
 
@@ -134,4 +153,4 @@ def panels_of(c: Contraction, dtype: str, panel_columns: int, n_together: int = 
     channels, columns = (outer, inner) if is_gradient else (inner, outer)
     groups, is_stacked = (c.groups, False) if c.stack is None else (c.stack, True)
     sizes = (groups, c.window.kernel, channels, columns, panel_columns)
-    return Panels(is_gradient, is_gradient, dtype, *sizes, is_stacked, n_together)
+    return Panels(is_gradient, is_gradient, dtype, *sizes, is_stacked, n_together, c.sections)

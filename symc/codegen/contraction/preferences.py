@@ -29,7 +29,10 @@ def fits_prologue(product: Product, operand: int) -> bool:
 
 
 def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
-    """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone."""
+    """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone.
+
+    One that runs over a section of the result's channels reads sections, too.
+    """
     product = meaning_of(graph, anchor).product
     assert product is not None
     if product.kind == "weight_gradient":
@@ -38,10 +41,11 @@ def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
     allowed = BESIDE.get(computed, (computed,))
     if any(graph.dtype(v) not in allowed for v in (*node.inputs, node[0])) or meaning.uses_index:
         return False
-    order = graph.layout(anchor[0]).order
+    order, has_sections = graph.layout(anchor[0]).order, graph.shape(node[0]) != graph.shape(anchor[0])
 
     def is_read_in_order(position: int, v: Value) -> bool:
-        if meaning.is_pointwise(position):
+        is_section = has_sections and meaning.reads_section(position, product.channel_axis)
+        if is_section or meaning.is_pointwise(position):
             return same_order(graph.layout(v).order, order, graph.shape(v))
         return meaning.is_broadcast(position) and _differs_along(meaning, position, product.channel_axis)
 

@@ -8,6 +8,7 @@ from symc.codegen.contraction.preferences import layout_of as layout_of
 from symc.codegen.cpu.contraction.products import BYTES, TOGETHER
 from symc.loopir.tensor import Product
 
+SECTIONS = (2, 4)  # that register tiles hold; of three, a GRU of 16 sentences took 2 % longer with one thread
 # Of a row, so that it and what is computed from it stay in the caches of a core while it is walked several times: the
 # elements of one that is contiguous, and of one whose elements lie in as many cache lines, with its neighbours beside.
 NEAR_ROW, NEAR_COLUMN = 16_384, 1024
@@ -21,6 +22,16 @@ def channels_together(product: Product, dtype: str) -> int | None:
         return None
     _, in_channels, _ = product.sizes
     return TOGETHER if product.groups == 1 or (in_channels // product.groups) % TOGETHER == 0 else None
+
+
+def fits_sections(product: Product, dtype: str, n: int) -> bool:
+    """A panel of a layer's weights holds columns of all sections, in vectors of their own.
+
+    Not for one row, where an LSTM's step took 1 % longer with one thread.
+    """
+    is_layer = product.kind == "forward" and product.stack is None and not product.window.kernel
+    n_rows, _, _ = product.sizes
+    return is_layer and n_rows > 1 and product.groups == 1 and dtype not in BYTES and n in SECTIONS
 
 
 def keeps_near(n_elements: int, is_contiguous: bool) -> bool:

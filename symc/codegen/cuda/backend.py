@@ -63,6 +63,10 @@ class CudaBackend:
 
         return fits_epilogue(graph, anchor, node)
 
+    def fits_sections(self, product: Product, dtype: str, n: int) -> bool:
+        """See passes.base.Machine."""
+        return False
+
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         """See passes.base.Machine."""
         from .preferences import keeps_near

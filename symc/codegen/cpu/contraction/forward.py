@@ -9,8 +9,8 @@ that its weights stay in cache while the pixels stream by.
 # (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,7 @@ from symc.core.dtypes import ITEM_SIZE
 
 from .micro import by_rows, emit_tile, vectors_of, with_masks
 from .plan import MatrixPlan
-from .products import Products
-from .stores import Place, emit_stores
+from .stores import Place, emit_prefetches, emit_stores
 from .tile import Tile
 from .units import add_units, unit_loops
 
@@ -39,7 +38,7 @@ def {name}(chunk, n_chunks, desc, bufs):
     {words}
     {units}
             group = panel // panels_per_group
-            column = (panel - group * panels_per_group) * {columns}
+            column = (panel - group * panels_per_group) * {width}
             repeat = first_tile // table_tiles
             tile = first_tile - repeat * table_tiles
             for _ in range(first_tile, last_tile):
@@ -69,7 +68,7 @@ class ForwardProblem:
     lhs_group_stride: int
     is_stacked: bool  # each repeat has a weight of its own
     groups: int
-    columns: int  # output channels of one group
+    columns: int  # output channels of one group, of one section where they fall into several
     depth: int  # length of the whole reduction: taps * channels of one group
     epilogue: Epilogue
 
@@ -78,7 +77,7 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     """The kernel, which serves all register tiles `plan.tiles` (they differ in rows only), and its call."""
     item, tables = ITEM_SIZE[problem.dtype], problem.tables
     tile, blocking = plan.tile, plan.blocking
-    panels_per_group = -(-problem.columns // tile.columns)
+    panels_per_group = plan.packing.n_panels
     n_panels = problem.groups * panels_per_group
     n_tiles = len(tables.tiles) * problem.n_repeats
     d = Descriptor()
@@ -102,38 +101,38 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     d.add("tile_bytes", tile.record_bytes)
     d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
     problem.epilogue.add_to(d)
-    code = _code(plan.products, plan.tiles, problem.epilogue, d, plan.has_masks, plan.is_long)
+    code = _code(plan, problem.epilogue, d)
     return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), plan.why)
 
 
-def _code(
-    products: Products, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
-) -> KernelCode:
-    stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
-    structure = f"matrix {products} {shapes} masks={has_masks}{' in parts' if is_long else ''}: {stores}"
+def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
+    products, sections = plan.products, plan.packing.sections
+    stores, shapes = epilogue.structure(), ", ".join(map(str, plan.tiles))
+    if sections > 1:
+        shapes += f" in {sections} sections"
+    structure = f"matrix {products} {shapes} masks={plan.has_masks}{' in parts' if plan.is_long else ''}: {stores}"
     source = SOURCE.format(
         name="kernel",
         tiles=f"register tiles of {shapes}",
         products=products,
         epilogue=stores,
-        columns=tiles[0].columns,
+        width=plan.packing.width,
         words="\n    ".join(d.lines()),
         units=unit_loops("tile"),
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(products, tiles, epilogue, d, has_masks, is_long)}
+        scope = {"register_tile": _register_tile(plan, epilogue, d)}
         exec(source, scope)
         return scope["kernel"]
 
     return KernelCode("matrix", structure, lambda: source, build)
 
 
-def _register_tile(
-    products: Products, tiles: Sequence[Tile], epilogue: Epilogue, d: Descriptor, has_masks: bool, is_long: bool
-) -> Any:
+def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, record, segments, zero page, row, column,
     columns, segments of a part)."""
+    products, sections = plan.products, plan.packing.sections
 
     @intrinsic
     def register_tile(
@@ -143,6 +142,14 @@ def _register_tile(
             simd = vectors_of(builder, products.sums, tile.lanes)
             header = simd.pointer(record)
             begin = builder.mul(simd.load_int32(header, 0), I64(tile.record_bytes))
+            width = replace(tile, vectors=tile.vectors // sections)
+
+            def rows() -> list[Any]:
+                return [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
+
+            if sections > 1:
+                ahead = Place(rows(), column, n_columns, [None] * width.vectors)
+                emit_prefetches(simd, epilogue, d, desc, bufs, ahead)
             sums = emit_tile(
                 simd,
                 tile,
@@ -152,15 +159,16 @@ def _register_tile(
                 simd.pointer(weight),
                 simd.at(simd.pointer(segments), begin),
                 simd.load_int32(header, 1),
-                part_segments if is_long else None,
+                part_segments if plan.is_long else None,
             )
-            rows = [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
+
+            stored = rows()
 
             def finish(masks: list[Any]) -> None:
-                emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
+                emit_stores(simd, epilogue, d, desc, bufs, sums, Place(stored, column, n_columns, masks))
 
-            with_masks(simd, tile, n_columns, has_masks, finish)
+            with_masks(simd, width, n_columns, plan.has_masks, finish)
 
-        by_rows(builder, tiles, n_rows, emit_for)
+        by_rows(builder, plan.tiles, n_rows, emit_for)
 
     return register_tile

@@ -247,7 +247,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             products=products,
             is_long=depth > LONGEST_SUM and dtype not in BYTES,
             tile=tile,
-            tiles=tiles_beside(tile, target, products),
+            tiles=tiles_beside(tile, target, products, c.sections),
             has_masks=_has_masks(target),
             blocking=blocking,
             images=images,
@@ -257,7 +257,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             f"in cache), {blocking.n_chunks} chunks",
         )
 
-    return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, products, target), plan)
+    return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, products, target, c.sections), plan)
 
 
 def _winograd(c: Contraction, dtype: str, outputs: int, target: Target, is_reused: bool) -> Algorithm:

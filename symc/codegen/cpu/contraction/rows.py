@@ -17,7 +17,7 @@ from symc.codegen.contraction.tables import LONGEST_SUM
 from symc.codegen.cpu.nest import schedule_nest
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import KernelCall
-from symc.loopir.expr import Axis, Expr, reduce, substitute
+from symc.loopir.expr import Affine, Axis, Expr, reduce, substitute
 from symc.loopir.kernel import ACCUMULATOR, Contraction, Nest, Store, buffer_of
 from symc.loopir.tensor import Tensor
 
@@ -53,11 +53,15 @@ def schedule_rows(c: Contraction, target: Target) -> list[KernelCall]:
 
 def _nest(c: Contraction) -> Nest:
     x, w = (Tensor(b.name, b.shape, b.dtype) for b in (buffer_of(c, c.lhs), buffer_of(c, c.rhs)))
-    k = Axis("k", c.in_channels)
+    k, width = Axis("k", c.in_channels), c.out_channels // c.sections
 
     def summed(store: Store) -> Store:
         n, o = store.axes
-        total: Expr = reduce("sum", (k,), x(n, k) * w(o, k))
-        return replace(store, value=substitute(store.value, ACCUMULATOR, lambda: total))
+
+        def total(*index: Affine) -> Expr:
+            (section,) = index or (Affine(),)
+            return reduce("sum", (k,), x(n, k) * w(section * width + o, k))
+
+        return replace(store, value=substitute(store.value, ACCUMULATOR, total))
 
     return Nest(c.buffers, tuple(summed(store) for store in c.stores))

@@ -51,7 +51,7 @@ def _matrix(c: Contraction, plan: MatrixPlan) -> KernelCall:
         lhs_group_stride=g.channels,
         is_stacked=c.stack is not None,
         groups=c.groups,
-        columns=plan.packing.columns,
+        columns=plan.packing.section_columns,
         depth=g.channels * g.n_taps,
         epilogue=epilogue_of(c),
     )

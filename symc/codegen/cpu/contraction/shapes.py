@@ -43,6 +43,8 @@ NARROW_SHAPES = {
     (1, 4): 0.5,
     (1, 1): 0.2,
 }  # 16 registers: AVX2, SSE
+# More of them, for columns that fall into sections: each of these has as many of the vectors.
+WIDE_SECTION_SHAPES = {(7, 4): 0.96}
 # Of bytes that are shifted: one more row of sums, and the shift in a register.
 WIDE_SHIFTED_SHAPES = {
     (12, 2): 1.0,
@@ -113,21 +115,24 @@ def tiles_of(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list[t
         (Tile(rows, vectors, lanes // part), share * speed)
         for part, speed in PART_OF_VECTOR.items()
         if lanes % part == 0 and lanes // part >= 2
-        for (rows, vectors), share in (wide if _has_32_registers(target) else narrow).items()
+        for (rows, vectors), share in (wide if has_32_registers(target) else narrow).items()
     ]
 
 
-def matrix_tiles(target: Target, products: Products) -> list[tuple[Tile, float]]:
-    """Those of a forward contraction or data gradient."""
+def matrix_tiles(target: Target, products: Products, sections: int = 1) -> list[tuple[Tile, float]]:
+    """Those of a forward contraction or data gradient whose columns fall into `sections`."""
     wide, narrow = (WIDE_SHIFTED_SHAPES, NARROW_SHIFTED_SHAPES) if products.n_more else (WIDE_SHAPES, NARROW_SHAPES)
-    return tiles_of(target, products.sums, wide, narrow)
+    if sections > 1:
+        wide = WIDE_SHAPES | WIDE_SECTION_SHAPES
+    tiles = tiles_of(target, products.sums, wide, narrow)
+    return [(tile, share) for tile, share in tiles if tile.vectors % sections == 0]
 
 
-def tiles_beside(tile: Tile, target: Target, products: Products) -> tuple[Tile, ...]:
+def tiles_beside(tile: Tile, target: Target, products: Products, sections: int) -> tuple[Tile, ...]:
     """The tiles that share a kernel with `tile`, itself among them."""
     beside = tuple(
         t
-        for t, _ in matrix_tiles(target, products)
+        for t, _ in matrix_tiles(target, products, sections)
         if (t.vectors, t.lanes) == (tile.vectors, tile.lanes) and t.rows in SHARED_ROWS
     )
     return beside if tile in beside else (tile,)
@@ -157,11 +162,18 @@ def cheapest(choices: Sequence[Choice]) -> Choice:
 
 @bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def matrix_choices(
-    g: Geometry, batch: int, stack: int | None, groups: int, columns: int, products: Products, target: Target
+    g: Geometry,
+    batch: int,
+    stack: int | None,
+    groups: int,
+    columns: int,
+    products: Products,
+    target: Target,
+    sections: int,
 ) -> tuple[Choice, ...]:
     """The tiles of a forward contraction or data gradient.
 
-    `g` covers one image, `columns` are the output channels of a group.
+    `g` covers one image, `columns` are the output channels of a group, of all its sections.
     """
     full_lanes = target.lanes(products.sums)
     row_bytes = (g.source_strides[-1] * g.scale[-1] if g.taps else g.image_stride) * ITEM_SIZE[products.dtype]
@@ -173,10 +185,10 @@ def matrix_choices(
         rows = (tile.rows + products.n_more) / products.n_together
         multiply = steps * rows * tile.vectors * tile.lanes / full_lanes / share
         fixed = n_tiles * (TILE_CYCLES + ROW_CYCLES * tile.rows * tile.vectors)
-        panels = groups * -(-columns // tile.columns)
+        panels = groups * -(-columns // sections // (tile.columns // sections))
         return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES)
 
-    shapes = matrix_tiles(target, products)
+    shapes = matrix_tiles(target, products, sections)
     return tuple(Choice(tile, cycles(tile, share)) for tile, share in shapes)
 
 
@@ -235,7 +247,8 @@ def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str
     )
 
 
-def _has_32_registers(target: Target) -> bool:
+def has_32_registers(target: Target) -> bool:
+    """Whether vectors have 32 registers, as with AVX-512 and NEON; else they have 16."""
     return target.vector_bits == 512 or target.triple.startswith("aarch64")
 
 
@@ -244,7 +257,7 @@ def line_of(g: Geometry, tile: Tile, target: Target) -> Line:
     of its taps, their sums, the weights of the line and a position be in registers together. Elsewhere taps come one
     by one.
     """
-    if not g.taps or not _has_32_registers(target) or g.step[-1] != 1 or g.divide[-1] != 1:
+    if not g.taps or not has_32_registers(target) or g.step[-1] != 1 or g.divide[-1] != 1:
         return Line()
     line, extent, shift = Line(g.taps[-1], g.scale[-1]), g.row_extents[-1], g.shift[-1]
     first_tap_is_seen = (tile.rows - 1) * line.stride + shift >= 0

@@ -14,6 +14,7 @@ from symc.codegen.llvm.loops import loop, minimum
 from symc.codegen.llvm.memory import LINE_BYTES, Elements
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr, walk
+from symc.loopir.kernel import section_of
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,20 @@ def emit_stores(
     """Everything is computed before anything is stored, so repeated rows and in-place operands are harmless.
 
     `streams`: what fills whole cache lines goes past the caches; a fence makes it seen by other threads.
+    A row of `sums` has the vectors of each section, one section after the other; `place` is where those of one stand.
     """
     walker = _Operands(simd, epilogue, d, desc, bufs, place)
     columns = []  # one emitter for each vector that knows what all rows share
     for v in range(len(place.masks)):
-        columns.append(Emitter(simd.v, walker.leaf_of(0, v, None)))
+        columns.append(Emitter(simd.v, walker.leaf_of(0, v, ())))
         for e in _shared_by_rows(epilogue):
             columns[-1].value(e)
     values: list[list[list[Any]]] = [[] for _ in epilogue.stores]
     for r, row in enumerate(sums):
         for of_store in values:
             of_store.append([])
-        for v, total in enumerate(row):
-            emitter = Emitter(simd.v, walker.leaf_of(r, v, total))
+        for v in range(len(place.masks)):
+            emitter = Emitter(simd.v, walker.leaf_of(r, v, row[v :: len(place.masks)]))
             emitter.known.update(columns[v].known)
             for of_store, (_, value) in zip(values, epilogue.stores):
                 of_store[r].append(emitter.value(value))
@@ -66,6 +68,16 @@ def emit_stores(
             walker.stream(operand, tile)
         else:
             walker.store(operand, tile)
+
+
+def emit_prefetches(simd: Elements, epilogue: Epilogue, d: Descriptor, desc: Any, bufs: Any, place: Place) -> None:
+    """Asks for what the epilogue will read of each row, so that it is near when the sums are finished."""
+    walker = _Operands(simd, epilogue, d, desc, bufs, place)
+    for operand in dict.fromkeys(epilogue.loads.values()):
+        if operand.row_stride and operand.column_stride == 1:
+            for r in range(len(place.rows)):
+                for v in range(len(place.masks)):
+                    simd.prefetch(walker.address(operand, r, v))
 
 
 def _shared_by_rows(epilogue: Epilogue) -> list[Expr]:
@@ -111,15 +123,15 @@ class _Operands:
         self.row_at: dict[tuple[Operand, int], Any] = {}
         self.gathered = {o: self._gather(o) for o in dict.fromkeys(epilogue.loads.values()) if o.is_scattered}
 
-    def leaf_of(self, r: int, v: int, total: Any) -> Callable[[Expr], Any]:
-        """What the emitter of row `r`, vector `v` asks for loads and parameters; `total` is its finished sum."""
+    def leaf_of(self, r: int, v: int, totals: Sequence[Any]) -> Callable[[Expr], Any]:
+        """What the emitter of row `r`, vector `v` asks for loads and parameters; `totals`: its finished sums."""
 
         def leaf(expr: Expr) -> Any:
             if expr.op == "param":
                 return self._once((expr, 0), lambda: self._param(expr))
             operand = self.epilogue.loads.get(expr)
             if operand is None:
-                return total
+                return totals[section_of(expr)]
             if operand.row_stride:
                 return self._load(operand, r, v)
             return self._once((expr, v), lambda: self._load(operand, 0, v))
@@ -135,7 +147,7 @@ class _Operands:
                 if memory is not None:
                     simd.store(value, self._in_memory(operand, memory, r, v))
                 else:
-                    simd.store(value, self._address(operand, r, v), self.place.masks[v])
+                    simd.store(value, self.address(operand, r, v), self.place.masks[v])
         if memory is not None:
             self._each_element(operand, memory, len(tile), is_store=True)
 
@@ -165,10 +177,10 @@ class _Operands:
         simd = self.of[operand]
         if operand.is_scattered:
             return simd.load(self._in_memory(operand, self.gathered[operand], r, v))
-        at = self._address(operand, r, v)
+        at = self.address(operand, r, v)
         return simd.load(at, self.place.masks[v]) if operand.column_stride else simd.broadcast(at)
 
-    def _address(self, operand: Operand, r: int, v: int) -> Any:
+    def address(self, operand: Operand, r: int, v: int) -> Any:
         return self.simd.at(self._row(operand, r), v * self.of[operand].vector_bytes if operand.column_stride else 0)
 
     def _row(self, operand: Operand, r: int) -> Any:

@@ -24,6 +24,7 @@ from tests.codegen.contractions import (
     channels_last,
     check,
     contraction,
+    gates,
     normalised,
     planned,
     scaled_twice,
@@ -125,6 +126,18 @@ def test_depthwise_lines_are_taken_where_rows_lie_on_one(target):
 def test_epilogue(kind, epilogue, batch, target):
     c = contraction(kind, batch=batch, epilogue=epilogue, inputs=(5, 5))
     check(c, target)
+
+
+@pytest.mark.parametrize(
+    "rows, sections, width, dtype",
+    [(16, 2, 33, "float32"), (16, 4, 48, "float32"), (1, 4, 18, "float64"), (5, 4, 1, "float32")],
+)
+def test_sections(rows, sections, width, dtype, target):
+    """A store over one section of the channels sees the sums of all."""
+    shape = (9, sections * width)
+    check(
+        contraction("forward", rows, shape, **MATRIX, dtype=dtype, sections=sections, epilogue=gates(sections)), target
+    )
 
 
 @pytest.mark.parametrize("epilogue", [accumulate, sgd])

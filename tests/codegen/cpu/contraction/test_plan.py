@@ -20,6 +20,7 @@ from symc.codegen.cpu.contraction.plan import WinogradPlan
 from symc.codegen.cpu.contraction.shapes import tile_counts
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import CodegenError, GraphError
+from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, verify
 from tests.codegen.contractions import (
     TOLERANCE,
@@ -27,6 +28,7 @@ from tests.codegen.contractions import (
     bias_residual_relu,
     check,
     contraction,
+    gates,
     winograd_plan,
     with_plan,
 )
@@ -152,6 +154,20 @@ def test_a_matrix_that_serves_two_rows_is_read_as_it_lies(batch, depth, columns,
         run_call(call, host_target(), {name: m.address for name, m in memory.items()}, call.launch.n_chunks)
     np.testing.assert_allclose(memory["y"].view(), expected, **TOLERANCE[dtype])
     assert all(m.outside_is_untouched() for m in memory.values())
+
+
+def test_sums_along_rows_see_those_of_all_sections():
+    c = matrix(2, 70, 14, "float64", epilogue=gates(2), sections=2)
+    c = replace(c, plan=plan_contraction(c, host_target()))
+    assert isinstance(c.plan, RowsPlan)
+    rng = np.random.default_rng(0)
+    contents = {b.name: rng.normal(size=b.shape) for b in c.buffers}
+    memory = {b.name: Memory.of(b, contents[b.name]) for b in c.buffers}
+    for call in schedule_rows(c, host_target()):
+        run_call(call, host_target(), {name: m.address for name, m in memory.items()}, call.launch.n_chunks)
+    interpret(c, contents)
+    for name in ("y", "output"):
+        np.testing.assert_allclose(memory[name].view(), contents[name], **TOLERANCE["float64"])
 
 
 @pytest.mark.parametrize(
