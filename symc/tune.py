@@ -49,10 +49,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was found; `gain` is that of all contractions together, when the faster plans were measured once more."""
+    """What was found."""
 
     findings: tuple[Finding, ...]
-    gain: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast all contractions together are."""
+        return 1 / (1 - sum(finding.share * (1 - 1 / finding.gain) for finding in self.findings))
 
     @property
     def choices(self) -> Choices:
@@ -82,19 +86,17 @@ def tune(
     shares = measure(estimated)
     for k in show(range(max(map(len, rivals.values()), default=0))):
         choices = {problem: names[k] for problem, names in rivals.items() if k < len(names)}
-        ratios, _ = _compared(estimated, _with_plans(model, choices), measure)
+        ratios = _compared(estimated, _with_plans(model, choices), measure)
         for problem, name in choices.items():
             found[problem][name] = ratios[problem]
     best = {problem: min(times, key=lambda name: times[name]) for problem, times in found.items()}
     faster = {problem: name for problem, name in best.items() if found[problem][name] * LEAST_GAIN < 1}
-    ratios, gain = _compared(estimated, _with_plans(model, faster), measure) if faster else ({}, 1.0)
+    ratios = _compared(estimated, _with_plans(model, faster), measure) if faster else {}
     for problem, name in faster.items():  # of many that are equally fast one seems faster by chance, but not twice
         found[problem][name] = max(found[problem][name], ratios[problem])
     taken = {problem: name for problem, name in faster.items() if found[problem][name] * LEAST_GAIN < 1}
     total_s = sum(shares.values())
-    return Tuning(
-        tuple(Finding(p, own[p], taken.get(p, own[p]), t, shares[p] / total_s) for p, t in found.items()), gain
-    )
+    return Tuning(tuple(Finding(p, own[p], taken.get(p, own[p]), t, shares[p] / total_s) for p, t in found.items()))
 
 
 def _with_plans(model: Model, choices: Choices) -> Executor:
@@ -121,11 +123,11 @@ def _rivals(executor: Executor, n: int) -> dict[str, list[str]]:
     return {problem: names for problem, names in found.items() if names}
 
 
-def _compared(estimated: Executor, trial: Executor, measure: Measure) -> tuple[Times, float]:
-    """Of each problem the trial's time relative to the estimate's; and how many times as fast all are together."""
+def _compared(estimated: Executor, trial: Executor, measure: Measure) -> Times:
+    """Of each problem the trial's time relative to the estimate's."""
     rounds = [(measure(estimated), measure(trial)) for _ in range(N_ROUNDS)]
     old, new = ({p: min(times[p] for times in turns) for p in turns[0]} for turns in zip(*rounds))
-    return {p: new[p] / old[p] for p in old}, sum(old.values()) / sum(new.values())
+    return {p: new[p] / old[p] for p in old}
 
 
 def step_times(executor: Executor) -> Times:
