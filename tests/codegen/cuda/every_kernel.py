@@ -1,0 +1,165 @@
+"""Every kernel of whole families of networks, compiled and assembled for every generation of GPUs; no GPU is needed.
+
+    python -m tests.codegen.cuda.every_kernel [--capability 9 0] [--only TEXT]
+
+The networks: conformance ops and nets, LeNet, ResNet-18 (small images), a bidirectional LSTM, a layer of BERT, layers
+of float16; forward and both directions, all but the recorded ones with products in tf32 as well. Prints how many
+kernels have which instructions in their machine code; exit status 1 where one spills, or a tile lacks what it is made
+of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import re
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import symc as mx
+from symc.codegen.cuda.backend import CudaBackend
+from symc.codegen.cuda.compile import compile_kernel
+from symc.codegen.cuda.image import KernelImage
+from symc.codegen.cuda.target import KNOWN, Target
+from symc.codegen.kernel import KernelCode
+from symc.context import register_device, unregister_device
+from symc.runtime.cuda.memory import DeviceMemory
+from symc.runtime.cuda.runner import DeviceRunner
+from symc.runtime.device import Device
+from symc.testing.driver import SimDriver
+from tests.codegen.cuda.test_compile import disassembled
+from tests.conformance import golden, replay
+from tests.conformance.suite import KNOWN as DEVIATIONS
+from tests.runtime.cuda.test_programs import CASES, halves
+
+
+@dataclass(frozen=True)
+class Collector(CudaBackend):
+    """Builds nothing, and knows afterwards what was asked of it."""
+
+    codes: dict[str, KernelCode] = field(default_factory=dict, compare=False)
+
+    def build(self, code: KernelCode) -> bytes:
+        """An image without code."""
+        self.codes[code.name] = code
+        return KernelImage(b"", code.name).to_bytes()
+
+
+def recorded(_: mx.Context) -> Iterator[tuple[str, mx.Executor]]:
+    """What the conformance suite runs."""
+    for kind, cases in (("conformance ops", golden.op_cases()), ("conformance nets", golden.net_cases())):
+        for case in cases:
+            if not case.facts.get("imperative") and case.name not in DEVIATIONS:
+                yield kind, replay.bind(mx, mx.sym.load_json(case.symbol_json), case)
+
+
+def built_in(context: mx.Context) -> Iterator[tuple[str, mx.Executor]]:
+    """Networks with matrices large enough for tiles."""
+    yield "lenet", mx.models.get("lenet").symbol.simple_bind(context, data=(2, 1, 28, 28))
+    yield "resnet-18", mx.models.get("resnet-18").symbol.simple_bind(context, data=(2, 3, 32, 32))
+    yield "float16", halves().simple_bind(context, data=(16, 3, 6, 5))
+    for name in ("lstm", "attention"):
+        make, shape = CASES[name]
+        yield name, make().simple_bind(context, data=shape)
+
+
+def collected(only: str) -> dict[str, dict[str, KernelCode]]:
+    """The kernels of both directions by name, by what needs them."""
+    found: dict[str, dict[str, KernelCode]] = {}
+    for has_tf32, source in ((False, recorded), (False, built_in), (True, built_in)):
+        backend, driver = Collector(Target((9, 0)), lambda image: (1, None), has_tf32), SimDriver()
+        memory = DeviceMemory(driver)
+        device = Device(backend, memory, DeviceRunner(driver, memory))
+        register_device("gpu", lambda number, device=device: device)
+        try:
+            with mx.gpu() as context:
+                for name, executor in source(context):
+                    label = name + (" in tf32" if has_tf32 else "")
+                    if only in label:
+                        for is_train in (False, True):
+                            executor._compiled(is_train)
+                        found.setdefault(label, {}).update(backend.codes)
+                        backend.codes.clear()
+        finally:
+            unregister_device("gpu")
+    return found
+
+
+class Found(NamedTuple):
+    """What is known of one kernel for one target."""
+
+    time_s: float
+    registers: int
+    spilled_bytes: int
+    instructions: Counter[str]
+    problem: str
+
+
+_codes: dict[str, KernelCode] = {}  # processes that are forked find them here: what makes a kernel is a closure
+PATTERNS = {
+    "16 bytes": r"\b(?:LDG|STG)\.E\S*\.128",
+    "LDGSTS": r"\bLDGSTS\.",
+    "HMMA": r"\bHMMA\.",
+    "FFMA": r"\bFFMA\b",
+    "SHFL": r"\bSHFL\.",
+    "local": r"\b(?:LDL|STL)\b",
+}
+
+
+def compiled(task: tuple[str, tuple[int, int]]) -> Found:
+    """One kernel for one target, and what is wrong with it."""
+    name, capability = task
+    code, start = _codes[name], time.perf_counter()
+    image = compile_kernel(code.build(), name, Target(capability))
+    spent, assembly = time.perf_counter() - start, disassembled(image)
+    instructions = Counter({kind: len(re.findall(pattern, assembly)) for kind, pattern in PATTERNS.items()})
+    assert image.registers is not None and image.spilled_bytes is not None
+    problem = f"{image.spilled_bytes} bytes spilled" if image.spilled_bytes else ""
+    if code.family == "tile":
+        missing = [kind for kind in ("LDGSTS", "FFMA|HMMA") if not any(instructions[k] for k in kind.split("|"))]
+        if missing or instructions["local"]:
+            problem += f" no {', '.join(missing)}" if missing else " sums in local memory"
+    return Found(spent, image.registers, image.spilled_bytes, instructions, problem.strip())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--capability", nargs=2, type=int, action="append", help="default: all that are known")
+    parser.add_argument("--only", default="", metavar="TEXT", help="what has this in its name")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    os.environ |= {"SYMC_COMPILERS": "1", "SYMC_CACHE": "0"}
+    needed = collected(options.only)
+    for kernels in needed.values():
+        _codes.update(kernels)
+    targets = [tuple(c) for c in options.capability or KNOWN]
+    tasks = [(name, capability) for name in _codes for capability in targets]
+    print(f"{len(_codes)} kernels for {len(targets)} targets", flush=True)
+    found: dict[tuple[str, tuple[int, int]], Found] = {}
+    with multiprocessing.get_context("fork").Pool() as pool:
+        for (name, capability), result in zip(tasks, pool.imap(compiled, tasks, chunksize=4)):
+            found[name, capability] = result
+            if result.problem:
+                source = _codes[name].source[:400]
+                print(f"{name} for {Target(capability).name}: {result.problem}\n{source}", flush=True)
+    print(f"{'':24}{'target':>8}{'kernels':>9}{'registers':>11}{'spill':>7}" + "".join(f"{k:>10}" for k in PATTERNS))
+    for label, kernels in needed.items():
+        for capability in targets:
+            own = [found[name, capability] for name in kernels]
+            having = [sum(1 for f in own if f.instructions[kind]) for kind in PATTERNS]
+            print(
+                f"{label:24}{Target(capability).name:>8}{len(own):>9}{max(f.registers for f in own):>11}"
+                f"{sum(1 for f in own if f.spilled_bytes):>7}" + "".join(f"{n:>10}" for n in having)
+            )
+    print(f"{sum(f.time_s for f in found.values()):.0f} s of compiling")
+    return int(any(f.problem for f in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
