@@ -25,6 +25,7 @@ from symc.ndarray.storage import address_of, allocation, empty_aligned
 from symc.ops.control.call import Call
 from symc.symbol.graph import to_graph
 
+from .cut import Cut
 from .holding import Holding
 from .monitor import OpHook
 
@@ -39,8 +40,9 @@ MOST_HOLDING = 8  # combinations of shapes and mode that have a prepared copy of
 class CachedOp:
     """Calls a symbol with its inputs in the order of `list_inputs()`; `out=` receives the outputs.
 
-    The symbol runs as one compiled graph. While recording it is one operator of the recording: a program whose forward
-    part leaves in memory what its backward part reads, as in an Executor.
+    The symbol runs as one compiled graph; where only values decide a shape (boolean_mask) it is cut in two. While
+    recording it is one operator of the recording: a program whose forward part leaves in memory what its backward part
+    reads, as in an Executor.
 
     flags    pairs of name and value, as MXNet's; "param_indices" are the positions of inputs that hardly ever are other
              arrays than in the call before: what they alone decide is computed when they were written
@@ -49,12 +51,20 @@ class CachedOp:
     def __init__(self, sym: Symbol, flags: Any = ()) -> None:
         require_present((n.op, n.name, n.origin) for n in sym.nodes())
         self._symbol = sym
-        self._names = sym.list_inputs()
-        self._n_inputs = len(self._names)
+        self.names = sym.list_inputs()
+        self._n_inputs = len(self.names)
         self._held = frozenset(dict(flags).get("param_indices", ()))
+        self._cut = self._where_cut()
         self._blocks: BoundedCache[tuple, _Block] = BoundedCache(64)
         self._hook: OpHook | None = None
         self._recent: Holding | None = None  # what predicted last; the next call mostly gives the same parameters
+
+    def _where_cut(self) -> Cut | None:
+        """At the first operator whose shape only values decide."""
+        at = next((n for n in self._symbol.nodes() if n.op is not None and n.op.undecidable), None)
+        if at is None:
+            return None
+        return Cut(self._symbol, at, {self.names[k] for k in self._held}, CachedOp)
 
     def __call__(self, *args: NDArray, out: NDArray | Sequence[NDArray] | None = None, **kwargs: Any) -> Any:
         """The outputs: an array, or a list of several.
@@ -73,11 +83,16 @@ class CachedOp:
                 return results[0] if len(results) == 1 else results
         if len(args) != self._n_inputs:
             raise ArgumentError(
-                f"CachedOp: expected {len(self._names)} inputs ({', '.join(self._names)}), got {len(args)}"
+                f"CachedOp: expected {len(self.names)} inputs ({', '.join(self.names)}), got {len(args)}"
             )
-        for name, value in zip(self._names, args):
+        for name, value in zip(self.names, args):
             if not isinstance(value, NDArray):
                 require_fit(f"CachedOp: input {name}", value)
+        if self._cut is not None:
+            if out is not None and mode.recording:
+                tape.refuse_in_place(args, targets_of("CachedOp", out))
+            results = self._cut(args) if out is None else write("CachedOp", self._cut(args), out)
+            return results[0] if len(results) == 1 else results
         key = (mode.training, *[(a._shape, a._dtype.num) for a in args])
         block = self._blocks.get(key)
         if block is None:
@@ -93,13 +108,15 @@ class CachedOp:
         """Calls `callback(name, operator, array)` after each call, for every output (and input) of every operator."""
         self._hook = OpHook(callback, monitor_all)
         self._recent = None
+        for part in self._cut.parts if self._cut is not None else ():
+            part._register_op_hook(callback, monitor_all)
 
     def _prepare(self, args: Sequence[NDArray]) -> _Block:
-        shapes = {n: a.shape for n, a in zip(self._names, args)}
-        dtypes = {n: a._dtype.name for n, a in zip(self._names, args)}
+        shapes = {n: a.shape for n, a in zip(self.names, args)}
+        dtypes = {n: a._dtype.name for n, a in zip(self.names, args)}
         graph = infer_dtype(infer_shape(to_graph(self._symbol, tape.is_training(), shapes, dtypes)))
         inputs = {node.name: node for node in graph.inputs}
-        for name, array in zip(self._names, args):
+        for name, array in zip(self.names, args):
             value = inputs[name][0]
             require_fit(f"CachedOp: input {name}", array, graph.shape(value), graph.dtype(value))
         g = GraphBuilder.over(graph)
@@ -108,7 +125,7 @@ class CachedOp:
             own = g("_copy", value) if value in heads else value  # every head gets a gradient of its own
             heads[own] = Output(kind, name, own)
         held = self._held if len(self._blocks) < MOST_HOLDING else frozenset()
-        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self._names]), held)
+        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self.names]), held)
 
 
 class _Block:

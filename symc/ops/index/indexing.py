@@ -322,10 +322,10 @@ class OneHot(Op):
 
 @op("_contrib_boolean_mask")
 class BooleanMask(Op):
-    """The slices of data along its first axis where index (N,) is not 0: of arrays, not in symbols that are run.
+    """The slices of data along its first axis where index (N,) is not 0: of arrays, and in hybrid blocks.
 
-    How many there are depends on values, and every shape is decided before a graph runs, where MXNet decides it on the
-    way: use SequenceMask or where, or select on the host.  MXNet operator _contrib_boolean_mask.
+    How many there are depends on values: a CachedOp is cut there. An Executor decides every shape before it runs, and
+    refuses what MXNet's decides on the way: use SequenceMask or where.  MXNet operator _contrib_boolean_mask.
     """
 
     arguments = ("data", "index")
