@@ -32,8 +32,8 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
     that it wants are zeros.
 
     Every other kernel widens 16-bit elements as it loads them and rounds as it stores. Contractions of 8-bit integers
-    stay what they are where the machine has int32 sums, their channels filled up with zeros; else they become such of
-    floats that hold each sum exactly: float32 for up to 514 products, then float64.
+    into int32 stay what they are where the machine has int32 sums, their channels filled up with zeros; else they
+    become such of floats that hold each sum exactly: float32 for up to 514 products, then float64.
     Raises DTypeError, naming the node, for a contraction of other integers.
     """
 
@@ -91,7 +91,8 @@ def _of_bytes(
 ) -> list[Value] | None:
     assert product is not None
     largest = size_of(g.shape(inputs[1])[1:]) * LARGEST_PRODUCT
-    together = context.backend.channels_together(product, g.dtype(inputs[0])) if largest < LARGEST_INT32 else None
+    are_sums_kept = g.dtype(node[0]) == "int32" and largest < LARGEST_INT32  # a dot of bytes gives bytes
+    together = context.backend.channels_together(product, g.dtype(inputs[0])) if are_sums_kept else None
     if together is None:
         return _widened(g, node, inputs, "float32" if largest <= EXACT_FLOAT32 else "float64")
     missing = -product.sizes[1] % together if product.groups == 1 else 0

@@ -118,6 +118,28 @@ def test_bytes_are_filled_up_to_words():
     )
 
 
+def test_bytes_that_give_bytes_are_floats():
+    """The kernel of bytes stores int32, four times as much as there is room for."""
+    changes(
+        insert_casts,
+        """
+        argument %x: int8[2, 8]
+        argument %w: int8[4, 8]
+        %y = dot(%x, %w, transpose_b=True): int8[2, 4]
+        head y = %y
+        """,
+        """
+        argument %x: int8[2, 8]
+        %y.Cast = Cast(%x, dtype='float32'): float32[2, 8]
+        argument %w: int8[4, 8]
+        %y.Cast1 = Cast(%w, dtype='float32'): float32[4, 8]
+        %y = dot(%y.Cast, %y.Cast1, transpose_b=True): float32[2, 4]
+        %y.Cast2 = Cast(%y, dtype='int8'): int8[2, 4]
+        head y = %y.Cast2
+        """,
+    )
+
+
 @pytest.mark.parametrize("kernel, wide", [(22, "float32"), (23, "float64")])
 def test_depthwise_bytes_are_floats_that_hold_every_sum(kernel, wide):
     """22 * 22 products of 255 and 128 are below 2^24, 23 * 23 are not."""
