@@ -24,7 +24,7 @@ import time
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 TRAINING = (
     "module_fit", "image_classification", "gluon_training", "word_lm", "matrix_factorisation", "autoencoder",
-    "multi_task", "adversarial", "dcgan", "custom_operator",
+    "multi_task", "adversarial", "dcgan", "ssd", "custom_operator",
 )  # fmt: skip
 
 

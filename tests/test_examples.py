@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PRINTED = {path.stem: path.read_text() for path in (ROOT / "tests/data/examples").glob("*.txt")}
-SLOW = ("adversarial", "autoencoder", "matrix_factorisation", "multi_task")  # what they show, others' tests hold too
+# What these show, tests of other things hold, too.
+SLOW = ("adversarial", "autoencoder", "matrix_factorisation", "multi_task", "ssd")
 
 
 def test_every_example_has_its_text_and_its_line_in_the_list():
