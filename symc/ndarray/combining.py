@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from symc.core.errors import ArgumentError, ArgumentTypeError
 
+from .creation import array
 from .ndarray import NDArray
 from .operators import call
 
@@ -70,23 +72,22 @@ def split_v2(
     return call("_split_v2", ary, indices=tuple(indices), axis=axis, squeeze_axis=squeeze_axis)
 
 
-def histogram(
-    a: NDArray, bins: int | NDArray = 10, range: tuple[float, float] | None = None
-) -> tuple[NDArray, NDArray]:
+def histogram(a: NDArray, bins: int | NDArray = 10, range: tuple[float, float] | None = None) -> Sequence[NDArray]:
     """Counts per bin (int64) and the bins' edges; `bins` is a number of equal bins within `range` or holds the edges.
 
-    Without `range` it goes from the smallest to the largest element.
+    Without `range` it goes from the smallest to the largest element, counts are float32 and a warning says so.
     """
     if isinstance(bins, NDArray):
-        counts, edges = np.histogram(a._host, bins._host)
-        return NDArray._copy_of(counts, a.context, np.dtype(np.int64)), bins
+        return call("_histogram", a, bins)
     if not isinstance(bins, (int, np.integer)):
         raise ArgumentError("bins argument should be either an integer or an NDArray")
-    counts, edges = np.histogram(a._host, int(bins), range)
-    kind = a._dtype if a._dtype.kind == "f" else np.dtype(np.float32)
-    return NDArray._copy_of(counts, a.context, np.dtype(np.int64)), NDArray._copy_of(edges, a.context, kind)
+    if range is not None:
+        return call("_histogram", a, bin_cnt=int(bins), range=range)
+    warnings.warn("range is not specified, using numpy's result to ensure consistency with numpy", stacklevel=2)
+    counts, edges = np.histogram(a.asnumpy(), bins)
+    return array(counts), array(edges)
 
 
 def imdecode(*args: Any, **kwargs: Any) -> NDArray:
-    """Not available: symc reads no images; raises ArgumentError."""
-    raise ArgumentError("imdecode: symc decodes no images; read them with another package and pass the array")
+    """Not available, as it was out of use in MXNet: raises ArgumentError."""
+    raise ArgumentError("nd.imdecode is not available; mx.image.imdecode decodes images")

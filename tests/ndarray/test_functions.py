@@ -140,7 +140,7 @@ def test_out():
         (lambda: nd._internal._full(shape=(2,), value=1, ctx="here"), ArgumentError, "cpu"),
         (lambda: nd._internal._zeros(shape=(2, 0)), ShapeError, "do not decide"),
         (lambda: nd.concatenate([]), ArgumentTypeError, "list of NDArrays"),
-        (lambda: nd.imdecode(b""), ArgumentError, "decodes no images"),
+        (lambda: nd.imdecode(b""), ArgumentError, "mx.image.imdecode decodes images"),
     ],
 )
 def test_errors(attempt, error, text):
@@ -239,8 +239,14 @@ def test_combining():
     one = nd.zeros((2, 3))
     assert nd.onehot_encode(nd.array([2, 0]), out=one) is one
     assert one.asnumpy().tolist() == [[0, 0, 1], [1, 0, 0]]
-    counts, edges = nd.histogram(nd.array([1, 2, 2, 5]), bins=2, range=(0, 6))
-    assert counts.asnumpy().tolist() == [3, 1] and edges.asnumpy().tolist() == [0, 3, 6]
+    for dtype in ("int32", "float32"):
+        counts, edges = nd.histogram(nd.array([1, 2, 2, 5], dtype=dtype), bins=2, range=(0, 6))
+        assert counts.asnumpy().tolist() == [3, 1] and edges.asnumpy().tolist() == [0, 3, 6]
+        assert (counts.dtype, edges.dtype) == (np.int64, np.dtype(dtype))
+    with pytest.warns(UserWarning, match="range is not specified"):
+        counts, edges = nd.histogram(nd.array([1, 2, 2, 5]), bins=2)
+    assert counts.asnumpy().tolist() == [3, 1] and edges.asnumpy().tolist() == [1, 3, 5]
+    assert counts.dtype == edges.dtype == np.float32
     m = grid(2, 3)
     assert nd.choose_element_0index(m, nd.array([1, 2])).asnumpy().tolist() == [1, 5]
     kept = nd.choose_element_0index(data=m, index=nd.array([1, 2]), axis=1, keepdims=True)
