@@ -96,8 +96,8 @@ def _run(
         tape.refuse_in_place(inputs, targets_of(prepared.op.name, out))
     place = inputs[0]._context if inputs else context
     results = prepared.run(inputs, place)
-    make = NDArray._over if inputs else NDArray  # which looks whether the context has a device
-    made = [make(r, place) for r in results]  # type: ignore[arg-type]
+    # Without inputs the context is the caller's, of which NDArray asks whether it has a device.
+    made = [NDArray._over(r, inputs[0]._context) for r in results] if inputs else [NDArray(r, context) for r in results]
     for k, output in prepared.updates:
         inputs[k]._take(made[output])
     n_visible = prepared.n_visible

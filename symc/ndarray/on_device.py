@@ -20,10 +20,7 @@ _memories: WeakSet[Memory] = WeakSet()
 class ShadowCounter(WriteCounter):
     """The write counter of memory that stands for a device's."""
 
-    __slots__ = ("shadow",)
-
     def __init__(self, shadow: Shadow) -> None:
-        super().__init__()
         self.shadow = shadow
 
 
