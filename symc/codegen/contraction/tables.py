@@ -59,7 +59,7 @@ def _row_order(g: Geometry, n_rows: int) -> tuple[np.ndarray, int]:
     for axis in range(len(g.taps)):
         seen = sight(g, axis)
         group = (group[:, None] * len(seen.first) + seen.kind).reshape(-1)
-    orders = [np.arange(g.n_rows)]
+    orders: list[np.ndarray] = [np.arange(g.n_rows)]
     if (group != group[0]).any():
         orders.append(np.argsort(np.tile(group, g.images), kind="stable"))
     tiles = [np.pad(order, (0, -len(order) % n_rows), mode="edge").reshape(-1, n_rows) for order in orders]

@@ -114,7 +114,7 @@ class Agents:
     ) -> np.ndarray:
         """Remembers writes; lanes that race with a reader or writer of before or of the same instruction."""
         self._put_reads_down(at, width)
-        racing = [_NO_LANES]
+        racing: list[np.ndarray] = [_NO_LANES]
         for plane, is_used in ((self.writer, self.is_written), (self.reader, self._has_readers)):
             if is_used:
                 seen = plane.get(at, width)

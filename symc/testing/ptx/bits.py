@@ -91,7 +91,7 @@ def _bfe(frame: Frame, i: Instruction) -> Step:
             last = np.minimum(start + np.maximum(n, 1) - 1, type_.bits - 1).astype(type_.dtype)
             is_negative = ((x >> last) & type_.dtype.type(1)).astype(bool) & (n > 0)
             n_inside = np.clip(type_.bits - start.astype(np.int64), 0, n)
-            inside = _field(np.uint32(0), n_inside.astype(np.uint32), type_)[2]
+            inside = _field(np.zeros_like(start), n_inside.astype(np.uint32), type_)[2]
             found = np.where(is_negative, found | ~inside, found)
         np.copyto(out, found, where=mask)
 
@@ -107,7 +107,7 @@ def _prmt(frame: Frame, i: Instruction) -> Step:
 
     def function(x: np.ndarray, y: np.ndarray, selector: np.ndarray) -> np.ndarray:
         both = (y.astype(np.uint64) << np.uint64(32)) | x
-        found = np.uint32(0)
+        found = np.zeros_like(x)
         for k in range(4):
             s = (selector >> np.uint32(4 * k)) & np.uint32(15)
             byte = ((both >> ((s & np.uint32(7)).astype(np.uint64) * np.uint64(8))) & np.uint64(255)).astype(np.uint32)

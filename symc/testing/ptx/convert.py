@@ -70,7 +70,7 @@ def _to_tf32(i: Instruction) -> Convert:
         single = np.maximum(x, np.float32(0)) if i.has("relu") else x
         bits = np.ascontiguousarray(single).view(np.uint32)
         even = np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))
-        add = {"rna": np.uint32(0x1000), "rn": even, "rz": np.uint32(0)}[mode]
+        add: np.ndarray = np.asarray({"rna": 0x1000, "rn": even, "rz": 0}[mode], np.uint32)
         found = (bits + add) & np.uint32(0xFFFFE000)
         return np.where(np.isnan(single), np.uint32(0x7FFFE000), found).astype(np.uint32)
 

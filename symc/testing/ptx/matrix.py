@@ -44,7 +44,7 @@ def _ldmatrix(frame: Frame, i: Instruction) -> Step:
         for k, out in enumerate(outs):
             lanes = (first[:, None] + np.arange(8 * k, 8 * k + 8)).ravel()
             rows = access.load(addresses[lanes], lanes)
-            halves = np.ascontiguousarray(rows).view(np.uint16).reshape(-1, 8, 8)
+            halves: np.ndarray = np.ascontiguousarray(rows).view(np.uint16).reshape(-1, 8, 8)
             if is_transposed:
                 halves = np.ascontiguousarray(halves.transpose(0, 2, 1))
             words = halves.view(np.uint32).reshape(-1, WARP)
