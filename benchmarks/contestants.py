@@ -38,6 +38,8 @@ class Contestant:
             return True
         if self.peer in ("onnxruntime", "openvino"):
             return not workload.is_training and not workload.is_quantized
+        if self.peer == "jax":
+            return workload.network not in RECURRENT and not workload.is_quantized
         if self.peer == "torch":
             is_recurrent = workload.network in RECURRENT
             return is_recurrent == (self.variant == "module") and not workload.is_quantized
@@ -62,6 +64,7 @@ CONTESTANTS = (
     Contestant("torch", "module"),
     Contestant("torch", "eager"),
     Contestant("torch", "compiled"),
+    Contestant("jax", "compiled"),
 )
 
 
@@ -141,7 +144,7 @@ class Worker:
 def interpreter(contestant: Contestant, peers_dir: Path) -> str:
     if contestant.is_symc:
         return sys.executable
-    environment = contestant.peer if contestant.peer in ("mxnet", "torch") else "onnx"
+    environment = contestant.peer if contestant.peer in ("mxnet", "torch", "jax") else "onnx"
     return str(peers_dir / environment / "bin" / "python")
 
 
@@ -150,6 +153,7 @@ def worker_environment(contestant: Contestant, n_threads: int) -> dict[str, str]
     steering = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MXNET_", "DNNL_", "SYMC_", "NUMBA_", "PYTHON")
     kept = {n: value for n, value in os.environ.items() if not n.startswith(steering) or n == "SYMC_CACHE_DIR"}
     count = str(n_threads)
-    threads = {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "SYMC_NUM_THREADS": count}
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SYMC_NUM_THREADS", "NPROC")  # the last is XLA's
+    threads = dict.fromkeys(names, count)
     path = {"PYTHONPATH": str(contestant.sources)} if contestant.is_symc else {}
     return {**kept, **threads, **path, **contestant.environment}

@@ -46,6 +46,12 @@ IMAGE: dict[str, tuple[int, ...]] = {"data": (1, 3, 224, 224)}
 IMAGES: dict[str, tuple[int, ...]] = {"data": (16, 3, 224, 224)}
 TOKENS: dict[str, tuple[int, ...]] = {"data": (1, 128, 768)}
 
+
+def chain_of(n: int) -> dict[str, tuple[int, ...]]:
+    """n numbers in each of the five inputs of an elementwise chain."""
+    return dict.fromkeys(("x", "w", "b", "y", "z"), (n,))
+
+
 WORKLOADS = {
     workload.name: workload
     for workload in (
@@ -71,6 +77,13 @@ WORKLOADS = {
         Workload("lstm-single", LSTM.sentences(1), "lstm"),
         Workload("gru", GRU.sentences(16), "gru"),
         Workload("gru-single", GRU.sentences(1), "gru"),
+        Workload("softmax", {"data": (1024, 1000)}, "softmax"),
+        Workload("layer-norm", {"data": (1024, 768)}, "layer_norm"),
+        Workload("chain-1e3", chain_of(1_000), "chain"),
+        Workload("chain-1e4", chain_of(10_000), "chain"),
+        Workload("chain-1e6", chain_of(1_000_000), "chain"),
+        Workload("max-pool", {"data": (1, 64, 112, 112)}, "max_pool"),
+        Workload("average-pool", {"data": (1, 192, 28, 28)}, "average_pool"),
         # A last bit of float32 that decides how one value rounds to an integer moves the outputs by 1 %.
         Workload("resnet18-int8", IMAGE, "resnet18_v1", is_quantized=True, tolerance=5e-2),
         Workload("train-mlp", {"data": (64, 512), "softmax_label": (64,)}, "mlp", is_training=True),

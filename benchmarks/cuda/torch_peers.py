@@ -74,7 +74,7 @@ def function_of(name: str, symbol: Any, arrays: Mapping[str, np.ndarray], device
         file.write(symbol.tojson())
         file.flush()
         parameters = {key: value for key, value in arrays.items() if key != "data"}
-        network = network_of(file.name, parameters, is_training=False).to(device)
+        network = network_of(file.name, ["data"], parameters, is_training=False).to(device)
     network = network.to(memory_format=torch.channels_last)
     data = tensors["data"].contiguous(memory_format=torch.channels_last)
     return lambda: network(data).softmax(1)  # the symbols' SoftmaxOutput, which `network_of` leaves to a loss

@@ -88,6 +88,30 @@ def _heads(net: Symbol) -> Symbol:
     return mx.sym.reshape(apart, shape=(12, 128, 64))
 
 
+def softmax() -> Symbol:
+    return mx.sym.softmax(mx.sym.var("data"), axis=-1)
+
+
+def layer_norm() -> Symbol:
+    return mx.sym.LayerNorm(mx.sym.var("data"), eps=1e-5, name="norm")
+
+
+def chain() -> Symbol:
+    """One pass over five arrays of one axis, with the functions that an LSTM's gates are made of."""
+    x, w, b, y, z = map(mx.sym.var, "xwbyz")
+    return mx.sym.sigmoid(x * w + b) * mx.sym.tanh(y) + z
+
+
+def max_pool() -> Symbol:
+    """As in a ResNet's first layers."""
+    return mx.sym.Pooling(mx.sym.var("data"), kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max")
+
+
+def average_pool() -> Symbol:
+    """As in Inception's blocks."""
+    return mx.sym.Pooling(mx.sym.var("data"), kernel=(3, 3), stride=(1, 1), pad=(1, 1), pool_type="avg")
+
+
 def inception_a() -> Symbol:
     """InceptionFactoryA of MXNet's tutorial on symbols: the first block of Inception-BN."""
     return _inception_block(mx.sym.var("data"), "3a")

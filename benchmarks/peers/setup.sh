@@ -32,10 +32,11 @@ python311=$(find_python 3.11 "${PYTHON311:-}")
 make_environment mxnet "$python38"
 make_environment onnx "$python311"
 make_environment torch "$python311"
+make_environment jax "$python311"
 
 cd "$benchmarks"
 echo "== $peers/models"
 MXNET_SUBGRAPH_BACKEND=NONE "$peers/mxnet/bin/python" -m peers.make_models "$peers/models"
 "$peers/onnx/bin/python" -m peers.mend_onnx "$peers/models"/*.onnx
 echo "== every peer against MXNet's outputs"
-"$python311" compare.py --peers-dir "$peers" --peers mxnet,onnxruntime,openvino,torch --threads 1 --rounds 0 --variants
+"$python311" compare.py --peers-dir "$peers" --peers mxnet,onnxruntime,openvino,torch,jax --threads 1 --rounds 0 --variants

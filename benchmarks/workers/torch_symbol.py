@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812  (PyTorch's own habit)
+
+from workers.symbol_file import Node, nodes_of
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": F.gelu}
 STATES = ("mean", "var")  # ends of the names that BatchNorm's statistics have
@@ -59,19 +59,25 @@ OPERATORS = {
     "batch_dot": batch_dot,
     "clip": lambda at, x: x.clamp(at["a_min"], at["a_max"]),
     "elemwise_add": lambda at, x, y: x + y,
+    "elemwise_mul": lambda at, x, y: x * y,
     "reshape": lambda at, x: x.reshape(at["shape"]),
+    "sigmoid": lambda at, x: x.sigmoid(),
     "softmax": lambda at, x: x.softmax(at["axis"]),
+    "tanh": lambda at, x: x.tanh(),
     "transpose": lambda at, x: x.permute(at["axes"]),
 }
 OPERATORS |= {"Reshape": OPERATORS["reshape"], "_Plus": OPERATORS["elemwise_add"], "_plus": OPERATORS["elemwise_add"]}
+OPERATORS |= {"_Mul": OPERATORS["elemwise_mul"], "_mul": OPERATORS["elemwise_mul"]}
 
 
 class Network(torch.nn.Module):
-    """What a symbol computes of its `data`."""
+    """What a symbol computes of its inputs, which are given in the order of their names here."""
 
-    def __init__(self, nodes: list[dict[str, Any]], arrays: dict[str, np.ndarray], is_training: bool) -> None:
+    def __init__(
+        self, nodes: list[Node], inputs: Sequence[str], arrays: dict[str, np.ndarray], is_training: bool
+    ) -> None:
         super().__init__()
-        self.nodes, self.is_training = nodes, is_training
+        self.nodes, self.inputs, self.is_training = nodes, list(inputs), is_training
         for name, value in arrays.items():
             tensor = torch.from_numpy(value)
             if name.endswith(STATES):
@@ -79,27 +85,21 @@ class Network(torch.nn.Module):
             else:
                 self.register_parameter(name, torch.nn.Parameter(tensor))
 
-    def forward(self, data: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         values: list[Any] = []
         for node in self.nodes:
-            if node["op"] == "null":  # the label is nobody's attribute, and nobody reads it
-                values.append(data if node["name"] == "data" else getattr(self, node["name"], None))
+            if node.operator == "null":
+                # a label is neither an input nor an attribute, and nobody reads it
+                is_input = node.name in self.inputs
+                values.append(inputs[self.inputs.index(node.name)] if is_input else getattr(self, node.name, None))
                 continue
-            attributes = {name: literal(text) for name, text in node.get("attrs", {}).items()}
-            attributes["is_training"] = self.is_training
-            values.append(OPERATORS[node["op"]](attributes, *(values[i] for i, *_ in node["inputs"])))
+            attributes = {**node.attributes, "is_training": self.is_training}
+            values.append(OPERATORS[node.operator](attributes, *(values[i] for i in node.inputs)))
         return values[-1]
 
 
-def literal(text: str) -> Any:
-    """What an attribute of a symbol's file says: a number, a bool, a tuple, or a word."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def network_of(path: str, arrays: dict[str, np.ndarray], is_training: bool) -> torch.fx.GraphModule:
-    """The module of the symbol in a file, with these parameters and states."""
-    nodes = json.loads(Path(path).read_text(encoding="utf-8"))["nodes"]
-    return torch.fx.symbolic_trace(Network(nodes, arrays, is_training).train(is_training))
+def network_of(
+    path: str, inputs: Sequence[str], arrays: dict[str, np.ndarray], is_training: bool
+) -> torch.fx.GraphModule:
+    """The module of the symbol in a file, with these inputs, parameters and states."""
+    return torch.fx.symbolic_trace(Network(nodes_of(path), inputs, arrays, is_training).train(is_training))

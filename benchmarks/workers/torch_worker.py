@@ -23,22 +23,22 @@ def prepare(task: Task) -> Prepared:
 
 def inference_of_symbol(task: Task) -> Prepared:
     """Compiled, parameters are constants: BatchNorm is folded and weights are packed beforehand (`freezing`)."""
-    network = network_of(task.prefix + "-symbol.json", task.parameters, is_training=False)
-    data = torch.from_numpy(task.inputs["data"])
+    network = network_of(task.prefix + "-symbol.json", list(task.inputs), task.parameters, is_training=False)
+    inputs = [torch.from_numpy(value) for value in task.inputs.values()]
     if task.variant == "compiled":
         torch._inductor.config.freezing = True
         network = torch.compile(network)
 
     def call():
         with torch.no_grad():
-            return network(data)
+            return network(*inputs)
 
     return Prepared(torch.__version__, call, lambda out: {"output:0": out.numpy()})
 
 
 def training_of_symbol(task: Task) -> Prepared:
     """Forward and backward of the mean cross entropy, which is what SoftmaxOutput's gradient belongs to."""
-    network = network_of(task.prefix + "-symbol.json", task.parameters, is_training=True)
+    network = network_of(task.prefix + "-symbol.json", ["data"], task.parameters, is_training=True)
     data, label = (torch.from_numpy(task.inputs[name]) for name in ("data", "softmax_label"))
     label = label.long()
 
