@@ -15,6 +15,7 @@ from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from symc.core.shapes import MAX_ELEMENTS, FullShape
 from symc.util import is_np_shape
 
+from .capsules import Exporter
 from .casting import cast
 from .fit import is_usable, require_fit
 from .ndarray import NDArray, as_numpy
@@ -157,9 +158,17 @@ def from_dlpack(dlpack: Any) -> NDArray:
     """An array over memory shared through DLPack: an object with `__dlpack__` or a capsule.
 
     Memory that is not contiguous, or that its owner marks read-only (every capsule of the first DLPack version), is
-    copied.
+    copied. What lies on a GPU stays there, and is refused where it cannot be shared as it is; for that, an object with
+    `__cuda_array_interface__` will do, too.
     """
-    exporter = dlpack if hasattr(dlpack, "__dlpack__") else _Capsule(dlpack)
+    from .sharing import from_gpu  # late: it knows NVIDIA's devices
+
+    shared = from_gpu(dlpack)
+    if shared is not None:
+        return shared
+    if not hasattr(dlpack, "__dlpack__") and type(dlpack).__name__ != "PyCapsule":
+        raise ArgumentError(f"from_dlpack: expected a DLPack capsule or exporter, got {type(dlpack)}")
+    exporter = dlpack if hasattr(dlpack, "__dlpack__") else Exporter(dlpack)
     try:
         data = np.from_dlpack(exporter)
     except (TypeError, ValueError, BufferError, RuntimeError) as e:
@@ -198,21 +207,6 @@ class _Writable:
         self._array = array
         address = array.__array_interface__["data"][0]
         self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
-
-
-class _Capsule:
-    """A bare DLPack capsule as the object `np.from_dlpack` wants; host memory only."""
-
-    def __init__(self, capsule: Any) -> None:
-        if type(capsule).__name__ != "PyCapsule":
-            raise ArgumentError(f"from_dlpack: expected a DLPack capsule or exporter, got {type(capsule)}")
-        self._capsule = capsule
-
-    def __dlpack__(self, **_: Any) -> Any:
-        return self._capsule
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
 
 
 def as_dtype(dtype: Any) -> np.dtype:

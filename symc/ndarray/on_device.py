@@ -10,6 +10,7 @@ import numpy as np
 from symc.context import Context
 from symc.runtime.device import Memory, Shadow
 
+from .capsules import CPU, CUDA, capsule
 from .casting import store
 from .ndarray import NDArray, as_numpy
 from .storage import WriteCounter, address_of, empty_aligned
@@ -22,6 +23,11 @@ class ShadowCounter(WriteCounter):
 
     def __init__(self, shadow: Shadow) -> None:
         self.shadow = shadow
+
+    def touch(self) -> None:
+        """Records a write, and shows it to other libraries that share the memory."""
+        super().touch()
+        self.shadow.flush()
 
 
 class DeviceNDArray(NDArray):
@@ -76,9 +82,51 @@ class DeviceNDArray(NDArray):
         made._take(self)
         return made
 
-    def __dlpack__(self, **options: Any) -> Any:
-        """A DLPack capsule of a copy in the host's memory."""
-        return self.asnumpy().__dlpack__(**options)
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A DLPack capsule of the memory itself on the device, complete for any stream.
+
+        Of a copy where one is asked for, or the host's memory: `np.from_dlpack(x, device="cpu")`. After writing to the
+        memory elsewhere, call `_touch()`.
+
+        Raises BufferError for any other device, and for the host's without a copy.
+        """
+        here = self.__dlpack_device__()
+        if dl_device is not None and tuple(dl_device) == (CPU, 0) and copy is not False:
+            return self.asnumpy().__dlpack__(max_version=max_version)
+        if dl_device is not None and tuple(dl_device) != here:
+            raise BufferError(f"an array on {self._context} cannot be shared with DLPack's device {tuple(dl_device)}")
+        if copy:
+            return self.copy().__dlpack__(stream=stream)
+        address, owner = self._shared()
+        return capsule(address, self._shape, self._dtype, self._context.device_id, owner)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return CUDA, self._context.device_id
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The memory itself on the device, complete for any stream, for CuPy, Numba and PyTorch."""
+        address, _ = self._shared()
+        return {
+            "version": 3,
+            "shape": self._shape,
+            "typestr": self._dtype.str,
+            "data": (address, False),
+            "stream": None,
+        }
+
+    def _shared(self) -> tuple[int, object]:
+        """Where the memory lies, with all that was asked of the device done, and what keeps it."""
+        found = self._storage.shadow.share(self._memory)
+        self.wait_to_read()
+        return found
 
     def wait_to_read(self) -> None:
         """Returns when all that was asked of the device is done."""

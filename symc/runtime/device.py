@@ -81,6 +81,12 @@ class Shadow(Protocol):
     def copy(self, part: np.ndarray, source: Any, source_part: np.ndarray) -> bool:
         """Makes a part a copy of another shadow's, on the device; False where that cannot be."""
 
+    def share(self, part: np.ndarray) -> tuple[int, object]:
+        """Where a part lies on the device, with its contents there from now on, and what keeps it."""
+
+    def flush(self) -> None:
+        """Brings what the host has written to where others read it, if somebody shares it."""
+
     def wait(self) -> None:
         """Returns when all that was asked of the device is done."""
 

@@ -43,6 +43,7 @@ class SimDriver:
     number        of the device: its addresses are others than those of any other number
     total_bytes   of its memory
     is_racing     False: looks for no races, somewhat faster
+    is_backwards  True: runs the blocks of a grid one by one, the last one first; may change from launch to launch
     counts        what was asked for so far, by the name of the method
     """
 
@@ -52,8 +53,10 @@ class SimDriver:
         total_bytes: int = 1 << 30,
         capability: tuple[int, int] = (9, 0),
         is_racing: bool = True,
+        is_backwards: bool = False,
     ) -> None:
-        self.number, self.total_bytes, self.capability, self.is_racing = number, total_bytes, capability, is_racing
+        self.number, self.total_bytes, self.capability = number, total_bytes, capability
+        self.is_racing, self.is_backwards = is_racing, is_backwards
         self.counts: Counter[str] = Counter()
         self._memory = GlobalMemory((number + 1) * DEVICE_BYTES)
         self._limits = Limits(shared_bytes=SHARED_BYTES[capability])
@@ -94,6 +97,16 @@ class SimDriver:
                 )
             self.counts["allocate"] += 1
             return self._memory.allocate(size_bytes, f"allocation {self.counts['allocate']}").start
+
+    stream = 1  # the default one: everything is complete when a call returns
+
+    def holds(self, address: int) -> bool:
+        """See Driver."""
+        return self._memory.find(address) is not None
+
+    def follow(self, stream: int) -> None:
+        """See Driver; everything is complete already."""
+        self.counts["follow"] += 1
 
     def free(self, address: int) -> None:
         """See Driver; raises DeviceError for an address that `allocate` did not give, or that was freed before."""
@@ -212,6 +225,7 @@ class SimDriver:
             start.shared_bytes,
             self._limits,
             self.is_racing,
+            self.is_backwards,
         )
 
     def _require_registers(self, image: KernelImage, start: Launch) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 import symc as mx
 from symc.context import DEVICES
-from symc.core.errors import ArgumentError, DeviceError
+from symc.core.errors import ArgumentError, DeviceError, SymcError
+from symc.runtime.cuda import nvidia
 from symc.testing.gpus import driver
 from tests.codegen.cuda.packages import needs_compiler
 
@@ -33,6 +34,34 @@ def test_how_many_is_a_number(monkeypatch, text):
     monkeypatch.setenv("SYMC_SIMULATED_GPUS", text)
     with pytest.raises(ArgumentError, match=r"SYMC_SIMULATED_GPUS=.*expected a number from 0 on"):
         mx.num_gpus()
+
+
+def sum_on_a_gpu() -> np.ndarray:
+    """As MXNet's tutorial on symbols binds a sum on a GPU."""
+    a, b = mx.sym.Variable("a"), mx.sym.Variable("b")
+    device = mx.gpu()
+    arrays = {"a": mx.nd.ones([3, 4], device) * 2, "b": mx.nd.ones([3, 4], device) * 3}
+    executor = (a + b).bind(ctx=device, args=arrays)
+    executor.forward()
+    return executor.outputs[0].asnumpy()
+
+
+@needs_compiler
+def test_the_tutorial_s_sum_is_computed_on_a_simulated_gpu():
+    before = driver(0).counts["graph"]
+    np.testing.assert_array_equal(sum_on_a_gpu(), np.full((3, 4), 5))
+    assert driver(0).counts["graph"] == before + 1
+
+
+def test_without_a_gpu_it_ends_in_one_error(monkeypatch):
+    monkeypatch.delenv("SYMC_SIMULATED_GPUS")
+    monkeypatch.setattr(nvidia, "found", lambda: (0, "NVIDIA's driver (libcuda.so.1) is not installed"))
+    with pytest.raises(SymcError) as found:
+        sum_on_a_gpu()
+    assert str(found.value) == (
+        "there is no device gpu(0) to hold arrays or run on: NVIDIA's driver (libcuda.so.1) is not installed; "
+        "use mx.cpu()"
+    )
 
 
 @needs_compiler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,3 +29,10 @@ class DeviceBlock:
     def copy_from(self, other: DeviceBlock) -> None:
         """Copies a block of the same size."""
         self.driver.copy(self.address, other.address, self.size_bytes)
+
+
+class BorrowedBlock(NamedTuple):
+    """Bytes on a GPU that are another library's; `owner` keeps them."""
+
+    address: int
+    owner: object

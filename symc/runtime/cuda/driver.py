@@ -49,7 +49,13 @@ class Graph(Protocol):
 
 
 class Driver(Protocol):
-    """One GPU. What its driver refuses is a DeviceError; a lack of memory an AllocationError."""
+    """One GPU. What its driver refuses is a DeviceError; a lack of memory an AllocationError.
+
+    stream   the number that other libraries know the order of all that happens by
+    """
+
+    @property
+    def stream(self) -> int: ...
 
     def properties(self) -> Properties:
         """What the GPU is."""
@@ -59,6 +65,12 @@ class Driver(Protocol):
 
     def allocate(self, size_bytes: int) -> int:
         """The address of new memory, aligned to 256 bytes, of undefined contents; at least one byte."""
+
+    def holds(self, address: int) -> bool:
+        """Whether an address, of whomever's memory, is on this GPU."""
+
+    def follow(self, stream: int) -> None:
+        """Lets what is asked for from now on begin after all that another library has asked of its stream."""
 
     def free(self, address: int) -> None:
         """Gives back what `allocate` gave, after all that was asked for before."""

@@ -9,7 +9,7 @@ import numpy as np
 from symc.core.errors import DeviceError
 from symc.core.shapes import FullShape
 
-from .block import DeviceBlock
+from .block import BorrowedBlock, DeviceBlock
 from .driver import Driver
 from .shadow import Shadow, Shadows
 
@@ -18,20 +18,20 @@ class DeviceMemory:
     """Allocates what a program owns, and knows what of the caller's lies there."""
 
     def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+        self.driver = driver
         self.shadows = Shadows(driver)
         self._blocks: WeakValueDictionary[int, DeviceBlock] = WeakValueDictionary()
 
     def zeros(self, size_bytes: int) -> DeviceBlock:
         """A block of zeros."""
-        block = DeviceBlock(self._driver, size_bytes)
-        self._driver.clear(block.address, block.size_bytes)
+        block = DeviceBlock(self.driver, size_bytes)
+        self.driver.clear(block.address, block.size_bytes)
         self._blocks[block.address] = block
         return block
 
     def info(self) -> tuple[int, int]:
         """(free, total) bytes."""
-        return self._driver.memory_info()
+        return self.driver.memory_info()
 
     def at(self, address: int) -> DeviceBlock:
         """The block that begins at an address."""
@@ -41,9 +41,13 @@ class DeviceMemory:
         """What keeps an array of the host and its copy on the GPU the same."""
         return self.shadows.of(data) if data.nbytes else None
 
+    def borrowed(self, data: np.ndarray, address: int, owner: object) -> Shadow:
+        """What keeps an array of the host, whose contents are undefined, and another library's memory the same."""
+        return self.shadows.over(data, BorrowedBlock(address, owner))
+
     def wait(self) -> None:
         """Returns when all that was asked of the GPU is done."""
-        self._driver.synchronise()
+        self.driver.synchronise()
 
     def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
         """Refuses: Python does not see this memory."""

@@ -109,6 +109,22 @@ class NvidiaDriver:
                 f"smaller batch, or let go of arrays and executors ({error})"
             ) from None
 
+    @property
+    def stream(self) -> int:
+        """See Driver."""
+        return int(self._stream)
+
+    def holds(self, address: int) -> bool:
+        """See Driver."""
+        attribute = self._cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        self._ask("cuCtxSetCurrent", self._context)
+        status, number = self._cu.cuPointerGetAttribute(attribute, address)
+        return not int(status) and int(number) == self.number
+
+    def follow(self, stream: int) -> None:
+        """See Driver."""
+        self._do("cuStreamSynchronize", stream)
+
     def free(self, address: int) -> None:
         """See Driver; the driver waits for what uses the memory."""
         self._do("cuMemFree", address)

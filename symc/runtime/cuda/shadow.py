@@ -14,18 +14,22 @@ import numpy as np
 
 from symc.core.locks import new_lock
 
-from .block import DeviceBlock
+from .block import BorrowedBlock, DeviceBlock
 from .driver import Driver
 
 
 class Shadow:
-    """Host memory and its copy on a GPU: the side written last is brought to the other when that is wanted."""
+    """Host memory and its copy on a GPU: the side written last is brought to the other when that is wanted.
 
-    def __init__(self, shadows: Shadows, data: np.ndarray) -> None:
+    What other libraries share is theirs to write at any time: the host reads it anew, and writes to it at once.
+    """
+
+    def __init__(self, shadows: Shadows, data: np.ndarray, block: BorrowedBlock | None = None) -> None:
         self._driver, self._lock = shadows.driver, shadows.lock
         self._bytes = data.reshape(-1).view(np.uint8)
-        self._block: DeviceBlock | None = None
-        self._is_here, self._is_there = True, False
+        self._block: DeviceBlock | BorrowedBlock | None = block
+        self._is_shared = self._is_there = block is not None
+        self._is_here = not self._is_there
         self.start: int = data.ctypes.data
         self.size_bytes = data.nbytes
 
@@ -76,12 +80,23 @@ class Shadow:
         with self._lock:
             self._is_here, self._is_there = False, True
 
+    def share(self, part: np.ndarray) -> tuple[int, object]:
+        """Where a part lies on the GPU, with its contents there from now on, and what keeps it."""
+        first = self.bring()
+        self._is_shared = True
+        return first + part.ctypes.data - self.start, self._block
+
+    def flush(self) -> None:
+        """Brings what the host has written to where others read it."""
+        if self._is_shared:
+            self.bring()
+
     def wait(self) -> None:
         """Returns when all that was asked of the GPU is done."""
         self._driver.synchronise()
 
     def _fetch(self) -> None:
-        if not self._is_here:
+        if not self._is_here or (self._is_shared and self._is_there):
             self._driver.copy_out(self._bytes, self._room())
             self._is_here = True
 
@@ -102,15 +117,20 @@ class Shadows:
 
     def of(self, data: np.ndarray) -> Shadow:
         """The shadow that an array is a part of; a new one where there is none."""
-        found = self.at(data.ctypes.data)
-        if found is None:
-            found = self._alive[data.ctypes.data] = Shadow(self, data)
-            with self.lock:
-                if len(self._starts) > 2 * len(self._alive) + 64:
-                    self._starts = sorted(self._alive)
-                elif found.start not in self._starts:
-                    insort(self._starts, found.start)
-        return found
+        return self.at(data.ctypes.data) or self._begun(Shadow(self, data))
+
+    def over(self, data: np.ndarray, block: BorrowedBlock) -> Shadow:
+        """A new one of memory that lies there already; the array's contents are undefined."""
+        return self._begun(Shadow(self, data, block))
+
+    def _begun(self, shadow: Shadow) -> Shadow:
+        self._alive[shadow.start] = shadow
+        with self.lock:
+            if len(self._starts) > 2 * len(self._alive) + 64:
+                self._starts = sorted(self._alive)
+            elif shadow.start not in self._starts:
+                insort(self._starts, shadow.start)
+        return shadow
 
     def at(self, address: int) -> Shadow | None:
         """The shadow that an address in host memory lies in."""

@@ -104,11 +104,13 @@ def launch(
     dynamic_bytes: int = 0,
     limits: Limits | None = None,
     is_racing: bool = True,
+    is_backwards: bool = False,
 ) -> None:
     """Runs a grid to its end; raises KernelFault for what no kernel may do.
 
-    params      as `pack_arguments` makes them, uint8
-    is_racing   False: looks for no races, somewhat faster
+    params        as `pack_arguments` makes them, uint8
+    is_racing     False: looks for no races, somewhat faster
+    is_backwards  True: one block at a time, the last one first
     """
     limits = limits or Limits()
     _check_limits(kernel, grid, block, dynamic_bytes, limits)
@@ -116,11 +118,12 @@ def launch(
     shared_bytes = place_shared(loaded.module, dynamic_bytes)[1]
     if shared_bytes > limits.shared_bytes:
         raise _too_much(kernel, f"{shared_bytes} bytes of shared memory", str(limits.shared_bytes))
-    shape = Shape(_blocks_together(kernel, grid, block, shared_bytes), block, grid, dynamic_bytes)
+    n_together = 1 if is_backwards else _blocks_together(kernel, grid, block, shared_bytes)
+    shape = Shape(n_together, block, grid, dynamic_bytes)
     codes = _BOUND.obtain((loaded, kernel.name, shape, limits), lambda: loaded.codes(kernel, shape, limits))
     for region in loaded.memory:
         region.agents.forget()
-    for first in range(0, n_blocks, shape.n_blocks):
+    for first in range(0, n_blocks, n_together)[:: -1 if is_backwards else 1]:
         codes.machine.begin(loaded.memory, params, first, is_racing)
         codes.run()
 

@@ -133,6 +133,20 @@ def test_errors_of_the_driver_name_the_gpu_and_the_function(bindings):
         driver.synchronise()
 
 
+def test_memory_and_streams_of_other_libraries(bindings):
+    bindings.CUpointer_attribute = types.SimpleNamespace(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL=9)
+    bindings.given |= {"cuStreamCreate": 77, "cuPointerGetAttribute": 0}
+    driver = NvidiaDriver(0)
+    assert driver.stream == 77 and driver.holds(1 << 40)
+    assert bindings.calls[-1] == ("cuPointerGetAttribute", 9, 1 << 40)
+    bindings.given["cuPointerGetAttribute"] = 1  # on another GPU
+    assert not driver.holds(1 << 40)
+    bindings.failing = {"cuPointerGetAttribute": Status.ILLEGAL_ADDRESS}
+    assert not driver.holds(1 << 40)
+    driver.follow(2)
+    assert bindings.calls[-1] == ("cuStreamSynchronize", 2)
+
+
 @pytest.mark.parametrize("target, is_ours", [("sm_90", True), ("sm_100", False), ("sm_80", False)])
 def test_a_cubin_is_loaded_on_its_generation_and_ptx_on_others(bindings, target, is_ours):
     ptx = f".version 9.0\n.target {target}\n".encode()

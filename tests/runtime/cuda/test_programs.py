@@ -194,7 +194,7 @@ def test_others_are_given_what_an_array_holds(gpu):
     executor = (mx.sym.Variable("data") + 1).simple_bind(mx.gpu(), grad_req="null", data=(4, 3))
     (y,) = executor.forward(data=mx.nd.ones((4, 3), mx.gpu()))
     for expected in (2, 3):
-        others = np.from_dlpack(y), np.asarray(y), mx.nd.from_dlpack(y.to_dlpack_for_read()).asnumpy()
+        others = np.from_dlpack(y, device="cpu"), np.asarray(y), mx.nd.from_dlpack(y.to_dlpack_for_read()).asnumpy()
         parts = y[:, 1:].asnumpy(), y[[1, 2]].asnumpy()
         for array in (*others, *parts, pickle.loads(pickle.dumps(y)).asnumpy()):
             np.testing.assert_array_equal(array, np.full(array.shape, expected))
@@ -211,6 +211,20 @@ def test_a_part_written_by_the_host_is_seen_by_the_next_run_and_by_all_views(gpu
     np.testing.assert_array_equal(view.asnumpy(), [[3, 3], [8, 8], [3, 3]])
     with pytest.raises(ValueError, match="read-only"):
         np.asarray(y)[...] = 0
+
+
+def test_programs_read_and_write_memory_that_others_share(gpu):
+    executor = (mx.sym.Variable("data") * 2).simple_bind(mx.gpu(), grad_req="null", data=(4, 3))
+    (y,) = executor.forward(data=mx.nd.ones((4, 3), mx.gpu()))
+    shared = mx.nd.from_dlpack(y)
+    for expected in (4, 8):
+        before = copies(gpu)
+        executor.forward(data=shared)  # writes y, which is the same memory
+        assert gpu.counts["copy_out"] == before["copy_out"]
+        np.testing.assert_array_equal(shared.asnumpy(), np.full((4, 3), expected))
+    shared[1] = 1
+    executor.forward(data=shared)
+    np.testing.assert_array_equal(y.asnumpy(), [[16] * 3, [2] * 3, [16] * 3, [16] * 3])
 
 
 def test_gradients_of_python_functions_and_new_arrays_for_gradients(gpu):
