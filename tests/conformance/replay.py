@@ -58,26 +58,36 @@ def check_facts(mx: Any, symbol: Any, case: Case) -> None:
 
 
 def check_run(mx: Any, symbol: Any, case: Case, loose: bool) -> None:
-    """Outputs of both modes, gradients with the recorded requests, states after training."""
+    """Outputs of both modes, gradients with the recorded requests, states after predicting and after training."""
+    found = results(mx, symbol, case)
+    for name, want in _expected(case).items():
+        expect_close(name, found[name], want, loose)
+    for name, before in case.by_name("aux").items():
+        expect_close(f"state {name} after predicting", found[f"state {name} after predicting"], before)
+
+
+def results(mx: Any, symbol: Any, case: Case) -> dict[str, np.ndarray]:
+    """What a case leaves in both modes, as messages name it."""
     executor = bind(mx, symbol, case)
     outputs = executor.forward(is_train=False)
-    for k, want in case.by_index("out").items():
-        expect_close(f"output {k}", outputs[k].asnumpy(), want, loose)
-    for name, before in case.by_name("aux").items():
-        expect_close(f"state {name} after predicting", executor.aux_dict[name].asnumpy(), before)
+    found = {f"output {k}": array.asnumpy() for k, array in enumerate(outputs)}
+    found |= {f"state {n} after predicting": array.asnumpy() for n, array in executor.aux_dict.items()}
     if not case.by_name("train_out") and not case.by_name("grad"):
-        return
+        return found
     executor = bind(mx, symbol, case)
     outputs = executor.forward(is_train=True)
-    for k, want in case.by_index("train_out").items():
-        expect_close(f"training output {k}", outputs[k].asnumpy(), want, loose)
+    found |= {f"training output {k}": array.asnumpy() for k, array in enumerate(outputs)}
     if not case.by_name("grad"):
-        return
+        return found
     executor.backward([nd(mx, head) for head in case.by_index("head").values()] or None)
-    for name, want in case.by_name("grad").items():
-        expect_close(f"gradient of {name}", executor.grad_dict[name].asnumpy(), want, loose)
-    for name, want in case.by_name("aux_after").items():
-        expect_close(f"state {name}", executor.aux_dict[name].asnumpy(), want, loose)
+    found |= {f"gradient of {n}": executor.grad_dict[n].asnumpy() for n in case.by_name("grad")}
+    return found | {f"state {n}": array.asnumpy() for n, array in executor.aux_dict.items()}
+
+
+def _expected(case: Case) -> dict[str, np.ndarray]:
+    """What MXNet left, by the names of `results`."""
+    names = {"out": "output", "train_out": "training output", "grad": "gradient of", "aux_after": "state"}
+    return {f"{name} {key}": want for kind, name in names.items() for key, want in case.by_name(kind).items()}
 
 
 def check_refused(mx: Any, symbol: Any, case: Case) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -52,22 +52,33 @@ def cuda() -> Any:
 
 def compile_kernel(function: Callable[..., Any], name: str, target: Target) -> KernelImage:
     """PTX of `function(desc, bufs)`, both pointers to int64, for blocks as `function.launch_bounds` tells."""
+    (image,) = compile_for((target,), function, name)
+    return image
+
+
+def compile_for(targets: Sequence[Target], function: Callable[..., Any], name: str) -> list[KernelImage]:
+    """The same for several targets, lowered to LLVM's language once."""
     numba_cuda = cuda()
     compiler = imported("numba.cuda.compiler")
     types = numba_cuda.types
     words = types.CPointer(types.int64)
-    with compiler.global_compiler_lock, _as_if_current(target):
+    with compiler.global_compiler_lock, _as_if_current(targets[0]):
         result = compiler.compile_cuda(
-            function, types.void, (words, words), nvvm_options=dict(_OPTIONS), cc=target.capability
+            function, types.void, (words, words), nvvm_options=dict(_OPTIONS), cc=targets[0].capability
         )
         library, entry = result.library, result.fndesc.llvm_func_name
         kernel = library.get_function(entry)
         library._entry_name = entry
         compiler.kernel_fixup(kernel, False)
         compiler.nvvm.set_launch_bounds(kernel, function.launch_bounds)  # type: ignore[attr-defined]
-        ptx: str = library.get_asm_str(cc=target.capability)
-    ptx = "\n".join(line for line in ptx.splitlines() if "NumbaEnv" not in line).replace(entry, name)
-    return assembled(KernelImage(ptx.encode("ascii"), name), target)
+        texts: list[str] = [library.get_asm_str(cc=target.capability) for target in targets]
+    return [assembled(KernelImage(_ptx(text, entry, name), name), target) for text, target in zip(texts, targets)]
+
+
+def _ptx(text: str, entry: str, name: str) -> bytes:
+    """What numba gives, without what it keeps for exceptions, and with the kernel's own name."""
+    lines = [line for line in text.splitlines() if "NumbaEnv" not in line]
+    return "\n".join(lines).replace(entry, name).encode("ascii")
 
 
 class _Gpu(NamedTuple):

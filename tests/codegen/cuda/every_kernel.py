@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import symc as mx
 from symc.codegen.cuda.backend import CudaBackend
-from symc.codegen.cuda.compile import compile_kernel
+from symc.codegen.cuda.compile import compile_for
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import KNOWN, Target
 from symc.codegen.kernel import KernelCode
@@ -94,7 +94,6 @@ def collected(only: str) -> dict[str, dict[str, KernelCode]]:
 class Found(NamedTuple):
     """What is known of one kernel for one target."""
 
-    time_s: float
     registers: int
     spilled_bytes: int
     instructions: Counter[str]
@@ -112,12 +111,19 @@ PATTERNS = {
 }
 
 
-def compiled(task: tuple[str, tuple[int, int]]) -> Found:
-    """One kernel for one target, and what is wrong with it."""
-    name, capability = task
-    code, start = _codes[name], time.perf_counter()
-    image = compile_kernel(code.build(), name, Target(capability))
-    spent, assembly = time.perf_counter() - start, disassembled(image)
+def compiled(task: tuple[str, tuple[Target, ...]]) -> tuple[list[Found], Counter[str]]:
+    """One kernel for each target, and the seconds that were spent on it."""
+    name, targets = task
+    start = time.perf_counter()
+    images = compile_for(targets, _codes[name].build(), name)
+    done = time.perf_counter()
+    found = [judged(_codes[name], image) for image in images]
+    return found, Counter({"compiling": done - start, "disassembling": time.perf_counter() - done})
+
+
+def judged(code: KernelCode, image: KernelImage) -> Found:
+    """What is in the machine code of a kernel, and what is wrong with it."""
+    assembly = disassembled(image)
     instructions = Counter({kind: len(re.findall(pattern, assembly)) for kind, pattern in PATTERNS.items()})
     assert image.registers is not None and image.spilled_bytes is not None
     problem = f"{image.spilled_bytes} bytes spilled" if image.spilled_bytes else ""
@@ -125,7 +131,7 @@ def compiled(task: tuple[str, tuple[int, int]]) -> Found:
         missing = [kind for kind in ("LDGSTS", "FFMA|HMMA") if not any(instructions[k] for k in kind.split("|"))]
         if missing or instructions["local"]:
             problem += f" no {', '.join(missing)}" if missing else " sums in local memory"
-    return Found(spent, image.registers, image.spilled_bytes, instructions, problem.strip())
+    return Found(image.registers, image.spilled_bytes, instructions, problem.strip())
 
 
 def main() -> int:
@@ -138,26 +144,27 @@ def main() -> int:
     needed = collected(options.only)
     for kernels in needed.values():
         _codes.update(kernels)
-    targets = [tuple(c) for c in options.capability or KNOWN]
-    tasks = [(name, capability) for name in _codes for capability in targets]
+    targets = tuple(Target((major, minor)) for major, minor in options.capability or KNOWN)
     print(f"{len(_codes)} kernels for {len(targets)} targets", flush=True)
-    found: dict[tuple[str, tuple[int, int]], Found] = {}
+    found: dict[tuple[str, Target], Found] = {}
+    spent: Counter[str] = Counter()
     with multiprocessing.get_context("fork").Pool() as pool:
-        for (name, capability), result in zip(tasks, pool.imap(compiled, tasks, chunksize=4)):
-            found[name, capability] = result
-            if result.problem:
-                source = _codes[name].source[:400]
-                print(f"{name} for {Target(capability).name}: {result.problem}\n{source}", flush=True)
+        for name, (results, times) in zip(_codes, pool.imap(compiled, [(name, targets) for name in _codes])):
+            spent.update(times)
+            for target, result in zip(targets, results):
+                found[name, target] = result
+                if result.problem:
+                    print(f"{name} for {target.name}: {result.problem}\n{_codes[name].source[:400]}", flush=True)
     print(f"{'':24}{'target':>8}{'kernels':>9}{'registers':>11}{'spill':>7}" + "".join(f"{k:>10}" for k in PATTERNS))
     for label, kernels in needed.items():
-        for capability in targets:
-            own = [found[name, capability] for name in kernels]
+        for target in targets:
+            own = [found[name, target] for name in kernels]
             having = [sum(1 for f in own if f.instructions[kind]) for kind in PATTERNS]
             print(
-                f"{label:24}{Target(capability).name:>8}{len(own):>9}{max(f.registers for f in own):>11}"
+                f"{label:24}{target.name:>8}{len(own):>9}{max(f.registers for f in own):>11}"
                 f"{sum(1 for f in own if f.spilled_bytes):>7}" + "".join(f"{n:>10}" for n in having)
             )
-    print(f"{sum(f.time_s for f in found.values()):.0f} s of compiling")
+    print(", ".join(f"{time_s:.0f} s {doing}" for doing, time_s in spent.items()))
     return int(any(f.problem for f in found.values()))
 
 

@@ -1,0 +1,105 @@
+"""Every recorded operator and network on a simulated GPU: MXNet's numbers, and equal bits in another order of blocks.
+
+    python -m tests.runtime.cuda.every_case [ops nets] [--only TEXT] [--slowest 10]
+
+A run that reads what nobody wrote or beyond an array, races, or leaves threads behind at a barrier is a fault of its
+kernel (`symc/testing/ptx`). The second run takes the blocks of every grid one by one from the last to the first. Exit
+status 1 where a case fails, or one of those that cannot run there does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import multiprocessing
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import symc as mx
+from symc.context import register_device
+from symc.runtime.cuda.device import device_of
+from symc.testing.driver import SimDriver
+from tests.conformance import golden, replay
+from tests.conformance.suite import KNOWN, one_line
+
+# What a GPU is not expected to do, and why; beside what symc does not do as MXNet on any device.
+EXCEPTIONS: dict[str, str] = {}
+
+CASES = {"ops": (golden.op_cases, replay.check_op), "nets": (golden.net_cases, replay.check_net)}
+Check = Callable[..., None]
+
+
+class Outcome(NamedTuple):
+    """Of one case: what is wrong, or nothing, and how long it took, compilation included."""
+
+    problem: str
+    time_s: float
+
+
+@functools.cache
+def device() -> SimDriver:
+    """The simulated GPU of this process, which is mx.gpu(0) from now on."""
+    driver = SimDriver()
+    opened = device_of(driver)
+    register_device("gpu", lambda number: opened)
+    return driver
+
+
+def run(task: tuple[str, golden.Case]) -> Outcome:
+    """One case in both orders."""
+    kind, case = task
+    driver, start = device(), time.perf_counter()
+    try:
+        with mx.gpu():
+            CASES[kind][1](mx, case)
+            if not case.facts.get("imperative"):
+                require_equal_bits(driver, case)
+    except Exception as error:  # whatever goes wrong is a result
+        return Outcome(one_line(error), time.perf_counter() - start)
+    return Outcome("", time.perf_counter() - start)
+
+
+def require_equal_bits(driver: SimDriver, case: golden.Case) -> None:
+    """Raises Mismatch where the order of blocks shows in what a case leaves."""
+    symbol, found = mx.sym.load_json(case.symbol_json), []
+    for driver.is_backwards in (True, False):
+        mx.random.seed(0)
+        found.append(replay.results(mx, symbol, case))
+    for name, last_first in found[0].items():
+        if last_first.tobytes() != found[1][name].tobytes():
+            raise replay.Mismatch(f"{name}: its bits depend on the order of blocks")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("kinds", nargs="*", help=f"default: {' '.join(CASES)}")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains this")
+    parser.add_argument("--slowest", type=int, default=0, metavar="N", help="names those that took longest")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    os.environ |= {"SYMC_COMPILERS": "1"}
+    tasks = [(k, case) for k in options.kinds or CASES for case in CASES[k][0]() if options.only in case.name]
+    outcomes: dict[str, Outcome] = {}
+    with multiprocessing.get_context("fork").Pool() as pool:
+        for (_, case), outcome in zip(tasks, pool.imap(run, tasks)):
+            outcomes[case.name] = outcome
+            reason = EXCEPTIONS.get(case.name) or KNOWN.get(case.name)
+            if outcome.problem and not reason:
+                print(f"{case.name}: {outcome.problem}", flush=True)
+            elif reason and not outcome.problem:
+                print(f"{case.name}: passes; it was expected not to: {reason}", flush=True)
+    known = {name for name in outcomes if name in EXCEPTIONS or name in KNOWN}
+    failed = {name for name, outcome in outcomes.items() if outcome.problem}
+    for name in sorted(outcomes, key=lambda n: -outcomes[n].time_s)[: options.slowest]:
+        print(f"{outcomes[name].time_s:8.1f} s  {name}")
+    spent = sum(outcome.time_s for outcome in outcomes.values())
+    print(f"{len(outcomes) - len(failed)}/{len(outcomes)} pass, {len(known)} are known not to; {spent:.0f} s in all")
+    return int(failed != known)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
