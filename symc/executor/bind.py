@@ -13,7 +13,7 @@ from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.nearest import nearest
 from symc.ir.absent import require_present
 from symc.ir.graph import Graph, Value
-from symc.ir.infer import infer_dtype, infer_shape
+from symc.ir.infer import infer_dtype, infer_shape, partial_shapes
 from symc.symbol.graph import to_graph
 from symc.symbol.infer import notation
 
@@ -47,6 +47,9 @@ def bind(
     from symc.executor import Executor
     from symc.ndarray.fit import require_fit
 
+    from .cut import where_cut
+    from .cut_executor import CutExecutor
+
     if not isinstance(ctx, Context):
         raise ArgumentTypeError("Context type error")
     _require_placement(symbol, ctx, group2ctx)
@@ -57,7 +60,8 @@ def bind(
     reqs = _grad_reqs(grad_req, arguments)
     given = {**arg_arrays, **aux_arrays}
     dtypes = {n: np.dtype(a.dtype).name for n, a in given.items()}
-    graph = _infer(symbol, {n: tuple(a.shape) for n, a in given.items()}, dtypes)
+    is_cut = where_cut(symbol) is not None
+    graph = _infer(symbol, {n: tuple(a.shape) for n, a in given.items()}, dtypes, is_cut)
     for node in graph.inputs:
         name, shape, dtype = node.name, graph.shape(node[0]), graph.dtype(node[0])
         require_fit(f"the array of {name}", given[name], shape, dtype)
@@ -66,6 +70,8 @@ def bind(
             is_converted = are_floats and _converts_gradient(graph, node[0])
             require_fit(f"args_grad of {name}", grad_arrays[name], shape, None if is_converted else dtype)
     effective = {n: reqs[n] if grad_arrays and grad_arrays[n] is not None else "null" for n in arguments}
+    if is_cut:
+        return CutExecutor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
     _require_gradients(graph, effective, ctx)
     return Executor(symbol, ctx, arg_arrays, grad_arrays, effective, aux_arrays)
 
@@ -167,12 +173,18 @@ class _Store:
         return made
 
 
-def _infer(symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[str, str]) -> Graph:
-    """The graph with all shapes and dtypes; what is given wins over the variables' own attributes."""
+def _infer(
+    symbol: Symbol, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[str, str], is_cut: bool = False
+) -> Graph:
+    """The graph with all shapes and dtypes; what is given wins over the variables' own attributes.
+
+    is_cut   leaves open what only values decide
+    """
     require_present((n.op, n.name, n.origin) for n in symbol.nodes())
     read, _ = notation()
     known = {n: read(s) for n, s in shapes.items()}
-    return infer_dtype(infer_shape(to_graph(symbol, arg_shapes=known, arg_dtypes=dtypes)))
+    graph = to_graph(symbol, arg_shapes=known, arg_dtypes=dtypes)
+    return infer_dtype(graph.with_facts(shape=partial_shapes(graph)) if is_cut else infer_shape(graph))
 
 
 def _converts_gradient(graph: Graph, value: Value) -> bool:

@@ -25,7 +25,7 @@ from symc.ndarray.storage import address_of, allocation, empty_aligned
 from symc.ops.control.call import Call
 from symc.symbol.graph import to_graph
 
-from .cut import Cut
+from .cut import Cut, where_cut
 from .holding import Holding
 from .monitor import OpHook
 
@@ -61,7 +61,7 @@ class CachedOp:
 
     def _where_cut(self) -> Cut | None:
         """At the first operator whose shape only values decide."""
-        at = next((n for n in self._symbol.nodes() if n.op is not None and n.op.undecidable), None)
+        at = where_cut(self._symbol)
         if at is None:
             return None
         return Cut(self._symbol, at, {self.names[k] for k in self._held}, CachedOp)

@@ -13,6 +13,11 @@ from symc.symbol.node import Entry, SymbolNode
 Make = Callable[[Symbol, Any], Any]  # CachedOp, for which this is
 
 
+def where_cut(sym: Symbol) -> SymbolNode | None:
+    """The first operator whose shape only values decide."""
+    return next((n for n in sym.nodes() if n.op is not None and n.op.undecidable), None)
+
+
 class Cut:
     """All that does not need an undecidable operator, the operator, and all that needs it, as calls one after another.
 

@@ -127,13 +127,7 @@ class Executor:
 
         Raises ArgumentTypeError for an unknown name, ArgumentError for a shape other than the bound one.
         """
-        if not isinstance(is_train, (bool, int, np.bool_)):
-            raise ArgumentTypeError(
-                f"forward: is_train must be True or False, got {type(is_train).__name__}; arrays are given by name: "
-                f"forward({next(iter(self.arg_dict), 'data')}=...)"
-            )
-        for name, value in kwargs.items():
-            self._assign(name, value)
+        self._start(is_train, kwargs)
         wants_gradient = is_train and self._wants_gradient
         try:
             bound = self._bound(bool(is_train), with_gradient=wants_gradient)
@@ -190,10 +184,7 @@ class Executor:
         the program for them is made once (its kernels are shared).
         """
         if args:
-            names = self._symbol.list_arguments()
-            if len(args) > len(names):
-                raise ArgumentTypeError(f"expected at most {len(names)} arguments, got {len(args)}")
-            kwargs = {**dict(zip(names, args)), **kwargs}
+            kwargs = self._by_name(args, kwargs)
         bound = self._predict
         if bound is None:
             bound = self._predict = self._bound(False)
@@ -211,10 +202,20 @@ class Executor:
             return self._call_apart(arrays, bound.parameters)
         return bound.call_converted(arrays, self._ctx)
 
-    def _shape_of(self, name: str) -> FullShape:
+    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What a call is given, by name; raises ArgumentTypeError for too many arrays."""
+        names = self._symbol.list_arguments()
+        if len(args) > len(names):
+            raise ArgumentTypeError(f"expected at most {len(names)} arguments, got {len(args)}")
+        return {**dict(zip(names, args)), **kwargs}
+
+    def _argument(self, name: str) -> NDArray:
         if name not in self._arguments:
             raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
-        return self._arguments[name].shape
+        return self._arguments[name]
+
+    def _shape_of(self, name: str) -> FullShape:
+        return self._argument(name).shape
 
     def _call_apart(self, arrays: dict[str, np.ndarray], parameters: frozenset[str]) -> list[NDArray]:
         """A call by a program of its own: for other shapes than the bound ones, or with parameters among the arrays."""
@@ -228,10 +229,18 @@ class Executor:
             raise type(e)(f"calling with {given}: {e}") from e
         return bound.call_converted(arrays, self._ctx)
 
+    def _start(self, is_train: bool, given: Mapping[str, Any]) -> None:
+        """Checks what `forward` is given, and copies arrays into the arguments."""
+        if not isinstance(is_train, (bool, int, np.bool_)):
+            raise ArgumentTypeError(
+                f"forward: is_train must be True or False, got {type(is_train).__name__}; arrays are given by name: "
+                f"forward({next(iter(self.arg_dict), 'data')}=...)"
+            )
+        for name, value in given.items():
+            self._assign(name, value)
+
     def _assign(self, name: str, value: Any) -> None:
-        if name not in self.arg_dict:
-            raise ArgumentTypeError(f"Unknown argument {name}; expected one of {', '.join(self.arg_dict)}")
-        array = self.arg_dict[name]
+        array = self._argument(name)
         given = value if isinstance(value, NDArray) else as_numpy(value, f"argument {name}")
         if given.shape != array.shape:
             raise ArgumentError(f"Shape not match! Argument {name}, need: {array.shape}, received: {given.shape}")
@@ -259,21 +268,23 @@ class Executor:
         given = self._listed_gradients(out_grads)
         needed = {head_number(key): key for key in bound.session.program.needs("head_gradient")}
         for k, key in sorted(needed.items()):
-            value = given[k] if k < len(given) else None
             target = self._programs.head_gradients[key]
-            if value is None:
-                name = self._symbol.list_outputs()[k]
-                raise GradientError(
-                    f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
-                    f"head_gradient is required when calling backward; pass out_grads of shape {target.shape}"
-                )
-            if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
-                raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
-            given_gradient = value if isinstance(value, NDArray) else as_numpy(value, f"head gradient {k}")
-            if given_gradient.shape != target.shape:
-                shape = given_gradient.shape
-                raise ArgumentError(f"backward: head gradient {k} has shape {shape}, expected {target.shape}")
-            target._take(given_gradient)
+            target._take(self._head_gradient(k, given[k] if k < len(given) else None, target.shape))
+
+    def _head_gradient(self, k: int, value: Any, shape: FullShape) -> NDArray | np.ndarray:
+        """The gradient given for an output of that shape; raises where it is missing or does not fit."""
+        if value is None:
+            name = self._symbol.list_outputs()[k]
+            raise GradientError(
+                f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
+                f"head_gradient is required when calling backward; pass out_grads of shape {shape}"
+            )
+        if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
+            raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
+        given = value if isinstance(value, NDArray) else as_numpy(value, f"head gradient {k}")
+        if given.shape != shape:
+            raise ArgumentError(f"backward: head gradient {k} has shape {given.shape}, expected {shape}")
+        return given
 
     def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
         """Head gradients in the order of the outputs, None where there is none; more than outputs do not count."""

@@ -20,7 +20,6 @@ KNOWN = {
     "gluon.15": "reads a file that a snippet wrote which is not part of the recording; MXNet fails as well",
     "module.05": "a batch of another size without labels: MXNet refuses it for the label's shape; symc predicts",
     "dag54": "MXNet's clip writes the gradient of its input also when grad_req is add",
-    "contrib-boolean_mask.00": "the shape of the output depends on values; symc decides shapes before a graph runs",
 }
 
 

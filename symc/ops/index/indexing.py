@@ -322,14 +322,14 @@ class OneHot(Op):
 
 @op("_contrib_boolean_mask")
 class BooleanMask(Op):
-    """The slices of data along its first axis where index (N,) is not 0: of arrays, and in hybrid blocks.
+    """The slices of data along its first axis where index (N,) is not 0.
 
-    How many there are depends on values: a CachedOp is cut there. An Executor decides every shape before it runs, and
-    refuses what MXNet's decides on the way: use SequenceMask or where.  MXNet operator _contrib_boolean_mask.
+    How many there are depends on values: what is compiled is cut there. As in MXNet, simple_bind refuses it.
+    MXNet operator _contrib_boolean_mask.
     """
 
     arguments = ("data", "index")
-    undecidable = "keeps as many elements as index has ones; use where, or select the elements before the graph"
+    undecidable = "keeps as many elements as index has ones; bind it to arrays, hybridize it, or use where"
 
     axis: int = param(0, doc="the axis to select along; MXNet allows 0 only")
 
