@@ -24,7 +24,7 @@ def run(symbol, dtype="float32", **arrays) -> list[np.ndarray]:
     return [o.asnumpy() for o in symbol.bind(mx.cpu(), args).forward()]
 
 
-@pytest.mark.parametrize("numerics", ["strict", "default", "fast"])
+@pytest.mark.parametrize("numerics", ["strict", "default", "fast", "bfloat16"])
 @pytest.mark.parametrize("cast", ["Cast", "amp_cast"])
 def test_a_cast_to_float16_rounds_inside_a_kernel(cast, numerics, monkeypatch):
     monkeypatch.setenv("SYMC_NUMERICS", numerics)
@@ -78,7 +78,7 @@ def test_fast_rounds_what_is_stored_only(monkeypatch):
 
 def test_an_unknown_setting_is_an_error(monkeypatch):
     monkeypatch.setenv("SYMC_NUMERICS", "exact")
-    with pytest.raises(ArgumentError, match="SYMC_NUMERICS='exact': expected one of strict, default, fast"):
+    with pytest.raises(ArgumentError, match="SYMC_NUMERICS='exact': expected one of strict, default, fast, bfloat16"):
         run(S.Variable("x") + 1, x=X)
 
 

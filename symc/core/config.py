@@ -75,10 +75,11 @@ SETTINGS: dict[str, Setting] = {
         "1 lets GPUs multiply float32 by tensor cores: operands keep 10 of their 23 bits, sums all of them",
     ),
     "SYMC_NUMERICS": Setting(
-        _one_of("strict", "default", "fast"),
+        _one_of("strict", "default", "fast", "bfloat16"),
         "default",
         "default rounds float16 after every operator, as MXNet does; strict also leaves out Winograd's algorithm; fast "
-        "rounds float16 only where it is cast to or stored: inside a fused kernel it is float32",
+        "rounds float16 only where it is cast to or stored: inside a fused kernel it is float32; bfloat16 is as fast, "
+        "and rounds data and weights of float32 layers to 8 bits where the CPU multiplies bfloat16; sums are float32",
     ),
     "SYMC_CACHE": Setting(_flag, True, "0 switches the kernel cache on disk off"),
     "SYMC_CACHE_DIR": Setting(str, None, "directory of the kernel cache; default: $XDG_CACHE_HOME/symc"),

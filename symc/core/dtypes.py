@@ -9,7 +9,8 @@ import numpy as np
 
 from .errors import DTypeError
 
-# MXNet's codes (mshadow/base.h); 12 is bfloat16, which NumPy lacks: files holding it are read as float32.
+# MXNet's codes (mshadow/base.h); 12 is bfloat16, which NumPy lacks: files holding it are read as float32, and only
+# the compiler keeps operands of products in it.
 CODES = {
     "float32": 0,
     "float64": 1,
@@ -25,10 +26,10 @@ CODES = {
     "uint64": 11,
 }
 NAMES = {code: name for name, code in CODES.items()}
-BFLOAT16_CODE = 12
+BFLOAT16, BFLOAT16_CODE = "bfloat16", 12
 
 FLOATS = ("float16", "float32", "float64")
-ITEM_SIZE = {name: np.dtype(name).itemsize for name in CODES}
+ITEM_SIZE = {name: np.dtype(name).itemsize for name in CODES} | {BFLOAT16: 2}
 ALIGNMENT = 64  # bytes, at multiples of which memory for arrays begins: a cache line, and the widest vector
 NATIVE = frozenset(map(np.dtype, CODES))  # byte-swapped ones are not in it
 
@@ -75,4 +76,9 @@ def sum_dtype(dtype: str) -> str:
 
 def compute_dtype(dtype: str) -> str:
     """The dtype arithmetic runs in: 16-bit floats are widened to float32 at the load and rounded at the store."""
-    return "float32" if dtype == "float16" else dtype
+    return "float32" if dtype in ("float16", BFLOAT16) else dtype
+
+
+def stored_dtype(dtype: str) -> np.dtype:
+    """What NumPy keeps elements in: of bfloat16, which it lacks, the bits."""
+    return np.dtype("uint16" if dtype == BFLOAT16 else dtype)

@@ -9,7 +9,6 @@ from dataclasses import MISSING, FrozenInstanceError, dataclass, fields, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from symc.core.dtypes import dtype_name
 from symc.core.errors import DTypeError, ShapeError
 from symc.core.params import Param, param, params_of, parse_params
 from symc.core.shapes import Shape, is_empty, mx_text, unify
@@ -76,6 +75,7 @@ class Op:
     is_loss: ClassVar[bool] = False  # supplies its own gradient: needs no head gradient
     is_differentiable: ClassVar[bool] = True  # False: as in MXNet, binding for a gradient through it is refused
     is_rowwise: ClassVar[bool] = False  # row n of the output depends on row n of the first input, and on all others
+    takes_bfloat16: ClassVar[bool] = False  # its data and weight, the first two inputs, may be bfloat16 beside float32
     is_differentiated_expanded: ClassVar[bool] = False  # its gradient is that of what it expands to
     converts_gradient: ClassVar[bool] = False  # the first input's gradient may be bound in any float dtype, as in MXNet
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
@@ -293,7 +293,7 @@ def same_dtype(dtypes: Sequence[str | None]) -> str | None:
     known = [d for d in dtypes if d is not None]
     if any(d != known[0] for d in known):
         raise DTypeError(f"expected one dtype, got {', '.join(sorted(set(known)))}")
-    return dtype_name(known[0]) if known else None
+    return next(iter(known), None)
 
 
 _registry: dict[str, type[Op]] = {}

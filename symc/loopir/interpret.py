@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.dtypes import sum_dtype
+from symc.core.dtypes import BFLOAT16, sum_dtype
 
 from .expr import Affine, Axis, Expr, free_axes, walk
 from .kernel import ACCUMULATOR, Contraction, LoopKernel, Store, Template, buffer_of, section_of
@@ -31,6 +31,15 @@ def interpret(kernel: LoopKernel, arrays: Arrays) -> None:
         accumulated = np.split(contract(kernel, arrays), kernel.sections, axis)
     for store in kernel.stores:
         run_store(store, arrays, accumulated)
+        if buffer_of(kernel, store.buffer).dtype == BFLOAT16:
+            arrays[store.buffer][...] = as_bfloat16(arrays[store.buffer])
+
+
+def as_bfloat16(x: np.ndarray) -> np.ndarray:
+    """float32 rounded to bfloat16, to nearest even: what a buffer of that dtype holds, which is an array of float32."""
+    bits = x.view(np.uint32)
+    rounded = bits + np.uint32(0x7FFF) + (bits >> 16 & 1) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(x), x, rounded.view(np.float32))
 
 
 def run_store(store: Store, arrays: Arrays, accumulated: Sequence[np.ndarray] = ()) -> None:

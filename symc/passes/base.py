@@ -25,8 +25,8 @@ class Machine(Protocol):
         """Whether a contraction rearranges an operand anyway, so that what computes it can run there."""
 
     def channels_together(self, product: Product, dtype: str) -> int | None:
-        """Of contractions of 8-bit integers or float16, with data of that dtype: the number that the channels of a
-        group must be a multiple of; None: it has no int32 or float32 sums of such products.
+        """Of contractions of 8-bit integers, float16 or bfloat16, with data of that dtype: the number that the channels
+        of a group must be a multiple of; None: it has no int32 or float32 sums of such products.
         """
 
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:
@@ -54,17 +54,19 @@ class Machine(Protocol):
 class PassContext:
     """What a compilation asks for besides the graph.
 
-    backend         the machine
-    grad_req        "write", "add" or "null" for each argument; empty for inference
-    has_parameters  whether arguments that hold parameters rarely change, so that preparing them pays
-    rounds_float16  whether every operator's float16 result is rounded, not only what is stored
-    grad_dtype      of gradients that are not of their argument's dtype
+    backend          the machine
+    grad_req         "write", "add" or "null" for each argument; empty for inference
+    has_parameters   whether arguments that hold parameters rarely change, so that preparing them pays
+    rounds_float16   whether every operator's float16 result is rounded, not only what is stored
+    rounds_operands  whether data and weights of layers are rounded to bfloat16 where the backend multiplies that
+    grad_dtype       of gradients that are not of their argument's dtype
     """
 
     backend: Machine
     grad_req: Mapping[str, str] = field(default_factory=dict)
     has_parameters: bool = True
     rounds_float16: bool = True
+    rounds_operands: bool = False
     grad_dtype: Mapping[str, str] = field(default_factory=dict)
 
 

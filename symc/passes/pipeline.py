@@ -36,6 +36,7 @@ from .merge_equal import merge_equal
 from .move_strides import move_strides
 from .move_views import move_views
 from .plan_memory import plan_memory
+from .round_operands import round_operands
 from .simplify import simplify
 from .split_batch import split_batch
 from .trim_loops import trim_loops
@@ -76,6 +77,7 @@ PASSES: tuple[Pass, ...] = (
     merge_equal,
     move_strides,
     move_views,
+    round_operands,
     split_batch,
     assign_layout,
     fuse,

@@ -93,7 +93,7 @@ class _Request:
         asked = " ".join(f"{name!r}:{req}" for name, req in sorted(self.grad_req.items()))
         asked += "".join(f" {name!r}:{dtype}" for name, dtype in sorted(self.grad_dtype.items()))
         asked += "" if self.has_parameters else " without parameters"
-        asked += "" if setting("SYMC_NUMERICS") != "fast" else " fast"
+        asked += f" {setting('SYMC_NUMERICS')}"
         asked += f" {digest(self.device.backend.tuned)}"
         return f"program {self.device.backend.identity()} {source_digest(*_LAYERS)}\n{asked}\n{graph_text(self.graph)}"
 

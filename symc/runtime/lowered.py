@@ -109,8 +109,14 @@ def lower_program(
     """Passes, memory plan and schedules; nothing is compiled."""
     require_present((n.op, n.name, n.origin) for n in graph.nodes)
     trace = Trace()
+    numerics = setting("SYMC_NUMERICS")
     context = PassContext(
-        backend, dict(grad_req), has_parameters, setting("SYMC_NUMERICS") != "fast", dict(grad_dtype or {})
+        backend,
+        dict(grad_req),
+        has_parameters,
+        rounds_float16=numerics in ("strict", "default"),
+        rounds_operands=numerics == "bfloat16",
+        grad_dtype=dict(grad_dtype or {}),
     )
     kernels = lower_graph(graph, context, trace)
     calls = trace.run(

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from symc.core.dtypes import compute_dtype
 from symc.core.errors import CodegenError
 from symc.core.shapes import FullShape
 from symc.loopir.expr import Affine, Axis, Expr, const, load
@@ -130,13 +131,13 @@ class Panels:
         at = (Affine.of(group), panel + first_panel, *places, Affine.of(word), place)
         value: Expr
         if is_zero:
-            value = const(0, source.dtype)
+            value = const(0, compute_dtype(source.dtype))
         else:
             outer, inner_channel, extent = inner, channel, self.columns
             if self.is_transposed:
                 outer, inner_channel, extent = channel, inner, self.channels
             first = (Affine.of(group), outer) if self.is_stacked else (group * extent + outer,)
-            value = load(source.name, (*first, inner_channel, *map(Affine.of, taps)), source.dtype)
+            value = load(source.name, (*first, inner_channel, *map(Affine.of, taps)), compute_dtype(source.dtype))
         axes = (group, panel, *taps, word, *([section] if self.sections > 1 else []), column, *together)
         return Store(packed.name, (*at, *map(Affine.of, together)), value, axes)
 

@@ -7,13 +7,18 @@ what lies as the result does, or depends on the channel alone.
 
 from __future__ import annotations
 
+from symc.core.dtypes import BFLOAT16
 from symc.ir.graph import Graph, Layout, Node, Value
 from symc.loopir.expr import Affine
 from symc.loopir.tensor import Product
 from symc.passes.meaning import Meaning, meaning_of, same_order
 
-# What sums of bytes and of float16 are turned into and combined with; all others stay in their dtype.
-BESIDE = {"int32": ("int8", "uint8", "int32", "float32"), "float16": ("float16", "float32")}
+# What sums are turned into and combined with; all others stay in their dtype.
+BESIDE = {
+    "int32": ("int8", "uint8", "int32", "float32"),
+    "float16": ("float16", "float32"),
+    "float32": ("float32", BFLOAT16),
+}
 
 
 def layout_of(product: Product, rank: int, operand: int | None) -> Layout | None:

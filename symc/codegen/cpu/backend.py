@@ -13,6 +13,7 @@ from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.codegen.tuned import Choices, tuned
 from symc.core.config import setting
+from symc.core.dtypes import BFLOAT16
 from symc.core.lazy import lazy
 from symc.core.locks import in_child
 from symc.core.undisturbed import alone
@@ -61,8 +62,14 @@ class CpuBackend:
 
     def channels_together(self, product: Product, dtype: str) -> int | None:
         """See passes.base.Machine."""
-        from .preferences import channels_together
+        from symc.codegen.cpu.contraction.products import multiplies_bfloat16
 
+        from .preferences import channels_together, is_better_filtered
+
+        if dtype == BFLOAT16 and not multiplies_bfloat16(self.target):
+            return None
+        if dtype == BFLOAT16 and self.has_winograd and is_better_filtered(product, self.target.lanes("float32")):
+            return None
         return channels_together(product, dtype)
 
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:

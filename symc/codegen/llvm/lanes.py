@@ -219,6 +219,22 @@ class Lanes:
         sign = b.lshr(b.and_(raw, self.bits(0x80000000)), self.bits(16))
         return b.trunc(b.or_(result, sign), self.of(I16))
 
+    # bfloat16, stored as its 16 bits: the upper half of a float32
+
+    def bfloat16_to_float(self, h: ir.Value) -> ir.Value:
+        """bfloat16 as stored -> float32."""
+        b = self.b
+        return b.bitcast(b.shl(b.zext(h, self.of(I32)), self.bits(16)), self.of(F32))
+
+    def float_to_bfloat16(self, x: ir.Value) -> ir.Value:
+        """float32 -> bfloat16 as stored, to nearest even; denormals too, which vcvtneps2bf16 makes zeros."""
+        b = self.b
+        raw = b.bitcast(x, self.of(I32))
+        is_odd = b.and_(b.lshr(raw, self.bits(16)), self.bits(1))
+        rounded = b.add(b.add(raw, self.bits(0x7FFF)), is_odd)
+        kept = b.select(self.is_nan(x), b.or_(raw, self.bits(1 << 22)), rounded)  # a NaN stays one
+        return b.trunc(b.lshr(kept, self.bits(16)), self.of(I16))
+
     def library(self, primitive: str, *args: ir.Value) -> ir.Value:
         """The device's function for a primitive of float32 or float64, called lane by lane."""
         element = args[0].type.element if self.n > 1 else args[0].type

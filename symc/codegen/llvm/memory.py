@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from symc.core.dtypes import ITEM_SIZE, compute_dtype
+from symc.core.dtypes import BFLOAT16, ITEM_SIZE, compute_dtype
 
 from .emit import cast
-from .lanes import I8, I32, I64, Lanes, declare, scalar_type, suffix_of
+from .lanes import I8, I16, I32, I64, Lanes, declare, scalar_type, suffix_of
 from .loops import loop, minimum
 
 POINTER = ir.PointerType()
@@ -28,8 +28,8 @@ def fence(b: ir.IRBuilder) -> None:
 
 
 def stored_type(v: Lanes, dtype: str) -> ir.Type:
-    """How one element lies in memory: bool is a byte, float16 a half."""
-    return {"bool": I8, "float16": v.half_type}.get(dtype) or scalar_type(dtype)
+    """How one element lies in memory: bool is a byte, float16 a half, bfloat16 its bits."""
+    return {"bool": I8, "float16": v.half_type, BFLOAT16: I16}.get(dtype) or scalar_type(dtype)
 
 
 def widen(v: Lanes, raw: ir.Value, dtype: str, wanted: str) -> ir.Value:
@@ -38,6 +38,8 @@ def widen(v: Lanes, raw: ir.Value, dtype: str, wanted: str) -> ir.Value:
         raw = v.b.icmp_unsigned("!=", raw, v.bits(0, 8))
     elif dtype == "float16":
         raw = v.half_to_float(raw)
+    elif dtype == BFLOAT16:
+        raw = v.bfloat16_to_float(raw)
     return cast(v, raw, compute_dtype(dtype), wanted)
 
 
@@ -45,6 +47,8 @@ def narrow(v: Lanes, value: ir.Value, dtype: str, stored: str) -> ir.Value:
     """Values of type `dtype` as they are stored."""
     if stored == "float16":
         return v.float_to_half(cast(v, value, dtype, "float32" if dtype != "float64" else dtype))
+    if stored == BFLOAT16:
+        return v.float_to_bfloat16(cast(v, value, dtype, "float32"))
     value = cast(v, value, dtype, stored)
     return v.b.zext(value, v.of(I8)) if stored == "bool" else value
 

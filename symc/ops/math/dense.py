@@ -13,13 +13,14 @@ from symc.ir.op import Op, Shapes, op, param
 from symc.loopir.expr import Expr, IndexLike
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.layers import Layer
 from symc.ops.rules.terms import Term, scaled_parameters
 
 STORAGE_TYPES = ("csr", "default", "row_sparse")
 
 
 @op("FullyConnected", aliases=("_npx_fully_connected", "_sparse_FullyConnected"))
-class FullyConnected(Op):
+class FullyConnected(Layer):
     """data @ weight.T + bias.
 
     data (N, *rest) with flatten, (*lead, K) without; weight (num_hidden, K), where K is the product of rest;

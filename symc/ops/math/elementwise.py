@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from symc.core.dtypes import is_float
+from symc.core.dtypes import BFLOAT16, is_float
 from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
@@ -299,6 +299,19 @@ class AmpCast(Cast):
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         (x,) = ins
         return ins, [self.dtype if x is None or x in TRADED else x]
+
+
+@op("_bfloat16")
+class Bfloat16(Elementwise):
+    """x as layers may read it: rounded where it is stored, which it always is."""
+
+    is_internal = True
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, [BFLOAT16]
+
+    def lower(self, t: Lowering) -> None:
+        t.map(lambda *i: t.ins[0](*i))
 
 
 @op("clip", aliases=("_npi_clip", "_sparse_clip"))

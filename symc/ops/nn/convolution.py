@@ -13,6 +13,7 @@ from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, declares_parameters, op, param
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.layers import Layer
 from symc.ops.rules.terms import flows, scaled_parameters
 
 TUNINGS = ("fastest", "limited_workspace", "off")
@@ -145,7 +146,7 @@ class _ConvolutionLike(Sliding):
 
 
 @op("Convolution", aliases=("_npx_convolution",))
-class Convolution(_ConvolutionLike):
+class Convolution(Layer, _ConvolutionLike):
     """y[n, o, q] = bias[o] + sum over c, tap of data[n, c, q * stride + tap * dilate - pad] * weight[o, c, tap].
 
     data (N, C, *in), weight (num_filter, C / num_group, *kernel), bias (num_filter,) -> (N, num_filter, *out) with

@@ -21,7 +21,7 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I64
-from symc.core.dtypes import ITEM_SIZE
+from symc.core.dtypes import ITEM_SIZE, stored_dtype
 
 from .micro import by_rows, emit_tile, vectors_of, with_masks
 from .plan import MatrixPlan
@@ -85,7 +85,7 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     d.add("weight", problem.weight)
     d.add("tiles", Table(tables.tiles))
     d.add("segments", Table(tables.segments))
-    d.add("zero_page", Table(np.zeros(max(1, tables.longest), problem.dtype)))
+    d.add("zero_page", Table(np.zeros(max(1, tables.longest), stored_dtype(problem.dtype))))
     add_units(d, blocking, n_tiles, n_panels, "tile")
     d.add("table_tiles", max(1, len(tables.tiles)))
     d.add("table_rows", problem.rows_per_table)

@@ -19,7 +19,7 @@ from symc.core.shapes import size_of
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .blocking import GRADIENT_PIXELS, Blocking, choose_blocking, choose_gradient_blocking, count_chunks
-from .products import BYTES, TOGETHER, Products, products_of
+from .products import BYTES, PER_WORD, Products, products_of
 from .rows import RowsPlan
 from .shapes import (
     Choice,
@@ -178,7 +178,7 @@ def _every(c: Contraction, target: Target, is_reused: bool, has_winograd: bool) 
 def source_of(c: Contraction, name: str) -> Buffer:
     """A streamed operand, the first of a stack; raises CodegenError where no kernel can read it."""
     buffer = _first_of_stack(c, name)
-    computed = (*DTYPES, *BYTES) if takes_bytes(c) else DTYPES
+    computed = (*DTYPES, *(dtype for dtype in PER_WORD if takes_words(c, dtype)))
     if buffer.dtype not in computed:
         raise CodegenError(
             f"{c.kind} contraction: operand {name!r} is {buffer.dtype}; expected one of {', '.join(computed)}\n"
@@ -192,9 +192,9 @@ def source_of(c: Contraction, name: str) -> Buffer:
     return buffer
 
 
-def takes_bytes(c: Contraction) -> bool:
-    """Whether there is a kernel for int8 and uint8: a forward contraction of whole words of channels."""
-    return c.kind == "forward" and c.stack is None and (c.in_channels // c.groups) % TOGETHER == 0
+def takes_words(c: Contraction, dtype: str) -> bool:
+    """Whether there is a kernel for a dtype that comes in words: a forward contraction of whole words of channels."""
+    return c.kind == "forward" and c.stack is None and (c.in_channels // c.groups) % PER_WORD[dtype] == 0
 
 
 def _first_of_stack(c: Contraction, name: str) -> Buffer:

@@ -1,22 +1,22 @@
-"""What one step of a register tile multiplies: an element of each row, or four bytes of it at once, as a value."""
+"""What one step of a register tile multiplies: an element of each row, or a word of several at once, as a value."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from symc.codegen.cpu.target import Target
-from symc.core.dtypes import sum_dtype
+from symc.core.dtypes import BFLOAT16, sum_dtype
 
 BYTES = ("int8", "uint8")
-TOGETHER = 4  # bytes of a word
+PER_WORD = {"int8": 4, "uint8": 4, BFLOAT16: 2}  # elements of a word
 
 
 @dataclass(frozen=True)
 class Products:
-    """Rows of a dtype times weights, floats of the same dtype or, of bytes, int8.
+    """Rows of a dtype times weights of the same dtype or, of bytes, int8.
 
     n_together  elements of a row that one step takes
-    has_dot     whether the machine multiplies and adds up words of bytes at once (VNNI)
+    has_dot     whether the machine multiplies and adds up words of bytes at once (VNNI), or pairs of bfloat16
     has_pairs   whether it does so with pairs of int16 (pmaddwd)
     """
 
@@ -28,6 +28,8 @@ class Products:
     def __str__(self) -> str:
         if self.n_together == 1:
             return self.dtype
+        if self.dtype == BFLOAT16:
+            return f"{self.dtype} by vdpbf16ps"
         return f"{self.dtype} by {'vpdpbusd' if self.has_dot else 'pmaddwd' if self.has_pairs else 'int32'}"
 
     @property
@@ -48,7 +50,14 @@ class Products:
 
 def products_of(dtype: str, target: Target) -> Products:
     """How a machine multiplies rows of a dtype."""
+    if dtype == BFLOAT16:
+        return Products(dtype, PER_WORD[dtype], has_dot=True)
     if dtype not in BYTES:
         return Products(dtype)
     wanted = {512: "+avx512vnni", 256: "+avxvnni"}.get(target.vector_bits)
-    return Products(dtype, TOGETHER, wanted in target.features.split(","), target.triple.startswith("x86_64"))
+    return Products(dtype, PER_WORD[dtype], wanted in target.features.split(","), target.triple.startswith("x86_64"))
+
+
+def multiplies_bfloat16(target: Target) -> bool:
+    """Whether a machine adds up products of pairs of bfloat16 in float32."""
+    return target.vector_bits == 512 and "+avx512bf16" in target.features.split(",")

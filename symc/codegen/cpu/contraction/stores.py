@@ -11,7 +11,7 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.llvm.emit import Emitter
 from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop, minimum
-from symc.codegen.llvm.memory import LINE_BYTES, Elements
+from symc.codegen.llvm.memory import LINE_BYTES, Elements, narrow
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr, walk
 from symc.loopir.kernel import section_of
@@ -61,8 +61,8 @@ def emit_stores(
         for v in range(len(place.masks)):
             emitter = Emitter(simd.v, walker.leaf_of(r, v, row[v :: len(place.masks)]))
             emitter.known.update(columns[v].known)
-            for of_store, (_, value) in zip(values, epilogue.stores):
-                of_store[r].append(emitter.value(value))
+            for of_store, (operand, value) in zip(values, epilogue.stores):
+                of_store[r].append(narrow(simd.v, emitter.value(value), value.dtype, operand.dtype))
     for (operand, _), tile in zip(epilogue.stores, values):
         if streams and walker.may_stream(operand):
             walker.stream(operand, tile)

@@ -1,8 +1,11 @@
-"""Emits products of words: four bytes of neighbouring channels in an int32, of rows as of columns of weights.
+"""Emits products of words: four bytes of neighbouring channels, or two bfloat16, of rows as of columns of weights.
 
 VNNI's vpdpbusd multiplies the bytes of two words and adds all four products to an int32 sum. Its left operand is
 unsigned: int8 rows are taken 128 too high, and one more row, of 128 everywhere, sums up what that adds to each column.
 Elsewhere bytes become int16, whose products pmaddwd adds up in pairs, or int32.
+
+vdpbf16ps adds both products of two words to a float32 sum: the second one first, each addition rounded to nearest even,
+and denormals are zeros whatever the CPU is told.
 """
 
 from __future__ import annotations
@@ -13,11 +16,25 @@ from typing import Any
 from llvmlite import ir
 
 from symc.codegen.llvm.lanes import I8, I32, Lanes, declare
+from symc.core.dtypes import BFLOAT16
 
-from .products import TOGETHER, Products
+from .products import Products
 
 SHIFT = 0x80808080 - 2**32  # 128 in each byte
 _PAIRS = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}  # by lanes
+
+
+class _BFloat(ir.Type):  # type: ignore[misc]  # llvmlite has no annotations
+    """LLVM's bfloat, which llvmlite has no class for."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+    def __str__(self) -> str:
+        return "bfloat"
 
 
 def shift_of(v: Lanes) -> Any:
@@ -32,9 +49,13 @@ def shift_of(v: Lanes) -> Any:
 
 
 def add_words(v: Lanes, products: Products, total: Any, row: Any, column: Any) -> Any:
-    """total + the sum of the four products of each word."""
+    """total + the sum of the products of each word."""
+    if products.dtype == BFLOAT16:
+        kind = ir.VectorType(_BFloat(), products.n_together * v.n)
+        function = declare(v.b.module, f"llvm.x86.avx512bf16.dpbf16ps.{32 * v.n}", total.type, [total.type, kind, kind])
+        return v.b.call(function, [total, v.b.bitcast(column, kind), v.b.bitcast(row, kind)])
     if products.has_dot:
-        kinds = [total.type, *[ir.VectorType(I8, TOGETHER * v.n)] * 2]
+        kinds = [total.type, *[ir.VectorType(I8, products.n_together * v.n)] * 2]
         function = declare(v.b.module, f"llvm.x86.avx512.vpdpbusd.{32 * v.n}", total.type, kinds)
         return v.b.call(function, [total, v.b.bitcast(row, kinds[1]), v.b.bitcast(column, kinds[2])])
     is_signed, has_pairs = products.dtype == "int8", products.has_pairs and v.n in _PAIRS
