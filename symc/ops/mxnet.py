@@ -32,7 +32,6 @@ LEFT_OUT = {
     r"_cv\w+|_imdecode": "reading pictures is the work of mx.image, on the host",
     r"_NDArray|_Native": "its node holds addresses of objects of the Python process that made it; Custom has a name",
     r"_set_value": "x[:] = value is written without an operator",
-    r"_sg_mkldnn_selfatt_.*": "made by a pass of MXNet's for oneDNN; symc fuses by itself",
     r"_(contrib_|broadcast_|split_v2_)?backward(_.*)?|_CachedOp\w*|_CustomFunction|_NoGradient": (
         "MXNet makes such nodes while it runs; no file has one"
     ),

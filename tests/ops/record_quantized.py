@@ -34,7 +34,10 @@ NETWORKS = {
     "fused_channelwise": ("convolutions", "auto", "naive", "channel-wise"),
     "fused_float": ("convolutions", None, None, None),
     "sums": ("sums", "auto", "naive", "tensor-wise"),
+    "attention": ("attention", "auto", "naive", "tensor-wise"),
+    "attention_float": ("attention", None, None, None),
 }
+SHAPES = {"dense": (3, 7), "attention": (4, 3, 7)}  # of the data; else (2, 3, 6, 6)
 # way: (function, arguments of quantize_graph, or of quantize_model where it is calibrated)
 WAYS = {
     "smart": ("everything", {"quantized_dtype": "auto", "quantize_mode": "smart"}),
@@ -85,6 +88,14 @@ def sums():
     return sym.Convolution(z, kernel=(1, 1), num_filter=4, name="conv4")
 
 
+def attention():
+    """A layer of self-attention of two heads."""
+    x = sym.FullyConnected(sym.Variable("data"), num_hidden=18, flatten=False, name="fc0")
+    weights = sym.softmax(sym.contrib.interleaved_matmul_selfatt_qk(x, heads=2, name="qk"), name="weights")
+    x = sym.contrib.interleaved_matmul_selfatt_valatt(x, weights, heads=2, name="values")
+    return sym.FullyConnected(x, num_hidden=5, flatten=False, name="fc1")
+
+
 def everything():
     """Every operator that has a quantised one, used by several others, several outputs, several heads."""
     x = sym.Convolution(sym.Variable("data"), kernel=(3, 3), num_filter=4, name="conv0")
@@ -129,7 +140,7 @@ def quantized(make: str, given: dict) -> dict:
 def record(name: str, make: str, dtype, calibration, granularity) -> dict:
     """The arrays of one network."""
     rng = np.random.RandomState(len(name))
-    symbol, shape = globals()[make](), (3, 7) if make == "dense" else (2, 3, 6, 6)
+    symbol, shape = globals()[make](), SHAPES.get(make, (2, 3, 6, 6))
     if make != "dense":
         symbol = symbol.get_backend_symbol("MKLDNN_QUANTIZE" if dtype else "MKLDNN")
     shapes, _, states = symbol.infer_shape(data=shape)

@@ -171,6 +171,7 @@ def test_sums_beyond_float32_are_exact():
 
 # -- whole networks, quantised by MXNet -------------------------------------------------------------------------------
 
+ROUNDED = ("fused_float", "attention", "attention_float")  # networks that compute in floats, too
 NETWORKS = np.load(pathlib.Path(__file__).parent / "recorded" / "quantized_networks.npz")
 
 
@@ -190,7 +191,7 @@ def test_every_value_of_a_network_is_mxnets(network):
     for (name, want), out in zip(wanted.items(), executor.forward(), strict=True):
         got = out.asnumpy()
         assert (got.dtype, got.shape) == (want.dtype, want.shape), name
-        np.testing.assert_allclose(got, want, rtol=0, atol=2e-6 if network == "fused_float" else 0, err_msg=name)
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-6 if network in ROUNDED else 0, err_msg=name)
 
 
 def test_a_network_runs_without_its_internal_values():
@@ -225,6 +226,18 @@ def test_errors_of_fused_layers():
     del next(n for n in content["nodes"] if n["op"] == "_sg_mkldnn_conv")["subgraphs"]
     with pytest.raises(ParameterError, match=r"_sg_mkldnn_conv.* has 0 subgraphs, expected 1"):
         mx.sym.load_json(json.dumps(content))
+    content = json.loads(str(NETWORKS["attention/json"]))
+    values = next(n for n in content["nodes"] if n["op"] == "_sg_mkldnn_selfatt_valatt")
+    del values["attrs"]["max_calib_range"]
+    symbol = mx.sym.load_json(json.dumps(content))
+    args = {n: mx.nd.array(a, dtype=a.dtype) for n, a in table_of("attention", "arg").items()}
+    with pytest.raises(
+        ArgumentError, match="_sg_mkldnn_selfatt_valatt needs a calibrated range or enable_float_output"
+    ):
+        symbol.bind(mx.cpu(), args, grad_req="null").forward()
+    values["inputs"][1] = values["inputs"][0]
+    with pytest.raises(DTypeError, match="attention is int8, expected uint8; quantize it first"):
+        mx.sym.load_json(json.dumps(content)).infer_type(data="float32")
     with pytest.raises(ArgumentError, match="its subgraph has 1 activations, its flags say otherwise"):
         fused(with_act="false").infer_type(data="float32")
     content = json.loads(str(NETWORKS["fused/json"]))

@@ -3,6 +3,7 @@
 from . import calibrate as calibrate
 from . import elements as elements
 from . import fused as fused
+from . import fused_attention as fused_attention
 from . import layers as layers
 from . import quantize as quantize
 from . import recurrent as recurrent

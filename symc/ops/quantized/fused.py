@@ -30,8 +30,8 @@ def steps(dtype: str, limit: Term) -> Term:
     return limit.equals(0).choose(limit.zeros() + 2.0**31, HALF_STEPS[dtype] / limit)
 
 
-class _Fused(Op):
-    """What both layers share."""
+class Fused(Op):
+    """What all of them share."""
 
     n_bodies = 1
     layer: ClassVar[str]  # the float layer in the body
@@ -105,7 +105,7 @@ class _Fused(Op):
 
 
 @op("_sg_mkldnn_conv")
-class FusedConvolution(_Fused):
+class FusedConvolution(Fused):
     """Convolution, then as the flags say BatchNorm, an activation, a sum with another tensor, another activation.
 
     Quantised: data (int8 or uint8) and the sum's tensor come with their ranges, parameters are float32. With a
@@ -228,7 +228,7 @@ class NormedConvolution(FusedConvolution):
 
 
 @op("_sg_mkldnn_fully_connected")
-class FusedFullyConnected(_Fused):
+class FusedFullyConnected(Fused):
     """FullyConnected, then a function of its elements.
 
     Quantised: data (int8 or uint8), int8 weight and bias come with their ranges; under channel_wise_quantize the latter
