@@ -102,7 +102,7 @@ def peers(mx: Any, rows: list[dict[str, Any]], is_over: Callable[[], bool]) -> N
     import roofline
     import torch_peers
 
-    allow_tf32 = mx.gpu(0).device.backend.has_tf32
+    allow_tf32 = mx.gpu(0).device.backend.float32_by == "tf32"
     print(f"{'':24}{'difference':>12}{'symc':>13}{'eager':>8}{'graph':>8}{'compiled':>10}   PyTorch's times by symc's")
     for row, workload in zip(rows, workloads(mx, False).values()):
         if is_over():

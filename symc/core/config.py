@@ -74,6 +74,7 @@ SETTINGS: dict[str, Setting] = {
         False,
         "1 lets GPUs multiply float32 by tensor cores: operands keep 10 of their 23 bits, sums all of them",
     ),
+    "SYMC_BF16": Setting(_flag, False, "1 does the same with bfloat16 instead of tf32: 7 bits, twice as fast"),
     "SYMC_NUMERICS": Setting(
         _one_of("strict", "default", "fast", "bfloat16"),
         "default",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from symc.codegen.contraction.plan import ContractionPlan
+from symc.codegen.cuda.contraction.tile import Kind
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.codegen.tuned import NOTHING, Choices
 from symc.core.errors import DeviceError
@@ -31,11 +32,11 @@ class CudaBackend:
 
     target: Target
     load_image: Load
-    has_tf32: bool = False  # whether products of float32 may be of operands rounded to tf32
+    float32_by: Kind = "fma"  # what multiplies float32: tensor cores round to tf32 or bfloat16 first
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For other processes, which compile and load nothing."""
-        return CudaBackend, (self.target, _load_nothing, self.has_tf32)
+        return CudaBackend, (self.target, _load_nothing, self.float32_by)
 
     # Imports are late, because a start with a warm cache schedules nothing.
 
@@ -82,7 +83,7 @@ class CudaBackend:
         """See passes.base.Machine."""
         from symc.codegen.cuda.contraction.plan import plan_contraction
 
-        return plan_contraction(contraction, self.has_tf32)
+        return plan_contraction(contraction, self.float32_by)
 
     tuned: ClassVar[Choices] = NOTHING
 
@@ -114,8 +115,8 @@ class CudaBackend:
 
     def _identity_around(self) -> tuple[str, str]:
         """What the compilers' versions stand between."""
-        tf32 = " tf32" if self.has_tf32 else ""
-        return f"{self.target.name}{tf32} ", f" {source_digest('loopir', 'codegen', 'codegen/cuda')}"
+        rounded = "" if self.float32_by == "fma" else f" {self.float32_by}"
+        return f"{self.target.name}{rounded} ", f" {source_digest('loopir', 'codegen', 'codegen/cuda')}"
 
     def takes(self, identity: str) -> bool:
         """Its own; where there are no compilers, what others have made of the same kernels for this target."""

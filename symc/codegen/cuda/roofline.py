@@ -64,7 +64,8 @@ def predict(kernel: LoopKernel, call: KernelCall, image: KernelImage) -> Predict
     if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan) and not is_extra:
         plan = kernel.plan
         times = tile_times(plan.tile, plan.widths, problem_of(kernel), plan.n_parts, n_blocks)
-        per_cycle = h200.LANES if plan.tile.kind == "fma" else h200.TF32_PER_CYCLE * plan.tile.n_together
+        n_together = 2 if plan.tile.kind == "bfloat16" else plan.tile.n_together
+        per_cycle = h200.LANES if plan.tile.kind == "fma" else h200.TF32_PER_CYCLE * n_together
     else:
         times = _nest(kernel, work, image, n_blocks, grid, 0 if is_extra else kernel.work_flops // 2)
         per_cycle = h200.LANES

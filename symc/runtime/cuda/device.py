@@ -6,6 +6,7 @@ import weakref
 from typing import Any
 
 from symc.codegen.cuda.backend import CudaBackend
+from symc.codegen.cuda.contraction.tile import Kind
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import Target
 from symc.core.config import setting
@@ -31,10 +32,11 @@ def gpu(number: int) -> Device:
 
 
 def device_of(driver: Driver) -> Device:
-    """What compiles for a GPU, as SYMC_TF32 lets it, and runs on it; raises DeviceError where the GPU is too old."""
+    """What compiles for a GPU and runs on it; raises DeviceError where the GPU is too old."""
     target = Target.of(driver.properties().capability)
     memory = DeviceMemory(driver)
-    return Device(CudaBackend(target, _Loader(driver), setting("SYMC_TF32")), memory, DeviceRunner(driver, memory))
+    float32_by: Kind = "bfloat16" if setting("SYMC_BF16") else "tf32" if setting("SYMC_TF32") else "fma"
+    return Device(CudaBackend(target, _Loader(driver), float32_by), memory, DeviceRunner(driver, memory))
 
 
 class _Loader:

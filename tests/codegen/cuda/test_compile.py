@@ -64,12 +64,14 @@ def disassembled(image: KernelImage) -> str:
     with tempfile.NamedTemporaryFile() as cubin:
         cubin.write(image.cubin)
         cubin.flush()
-        return subprocess.run([tool.locate(), "-c", cubin.name], capture_output=True, text=True, check=True).stdout
+        command = [tool.locate(), "-c", "-ndf", cubin.name]  # without analysing where values flow, which takes longest
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 MULTIPLIED = {
     "fma": ("fma.rn.f32", "LDS.128"),
     "tf32": ("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", "HMMA.1688.F32.TF32"),
+    "bfloat16": ("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", "HMMA.16816.F32.BF16"),
     "float16": ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", "HMMA.16816.F32"),
 }
 
@@ -78,6 +80,7 @@ MULTIPLIED = {
     "kind, tile",
     [(k, t) for t in TILES for k in ("forward", "weight_gradient")]
     + [(k, replace(t, kind="tf32")) for t in TILES_OF_CORES for k in ("forward", "weight_gradient")]
+    + [("forward", replace(t, kind="bfloat16")) for t in TILES_OF_CORES]
     + [("forward", replace(t, kind="float16")) for t in TILES_OF_CORES],
     ids=str,
 )
@@ -93,7 +96,8 @@ def test_tiles_keep_their_sums_in_registers(kind, tile):
     assert image.spilled_bytes == 0 and image.registers * tile.n_threads * tile.n_blocks <= 65536
     multiplication, instruction = MULTIPLIED[tile.kind]
     assert ("cvt.rna.tf32.f32" in text) == (tile.kind == "tf32")
-    n_products = tile.depth * tile.n_sums // (1 if tile.kind == "fma" else 32)
+    assert ("cvt.rn.bf16x2.f32" in text) == (tile.kind == "bfloat16")
+    n_products = tile.depth * tile.n_sums // {"fma": 1, "bfloat16": 64}.get(tile.kind, 32)
     assert text.count(multiplication) >= n_products and ("ld.shared.v4.f32" in text) == (tile.kind == "fma")
     n_left = tile.rows * (tile.depth + 4) if kind == "forward" else tile.depth * (tile.rows + 8)
     assert call.launch.shared_bytes == 4 * 4 * (n_left + tile.depth * (tile.columns + 8)) and not image.shared_bytes

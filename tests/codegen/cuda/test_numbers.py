@@ -100,16 +100,24 @@ def test_tiles(kind, geometry):
     check_tiles(contraction(kind=kind, epilogue=epilogue, **geometry))
 
 
+@pytest.mark.parametrize("rounded, tolerance", [("tf32", 2e-2), ("bfloat16", 1.6e-1)])
 @pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
-def test_tiles_of_tensor_cores_round_operands_to_tf32(kind):
+def test_tiles_of_tensor_cores_round_operands(kind, rounded, tolerance):
     c = contraction(kind=kind, channels=(36, 40), groups=2, stride=(2, 1))
-    plan = plan_contraction(c, is_tf32=True)
-    assert plan.tile.kind == "tf32" and "tf32" in plan.why and "tensor cores" in plan.why
-    check_tiles(c, tolerance=2e-2, tile=plan.tile)
+    plan = plan_contraction(c, rounded)
+    assert plan.tile.kind == rounded and rounded in plan.why and "tensor cores" in plan.why
+    check_tiles(c, tolerance, tile=plan.tile)
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
-    check_tiles(contraction(batch=130, channels=(20, 135), **flat), 2e-2, tile=replace(LARGE, kind="tf32"))
-    check_tiles(contraction(batch=70, channels=(20, 70), **flat), 2e-2, tile=replace(MIDDLE, kind="tf32"))
-    check_tiles(contraction(batch=70, channels=(1100, 70), **flat), 1e-1, tile=plan.tile, is_long=True)
+    check_tiles(contraction(batch=130, channels=(20, 135), **flat), tolerance, tile=replace(LARGE, kind=rounded))
+    check_tiles(contraction(batch=70, channels=(20, 70), **flat), tolerance, tile=replace(MIDDLE, kind=rounded))
+    check_tiles(contraction(batch=70, channels=(1100, 70), **flat), 5 * tolerance, tile=plan.tile, is_long=True)
+
+
+def test_operands_that_bfloat16_holds_are_multiplied_exactly():
+    c = contraction(batch=70, channels=(40, 70), inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    rng = np.random.default_rng(0)
+    whole = {b.name: rng.integers(-8, 9, b.shape).astype(b.dtype) for b in c.buffers}
+    check_tiles(c, 0, given=whole, tile=replace(SMALL, kind="bfloat16"))
 
 
 def test_large_tiles_and_long_sums():
@@ -144,7 +152,7 @@ def test_tiles_of_float16_add_up_in_float32(kind):
     check_tiles(padded, 1e-2)
 
 
-def check_tiles(c, tolerance: float = 2e-4, **decisions) -> None:
+def check_tiles(c, tolerance: float = 2e-4, given: dict[str, np.ndarray] | None = None, **decisions) -> None:
     plan = plan_contraction(c)
     assert plan is not None
     plan = replace(plan, **{"n_parts": 1, "scratch": (), **decisions})
@@ -155,7 +163,7 @@ def check_tiles(c, tolerance: float = 2e-4, **decisions) -> None:
     if plan.packing is not None:
         plan = replace(plan, packing=panels_of(c, dtype, plan.tile.columns, plan.tile.n_together))
     rng = np.random.default_rng(0)
-    given = {b.name: rng.normal(size=b.shape).astype(b.dtype) for b in c.buffers}
+    given = given or {b.name: rng.normal(size=b.shape).astype(b.dtype) for b in c.buffers}
     expected = {name: a.copy() for name, a in given.items()}
     interpret(c, expected)
     scheduled = replace(c, plan=plan)

@@ -61,6 +61,9 @@ def test_kernels_of_a_file_need_no_compiler(tmp_path, monkeypatch):
     assert "tiles of 32x32x16" in found.stdout and "registers" in found.stdout
 
 
+OTHERS = {"float32_by": "tf32"}, {"float32_by": "bfloat16"}, {"target": Target((8, 0))}
+
+
 @pytest.mark.parametrize("has_compilers", [False, True])
 def test_whose_kernels_a_backend_takes(monkeypatch, has_compilers):
     def backend(compilers: str | None, **options) -> CudaBackend:
@@ -69,7 +72,7 @@ def test_whose_kernels_a_backend_takes(monkeypatch, has_compilers):
 
     assert compile_module.toolchain() is None or compile_module.toolchain().startswith("numba ")
     made = backend("numba 1 numba-cuda 2").identity()
-    others = [backend("numba 1 numba-cuda 2", **o).identity() for o in ({"has_tf32": True}, {"target": Target((8, 0))})]
+    others = [backend("numba 1 numba-cuda 2", **o).identity() for o in OTHERS]
     here = backend("numba 1 numba-cuda 3" if has_compilers else None)
     assert here.takes(made) != has_compilers and here.takes(here.identity()) == has_compilers
     assert not any(here.takes(identity) for identity in others)

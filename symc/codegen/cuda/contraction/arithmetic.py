@@ -94,19 +94,29 @@ def _place(b: ir.IRBuilder, memory: ir.Value, start: ir.Value, further: int) -> 
     return b.gep(b.gep(memory, [b.mul(start, I32(ITEM_BYTES))]), [I32(further * ITEM_BYTES)])
 
 
-class TensorCores:
-    """mma.sync: a warp multiplies 16 rows by 8 columns, 8 words of products at a time, of tf32 or of pairs of float16.
+SHAPES = {
+    "tf32": "m16n8k8.row.col.f32.tf32.tf32.f32",
+    "bfloat16": "m16n8k16.row.col.f32.bf16.bf16.f32",
+    "float16": "m16n8k16.row.col.f32.f16.f16.f32",
+}
+ROUNDINGS = {"tf32": "cvt.rna.tf32.f32 $0, $1;", "bfloat16": "cvt.rn.bf16x2.f32 $0, $1, $2;"}  # to nearest
 
-    A warp has 32 columns. Thread 4 g + t of it holds (PTX ISA, fragments of m16n8k8 and m16n8k16): of the left operand,
-    rows g and g + 8 of words t and t + 4; of the right one, column g of these words; of the sums, columns 2 t and
-    2 t + 1 of those rows.
+
+class TensorCores:
+    """mma.sync: a warp multiplies 16 rows by 8 columns, 8 registers of products at a time.
+
+    A register has a tf32, or two numbers of 16 bits. A warp has 32 columns. Thread 4 g + t of it holds (PTX ISA,
+    fragments of m16n8k8 and m16n8k16): of the left operand, rows g and g + 8 of registers t and t + 4; of the right
+    one, column g of these; of the sums, columns 2 t and 2 t + 1 of those rows. Registers are words of shared memory; of
+    bfloat16, words t and t + 4 of 16 rounded, and t + 8 and t + 12: any order will do that both operands have.
     """
 
-    ROWS, COLUMNS, PRODUCTS, WARP_COLUMNS = 16, 8, 8, 32
+    ROWS, COLUMNS, WARP_COLUMNS = 16, 8, 32
     neighbours = 2
 
     def __init__(self, b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> None:
         self.b, self.tile, self.left, self.right = b, tile, left, right
+        self.words = 2 if tile.kind == "bfloat16" else 1  # of a register
         across = tile.columns // self.WARP_COLUMNS
         self.n_rows = tile.rows // (tile.n_threads // WARP // across) // self.ROWS
         self.n_columns = self.WARP_COLUMNS // self.COLUMNS
@@ -123,7 +133,7 @@ class TensorCores:
     def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
         """Fragments of all rows by those of all columns of the warp."""
         sums, n = list(sums), self.n_columns
-        for first in range(0, self.tile.depth, self.PRODUCTS):
+        for first in range(0, self.tile.depth, 8 * self.words):
             left = [self._left(memories[0], first, i * self.ROWS) for i in range(self.n_rows)]
             right = [self._right(memories[1], first, j * self.COLUMNS) for j in range(n)]
             for i, rows in enumerate(left):
@@ -141,28 +151,32 @@ class TensorCores:
 
     def _left(self, memory: ir.Value, first: int, row: int) -> Values:
         product, position = self.left
-        places = [(first + k) * product + (row + r) * position for k, r in ((0, 0), (0, 8), (4, 0), (4, 8))]
-        return [self._element(memory, self.starts[0], at) for at in places]
+        places = [(first + k) * product + (row + r) * position for k in self._registers() for r in (0, 8)]
+        return [self._register(memory, self.starts[0], at, product) for at in places]
 
     def _right(self, memory: ir.Value, first: int, column: int) -> Values:
         product, position = self.right
-        places = [(first + k) * product + column * position for k in (0, 4)]
-        return [self._element(memory, self.starts[1], at) for at in places]
+        places = [(first + k) * product + column * position for k in self._registers()]
+        return [self._register(memory, self.starts[1], at, product) for at in places]
 
-    def _element(self, memory: ir.Value, start: ir.Value, further: int) -> ir.Value:
-        """A word's bits; tf32 rounded to nearest: the cores cut off what they do not take."""
-        place = self.b.bitcast(_place(self.b, memory, start, further), I32.as_pointer(SHARED))
-        word = self.b.load(place, align=ITEM_BYTES)
+    def _registers(self) -> tuple[int, int]:
+        """The words of products at which the registers of a thread begin."""
+        return 0, 4 * self.words
+
+    def _register(self, memory: ir.Value, start: ir.Value, further: int, product: int) -> ir.Value:
+        """The words of one, rounded where they are float32: the cores would cut off what they do not take."""
+        places = [_place(self.b, memory, start, further + 4 * k * product) for k in range(self.words)]
+        words = [self.b.load(self.b.bitcast(p, I32.as_pointer(SHARED)), align=ITEM_BYTES) for p in places]
         if self.tile.kind == "float16":
-            return word
-        rounding = ir.InlineAsm(ir.FunctionType(I32, [I32]), "cvt.rna.tf32.f32 $0, $1;", "=r,r")
-        return self.b.call(rounding, [word])
+            return words[0]
+        type_ = ir.FunctionType(I32, [I32] * self.words)
+        rounding = ir.InlineAsm(type_, ROUNDINGS[self.tile.kind], ",".join(["=r", *["r"] * self.words]))
+        return self.b.call(rounding, words)
 
     def _product(self, left: Values, right: Values, sums: Values) -> Values:
         four = ir.LiteralStructType([F32] * 4)
-        shape = {"tf32": "m16n8k8.row.col.f32.tf32.tf32.f32", "float16": "m16n8k16.row.col.f32.f16.f16.f32"}
         operands = "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13}"
-        text = f"mma.sync.aligned.{shape[self.tile.kind]} {operands};"
+        text = f"mma.sync.aligned.{SHAPES[self.tile.kind]} {operands};"
         type_ = ir.FunctionType(four, [I32] * 6 + [F32] * 4)
         made = self.b.call(ir.InlineAsm(type_, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f"), [*left, *right, *sums])
         return [self.b.extract_value(made, c) for c in range(4)]

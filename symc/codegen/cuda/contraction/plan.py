@@ -41,20 +41,20 @@ class TilePlan(ContractionPlan):
     n_parts: int = 1
 
 
-def plan_contraction(c: Contraction, is_tf32: bool = False) -> TilePlan | None:
-    """The cheapest way to compute it in tiles, by tensor cores where operands are float16 or may be rounded to tf32.
+def plan_contraction(c: Contraction, float32_by: Kind = "fma") -> TilePlan | None:
+    """The cheapest way to compute it in tiles, by tensor cores where operands are float16 or may be rounded.
 
     None where tiles cannot, or where too little of them would be filled.
     """
-    return min(candidates(c, is_tf32), key=lambda plan: plan.cycles, default=None)
+    return min(candidates(c, float32_by), key=lambda plan: plan.cycles, default=None)
 
 
-def candidates(c: Contraction, is_tf32: bool = False) -> list[TilePlan]:
+def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
     """All tiles, each for itself and shared by several blocks."""
     p = problem_of(c)
     if not _is_tiled(c, p):
         return []
-    kind: Kind = "float16" if buffer_of(c, c.lhs).dtype == "float16" else "tf32" if is_tf32 else "fma"
+    kind: Kind = "float16" if buffer_of(c, c.lhs).dtype == "float16" else float32_by
     tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or n * PART_STEPS <= steps_of(t, p)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]

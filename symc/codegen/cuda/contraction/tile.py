@@ -10,14 +10,14 @@ QUAD = 4  # words of one access to memory
 STAGES = 4  # of shared memory: one is read, the others are filled
 LONGER_ROWS, LONGER_PRODUCTS = 4, 8  # words by which lines of shared memory are longer: threads then meet all banks
 
-Kind = Literal["fma", "tf32", "float16"]
+Kind = Literal["fma", "tf32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
 class Tile:
     """rows x columns results, `depth` words of products at a time; a thread has rows_of_thread x columns_of_thread.
 
-    kind   what multiplies: each thread, or tensor cores operands rounded to tf32, or stored in float16
+    kind   what multiplies: each thread, or tensor cores operands rounded to tf32 or bfloat16, or stored in float16
     """
 
     rows: int
