@@ -16,10 +16,9 @@ from symc.runtime.cuda.device import device_of
 from symc.testing.driver import SimDriver
 from tests.codegen.cuda.packages import needs_compiler
 from tests.conformance import golden, replay
-from tests.conformance.suite import KNOWN
 
 pytestmark = needs_compiler
-NETWORKS = [case for case in golden.net_cases() if case.name not in KNOWN]
+NETWORKS = [c for c in golden.net_cases() if c.family != "dag" or c.name < "dag04"]  # others: see every_case
 
 
 @pytest.fixture
