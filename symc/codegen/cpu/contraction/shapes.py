@@ -101,6 +101,10 @@ MAX_MERGED_TAPS = 32  # a weight gradient's border pixels list every tap of a ru
 TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
 ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
+# Results that leave the caches nearby: a tile stores all its sums at once and waits for memory; the fewer they are, the
+# more of that the products of the next tiles hide. 3 -> 64 channels 3x3 of 224x224, 12.8 MB: 7x16 and 4x64 tiles take 0.73
+# of the time of 14x32, 7x32 0.92; 64 -> 32, 2x2 of 256x256, backwards, 8.4 MB: 7x16 0.83, 7x32 0.88.
+FAR_BYTES, FAR_CYCLES = 4 << 20, 0.012  # for each byte of the result and each vector that a tile stores
 TRANSFORMED_BYTES_PER_CYCLE = 16  # Winograd's inputs between its two kernels, through L2 and L3
 WEIGHT_CYCLES = 25  # for a vector of weights of one frequency to be made and stored
 WEIGHT_BYTES_PER_CYCLE = 12  # weights of a network rarely stay in a cache between two runs
@@ -177,6 +181,8 @@ def matrix_choices(
     """
     full_lanes = target.lanes(products.sums)
     row_bytes = (g.source_strides[-1] * g.scale[-1] if g.taps else g.image_stride) * ITEM_SIZE[products.dtype]
+    result_bytes = (stack or 1) * batch * g.n_rows * groups * columns * ITEM_SIZE[products.sums]
+    far_bytes = result_bytes if result_bytes >= FAR_BYTES else 0
 
     def cycles(tile: Tile, share: float) -> float:
         if tile.rows > L1_WAYS and row_bytes and row_bytes % L1_WAY_BYTES == 0:
@@ -186,7 +192,8 @@ def matrix_choices(
         multiply = steps * rows * tile.vectors * tile.lanes / full_lanes / share
         fixed = n_tiles * (TILE_CYCLES + ROW_CYCLES * tile.rows * tile.vectors)
         panels = groups * -(-columns // sections // (tile.columns // sections))
-        return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES)
+        waiting = FAR_CYCLES * far_bytes * tile.rows * tile.vectors * tile.lanes / full_lanes
+        return panels * (multiply + fixed + n_segments * tile.rows * SEGMENT_ROW_CYCLES) + waiting
 
     shapes = matrix_tiles(target, products, sections)
     return tuple(Choice(tile, cycles(tile, share)) for tile, share in shapes)
