@@ -64,7 +64,7 @@ def compile(
             "each input by keyword"
         )
     executor = symbol.bind(ctx or current_context(), args, grad_req="null", aux_states={n: known[n] for n in states})
-    executor._compiled(is_train=False)
+    executor.compiled(is_train=False)
     return executor
 
 

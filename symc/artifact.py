@@ -109,7 +109,7 @@ def save(
     executor = model.executor()
     inputs = model.sample_inputs(GOLDEN_SEED)
     outputs = _run(executor, inputs)
-    compiled = executor._compiled(False)
+    compiled = executor.compiled()
     device = compiled.loaded.device
     functions = ObjectStore(device.backend).compile({}, device.runner.functions()).functions
     weights = {**{f"arg:{n}": a for n, a in arg_params.items()}, **{f"aux:{n}": a for n, a in aux_params.items()}}

@@ -81,7 +81,7 @@ def tune(
     measure = measure or step_times
     estimated = _with_plans(model, {})
     rivals = _rivals(estimated, n_rivals)
-    own = estimated._compiled(False).lowered.plans
+    own = estimated.compiled().lowered.plans
     found: dict[str, dict[str, float]] = {problem: {own[problem]: 1.0} for problem in rivals}
     shares = measure(estimated)
     for k in show(range(max(map(len, rivals.values()), default=0))):
@@ -104,13 +104,13 @@ def _with_plans(model: Model, choices: Choices) -> Executor:
         executor = model.executor()
         executor.set_num_threads(1)
         executor(**model.sample_inputs())
-        executor._compiled(False).lowered  # noqa: B018  (made now, with these plans)
+        executor.compiled().lowered  # noqa: B018  (made now, with these plans)
     return executor
 
 
 def _rivals(executor: Executor, n: int) -> dict[str, list[str]]:
     """By problem the plans to try: the best of each other algorithm, then those expected to be nearly as fast."""
-    compiled = executor._compiled(False)
+    compiled = executor.compiled()
     found: dict[str, list[str]] = {}
     for node in compiled.lowered.kernels.kernels:
         kernel, plan = node.kernel, getattr(node.kernel, "plan", None)
@@ -132,7 +132,7 @@ def _compared(estimated: Executor, trial: Executor, measure: Measure) -> Times:
 
 def step_times(executor: Executor) -> Times:
     """The least seconds that each problem takes in some runs, with the steps that arrange its right operand."""
-    lowered = executor._compiled(False).lowered
+    lowered = executor.compiled().lowered
     n_runs = max(3, int(TURN_S / max(executor.profile(n_runs=1).total_s, 1e-6)))
     profile = executor.profile(n_runs=min(n_runs, 1000))
     least_s = (profile.times_ns[..., 1] - profile.times_ns[..., 0]).min(axis=0) * 1e-9

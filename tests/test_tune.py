@@ -37,7 +37,7 @@ def model() -> Model:
 
 
 def plans(made: Model) -> dict[str, str]:
-    return dict(made.executor()._compiled(False).lowered.plans)
+    return dict(made.executor().compiled(False).lowered.plans)
 
 
 class Clock:
@@ -47,7 +47,7 @@ class Clock:
         self.faster, self.seen = faster, []
 
     def __call__(self, executor):
-        found = executor._compiled(False).lowered.plans
+        found = executor.compiled(False).lowered.plans
         self.seen.append(found)
         return {problem: self._time(name) for problem, name in found.items()}
 
@@ -110,7 +110,7 @@ def test_times_are_of_every_problem(estimated):
 def test_a_plan_that_is_no_candidate_is_ignored_and_told(estimated):
     with choosing(dict.fromkeys(estimated, "magic, 99x99")):
         executor = model().executor()
-        assert dict(executor._compiled(False).lowered.plans) == estimated
+        assert dict(executor.compiled(False).lowered.plans) == estimated
         assert "the tuned plan is ignored: 'magic, 99x99' is none of the candidates" in executor.explain()
     with choosing(dict.fromkeys(estimated, 7)):  # whatever a file says
         assert plans(model()) == estimated
@@ -135,7 +135,7 @@ def test_programs_in_the_cache_are_those_of_the_plans(estimated):
     keys = []
     for choices in ({}, {convolution: name}, {}):
         with choosing(choices):
-            keys.append(model().executor()._compiled(False)._request.key)
+            keys.append(model().executor().compiled(False)._request.key)
     assert keys[0] == keys[2] != keys[1]
 
 
@@ -147,7 +147,7 @@ def test_a_file_takes_its_plans_along(estimated, tmp_path, monkeypatch):
     opened = artifact.load(tmp_path / "net.symc")
     assert opened.objects
     monkeypatch.setattr("symc.codegen.cpu.backend.CpuBackend.build", lambda *_: pytest.fail("compiled"))
-    assert dict(opened.executor()._compiled(False).lowered.plans) == {**estimated, convolution: name}
+    assert dict(opened.executor().compiled(False).lowered.plans) == {**estimated, convolution: name}
 
 
 def test_a_device_without_a_choice_has_nothing_to_tune():

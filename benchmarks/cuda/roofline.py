@@ -70,7 +70,7 @@ def bound(net: mx.sym.Symbol, shapes: dict[str, tuple[int, ...]], dtype: str, co
 
 def predicted(executor: mx.Executor) -> list[dict[str, Any]]:
     """A row for each step of a forward run."""
-    compiled = executor._compiled(False)
+    compiled = executor.compiled(False)
     rows = []
     for k, (step, node, call) in enumerate(compiled.lowered.steps()):
         if step.phase != "forward":

@@ -376,24 +376,28 @@ class Executor:
 
     # -- looking inside -----------------------------------------------------------------------------------------------
 
+    def compiled(self, is_train: bool = False) -> Compiled:
+        """The program that predicts or trains, what it was lowered from, and the backend; compiled now if need be."""
+        return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled
+
     def explain(self, is_train: bool = False) -> str:
         """A table of the compiled program: step, kernel, fused nodes, shapes, schedule and why."""
         from symc.runtime.report import explain
 
-        compiled = self._compiled(is_train)
+        compiled = self.compiled(is_train)
         return explain(compiled.lowered, compiled.remarks)
 
     def source(self, is_train: bool = False) -> str:
         """The generated source of every kernel."""
         from symc.runtime.report import source
 
-        return source(self._compiled(is_train).lowered)
+        return source(self.compiled(is_train).lowered)
 
     def memory_plan(self, is_train: bool = False) -> Any:
         """Where every intermediate lies; planned, naive and lower-bound bytes."""
         from symc.runtime.report import MemoryReport
 
-        return MemoryReport.of(self._compiled(is_train).lowered)
+        return MemoryReport.of(self.compiled(is_train).lowered)
 
     def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
         """Time per step over some runs: prints as a table, exports a Chrome trace."""
@@ -410,7 +414,7 @@ class Executor:
         from symc.visualization.program import Owners
 
         profile = self.profile(n_runs=n_runs) if n_runs > 0 else None
-        return plot_program(Owners(self._symbol, self._compiled(False).lowered, profile), title)
+        return plot_program(Owners(self._symbol, self.compiled(False).lowered, profile), title)
 
     def debug_str(self) -> str:
         """The symbol's nodes, the compiled program, and how much memory it takes beside the bound arrays."""
@@ -429,9 +433,6 @@ class Executor:
 
         graph = self._programs.graph(self._wants_gradient)
         return optimized(self._symbol, graph, PassContext(self._ctx.device.backend))
-
-    def _compiled(self, is_train: bool) -> Compiled:
-        return self._bound(is_train, with_gradient=is_train and self._wants_gradient).session.compiled
 
     @property
     def _wants_gradient(self) -> bool:

@@ -77,7 +77,7 @@ def test_choices_and_positions_are_no_arithmetic():
 def test_windows_that_share_columns_count_each_once(pool, n_operations):
     """At each position of 7 x 7 windows a column of 7 elements is new, and 7 columns are added up; lp squares first."""
     y = mx.sym.Pooling(mx.sym.Variable("x"), kernel=(7, 7), pool_type=pool, p_value=2, name="y")
-    lowered = y.simple_bind(mx.cpu(), grad_req="null", x=(1, 64, 20, 20))._compiled(False).lowered
+    lowered = y.simple_bind(mx.cpu(), grad_req="null", x=(1, 64, 20, 20)).compiled(False).lowered
     (step,) = (k for k, (node, _) in enumerate(lowered.calls) if "Pooling" in node.operators)
     assert lowered.work(step).flops == 64 * 14 * 14 * n_operations
 
@@ -97,7 +97,7 @@ def test_numbers_for_people():
 
 def test_explain_has_a_row_and_a_reason_for_each_step(executor):
     text = executor.explain()
-    lowered = executor._compiled(False).lowered
+    lowered = executor.compiled(False).lowered
     program = lowered.program
     lines = text.splitlines()
     assert lines[0].split() == "step phase operators nodes output launch work moved memory".split()
@@ -109,7 +109,7 @@ def test_explain_has_a_row_and_a_reason_for_each_step(executor):
 
 
 def test_source_shows_every_kernel(executor):
-    lowered = executor._compiled(False).lowered
+    lowered = executor.compiled(False).lowered
     text = source(lowered)
     assert executor.source() == text
     for name, code in lowered.codes.items():
@@ -122,7 +122,7 @@ def test_source_shows_every_kernel(executor):
 def test_memory_report_adds_up(executor):
     report = executor.memory_plan()
     assert report.lower_bound_bytes <= report.planned_bytes <= report.naive_bytes
-    assert report.planned_bytes == executor._compiled(False).program.arena_bytes
+    assert report.planned_bytes == executor.compiled(False).program.arena_bytes
     assert max(p.offset_bytes + p.size_bytes for p in report.storages) <= report.planned_bytes
     assert report.parameter_bytes == 4 * sum(a.size for n, a in executor.arg_dict.items() if n != "data")
     assert report.input_bytes == 4 * 2 * 4 * 9 * 7 and report.output_bytes == 4 * 2 * 5
@@ -147,7 +147,7 @@ def test_memory_report_names_what_is_in_place():
     assert str(report).splitlines()[0].split() == ["offset", "bytes", "steps", "intermediate"]
     for result, operand in report.in_place:
         assert f"in place of {operand}" in str(report) and result != operand
-    assert MemoryReport.of(executor._compiled(False).lowered) == report
+    assert MemoryReport.of(executor.compiled(False).lowered) == report
 
 
 # -- time -----------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_memory_report_names_what_is_in_place():
 
 def test_profile_counts_every_forward_step(executor):
     profile = executor.profile(n_runs=5)
-    forward = executor._compiled(False).program.phase_steps("forward")
+    forward = executor.compiled(False).program.phase_steps("forward")
     assert [r.kernel for r in profile.rows] == [s.kernel for s in forward]
     assert sum(r.share for r in profile.rows) == pytest.approx(1)
     assert profile.total_s > 0 and all(r.time_s >= 0 for r in profile.rows)
@@ -221,7 +221,7 @@ def test_a_kernel_of_several_calls_counts_once():
     y = mx.sym.Activation(
         mx.sym.Convolution(x, kernel=(3, 3), pad=(1, 1), num_filter=64, name="conv"), act_type="relu", name="relu"
     )
-    lowered = y.simple_bind(mx.cpu(), grad_req="null", x=(1, 64, 56, 56))._compiled(False).lowered
+    lowered = y.simple_bind(mx.cpu(), grad_req="null", x=(1, 64, 56, 56)).compiled(False).lowered
     steps = [k for k, (node, _) in enumerate(lowered.calls) if "relu" in node.nodes]
     transform, product = steps
     assert lowered.operators(transform) == ("input transform",) and "Activation" in lowered.operators(product)
@@ -235,7 +235,7 @@ def test_a_kernel_of_several_calls_counts_once():
 def test_shares_of_a_nest_add_up():
     """A packing copies and fills up with zeros: two calls over different axes."""
     product = mx.sym.batch_dot(mx.sym.Variable("x"), mx.sym.Variable("y"))
-    lowered = product.simple_bind(mx.cpu(), x=(2, 3, 5), y=(2, 5, 7))._compiled(False).lowered
+    lowered = product.simple_bind(mx.cpu(), x=(2, 3, 5), y=(2, 5, 7)).compiled(False).lowered
     kernels = {id(node): node for node, _ in lowered.calls}
     total = sum((work_of(node.kernel) for node in kernels.values()), Work(0, 0))
     assert sum(map(lowered.work, range(len(lowered.calls))), Work(0, 0)) == total

@@ -19,7 +19,7 @@ EMPTY = Box("", (), INPUT, ())
 def owners_of(symbol, is_profiled=False, **shapes):
     executor = symbol.simple_bind(mx.cpu(), grad_req="null", **shapes)
     profile = executor.profile(n_runs=2) if is_profiled else None
-    return Owners(symbol, executor._compiled(False).lowered, profile)
+    return Owners(symbol, executor.compiled(False).lowered, profile)
 
 
 def residual():

@@ -85,7 +85,7 @@ def collected(only: str) -> dict[str, dict[str, KernelCode]]:
                     label = name + ("" if float32_by == "fma" else f" in {float32_by}")
                     if only in label:
                         for is_train in (False, True):
-                            executor._compiled(is_train)
+                            executor.compiled(is_train)
                         found.setdefault(label, {}).update(backend.codes)
                         backend.codes.clear()
         finally:

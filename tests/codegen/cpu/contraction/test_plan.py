@@ -18,7 +18,7 @@ from symc.codegen.cpu.contraction import (
 )
 from symc.codegen.cpu.contraction.plan import WinogradPlan
 from symc.codegen.cpu.contraction.shapes import tile_counts
-from symc.codegen.cpu.target import host_target
+from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError, GraphError
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, verify
@@ -106,6 +106,13 @@ def test_the_plan_is_the_candidate_to_expect_most_of(case):
         "data_gradient": by_windows,
         "weight_gradient": {"weight gradient"},
     }.get(case, {"depthwise sums"})
+
+
+@pytest.mark.parametrize(("extent", "n_stored"), [(112, 28), (224, 7)])
+def test_results_beyond_the_caches_are_stored_few_at_a_time(extent, n_stored):
+    c = contraction(batch=1, channels=(3, 64), inputs=(extent, extent))
+    tile = plan_contraction(c, Target("x86_64-linux-gnu", "any", "", 512), is_reused=True).tile
+    assert tile.rows * tile.vectors == n_stored
 
 
 @pytest.mark.parametrize("case", PLANNED)
