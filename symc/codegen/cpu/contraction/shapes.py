@@ -101,9 +101,9 @@ MAX_MERGED_TAPS = 32  # a weight gradient's border pixels list every tap of a ru
 TILE_CYCLES = 40  # fixed cost of a tile: header, epilogue addresses
 ROW_CYCLES = 6  # a row's address, epilogue and store
 SEGMENT_ROW_CYCLES = 1  # a row's offset in a segment
-# Results that leave the caches nearby: a tile stores all its sums at once and waits for memory; the fewer they are, the
-# more of that the products of the next tiles hide. 3 -> 64 channels 3x3 of 224x224, 12.8 MB: 7x16 and 4x64 tiles take 0.73
-# of the time of 14x32, 7x32 0.92; 64 -> 32, 2x2 of 256x256, backwards, 8.4 MB: 7x16 0.83, 7x32 0.88.
+# Results that leave the caches nearby: a tile stores all its sums at once and waits for memory; the fewer they are,
+# the more of that the products of the next tiles hide. 3 -> 64 channels, 3x3, 224x224, 12.8 MB: tiles of 7x16 and 4x64
+# take 0.73 of the time of 14x32, 7x32 0.92; deconvolved 64 -> 32, 2x2, 256x256, 8.4 MB: 7x16 0.83, 7x32 0.88.
 FAR_BYTES, FAR_CYCLES = 4 << 20, 0.012  # for each byte of the result and each vector that a tile stores
 TRANSFORMED_BYTES_PER_CYCLE = 16  # Winograd's inputs between its two kernels, through L2 and L3
 WEIGHT_CYCLES = 25  # for a vector of weights of one frequency to be made and stored
