@@ -39,7 +39,7 @@ def infer_shape(symbol: Symbol, args: Sequence[Any], kwargs: Mapping[str, Any], 
     arguments, heads, states = _values(graph)
     if not partial and not all(is_known(shapes.get(v)) for v in used_values(graph)):
         unknown = [f"{v.node.name}: {show(shapes.get(v))}" for v in arguments if not is_known(shapes.get(v))]
-        _warn_undecided("shape", "(0s in shape means unknown dimensions). ", unknown)
+        _warn_undecided("shape", " (0s in shape means unknown dimensions)", unknown)
         return None, None, None
     return tuple([show(shapes.get(v)) for v in values] for values in (arguments, heads, states))  # type: ignore[return-value]
 
@@ -87,6 +87,6 @@ def _values(graph: Graph) -> tuple[list[Value], list[Value], list[Value]]:
 def _warn_undecided(what: str, note: str, unknown: list[str]) -> None:
     listed = "\n\t".join([*unknown[:10], *(["..."] if len(unknown) > 10 else [])])
     warnings.warn(
-        f"Cannot decide {what} for the following arguments {note}Consider providing them as input:\n\t{listed}",
+        f"Cannot decide {what} for the following arguments{note}. Consider providing them as input:\n\t{listed}",
         stacklevel=4,
     )
