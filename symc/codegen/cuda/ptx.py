@@ -22,6 +22,23 @@ def barrier(b: ir.IRBuilder) -> None:
     b.call(declare(b.module, "llvm.nvvm.barrier0", ir.VoidType(), []), [])
 
 
+def arrived_last(b: ir.IRBuilder, counter: ir.Value, n_blocks: int, word: ir.Value) -> ir.Value:
+    """Whether this block comes here as the last of some, int1: it then sees what the others have written before.
+
+    counter   int64, the address of a uint32 that is 0 before the first one comes, and again after the last
+    word      in shared memory, of the block; what was there is lost
+    """
+    barrier(b)
+    place = b.bitcast(word, I32.as_pointer(SHARED))
+    with b.if_then(b.icmp_unsigned("==", thread(b), I32(0))):
+        fence = "fence.acq_rel.gpu;"  # of what all threads of a block have written: the barrier came before
+        text = f"{fence} atom.global.inc.u32 $0, [$1], {n_blocks - 1}; {fence}"
+        type_ = ir.FunctionType(I32, [I64])
+        b.store(b.call(ir.InlineAsm(type_, text, "=r,l,~{memory}", side_effect=True), [counter]), place)
+    barrier(b)
+    return b.icmp_unsigned("==", b.load(place), I32(n_blocks - 1))
+
+
 def exchanged(b: ir.IRBuilder, x: ir.Value, distance: int) -> ir.Value:
     """The value of x in the thread of the warp whose number differs in one bit; all threads of the warp call it."""
     if x.type == ir.FloatType():
@@ -54,8 +71,10 @@ def shared_memory(b: ir.IRBuilder, size_bytes: int) -> ir.Value:
 
 def launched_memory(b: ir.IRBuilder) -> ir.Value:
     """A pointer to the bytes of shared memory that a launch asks for, beside those of `shared_memory`."""
-    memory = ir.GlobalVariable(b.module, ir.ArrayType(I8, 0), "launched", addrspace=SHARED)
-    memory.align = 16
+    memory = b.module.globals.get("launched")
+    if memory is None:
+        memory = ir.GlobalVariable(b.module, ir.ArrayType(I8, 0), "launched", addrspace=SHARED)
+        memory.align = 16
     return b.bitcast(memory, I8.as_pointer(addrspace=SHARED))
 
 

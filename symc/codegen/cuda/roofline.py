@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from symc.codegen.cuda.contraction.cost import tile_times
-from symc.codegen.cuda.contraction.parts import SUM_OF_PARTS
+from symc.codegen.cuda.contraction.cost import parts_time, tile_times
 from symc.codegen.cuda.contraction.plan import TilePlan
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.kernel import KernelCall
@@ -60,20 +59,21 @@ def predict(kernel: LoopKernel, call: KernelCall, image: KernelImage) -> Predict
     grid = Grid(*call.launch)
     n_blocks = blocks_of_processor(image, grid)
     work = work_of(kernel) if call.share is None else call.share.work
-    is_extra = call.share is not None and call.share.title == SUM_OF_PARTS
-    if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan) and not is_extra:
+    more_s = 0.0
+    if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan):
         plan = kernel.plan
+        more_s = parts_time(problem_of(kernel), plan.tile, plan.n_parts)
         times = tile_times(plan.tile, plan.widths, problem_of(kernel), plan.n_parts, n_blocks)
         n_together = 2 if plan.tile.kind == "bfloat16" else plan.tile.n_together
         per_cycle = h200.LANES if plan.tile.kind == "fma" else h200.TF32_PER_CYCLE * n_together
     else:
-        times = _nest(kernel, work, image, n_blocks, grid, 0 if is_extra else kernel.work_flops // 2)
+        times = _nest(kernel, work, image, n_blocks, grid, kernel.work_flops // 2)
         per_cycle = h200.LANES
     times["memory"] = work.size_bytes / h200.COPY_BYTES_PER_S
     bound = max(times, key=lambda name: times[name])
     full_s = max(times["memory"], work.flops / 2 / per_cycle / h200.PROCESSORS / h200.CLOCK_HZ)
-    limit_s = 0.0 if is_extra else h200.START_S + min(full_s, times[bound])
-    return Prediction(h200.START_S + times[bound], limit_s, bound, n_blocks)
+    limit_s = h200.START_S + min(full_s, times[bound])
+    return Prediction(h200.START_S + times[bound] + more_s, limit_s, bound, n_blocks)
 
 
 def blocks_of_processor(image: KernelImage, grid: Grid) -> int:

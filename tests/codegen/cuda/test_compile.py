@@ -89,7 +89,10 @@ def test_tiles_keep_their_sums_in_registers(kind, tile):
     epilogue = bias_residual_relu if kind == "forward" else None
     c = contraction(kind=kind, channels=(72, 72), inputs=(20, 20), epilogue=epilogue, dtype=dtype)
     packing = None if kind == "weight_gradient" else panels_of(c, dtype, tile.columns, tile.n_together)
-    decisions = dict(tile=tile, packing=packing, is_long=tile.n_sums <= LONG_SUMS, n_parts=1)
+    n_parts = 1 if kind == "weight_gradient" else 5
+    decisions = dict(tile=tile, packing=packing, is_long=tile.n_sums <= LONG_SUMS, n_parts=n_parts)
+    if n_parts > 1:
+        c = replace(c, buffers=(*c.buffers, Buffer.dense("scratch", (1,), dtype)), written=("scratch",))
     (call,) = schedule_tiles(c, replace(plan_contraction(c), **decisions))
     image = KernelImage.from_bytes(CudaBackend(Target((9, 0)), lambda image: (1, None)).build(call.code))
     text = image.code.decode("ascii")

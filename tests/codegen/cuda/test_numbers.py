@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from symc.codegen.contraction.panels import panels_of
+from symc.codegen.cuda.contraction.cost import n_tiles
 from symc.codegen.cuda.contraction.plan import plan_contraction
+from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE, SMALL, WIDE
 from symc.codegen.cuda.nest import plan as nest_plan
 from symc.codegen.cuda.nest import schedule_nest
@@ -157,8 +159,8 @@ def check_tiles(c, tolerance: float = 2e-4, given: dict[str, np.ndarray] | None 
     assert plan is not None
     plan = replace(plan, **{"n_parts": 1, "scratch": (), **decisions})
     if plan.n_parts > 1:
-        n_parts = plan.n_parts * plan.tile.n_together
-        plan = replace(plan, scratch=(n_parts, *(a.extent for a in c.stores[0].axes)))
+        n_sums = n_tiles(problem_of(c), plan.tile) * plan.tile.rows * plan.tile.columns
+        plan = replace(plan, scratch=(plan.n_parts * plan.tile.n_together * n_sums,))
     dtype = buffer_of(c, c.lhs).dtype
     if plan.packing is not None:
         plan = replace(plan, packing=panels_of(c, dtype, plan.tile.columns, plan.tile.n_together))

@@ -9,18 +9,19 @@ import pytest
 
 from symc.codegen.cuda import compile as compile_module
 from symc.codegen.cuda.backend import CudaBackend
+from symc.codegen.cuda.contraction.cost import n_tiles
 from symc.codegen.cuda.contraction.plan import candidates, plan_contraction, widths_of
+from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.tile import LARGE, NARROW, SMALL
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.cuda.nest import schedule_nest
 from symc.codegen.cuda.target import Target
-from symc.codegen.kernel import Share
 from symc.core.errors import DeviceError
 from symc.loopir.expr import Axis, Expr, prim, reduce
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Template
 from symc.loopir.sorting import Sort
-from symc.loopir.work import Work
+from symc.loopir.work import work_of
 from tests.codegen.contractions import contraction
 from tests.codegen.nests import f32
 
@@ -129,24 +130,21 @@ def test_the_cheapest_of_all_tiles_is_taken():
     narrow = plan_contraction(product("forward", 100_000, (576, 64)))
     assert narrow.tile == NARROW and narrow.n_parts == 1 and not narrow.scratch
     few = plan_contraction(product("forward", 49, (4608, 512)))
-    assert (
-        few.n_parts > 4 and few.scratch == (few.n_parts, 49, 512) and f"each shared by {few.n_parts} blocks" in few.why
-    )
+    n_sums = n_tiles(problem_of(product("forward", 49, (4608, 512))), few.tile) * few.tile.rows * few.tile.columns
+    assert few.n_parts > 4 and few.scratch == (few.n_parts * n_sums,)
+    assert f"each shared by {few.n_parts} blocks" in few.why
     assert few.cycles == min(plan.cycles for plan in candidates(product("forward", 49, (4608, 512))))
 
 
-def test_what_parts_add_up_to_is_a_call_of_its_own():
+def test_what_blocks_that_share_a_tile_leave_there_is_no_work():
     c = product("forward", 49, (4608, 512))
     plan = plan_contraction(c)
     scratch = Buffer.dense("scratch", plan.scratch, "float32")
     c = replace(c, plan=plan, buffers=(*c.buffers, scratch), written=("scratch",))
-    products, total = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(c)
-    assert products.share.writes == ("scratch",) and products.share.work.flops == c.work_flops
-    assert (
-        total.share
-        == Share("sum of parts", Work(plan.n_parts * 49 * 512, 2 * scratch.size_bytes), ("scratch",), ("y",))
-        and "a thread for each reduction" in total.schedule
-    )
+    (call,) = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(c)
+    assert call.share.writes == ("scratch", "y") and call.share.work.flops == c.work_flops
+    assert work_of(c).size_bytes - call.share.work.size_bytes == scratch.size_bytes
+    assert f"shared by {plan.n_parts} blocks" in call.code.source
 
 
 def test_what_tiles_cannot_compute_is_a_nest():

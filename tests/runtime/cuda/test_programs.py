@@ -135,6 +135,21 @@ def test_a_run_gives_the_same_bits_again(gpu):
     assert all(np.array_equal(a, b) for a, b in zip(first, second))
 
 
+def test_blocks_that_share_a_tile_may_come_in_any_order_and_run_after_run(gpu):
+    net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=40, name="fc")
+    executor = net.simple_bind(mx.gpu(), grad_req="null", data=(20, 700))
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.normal(size=shape).astype("f4") for shape in ((20, 700), (40, 700), (40,)))
+    for name, value in (("fc_weight", weight), ("fc_bias", bias)):
+        executor.arg_dict[name][:] = value
+    found = []
+    for gpu.is_backwards in (False, True, False):
+        found.append(executor.forward(data=mx.nd.array(x, mx.gpu()))[0].asnumpy())
+    assert "each shared by" in executor.explain()
+    np.testing.assert_allclose(found[0], x.astype("f8") @ weight.T + bias, rtol=1e-4, atol=1e-4)
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
+
+
 def test_parameters_are_copied_when_they_were_written(gpu):
     net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc")
     executor = net.simple_bind(mx.gpu(), grad_req="null", data=(1, 3))

@@ -10,6 +10,7 @@ from .tile import ITEM_BYTES, QUAD, STAGES, Tile
 
 OF_RESULT, OF_THREAD = 6, 400  # instructions of an epilogue (a bias, a residual, a ReLU); to find what a block does
 OF_COPY = 14  # instructions to find the place of what is copied, and to start that
+PARTS_TOGETHER = 4  # parts that a block asks for before it adds them up
 OF_ROWS, OF_COLUMNS, OF_WORDS, OF_WARP = 16, 8, 8, 32  # of one mma.sync; columns of a warp (see `arithmetic`)
 
 
@@ -40,11 +41,13 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     return found
 
 
-def parts_time(p: Problem, n_parts: int) -> float:
-    """Seconds to write the sums of all parts and to add them up, by a kernel of its own."""
+def parts_time(p: Problem, tile: Tile, n_parts: int) -> float:
+    """Seconds to leave the sums of all parts, to count who has, and for the last block to add them up."""
     if n_parts == 1:
         return 0.0
-    return h200.START_S + h200.LATENCY_S + 2 * n_parts * p.n_results * ITEM_BYTES / h200.L2_BYTES_PER_S
+    n_sums = n_parts * n_tiles(p, tile) * tile.rows * tile.columns
+    waits = 2 + -(-n_parts // PARTS_TOGETHER)
+    return waits * h200.NEAR_S + 2 * n_sums * ITEM_BYTES / h200.L2_BYTES_PER_S
 
 
 def steps_of(tile: Tile, p: Problem) -> int:

@@ -12,6 +12,7 @@ from llvmlite import ir
 
 from symc.codegen.contraction.epilogue import Epilogue, Operand
 from symc.codegen.cuda.abilities import GPU
+from symc.codegen.cuda.ptx import arrived_last, launched_memory
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.llvm.emit import Emitter
 from symc.codegen.llvm.intrinsic import intrinsic
@@ -23,18 +24,25 @@ from symc.loopir.kernel import ACCUMULATOR
 
 from .arithmetic import arithmetic_of
 from .operands import Panel, Pixels, Rows, Taps, Windows
+from .parts import leave, totals
 from .sums import emit_sums
 from .tile import ITEM_BYTES, Tile
 
 
 def tile_intrinsic(
-    tile: Tile, widths: tuple[int, int], epilogue: Epilogue, d: Descriptor, is_gradient: bool, is_long: bool
+    tile: Tile,
+    widths: tuple[int, int],
+    epilogue: Epilogue,
+    d: Descriptor,
+    is_gradient: bool,
+    is_long: bool,
+    n_parts: int,
 ) -> Any:
     """The intrinsic `tile(desc, bufs, address of the left and of the right operand, offsets, first row and column,
-    group, member, part)`: a block's part of a product."""
+    group, member, part, addresses of the tile's scratch memory and counter)`: a block's part of a product."""
 
     @intrinsic
-    def tile_of_block(b, desc, bufs, left, right, offsets, row, column, group, member, part):
+    def tile_of_block(b, desc, bufs, left, right, offsets, row, column, group, member, part, scratch, counter):
         word = partial(_word, b, desc, d)
         pixels, taps, channels, depth = (b.trunc(word(n), I32) for n in ("pixels", "taps", "channels", "depth"))
         n_rows, n_columns = (b.trunc(word(n), I32) for n in ("n_rows", "n_columns"))
@@ -55,7 +63,6 @@ def tile_intrinsic(
         stop = minimum(b, b.add(first, word("part_steps")), word("steps"))
         sums = emit_sums(b, tile, factors, first, stop, is_long)
         before = b.add(b.mul(member, word("member_rows")), b.mul(group, word("group_rows")))
-        before = b.add(before, b.mul(part, word("part_rows")))
         aside = b.mul(group, word("group_columns"))
         arithmetic = arithmetic_of(b, tile, *(f.steps for f in factors))
         inside = arithmetic.places()
@@ -63,15 +70,18 @@ def tile_intrinsic(
             {x: b.add(first, x) for x in xs} for first, xs in zip((first_row, first_column), zip(*inside))
         )
         places = [(rows_at[r], columns_at[c]) for r, c in inside]
-        together, singly = (Finish(b, n, epilogue, d, desc, bufs, before, aside) for n in (arithmetic.neighbours, 1))
-        is_whole = b.icmp_unsigned("<=", b.add(first_column, I32(tile.columns)), n_columns)
-        with b.if_else(b.and_(is_whole, together.is_even())) as (whole, partly):
-            with whole:
-                _store_rows(b, together, n_rows, places, sums)
-            with partly:
-                for (r, c), total in zip(places, sums):
-                    with b.if_then(b.and_(b.icmp_unsigned("<", r, n_rows), b.icmp_unsigned("<", c, n_columns))):
-                        singly.store([total], r, c)
+
+        def finish(sums):
+            ends = (Finish(b, n, epilogue, d, desc, bufs, before, aside) for n in (arithmetic.neighbours, 1))
+            is_whole = b.icmp_unsigned("<=", b.add(first_column, I32(tile.columns)), n_columns)
+            _store(b, *ends, is_whole, (n_rows, n_columns), places, sums)
+
+        if n_parts == 1:
+            finish(sums)
+            return
+        leave(b, tile, scratch, part, sums)
+        with b.if_then(arrived_last(b, counter, n_parts, launched_memory(b))):
+            finish(totals(b, tile, scratch, n_parts))
 
     return tile_of_block
 
@@ -86,6 +96,18 @@ def quotient(b, x, y):
 def remainder(b, x, y):
     """See quotient."""
     return b.zext(b.urem(b.trunc(x, I32), b.trunc(y, I32)), I64)
+
+
+def _store(b, together, singly, is_whole, n_results, places, sums):
+    """A thread's sums at their places (row, column), as many together as can be; is_whole: all columns are there."""
+    with b.if_else(b.and_(is_whole, together.is_even())) as (whole, partly):
+        with whole:
+            _store_rows(b, together, n_results[0], places, sums)
+        with partly:
+            for place, total in zip(places, sums):
+                is_there = [b.icmp_unsigned("<", x, n) for x, n in zip(place, n_results)]
+                with b.if_then(b.and_(*is_there)):
+                    singly.store([total], *place)
 
 
 def _store_rows(b, end, n_rows, places, sums):

@@ -1,61 +1,47 @@
-"""A contraction whose sums several blocks share: sums of parts go to scratch memory, and a nest adds them up.
+"""Tiles whose products several blocks share: each leaves its sums in scratch memory, and the last one adds up all.
 
-before:  y = f(sum of all products)
-after:   parts[k] = sum of the products of part k, by tiles;  y = f(parts[0] + parts[1] + ...)
+The sums of a tile lie as its threads have them: scratch[part, quad of a thread's sums, thread] are four of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import accumulate
-from operator import mul
+from llvmlite import ir
 
-from symc.core.shapes import size_of
-from symc.loopir.expr import Affine, Axis, Expr, cast, load, reduce
-from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, Nest, Store, buffer_of
-from symc.loopir.work import Work, work_of
+from symc.codegen.cuda.abilities import GPU
+from symc.codegen.cuda.ptx import thread
+from symc.codegen.llvm.lanes import F32, I64, Lanes
+from symc.codegen.llvm.loops import Values, loop
+from symc.codegen.llvm.memory import Elements
 
-from .direct import with_sum
-from .tile import DTYPE, ITEM_BYTES
-
-SUM_OF_PARTS = "sum of parts"  # what the second call is called
+from .tile import DTYPE, ITEM_BYTES, QUAD, Tile
 
 
-def sums_of_parts(c: Contraction) -> Contraction:
-    """The same sums, stored into the first part of its scratch memory, whose rows lie as those of one matrix."""
-    (name,) = c.written
-    axes = c.stores[0].axes
-    store = Store(name, tuple(map(Affine.of, axes)), load(ACCUMULATOR, (), DTYPE), axes)
-    operands = tuple(b for b in c.buffers if b.name in c.operands)
-    return replace(c, buffers=(*operands, _part(c, name)), stores=(store,))
+def part_bytes(tile: Tile) -> int:
+    """Of the sums of a block."""
+    return tile.rows * tile.columns * ITEM_BYTES
 
 
-def sum_of_parts(c: Contraction, n_parts: int) -> Nest:
-    """Adds up what `sums_of_parts` has stored, in order, and does what the contraction does with its sums."""
-    (name,) = c.written
-    one, part = _part(c, name), Axis("part", n_parts)
-    parts = Buffer(name, (n_parts, *one.shape), DTYPE, (size_of(one.shape), *one.strides))
-
-    def total(axes: Sequence[Axis], dtype: str) -> Expr:
-        stored = load(name, (Affine.of(part), *map(Affine.of, axes)), DTYPE)
-        return cast(reduce("sum", (part,), stored), dtype)
-
-    stores = tuple(with_sum(store, total) for store in c.stores)
-    return Nest((*(b for b in c.buffers if b.name != name), parts), stores)
+def leave(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, part: ir.Value, sums: Values) -> None:
+    """Stores the sums of this thread; scratch: the address of a tile's, int64."""
+    v = Lanes(b, QUAD, GPU, is_aligned=True)
+    for quad, place in enumerate(_places(b, tile, scratch, part)):
+        Elements(v, DTYPE).store(v.pack(sums[quad * QUAD : (quad + 1) * QUAD]), place)
 
 
-def work_of_parts(c: Contraction) -> tuple[Work, Work]:
-    """The work of the contraction as if it had no parts, and what these add to it."""
-    (name,) = c.written
-    stored = buffer_of(c, name).size_bytes  # whatever it is made of, sums are put there
-    return work_of(c) - Work(0, stored), Work(stored // ITEM_BYTES, 2 * stored)
+def totals(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, n_parts: int) -> Values:
+    """The sums of all parts, added up in their order, for the places that this thread has."""
+    v = Lanes(b, QUAD, GPU, is_aligned=True)
+
+    def add(part: ir.Value, sums: Values) -> Values:
+        quads = [Elements(v, DTYPE).load(place) for place in _places(b, tile, scratch, part)]
+        return [b.fadd(s, v.extract(quads[k // QUAD], k % QUAD)) for k, s in enumerate(sums)]
+
+    return loop(b, I64(0), I64(n_parts), [ir.Constant(F32, 0.0)] * tile.n_sums, add, at_least_once=True)
 
 
-def _part(c: Contraction, name: str) -> Buffer:
-    """One part of the scratch memory: the computed tensor, channels last, as rows and columns of tiles are."""
-    extents = [a.extent for a in c.stores[0].axes]
-    channel = 1 if c.stack is None else 2
-    order = [k for k in range(len(extents)) if k != channel] + [channel]
-    steps = dict(zip(reversed(order), accumulate([1, *(extents[k] for k in reversed(order))], mul)))
-    return Buffer(name, tuple(extents), DTYPE, tuple(steps[k] for k in range(len(extents))))
+def _places(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, part: ir.Value) -> Values:
+    """Where the quads of this thread lie."""
+    quad_bytes = QUAD * ITEM_BYTES
+    own = b.mul(b.zext(thread(b), I64), I64(quad_bytes))
+    first = b.add(b.add(scratch, own), b.mul(part, I64(part_bytes(tile))))
+    return [b.add(first, I64(k * tile.n_threads * quad_bytes)) for k in range(tile.n_sums // QUAD)]

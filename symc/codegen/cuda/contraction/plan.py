@@ -32,7 +32,7 @@ class TilePlan(ContractionPlan):
 
     widths    words of each operand that are copied together: 4, where all lie at multiples of 16 bytes
     is_long   sums are added up in parts, whose totals take twice the registers: in small tiles alone
-    n_parts   blocks that share the products of each tile; more than one leave their sums in scratch memory
+    n_parts   blocks that share the products of each tile (see `parts`)
     """
 
     tile: Tile
@@ -66,16 +66,17 @@ def _is_long(p: Problem, n_parts: int) -> bool:
 
 def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
     widths = widths_of(c)
-    time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + parts_time(p, n_parts)
+    time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + parts_time(p, tile, n_parts)
     by = "FMA in float32" if tile.kind == "fma" else "tensor cores"
     shared = f", each shared by {n_parts} blocks" if n_parts > 1 else ""
-    extents, dtype = tuple(a.extent for a in c.stores[0].axes), buffer_of(c, c.lhs).dtype
+    dtype = buffer_of(c, c.lhs).dtype
+    n_sums = n_parts * n_tiles(p, tile) * tile.rows * tile.columns
     return TilePlan(
         algorithm="tiles",
         cycles=time_s * CLOCK_HZ,
         why=f"{n_tiles(p, tile)} tiles of {tile}{shared}, sums of {p.depth} products by {by}",
         packing=None if c.kind == "weight_gradient" else panels_of(c, dtype, tile.columns, tile.n_together),
-        scratch=(n_parts * tile.n_together, *extents) if n_parts > 1 else (),  # of float32, counted in `dtype`
+        scratch=(n_sums * tile.n_together,) if n_parts > 1 else (),  # of float32, counted in `dtype`
         tile=tile,
         widths=widths,
         is_long=_is_long(p, n_parts),

@@ -6,18 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from symc.codegen.contraction.epilogue import Epilogue, epilogue_of
 from symc.codegen.contraction.geometry import Geometry, source_offsets
 from symc.codegen.cuda.launch import Grid, bounded
-from symc.codegen.cuda.nest import schedule_nest
 from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import KernelCall, KernelCode, Ref, Share, Table
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import size_of
 from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, buffer_of, loads_of
+from symc.loopir.work import Work, work_of
 
 from .cost import n_tiles, steps_of
-from .parts import SUM_OF_PARTS, sum_of_parts, sums_of_parts, work_of_parts
+from .parts import part_bytes
 from .plan import TilePlan, first_of_stack, geometry_of, pixel_stride
 from .problem import problem_of
 
@@ -38,25 +40,25 @@ def kernel(desc, bufs):
     part = remainder(unit, n_parts)
     member = quotient(unit, n_parts)
     column = panel * {columns}
-    tile(desc, bufs, {left}, {right}, offsets, row, column, group, member, part)
+    number = ((member * n_groups + group) * n_row_tiles + quotient(row, {rows})) * n_panels + panel
+    tile(desc, bufs, {left}, {right}, offsets, row, column, group, member, part, {shared})
 '''
 STREAMED = "lhs + member * lhs_member_bytes + group * lhs_group_bytes"
 PACKED = "rhs + ((member * n_groups + group) * n_panels + panel) * panel_bytes"
+SHARED = "scratch + number * {tile_bytes}, counters + number * 4"
 GRADIENT = "rhs + member * rhs_member_bytes + group * rhs_group_bytes"
 
 
 def schedule_tiles(c: Contraction, plan: TilePlan) -> list[KernelCall]:
-    """The calls that carry out the plan of `c`: tiles, and a nest that adds up their parts where there are some."""
+    """The call that carries out the plan of `c`."""
+    call = _call(c, plan)
     if plan.n_parts == 1:
-        return [_call(c, plan)]
-    whole, more = work_of_parts(c)
+        return [call]
     loaded = {e.data[0] for store in c.stores for e in loads_of(store.value)} - {ACCUMULATOR}
-    written = tuple({store.buffer: None for store in c.stores})
-    (nest,) = schedule_nest(sum_of_parts(c, plan.n_parts))
-    return [
-        replace(_call(sums_of_parts(c), plan), share=Share("", whole, c.operands, c.written)),
-        replace(nest, share=Share(SUM_OF_PARTS, more, tuple(sorted({*c.written, *loaded})), written)),
-    ]
+    stored = {store.buffer: None for store in c.stores}
+    needed = work_of(c) - Work(0, sum(buffer_of(c, name).size_bytes for name in c.written))  # whatever it is made of
+    share = Share("", needed, (*c.operands, *sorted(loaded - set(c.operands))), (*c.written, *stored))
+    return [replace(call, share=share)]
 
 
 def _call(c: Contraction, plan: TilePlan) -> KernelCall:
@@ -83,6 +85,11 @@ def _call(c: Contraction, plan: TilePlan) -> KernelCall:
         d.add("rhs_pixel_bytes", pixel_stride(c, dy) * item_bytes, is_printed=False)
     else:
         d.add("panel_bytes", p.depth * tile.columns * item_bytes)
+    if plan.n_parts > 1:
+        (scratch,) = c.written
+        d.add("scratch", _ref(buffer_of(c, scratch)))
+        # Of kernels that run one after the other it is one table; no constant one is uint32, so none is the same.
+        d.add("counters", Table(np.zeros(n_tiles(p, tile), np.uint32)))
     for name, number in _sizes(c, g, plan).items():
         d.add(name, number, is_printed=False)
     epilogue.add_to(d)
@@ -93,7 +100,6 @@ def _call(c: Contraction, plan: TilePlan) -> KernelCall:
 def _sizes(c: Contraction, g: Geometry, plan: TilePlan) -> dict[str, int]:
     """Numbers that the tile's code reads, by name."""
     p, n_steps = problem_of(c), steps_of(plan.tile, problem_of(c))
-    n_columns = p.n_columns * (1 if c.kind == "weight_gradient" else c.groups)
     return {
         "image_bytes": g.image_stride * ITEM_SIZE[buffer_of(c, c.lhs).dtype],
         "pixels": size_of(g.row_extents),
@@ -104,7 +110,6 @@ def _sizes(c: Contraction, g: Geometry, plan: TilePlan) -> dict[str, int]:
         "depth": p.depth // plan.tile.n_together,
         "steps": n_steps,
         "part_steps": -(-n_steps // plan.n_parts),
-        "part_rows": p.n_results // n_columns,
         "member_rows": p.n_rows * (c.groups if c.kind == "weight_gradient" else 1),
         "group_rows": p.n_rows if c.kind == "weight_gradient" else 0,
         "group_columns": 0 if c.kind == "weight_gradient" else p.n_columns,
@@ -122,17 +127,19 @@ def _ref(buffer: Buffer) -> Ref:
 def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) -> KernelCode:
     tile, stores = plan.tile, epilogue.structure()
     parts = " in parts" if plan.is_long else ""
-    kind = f"{' gradient' if is_gradient else ''}{parts} copies of {plan.widths}"
+    shared = f" shared by {plan.n_parts} blocks" if plan.n_parts > 1 else ""
+    kind = f"{' gradient' if is_gradient else ''}{parts} copies of {plan.widths}{shared}"
     structure = f"gpu tile {tile} {tile.n_threads} threads{kind}: {stores}"
     source = SOURCE.format(
         tile=tile,
-        parts=f", its sums{parts}" if parts else "",
+        parts=(f", its sums{parts}" if parts else "") + (shared and f",{shared}"),
         epilogue=stores,
         words="\n    ".join(d.lines()),
         rows=tile.rows,
         columns=tile.columns,
         left=STREAMED,
         right=GRADIENT if is_gradient else PACKED,
+        shared=SHARED.format(tile_bytes=plan.n_parts * part_bytes(tile)) if shared else "0, 0",
     ).lstrip()
 
     def build() -> Callable[..., Any]:
@@ -140,7 +147,7 @@ def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) 
 
         from .emit import quotient, remainder, tile_intrinsic
 
-        tile_of_block = tile_intrinsic(tile, plan.widths, epilogue, d, is_gradient, plan.is_long)
+        tile_of_block = tile_intrinsic(tile, plan.widths, epilogue, d, is_gradient, plan.is_long, plan.n_parts)
         scope = {"cuda": cuda(), "quotient": quotient, "remainder": remainder, "tile": tile_of_block}
         exec(compile(source, f"<{code.name}>", "exec"), scope)
         return bounded(scope["kernel"], tile.n_threads, tile.n_blocks)
