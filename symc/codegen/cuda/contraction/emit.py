@@ -72,9 +72,11 @@ def tile_intrinsic(
         places = [(rows_at[r], columns_at[c]) for r, c in inside]
 
         def finish(sums):
-            ends = (Finish(b, n, epilogue, d, desc, bufs, before, aside) for n in (arithmetic.neighbours, 1))
+            together, singly = (
+                Finish(b, n, epilogue, d, desc, bufs, before, aside) for n in (arithmetic.neighbours, 1)
+            )
             is_whole = b.icmp_unsigned("<=", b.add(first_column, I32(tile.columns)), n_columns)
-            _store(b, *ends, is_whole, (n_rows, n_columns), places, sums)
+            _store(b, together, singly, is_whole, (n_rows, n_columns), places, sums)
 
         if n_parts == 1:
             finish(sums)
