@@ -11,9 +11,11 @@ PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
 CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 to 0.5 us
 CHUNK_BYTES = 160_000  # about 8 us of memory traffic
 MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up
-GRADIENT_PIXELS = (
-    128  # of a block that a weight gradient sums: a panel of x fills half of L1, 16 KB for 2 vectors of 512 bits
-)
+GRADIENT_PIXELS = 128  # most that a weight gradient sums in one block: a panel of x fills L1, 24 KB for 3 vectors
+# Half as many leave room in L1 for dy and totals: x^T y, 1120 deep, 800 rows, GFLOP/s in blocks of 128, 96, 80, 64 and
+# 48: 3 vectors 107.5, 107.7, 108.7, 108.9, 107.9; 2 vectors 109, 110.9, 111, 110.5, 109.8. But totals of many blocks
+# round off more: those of 200,000 equal products by 3e-5, more than 2e-5.
+MAX_HALF_BLOCKS = 128
 GRADIENT_TILES = 32  # tiles whose totals are on the stack at once: 48 KB for 24 vectors of 512 bits
 GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
 SINGLE_TILES = 48  # tiles that share a panel of x where one block has all pixels: copying it takes as long as two tiles
@@ -53,6 +55,12 @@ def choose_blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes:
         group_panels = -(-n_panels // (n_groups + n_groups % 2))
     n_units = n_blocks * -(-n_panels // group_panels)
     return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)), is_block_major)
+
+
+def gradient_block_pixels(n_pixels: int) -> int:
+    """How many pixels a weight gradient sums before the totals wait on the stack."""
+    half = GRADIENT_PIXELS // 2
+    return half if GRADIENT_PIXELS < n_pixels <= half * MAX_HALF_BLOCKS else GRADIENT_PIXELS
 
 
 def choose_gradient_blocking(n_tiles: int, n_panels: int, operand_bytes: int, is_single: bool, wanted: int) -> Blocking:

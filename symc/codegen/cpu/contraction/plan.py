@@ -18,7 +18,14 @@ from symc.core.errors import CodegenError
 from symc.core.shapes import size_of
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
-from .blocking import GRADIENT_PIXELS, Blocking, choose_blocking, choose_gradient_blocking, count_chunks
+from .blocking import (
+    GRADIENT_PIXELS,
+    Blocking,
+    choose_blocking,
+    choose_gradient_blocking,
+    count_chunks,
+    gradient_block_pixels,
+)
 from .products import BYTES, PER_WORD, Products, products_of
 from .rows import RowsPlan
 from .shapes import (
@@ -98,10 +105,14 @@ class WinogradPlan(CpuPlan):
 class GradientPlan(CpuPlan):
     """Weight gradient: tiles of output channels x panels of (tap, channel).
 
-    is_merged  whether a line of taps is one run of columns
+    is_merged     whether a line of taps is one run of columns
+    last          the tile of a run's last panel, which may have fewer columns
+    block_pixels  pixels that are summed before the totals wait on the stack
     """
 
     is_merged: bool
+    last: Tile
+    block_pixels: int
 
     @property
     def name(self) -> str:
@@ -313,6 +324,7 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
         n_panels = n_groups * (g.n_taps // width) * -(-width * g.channels // tile.columns)
         n_tiles = -(-rows // tile.rows)
         is_single = n_repeats == 1 and images * g.n_rows <= GRADIENT_PIXELS
+        block_pixels = gradient_block_pixels(c.batch * g.n_rows)
         blocking = choose_gradient_blocking(n_tiles, n_panels, operand_bytes, is_single, count_chunks(c.work_flops, 0))
         return GradientPlan(
             algorithm="weight gradient",
@@ -324,8 +336,10 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
             images=images,
             n_repeats=n_repeats,
             is_merged=choice.is_merged,
+            last=choice.last or tile,
+            block_pixels=block_pixels,
             why=f"{tile} tile, {n_tiles} tiles of output channels x {n_panels} panels of (tap, channel), pixels in "
-            f"blocks of {GRADIENT_PIXELS}; unit = {blocking.block_tiles} tiles x {blocking.group_panels} panels, "
+            f"blocks of {block_pixels}; unit = {blocking.block_tiles} tiles x {blocking.group_panels} panels, "
             f"{blocking.n_chunks} chunks",
         )
 

@@ -101,7 +101,7 @@ def _weight_gradient(c: Contraction, plan: GradientPlan) -> KernelCall:
         dtype=x.dtype,
         x=_ref(x),
         dy=_ref(dy),
-        tables=pixel_tables(g, dy.strides[0], _pixel_stride(c, dy), plan.is_merged, weight_gradient.PREFETCH_PIXELS),
+        tables=pixel_tables(g, dy.strides[0], _pixel_stride(c, dy), plan.is_merged, plan.block_pixels),
         n_repeats=plan.n_repeats,
         x_repeat_stride=plan.images * x.strides[0],
         dy_repeat_stride=plan.images * dy.strides[0],

@@ -66,7 +66,7 @@ NARROW_WINOGRAD_SHAPES = {(6, 2): 1.0, (4, 2): 0.96}
 WIDE_GRADIENT_SHAPES = {
     (8, 3): 1.0,
     (8, 2): 0.97,
-    (8, 1): 0.9,
+    (8, 1): 0.95,
     (4, 4): 0.95,
     (4, 2): 0.9,
     (4, 1): 0.6,
@@ -152,11 +152,13 @@ class Choice:
     """A register tile and the time it is expected to take, in cycles of one core.
 
     is_merged  of a weight gradient: whether a line of taps is one run of columns
+    last       of a weight gradient: the tile of a run's last panel, narrower where few columns are left
     """
 
     tile: Tile
     cycles: float
     is_merged: bool = False
+    last: Tile | None = None
 
 
 def cheapest(choices: Sequence[Choice]) -> Choice:
@@ -239,17 +241,24 @@ def _winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:
 def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str, target: Target) -> tuple[Choice, ...]:
     """The tiles of a weight gradient with `rows` output channels a group, each with taps alone or in lines."""
     full_lanes = target.lanes(dtype)
+    tiles = tiles_of(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
 
-    def cycles(tile: Tile, share: float, is_merged: bool) -> float:
+    def panel_cycles(tile: Tile, share: float) -> float:
+        return -(-rows // tile.rows) * tile.rows * tile.vectors * tile.lanes / full_lanes / share
+
+    def choice(tile: Tile, share: float, is_merged: bool) -> Choice:
         width = g.taps[-1] if is_merged else 1
-        panels = g.n_taps // width * -(-width * g.channels // tile.columns)
+        n_whole, n_left = divmod(width * g.channels, tile.columns)
+        narrow = [(t, s) for t, s in tiles if t.rows == tile.rows and n_left <= t.columns < tile.columns]
+        last, last_share = min(narrow, key=lambda found: panel_cycles(*found)) if n_whole and narrow else (tile, share)
+        run_cycles = n_whole * panel_cycles(tile, share) + bool(n_left) * panel_cycles(last, last_share)
         border_pixels = 1.1 if is_merged else 1.0  # gathered element by element
-        slots = panels * -(-rows // tile.rows) * tile.rows * tile.vectors * tile.lanes
-        return slots / full_lanes / share * border_pixels * batch * g.n_rows * groups
+        cycles = g.n_taps // width * run_cycles * border_pixels * batch * g.n_rows * groups
+        return Choice(tile, cycles, is_merged, last if n_left else tile)
 
     return tuple(
-        Choice(tile, cycles(tile, share, is_merged), is_merged)
-        for tile, share in tiles_of(target, dtype, WIDE_GRADIENT_SHAPES, NARROW_GRADIENT_SHAPES)
+        choice(tile, share, is_merged)
+        for tile, share in tiles
         for is_merged in ((False, True) if g.is_merged and g.taps[-1] <= MAX_MERGED_TAPS else (False,))
     )
 

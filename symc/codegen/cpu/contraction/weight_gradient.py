@@ -34,12 +34,6 @@ from .plan import GradientPlan
 from .stores import Place, emit_stores
 from .tile import Tile
 
-# The table leads to pixels of x that no hardware prefetcher expects, so the next block is asked for while this one is
-# copied; into L2, because L1 has no room.  With the same for dy, share of the peak without and with, 8 images, 512 and
-# 256 bits: 7x7s2 stem 43 -> 60 and 45 -> 69 %, 56x56x64 81 -> 86 and 60 -> 77 %, 14x14x256 103 -> 103 and 86 -> 81 %.
-# Of dy the next tile's channels are asked for instead, into L1: the stem 60 -> 80 %, 7x7x512 12 to 25 % faster.
-PREFETCH_PIXELS = GRADIENT_PIXELS
-
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
     """Weight gradient, register tile of {tile}, {dtype}.
@@ -66,10 +60,10 @@ def kernel(chunk, n_chunks, desc, bufs):
                 group = panel // panels_per_group
                 run = (panel - group * panels_per_group) // panels_per_run
                 column = (panel - group * panels_per_group - run * panels_per_run) * {columns}
-                pack_block(pixels, borders, run_begins, run, block - repeat * n_blocks,
+                pack_block(pixels, borders, run_begins, run, block - repeat * n_blocks, block_pixels,
                            x + group * x_group_bytes + repeat * x_repeat_bytes, column, run_columns, panel_of_x)
                 for row in range(first_row, last_row, {rows}):
-                    sum_block(desc, bufs, pixels, run_begins, run, block - repeat * n_blocks, panel_of_x,
+                    sum_block(desc, bufs, pixels, run_begins, run, block - repeat * n_blocks, block_pixels, panel_of_x,
                               dy + group * dy_group_bytes + repeat * dy_repeat_bytes + row * {item}, total, block,
                               n_blocks * n_repeats - 1, group * group_rows + row, group_rows - row,
                               run * run_columns + column, run_columns - column)
@@ -124,7 +118,8 @@ def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
     d.add("panels_per_group", panels_per_group)
     d.add("panels_per_run", panels_per_run)
     d.add("run_columns", problem.run_columns)
-    d.add("n_blocks", max(1, -(-tables.longest // GRADIENT_PIXELS)))
+    d.add("block_pixels", plan.block_pixels)
+    d.add("n_blocks", max(1, -(-tables.longest // plan.block_pixels)))
     d.add("n_repeats", max(1, problem.n_repeats))
     d.add("x_repeat_bytes", problem.x_repeat_stride * item)
     d.add("dy_repeat_bytes", problem.dy_repeat_stride * item)
@@ -132,19 +127,27 @@ def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
     d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, tile, problem.epilogue, d, plan.has_masks, has_borders, problem.streams)
+    code = _code(problem.dtype, tile, plan.last, problem.epilogue, d, plan.has_masks, has_borders, problem.streams)
     return KernelCall(code, tuple(d.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
 def _code(
-    dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, has_borders: bool, streams: bool
+    dtype: str,
+    tile: Tile,
+    last: Tile,
+    epilogue: Epilogue,
+    d: Descriptor,
+    has_masks: bool,
+    has_borders: bool,
+    streams: bool,
 ) -> KernelCode:
     stores = epilogue.structure()
     item = ITEM_SIZE[dtype]
     past = " past the caches" if streams else ""
-    structure = f"weight_gradient {dtype} {tile} masks={has_masks} borders={has_borders}{past}: {stores}"
+    shapes = f"{tile}{f', last {last}' if last != tile else ''}"
+    structure = f"weight_gradient {dtype} {shapes} masks={has_masks} borders={has_borders}{past}: {stores}"
     source = SOURCE.format(
-        tile=tile,
+        tile=shapes,
         dtype=dtype,
         epilogue=stores,
         words="\n    ".join(d.lines()),
@@ -159,7 +162,7 @@ def _code(
     def build() -> Callable[..., Any]:
         scope = {
             "stack_memory": _stack_memory(tile, item),
-            "sum_block": _sum_block(dtype, tile, epilogue, d, has_masks, streams),
+            "sum_block": _sum_block(dtype, tile, last, epilogue, d, has_masks, streams),
             "pack_block": _pack_block(dtype, tile, has_masks, has_borders),
             "fence": intrinsic(fence),
         }
@@ -183,12 +186,14 @@ def _stack_memory(tile: Tile, item: int) -> Any:
     return stack_memory
 
 
-def _listed_pixels(simd: Elements, pixels: Any, begins: Any, run: Any, block: Any) -> tuple[Any, Any]:
+def _listed_pixels(
+    simd: Elements, pixels: Any, begins: Any, run: Any, block: Any, block_pixels: Any
+) -> tuple[Any, Any]:
     """Address of the first table entry of a run's block, and the number of its pixels (may be negative)."""
     b = simd.b
     bounds = simd.at(simd.pointer(begins), b.mul(run, I64(4)))
-    first = b.add(simd.load_int32(bounds, 0), b.mul(block, I64(GRADIENT_PIXELS)))
-    count = minimum(b, b.sub(simd.load_int32(bounds, 1), first), I64(GRADIENT_PIXELS))
+    first = b.add(simd.load_int32(bounds, 0), b.mul(block, block_pixels))
+    count = minimum(b, b.sub(simd.load_int32(bounds, 1), first), block_pixels)
     return simd.at(simd.pointer(pixels), b.mul(first, I64(8))), count
 
 
@@ -196,9 +201,9 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
     """The intrinsic that copies one panel of x for a block of pixels; columns beyond the run become zeros."""
 
     @intrinsic
-    def pack_block(b, pixels, borders, begins, run, block, x, column, run_columns, packed):
+    def pack_block(b, pixels, borders, begins, run, block, block_pixels, x, column, run_columns, packed):
         simd = vectors_of(b, dtype, tile.lanes)
-        entries, count = _listed_pixels(simd, pixels, begins, run, block)
+        entries, count = _listed_pixels(simd, pixels, begins, run, block, block_pixels)
         n_columns = b.sub(run_columns, column)
         patch = _Patch(simd, tile, simd.pointer(borders), column, run_columns, n_columns) if has_borders else None
         x_at, target = simd.at(simd.pointer(x), b.mul(column, I64(simd.item_bytes))), simd.pointer(packed)
@@ -210,7 +215,12 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
                 values = simd.at(x_at, b.mul(offset, I64(simd.item_bytes)))
                 if patch:
                     values = patch.or_inside(values, offset, simd.pointer(x))
-                later = simd.load_int32(simd.at(entry, 8 * PREFETCH_PIXELS), 0)
+                # The table leads to pixels that no hardware prefetcher expects, so those a block ahead are asked for;
+                # into L2, because L1 has no room. With the same for dy, share of the peak without and with, 8 images,
+                # 512 and 256 bits: 7x7s2 stem 43 -> 60 and 45 -> 69 %, 56x56x64 81 -> 86 and 60 -> 77 %, 14x14x256
+                # 103 -> 103 and 86 -> 81 %. Of dy the next tile's channels are asked for instead, into L1: the stem
+                # 60 -> 80 %, 7x7x512 12 to 25 % faster.
+                later = simd.load_int32(simd.at(entry, b.mul(block_pixels, I64(8))), 0)
                 ahead = simd.at(x_at, b.mul(later, I64(simd.item_bytes)))
                 for line in range(0, tile.columns * simd.item_bytes, LINE_BYTES):
                     simd.prefetch(simd.at(ahead, line), PREFETCH_L2)
@@ -228,10 +238,12 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
     return pack_block
 
 
-def _sum_block(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, streams: bool) -> Any:
+def _sum_block(
+    dtype: str, tile: Tile, last: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, streams: bool
+) -> Any:
     """The intrinsic that adds one block of a run's pixels to the totals of a tile; the last block ends in its epilogue.
 
-    Block 0 starts the totals, so a single block needs none.
+    Block 0 starts the totals, so a single block needs none. Columns that fit into a tile as narrow as `last` take that.
     """
 
     @intrinsic
@@ -243,6 +255,7 @@ def _sum_block(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_ma
         begins,
         run,
         block,
+        block_pixels,
         packed,
         dy,
         totals,
@@ -253,46 +266,56 @@ def _sum_block(dtype: str, tile: Tile, epilogue: Epilogue, d: Descriptor, has_ma
         column,
         n_columns,
     ):
-        simd = vectors_of(b, dtype, tile.lanes)
-        entries, count = _listed_pixels(simd, pixels, begins, run, block)
-        # Rows beyond the last one are that one once more. The first is 0, which saves the register whose lack made LLVM
-        # spill five of 24 sums in each step.
-        rows = [I64(0), *(minimum(b, I64(r), b.sub(n_rows, I64(1))) for r in range(1, tile.rows))]
-        dy_at, x_at = simd.pointer(dy), simd.pointer(packed)
-        row_at = [simd.at(dy_at, b.mul(r, I64(simd.item_bytes))) for r in rows]
+        def emit_for(shape: Tile) -> None:
+            simd = vectors_of(b, dtype, shape.lanes)
+            entries, count = _listed_pixels(simd, pixels, begins, run, block, block_pixels)
+            # Rows beyond the last one are that one once more. The first is 0, which saves the register whose lack made
+            # LLVM spill five of 24 sums in each step.
+            rows = [I64(0), *(minimum(b, I64(r), b.sub(n_rows, I64(1))) for r in range(1, shape.rows))]
+            dy_at, x_at = simd.pointer(dy), simd.pointer(packed)
+            row_at = [simd.at(dy_at, b.mul(r, I64(simd.item_bytes))) for r in rows]
 
-        def pixel(index: Any, sums: list[Any]) -> list[Any]:
-            offset = b.mul(simd.load_int32(simd.at(entries, b.mul(index, I64(8))), 1), I64(simd.item_bytes))
-            simd.prefetch(simd.at(simd.at(dy_at, tile.rows * simd.item_bytes), offset))  # of the next tile
-            values = simd.at(x_at, b.mul(index, I64(tile.columns * simd.item_bytes)))
-            columns = [simd.load(simd.at(values, v * simd.vector_bytes)) for v in range(tile.vectors)]
-            result = []
-            for r, row in enumerate(row_at):
-                factor = simd.broadcast(simd.at(row, offset))
-                result += [simd.v.fma(factor, c, sums[r * tile.vectors + v]) for v, c in enumerate(columns)]
-            return result
+            def pixel(index: Any, sums: list[Any]) -> list[Any]:
+                offset = b.mul(simd.load_int32(simd.at(entries, b.mul(index, I64(8))), 1), I64(simd.item_bytes))
+                simd.prefetch(simd.at(simd.at(dy_at, shape.rows * simd.item_bytes), offset))  # of the next tile
+                values = simd.at(x_at, b.mul(index, I64(tile.columns * simd.item_bytes)))
+                columns = [simd.load(simd.at(values, v * simd.vector_bytes)) for v in range(shape.vectors)]
+                result = []
+                for r, row in enumerate(row_at):
+                    factor = simd.broadcast(simd.at(row, offset))
+                    result += [simd.v.fma(factor, c, sums[r * shape.vectors + v]) for v, c in enumerate(columns)]
+                return result
 
-        sums = loop(b, I64(0), count, [simd.zero] * (tile.rows * tile.vectors), pixel)
-        places = [simd.at(simd.pointer(totals), i * simd.vector_bytes) for i in range(len(sums))]
+            sums = loop(b, I64(0), count, [simd.zero] * (shape.rows * shape.vectors), pixel)
+            places = [simd.at(simd.pointer(totals), i * simd.vector_bytes) for i in range(len(sums))]
 
-        def with_totals() -> list[Any]:
-            return [b.fadd(simd.load(at), total) for at, total in zip(places, sums)]
+            def with_totals() -> list[Any]:
+                return [b.fadd(simd.load(at), total) for at, total in zip(places, sums)]
 
-        sums = when(b, b.icmp_signed(">", number, I64(0)), with_totals, sums)
-        with b.if_else(b.icmp_signed("==", number, last_number)) as (last, earlier):
-            with last:
-                tile_rows = [b.add(row, r) for r in rows]
-                by_row = [sums[k : k + tile.vectors] for k in range(0, len(sums), tile.vectors)]
+            sums = when(b, b.icmp_signed(">", number, I64(0)), with_totals, sums)
+            with b.if_else(b.icmp_signed("==", number, last_number)) as (at_end, earlier):
+                with at_end:
+                    tile_rows = [b.add(row, r) for r in rows]
+                    by_row = [sums[k : k + shape.vectors] for k in range(0, len(sums), shape.vectors)]
 
-                def finish(masks: list[Any]) -> None:
-                    emit_stores(
-                        simd, epilogue, d, desc, bufs, by_row, Place(tile_rows, column, n_columns, masks), streams
-                    )
+                    def finish(masks: list[Any]) -> None:
+                        emit_stores(
+                            simd, epilogue, d, desc, bufs, by_row, Place(tile_rows, column, n_columns, masks), streams
+                        )
 
-                with_masks(simd, tile, n_columns, has_masks, finish)
-            with earlier:
-                for total, at in zip(sums, places):
-                    simd.store(total, at)
+                    with_masks(simd, shape, n_columns, has_masks, finish)
+                with earlier:
+                    for total, at in zip(sums, places):
+                        simd.store(total, at)
+
+        if last == tile:
+            emit_for(tile)
+            return
+        with b.if_else(b.icmp_signed(">", n_columns, I64(last.columns)), likely=True) as (whole, narrow):
+            with whole:
+                emit_for(tile)
+            with narrow:
+                emit_for(last)
 
     return sum_block
 

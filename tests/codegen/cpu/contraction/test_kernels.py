@@ -147,6 +147,12 @@ def test_gradient_epilogue(epilogue, channels, groups, target):
     check(c, target)
 
 
+@pytest.mark.parametrize("rows, channels", [(70, (210, 24)), (150, (100, 24))])
+def test_the_last_columns_of_a_gradient_take_a_narrower_tile(rows, channels, target):
+    call = check(contraction("weight_gradient", rows, channels, **MATRIX, epilogue=sgd), target)
+    assert "last" in call.code.structure
+
+
 @pytest.mark.parametrize("offset", [0, 4])  # with whole cache lines, and beside them
 @pytest.mark.parametrize("channels", [(96, 13), (60, 7)])  # of whole panels; with a rest
 @pytest.mark.parametrize("batch", [1, 3])  # one block of pixels, and two
