@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import symc
+from symc.ir.op import lookup, operators
 from tests.ops.cases import Case
 from tests.ops.test_ops import run_case
 
 from .draws import updates
-from .draws.families import answer
+from .draws.families import GENERATORS, UNANSWERED, answer
 from .draws.replay import cases_of, check
 from .golden import ROOT
 
@@ -26,6 +27,14 @@ def by_definition(case: Case) -> dict[str, Any]:
         return answer(symc, case, np.asarray)
     trained = run_case(case, training=True)
     return {"outs": run_case(case).outs, "train_outs": trained.outs, "grads": trained.grads, "states": trained.states}
+
+
+def test_what_is_not_drawn_is_known() -> None:
+    ours = {cls.name for cls in operators() if cls.__module__.startswith("symc.")}
+    drawn = {lookup(name).name for name in GENERATORS}  # type: ignore[union-attr]
+    random = {cls.name for cls in operators() if cls.is_random is True or cls.name.startswith("_image_random_")}
+    assert ours - drawn - random == UNANSWERED.keys() - drawn
+    assert not random & drawn - UNANSWERED.keys()
 
 
 @pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)

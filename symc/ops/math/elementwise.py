@@ -132,7 +132,7 @@ unary(
     "erfinv _npx_erfinv",
     erfinv,
     lambda d, x, y: d * (0.5 * SQRT_PI * (y * y)("exp")),
-    "Inverse of the error function on [-1, 1].",
+    "Inverse of the error function on [-1, 1], NaN beyond; for integers beyond 1 MXNet gives 0.",
 )
 unary(
     "gamma _npx_gamma _sparse_gamma",
@@ -356,7 +356,10 @@ class HardSigmoid(Unary):
 
 @op("smooth_l1", aliases=("_npx_smooth_l1",))
 class SmoothL1(Unary):
-    """(s x)^2 / 2 where |x| < 1 / s^2, else |x| - 1 / (2 s^2), s being `scalar`.  MXNet operator smooth_l1."""
+    """(s x)^2 / 2 where |x| < 1 / s^2, else |x| - 1 / (2 s^2), s being `scalar`; for integers MXNet cuts s to one.
+
+    MXNet operator smooth_l1.
+    """
 
     scalar: float = param(1.0, doc="s: the square part ends at 1 / s^2")
 

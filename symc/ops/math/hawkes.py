@@ -77,3 +77,6 @@ class HawkesLL(Composite):
         if dy[0] is None:
             return [None] * len(x)
         return [*super().gradient(g, x, y, [dy[0], None])[:3], *(None for _ in x[3:])]
+
+    def refuses_gradient(self, argument: str, req: str) -> bool:
+        return argument in ("lags", "marks", "valid_length", "max_time")

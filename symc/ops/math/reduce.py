@@ -119,7 +119,8 @@ class Min(Max):
 class Norm(Reduction):
     """The sum of absolute values (ord 1) or the root of the sum of squares (ord 2) over axes.  MXNet operator norm.
 
-    Squares are summed in float64, which no float32 can overflow: MXNet scales them instead.
+    Squares are summed in float64, which no float32 can overflow: MXNet scales them instead; of integers MXNet's norm is
+    often smaller, as it divides them for that.
     """
 
     parameter_order = ("ord", "axis", "out_dtype", "keepdims")

@@ -107,6 +107,26 @@ def reduction(d: Draw) -> Case:
     return d.case(shape, axis=axis, domain=domain, special=0.1)
 
 
+def square_sum(d: Draw) -> Case:
+    shape = d.shape()
+    return d.case(shape, dtypes=FLOATS, axis=d.axes(len(shape)))
+
+
+def stored(d: Draw) -> Case:
+    return d.case(d.shape(), stype="default")
+
+
+def like(d: Draw) -> Case:
+    shape = d.shape()
+    return d.case(shape, shape, grads=(0,))
+
+
+def dropout(d: Draw) -> Case:
+    shape = d.shape()
+    shared = tuple(d.some(range(len(shape)))) if d.chance(0.3) else ()
+    return d.case(shape, dtypes=FLOATS, p=d.real(0.1, 0.9), axes=shared)
+
+
 def moments(d: Draw) -> Case:
     shape = d.shape()
     return d.case(shape, axes=tuple(d.some(range(len(shape)))), dtypes=FLOATS)
@@ -174,6 +194,10 @@ GENERATORS: Dict[str, Generator] = {
     "LeakyReLU": leaky,
     **dict.fromkeys("max mean min nanprod nansum norm prod sum".split(), reduction),
     "moments": moments,
+    "Dropout": dropout,
+    "_square_sum": square_sum,
+    "cast_storage": stored,
+    "_identity_with_attr_like_rhs": like,
     **dict.fromkeys("log_softmax softmax softmin".split(), softmax),
     "SoftmaxActivation": lambda d: d.case(d.shape(3, 4), dtypes=FLOATS[:2]),
     "_contrib_allclose": all_equal,

@@ -313,6 +313,27 @@ def regions(d: Draw) -> Case:
     )  # fmt: skip
 
 
+def moved_regions(d: Draw) -> Case:
+    """Regions whose bins offsets move, in planes for each part of a region."""
+    images, n, bins, parts = d.integer(1, 2), d.integer(1, 2), d.integer(1, 3), d.integer(1, 2)
+    classes, group = d.integer(1, 2), d.integer(1, 2)
+    out, inner, scale = classes * d.integer(1, 2), (d.integer(4, 7), d.integer(4, 7)), d.pick([1.0, 0.5])
+    shapes = [(images, out * group * group, *inner), (n, 5)]
+    more = {"spatial_scale": scale, "output_dim": out, "group_size": group, "pooled_size": bins, "part_size": parts}
+    more.update(sample_per_part=d.integer(1, 3), trans_std=d.real(0.05, 0.3), no_trans=d.chance(0.3))
+    if not more["no_trans"]:
+        shapes.append((n, 2 * classes, parts, parts))
+    given = {1: boxes(d, n, images, inner[0] / scale)}
+    grads = tuple(k for k in range(len(shapes)) if k != 1)
+    return d.case(*shapes, dtypes=SINGLE, domain=(-1, 1), given=given, grads=grads, **more)
+
+
+def penalty(d: Draw) -> Case:
+    shape = (d.integer(1, 6), d.integer(1, 6))
+    more = {"sparseness_target": d.real(0.05, 0.9), "penalty": d.real(0.001, 0.5), "momentum": d.real(0.1, 0.95)}
+    return d.case(shape, shape[1:], dtypes=("float32",), domain=(0.1, 0.9), grads=(0,), **more)
+
+
 def deformable(d: Draw) -> Case:
     place = window(d, 2)
     inner, taps = spatial(d, place), int(np.prod(place["kernel"]))
@@ -343,5 +364,6 @@ GENERATORS: Dict[str, Generator] = {
     "BilinearSampler": sampler, "SpatialTransformer": sampler, "_contrib_AdaptiveAvgPooling2D": resize,
     "_contrib_BilinearResize2D": resize,
     **dict.fromkeys("ROIPooling _contrib_PSROIPooling _contrib_ROIAlign _contrib_RROIAlign".split(), regions),
+    "_contrib_DeformablePSROIPooling": moved_regions, "IdentityAttachKLSparseReg": penalty,
     "_contrib_DeformableConvolution": deformable, "_contrib_ModulatedDeformableConvolution": deformable,
 }  # fmt: skip

@@ -118,13 +118,30 @@ def density(d: Draw) -> Case:
     return d.case((*many, *inner), *[many] * n, dtypes=SINGLE, domain=(0.2, 0.9), given=whole, grads=grads)
 
 
+def multinomial(d: Draw) -> Case:
+    block = d.pick([(), (d.integer(1, 4),), (2, d.integer(1, 3))])
+    kind = d.pick(SINGLE)
+    return d.case(
+        (*d.shape(1, 1, 6), d.integer(1, 6)), dtypes=(kind,), domain=(0.1, 0.9), shape=block, get_prob=True, dtype=kind
+    )
+
+
 def transform(d: Draw) -> Case:
-    shape = d.shape(1, 3, 60) if d.chance(0.5) else d.shape(4, 4, 60)
-    if len(shape) == 3:
-        shape = shape[:2]
+    shape = d.shape(1, 4, 60)
     if d.op == "_contrib_ifft":
         shape = (*shape[:-1], 2 * shape[-1])
-    return d.case(shape, dtypes=("float32",))
+    return d.case(shape, dtypes=SINGLE)
+
+
+def sketch(d: Draw) -> Case:
+    """Each number of the last axis goes to a place, with a sign."""
+    shape, out_dim = d.shape(1, 3, 60), d.integer(1, 5)
+    signs = (1, shape[-1])
+    given = {
+        1: tuple(float(d.integer(0, out_dim - 1)) for _ in range(33)),
+        2: tuple(d.pick([-1.0, 1.0]) for _ in range(33)),
+    }
+    return d.case(shape, signs, signs, dtypes=SINGLE, out_dim=out_dim, given=given, grads=(0,))
 
 
 def hawkes(d: Draw) -> Case:
@@ -151,6 +168,8 @@ GENERATORS: Dict[str, Generator] = {
     "khatri_rao": khatri_rao,
     **{f"_contrib_interleaved_matmul_{name}": attention
        for name in "selfatt_qk selfatt_valatt encdec_qk encdec_valatt".split()},
+    "_contrib_fft": transform, "_contrib_ifft": transform, "_contrib_count_sketch": sketch,
     "_contrib_hawkesll": hawkes,
+    "_sample_multinomial": multinomial,
     **{f"_random_pdf_{name}": density for name in DENSITIES.split()},
 }  # fmt: skip

@@ -227,6 +227,21 @@ def diag(d: Draw) -> Case:
     return d.case(shape, axis1=axis1, axis2=axis2, k=k)
 
 
+def mask(d: Draw) -> Case:
+    """Some rows, at least the last one."""
+    shape = d.shape()
+    kinds = [d.pick(NUMBERS), d.pick(INDICES)]
+    is_on = (*(float(d.chance(0.5)) for _ in range(shape[0] - 1)), 1.0)
+    return d.case(shape, shape[:1], dtypes=kinds, given={1: is_on}, grads=(0,) if kinds[0] in FLOATS else (), axis=0)
+
+
+def retain(d: Draw) -> Case:
+    """Some rows, by their numbers."""
+    shape = d.shape()
+    rows = tuple(float(k) for k in sorted(d.some(range(shape[0]))))
+    return d.case(shape, (len(rows),), dtypes=[d.pick(FLOATS), "int64"], given={1: rows}, grads=(0,))
+
+
 def positions(d: Draw, n: int, outside: int = 0) -> Tuple[float, ...]:
     """Indices into n elements, some beyond."""
     return tuple(float(d.integer(-outside, n - 1 + outside)) for _ in range(24))
@@ -367,4 +382,5 @@ GENERATORS: Dict[str, Generator] = {
     "_unravel_index": coordinates, "SequenceLast": sequence, "SequenceMask": sequence, "SequenceReverse": sequence,
     **dict.fromkeys("argmax argmin argsort sort topk".split(), ordering),
     "argmax_channel": lambda d: d.case(d.shape(2, 3), grads=()), "_histogram": histogram,
+    "_contrib_boolean_mask": mask, "_sparse_retain": retain,
 }  # fmt: skip

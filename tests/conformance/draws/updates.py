@@ -1,4 +1,7 @@
-"""Parameter sets of the operators that optimizers apply; for several weights arrays come weight by weight."""
+"""Parameter sets of the operators that optimizers apply, and of others that take arrays alone.
+
+For several weights arrays come weight by weight.
+"""
 
 from __future__ import annotations
 
@@ -98,8 +101,24 @@ def lars(d: Draw) -> Case:
     return d.case(*[(n,)] * 4, dtypes=("float32",), domain=(0.1, 2.0), grads=(), **values)
 
 
+def reset(d: Draw) -> Case:
+    n = d.integer(1, 4)
+    return d.case(*[d.shape() for _ in range(n)], dtypes=("float32", "float64", "float16"), grads=(), num_arrays=n)
+
+
+def one_of_each_row(d: Draw) -> Case:
+    """A 1, or a number, at one place of each row."""
+    n, m = d.integer(1, 17), d.integer(1, 9)
+    places = tuple(float(d.integer(0, m - 1)) for _ in range(n))
+    if d.op == "_onehot_encode":
+        return d.case((n,), (n, m), dtypes=("float32",), given={0: places}, grads=())
+    return d.case((n, m), (n,), (n,), dtypes=("float32",), given={2: places}, grads=())
+
+
 GENERATORS: Dict[str, Generator] = {
     **dict.fromkeys(SINGLE, single),
     **dict.fromkeys((*MULTI, *SHARED), multi),
     "multi_lars": lars,
+    "reset_arrays": reset,
+    **dict.fromkeys(("_onehot_encode", "fill_element_0index"), one_of_each_row),
 }
