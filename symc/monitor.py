@@ -86,4 +86,5 @@ def _text(value: Any) -> str:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(v, NDArray) for v in values):
         raise ConflictError(f"Monitor: stat_func gave {value!r}, expected an NDArray or a list of them")
-    return "".join(f"{v.asscalar() if v.shape == (1,) else v.asnumpy()}\t" for v in values)
+    # str, as a format would show every digit of a float32
+    return "".join(str(v.asscalar() if v.shape == (1,) else v.asnumpy()) + "\t" for v in values)

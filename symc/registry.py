@@ -28,7 +28,7 @@ def get_register_func(base_class: type, nickname: str) -> Callable[..., Any]:
 
     def register(klass: Class, name: str | None = None) -> Class:
         if not (isinstance(klass, type) and issubclass(klass, base_class)):
-            raise ArgumentError(f"Can only register subclass of {base_class.__name__}, got {klass!r}")
+            raise ConflictError(f"Can only register subclass of {base_class.__name__}, got {klass!r}")
         key = (name or klass.__name__).lower()
         if key in known and homes[key] is sys.modules.get(known[key].__module__):  # else its import was thrown away
             old, new = (f"{c.__module__}.{c.__name__}" for c in (known[key], klass))
@@ -74,7 +74,8 @@ def get_alias_func(base_class: type, nickname: str) -> Callable[..., Any]:
 def get_create_func(base_class: type, nickname: str) -> Callable[..., Any]:
     """`create(name, *args, **kwargs)`: an instance by name; also from a dict, JSON (`["name", {...}]`) or an instance.
 
-    The text is data: it can only name a registered class and its arguments. Raises ArgumentError.
+    The text is data: it can only name a registered class and its arguments. Raises ConflictError for what is not
+    registered, as MXNet asserts it is, and ArgumentError for damaged JSON and wrong arguments.
     """
     known = _classes.setdefault(base_class, {})
 
@@ -82,19 +83,19 @@ def get_create_func(base_class: type, nickname: str) -> Callable[..., Any]:
         name, args = (args[0], args[1:]) if args else (kwargs.pop(nickname, None), ())
         if isinstance(name, base_class):
             if args or kwargs:
-                raise ArgumentError(f"{nickname} is already an instance. Additional arguments are invalid")
+                raise ConflictError(f"{nickname} is already an instance. Additional arguments are invalid")
             return name
         if isinstance(name, dict):
             return create(**name)
         if not isinstance(name, str):
-            raise ArgumentError(f"{nickname} must be of string type, got {name!r}")
+            raise ConflictError(f"{nickname} must be of string type, got {name!r}")
         if name.startswith(("[", "{")):
             try:
                 return create(*_from_json(name, nickname))
             except TypeError as e:  # arguments that the class does not take
                 raise ArgumentError(f"{nickname} {name[:80]!r}: {e}") from None
         if name.lower() not in known:
-            raise ArgumentError(
+            raise ConflictError(
                 f"{name.lower()} is not registered. Please register with {nickname}.register first; "
                 f"there are {', '.join(sorted(known))}"
             )

@@ -33,7 +33,6 @@ PLACES = {
     "io.io": "io",
     "kvstore_server": "kvstore.kvstore_server",
     "ndarray.utils": "ndarray",
-    "optimizer.contrib": "optimizer",
 }
 
 # Names that NumPy has dropped since, and what they were.

@@ -130,4 +130,4 @@ class CustomMetric(EvalMetric):
 
 def np(numpy_feval: Callable, name: str | None = None, allow_extra_outputs: bool = False) -> CustomMetric:
     """A metric from a function of NumPy arrays: label, prediction."""
-    return CustomMetric(numpy_feval, name or numpy_feval.__name__, allow_extra_outputs)
+    return CustomMetric(numpy_feval, name, allow_extra_outputs)

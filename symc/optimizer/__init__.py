@@ -1,6 +1,6 @@
 """`mx.optimizer`: how weights follow their gradients, by name; `Updater` applies one and keeps its states."""
 
-from . import optimizer
+from . import contrib, optimizer
 from .adam import FTML, Adam, Adamax, Nadam
 from .adaptive import AdaDelta, AdaGrad, Ftrl, GroupAdaGrad, RMSProp
 from .layerwise import LAMB, LARS

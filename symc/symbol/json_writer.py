@@ -23,9 +23,9 @@ def tojson(symbol: Symbol, remove_amp_cast: bool = True) -> str:
 
 
 def without_amp_casts(heads: Sequence[Entry]) -> Sequence[Entry]:
-    """The heads of the graph without amp_cast and amp_multicast nodes (a copy, when there are any)."""
+    """The heads of the graph without amp_cast and amp_multicast nodes (a copy, when there are any); heads stay."""
     nodes = nodes_of(heads)
-    casts = {n for n in nodes if n.op_name in ("amp_cast", "amp_multicast")}
+    casts, ends = {n for n in nodes if n.op_name in ("amp_cast", "amp_multicast")}, {h.node for h in heads}
     if not casts:
         return heads
     new: dict[SymbolNode, SymbolNode] = {}
@@ -36,11 +36,11 @@ def without_amp_casts(heads: Sequence[Entry]) -> Sequence[Entry]:
         return Entry(new[node], index)
 
     for node in nodes:
-        if node not in casts:
+        if node not in casts or node in ends:
             copy = SymbolNode(node.op, node.name, node.attrs, [entry(*e) for e in node.inputs], node.origin)
             copy.versions, copy.version, copy.subgraphs = node.versions, node.version, node.subgraphs
             new[node] = copy
-    return [entry(*h) for h in heads]
+    return [Entry(new[h.node], h.index) for h in heads]
 
 
 def _graph(heads: Sequence[Entry], pad: str, is_subgraph: bool) -> str:

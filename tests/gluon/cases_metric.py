@@ -57,7 +57,8 @@ def names(mx, folder):
     arrays = {"a": mx.nd.array([0, 0]), "b": mx.nd.array([1, 0])}
     chosen.update_dict({"y": mx.nd.array([1, 1]), "z": mx.nd.array([0, 0])}, arrays)
     found["chosen"] = chosen.get()
-    found["custom"] = mx.metric.create(lambda label, pred: 1.0).name
+    found["custom"] = mx.metric.create(lambda label, pred: 1.0).name, mx.metric.np(lambda label, pred: 1.0).name
+    found["unknown"] = refusal(mx.metric.create, "nothing")[0]
     x, y = mx.nd.zeros((2, 3)), mx.nd.zeros(3)
     found["refused"] = [
         refusal(mx.metric.Accuracy().update, [y, y], [x]),

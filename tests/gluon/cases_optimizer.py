@@ -135,7 +135,33 @@ def states(mx, folder):
     }
 
 
+def of_lists(mx, folder):
+    """The updates of `nd.contrib` that take lists, and AdamW's with the gradients' factor as a number."""
+    rng, contrib = np.random.RandomState(3), mx.nd.contrib
+
+    def drawn(dtype="float32"):
+        return [mx.nd.array(rng.uniform(0.5, 1.5, (2, 3)), dtype=dtype) for _ in range(2)]
+
+    three = {"lrs": [0.1, 0.2], "wds": [0.01, 0.0], "etas": [1.0, 0.5]}
+    lamb = {"step_count": [1, 2], "lrs": [0.1, 0.2], "wds": [0.01, 0.0]}
+    found = {}
+    for kind, options in ("adamw", {"rescale_grad": mx.nd.array([0.5]), **three}), ("lamb", lamb):
+        for dtype, start in ("float32", "multi_"), ("float16", "multi_mp_"):
+            arrays = [drawn(dtype), drawn(dtype), drawn(), drawn(), *([drawn()] if dtype == "float16" else [])]
+            getattr(contrib, f"{start}{kind}_update")(*arrays, out=arrays[0], **options)
+            found[start + kind] = [a.astype("float32").reshape(-1) for each in arrays[:4] for a in each]
+    w, g, mean, var = (each[0] for each in (drawn(), drawn(), drawn(), drawn()))
+    contrib.adamw_update(w, g, mean, var, 0.5, 0.1, 0.9, wd=0.01, out=w)
+    contrib.adamw_update(w, g, mean, var, float("nan"), 0.1, 0.9, out=w)  # is skipped
+    found["adamw"] = [a.reshape(-1) for a in (w, mean, var)]
+    half, (w, *_) = [each[0] for each in (drawn("float16"), drawn("float16"))], drawn()
+    contrib.mp_adamw_update(half[0], half[1], mean, var, w, mx.nd.array([2]), 0.1, 0.9, out=half[0])
+    found["mp_adamw"] = [a.astype("float32").reshape(-1) for a in (half[0], mean, var, w)]
+    return found
+
+
 CASES = {
+    "of lists": of_lists,
     "schedules": schedules,
     "factors": factors,
     "states": states,

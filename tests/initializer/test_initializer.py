@@ -59,19 +59,23 @@ def test_create_takes_an_instance_or_a_keyword():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    "arguments, error, message",
     [
-        (("nope",), "nope is not registered. Please register with initializer.register first; there are bilinear"),
-        ((3,), "initializer must be of string type, got 3"),
-        ((mx.init.Zero(), 3), "already an instance"),
-        (('["zero"',), "is no JSON"),
-        (('["zero", 3]',), r'expected \["name", {arguments}\]'),
-        (("[" * 100_000,), "is no JSON"),
-        (('["zero", {"value": 3}]',), "unexpected keyword argument 'value'"),
+        (
+            ("nope",),
+            AssertionError,
+            "nope is not registered. Please register with initializer.register first; there are ",
+        ),
+        ((3,), AssertionError, "initializer must be of string type, got 3"),
+        ((mx.init.Zero(), 3), AssertionError, "already an instance"),
+        (('["zero"',), ArgumentError, "is no JSON"),
+        (('["zero", 3]',), ArgumentError, r'expected \["name", {arguments}\]'),
+        (("[" * 100_000,), ArgumentError, "is no JSON"),
+        (('["zero", {"value": 3}]',), ArgumentError, "unexpected keyword argument 'value'"),
     ],
 )
-def test_create_refuses(arguments, message):
-    with pytest.raises(ArgumentError, match=message):
+def test_create_refuses(arguments, error, message):
+    with pytest.raises(error, match=message):
         mx.init.create(*arguments)
 
 
@@ -99,7 +103,7 @@ def test_a_variables_own_initializer_wins():
     )
     assert net.attr_dict()["fc_bias"] == {"__init__": '["constant", {"value": 4}]'}
     assert (initialized(mx.init.Zero(), "fc_bias", attrs=net.attr_dict()["fc_bias"]) == 4).all()
-    with pytest.raises(ArgumentError, match="nope is not registered"):
+    with pytest.raises(AssertionError, match="nope is not registered"):
         initialized(mx.init.Zero(), attrs={"__init__": "nope"})
 
 
@@ -245,7 +249,7 @@ def test_registering_ones_own():
     assert mx.registry.get_registry(mx.init.Initializer)["mine"] is TestsOwn
     with pytest.warns(UserWarning, match=r"registered with name mine replaces .*TestsOwn"):
         mx.init.alias("mine")(TestsOwn)
-    with pytest.raises(ArgumentError, match="Can only register subclass of Initializer"):
+    with pytest.raises(AssertionError, match="Can only register subclass of Initializer"):
         mx.init.register(int)
 
 

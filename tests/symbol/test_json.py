@@ -93,6 +93,10 @@ def test_mixed_precision_casts_are_left_out():
         "_plus0_output",
     ]
     assert "amp_cast" in s.tojson(remove_amp_cast=False) and "c_output" in s.get_internals().list_outputs()
+    last = mx.sym.amp_cast(a, dtype="float16", name="last")  # a head stays, and is passed over where it is read
+    both = mx.sym.load_json(mx.sym.Group([last, mx.sym.exp(last, name="e")]).tojson())
+    assert both.list_outputs() == ["last_output", "e_output"]
+    assert both["e_output"].get_internals().list_outputs() == ["a", "e_output"]
 
 
 def test_save_and_load(tmp_path):

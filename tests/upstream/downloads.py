@@ -18,8 +18,10 @@ def install() -> None:
     """Has downloads of the tests give what is made here, below `data` in the working folder."""
     from symc import test_utils
     from symc.gluon import utils
+    from symc.gluon.model_zoo import model_store
 
     utils.download = download
+    model_store.get_model_file = weights
     made = {"download": download, "get_mnist_ubyte": mnist, "get_cifar10": cifar_records}
     vars(test_utils).update(made)
     test_utils.__all__ = [*getattr(test_utils, "__all__", vars(test_utils)), *made]
@@ -34,6 +36,25 @@ def download(url: str, path: str | None = None, dirname: str | None = None, **_:
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(MADE[name]())
+    return str(place)
+
+
+def weights(name: str, root: str | None = None) -> str:
+    """A file of weights of a network of the zoo: where trained ones would lie, but drawn."""
+    from symc import initializer, nd
+    from symc.core.replacing import replacing
+    from symc.gluon.model_zoo import vision
+
+    place = Path(root or "data/models", f"{name}.params")
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        net = vision.get_model(name)
+        net.initialize(initializer.Xavier())
+        net.infer_shape(nd.zeros((1, 3, 299, 299) if name == "inceptionv3" else (1, 3, 224, 224)))
+        for parameter in net.collect_params().values():
+            parameter._finish_deferred_init()
+        with replacing(place) as unfinished:  # tests fetch the same file in several processes at once
+            net.save_parameters(str(unfinished))
     return str(place)
 
 

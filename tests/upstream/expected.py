@@ -58,7 +58,38 @@ NOT_PASSING: dict[str, str] = {
     "test_io::test_LibSVMIter": "asks the data for check_format, which only sparse arrays have",
     "test_contrib_text::test_download_embed": "downloads vectors; symc reads them where they lie",
     "test_contrib_text::test_get_and_pretrain_file_names": "counts the files that could be downloaded",
-    "test_gluon_estimator::test_initializer": "downloads trained weights",
+    **{
+        f"test_gluon::{test}": "needs sparse arrays; symc stores every array dense"
+        for test in (
+            "test_sparse_parameter",
+            "test_parameter_row_sparse_data",
+            "test_sparse_hybrid_block",
+            "test_global_norm_clip",
+            "test_embedding",
+            "test_split_and_load",
+        )
+    },
+    "test_gluon::test_split_data_np": "needs mx.np",
+    "test_gluon::test_inline": "a recording keeps operators, not a Symbol",
+    "test_gluon::test_hybrid_static_memory": (
+        "normalizes two values a channel of drawn weights, which magnifies rounding; float64 agrees to 1e-8"
+    ),
+    **{
+        f"test_kvstore::{test}": "needs sparse arrays; symc stores every array dense"
+        for test in (
+            "test_single_kv_pair",
+            "test_row_sparse_pull",
+            "test_list_kv_pair",
+            "test_aggregator",
+            "test_sparse_aggregator",
+            "test_updater",
+            "test_invalid_pull",
+        )
+    },
+    "test_contrib_optimizer::test_group_adagrad": "needs sparse arrays; symc stores every array dense",
+    "test_metric::test_acc": "divides a float32 by an int, which older NumPy does in float64",
+    "test_thread_local::test_blockscope": "asks a private class that names of blocks come from",
+    **{f"test_thread_local::{test}": "needs mx.np" for test in ("test_np_array_scope", "test_np_global_shape")},
     **{
         f"test_module::{test}": "needs sparse arrays; symc stores every array dense"
         for test in ("test_factorization_machine_module", "test_module_initializer")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from symc import as_mxnet
+from symc import as_mxnet, util
 
 
 def install() -> None:
@@ -28,6 +28,7 @@ def install() -> None:
     sys.modules["mxnet.numpy"] = sys.modules["symc.numpy"] = ModuleType(
         "mxnet.numpy"
     )  # imported by tests of which few use it
+    vars(util)["_NumpyArrayScope"] = type("_NumpyArrayScope", (), {})  # imported by tests of which one uses it
     as_mxnet.restore_old_numpy()
 
 
