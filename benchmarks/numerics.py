@@ -62,12 +62,12 @@ def errors(got: Array, want: Array) -> tuple[float, float]:
 @contextlib.contextmanager
 def forced(outputs: int) -> Iterator[None]:
     """3x3 layers are computed in tiles of `outputs` x `outputs` wherever they can be; 0: by direct sums."""
-    kept = plan.TRANSFORMS, plan.WINOGRAD_GAIN
-    plan.TRANSFORMS, plan.WINOGRAD_GAIN = {n: t for n, t in TRANSFORMS.items() if n == outputs}, math.inf
+    kept = plan.TRANSFORMS, plan.WORTHWHILE
+    plan.TRANSFORMS, plan.WORTHWHILE = {n: t for n, t in TRANSFORMS.items() if n == outputs}, math.inf
     try:
         yield
     finally:
-        plan.TRANSFORMS, plan.WINOGRAD_GAIN = kept
+        plan.TRANSFORMS, plan.WORTHWHILE = kept
 
 
 def layers(count: int) -> None:

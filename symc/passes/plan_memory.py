@@ -16,6 +16,9 @@ from symc.ir.kernels import ArenaPlan, KernelGraph, KernelLoop, KernelNode
 
 from .in_place import Read, is_in_place_legal, reads_of
 
+SPACED_BYTES = 64 * 1024  # more than lie in a core's first cache, and much more than a page
+PAGE_BYTES, SPACE_BYTES = 4096, 1088  # a quarter of a page and a line: four arrays behind each other begin apart
+
 
 @dataclass
 class Life:
@@ -157,5 +160,11 @@ def lower_bound(spans: list[Life]) -> int:
 
 
 def aligned(size_bytes: int) -> int:
-    """Rounded up to whole cache lines."""
-    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+    """Rounded up to whole cache lines; what is large ends apart from a page's beginning, where the next one begins.
+
+    A load waits for an earlier store to the same place of another page: a kernel that reads one array of whole pages
+    and writes another one behind it would meet each of its stores.
+    """
+    if size_bytes < SPACED_BYTES:
+        return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+    return -(-size_bytes // PAGE_BYTES) * PAGE_BYTES + SPACE_BYTES

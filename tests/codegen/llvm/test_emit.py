@@ -218,6 +218,15 @@ def test_special_values() -> None:
         assert (same_sign | np.isnan(expected)).all(), name
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("limit", [0.0, 6.0, math.inf, -math.inf, math.nan])
+def test_limits_keep_nan(dtype: str, limit: float) -> None:
+    x, target = np.array([-math.inf, -1, -0.0, 0, 1, 6, 7, math.inf, math.nan], dtype), host_target()
+    for name, expected in (("maximum", np.maximum(x, limit)), ("minimum", np.minimum(x, limit))):
+        (got,) = evaluate([prim(name, variable("x", dtype), limit)], {"x": x}, target.lanes(dtype), target)
+        np.testing.assert_array_equal(got, expected, name)
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integer_primitives(dtype: str) -> None:
     target = host_target()

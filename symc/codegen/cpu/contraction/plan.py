@@ -35,6 +35,7 @@ from .shapes import (
     gradient_choices,
     line_of,
     matrix_choices,
+    strip_choices,
     table_cover,
     tile_counts,
     tiles_beside,
@@ -46,7 +47,7 @@ from .tile import Tile
 DTYPES = ("float32", "float64")
 
 PART_BYTES, MAX_PARTS = 4 << 20, 16  # Winograd's transformed inputs that are in memory at one time
-WINOGRAD_GAIN = 0.9  # worth it when its estimate is that much of the direct kernel's
+WORTHWHILE = 0.9  # another algorithm is, when its estimate is that much of the direct kernel's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,11 @@ class DepthwisePlan(CpuPlan):
     line: Line
 
 
+@dataclass(frozen=True, kw_only=True)
+class StripPlan(CpuPlan):
+    """Forward or data gradient of channels that are convolved alone: strips of as many columns as `tile` has rows."""
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """One way to compute a contraction: the tiles it can use, and the whole plan that follows from one."""
@@ -165,13 +171,13 @@ def plan_contraction(
 
 
 def _expected(c: Contraction, target: Target, is_reused: bool, has_winograd: bool) -> CpuPlan | RowsPlan:
-    """The plan with the lowest estimate; Winograd's must be clearly below the direct one's."""
+    """The plan with the lowest estimate; another algorithm's must be clearly below the direct one's."""
     direct, *others = _algorithms(c, target, is_reused, has_winograd)
     along_rows = None if is_reused or source_of(c, c.lhs).dtype not in DTYPES else RowsPlan.of(c)
     if along_rows is not None:
         return along_rows
-    winograd = min(others, key=lambda algorithm: algorithm.best.cycles, default=direct)
-    best = winograd if winograd.best.cycles < WINOGRAD_GAIN * direct.best.cycles else direct
+    other = min(others, key=lambda algorithm: algorithm.best.cycles, default=direct)
+    best = other if other.best.cycles < WORTHWHILE * direct.best.cycles else direct
     return replace(best.plan(best.best), is_reused=is_reused)
 
 
@@ -225,7 +231,7 @@ def _algorithms(c: Contraction, target: Target, is_reused: bool, has_winograd: b
     """The direct algorithm, then those that compute the same in another way."""
     source = source_of(c, c.lhs)
     if c.is_depthwise:
-        return [_depthwise(c, source.dtype, target)]
+        return [_depthwise(c, source.dtype, target), *_strips(c, source.dtype, target)]
     if c.kind == "weight_gradient":
         return [_weight_gradient(c, source.dtype, target)]
     found = [_matrix(c, source.dtype, target)]
@@ -378,6 +384,30 @@ def _depthwise(c: Contraction, dtype: str, target: Target) -> Algorithm:
 
     windows = None if is_gradient else g
     return Algorithm(depthwise_choices(windows, rows, c.groups, length, dtype, target), plan)
+
+
+def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
+    g = geometry_of(c)
+    choices = () if c.kind == "weight_gradient" else strip_choices(g, c.batch, c.groups, dtype, target)
+
+    def plan(choice: Choice) -> StripPlan:
+        tile = choice.tile
+        n_strips, n_panels = g.row_extents[1] // tile.rows, -(-c.groups // tile.columns)
+        n_chunks = even(min(count_chunks(2 * c.work_flops, 0), max(1, c.batch * n_strips * n_panels)))
+        return StripPlan(
+            algorithm="depthwise strips",
+            cycles=choice.cycles,
+            packing=panels_of(c, dtype, tile.columns),
+            tile=tile,
+            tiles=(tile,),
+            has_masks=_has_masks(target),
+            blocking=Blocking(1, 1, n_chunks),
+            images=1,
+            n_repeats=c.batch,
+            why=f"depthwise, {n_strips} strips of {tile.rows} columns x {n_panels} panels, {n_chunks} chunks",
+        )
+
+    return [Algorithm(choices, plan)] if choices else []
 
 
 def _has_masks(target: Target) -> bool:

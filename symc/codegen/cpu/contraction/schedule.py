@@ -17,8 +17,8 @@ from symc.loopir.expr import Axis
 from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, buffer_of, loads_of
 from symc.loopir.work import Work, work_of
 
-from . import depthwise, forward, weight_gradient, winograd
-from .plan import DepthwisePlan, GradientPlan, MatrixPlan, WinogradPlan, geometry_of, source_of
+from . import depthwise, forward, strips, weight_gradient, winograd
+from .plan import DepthwisePlan, GradientPlan, MatrixPlan, StripPlan, WinogradPlan, geometry_of, source_of
 
 
 def schedule_contraction(c: Contraction) -> list[KernelCall]:
@@ -35,6 +35,8 @@ def schedule_contraction(c: Contraction) -> list[KernelCall]:
         return [_weight_gradient(c, plan)]
     if isinstance(plan, DepthwisePlan):
         return [(_depthwise_gradient if c.kind == "weight_gradient" else _depthwise)(c, plan)]
+    if isinstance(plan, StripPlan):
+        return [_strips(c, plan)]
     raise CodegenError(f"scheduling a contraction: its plan is {plan}; expected one of the CPU's\n{c.text()}")
 
 
@@ -75,6 +77,20 @@ def _depthwise(c: Contraction, plan: DepthwisePlan) -> KernelCall:
         x_repeat_stride=plan.images * g.image_stride,
     )
     return depthwise.emit(problem, plan)
+
+
+def _strips(c: Contraction, plan: StripPlan) -> KernelCall:
+    source = source_of(c, c.lhs)
+    problem = strips.StripProblem(
+        dtype=source.dtype,
+        x=_ref(source),
+        factor=_ref(buffer_of(c, c.rhs)),
+        geometry=geometry_of(c),
+        images=c.batch,
+        channels=c.groups,
+        epilogue=epilogue_of(c),
+    )
+    return strips.emit(problem, plan)
 
 
 def _depthwise_gradient(c: Contraction, plan: DepthwisePlan) -> KernelCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
 from .products import Products
+from .strip import Strip
 from .tile import Tile
 
 # (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
@@ -89,6 +91,7 @@ NARROW_GRADIENT_SHAPES = {
 WIDE_DEPTHWISE_SHAPES = {(7, 4): 1.0, (7, 3): 0.95, (7, 2): 0.9, (7, 1): 0.5, (3, 4): 0.9, (1, 4): 0.5, (1, 1): 0.2}
 NARROW_DEPTHWISE_SHAPES = {(3, 4): 0.9, (6, 2): 0.7, (3, 2): 0.65, (6, 1): 0.5, (1, 4): 0.5, (1, 1): 0.2}
 LINE_GAIN = 1.5  # of depthwise tiles that read a position once for all taps of a line: 57 -> 85 GFLOP/s, 192x28x28
+STRIP_SHAPES = {7: 1.8, 6: 1.7, 5: 1.6, 4: 1.5}  # the same, by columns: 17.4 us where lines take 33, 512x14x14
 PART_OF_VECTOR = {1: 1.0, 2: 0.75, 4: 0.4}  # speed per element of vectors of lanes / n
 
 # More rows than L1 has ways (8) at multiples of a way's size (4 KB) evict each other: 1024 channels, 14 rows ran at
@@ -302,6 +305,24 @@ def depthwise_choices(
 
     shapes = tiles_of(target, dtype, WIDE_DEPTHWISE_SHAPES, NARROW_DEPTHWISE_SHAPES)
     return tuple(Choice(tile, cycles(tile, share)) for tile, share in shapes)
+
+
+@bounded(MAX_CHOICES, lambda key, choices: len(choices))
+def strip_choices(g: Geometry, batch: int, channels: int, dtype: str, target: Target) -> tuple[Choice, ...]:
+    """The strips of a depthwise kernel, whose tiles are as many outputs beside each other and one vector of channels;
+    none where sums and weights would not stay in registers, or the windows are not of two axes or dilated.
+    """
+    if len(g.taps) != 2 or not has_32_registers(target) or set(g.step) | set(g.divide) != {1}:
+        return ()
+    lanes, found = target.lanes(dtype), []
+    n_sets = L1_WAY_BYTES // math.gcd(L1_WAY_BYTES, g.source_strides[-1] * ITEM_SIZE[dtype])
+    for columns, share in STRIP_SHAPES.items():
+        strip = Strip.of(g, columns)
+        if g.row_extents[1] % columns == 0 and strip.n_registers <= 32:
+            n_lines = len(strip.new_lines) * strip.n_positions  # of L1, that a row of outputs reads
+            slots = batch * g.n_rows * -(-channels // lanes)
+            found.append(Choice(Tile(columns, 1, lanes), slots * g.n_taps / share / min(1, L1_WAYS * n_sets / n_lines)))
+    return tuple(found)
 
 
 def table_cover(g: Geometry, batch: int, n_rows: int, stack: int | None = None) -> tuple[int, int]:

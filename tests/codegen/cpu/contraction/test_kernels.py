@@ -8,7 +8,7 @@ import pytest
 
 from symc.codegen.contraction.epilogue import epilogue_of
 from symc.codegen.contraction.tables import Line
-from symc.codegen.cpu.contraction import plan_contraction, schedule_contraction
+from symc.codegen.cpu.contraction import candidates, schedule_contraction
 from symc.codegen.cpu.nest.plan import STREAM_BYTES
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import CodegenError
@@ -106,18 +106,50 @@ LINES = {
 }
 
 
+def lines_plan(c, target):
+    """The best plan with tiles of pixels, which may read lines of taps."""
+    plans = [plan for plan in candidates(c, target) if plan.algorithm == "depthwise sums"]
+    return min(plans, key=lambda plan: plan.cycles)
+
+
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("geometry", LINES)
 def test_depthwise_lines(kind, batch, geometry, target):
     """Rows of a tile that lie on one line of 7, 14 or 21 read each position once for all taps of a line."""
-    check(contraction(kind, batch=batch, channels=(35, 35), groups=35, **LINES[geometry]), target)
+    c = contraction(kind, batch=batch, channels=(35, 35), groups=35, **LINES[geometry])
+    check(c, target, plan=lines_plan(c, target))
 
 
 def test_depthwise_lines_are_taken_where_rows_lie_on_one(target):
     layers = {name: contraction(channels=(35, 35), groups=35, **g) for name, g in LINES.items()}
-    taken = {name for name, c in layers.items() if plan_contraction(c, target).line != Line()}
+    taken = {name for name, c in layers.items() if lines_plan(c, target).line != Line()}
     assert taken == ({*LINES} - {"pads of 8"} if target.vector_bits == 512 else set())
+
+
+STRIPS = {
+    "3x3": dict(inputs=(4, 14), kernel=(3, 3), pad=(1, 1)),
+    "one row": dict(inputs=(1, 7), kernel=(3, 3), pad=(1, 1)),
+    "no pad": dict(inputs=(5, 9), kernel=(3, 3), pad=(0, 0)),
+    "pads of 8": dict(inputs=(3, 7), kernel=(3, 3), pad=(4, 8)),
+    "stride 2": dict(inputs=(5, 14), kernel=(3, 3), pad=(1, 1), stride=(2, 2)),
+    "stride 1x2": dict(inputs=(5, 13), kernel=(2, 3), pad=(0, 1), stride=(1, 2)),
+    "stride 4x1": dict(inputs=(9, 6), kernel=(3, 3), pad=(1, 1), stride=(4, 1)),
+    "columns of 5": dict(inputs=(3, 10), kernel=(3, 3), pad=(1, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("geometry", STRIPS)
+def test_depthwise_strips(kind, geometry, target):
+    """Strips of columns walk down the image, each position of which they read once."""
+    c = contraction(kind, channels=(35, 35), groups=35, epilogue=bias_residual_relu, **STRIPS[geometry])
+    plans = [plan for plan in candidates(c, target) if plan.algorithm == "depthwise strips"]
+    *_, width = c.window.out_extents if kind == "forward" else c.window.in_extents
+    can_walk = target.vector_bits == 512 and (kind == "forward" or c.window.stride == (1, 1))
+    assert {plan.tile.rows for plan in plans} == {n for n in (4, 5, 6, 7) if can_walk and width % n == 0}
+    for plan in plans[:1]:
+        check(c, target, plan=plan)
 
 
 @pytest.mark.parametrize("kind", MATRIX_KINDS)

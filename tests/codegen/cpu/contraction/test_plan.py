@@ -85,6 +85,7 @@ def test_extents_beyond_any_memory_are_counted_without_tables(monkeypatch):
 
 
 PLANNED = {
+    "strips": dict(channels=(35, 35), groups=35, inputs=(14, 14)),
     "forward": dict(channels=(64, 64), inputs=(14, 14)),
     "data_gradient": dict(kind="data_gradient", channels=(64, 64), inputs=(14, 14)),
     "weight_gradient": dict(kind="weight_gradient", channels=(3, 17)),
@@ -105,6 +106,7 @@ def test_the_plan_is_the_candidate_to_expect_most_of(case):
         "forward": by_windows,
         "data_gradient": by_windows,
         "weight_gradient": {"weight gradient"},
+        "strips": {"depthwise sums"} | ({"depthwise strips"} if target.vector_bits == 512 else set()),
     }.get(case, {"depthwise sums"})
 
 
