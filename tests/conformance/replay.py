@@ -21,29 +21,33 @@ KINK_TOLERANCE = 0.04
 KINK_TOLERANCE_OF_VALUES = 0.2
 
 
-def check_op(mx: Any, case: Case) -> None:
-    """Lists, inference, results in both modes, gradients, states, refused gradients of a one-operator symbol."""
+def check_op(mx: Any, case: Case) -> dict[str, np.ndarray]:
+    """Lists, inference, results in both modes, gradients, states, refused gradients of a one-operator symbol.
+
+    Gives the results, none of an imperative operator.
+    """
     if case.facts.get("imperative"):
         check_update(mx, case)
-        return
-    symbol = mx.sym.load_json(case.symbol_json)
+        return {}
+    symbol, found = mx.sym.load_json(case.symbol_json), {}
     if case.by_name("out"):  # first: what a peer lacks it says when it is to run
-        check_run(mx, symbol, case, is_loose(case.family))
+        found = check_run(mx, symbol, case, is_loose(case.family))
     check_facts(mx, symbol, case)
     types = symbol.infer_type(**{n: a.dtype for n, a in case.by_name("arg").items()})
     expect_equal("infer_type", [_names_of(part) for part in types], case.facts["infer_type"])
     if case.facts.get("grad_error"):
         check_refused(mx, symbol, case)
+    return found
 
 
-def check_net(mx: Any, case: Case) -> None:
+def check_net(mx: Any, case: Case) -> dict[str, np.ndarray]:
     """As `check_op`, with the list of internals and all attributes."""
     symbol = mx.sym.load_json(case.symbol_json)
     check_facts(mx, symbol, case)
     expect_equal("internals", symbol.get_internals().list_outputs(), case.facts["internals"])
     expect_equal("attr_dict", symbol.attr_dict(), case.facts["attr_dict"])
     expect_equal("debug_str", symbol.debug_str(), case.facts["debug_str"])
-    check_run(mx, symbol, case, loose=True)
+    return check_run(mx, symbol, case, loose=True)
 
 
 def check_facts(mx: Any, symbol: Any, case: Case) -> None:
@@ -57,13 +61,14 @@ def check_facts(mx: Any, symbol: Any, case: Case) -> None:
         expect_equal("infer_shape", [part and [list(s) for s in part] for part in found], facts["infer_shape"])
 
 
-def check_run(mx: Any, symbol: Any, case: Case, loose: bool) -> None:
+def check_run(mx: Any, symbol: Any, case: Case, loose: bool) -> dict[str, np.ndarray]:
     """Outputs of both modes, gradients with the recorded requests, states after predicting and after training."""
     found = results(mx, symbol, case)
     for name, want in _expected(case).items():
         expect_close(name, found[name], want, loose)
     for name, before in case.by_name("aux").items():
         expect_close(f"state {name} after predicting", found[f"state {name} after predicting"], before)
+    return found
 
 
 def results(mx: Any, symbol: Any, case: Case) -> dict[str, np.ndarray]:
