@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc import ndarray as nd
+from symc.callback import LogValidationMetricsCallback
 from symc.context import Context, cpu
 from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError
-from symc.io import DataIter, NDArrayIter, ResizeIter
-from symc.model import load_checkpoint, save_checkpoint
+from symc.io import DataIter, NDArrayIter
+from symc.model import BatchEndParam, load_checkpoint, save_checkpoint
 from symc.ndarray import NDArray
 
-from .base_module import SMALL
+from .base_module import SMALL, _call, _metric
 from .module import Module
 
 if TYPE_CHECKING:
+    from symc.metric import EvalMetric
     from symc.symbol import Symbol
+
+_LOGGED = LogValidationMetricsCallback()
 
 
 class FeedForward:
@@ -84,7 +89,7 @@ class FeedForward:
         kvstore: Any = "local",
         logger: Any = None,
         work_load_list: Sequence[float] | None = None,
-        eval_end_callback: Any = None,
+        eval_end_callback: Any = _LOGGED,
         eval_batch_end_callback: Any = None,
         **kwargs: Any,
     ) -> FeedForward:
@@ -126,33 +131,62 @@ class FeedForward:
         logger: Any = None,
         work_load_list: Sequence[float] | None = None,
         monitor: Any = None,
-        eval_end_callback: Any = None,
+        eval_end_callback: Any = _LOGGED,
         eval_batch_end_callback: Any = None,
     ) -> None:
-        """Trains on arrays or an iterator; `eval_data` is an iterator or a pair of arrays."""
+        """Trains on arrays or an iterator; `eval_data` is an iterator or a pair of arrays.
+
+        Older than `Module.fit`: callbacks count batches from 1, and metrics are logged by callbacks alone.
+        """
+        if self.num_epoch is None:
+            raise ConflictError("please specify number of epochs")
+        logger = logger or logging
         data = self._iterator(X, y, is_train=True)
-        module = self._module(data, logger or logging, work_load_list)
+        module = self._module(data, logger, work_load_list)
         self._require_fitting(module)
-        module.fit(
-            ResizeIter(data, self.epoch_size, reset_internal=False) if self.epoch_size else data,
-            None if eval_data is None else self._evaluated(eval_data),
-            eval_metric,
-            epoch_end_callback,
-            batch_end_callback,
-            kvstore,
-            self.optimizer,
-            self.kwargs,
-            eval_end_callback,
-            eval_batch_end_callback,
-            self.initializer,
-            self.arg_params,
-            self.aux_params,
-            allow_missing=True,
-            begin_epoch=self.begin_epoch,
-            num_epoch=self.num_epoch,
-            monitor=monitor,
-        )
-        self.arg_params, self.aux_params = module.get_params()
+        evaluated = None if eval_data is None else self._evaluated(eval_data)
+        logger.info("Start training with %s", module._context)
+        module.bind(data.provide_data, data.provide_label)
+        if monitor is not None:
+            module.install_monitor(monitor)
+        module.init_params(self.initializer, self.arg_params, self.aux_params, allow_missing=True)
+        module.init_optimizer(kvstore, self.optimizer, self.kwargs)
+        metric = _metric(eval_metric)
+        data.reset()
+        for epoch in range(self.begin_epoch, self.num_epoch):
+            start = time.time()
+            self._epoch(module, data, epoch, metric, batch_end_callback, monitor)
+            logger.info("Epoch[%d] Time cost=%.3f", epoch, time.time() - start)
+            self.arg_params, self.aux_params = module.get_params()
+            _call(epoch_end_callback, epoch, self.symbol, self.arg_params, self.aux_params)
+            if evaluated is not None:
+                module.score(evaluated, metric, None, eval_batch_end_callback, eval_end_callback, epoch=epoch)
+
+    def _epoch(
+        self, module: Module, data: Any, epoch: int, metric: EvalMetric, batch_end_callback: Any, monitor: Any
+    ) -> None:
+        """Trains on all batches, or on `epoch_size` of them, wherever in the data they are."""
+        metric.reset()
+        nbatch, before = 0, -1
+        while nbatch != before:
+            before = nbatch
+            for batch in data:
+                if monitor is not None:
+                    monitor.tic()
+                module.forward_backward(batch)
+                module.update()
+                if monitor is not None:
+                    monitor.toc_print()
+                module.update_metric(metric, batch.label)
+                nbatch += 1
+                _call(batch_end_callback, BatchEndParam(epoch, nbatch, metric, locals()))
+                if nbatch == self.epoch_size:
+                    return
+            module.logger.info("Epoch[%d] Resetting Data Iterator", epoch)
+            data.reset()
+            if self.epoch_size is None:
+                return
+        raise ConflictError("FeedForward.fit: the data have no batches, not even after their reset()")
 
     def predict(self, X: Any, num_batch: int | None = None, return_data: bool = False, reset: bool = True) -> Any:
         """The outputs as NumPy arrays, one or a list; with `return_data` also the data and the labels."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
 import numpy as np
 import pytest
 
@@ -60,7 +63,31 @@ def test_epochs_of_a_given_size_go_on_in_the_data():
         NET, data, num_epoch=2, epoch_size=3, learning_rate=0.1,
         batch_end_callback=lambda p: seen.append((p.epoch, p.nbatch)),
     )  # fmt: skip
-    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)] and data.cursor == 0
+    assert seen == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)] and data.cursor == 0
+    with pytest.raises(AssertionError, match="no batches"):
+        mx.model.FeedForward.create(NET, Empty(), num_epoch=1, epoch_size=3)
+
+
+class Empty(mx.io.DataIter):
+    provide_data, provide_label = [("data", (10, 6))], [("softmax_label", (10,))]
+
+    def next(self):
+        raise StopIteration
+
+
+def test_lines_of_its_log_are_mxnets(caplog):
+    caplog.set_level(logging.INFO)
+    model = mx.model.FeedForward(NET, num_epoch=1, arg_params=first(), numpy_batch_size=25)
+    model.fit(X, Y, eval_data=mx.io.NDArrayIter(X, Y, 25), batch_end_callback=mx.callback.log_train_metric(1))
+    lines = [re.sub(r"=.*", "=", r.getMessage()) for r in caplog.records]
+    assert lines == [
+        "Start training with [cpu(0)]",
+        "Iter[0] Batch[1] Train-accuracy=",
+        "Iter[0] Batch[2] Train-accuracy=",
+        "Epoch[0] Resetting Data Iterator",
+        "Epoch[0] Time cost=",
+        "Epoch[0] Validation-accuracy=",
+    ]
 
 
 @pytest.mark.parametrize(
