@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
-from symc.codegen.llvm.abilities import Abilities
-from symc.codegen.llvm.lanes import I32, declare
+from symc.codegen.llvm.abilities import Abilities, Powers
+from symc.codegen.llvm.lanes import F32, I16, I32, declare
 
 from .target import Target
 
@@ -20,14 +22,53 @@ LIBM = {
 _MASKED_BYTES = {512: frozenset({1, 2, 4, 8}), 256: frozenset({4, 8})}
 SINGLE_AND_DOUBLE = Abilities(LIBM)  # for code that holds no float16 and chooses its masks itself
 
+_FLOATS = ir.VectorType(F32, 16)
+_ALL, _ROUND_AS_ELSEWHERE = I16(-1), I32(4)
+_SMALLER_MAGNITUDE = I32(2)  # of vrangeps: with the sign of the first; of a number and NaN it gives the number
 
-def _scalef(b: ir.IRBuilder, x: ir.Value, k: ir.Value) -> ir.Value:
-    """AVX-512's vscalefps: rounds once, and is right where the result overflows or is denormal."""
-    n = x.type.count
-    mask = ir.IntType(max(8, n))
-    operands = [x, k, x, mask((1 << n) - 1), *([I32(4)] if n == 16 else [])]  # 4: round as everywhere else
-    types = [a.type for a in operands]
-    return b.call(declare(b.module, f"llvm.x86.avx512.mask.scalef.ps.{32 * n}", x.type, types), operands)
+
+def _scaled(b: ir.IRBuilder, x: ir.Value, k: ir.Value) -> ir.Value:
+    wide = _wide(b, x)
+    operands = [wide, _wide(b, k), wide, _ALL, _ROUND_AS_ELSEWHERE]
+    return _like(b, x, _call(b, "mask.scalef.ps.512", operands))
+
+
+def _limited(b: ir.IRBuilder, x: ir.Value, bound: float) -> ir.Value:
+    wide, limit = _wide(b, x), ir.Constant(_FLOATS, [F32(bound)] * 16)
+    operands = [wide, limit, _SMALLER_MAGNITUDE, wide, _ALL, _ROUND_AS_ELSEWHERE]
+    return _like(b, x, _call(b, "mask.range.ps.512", operands))
+
+
+def _chosen(b: ir.IRBuilder, table: Sequence[float], i: ir.Value) -> ir.Value:
+    return _like(b, i, _call(b, "permvar.sf.512", [ir.Constant(_FLOATS, [F32(x) for x in table]), _wide(b, i)]))
+
+
+def _call(b: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
+    """An instruction of AVX-512 that gives 16 float32."""
+    return b.call(declare(b.module, f"llvm.x86.avx512.{name}", _FLOATS, [o.type for o in operands]), operands)
+
+
+def _wide(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The lanes of x, 16 at most, as the first of 16."""
+    if not isinstance(x.type, ir.VectorType):
+        return b.insert_element(ir.Constant(ir.VectorType(x.type, 16), ir.Undefined), x, I32(0))
+    return _first(b, x, 16)
+
+
+def _like(b: ir.IRBuilder, x: ir.Value, wide: ir.Value) -> ir.Value:
+    """As many lanes of a wide value as x has."""
+    if not isinstance(x.type, ir.VectorType):
+        return b.extract_element(wide, I32(0))
+    return _first(b, wide, x.type.count)
+
+
+def _first(b: ir.IRBuilder, x: ir.Value, n: int) -> ir.Value:
+    """n lanes, of which the first are those of x, the others anything."""
+    if x.type.count == n:
+        return x
+    blank = ir.Constant(x.type, ir.Undefined)
+    lanes = [I32(min(k, x.type.count)) for k in range(n)]
+    return b.shuffle_vector(x, blank, ir.Constant(ir.VectorType(I32, n), lanes))
 
 
 def abilities_of(target: Target) -> Abilities:
@@ -37,5 +78,5 @@ def abilities_of(target: Target) -> Abilities:
         has_half=target.vector_bits > 128,  # F16C came with AVX: a target of 128 bits is taken to lack it
         masked_bytes=_MASKED_BYTES.get(target.vector_bits, frozenset()),
         has_free_masks=target.vector_bits == 512,  # a masked AVX2 store takes 12 cycles
-        scale=dict.fromkeys((4, 8, 16), _scalef) if target.vector_bits == 512 else {},
+        powers=Powers(_scaled, _limited, _chosen) if target.vector_bits == 512 else None,
     )

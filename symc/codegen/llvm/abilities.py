@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
-Scale = Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]
+
+@dataclass(frozen=True, eq=False)
+class Powers:
+    """Instructions for float32 powers of two, with any number of lanes.
+
+    scale    (x, k) -> x * 2**floor(k) rounded once, right where the result overflows or is denormal; NaN where k is
+    limited  (x, bound) -> x, where that is larger than the bound, or NaN, the bound with the sign of x
+    chosen   (table of 16 numbers, int32 i) -> table[i % 16]
+    """
+
+    scale: Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]
+    limited: Callable[[ir.IRBuilder, ir.Value, float], ir.Value]
+    chosen: Callable[[ir.IRBuilder, Sequence[float], ir.Value], ir.Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +35,7 @@ class Abilities:
     calls           intrinsics of LLVM that are functions of the library instead
     is_llvm7        its compiler reads LLVM 7's language (no fneg, no splat), with intrinsics of single numbers alone
     address_space   of what int64 addresses point to
-    scale           (float32 x, whole k) -> x * 2**k rounded once, for the numbers of lanes that have an instruction
+    powers          its instructions for powers of two, if it has such
     """
 
     library: Mapping[str, str]
@@ -34,4 +46,4 @@ class Abilities:
     is_llvm7: bool = False
     address_space: int = 0
     fused: str = "fmuladd"
-    scale: Mapping[int, Scale] = field(default_factory=dict)
+    powers: Powers | None = None

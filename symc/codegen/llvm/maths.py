@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from .abilities import Powers
 from .lanes import F32, I32, Lanes
 
 # Cephes (Moshier, expf.c, logf.c, tanhf.c); LN2_HIGH has 9 significant bits, so k * LN2_HIGH is exact without FMA too.
@@ -20,6 +21,9 @@ EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.666
 # exp(r) = 1 + r + r^2 * P(r) within 3e-9 for |r| <= ln 2 / 2: minimax of the relative error (Remez).
 EXP_TAIL = (1.381459878757596e-3, 8.368716575205326e-3, 4.166838899254799e-2, 1.666652113199234e-1,
             4.999999403953552e-1)  # fmt: skip
+# The same for |r| <= ln 2 / 32, within 2e-9, and what is left: 2^0 to 2^(15/16).
+EXP_TAIL_16 = (1.6666719e-1, 5.0001617e-1)
+SIXTEENTHS = tuple(2 ** (k / 16) for k in range(16))
 LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
        2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
 # Juffa (2012, "erff", BSD): erf(x) = x + x * P(x^2) below 0.9277, else 1 - exp(Q(|x|)).
@@ -30,10 +34,11 @@ ROUND_TO_INT = 12582912.0  # 1.5 * 2**23: adding it leaves round(x) in the low b
 ROUND_BITS = 0x4B400000
 
 
-def _exponent(v: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """x = k * ln 2 + r with |r| <= ln 2 / 2: (k, k in the low bits of a float, r)."""
-    shifted = v.fma(x, v.like(x, LOG2_E), v.like(x, ROUND_TO_INT))
-    k = v.b.fsub(shifted, v.like(x, ROUND_TO_INT))
+def _exponent(v: Lanes, x: ir.Value, steps: int = 1) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """x = k * ln 2 + r with |r| <= ln 2 / 2 / steps: (k, k * steps in the low bits of a float, r)."""
+    offset = v.like(x, ROUND_TO_INT / steps)
+    shifted = v.fma(x, v.like(x, LOG2_E), offset)
+    k = v.b.fsub(shifted, offset)
     minus_k = v.fneg(k)
     r = v.fma(minus_k, v.like(x, LN2_HIGH), x)
     return k, shifted, v.fma(minus_k, v.like(x, LN2_LOW), r)
@@ -65,11 +70,24 @@ def _at_most(v: Lanes, x: ir.Value, high: float) -> ir.Value:
 
 
 def exp(v: Lanes, x: ir.Value) -> ir.Value:
-    k, shifted, r = _exponent(v, _clamp(v, x, -104.0, 88.9))
+    if v.abilities.powers is not None:
+        return _exp_of_sixteenths(v, v.abilities.powers, x)
+    _, shifted, r = _exponent(v, _clamp(v, x, -104.0, 88.9))
     one = v.like(x, 1)
     p = v.fma(v.fma(v.polynomial(r, EXP_TAIL), r, one), r, one)
-    scale = v.abilities.scale.get(v.n)
-    return scale(v.b, p, k) if scale else _scale(v, p, _integer(v, shifted))
+    return _scale(v, p, _integer(v, shifted))
+
+
+def _exp_of_sixteenths(v: Lanes, powers: Powers, x: ir.Value) -> ir.Value:
+    """2^floor(k) * 2^(k - floor(k)) * exp(r), k in sixteenths: 7 products, where whole k take 9.
+
+    Where x is infinite or beyond all bounds, so is k: r may be anything then that leaves exp(r) positive.
+    """
+    k, shifted, r = _exponent(v, x, steps=16)
+    r = powers.limited(v.b, r, 1.0)
+    root = powers.chosen(v.b, SIXTEENTHS, v.b.bitcast(shifted, v.of(I32)))
+    tail = v.fma(v.polynomial(r, EXP_TAIL_16), r, v.like(x, 1))
+    return powers.scale(v.b, v.fma(v.b.fmul(root, r), tail, root), k)
 
 
 def expm1(v: Lanes, x: ir.Value) -> ir.Value:

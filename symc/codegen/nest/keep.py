@@ -15,7 +15,7 @@ from symc.loopir.expr import Expr, operands_of
 from .form import Form, Linear
 
 ROW_BYTES = 1 << 16  # of one kept row, at most
-PADDING = 512  # bytes behind it, of a vector at most
+KEPT_BYTES = ROW_BYTES + 512  # its memory: the last vector may reach behind the row
 WORTH = 1.0  # of a division: what costs less is computed again
 
 

@@ -79,7 +79,7 @@ class _Printer:
             yield f"store {self._access(k, store.access)} {sign} {self._names[store.value]}"
 
     def schedule(self) -> Iterator[str]:
-        """What else decides the code: sliding windows, woven loops, streams, loops, what walks keep and ask for."""
+        """What else decides the code: sliding windows, woven loops, streams, loops, what walks of rows do."""
         plan = self.plan
         if plan.slide:
             slide = plan.slide
@@ -95,6 +95,8 @@ class _Printer:
             yield f"keep {' '.join(self._names[e] for e in kept.values.values())}"
         if plan.asks_ahead:
             yield "asks ahead"
+        if plan.abreast > 1:
+            yield f"{plan.abreast} rows abreast"
 
     def _text(self, e: Expr) -> str:
         plan = self.plan

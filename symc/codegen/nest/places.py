@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llvmlite import ir
 
@@ -14,7 +14,7 @@ from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr
 
 from .form import Form
-from .keep import PADDING, ROW_BYTES, Kept
+from .keep import KEPT_BYTES, Kept
 from .layout import Key, WordLayout
 from .words import Words
 
@@ -24,7 +24,7 @@ class Scope:
     """A place in the loops: which axes are bound, where every access stands, and what is already computed.
 
     A vector scope works on `parts` vectors at once (one emitter each); `count` limits the lanes of the last one.
-    `uniform` computes there, once, what is the same in all lanes.
+    `uniform` computes there, once, what is the same in all lanes. `left` has what walks have left in their rows.
     """
 
     emitters: list[Emitter]
@@ -34,6 +34,7 @@ class Scope:
     count: ir.Value | None = None
     mask: ir.Value | None = None
     uniform: Emitter | None = None
+    left: set[Expr] = field(default_factory=set)
 
     @property
     def n_lanes(self) -> int:
@@ -50,6 +51,7 @@ class Places:
     def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, words: Words) -> None:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
         self.streams = False  # whether whole vectors are stored past the caches
+        self._kept: list[Expr] = []
 
     def can_stream(self, scope: Scope, v: Lanes, axis: str, start: ir.Value, others: Sequence[str] = ()) -> ir.Value:
         """Whether all stores along an axis begin at boundaries of vectors, and none overwrites what is read.
@@ -69,14 +71,15 @@ class Places:
 
     # ---- rows that are kept
 
-    def reserve(self, kept: Kept) -> None:
-        """Stack memory for a row; the last vector may reach behind its end."""
+    def reserve(self, kept: Kept, n_rows: int) -> None:
+        """Stack memory for rows abreast; the last vector may reach behind their ends."""
         with self.b.goto_entry_block():
-            memory = self.b.alloca(I8, I64(ROW_BYTES + PADDING))
+            memory = self.b.alloca(I8, I64(n_rows * KEPT_BYTES))
         memory.align = 64
         for axis, e in kept.values.items():
             self.words.address[e] = self.b.ptrtoint(memory, I64)
             self.words.step[e, axis] = I64(ITEM_SIZE[kept.dtype])
+            self._kept.append(e)
 
     def keep(self, scope: Scope, part: int, e: Expr) -> None:
         """Leaves a value in its row."""
@@ -103,10 +106,29 @@ class Places:
     def bind(self, scope: Scope, axis: str, index: ir.Value) -> Scope:
         """Inside a serial loop: same lanes, one more axis bound."""
         inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), scope.lane, scope.count, scope.mask)
+        inner.left = scope.left
         if scope.uniform:
             inner.uniform = self._uniform(inner, scope.uniform)
         inner.emitters = [self._emitter(inner, k, e.lanes, dict(e.known)) for k, e in enumerate(scope.emitters)]
         return inner
+
+    def row(self, scope: Scope, axis: str, first: ir.Value, number: int) -> Scope:
+        """One of several rows abreast, with memory of its own for what is kept."""
+        inner = self.bind(scope, axis, self.b.add(first, I64(number)))
+        inner.left = set()
+        for e in self._kept:
+            inner.address[e] = self.b.add(inner.address[e], I64(number * KEPT_BYTES))
+        return inner
+
+    def beside(self, inner: Scope, row: Scope, other: Scope) -> Scope:
+        """The place in another row that corresponds to a place inside of `row`."""
+        moved = {k: self.b.add(at, self.b.sub(other.address[k], row.address[k])) for k, at in inner.address.items()}
+        there = Scope([], inner.bound, moved, inner.lane, inner.count, inner.mask, left=other.left)
+        there.uniform = self._uniform(there, other.emitters[0]) if inner.uniform else None
+        for part, emitter in enumerate(inner.emitters):
+            known = {e: emitter.lanes.splat(value) for e, value in other.known.items() if e.op != "const"}
+            there.emitters.append(self._emitter(there, part, emitter.lanes, known))
+        return there
 
     def bind_lanes(
         self,
@@ -119,7 +141,7 @@ class Places:
         count: ir.Value | None,
     ) -> Scope:
         """Inside a vector loop: lane l of part p stands for axis = index + p * v.n + l."""
-        inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count)
+        inner = Scope([], scope.bound | {axis}, self._moved(scope, axis, index), axis, count, left=scope.left)
         inner.uniform = self._uniform(inner, scope.emitters[0])
         if count is not None:
             inner.mask = v.first(count)

@@ -51,6 +51,7 @@ class NestPlan:
     cost: float
     kept: tuple[Kept, ...] = ()  # row: what the first walk that computes it leaves for the others
     asks_ahead: bool = False  # row: walks that need the result of another one ask for what is needed next
+    abreast: int = 1  # row: neighbours along `blocked` whose walks take turns, so that none waits for the end of a sum
     slide: Slide | None = None  # lane: windows that share columns, along a serial axis
     woven: int = 0  # the extent of `cross` where all of it is stored at once, element by element of the lanes
     streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them
@@ -66,6 +67,13 @@ class NestPlan:
         """Whether a reduction is not cut into blocks: what a block gives is added to 0, which takes time, too."""
         shared = self.row_vectors.get(reduce) if self.lanes > 1 else None
         return self.form.is_short(reduce, shared, self.lanes * self.unroll)
+
+    def reads_in_common(self, group: StorePlan) -> bool:
+        """Whether rows read something, element by element of the lanes, that is the same for all of them."""
+        along, rows = group.vector, self.blocked
+        if along is None or rows is None:
+            return False
+        return any(a.stride(along) and not a.stride(rows) for a in self.form.loads.values())
 
     def loops_of(self, group: StorePlan) -> tuple[AxisLoop, ...]:
         """The loops of a group of stores inside those."""

@@ -16,10 +16,10 @@ from .form import StoreForm
 from .places import Places, Scope
 
 
-def store(places: Places, scope: Scope, stores: Sequence[StoreForm]) -> None:
+def store(places: Places, scopes: Sequence[Scope], stores: Sequence[StoreForm]) -> None:
     """First all values, then all writes."""
-    values = [[emitter.value(s.value) for emitter in scope.emitters] for s in stores]
-    for s, parts in zip(stores, values):
+    values = [(scope, s, [emitter.value(s.value) for emitter in scope.emitters]) for scope in scopes for s in stores]
+    for scope, s, parts in values:
         for part, value in enumerate(parts):
             _store_one(places, scope, part, s, value)
 

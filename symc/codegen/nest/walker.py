@@ -78,14 +78,16 @@ class Walker:
         self.words = Words(self.scalar, plan.form, layout, desc, bufs)
         self.places = Places(self.scalar, plan.form, layout, self.words)
         for kept in plan.kept:
-            self.places.reserve(kept)
+            self.places.reserve(kept, plan.abreast)
         self._along = {e: axis for kept in plan.kept for axis, e in kept.values.items()}
         self._columns: Values = []  # of the window before, as many for each shared tap
-        self._written: set[Expr] = set()  # values that an earlier walk has left in their rows
 
     def run(self, indices: Sequence[ir.Value]) -> None:
         """The whole unit; `indices` are those of the plan's outer axes."""
         scope = self.enter(indices)
+        if self.plan.abreast > 1:
+            self._rows_abreast(scope)
+            return
 
         def stores(inner: Scope, nothing: Values) -> Values:
             for group in self.plan.stores:
@@ -100,12 +102,34 @@ class Walker:
         self.prepare(scope, self.form.roots)
         return scope
 
-    def _store_group(self, scope: Scope, group: StorePlan) -> None:
+    def _rows_abreast(self, scope: Scope) -> None:
+        """Rows whose walks take turns: the end of one row's sum is waited for while another row is walked."""
+        axis, n = self.plan.blocked, self.plan.abreast
+        assert axis is not None
+
+        def step(first: ir.Value, nothing: Values) -> Values:
+            rows = [self.places.row(scope, axis, first, k) for k in range(n)]
+            self.prepare_all(rows, self.form.roots)
+            for group in self.plan.stores:
+                if self.plan.reads_in_common(group):
+                    self._store_group(rows[0], group, rows[1:])
+                else:
+                    for row in rows:
+                        self._store_group(row, group)
+            return nothing
+
+        loop(self.b, *self.span(axis), [], step, step=n)
+
+    def _store_group(self, scope: Scope, group: StorePlan, others: Sequence[Scope] = ()) -> None:
+        """Stores of a scope, and of other rows in the same loops."""
         roots = [r for s in group.stores for r in s.roots]
 
         def finish(inner: Scope, nothing: Values) -> Values:
             if not self.plan.woven:
-                store(self.places, inner, group.stores)
+                beside = [self.places.beside(inner, scope, other) for other in others]
+                for row in beside:
+                    self.prepare(row, roots)
+                store(self.places, [inner, *beside], group.stores)
                 return nothing
             assert self.plan.cross is not None
             neighbours = [self.places.bind(inner, self.plan.cross, I64(k)) for k in range(self.plan.woven)]
@@ -115,7 +139,7 @@ class Walker:
             return nothing
 
         self.over(scope, self.plan.loops_of(group), roots, [], finish)
-        self._leave(roots)
+        self._leave(scope, roots)
 
     # ---- loops
 
@@ -164,21 +188,30 @@ class Walker:
 
     def prepare(self, scope: Scope, roots: Sequence[Expr]) -> None:
         """Evaluates every sub-expression whose axes are bound here."""
-        order = self._order(scope, roots)
+        self.prepare_all([scope], roots)
+
+    def prepare_all(self, scopes: Sequence[Scope], roots: Sequence[Expr]) -> None:
+        """The same in scopes that bind the same axes, each expression in all of them before the next one."""
+        order = self._order(scopes[0], roots)
         for e in order:
-            if e.op in ("const", "param", "bound") or e in scope.known or not self.form.free(e) <= scope.bound:
-                continue
-            if e.op == "reduce":
-                self._reduce(scope, self._together(scope, e, order))
-            elif self._is_kept(scope, e):
-                self._keep(scope, e)
-            elif scope.uniform and scope.lane not in self.form.free(e):
-                value = scope.uniform.value(e)
-                for emitter in scope.emitters:
-                    emitter.known[e] = emitter.lanes.splat(value)
-            else:
-                for emitter in scope.emitters:
-                    emitter.value(e)
+            for scope in scopes:
+                self._evaluate(scope, e, order)
+
+    def _evaluate(self, scope: Scope, e: Expr, order: Sequence[Expr]) -> None:
+        """A sub-expression, if its axes are bound and its operands known here."""
+        if e.op in ("const", "param", "bound") or e in scope.known or not self.form.free(e) <= scope.bound:
+            return
+        if e.op == "reduce":
+            self._reduce(scope, self._together(scope, e, order))
+        elif self._is_kept(scope, e):
+            self._keep(scope, e)
+        elif scope.uniform and scope.lane not in self.form.free(e):
+            value = scope.uniform.value(e)
+            for emitter in scope.emitters:
+                emitter.known[e] = emitter.lanes.splat(value)
+        else:
+            for emitter in scope.emitters:
+                emitter.value(e)
 
     def _is_kept(self, scope: Scope, e: Expr) -> bool:
         """Whether this is a walk over a row that keeps the value."""
@@ -187,7 +220,7 @@ class Walker:
     def _keep(self, scope: Scope, e: Expr) -> None:
         """Reads from its row what an earlier walk has left there, else computes it and leaves it."""
         for part, emitter in enumerate(scope.emitters):
-            if e in self._written:
+            if e in scope.left:
                 emitter.known[e] = self.places.recall(scope, part, e)
             else:
                 self.places.keep(scope, part, e)
@@ -196,17 +229,17 @@ class Walker:
         """Sub-expressions, operands first, without what only those need that are known or kept from another walk."""
 
         def below(e: Expr) -> tuple[Expr, ...]:
-            is_there = e in scope.known or (e in self._written and self._is_kept(scope, e))
+            is_there = e in scope.known or (e in scope.left and self._is_kept(scope, e))
             return () if is_there else operands_of(e)
 
         return list(walk(*roots, below=below))
 
-    def _leave(self, roots: Sequence[Expr]) -> None:
-        """Notes, behind a walk, what it has left in rows for the walks to come."""
+    def _leave(self, scope: Scope, roots: Sequence[Expr]) -> None:
+        """Notes, behind a walk, what it has left in its row for the walks to come."""
         walked = {e for r in roots for e in walk(r)}
         for kept in self.plan.kept:
             if not walked.isdisjoint(kept.values.values()):
-                self._written.update(kept.values.values())
+                scope.left.update(kept.values.values())
 
     def _together(self, scope: Scope, first: Expr, order: Sequence[Expr]) -> list[Expr]:
         """The reductions over the same axes that can be computed in the same loops as `first`."""
@@ -236,7 +269,7 @@ class Walker:
             totals = self.device.reduce(self, scope, reduces)
         if totals is None:
             totals = self._reduce_serially(scope, reduces)
-        self._leave([e.args[0] for e in reduces])
+        self._leave(scope, [e.args[0] for e in reduces])
         for k, e in enumerate(reduces):
             for part, emitter in enumerate(scope.emitters):
                 emitter.known[e] = totals[k * len(scope.emitters) + part]

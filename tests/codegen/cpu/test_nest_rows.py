@@ -110,6 +110,20 @@ def test_walks_ask_for_the_next_row_where_several_fit_l1(target: Target) -> None
             check(nest, {"x": rand((3, columns)), "w": rand((columns,))}, target, rtol=2e-5)
 
 
+@pytest.mark.parametrize("is_scaled", [False, True])  # scaled alike, two rows are stored in one loop
+@pytest.mark.parametrize(("n_rows", "columns"), [(4, 37), (6, 300), (5, 300), (4, 5000)])
+def test_walks_of_two_rows_take_turns(target: Target, n_rows: int, columns: int, is_scaled: bool) -> None:
+    i, j = axes(n_rows, columns)
+    value = softmax(f32("x", i, j), lambda r: f32("x", i, r), Axis("r", columns))
+    x, y = (Buffer.dense(name, (n_rows, columns), "float32") for name in "xy")
+    stored = value * f32("w", j) if is_scaled else value
+    nest = Nest((x, Buffer.dense("w", (columns,), "float32"), y), (Store("y", (i, j), stored, (i, j)),))
+    (call,) = schedule_nest(nest, target)
+    assert ("2 rows abreast" in call.code.structure) == (n_rows % 2 == 0 and columns < 5000)
+    if columns < 5000:
+        check(nest, {"x": rand((n_rows, columns)), "w": rand((columns,))}, target, rtol=2e-5)
+
+
 @pytest.mark.parametrize("shape", [(3, 7, 5), (2, 33, 40), (4, 100, 1), (2, 3, 1000)])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("log", [False, True])

@@ -37,7 +37,10 @@ SHORT_TILE_ROW = 128
 MOST_WOVEN = 4  # vectors that are stored element by element in turn: n (n - 1) shuffles
 MIN_WINDOW_ROWS = 4  # of a chunk: the rows that windows share are read once, and again by the next chunk
 STREAM_BYTES = 1 << 25  # of a result: as large as the last cache of a server's cores, so that little of it would stay
-AHEAD_ROW = (256, 2048)  # elements: hardware follows shorter rows, and four longer ones do not fit L1
+# Elements: hardware follows shorter rows, and four longer ones do not fit L1. Measured on LayerNorm (1024, 768) and
+# softmax (1024, 1000), from L3: 138 -> 132 and 328 -> 306 us.
+AHEAD_ROW = (256, 2048)
+ABREAST = 2  # rows whose walks take turns, where there is an even number: more rows are more code
 LONG_ROW = 8192  # elements: beside 2 us of work the start of a body (20 to 50 ns) does not show
 
 # Work per element relative to an addition with its loads and store; measured 0.3, 0.5 to 1 and 3 to 15 ns.
@@ -215,22 +218,21 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan:
         reason += f", {', '.join(next(iter(k.values.values())).op for k in kept)} kept between them"
     unroll = 4 if _weight(form) <= 3 else 2
     outer, blocked = (axes[:-1], axes[-1]) if axes else (axes, None)
+    rewalked = _rewalked(form, vectors) if used and blocked is not None else []
+    shortest, longest = AHEAD_ROW
+    is_near = 0 < max(rewalked, default=0) <= longest
+    n_rows = form.extents[blocked] if blocked else 1
+    abreast = ABREAST if is_near and n_rows % ABREAST == 0 else 1
     return NestPlan(
         form, kind, lanes if used else 1, unroll, outer, None, blocked, None, vectors, _group(form, loops), reason,
-        cost, kept, _asks_ahead(form, vectors, blocked) and bool(used),
+        cost, kept, is_near and min(rewalked) >= shortest, abreast,
     )  # fmt: skip
 
 
-def _asks_ahead(form: Form, vectors: Mapping[Expr, str | None], blocked: str | None) -> bool:
-    """Whether a row that walks go along again and again leaves room in L1 for what the next row reads.
-
-    Measured on LayerNorm (1024, 768) and softmax (1024, 1000), from L3: 138 -> 132 and 328 -> 306 us.
-    """
+def _rewalked(form: Form, vectors: Mapping[Expr, str | None]) -> list[int]:
+    """The lengths of rows that are walked for a reduction once another one is known."""
     behind = [e for e in vectors if any(x.op == "reduce" for x in walk(e.args[0]))]
-    if blocked is None or not behind:
-        return False
-    shortest, longest = AHEAD_ROW
-    return all(shortest <= _trips(form, form.reduce_axes[e]) <= longest for e in behind)
+    return [_trips(form, form.reduce_axes[e]) for e in behind]
 
 
 def _walks_of(
@@ -430,7 +432,7 @@ def split(plan: NestPlan, step: int) -> tuple[int, int, int]:
     if plan.slide:
         wanted = min(wanted, max(1, n_outer * extent // MIN_WINDOW_ROWS))
     if plan.kind != "tile" and plan.blocked != plan.vector:
-        step = 1
+        step = plan.abreast
     n_blocks = 1 if n_outer >= wanted else math.ceil(wanted / n_outer)
     block = max(step, math.ceil(extent / n_blocks / step) * step)
     n_blocks = math.ceil(extent / block)

@@ -116,7 +116,7 @@ class Tiles:
             for c in self.crossings:
                 raw = c.elements.load(b.add(c.tile, b.mul(k, I64(c.elements.vector_bytes))))
                 inner.known[c.load] = widen(self.v, raw, c.elements.dtype, c.load.dtype)
-            store(self.places, inner, self.walker.form.stores)
+            store(self.places, [inner], self.walker.form.stores)
             return nothing
 
         def lines() -> Values:

@@ -132,7 +132,7 @@ def _accumulators(walker: Walker, axis: str, bodies: Sequence[Expr]) -> int:
 
 
 def _ask_ahead(walker: Walker, scope: Scope, axis: str, index: ir.Value, parts: int) -> None:
-    """Asks for what the next row reads where this walk is, and behind much arithmetic for where results will be stored.
+    """Asks for what the next rows read where this walk is, and behind much arithmetic for where results will be stored.
 
     Both come while units of arithmetic or the end of a sum are waited for; the next walk would wait for them instead.
     """
@@ -140,7 +140,7 @@ def _ask_ahead(walker: Walker, scope: Scope, axis: str, index: ir.Value, parts: 
     contiguous, rows = walker.places.layout.contiguous, plan.blocked
     assert rows is not None
     wanted = [
-        (b.add(scope.address[e], step[e, rows]), access, False)
+        (b.add(scope.address[e], b.mul(step[e, rows], I64(plan.abreast))), access, False)
         for e, access in form.loads.items()
         if (e, axis) in contiguous and (e, rows) in step
     ]
