@@ -45,6 +45,8 @@ def is_folder(options: Sequence[str]) -> bool:
 def execute(args: argparse.Namespace) -> Report:
     """Runs the model on every file; exit code 1 when a file or its run failed."""
     n_threads = threads_of(args)
+    if args.save and Path(args.save).suffix == ".npz" and not Path(args.save).is_dir():
+        raise UsageError(f"--save {args.save}: expected a directory, which gets one for each file of --input")
     name, _, directory = args.input[0].rpartition("=")
     paths = sorted(p for p in Path(directory).iterdir() if p.suffix in SUFFIXES and not p.name.startswith("."))
     if not paths:

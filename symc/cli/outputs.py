@@ -48,21 +48,35 @@ def _are_class_scores(output: np.ndarray) -> bool:
         return bool((probabilities >= 0).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-2))
 
 
-def output_paths(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The file of each output: <folder>/<name>.npy."""
-    unique = [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
-    return [folder / (re.sub(r"[^\w.-]", "_", name).lstrip(".") + ".npy") for name in unique]
+def output_paths(target: Path, names: Sequence[str]) -> list[Path]:
+    """The files of outputs: target/<name>.npy of each, or a target .npz of all."""
+    if _is_archive(target):
+        return [target]
+    return [target / (re.sub(r"[^\w.-]", "_", name).lstrip(".") + ".npy") for name in _unique(names)]
 
 
-def save_outputs(folder: Path, names: Sequence[str], outputs: Sequence[np.ndarray]) -> list[Path]:
-    """Writes each output to its file."""
+def save_outputs(target: Path, names: Sequence[str], outputs: Sequence[np.ndarray]) -> list[Path]:
+    """Writes the outputs to their files."""
+    folder = target.parent if _is_archive(target) else target
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    paths = output_paths(folder, names)
+    paths = output_paths(target, names)
+    if _is_archive(target):
+        with replacing(target) as unfinished, open(unfinished, "wb") as file:
+            np.savez(file, **dict(zip(_unique(names), outputs)))
+        return paths
     for path, output in zip(paths, outputs):
         with replacing(path) as unfinished, open(unfinished, "wb") as file:
             np.save(file, output, allow_pickle=False)
     return paths
+
+
+def _is_archive(target: Path) -> bool:
+    return target.suffix == ".npz" and not target.is_dir()
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
 
 
 def lines(described: Mapping[str, Any]) -> list[str]:

@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input-seed", type=count, default=INPUT_SEED, metavar="N", help="seed of the inputs not given"
     )
     parser.add_argument(
-        "--save", metavar="DIR", help="write every output to DIR/<name>.npy, of a directory's file x to DIR/x/"
+        "--save",
+        metavar="DIR",
+        help="write every output to DIR/<name>.npy, of a directory's file x to DIR/x/; or X.npz: all into one file",
     )
     add_force_argument(parser)
     parser.add_argument(
@@ -56,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Report:
     """Runs the model once, or for every file of a directory."""
+    if args.save and Path(args.save).suffix == ".npy" and not Path(args.save).is_dir():
+        raise UsageError(f"--save {args.save}: expected a directory, or X.npz for all outputs in one file")
     if folder.is_folder(args.input):
         return folder.execute(args)
     n_threads = threads_of(args)

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import ArgumentError
+from .nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def setting(name: str) -> Any:
 
     Raises ArgumentError when the variable's text cannot be read.
     """
+    _warn_of_unknown()
     entry = SETTINGS[name]
     text = os.environ.get(name)
     if text is None or text == "":
@@ -109,3 +113,11 @@ def setting(name: str) -> Any:
         raise ArgumentError(
             f"environment variable {name}={text!r}: expected {entry.parse.__name__}; {entry.doc}"
         ) from e
+
+
+@functools.cache  # once: the first setting is asked for before anything is compiled
+def _warn_of_unknown() -> None:
+    """Warns of SYMC_* variables that are in no table: nothing else would tell that they have no effect."""
+    for name in sorted(os.environ):
+        if name.startswith("SYMC_") and name not in SETTINGS:
+            warnings.warn(f"environment variable {name} has no effect{nearest(name, SETTINGS)}", stacklevel=3)

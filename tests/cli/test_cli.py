@@ -65,6 +65,10 @@ def test_the_way_of_a_model(run, read, checkpoint, tmp_path):
         np.testing.assert_allclose(np.load("out/softmax_output.npy"), expected.asnumpy(), rtol=1e-6)
         best = done["outputs"][0]["top"][0]
         assert best["class"] == int(expected.asnumpy()[0].argmax())
+    assert read("run", "net", "--input", "data=x.npy", "--save", "all.npz")["saved"] == ["all.npz"]
+    with np.load("all.npz") as found:
+        np.testing.assert_array_equal(found["softmax_output"], np.load("out/softmax_output.npy"))
+    assert run("run", "net", "--input", "data=x.npy", "--save", "all.npz")[0] == 2  # it exists
 
 
 def test_a_model_without_parameters_needs_none(run, read):
@@ -271,6 +275,8 @@ USAGE = [
     (("fly",), "invalid choice"),
     (("run", "mlp", "--input", "data=x.npy", "--input", "data=x.npy"), "--input data=x.npy: data is given already"),
     (("compile", "mlp", "-o", "m.bin"), "-o m.bin: expected a name that ends in .symc"),
+    (("run", "mlp", "--save", "y.npy"), "--save y.npy: expected a directory, or X.npz for all outputs in one file"),
+    (("run", "mlp", "--input", "data=.", "--save", "y.npz"), "--save y.npz: expected a directory, which gets one for"),
     ((), "no verb, expected one of inspect, run,"),
     (("run", "mlp", "--epoch", "3"), "leave it out for the built-in network mlp"),
 ]
