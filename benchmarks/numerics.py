@@ -141,6 +141,7 @@ def filtered(tiles: Array, weight: Array, transforms: Transforms) -> Array:
 def networks(names: Sequence[str]) -> None:
     """Errors of what a network gives before its softmax."""
     runs = [("float32", "strict"), ("float32", "default"), ("float16", "default"), ("float16", "fast")]
+    runs += [("float32", "bfloat16")]
     print(f"{'':18}{'largest value':>14}" + "".join(f"{f'{dtype} {numerics}':>22}" for dtype, numerics in runs))
     for name in names:
         _, shapes = network(name, "float32")

@@ -78,6 +78,12 @@ class Product:
     stack: int | None = None
 
     @property
+    def summed_channels(self) -> int:
+        """Of a forward contraction or data gradient: the channels of a group that each result sums over."""
+        _, inner, outer = self.sizes
+        return (outer if self.kind == "data_gradient" else inner) // self.groups
+
+    @property
     def channel_axis(self) -> int:
         """The axis of channels in the operands and the result."""
         return 1 if self.stack is None else 2

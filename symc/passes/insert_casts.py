@@ -58,8 +58,7 @@ def _of_halves(
 ) -> list[Value] | None:
     assert product is not None
     together = context.backend.channels_together(product, "float16")
-    _, inner, outer = product.sizes
-    missing = -((outer if product.kind == "data_gradient" else inner) // product.groups) % (together or 1)
+    missing = -product.summed_channels % (together or 1)
     if together is None or (missing and not _has_channels_second(g, inputs, product)):
         return _widened(g, node, inputs, "float32")
     return _filled_up(g, node, inputs, product, missing) if missing else None

@@ -34,7 +34,7 @@ def round_operands(graph: Graph, context: PassContext) -> Graph:
         product = meaning_of(graph, node).product
         assert product is not None
         together = context.backend.channels_together(product, BFLOAT16)
-        if together is None or product.sizes[1] // product.groups % together:
+        if together is None or product.summed_channels % together:
             return None
         for v in inputs[:2]:
             if v not in rounded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from symc.codegen.contraction.preferences import fits_epilogue as fits_epilogue
 from symc.codegen.contraction.preferences import fits_prologue as fits_prologue
 from symc.codegen.contraction.preferences import layout_of as layout_of
-from symc.codegen.cpu.contraction.products import PER_WORD
+from symc.codegen.cpu.contraction.products import KINDS, PER_WORD
 from symc.core.shapes import size_of
 from symc.loopir.tensor import Product
 
@@ -21,18 +21,18 @@ FILTERED_PIXELS = 100
 
 def channels_together(product: Product, dtype: str) -> int | None:
     """A tile multiplies words of four bytes or two bfloat16; not where data are stacked or convolved one by one."""
-    n = PER_WORD.get(dtype)
-    if n is None or product.kind != "forward" or product.stack is not None:
+    if product.kind not in KINDS.get(dtype, ()) or product.stack is not None:
         return None
-    _, in_channels, _ = product.sizes
-    return n if product.groups == 1 or (in_channels // product.groups) % n == 0 else None
+    n = PER_WORD[dtype]
+    return n if product.groups == 1 or product.summed_channels % n == 0 else None
 
 
 def is_better_filtered(product: Product, n_lanes: int) -> bool:
     """Whether Winograd's algorithm, in float32 and so more exact, takes less time than pairs of bfloat16."""
-    w, (batch, in_channels, _) = product.window, product.sizes
+    w = product.window
     is_filter = w.kernel == (3, 3) and w.stride == w.dilate == (1, 1) and product.groups == 1
-    return is_filter and in_channels % n_lanes == 0 and batch * size_of(w.out_extents) >= FILTERED_PIXELS
+    n_pixels = product.sizes[0] * size_of(w.out_extents)
+    return is_filter and product.summed_channels % n_lanes == 0 and n_pixels >= FILTERED_PIXELS
 
 
 def fits_sections(product: Product, dtype: str, n: int) -> bool:

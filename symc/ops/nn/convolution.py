@@ -236,7 +236,7 @@ class ConvolutionV1(Convolution):
 
 
 @op("Deconvolution", aliases=("_npx_deconvolution",))
-class Deconvolution(_ConvolutionLike):
+class Deconvolution(Layer, _ConvolutionLike):
     """The transposed convolution: what Convolution's data gradient computes, plus a bias.
 
     data (N, C, *in), weight (C, num_filter / num_group, *kernel), bias (num_filter,) -> (N, num_filter, *out) with

@@ -26,7 +26,7 @@ from .blocking import (
     count_chunks,
     gradient_block_pixels,
 )
-from .products import BYTES, PER_WORD, Products, products_of
+from .products import BYTES, KINDS, PER_WORD, Products, products_of
 from .rows import RowsPlan
 from .shapes import (
     Choice,
@@ -210,8 +210,9 @@ def source_of(c: Contraction, name: str) -> Buffer:
 
 
 def takes_words(c: Contraction, dtype: str) -> bool:
-    """Whether there is a kernel for a dtype that comes in words: a forward contraction of whole words of channels."""
-    return c.kind == "forward" and c.stack is None and (c.in_channels // c.groups) % PER_WORD[dtype] == 0
+    """Whether there is a kernel for a dtype that comes in words: a contraction of whole words of channels."""
+    channels = c.out_channels if c.kind == "data_gradient" else c.in_channels
+    return c.kind in KINDS[dtype] and c.stack is None and (channels // c.groups) % PER_WORD[dtype] == 0
 
 
 def _first_of_stack(c: Contraction, name: str) -> Buffer:

@@ -9,6 +9,7 @@ from symc.core.dtypes import BFLOAT16, sum_dtype
 
 BYTES = ("int8", "uint8")
 PER_WORD = {"int8": 4, "uint8": 4, BFLOAT16: 2}  # elements of a word
+KINDS = {"int8": ("forward",), "uint8": ("forward",), BFLOAT16: ("forward", "data_gradient")}  # that are there by words
 
 
 @dataclass(frozen=True)

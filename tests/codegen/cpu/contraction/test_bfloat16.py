@@ -70,6 +70,24 @@ def test_convolutions_and_what_is_fused_with_them(channels, kernel, stride, grou
     assert np.abs(got - want).max() < 2e-6 * np.abs(want).max()
 
 
+@needs_the_cpu
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(2, 2, 1), (3, 2, 2)])
+def test_deconvolutions(kernel, stride, groups):
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((2, 12, 5, 6)).astype("float32")
+    w = rng.standard_normal((12, 20 // groups, kernel, kernel)).astype("float32")
+    shared = {"kernel": (kernel, kernel), "stride": (stride, stride), "num_group": groups}
+    got, how = predicted(S.Deconvolution(S.Variable("x"), num_filter=20, name="y", **shared), x, weight=w)
+    want = np.zeros(got.shape)
+    parts = (np.split(a, groups, axis) for a, axis in ((as_bfloat16(x), 1), (as_bfloat16(w), 0), (want, 1)))
+    for xs, ws, sums in zip(*parts):  # `sums` are views
+        products = np.einsum("ncyx,coij->noyxij", xs.astype("float64"), ws)
+        for i, j in np.ndindex(kernel, kernel):
+            sums[:, :, i : i + stride * 4 + 1 : stride, j : j + stride * 5 + 1 : stride] += products[..., i, j]
+    assert "bfloat16" in how
+    assert np.abs(got - want).max() < 2e-6 * np.abs(want).max()
+
+
 def test_winograds_algorithm_stays_where_it_is_faster():
     for extent, is_rounded in (14, False), (7, True):
         layer = S.Convolution(S.Variable("x"), num_filter=32, kernel=(3, 3), pad=(1, 1), name="y")
