@@ -19,10 +19,13 @@ from .tile import Tile
 
 # (rows, vectors) -> share of the FMA peak inside the loop, measured on Zen 4 (AVX-512 double-pumped) on 28x28x128 and
 # 7x7x512 3x3 layers and a 512 -> 128 pointwise layer.  28 accumulators hide the latency of two 512-bit FMA units too.
-# (4, 4) reached 0.97 as well; a little less, and ties go to the kernel that other layers use anyway.
+# (4, 4), (8, 2) and (8, 1) reached 0.97 to 0.98 as well, of 8 to 128 rows; a little less, and ties go to the kernel
+# that other layers use anyway, or to (4, 4), which was faster where a loop reads its weights from L2 again and again.
 WIDE_SHAPES = {
     (14, 2): 1.0,
     (8, 3): 0.98,  # 128x768 by 768 and 3072 columns: 2.3 % less than (4, 4)
+    (8, 2): 0.945,
+    (8, 1): 0.94,  # 32x800 by 200 columns: 9 % less than (7, 1), whose fifth tile has four rows; 16x800: 13 % less
     (7, 2): 0.97,
     (14, 1): 0.97,
     (7, 1): 0.95,

@@ -18,6 +18,7 @@ from symc.codegen.cpu.contraction import (
 )
 from symc.codegen.cpu.contraction.plan import WinogradPlan
 from symc.codegen.cpu.contraction.shapes import tile_counts
+from symc.codegen.cpu.contraction.tile import Tile
 from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError, GraphError
 from symc.loopir.interpret import interpret
@@ -188,3 +189,13 @@ def test_other_matrices_are_packed(options):
 
 def test_a_matrix_that_serves_many_runs_is_packed():
     assert plan_contraction(matrix(), host_target(), is_reused=True).packing is not None
+
+
+@pytest.mark.parametrize("rows", [16, 32, 64])
+def test_batches_that_are_no_multiple_of_seven_fill_their_tiles(rows):
+    """The data gradient of a recurrent step of 200 units: 7 or 14 rows at once would leave up to a quarter empty."""
+    c = matrix(rows, 80, 200)
+    plan = plan_contraction(c, Target("x86_64-linux-gnu", "any", "", 512), is_reused=True)
+    assert plan.tile == Tile(8, 1, 16)
+    if host_target().vector_bits == 512:
+        check(c, host_target(), splits=(3,), plan=plan)
