@@ -20,7 +20,6 @@ LIBM = {
 
 # AVX-512 masks all sizes, AVX2 only 4 and 8 bytes; elsewhere LLVM would build a branch per lane.
 _MASKED_BYTES = {512: frozenset({1, 2, 4, 8}), 256: frozenset({4, 8})}
-SINGLE_AND_DOUBLE = Abilities(LIBM)  # for code that holds no float16 and chooses its masks itself
 
 _FLOATS = ir.VectorType(F32, 16)
 _ALL, _ROUND_AS_ELSEWHERE = I16(-1), I32(4)
@@ -71,6 +70,11 @@ def _first(b: ir.IRBuilder, x: ir.Value, n: int) -> ir.Value:
     return b.shuffle_vector(x, blank, ir.Constant(ir.VectorType(I32, n), lanes))
 
 
+_POWERS = Powers(_scaled, _limited, _chosen)
+# Of AVX-512, and of CPUs without it, for code that holds no float16 and chooses its masks itself.
+SINGLE_AND_DOUBLE = {True: Abilities(LIBM, powers=_POWERS), False: Abilities(LIBM)}
+
+
 def abilities_of(target: Target) -> Abilities:
     """What a CPU with vectors of that width can do."""
     return Abilities(
@@ -78,5 +82,5 @@ def abilities_of(target: Target) -> Abilities:
         has_half=target.vector_bits > 128,  # F16C came with AVX: a target of 128 bits is taken to lack it
         masked_bytes=_MASKED_BYTES.get(target.vector_bits, frozenset()),
         has_free_masks=target.vector_bits == 512,  # a masked AVX2 store takes 12 cycles
-        powers=Powers(_scaled, _limited, _chosen) if target.vector_bits == 512 else None,
+        powers=_POWERS if target.vector_bits == 512 else None,
     )

@@ -45,7 +45,7 @@ class Emitter:
         """The value of an expression; only what is not known yet is emitted."""
         if root in self.known:
             return self.known[root]
-        for expr in walk(root, known=self.known, below=_below):
+        for expr in walk(root, known=self.known, below=below):
             self.known[expr] = self._emit(expr)
         return self.known[root]
 
@@ -67,7 +67,7 @@ class Emitter:
         return primitive(self.lanes, expr.op, source, args, [a.dtype for a in expr.args])
 
 
-def _below(expr: Expr) -> tuple[Expr, ...]:
+def below(expr: Expr) -> tuple[Expr, ...]:
     """What must be emitted before an expression; nothing below a leaf (the leaf's supplier sees to that)."""
     return () if expr.op in LEAVES else expr.args
 

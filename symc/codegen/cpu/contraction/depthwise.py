@@ -114,7 +114,7 @@ def emit(problem: DepthwiseProblem, plan: DepthwisePlan) -> KernelCall:
 
 def _code(dtype: str, plan: DepthwisePlan, epilogue: Epilogue, d: Descriptor, has_sums: bool) -> KernelCode:
     stores, tile, line = epilogue.structure(), plan.tile, plan.line
-    structure = f"depthwise {dtype} {tile} masks={plan.has_masks} sums={has_sums}: {stores}"
+    structure = f"depthwise {dtype} {tile} masks={plan.has_avx512} sums={has_sums}: {stores}"
     if line != Line():
         structure = f"{line.n_taps} taps in steps of {line.stride}, {structure}"
     source = SOURCE.format(
@@ -142,7 +142,7 @@ def _register_tile(dtype: str, plan: DepthwisePlan, epilogue: Epilogue, d: Descr
     def register_tile(
         b, desc, bufs, x, factor, record, segments, zero_page, row, column, n_columns, n_sums, x_step, factor_step
     ):
-        simd = vectors_of(b, dtype, tile.lanes)
+        simd = vectors_of(b, dtype, tile.lanes, plan.has_avx512)
         header = simd.pointer(record)
         begin = b.mul(simd.load_int32(header, 0), I64(_record_bytes(tile, line)))
         listed, count = simd.at(simd.pointer(segments), begin), simd.load_int32(header, 1)
@@ -168,7 +168,7 @@ def _register_tile(dtype: str, plan: DepthwisePlan, epilogue: Epilogue, d: Descr
             sums = [total[r * tile.vectors : (r + 1) * tile.vectors] for r in range(tile.rows)]
             emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
-        with_masks(simd, tile, n_columns, plan.has_masks, finish)
+        with_masks(simd, tile, n_columns, plan.has_avx512, finish)
 
     return register_tile
 

@@ -110,7 +110,7 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
     stores, shapes = epilogue.structure(), ", ".join(map(str, plan.tiles))
     if sections > 1:
         shapes += f" in {sections} sections"
-    structure = f"matrix {products} {shapes} masks={plan.has_masks}{' in parts' if plan.is_long else ''}: {stores}"
+    structure = f"matrix {products} {shapes} masks={plan.has_avx512}{' in parts' if plan.is_long else ''}: {stores}"
     source = SOURCE.format(
         name="kernel",
         tiles=f"register tiles of {shapes}",
@@ -139,7 +139,7 @@ def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
         builder, desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns, part_segments
     ):
         def emit_for(tile: Tile) -> None:
-            simd = vectors_of(builder, products.sums, tile.lanes)
+            simd = vectors_of(builder, products.sums, tile.lanes, plan.has_avx512)
             header = simd.pointer(record)
             begin = builder.mul(simd.load_int32(header, 0), I64(tile.record_bytes))
             width = replace(tile, vectors=tile.vectors // sections)
@@ -167,7 +167,7 @@ def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
             def finish(masks: list[Any]) -> None:
                 emit_stores(simd, epilogue, d, desc, bufs, sums, Place(stored, column, n_columns, masks))
 
-            with_masks(simd, width, n_columns, plan.has_masks, finish)
+            with_masks(simd, width, n_columns, plan.has_avx512, finish)
 
         by_rows(builder, plan.tiles, n_rows, emit_for)
 

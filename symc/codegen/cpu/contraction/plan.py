@@ -54,17 +54,17 @@ WORTHWHILE = 0.9  # another algorithm is, when its estimate is that much of the 
 class CpuPlan(ContractionPlan):
     """What every kernel of contractions on the CPU is told.
 
-    tile       the register tile
-    tiles      all tiles that the kernel's code holds, for other layers
-    has_masks  whether part of a vector is loaded and stored as fast as a whole one (AVX-512's mask registers)
-    blocking   units of work, and chunks
-    images     how many images the offset tables cover
-    n_repeats  how often they are walked, each time for the next images
+    tile        the register tile
+    tiles       all tiles that the kernel's code holds, for other layers
+    has_avx512  whether part of a vector is loaded and stored as fast as a whole one, and scaled by powers of two
+    blocking    units of work, and chunks
+    images      how many images the offset tables cover
+    n_repeats   how often they are walked, each time for the next images
     """
 
     tile: Tile
     tiles: tuple[Tile, ...]
-    has_masks: bool
+    has_avx512: bool
     blocking: Blocking
     images: int
     n_repeats: int
@@ -266,7 +266,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             is_long=depth > LONGEST_SUM and dtype not in BYTES,
             tile=tile,
             tiles=tiles_beside(tile, target, products, c.sections),
-            has_masks=_has_masks(target),
+            has_avx512=_has_avx512(target),
             blocking=blocking,
             images=images,
             n_repeats=n_repeats,
@@ -304,7 +304,7 @@ def _winograd(c: Contraction, dtype: str, outputs: int, target: Target, is_reuse
             scratch=(part_groups, transforms.n_frequencies, tile.rows, f.channels),
             tile=tile,
             tiles=winograd_tiles(target, dtype),
-            has_masks=_has_masks(target),
+            has_avx512=_has_avx512(target),
             blocking=blocking,
             images=1,
             n_repeats=c.batch,
@@ -338,7 +338,7 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
             cycles=choice.cycles,
             tile=tile,
             tiles=(tile,),
-            has_masks=_has_masks(target),
+            has_avx512=_has_avx512(target),
             blocking=blocking,
             images=images,
             n_repeats=n_repeats,
@@ -374,7 +374,7 @@ def _depthwise(c: Contraction, dtype: str, target: Target) -> Algorithm:
             packing=None if is_gradient else panels_of(c, dtype, tile.columns),
             tile=tile,
             tiles=(tile,),
-            has_masks=_has_masks(target),
+            has_avx512=_has_avx512(target),
             blocking=blocking,
             images=images,
             n_repeats=n_repeats,
@@ -401,7 +401,7 @@ def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
             packing=panels_of(c, dtype, tile.columns),
             tile=tile,
             tiles=(tile,),
-            has_masks=_has_masks(target),
+            has_avx512=_has_avx512(target),
             blocking=Blocking(1, 1, n_chunks),
             images=1,
             n_repeats=c.batch,
@@ -411,5 +411,5 @@ def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
     return [Algorithm(choices, plan)] if choices else []
 
 
-def _has_masks(target: Target) -> bool:
+def _has_avx512(target: Target) -> bool:
     return target.vector_bits == 512

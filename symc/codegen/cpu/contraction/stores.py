@@ -8,13 +8,15 @@ from typing import Any
 
 from symc.codegen.contraction.epilogue import Epilogue, Operand
 from symc.codegen.descriptor import Descriptor
-from symc.codegen.llvm.emit import Emitter
+from symc.codegen.llvm.emit import Emitter, below
 from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop, minimum
 from symc.codegen.llvm.memory import LINE_BYTES, Elements, narrow
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr, walk
 from symc.loopir.kernel import section_of
+
+SIDE_BY_SIDE = 4  # vectors whose values are computed in turns, as each waits for itself: an LSTM's step 1 % faster
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,19 @@ def emit_stores(
         columns.append(Emitter(simd.v, walker.leaf_of(0, v, ())))
         for e in _shared_by_rows(epilogue):
             columns[-1].value(e)
-    values: list[list[list[Any]]] = [[] for _ in epilogue.stores]
-    for r, row in enumerate(sums):
-        for of_store in values:
-            of_store.append([])
-        for v in range(len(place.masks)):
-            emitter = Emitter(simd.v, walker.leaf_of(r, v, row[v :: len(place.masks)]))
-            emitter.known.update(columns[v].known)
-            for of_store, (operand, value) in zip(values, epilogue.stores):
-                of_store[r].append(narrow(simd.v, emitter.value(value), value.dtype, operand.dtype))
-    for (operand, _), tile in zip(epilogue.stores, values):
+    n_vectors, roots = len(place.masks), [value for _, value in epilogue.stores]
+    emitters = [
+        Emitter(simd.v, walker.leaf_of(r, v, row[v::n_vectors]), dict(column.known))
+        for r, row in enumerate(sums)
+        for v, column in enumerate(columns)
+    ]
+    for first in range(0, len(emitters), SIDE_BY_SIDE):
+        for e in walk(*roots, known=columns[0].known, below=below):
+            for emitter in emitters[first : first + SIDE_BY_SIDE]:
+                emitter.value(e)
+    for operand, root in epilogue.stores:
+        values = [narrow(simd.v, emitter.value(root), root.dtype, operand.dtype) for emitter in emitters]
+        tile = [values[k : k + n_vectors] for k in range(0, len(values), n_vectors)]
         if streams and walker.may_stream(operand):
             walker.stream(operand, tile)
         else:

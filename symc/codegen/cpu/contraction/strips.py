@@ -95,7 +95,7 @@ def emit(problem: StripProblem, plan: StripPlan) -> KernelCall:
 
 def _code(dtype: str, shape: Strip, plan: StripPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
     stores, tile = epilogue.structure(), plan.tile
-    structure = f"strips {dtype} of {tile.lanes} channels: {shape}; masks={plan.has_masks}: {stores}"
+    structure = f"strips {dtype} of {tile.lanes} channels: {shape}; masks={plan.has_avx512}: {stores}"
     source = SOURCE.format(
         shape=shape,
         epilogue=stores,
@@ -125,7 +125,7 @@ def _walk(dtype: str, shape: Strip, plan: StripPlan, epilogue: Epilogue, d: Desc
         b, desc, bufs, x, factor, zero_page, first, n_positions, position_bytes, line_shift, n_lines, line_bytes,
         row, height, width, channel, n_channels,
     ):  # fmt: skip
-        simd = vectors_of(b, dtype, plan.tile.lanes)
+        simd = vectors_of(b, dtype, plan.tile.lanes, plan.has_avx512)
 
         def finish(masks: list[Any]) -> None:
             line = _Line(simd, shape, zero_page, first, n_positions, position_bytes, masks[0])
@@ -155,7 +155,7 @@ def _walk(dtype: str, shape: Strip, plan: StripPlan, epilogue: Epilogue, d: Desc
             unfinished = loop(b, I64(0), bottom, unfinished, lambda q, below: step(q, below + sums.nothing))
             step(bottom, (unfinished or sums.nothing)[: shape.columns])
 
-        with_masks(simd, plan.tile, n_channels, plan.has_masks, finish)
+        with_masks(simd, plan.tile, n_channels, plan.has_avx512, finish)
 
     return walk
 

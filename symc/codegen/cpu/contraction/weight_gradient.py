@@ -127,7 +127,7 @@ def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
     d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, tile, plan.last, problem.epilogue, d, plan.has_masks, has_borders, problem.streams)
+    code = _code(problem.dtype, tile, plan.last, problem.epilogue, d, plan.has_avx512, has_borders, problem.streams)
     return KernelCall(code, tuple(d.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
@@ -137,7 +137,7 @@ def _code(
     last: Tile,
     epilogue: Epilogue,
     d: Descriptor,
-    has_masks: bool,
+    has_avx512: bool,
     has_borders: bool,
     streams: bool,
 ) -> KernelCode:
@@ -145,7 +145,7 @@ def _code(
     item = ITEM_SIZE[dtype]
     past = " past the caches" if streams else ""
     shapes = f"{tile}{f', last {last}' if last != tile else ''}"
-    structure = f"weight_gradient {dtype} {shapes} masks={has_masks} borders={has_borders}{past}: {stores}"
+    structure = f"weight_gradient {dtype} {shapes} masks={has_avx512} borders={has_borders}{past}: {stores}"
     source = SOURCE.format(
         tile=shapes,
         dtype=dtype,
@@ -162,8 +162,8 @@ def _code(
     def build() -> Callable[..., Any]:
         scope = {
             "stack_memory": _stack_memory(tile, item),
-            "sum_block": _sum_block(dtype, tile, last, epilogue, d, has_masks, streams),
-            "pack_block": _pack_block(dtype, tile, has_masks, has_borders),
+            "sum_block": _sum_block(dtype, tile, last, epilogue, d, has_avx512, streams),
+            "pack_block": _pack_block(dtype, tile, has_avx512, has_borders),
             "fence": intrinsic(fence),
         }
         exec(source, scope)
@@ -197,7 +197,7 @@ def _listed_pixels(
     return simd.at(simd.pointer(pixels), b.mul(first, I64(8))), count
 
 
-def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> Any:
+def _pack_block(dtype: str, tile: Tile, has_avx512: bool, has_borders: bool) -> Any:
     """The intrinsic that copies one panel of x for a block of pixels; columns beyond the run become zeros."""
 
     @intrinsic
@@ -233,13 +233,13 @@ def _pack_block(dtype: str, tile: Tile, has_masks: bool, has_borders: bool) -> A
 
             loop(b, I64(0), count, [], pixel)
 
-        with_masks(simd, tile, n_columns, has_masks, copy)
+        with_masks(simd, tile, n_columns, has_avx512, copy)
 
     return pack_block
 
 
 def _sum_block(
-    dtype: str, tile: Tile, last: Tile, epilogue: Epilogue, d: Descriptor, has_masks: bool, streams: bool
+    dtype: str, tile: Tile, last: Tile, epilogue: Epilogue, d: Descriptor, has_avx512: bool, streams: bool
 ) -> Any:
     """The intrinsic that adds one block of a run's pixels to the totals of a tile; the last block ends in its epilogue.
 
@@ -267,7 +267,7 @@ def _sum_block(
         n_columns,
     ):
         def emit_for(shape: Tile) -> None:
-            simd = vectors_of(b, dtype, shape.lanes)
+            simd = vectors_of(b, dtype, shape.lanes, has_avx512)
             entries, count = _listed_pixels(simd, pixels, begins, run, block, block_pixels)
             # Rows beyond the last one are that one once more. The first is 0, which saves the register whose lack made
             # LLVM spill five of 24 sums in each step.
@@ -303,7 +303,7 @@ def _sum_block(
                             simd, epilogue, d, desc, bufs, by_row, Place(tile_rows, column, n_columns, masks), streams
                         )
 
-                    with_masks(simd, shape, n_columns, has_masks, finish)
+                    with_masks(simd, shape, n_columns, has_avx512, finish)
                 with earlier:
                     for total, at in zip(sums, places):
                         simd.store(total, at)

@@ -181,12 +181,12 @@ def emit(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall
     d.add("panel_bytes", problem.channels * tile.columns * item)
     d.add("n_columns", problem.columns)
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, plan.tiles, transforms, problem.epilogue, d, plan.has_masks)
+    code = _code(problem.dtype, plan.tiles, transforms, problem.epilogue, d, plan.has_avx512)
     return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), f"{plan.why}{part}")
 
 
 def _code(
-    dtype: str, tiles: Sequence[Tile], transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_masks: bool
+    dtype: str, tiles: Sequence[Tile], transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_avx512: bool
 ) -> KernelCode:
     stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
     columns, most_rows = tiles[0].columns, max(STACKED_ROWS, *(tile.rows for tile in tiles))
@@ -207,12 +207,12 @@ def _code(
         scope = {
             "memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
             "multiply": _multiply(dtype, tiles),
-            "finish": _finish(dtype, tiles[0], transforms, epilogue, d, has_masks),
+            "finish": _finish(dtype, tiles[0], transforms, epilogue, d, has_avx512),
         }
         exec(source, scope)
         return scope["kernel"]
 
-    structure = f"winograd {dtype} F{transforms.outputs} {shapes} masks={has_masks}: {stores}"
+    structure = f"winograd {dtype} F{transforms.outputs} {shapes} masks={has_avx512}: {stores}"
     return KernelCode("winograd", structure, lambda: source, build)
 
 
@@ -248,7 +248,7 @@ def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
     return multiply
 
 
-def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_masks: bool) -> Any:
+def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_avx512: bool) -> Any:
     """The intrinsic `finish(desc, bufs, products, bytes of a frequency, pixels, first pixel, column, columns)`: one
     tile of outputs.
 
@@ -257,7 +257,7 @@ def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, 
 
     @intrinsic
     def finish(b, desc, bufs, products, step, pixels, first_pixel, column, n_columns):
-        simd = vectors_of(b, dtype, tile.lanes)
+        simd = vectors_of(b, dtype, tile.lanes, has_avx512)
         source, table = simd.pointer(products), simd.pointer(pixels)
         numbers = [simd.load_int32(table, k) for k in range(transforms.outputs**2)]
         is_outside = [b.icmp_signed("<", number, I64(0)) for number in numbers]
@@ -274,7 +274,7 @@ def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, 
         def finish(masks: list[Any]) -> None:
             emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
-        with_masks(simd, tile, n_columns, has_masks, finish)
+        with_masks(simd, tile, n_columns, has_avx512, finish)
 
     return finish
 
