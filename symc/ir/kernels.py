@@ -68,10 +68,15 @@ class KernelLoop:
 
 
 class Move(NamedTuple):
-    """How far a view moves in each round of the loop of that name."""
+    """How far a view moves in each round of the loop of that name; where there is a period, it is back after that."""
 
     loop: str
     stride: int  # elements
+    period: int = 0  # rounds; 0: none
+
+    def moved(self, n_rounds: int) -> int:
+        """How far it has moved, in elements, when so many rounds are done."""
+        return self.stride * (n_rounds % self.period if self.period else n_rounds)
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,10 @@ class KernelGraph:
         return self.storages[self.views[buffer].storage]
 
     def _moves(self, buffer: str) -> str:
-        return ", ".join(f"{stride} in {loop}" for loop, stride in self.views[buffer].moves)
+        return ", ".join(
+            f"{move.stride} in {move.loop}" + (f", back after {move.period}" if move.period else "")
+            for move in self.views[buffer].moves
+        )
 
     def text(self) -> str:
         """The printed form: storage, then kernels."""

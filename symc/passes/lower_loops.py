@@ -1,7 +1,8 @@
 """Lowers a fused graph to kernels; a node that holds a body becomes a loop around the kernels of its body.
 
 Rows of stacked arrays are views that move by one row in each round. A state has one buffer, that of the last state: the
-first one is copied there, and each round overwrites it, in place where no kernel of the round reads it any more.
+first one is copied there, and each round overwrites it, in place where no kernel of the round reads it any more. Where
+kernels still do, present and next state lie side by side and change places in each round.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from symc.core.dtypes import compute_dtype
 from symc.core.lazy import lazy
 from symc.core.shapes import size_of
 from symc.ir.graph import Graph, Node, Value
-from symc.ir.kernels import KernelGraph, KernelLoop, Move, Place, Storage, View
+from symc.ir.kernels import KernelGraph, KernelLoop, KernelNode, Move, Place, Storage, View
 from symc.loopir.expr import Affine, Axis, Expr, const, index_value, load, param, substitute
 from symc.loopir.kernel import SEED, Buffer, LoopKernel, Nest, Store
 from symc.ops.control.iterate import Iterate
@@ -51,6 +52,7 @@ class LoopLowerer(Lowerer):
         self.own: set[str] = set()  # storages that nothing around the body knows
         # By kernel: buffers of its stores that lie in the place of a state, which has that name.
         self.overwritten: dict[int, dict[str, str]] = {}
+        self.pairs: dict[str, str] = {}  # by state: the storage of two in which it changes places with the next one
 
     def _new_storage(self, base: str, size: int, dtype: str, place: Place, key: str = "") -> Storage:
         storage = super()._new_storage(base, size, dtype, place, key)
@@ -70,8 +72,6 @@ class LoopLowerer(Lowerer):
         ins = [self._buffer(v, phase) for v in node.inputs]
         outs = [self._buffer(node[k], phase) for k in range(node.n_outputs)]
         states = outs[op.n_results :]
-        for first, state in zip(ins[op.n_data : n_fed], states):
-            self._copy_buffer(first, state, phase, node, "first state")
         n_rounds = op.n_rounds([b.shape for b in ins])
         flag = None if op.flag is None else states[op.flag].name
         loop = KernelLoop(self._unique(node.name), n_rounds, flag)
@@ -82,8 +82,34 @@ class LoopLowerer(Lowerer):
         body = LoopLowerer(op.body, self.context, around)
         stacks = (*ins[: op.n_data], *outs[: op.n_results])
         rows = [body.row(stack, n_rounds - 1 if op.is_reversed else 0, -1 if op.is_reversed else 1) for stack in stacks]
+        lasting = [self.views[state.name] for state in states]
         body.run_round([*rows[: op.n_data], *states, *ins[n_fed:]], rows[op.n_data :], states)
+        for first, state in zip(ins[op.n_data : n_fed], states):
+            self._copy_buffer(first, self._in_pair(body, state, 0), phase, node, "first state")
         self.kernels += body.kernels
+        for k, (state, view) in enumerate(zip(states, lasting), op.n_results):
+            if state.name in body.pairs:
+                self._leave_pair(node[k], self._in_pair(body, state, n_rounds % 2), view, phase)
+
+    def _in_pair(self, body: LoopLowerer, state: Buffer, number: int) -> Buffer:
+        """One of the two places of a state; the only one of a state that does not change places."""
+        if state.name not in body.pairs:
+            return state
+        buffer = replace(state, name=self._unique(f"{state.name}.{number}"))
+        self.views[buffer.name] = View(body.pairs[state.name], number * size_of(state.shape))
+        return buffer
+
+    def _leave_pair(self, v: Value, last: Buffer, view: View, phase: Phase) -> None:
+        """The last state stays where it is, or goes where it was meant to be, if that is an array of others."""
+        is_own = view == View(view.storage) and self.storages[view.storage].place in ("arena", "prepared")
+        if is_own and not any(other.storage == view.storage for other in self.views.values()):
+            del self.storages[view.storage]
+            self.buffers[v] = last
+            return
+        meant = replace(last, name=self._unique(f"{last.name}.out"))
+        self.views[meant.name] = view
+        self.buffers[v] = meant
+        self._copy_buffer(last, meant, phase, v.node, "last state")
 
     def _fill(self, stack: Buffer, phase: Phase, node: Node) -> None:
         axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(stack.shape))
@@ -177,7 +203,7 @@ class LoopLowerer(Lowerer):
                 new = kept
             made.append((new, state, v.node))
         for new, state, node in made:
-            if not self._takes_over(new, state) and not self._stores_both(new, state):
+            if not (self._takes_over(new, state) or self._stores_both(new, state) or self._alternates(new, state)):
                 self._copy_within(new, state, node, "next state")
 
     def _temporary(self, like: Buffer, node: Node) -> Buffer:
@@ -211,6 +237,46 @@ class LoopLowerer(Lowerer):
         """Has the kernel that computes a result of the round, which is the next state too, store it twice."""
         return self._stores_in_place(new, state, state)
 
+    def _alternates(self, new: Buffer, state: Buffer) -> bool:
+        """Has the kernel that computes the next state, a result of the round perhaps, store it beside the present one,
+        with which it changes places. False where nobody knows after how many rounds.
+        """
+        around, size, place = self.around, size_of(state.shape), self.views[state.name]
+        assert around is not None
+        loop, found = around.loops[-1], self._one_store(new)
+        is_dense = 1 + sum((n - 1) * stride for n, stride in zip(state.shape, state.strides)) == size
+        if found is None or loop.flag is not None or place.moves or not is_dense:
+            return False
+        both = around.outer._scratch(around.node, (2, *state.shape), state.dtype, around.phase)
+        pair = self.pairs[state.name] = self.views[both.name].storage
+        for name in {b.name for b in self.buffers.values()}.union(*(k.reads + k.writes for k in self.kernels)):
+            view = self.views[name]
+            if view.storage == place.storage and place.offset <= view.offset < place.offset + size:
+                moves = (Move(loop.name, size, 2), *view.moves)
+                self.views[name] = View(pair, view.offset - place.offset, moves)
+        beside = replace(state, name=self._unique(f"{state.name}.next"))
+        self.views[beside.name] = View(pair, size, (Move(loop.name, -size, 2),))
+        k, store = found
+        stores = list(self.kernels[k].kernel.stores)
+        stores.insert(stores.index(store) + 1, replace(store, buffer=beside.name))
+        self.kernels[k] = self._with_stores(k, beside, tuple(stores))
+        return True
+
+    def _one_store(self, new: Buffer) -> tuple[int, Store] | None:
+        """Where a buffer has its content from: the one kernel, of this loop itself, and its store."""
+        writing = [k for k, kernel in enumerate(self.kernels) if new.name in kernel.writes]
+        if len(writing) != 1 or self.kernels[writing[0]].loops != self._loops:
+            return None
+        stores = [s for s in self.kernels[writing[0]].kernel.stores if s.buffer == new.name]
+        return (writing[0], stores[0]) if len(stores) == 1 else None
+
+    def _with_stores(self, k: int, target: Buffer, stores: tuple[Store, ...]) -> KernelNode:
+        """A kernel with other stores, among them one in `target`."""
+        node = self.kernels[k]
+        buffers = (*(b for b in node.kernel.buffers if b != target), target)
+        kernel: LoopKernel = replace(node.kernel, buffers=buffers, stores=stores)  # type: ignore[arg-type]
+        return replace(node, kernel=kernel, writes=tuple(sorted({*node.writes, target.name})))
+
     def _is_done_with(self, state: Buffer, touching: Sequence[int]) -> bool:
         """Whether all kernels that read a state run before these."""
         reading = self._touching(self.views[state.name].storage)
@@ -221,30 +287,25 @@ class LoopLowerer(Lowerer):
 
         False where it, or a later one, may read the state afterwards.
         """
-        writing = [k for k, kernel in enumerate(self.kernels) if new.name in kernel.writes]
-        if len(writing) != 1 or max(self._touching(self.views[state.name].storage), default=-1) > writing[0]:
+        found, place = self._one_store(new), self.views[state.name].storage
+        if found is None or max(self._touching(place), default=-1) > found[0]:
             return False
-        node = self.kernels[writing[0]]
-        stores = [s for s in node.kernel.stores if s.buffer == new.name]
-        if len(stores) != 1 or node.loops != self._loops:
-            return False
-        place = self.views[state.name].storage
+        k, store = found
+        node = self.kernels[k]
         seen = {name for name in node.reads if self.views[name].storage == place}
         if seen and seen != {state.name}:
             return False
-        others = [s for s in node.kernel.stores if s is not stores[0] or target != new]
-        overwritten = {**self.overwritten.get(writing[0], {}), target.name: state.name}
-        ordered = _readers_first([*others, replace(stores[0], buffer=target.name)], overwritten)
+        others = [s for s in node.kernel.stores if s is not store or target != new]
+        overwritten = {**self.overwritten.get(k, {}), target.name: state.name}
+        ordered = _readers_first([*others, replace(store, buffer=target.name)], overwritten)
         if ordered is None:
             return False
-        buffers = (*(b for b in node.kernel.buffers if b != target), target)
-        kernel: LoopKernel = replace(node.kernel, buffers=buffers, stores=ordered)  # type: ignore[arg-type]
-        made = replace(node, kernel=kernel, writes=tuple(sorted({*node.writes, target.name})))
-        reads = reads_of(kernel)
+        made = self._with_stores(k, target, ordered)
+        reads = reads_of(made.kernel)
         if not all(is_in_place_legal(self.views, made, s, t, reads) for t, s in overwritten.items() if s in made.reads):
             return False
-        self.kernels[writing[0]] = made
-        self.overwritten[writing[0]] = overwritten
+        self.kernels[k] = made
+        self.overwritten[k] = overwritten
         return True
 
     @property

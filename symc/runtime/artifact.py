@@ -35,7 +35,7 @@ from symc.core.private import own_file
 from symc.core.reading import reading, size_of
 from symc.core.replacing import replacing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ALIGNMENT = 64
 MANIFEST, MAC = "manifest.json", "mac"
 SYMBOL, WEIGHTS, GOLDEN = "symbol.json", "weights.params", "golden.params"

@@ -49,7 +49,7 @@ class _Assembler:
         self.offset_of: dict[str, int] = dict(kernels.arena.offsets) if kernels.arena else {}
         self.prepared_bytes = 0
         self.n_registers = 0
-        self.moving: dict[str, dict[tuple[int, int], int]] = {}  # by loop: slot and stride in bytes -> register
+        self.moving: dict[str, dict[tuple[int, int, int], int]] = {}  # by loop: slot, stride and period -> register
         for storage in kernels.storages.values():
             if storage.place == "arena":
                 self.slot_of[storage.name] = ARENA
@@ -136,7 +136,7 @@ class _Assembler:
         if loop.flag is not None:
             slot, offset = self._address(Ref(loop.flag))
             flag = Flag(slot, offset, self.kernels.storage_of(loop.flag).dtype)
-        rows = tuple(Moving(register, base, 0, stride) for (base, stride), register in moving.items())
+        rows = tuple(Moving(register, *moved) for moved, register in moving.items())
         return Loop(steps, loop.count, counter, rows, flag, calls[0][0].phase)
 
     def _register(self) -> int:
@@ -151,11 +151,11 @@ class _Assembler:
         storage = self.kernels.storages[view.storage]
         item = ITEM_SIZE[storage.dtype]
         slot = self.slot_of[storage.name]
-        for loop, stride in view.moves:
-            moving = self.moving[loop]
-            if (slot, stride * item) not in moving:
-                moving[slot, stride * item] = self._register()
-            slot = moving[slot, stride * item]
+        for loop, stride, period in view.moves:
+            moving, moved = self.moving[loop], (slot, stride * item, period)
+            if moved not in moving:
+                moving[moved] = self._register()
+            slot = moving[moved]
         return slot, view.offset * item + self.offset_of.get(storage.name, 0) + ref.offset_bytes
 
     def _add(self, word: Word) -> None:

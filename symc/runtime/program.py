@@ -44,15 +44,19 @@ class KernelStep:
 
 
 class Moving(NamedTuple):
-    """An address that a loop moves: slot `slot` is slot `base` + offset in the first round, stride more in each other.
+    """An address that a loop moves: slot `slot` is slot `base` in the first round, `stride` bytes more in each other.
 
-    Offset and stride in bytes; `slot` is one that no array has.
+    After `period` rounds, unless that is 0, it is slot `base` again. `slot` is one that no array has.
     """
 
     slot: int
     base: int
-    offset: int
     stride: int
+    period: int = 0
+
+    def moved(self, n_rounds: int) -> int:
+        """How far it has moved, in bytes, when so many rounds are done."""
+        return self.stride * (n_rounds % self.period if self.period else n_rounds)
 
 
 class Flag(NamedTuple):

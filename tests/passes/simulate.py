@@ -105,7 +105,7 @@ def _run(kernels: KernelGraph, memory: dict[str, np.ndarray], nodes: list[Kernel
 
 def _view(kernels: KernelGraph, memory: dict[str, np.ndarray], buffer: Buffer, rounds: dict[str, int]) -> np.ndarray:
     view = kernels.views[buffer.name]
-    moved = sum(rounds[loop] * stride for loop, stride in view.moves)
+    moved = sum(move.moved(rounds[move.loop]) for move in view.moves)
     flat = memory[view.storage][view.offset + moved + buffer.offset :]
     strides = tuple(s * flat.itemsize for s in buffer.strides)
     return np.lib.stride_tricks.as_strided(flat, buffer.shape, strides)

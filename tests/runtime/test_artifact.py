@@ -269,8 +269,8 @@ def test_overlapping_parts(original, tmp_path):
         (b"[" * 100_000, "not JSON"),
         (b"[]", "format None, expected 1"),
         (b'{"format": 99}', "format 99, expected 1; another version"),
-        (b'{"format": 1, "parts": []}', "parts is list"),
-        (b'{"format": 1, "parts": {"symbol.json": {}}}', "describes other parts than the file has: symbol.json"),
+        (b'{"format": 2, "parts": []}', "parts is list"),
+        (b'{"format": 2, "parts": {"symbol.json": {}}}', "describes other parts than the file has: symbol.json"),
     ],
 )
 def test_manifest_damage(tmp_path, monkeypatch, manifest, match):

@@ -86,7 +86,7 @@ def instance(
 
 def scan(n_rounds: int, n_chunks: int = 1, *others: Step) -> Loop:
     """for t in range(n_rounds): y[t] = state = state * w + x[t]"""
-    moving = (Moving(ROW, X, 0, 8 * N), Moving(OUT, Y, 0, 8 * N))
+    moving = (Moving(ROW, X, 8 * N), Moving(OUT, Y, 8 * N))
     return Loop((kernel("multiply_add", 0, n_chunks), *others), n_rounds, COUNTER, moving, None, "forward")
 
 
@@ -117,7 +117,7 @@ def test_a_loop_moves_through_its_arrays(addresses, n_rounds, n_chunks, n_thread
 
 def test_rounds_go_through_their_chunks_to_and_fro(addresses):
     y = np.zeros((3, N), np.int64)
-    moving = (Moving(OUT, Y, 0, 8 * N),)
+    moving = (Moving(OUT, Y, 8 * N),)
     loop = Loop((kernel("note_order", 3, n_chunks=3),), 3, COUNTER, moving, None, "forward")
     instance(program(loop), addresses, (y, y, y)).run("forward")
     assert y[:, :3].tolist() == [[2, 1, 0], [3, 4, 5], [8, 7, 6]]
@@ -129,8 +129,8 @@ def test_loops_in_loops(addresses, n_threads):
     rng = np.random.default_rng(0)
     x, w = rng.integers(-9, 9, (4, 3, N)), rng.integers(-1, 2, N)
     y = np.zeros_like(x)
-    registers = Moving(11, X, 0, 24 * N), Moving(12, Y, 0, 24 * N)
-    moving = (Moving(ROW, 11, 0, 8 * N), Moving(OUT, 12, 0, 8 * N))
+    registers = Moving(11, X, 24 * N), Moving(12, Y, 24 * N)
+    moving = (Moving(ROW, 11, 8 * N), Moving(OUT, 12, 8 * N))
     inner = Loop((kernel("multiply_add", 0, 3),), 3, INNER, moving, None, "forward")
     outer = Loop((inner,), 4, COUNTER, registers, None, "forward")
     made = program(outer)
@@ -142,10 +142,21 @@ def test_a_loop_backwards_from_the_last_row(addresses):
     rng = np.random.default_rng(1)
     x, w = rng.integers(-9, 9, (6, N)), rng.integers(-1, 2, N)
     y = np.zeros_like(x)
-    moving = (Moving(ROW, X, 5 * 8 * N, -8 * N), Moving(OUT, Y, 5 * 8 * N, -8 * N))
+    moving = (Moving(ROW, X, -8 * N), Moving(OUT, Y, -8 * N))
     loop = Loop((kernel("multiply_add", 0),), 6, COUNTER, moving, None, "forward")
-    instance(program(loop), addresses, (x, w, y)).run("forward")
+    instance(program(loop), addresses, (x[-1], w, y[-1])).run("forward")
     np.testing.assert_array_equal(y[::-1], scanned(x[::-1], w, np.zeros(N, np.int64)))
+
+
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_what_moves_with_a_period_comes_back(addresses, n_threads):
+    rng = np.random.default_rng(2)
+    x, w = rng.integers(-9, 9, (2, N)), rng.integers(-1, 2, N)
+    y = np.zeros((5, N), np.int64)
+    moving = (Moving(ROW, X, 8 * N, 2), Moving(OUT, Y, 8 * N))
+    loop = Loop((kernel("multiply_add", 0, 3),), 5, COUNTER, moving, None, "forward")
+    instance(program(loop), addresses, (x, w, y), n_threads).run("forward")
+    np.testing.assert_array_equal(y, scanned(x[[0, 1, 0, 1, 0]], w, np.zeros(N, np.int64)))
 
 
 @pytest.mark.parametrize("n_threads", THREADS)

@@ -183,8 +183,8 @@ class ToyRun:
                 if not flag.view(loop.flag.dtype)[0]:
                     break
             bufs[loop.counter] = t
-            for slot, base, offset, stride in loop.moving:
-                bufs[slot] = bufs[base] + offset + t * stride
+            for moving in loop.moving:
+                bufs[moving.slot] = bufs[moving.base] + moving.moved(t)
             self._run(row.rows, place, times_ns)
 
     def _step(self, handle: int, descriptor: int, launch: tuple[int, ...]) -> None:

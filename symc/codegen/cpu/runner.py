@@ -116,10 +116,10 @@ def turn(step: Any, bufs: Any) -> Any:
     body = first + 2 * abi.STEP_BYTES
     for _ in range(loop[abi.N_MOVING]):
         moving = words(body)
-        if is_begin:
-            at[moving[abi.MOVED]] = at[moving[abi.BASE]] + moving[abi.OFFSET]
-        else:
-            at[moving[abi.MOVED]] += moving[abi.STRIDE]
+        n_rounds = at[counter]
+        if moving[abi.PERIOD] != 0:
+            n_rounds %= moving[abi.PERIOD]
+        at[moving[abi.MOVED]] = at[moving[abi.BASE]] + n_rounds * moving[abi.STRIDE]
         body += abi.STEP_BYTES
     if at[counter] < loop[abi.COUNT]:
         mask = loop[abi.MASK]

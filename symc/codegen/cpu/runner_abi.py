@@ -18,7 +18,7 @@ IS_KERNEL, IS_LOOP, IS_END, IS_CALL = range(4)  # kinds
 COUNT, COUNTER, N_MOVING = range(3)  # the first row
 FLAG, FLAG_OFFSET, MASK, N_ROWS = range(STEP_WORDS, 2 * STEP_WORDS)  # the second; N_ROWS: of the loop's steps
 MOVING = 2 * STEP_WORDS  # the first of the others:
-MOVED, BASE, OFFSET, STRIDE = range(4)  # bufs[MOVED] = bufs[BASE] + OFFSET, then STRIDE more in each round
+MOVED, BASE, STRIDE, PERIOD = range(4)  # bufs[MOVED] = bufs[BASE], STRIDE more in each round, unless 0 again in PERIOD
 BACK = 0  # of an IS_END row: how many rows above it the loop begins
 # A call-back leaves the run; CALLED, the first word of its row, is the number that Python finds in the call record.
 CALLED = 0

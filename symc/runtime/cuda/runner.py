@@ -248,8 +248,8 @@ def _in_round(table: np.ndarray, rounds: Rounds) -> np.ndarray:
     found = table.copy()
     for loop, number in rounds:
         found[loop.counter] = number
-        for slot, base, offset, stride in loop.moving:
-            found[slot] = found[base] + offset + number * stride
+        for moving in loop.moving:
+            found[moving.slot] = found[moving.base] + moving.moved(number)
     return found
 
 

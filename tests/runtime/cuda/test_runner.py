@@ -157,7 +157,7 @@ def test_rounds_move_the_addresses_until_a_number_is_0(driver):
         sums[3] = sums[0] < 9  # 0 + 3 + 6: the third round is the last
 
     def around(step):
-        loop = Loop((), 4, 6, (Moving(7, 4, 0, 12),), Flag(5, 12, "float32"), "forward")
+        loop = Loop((), 4, 6, (Moving(7, 4, 12),), Flag(5, 12, "float32"), "forward")
         return [LoopRows(loop, [step])]
 
     run, *_kept = bound(driver, add_row, [0], [rows, total], around)
@@ -174,8 +174,8 @@ def test_rounds_whose_number_is_known_are_one_graph(driver):
         driver.at(target, 12).view(np.float32)[:] += driver.at(row, 12).view(np.float32)
 
     def twice(step):
-        inner = Loop((), 2, 6, (Moving(7, 2, 0, 12),), None, "forward")
-        outer = Loop((), 2, 1, (Moving(2, 4, 0, 24), Moving(3, 5, 0, 12)), None, "forward")
+        inner = Loop((), 2, 6, (Moving(7, 2, 12),), None, "forward")
+        outer = Loop((), 2, 1, (Moving(2, 4, 24), Moving(3, 5, 12)), None, "forward")
         return [LoopRows(outer, [LoopRows(inner, [step])])]
 
     run, bufs, _kept = bound(driver, add_row, [0], [rows, sums], twice)
