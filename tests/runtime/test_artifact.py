@@ -108,7 +108,7 @@ def test_any_zip_tool_reads_it_and_data_is_aligned(original):
 
 def test_manifest_says_what_it_is(original):
     manifest = read_container(original[0]).manifest
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["inputs"] == [{"name": "data", "shape": [3, 5], "dtype": "float32"}]
     assert manifest["outputs"] == [{"name": "softmax_output", "shape": [3, 7], "dtype": "float32"}]
     assert {"symc", "numba", "llvmlite"} <= set(manifest["made_by"])
