@@ -29,56 +29,64 @@ def assign_layout(graph: Graph, context: PassContext) -> Graph:
     """
     backend = context.backend
     g = GraphBuilder.over(graph)
-    layouts: dict[Value, Layout] = {}
-    converted: dict[tuple[Value, Layout], Value] = {}
+    orders = _Orders(g)
     new: dict[Value, Value] = {}
     ahead = _orders_ahead(graph, backend)
-
-    def place(node: Node, layout: Layout) -> None:
-        for k in range(node.n_outputs):
-            rank = len(g.shape(node[k]))
-            layouts[node[k]] = layout if len(layout.order) == rank else Layout.row_major(rank)
-
-    def convert(v: Value, wanted: Layout, of: Node) -> Value:
-        shape = g.shape(v)
-        if same_order(layouts[v].order, wanted.order, shape):
-            return v
-        key = (v, wanted)
-        if key not in converted:
-            g.serving = of
-            converted[key] = g("_copy", v)
-            layouts[converted[key]] = wanted
-        return converted[key]
-
     for node in graph.nodes:
         if node.is_input:
-            place(node, Layout.row_major(len(g.shape(node[0]))))
+            orders.place(node, Layout.row_major(len(g.shape(node[0]))))
             new[node[0]] = node[0]
             continue
         meaning = meaning_of(graph, node)
         inputs = [new[v] for v in node.inputs]
-        layout = _wanted(meaning, inputs, layouts, g, backend)
+        layout = _wanted(meaning, inputs, orders.layouts, g, backend)
         better = _better(meaning, layout, ahead.get(node[0]))
         layout = better or layout
         if meaning.product is not None:
-            orders = [backend.layout_of(meaning.product, len(g.shape(v)), k) for k, v in enumerate(inputs)]
-            inputs = [v if order is None else convert(v, order, node) for v, order in zip(inputs, orders)]
+            wanted = [backend.layout_of(meaning.product, len(g.shape(v)), k) for k, v in enumerate(inputs)]
+            inputs = [v if order is None else orders.of(v, order, node) for v, order in zip(inputs, wanted)]
         elif meaning.kind == "view":
-            inputs = [convert(inputs[0], Layout.row_major(len(g.shape(inputs[0]))), node), *inputs[1:]]
+            inputs = [orders.row_major(inputs[0], node), *inputs[1:]]
         elif meaning.kind in ("template", "loop"):
-            inputs = [convert(v, Layout.row_major(len(g.shape(v))), node) for v in inputs]
+            inputs = [orders.row_major(v, node) for v in inputs]
         elif meaning.kind == "map":
-            inputs = [convert(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
+            inputs = [orders.of(v, layout, node) if _is_big(meaning, k) else v for k, v in enumerate(inputs)]
         elif meaning.kind == "reduction" and better is not None:
-            inputs = [convert(v, layout, node) if meaning.follows_axes(k) else v for k, v in enumerate(inputs)]
+            inputs = [orders.of(v, layout, node) if meaning.follows_axes(k) else v for k, v in enumerate(inputs)]
         made = g.moved(node, tuple(inputs))
-        place(made, layout)
+        orders.place(made, layout)
         new.update((node[k], made[k]) for k in range(node.n_outputs))
-    outputs = []
-    for o in graph.outputs:
-        v = new[o.value]
-        outputs.append(Output(o.kind, o.name, convert(v, Layout.row_major(len(g.shape(v))), v.node)))
-    return finish(g, outputs, layouts)
+    values = [new[o.value] for o in graph.outputs]
+    outputs = [Output(o.kind, o.name, orders.row_major(v, v.node)) for o, v in zip(graph.outputs, values)]
+    return finish(g, outputs, orders.layouts)
+
+
+class _Orders:
+    """The layout of every value of a graph in the making, and one copy for each other order that is asked for."""
+
+    def __init__(self, g: GraphBuilder) -> None:
+        self._g = g
+        self.layouts: dict[Value, Layout] = {}
+        self._copies: dict[tuple[Value, Layout], Value] = {}
+
+    def place(self, node: Node, layout: Layout) -> None:
+        """Says in which order a node's outputs lie: those of another rank row-major."""
+        for k in range(node.n_outputs):
+            rank = len(self._g.shape(node[k]))
+            self.layouts[node[k]] = layout if len(layout.order) == rank else Layout.row_major(rank)
+
+    def of(self, v: Value, wanted: Layout, serving: Node) -> Value:
+        """The value in that order."""
+        if same_order(self.layouts[v].order, wanted.order, self._g.shape(v)):
+            return v
+        if (v, wanted) not in self._copies:
+            self._g.serving = serving
+            self._copies[v, wanted] = self._g("_copy", v)
+            self.layouts[self._copies[v, wanted]] = wanted
+        return self._copies[v, wanted]
+
+    def row_major(self, v: Value, serving: Node) -> Value:
+        return self.of(v, Layout.row_major(len(self._g.shape(v))), serving)
 
 
 def _orders_ahead(graph: Graph, backend: Machine) -> dict[Value, Layout]:
