@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from symc.core.dtypes import compute_dtype
@@ -230,15 +230,7 @@ class Lowerer:
             if t.products:
                 product = (node, t, self._n_sections(t.products[0], node, nodes[-1]))
                 functions[node[0]] = memoised(self._finished(*product))
-            for k, regions in t.regions.items():
-                buffer = self._buffer(node[k], phase)
-                found = {v: self.placed.get(self._through_views(v)) for v in node.inputs}
-                in_place = {read(v).name: i.offset(buffer) for v, i in found.items() if i and i.whole == node[k]}
-                stores += [
-                    (node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode))  # type: ignore[arg-type]
-                    for r in regions
-                    if not lies_already(r, in_place, buffer)
-                ]
+            stores += self._stores_of_parts(node, t, read, phase)
         for node in nodes:
             for k in range(node.n_outputs):
                 v = node[k]
@@ -256,6 +248,22 @@ class Lowerer:
             kernel = self._contraction(*product, before, functions, reads, written, [s for _, s in stores], phase)
             nodes = [n for n in nodes if n not in before]
         self._emit(kernel, phase, nodes)
+
+    def _stores_of_parts(
+        self, node: Node, t: Lowering, read: Callable[[Value], Tensor], phase: Phase
+    ) -> list[tuple[Value, Store]]:
+        """Stores of outputs that are computed part by part, without the parts that lie there already."""
+        stores: list[tuple[Value, Store]] = []
+        for k, regions in t.regions.items():
+            buffer = self._buffer(node[k], phase)
+            found = {v: self.placed.get(self._through_views(v)) for v in node.inputs}
+            in_place = {read(v).name: i.offset(buffer) for v, i in found.items() if i and i.whole == node[k]}
+            stores += [
+                (node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode))  # type: ignore[arg-type]
+                for r in regions
+                if not lies_already(r, in_place, buffer)
+            ]
+        return stores
 
     def _n_sections(self, p: Product, node: Node, last: Node) -> int:
         """How many sections the channels of a product fall into, over one of which the last node of its group runs."""
