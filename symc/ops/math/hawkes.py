@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from symc.core.dtypes import is_float
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
@@ -59,7 +60,8 @@ class HawkesLL(Composite):
         rate, decay, share = of_event(lda), of_event(beta.reshape((1, k))), of_event(alpha.reshape((1, k)))
         gone = times.reshape((n, t, 1)) - times.reshape((n, 1, t))  # from the second event to the first
         is_before = place.reshape((1, 1, t)) < place.reshape((1, t, 1))
-        same = is_mark("batch_dot", is_mark, transpose_b=True) * is_before
+        ones = is_mark if is_float(lda.dtype) else is_mark.cast("float32")  # no integers are multiplied as matrices
+        same = ones("batch_dot", ones, transpose_b=True).cast(lda.dtype) * is_before
         faded = (-(decay.reshape((n, t, 1)) * gone * same))("exp") * same
         excited = faded.sum((2,)).reshape((n, t)) + of_event(state) * (-(decay * times))("exp")
         intensity = rate + share * decay * excited
