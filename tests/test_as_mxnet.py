@@ -20,6 +20,8 @@ import mxnet as mx
 from mxnet import gluon, nd
 from mxnet.gluon import nn
 import mxnet.gluon.nn as same
+from mxnet.contrib.amp import amp
+from mxnet.optimizer import contrib
 import mxnet.io.io, mxnet.kvstore.kvstore, mxnet.contrib.ndarray, mxnet.contrib.amp.amp
 from mxnet.base import MXNetError
 import numpy as np
@@ -31,6 +33,7 @@ class Mine: pass
 
 assert mx is mxnet is symc and gluon is symc.gluon and nn is same is symc.gluon.nn and nd is symc.nd
 assert sys.modules["mxnet.gluon.nn"] is sys.modules["symc.gluon.nn"] and mxnet.io.io is symc.io
+assert amp is symc.contrib.amp and contrib.GroupAdaGrad is mx.optimizer.GroupAdaGrad
 assert mxnet.contrib.ndarray is symc.nd.contrib and MXNetError is symc.MXNetError
 assert type(pickle.loads(pickle.dumps(Mine()))) is Mine
 def annotated(x: int): pass

@@ -66,6 +66,10 @@ class _Hook(MetaPathFinder, Loader):
         try:
             sys.modules[module.__name__] = found = importlib.import_module(name)
             vars(found).setdefault("__path__", [])  # what is one file here may be a package of MXNet's: PLACES
+            for place, home in PLACES.items():  # `from mxnet.contrib.amp import amp` asks the package for it
+                package, _, child = place.rpartition(".")
+                if package and f"mxnet.{package}" == module.__name__:
+                    vars(found).setdefault(child, importlib.import_module(f"symc.{home}"))
         except ModuleNotFoundError as error:
             if error.name not in (None, name):  # a package that the module needs
                 raise

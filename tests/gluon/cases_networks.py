@@ -129,4 +129,38 @@ def other_arrays(mx, folder):
     return found
 
 
-CASES = {"training": training, "other_arrays": other_arrays}
+def saved_models(mx, folder):
+    """`save` of a Block with traced parts, `load` into one whose names are others."""
+
+    class Two(mx.gluon.nn.Block):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.first, self.second = mx.gluon.nn.Dense(3), mx.gluon.nn.HybridSequential()
+            self.second.add(mx.gluon.nn.Dense(2), mx.gluon.nn.BatchNorm())
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    def without_graphs(content):
+        if not isinstance(content, dict):
+            return content
+        return {k: without_graphs(v) for k, v in content.items() if k not in ("inputs", "symbol")}
+
+    x, net = mx.nd.array([[1.0, 2.0], [3.0, 5.0]]), Two()
+    net.initialize()
+    net.hybridize()
+    net(x)
+    for k, parameter in enumerate(net.collect_params().values()):
+        parameter.set_data(0.1 * mx.nd.arange(parameter.data().size).reshape(parameter.shape) + k + 1)
+    path = os.path.join(folder, "two")
+    net.save(path)
+    other = Two()
+    other.load(path)
+    with open(f"{path}-model.json") as file:
+        content = json.load(file)
+    names = [other.name, other.first.name, *other.second._children, *other.collect_params()]
+    graph = content["two0"]["dense1"]["symbol"]
+    return {"file": without_graphs(content), "symbol": json.loads(graph), "names": names, "out": [net(x), other(x)]}
+
+
+CASES = {"training": training, "other_arrays": other_arrays, "saved models": saved_models}

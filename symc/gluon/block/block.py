@@ -15,6 +15,7 @@ from symc.gluon.parameter import Parameter, ParameterDict
 from symc.gluon.parameter.parameter import Contexts
 from symc.gluon.utils import HookHandle, _brief_print_list, _indent
 
+from . import saved
 from .scope import BlockScope
 from .summary import print_summary
 
@@ -211,6 +212,21 @@ class Block:
                     f"Parameter '{path}' loaded from file '{filename}' is not present in ParameterDict, which "
                     f"contains parameters {_brief_print_list(self._params)}. Set ignore_extra=True to ignore. "
                 )
+
+    def save(self, prefix: str) -> None:
+        """Writes the parameters, and names and traced graphs of all blocks: `<prefix>-model.params`, `-model.json`."""
+        saved.save(self, prefix)
+
+    def load(self, prefix: str) -> None:
+        """Reads what `save` wrote into a network that is built as the saved one was, with its traced graphs."""
+        saved.load(self, prefix)
+
+    def _saved_graph(self) -> dict[str, Any]:
+        """What `save` keeps of its traced graph."""
+        return {}
+
+    def _restore_graph(self, content: dict[str, Any]) -> None:
+        """Takes back what `_saved_graph` gave."""
 
     def save_params(self, filename: Path) -> None:
         """Deprecated: `save_parameters`, but by full names."""

@@ -259,6 +259,21 @@ class HybridBlock(Block):
         _require_one_context([a for a in leaves_of((x, *args)) if isinstance(a, NDArray)])
         self._build_cache(x, *args)
 
+    def _saved_graph(self) -> dict[str, Any]:
+        if not self._cached_graph:
+            return {"hybridized": False}
+        inputs, out = self._cached_graph
+        formats = {"in_format": self._in_format, "out_format": self._out_format}
+        return {**formats, "inputs": [x.tojson() for x in inputs], "symbol": out.tojson(), "hybridized": True}
+
+    def _restore_graph(self, content: dict[str, Any]) -> None:
+        if not content["hybridized"]:
+            return
+        self._clear_cached_op()
+        self._in_format, self._out_format = content["in_format"], content["out_format"]
+        inputs = [symbol.load_json(x) for x in content["inputs"]]
+        self._cached_graph, self._active = (inputs, symbol.load_json(content["symbol"])), True
+
     def _clear_cached_op(self) -> None:
         self._cached_graph = ()
         self._cached_op = None
