@@ -83,7 +83,7 @@ def tile_intrinsic(
             return
         leave(b, tile, scratch, part, sums)
         with b.if_then(arrived_last(b, counter, n_parts, launched_memory(b))):
-            finish(totals(b, tile, scratch, n_parts))
+            finish(totals(b, tile, scratch, word("n_parts")))
 
     return tile_of_block
 

@@ -15,6 +15,8 @@ from symc.codegen.llvm.memory import Elements
 
 from .tile import DTYPE, ITEM_BYTES, QUAD, Tile
 
+QUADS_TOGETHER = 4  # of all parts, before others: so many registers, times the parts that are asked for at once
+
 
 def part_bytes(tile: Tile) -> int:
     """Of the sums of a block."""
@@ -28,15 +30,22 @@ def leave(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, part: ir.Value, sums: 
         Elements(v, DTYPE).store(v.pack(sums[quad * QUAD : (quad + 1) * QUAD]), place)
 
 
-def totals(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, n_parts: int) -> Values:
-    """The sums of all parts, added up in their order, for the places that this thread has."""
-    v = Lanes(b, QUAD, GPU, is_aligned=True)
+def totals(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, n_parts: ir.Value) -> Values:
+    """The sums of all parts, added up in their order, for the places that this thread has.
 
-    def add(part: ir.Value, sums: Values) -> Values:
-        quads = [Elements(v, DTYPE).load(place) for place in _places(b, tile, scratch, part)]
-        return [b.fadd(s, v.extract(quads[k // QUAD], k % QUAD)) for k, s in enumerate(sums)]
+    n_parts   int64, no constant: all parts at once would take more registers than there are, as would all quads
+    """
+    v, found = Lanes(b, QUAD, GPU, is_aligned=True), []
+    for first in range(0, tile.n_sums // QUAD, QUADS_TOGETHER):
 
-    return loop(b, I64(0), I64(n_parts), [ir.Constant(F32, 0.0)] * tile.n_sums, add, at_least_once=True)
+        def add(part: ir.Value, sums: Values, first: int = first) -> Values:
+            places = _places(b, tile, scratch, part)[first : first + QUADS_TOGETHER]
+            quads = [Elements(v, DTYPE).load(place) for place in places]
+            return [b.fadd(s, v.extract(quads[k // QUAD], k % QUAD)) for k, s in enumerate(sums)]
+
+        begun = [ir.Constant(F32, 0.0)] * (QUADS_TOGETHER * QUAD)
+        found += loop(b, I64(0), n_parts, begun, add, at_least_once=True)
+    return found
 
 
 def _places(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, part: ir.Value) -> Values:
