@@ -267,8 +267,8 @@ def test_overlapping_parts(original, tmp_path):
     [
         (b"{", "not JSON"),
         (b"[" * 100_000, "not JSON"),
-        (b"[]", "format None, expected 1"),
-        (b'{"format": 99}', "format 99, expected 1; another version"),
+        (b"[]", "format None, expected 2"),
+        (b'{"format": 99}', "format 99, expected 2; another version"),
         (b'{"format": 2, "parts": []}', "parts is list"),
         (b'{"format": 2, "parts": {"symbol.json": {}}}', "describes other parts than the file has: symbol.json"),
     ],
