@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 
+import numpy as np
+
 try:
     from recorded import refusal  # by MXNet's Python
 except ImportError:
@@ -52,6 +54,7 @@ def dicts(mx, folder):
         "unlike": [refusal(d.get, "w", shape=(3, 3)), refusal(d.get, "w", lr_mult=2.0)],
         "shared": gluon.ParameterDict("net_", shared=d).get("w") is w,
         "constant": [refusal(d.get_constant, "c")[0], repr(d.get_constant("c", [1, 2]))],
+        "constant of doubles": d.get_constant("doubles", np.array([0.1, 0.2])).value,
         "not constant": refusal(d.get_constant, "w", [1]),
         "other": refusal(d.update, {"net_w": gluon.Parameter("net_w")}),
     }

@@ -94,7 +94,8 @@ class ParameterDict:
                 raise KeyError(
                     f"No constant named '{full_name}'. Please specify value if you want to create a new constant."
                 )
-            parameter = self._params[full_name] = Constant(full_name, value)
+            made = self._params[full_name] = Constant(full_name, value)
+            return made
         if not isinstance(parameter, Constant):
             raise ConflictError(f"Parameter '{full_name}' already exists but it is not a constant.")
         given = value.asnumpy() if isinstance(value, NDArray) else value
