@@ -86,7 +86,7 @@ def test_extents_beyond_any_memory_are_counted_without_tables(monkeypatch):
 
 
 PLANNED = {
-    "strips": dict(channels=(35, 35), groups=35, inputs=(14, 14)),
+    "strips": dict(batch=2, channels=(35, 35), groups=35, inputs=(14, 14)),
     "forward": dict(channels=(64, 64), inputs=(14, 14)),
     "data_gradient": dict(kind="data_gradient", channels=(64, 64), inputs=(14, 14)),
     "weight_gradient": dict(kind="weight_gradient", channels=(3, 17)),
@@ -95,9 +95,14 @@ PLANNED = {
 }
 
 
+def test_threads_that_share_an_image_take_rows_of_it():
+    c = contraction(batch=1, channels=(35, 35), groups=35, inputs=(14, 14))
+    assert plan_contraction(c, host_target()).algorithm == "depthwise sums"
+
+
 @pytest.mark.parametrize("case", PLANNED)
 def test_the_plan_is_the_candidate_to_expect_most_of(case):
-    c, target = contraction(batch=1, **PLANNED[case]), host_target()
+    c, target = contraction(**{"batch": 1, **PLANNED[case]}), host_target()
     found = candidates(c, target, is_reused=True)
     chosen = plan_contraction(c, target, is_reused=True)
     assert chosen in found and len(set(found)) == len(found)
