@@ -137,10 +137,14 @@ class StripPlan(CpuPlan):
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One way to compute a contraction: the tiles it can use, and the whole plan that follows from one."""
+    """One way to compute a contraction: the tiles it can use, and the whole plan that follows from one.
+
+    must_be_measured   whether no estimate can tell that it pays: it is a candidate of `symc tune` alone
+    """
 
     choices: tuple[Choice, ...]
     plan: Callable[[Choice], CpuPlan]
+    must_be_measured: bool = False
 
     @property
     def best(self) -> Choice:
@@ -173,10 +177,7 @@ def plan_contraction(
 def _expected(c: Contraction, target: Target, is_reused: bool, has_winograd: bool) -> CpuPlan | RowsPlan:
     """The plan with the lowest estimate; another algorithm's must be clearly below the direct one's."""
     direct, *others = _algorithms(c, target, is_reused, has_winograd)
-    if c.is_depthwise and c.batch == 1:
-        # Threads take strips, and so columns, of what others computed the rows of in the layer before: 4 to 17 % of
-        # MobileNets on two cores that share no cache, where one core gains 1 %.
-        others = []
+    others = [algorithm for algorithm in others if not algorithm.must_be_measured]
     along_rows = None if is_reused or source_of(c, c.lhs).dtype not in DTYPES else RowsPlan.of(c)
     if along_rows is not None:
         return along_rows
@@ -412,7 +413,9 @@ def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
             why=f"depthwise, {n_strips} strips of {tile.rows} columns x {n_panels} panels, {n_chunks} chunks",
         )
 
-    return [Algorithm(choices, plan)] if choices else []
+    # Threads that share one image take strips, and so columns, of what others computed the rows of in the layer before:
+    # 4 to 17 % of MobileNets on two cores that share no cache, where one core gains 1 %.
+    return [Algorithm(choices, plan, must_be_measured=c.batch == 1)] if choices else []
 
 
 def _has_avx512(target: Target) -> bool:
