@@ -25,10 +25,12 @@ from symc.ndarray.backward import gradients, key_of, recorded_gradients
 from symc.ndarray.custom import ByHand, FunctionLeft
 from symc.ndarray.fit import require_fit
 from symc.ndarray.ndarray import NDArray
+from symc.ndarray.recording import symbol_of
 from symc.ndarray.tape import Made, Recorded
+from symc.symbol import Symbol
 
 __all__ = [
-    "Function", "NDArray", "backward", "grad", "is_recording", "is_training", "mark_variables", "pause",
+    "Function", "NDArray", "backward", "get_symbol", "grad", "is_recording", "is_training", "mark_variables", "pause",
     "predict_mode", "record", "set_recording", "set_training", "train_mode",
 ]  # fmt: skip
 
@@ -158,9 +160,17 @@ def grad(
     return results
 
 
-def get_symbol(x: NDArray) -> Any:
-    """Not available: a recording keeps operators, not a Symbol; raises ArgumentError."""
-    raise ArgumentError("autograd.get_symbol is not supported; build the network with mx.sym")
+def get_symbol(x: NDArray) -> Symbol:
+    """What an array was computed by, as a Symbol of variables `var0`, ... and constants `null0`, ...
+
+    A hybridized block is one node where it has more operators than its `inline_limit`. Raises GradientError where
+    nothing was recorded, or a function written in Python was.
+    """
+    if tape.source_of(require_fit("autograd.get_symbol", x)) is None:
+        raise GradientError(
+            "autograd.get_symbol: NDArray is not part of a computation graph. Did you forget to turn on recording?"
+        )
+    return symbol_of(x, _recorded([x]))
 
 
 def _listed(heads: Any, head_grads: Any) -> tuple[list[NDArray], list[NDArray | None]]:

@@ -45,7 +45,8 @@ class CachedOp:
     reads, as in an Executor.
 
     flags    pairs of name and value, as MXNet's; "param_indices" are the positions of inputs that hardly ever are other
-             arrays than in the call before: what they alone decide is computed when they were written
+             arrays than in the call before: what they alone decide is computed when they were written. "inline_limit"
+             and "static_alloc" decide what `autograd.get_symbol` shows, the others nothing
     """
 
     def __init__(self, sym: Symbol, flags: Any = ()) -> None:
@@ -53,7 +54,9 @@ class CachedOp:
         self._symbol = sym
         self.names = sym.list_inputs()
         self._n_inputs = len(self.names)
-        self._held = frozenset(dict(flags).get("param_indices", ()))
+        given = dict(flags)
+        self._held = frozenset(given.get("param_indices", ()))
+        self._inline_limit = 0 if given.get("static_alloc") else given.get("inline_limit", 2)
         self._cut = self._where_cut()
         self._blocks: BoundedCache[tuple, _Block] = BoundedCache(64)
         self._hook: OpHook | None = None
@@ -125,15 +128,17 @@ class CachedOp:
             own = g("_copy", value) if value in heads else value  # every head gets a gradient of its own
             heads[own] = Output(kind, name, own)
         held = self._held if len(self._blocks) < MOST_HOLDING else frozenset()
-        return _Block(finish(g, list(heads.values()), inputs=[inputs[name] for name in self.names]), held)
+        body = finish(g, list(heads.values()), inputs=[inputs[name] for name in self.names])
+        return _Block(body, held, self._inline_limit)
 
 
 class _Block:
     """The symbol for inputs of some shapes, in one mode."""
 
-    def __init__(self, body: Graph, held: frozenset[int]) -> None:
+    def __init__(self, body: Graph, held: frozenset[int], inline_limit: int) -> None:
         self._body = body
         self._held = held
+        self._inline_limit = inline_limit
         self._holding: dict[Context, Holding | None] = {}  # where the inputs that are held lie
         self._inputs = list(body.inputs)
         self._run = EagerGraph(body, [node[0] for node in self._inputs])
@@ -198,7 +203,7 @@ class _Block:
         That is so where an array is empty, and where an operator has no gradient: then, as in MXNet, `backward` is
         what refuses.
         """
-        op = Call(bodies=(self._body,), wanted=wanted)
+        op = Call(bodies=(self._body,), wanted=wanted, inline_limit=self._inline_limit)
         if any(0 in self._body.shape(v) for v in self._body.facts.shape):
             return op, None
         from symc.runtime.function import GraphFunction

@@ -52,7 +52,6 @@ NOT_PASSING: dict[str, str] = {
         "makes an NDArray of a handle of MXNet's C library; passes with the array that symc gives"
     ),
     "test_operator::test_take": "wants the error where the result is read; symc raises it in forward; passes so",
-    "test_autograd::test_get_symbol": "a recording keeps operators, not a Symbol",
     "test_gluon_contrib::test_datasets": "needs the texts of WikiText, which are not fetched",
     "test_profiler::test_custom_operator_profiling": "wants nd.zeros to be an operator, which symc does without",
     "test_io::test_NDArrayIter_csr": "needs sparse arrays; symc stores every array dense",
@@ -75,7 +74,6 @@ NOT_PASSING: dict[str, str] = {
     "test_gluon::test_slice_batchnorm": (
         "gradients of 134 million elements, of which hybridized ones may differ by 1e-6 only; 1.5e-6 were seen"
     ),
-    "test_gluon::test_inline": "a recording keeps operators, not a Symbol",
     "test_gluon::test_hybrid_static_memory": (
         "normalizes two values a channel of drawn weights, which magnifies rounding; float64 agrees to 1e-8"
     ),

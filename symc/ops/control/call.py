@@ -24,11 +24,17 @@ class Call(Op):
 
     bodies: tuple[Graph, ...] = field(default=())
     wanted: tuple[int, ...] = param((), doc="positions of the inputs whose gradients may be asked for")
+    inline_limit: int = param(0, doc="how many operators a body may have that users see in its place")
 
     @property
     def body(self) -> Graph:
         """The graph it runs."""
         return self.bodies[0]
+
+    @property
+    def is_inlined(self) -> bool:
+        """Whether users see the operators of its body in its place."""
+        return sum(not node.is_input for node in self.body.nodes) <= self.inline_limit
 
     @lazy
     def aux(self) -> tuple[str, ...]:  # type: ignore[override]
