@@ -1,6 +1,9 @@
 """Compile time with an empty and with a filled kernel cache, each in a fresh process.   See benchmarks/README.md
 
-    python benchmarks/compile_time.py [--models resnet-18,resnet-50] [--threads 2] [--repeats 3] [--json FILE]
+    python benchmarks/compile_time.py [--models resnet-18,train-resnet-18] [--threads 2] [--repeats 3] [--json FILE]
+
+A model is one of symc's zoo or a function of peers/networks.py with its workload's shapes (bert-layer); with `train-`
+before it, forward in training mode and backward, every parameter's gradient.
 
 The sum runs from the start of the process to the first result, but for making seeded weights and data.  `network` makes
 the Symbol, and imports the operators with it.
@@ -19,8 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from symc.models import Model
 
 ROOT = Path(__file__).resolve().parent.parent
 PHASES = ("import", "network", "weights", "compile", "second call")
@@ -30,24 +38,55 @@ def child(names: list[str], cache: Path, started: float) -> None:
     """One process of the measurement; prints a line of JSON for each model; `started`: time.monotonic() before."""
     for name in names:
         n_before, marks = n_kernels(cache), [started]
-        import symc  # here, because its time is a result
+        import symc  # noqa: F401  here, because its time is a result
 
         marks.append(time.monotonic())
         import numpy as np
 
-        network = symc.models.get(name)
+        model = network(name.removeprefix("train-"))
         marks.append(time.monotonic())
-        model = network.with_seed(0)
+        model = model.with_seed(0)
         data = np.random.default_rng(0).standard_normal(model.shapes["data"], dtype=np.float32)
         marks.append(time.monotonic())
-        executor = model.executor()
-        executor(data=data)
+        call = trained(model) if name.startswith("train-") else model.executor()
+        call(data=data)
         marks.append(time.monotonic())
-        executor(data=data)
+        call(data=data)
         marks.append(time.monotonic())
         seen = dict(zip(PHASES, (end - start for start, end in pairwise(marks)), strict=True))
         print(json.dumps(seen | {"kernels": n_kernels(cache) - n_before}))
         started = time.monotonic()
+
+
+def network(name: str) -> Model:
+    """A model without weights."""
+    import symc.as_mxnet
+
+    if name in symc.models.names():
+        return symc.models.get(name)
+    symc.as_mxnet.install()  # the file below says `import mxnet`
+    sys.path.append(str(ROOT / "benchmarks" / "peers"))
+    import networks
+
+    from workloads import WORKLOADS
+
+    workload = WORKLOADS[name]
+    return symc.models.Model(name, getattr(networks, workload.network)(), workload.inputs)
+
+
+def trained(model: Model) -> Callable[..., Any]:
+    """A call that computes all gradients."""
+    import symc
+
+    executor = model.symbol.simple_bind(symc.cpu(), **model.shapes)
+    executor.copy_params_from(model.arg_params, model.aux_params)
+
+    def step(**inputs: Any) -> None:
+        executor.forward(is_train=True, **inputs)
+        executor.backward()
+        symc.nd.waitall()
+
+    return step
 
 
 def measure(names: list[str], cache: Path, n_threads: int) -> list[dict[str, float]]:
