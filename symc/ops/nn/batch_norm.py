@@ -94,11 +94,13 @@ class _BatchNorm(Op):
         _, inverse_std = self._spread(g, y[2])
         n = max(1, prod(data.shape) // max(1, data.shape[axis]))
         total = head("_batch_sum", axis=axis)
-        moment = head("_batch_moment", data, mean, axis=axis)
+        is_by_batch = g.training and not self.use_global_stats
+        mean_dy = total * (1 / n) if is_by_batch else total.zeros()
+        moment = head("_batch_moment", data, mean, mean_dy, axis=axis)
         scale = inverse_std if self.fix_gamma else gamma * inverse_std
-        if g.training and not self.use_global_stats:
+        if is_by_batch:
             slope = moment * inverse_std * inverse_std * (1 / n)
-            d_data = head("_batch_normalize_gradient", data, mean, scale, total * (1 / n), slope, axis=axis)
+            d_data = head("_batch_normalize_gradient", data, mean, scale, mean_dy, slope, axis=axis)
         else:
             d_data = head("_scale_shift", scale, scale.zeros(), axis=axis)
         d_gamma = gamma.zeros() if self.fix_gamma else moment * inverse_std
@@ -262,13 +264,18 @@ class BatchSum(_ChannelSum):
 
 @op("_batch_moment")
 class BatchMoment(_ChannelSum):
-    """The sum of dy * (data - mean) of every channel: dy, data, mean (C,) -> (C,)."""
+    """The sum of (dy - mean_dy) * (data - mean) of every channel: dy, data, mean (C,), mean_dy (C,) -> (C,).
 
-    arguments = ("dy", "data", "mean")
+    Where mean is the data's own, mean_dy changes nothing but rounding: the rest that a rounded mean leaves in each
+    element counts for dy's deviations alone, not for all of dy.
+    """
+
+    arguments = ("dy", "data", "mean", "mean_dy")
     n_data = 2
 
     def term(self, elements: Sequence[Expr], vectors: Sequence[Expr]) -> Expr:
-        return elements[0] * (elements[1] - vectors[0])
+        mean, mean_dy = vectors
+        return (elements[0] - mean_dy) * (elements[1] - mean)
 
 
 @op("_batch_normalize")
