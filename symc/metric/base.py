@@ -91,14 +91,18 @@ class EvalMetric:
 
     def get(self) -> tuple[Any, Any]:
         """Name and value since the last `reset_local`."""
-        return self.name, self.value_of(self.sum_metric, self.num_inst) if self.num_inst else float("nan")
+        return self.name, self._value(self.sum_metric, self.num_inst)
 
     def get_global(self) -> tuple[Any, Any]:
         """Name and value since the last `reset`."""
         if not self._has_global_stats:
             return self.get()
-        count = self.global_num_inst
-        return self.name, self.value_of(self.global_sum_metric, count) if count else float("nan")
+        return self.name, self._value(self.global_sum_metric, self.global_num_inst)
+
+    def _value(self, total: Any, count: Any) -> Any:
+        """`value_of`; a number of NumPy's becomes one of Python's, which prints as MXNet's NumPy did."""
+        value = self.value_of(total, count) if count else float("nan")
+        return float(value) if isinstance(value, np.floating) else value
 
     def get_name_value(self) -> list[tuple[str, Any]]:
         """`get` as a list of pairs."""
