@@ -417,11 +417,18 @@ class Executor:
         return plot_program(Owners(self._symbol, self.compiled(False).lowered, profile), title)
 
     def debug_str(self) -> str:
-        """The symbol's nodes, the compiled program, and how much memory it takes beside the bound arrays."""
-        is_train = self._wants_gradient
-        plan = self.memory_plan(is_train)
-        allocated = -(-(plan.planned_bytes + plan.prepared_bytes + plan.output_bytes) // (1 << 20))
-        return f"{self._symbol.debug_str()}\n{self.explain(is_train)}\nTotal {allocated} MB allocated\n"
+        """The symbol's nodes, the compiled program, and how much memory it takes beside the bound arrays.
+
+        Scripts read that from MXNet's last two lines; symc's programs have no memory beyond the first of them.
+        """
+        totals = f"Total {self._allocated_mb} MB allocated\nTotal 0 TempSpace resource requested\n"
+        return f"{self._symbol.debug_str()}\n{self.explain(self._wants_gradient)}\n{totals}"
+
+    @property
+    def _allocated_mb(self) -> int:
+        """Memory beside the bound arrays in MB, rounded up."""
+        plan = self.memory_plan(self._wants_gradient)
+        return -(-(plan.planned_bytes + plan.prepared_bytes + plan.output_bytes) // (1 << 20))
 
     def get_optimized_symbol(self) -> Symbol:
         """The symbol after algebra and merging of equal nodes; see `symc.symbol.lift.optimized`.

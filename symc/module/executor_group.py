@@ -130,6 +130,11 @@ class DataParallelExecutorGroup:
         """The copies of each auxiliary state."""
         return [[e.aux_dict[name] for e in self.execs] for name in self.aux_names]
 
+    @property
+    def _total_exec_bytes(self) -> int:
+        """MB that the executors take beside their arrays; of MXNet's name, and MXNet's unit."""
+        return sum(e._allocated_mb for e in self.execs)
+
     def set_params(
         self, arg_params: Mapping[str, NDArray], aux_params: Mapping[str, NDArray], allow_extra: bool = False
     ) -> None:

@@ -110,6 +110,11 @@ class Module(BaseModule):
             logging.info('Saved optimizer state to "%s"', path)
 
     @property
+    def _total_exec_bytes(self) -> int:
+        """See DataParallelExecutorGroup."""
+        return self._group._total_exec_bytes
+
+    @property
     def data_names(self) -> list[str]:
         return self._data_names
 

@@ -13,6 +13,7 @@ from symc.context import Context
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from symc.core.shapes import MAX_ELEMENTS, FullShape
+from symc.core.timeline import timeline
 from symc.util import is_np_shape
 
 from .capsules import Exporter
@@ -60,7 +61,24 @@ def without_attributes(function: F) -> F:
     return called  # type: ignore[return-value]
 
 
+def timed_as(name: str) -> Callable[[F], F]:
+    """A function that profilers see as the operator of this name."""
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def called(*args: Any, **kwargs: Any) -> NDArray:
+            if not timeline.is_on:
+                return function(*args, **kwargs)
+            with timeline.operator(name):
+                return function(*args, **kwargs)
+
+        return called  # type: ignore[return-value]
+
+    return decorate
+
+
 @without_attributes
+@timed_as("_zeros")
 def zeros(
     shape: Shape,
     ctx: Context | None = None,
@@ -76,11 +94,13 @@ def zeros(
 
 
 @without_attributes
+@timed_as("_ones")
 def ones(shape: Shape, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None) -> NDArray:
     """A new array (or `out`) of ones; float32 unless `dtype` is given."""
     return full(shape, 1, ctx, dtype, out)
 
 
+@timed_as("_full")
 def full(shape: Shape, val: Any, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None) -> NDArray:
     """A new array (or `out`) filled with `val`, cast; float32 unless `dtype` is given."""
     wanted = require_decided(as_shape(shape))
@@ -89,6 +109,7 @@ def full(shape: Shape, val: Any, ctx: Context | None = None, dtype: Any = None, 
     return result
 
 
+@timed_as("_arange")
 def arange(
     start: float,
     stop: float | None = None,
@@ -116,6 +137,7 @@ def arange(
         return NDArray._copy_of(np.repeat(first + np.arange(n_steps).astype(target) * stride, repeat), ctx, target)
 
 
+@timed_as("_linspace")
 def linspace(
     start: float, stop: float, num: int, endpoint: bool = True, ctx: Context | None = None, dtype: Any = np.float32
 ) -> NDArray:
@@ -125,6 +147,7 @@ def linspace(
         return NDArray._copy_of(np.linspace(start, stop, num, endpoint), ctx, as_dtype(dtype))
 
 
+@timed_as("_eye")
 def eye(
     N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None, out: NDArray | None = None
 ) -> NDArray:

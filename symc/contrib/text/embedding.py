@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from symc.base import data_dir
 from symc.core.errors import ArgumentError, ConflictError
 from symc.ndarray import NDArray
 
+from .names import FASTTEXT, GLOVE
 from .vocab import UNKNOWN, Vocabulary
 
 __all__ = [
@@ -32,10 +33,10 @@ __all__ = [
 class _TokenEmbedding(Vocabulary):
     """A vocabulary with a vector for each token; token 0 stands for all others, and has a vector too.
 
-    pretrained_file_name_sha1   of a registered class: the names of its files
+    pretrained_file_name_sha1   of a registered class: the names of its files; symc looks at no checksum
     """
 
-    pretrained_file_name_sha1: ClassVar[dict[str, str]] = {}
+    pretrained_file_name_sha1: ClassVar[Mapping[str, str | None]] = {}
 
     _vec_len: int = 0
     _idx_to_vec: NDArray | None = None
@@ -211,26 +212,19 @@ def _lines_of(path: str, elem_delim: str, encoding: str) -> Iterator[tuple[str, 
 
 
 def get_pretrained_file_names(embedding_name: str | None = None) -> Any:
-    """The files of a registered class, or of all by its name: those it lists, else those that lie in its folder.
+    """The files that a registered class lists, wherever they are, or those of all classes by name.
 
     Raises KeyError for a class that is not registered.
     """
     known = registry.get_registry(_TokenEmbedding)
     if embedding_name is None:
-        return {name: _files_of(name, cls) for name, cls in known.items()}
+        return {name: list(cls.pretrained_file_name_sha1) for name, cls in known.items()}
     if embedding_name not in known:
         raise KeyError(
             f"Cannot find `embedding_name` {embedding_name}. Use "
             "`get_pretrained_file_names(embedding_name=None).keys()` to get all the valid embedding names."
         )
-    return _files_of(embedding_name, known[embedding_name])
-
-
-def _files_of(name: str, cls: type[_TokenEmbedding]) -> list[str]:
-    folder = os.path.join(data_dir(), "embeddings", name)
-    if cls.pretrained_file_name_sha1 or not os.path.isdir(folder):
-        return list(cls.pretrained_file_name_sha1)
-    return sorted(os.listdir(folder))
+    return list(known[embedding_name].pretrained_file_name_sha1)
 
 
 class _OfFolder(_TokenEmbedding):
@@ -254,6 +248,8 @@ class _OfFolder(_TokenEmbedding):
 class GloVe(_OfFolder):
     """GloVe's vectors, from `glove/<name>`."""
 
+    pretrained_file_name_sha1 = dict.fromkeys(GLOVE)
+
     def __init__(self, pretrained_file_name: str = "glove.840B.300d.txt", *args: Any, **kwargs: Any) -> None:
         super().__init__(pretrained_file_name, *args, **kwargs)
 
@@ -261,6 +257,8 @@ class GloVe(_OfFolder):
 @register
 class FastText(_OfFolder):
     """fastText's vectors, from `fasttext/<name>`."""
+
+    pretrained_file_name_sha1 = dict.fromkeys(FASTTEXT)
 
     def __init__(self, pretrained_file_name: str = "wiki.simple.vec", *args: Any, **kwargs: Any) -> None:
         super().__init__(pretrained_file_name, *args, **kwargs)

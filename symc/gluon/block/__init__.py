@@ -4,6 +4,7 @@ from symc.gluon.parameter import DeferredInitializationError, Parameter, Paramet
 
 from .block import Block
 from .hybrid import HybridBlock
+from .scope import BlockScope as _BlockScope
 from .structure import flatten as _flatten
 from .structure import regroup as _regroup
 from .symbol import SymbolBlock
