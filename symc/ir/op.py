@@ -78,6 +78,7 @@ class Op:
     takes_bfloat16: ClassVar[bool] = False  # its data and weight, the first two inputs, may be bfloat16 beside float32
     is_differentiated_expanded: ClassVar[bool] = False  # its gradient is that of what it expands to
     converts_gradient: ClassVar[bool] = False  # the first input's gradient may be bound in any float dtype, as in MXNet
+    is_left: ClassVar[bool] = False  # read on the way back alone, but computed on the way forward, beside its inputs
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
     shaped_by: ClassVar[str | None] = None  # the parameter that is the output's shape
     n_bodies: ClassVar[int] = 0  # how many graphs a node of it holds

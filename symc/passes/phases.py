@@ -30,7 +30,9 @@ def constant_nodes(graph: Graph, apart_from: frozenset[Node] = frozenset()) -> s
 
 
 def phases(graph: Graph) -> dict[Node, Phase]:
-    """The phase of every operation: "prepare" when parameters decide it, "forward" when a head needs it."""
+    """The phase of every operation: "prepare" when parameters decide it, "forward" when a head needs it, or when it is
+    made of what heads need to be left for the way back.
+    """
     # An output is written by every run, so it and what depends on it are never prepared.
     constant = constant_nodes(graph, frozenset(o.value.node for o in graph.outputs))
     needed: set[Node] = set()
@@ -39,6 +41,9 @@ def phases(graph: Graph) -> dict[Node, Phase]:
         if node in heads or node in needed:
             needed.add(node)
             needed.update(v.node for v in node.inputs)
+    for node in graph.nodes:
+        if not node.is_input and node.operator.is_left and needed.issuperset(v.node for v in node.inputs):
+            needed.add(node)
     return {
         node: "prepare" if node in constant else "forward" if node in needed else "backward"
         for node in graph.nodes

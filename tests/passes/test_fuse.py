@@ -344,3 +344,23 @@ def test_a_conversion_in_front_of_windows_is_stored():
         head p = %p
         """
     ) == ["c", "p"]
+
+
+@pytest.mark.parametrize(("kernel", "found"), [((2, 2), ["p t", "g"]), ((3, 5), ["p", "t", "g"])])
+def test_where_a_maximum_lay_is_found_beside_it(kernel, found):
+    """On the way forward, while its window is near; the taps of a large window are walked again by a loop."""
+    window = f"kernel={kernel}, stride={kernel}, pad=(0, 0)"
+    assert (
+        groups(
+            f"""
+        argument %x: float32[2, 8, 6, 15]
+        head_gradient %d: float32[2, 8, {6 // kernel[0]}, {15 // kernel[1]}]
+        %p = Pooling(%x, pool_type='max', {window}): float32[2, 8, {6 // kernel[0]}, {15 // kernel[1]}]
+        %t = _pooling_argmax(%x, %p, {window}): uint8[2, 8, {6 // kernel[0]}, {15 // kernel[1]}]
+        %g = _pooling_gradient(%d, %t, kind='max', in_shape=(2, 8, 6, 15), {window}): float32[2, 8, 6, 15]
+        head p = %p
+        gradient x = %g
+        """
+        )
+        == found
+    )

@@ -33,7 +33,8 @@ from symc.ops.rules.windows import (
 )
 
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
-NO_TAP = 2**31 - 1  # what `_pooling_argmax` stores for a window that holds no maximum (all NaN or empty)
+NO_TAP = 2**31 - 1  # what `_pooling_argmax` gives for a window that holds no maximum (all NaN or empty); as uint8, 255
+MOST_IN_TURN = 9  # taps that are compared with a maximum one after the other, without a loop
 
 
 @declares_parameters
@@ -272,36 +273,43 @@ class _Resolved(_Pooled):
 
 @op("_pooling_argmax")
 class PoolingArgmax(_Resolved):
-    """For every window the row-major number, among the useful taps, of the first that holds its maximum, int32, or
-    NO_TAP.
+    """For every window the row-major number, among the useful taps, of the first that holds its maximum, or NO_TAP.
 
-    data (N, C, *in), output (N, C, *out) -> (N, C, *out).
+    data (N, C, *in), output (N, C, *out) -> (N, C, *out), uint8 where that can tell all taps apart, else int32.
     """
 
     arguments = ("data", "output")
     results = ("tap",)
+    is_left = True
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         return ins, [unify(outs[0], ins[1])]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
-        return ins, ["int32"]
+        return ins, ["uint8" if math.prod(self.kernel) < 256 else "int32"]
 
     def lower(self, t: Lowering) -> None:
         x, y = t.ins
         axes, w = self.spatial_axes(x.rank), self.window(x.shape, t.out_shapes[0])
         none = const(NO_TAP, "int32")
         firsts, counts = zip(*useful_taps(w))
+        dtype = t.out_dtypes[0]
 
         def element(*i: Position) -> Expr:
-            def candidate(*tap: Axis) -> Expr:
+            def is_maximum(tap: Sequence[Axis | int]) -> Expr:
                 value, inside = read(x, axes, w, i, [k + first for k, first in zip(tap, firsts)])
-                is_maximum = prim("eq", value, y(*i))
-                if inside is not None:
-                    is_maximum = prim("and", inside, is_maximum)
-                return select(is_maximum, cast(flattened(tap, counts), "int32"), none)
+                is_equal = prim("eq", value, y(*i))
+                return is_equal if inside is None else prim("and", inside, is_equal)
 
-            return t.reduce("min", counts, candidate)
+            def candidate(*tap: Axis) -> Expr:
+                return select(is_maximum(tap), cast(flattened(tap, counts), "int32"), none)
+
+            if math.prod(counts) > MOST_IN_TURN:
+                return cast(t.reduce("min", counts, candidate), dtype)
+            found = none
+            for number, tap in reversed([*enumerate(np.ndindex(counts))]):
+                found = select(is_maximum(tap), const(number, "int32"), found)
+            return cast(found, dtype)
 
         t.map(element)
 
@@ -362,7 +370,7 @@ class PoolingGradient(_Resolved):
         if self.kind == "max":
             firsts, counts = zip(*useful_taps(w))
             number = flattened([tap - first if first else tap for tap, first in zip(taps, firsts)], counts)
-            return select(prim("eq", t.ins[1](*q), cast(number, "int32")), dy, 0.0)
+            return select(prim("eq", cast(t.ins[1](*q), "int32"), cast(number, "int32")), dy, 0.0)
         x, y = t.ins[1](*p), t.ins[2](*q)
         if self.kind == "ties":
             return select(prim("eq", x, y), dy, 0.0)

@@ -204,3 +204,9 @@ def test_batches_that_are_no_multiple_of_seven_fill_their_tiles(rows):
     assert plan.tile == Tile(8, 1, 16)
     if host_target().vector_bits == 512:
         check(c, host_target(), splits=(3,), plan=plan)
+
+
+@pytest.mark.parametrize(("columns", "tile"), [(17, Tile(8, 3, 8)), (24, Tile(8, 3, 8)), (32, Tile(14, 2, 16))])
+def test_columns_that_three_half_vectors_hold_leave_no_quarter_of_a_tile_empty(columns, tile):
+    c = contraction(batch=1, channels=(96, columns), inputs=(56, 56), kernel=(1, 1), pad=(0, 0))
+    assert plan_contraction(c, Target("x86_64-linux-gnu", "any", "", 512), is_reused=True).tile == tile
