@@ -106,13 +106,18 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """One call of a kernel: its descriptor, how it is spread over the device, and why it looks as it does."""
+    """One call of a kernel: its descriptor, how it is spread over the device, and why it looks as it does.
+
+    bands   into how many bands of rows its chunks fall: chunk k computes, and reads if it reads rows, those of band
+            k % bands
+    """
 
     code: KernelCode
     words: tuple[Word, ...]
     launch: Launch
     schedule: str = ""  # the decision and its reason, shown by Executor.explain()
     share: Share | None = None  # None: the whole kernel
+    bands: int = 1
 
 
 def float_bits(value: float) -> int:

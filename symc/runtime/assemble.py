@@ -14,6 +14,7 @@ from symc.ir.kernels import KernelGraph, KernelLoop, KernelNode, Storage
 from symc.loopir.callout import callout_of
 from symc.loopir.kernel import Template, buffer_of
 
+from .bands import bands_of
 from .program import (
     ARENA,
     FIRST_ARRAY,
@@ -137,7 +138,7 @@ class _Assembler:
             slot, offset = self._address(Ref(loop.flag))
             flag = Flag(slot, offset, self.kernels.storage_of(loop.flag).dtype)
         rows = tuple(Moving(register, *moved) for moved, register in moving.items())
-        return Loop(steps, loop.count, counter, rows, flag, calls[0][0].phase)
+        return Loop(steps, loop.count, counter, rows, flag, calls[0][0].phase, bands_of(self.kernels, calls))
 
     def _register(self) -> int:
         self.n_registers += 1

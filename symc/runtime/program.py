@@ -72,6 +72,8 @@ class Loop:
     """Steps that run `count` times, or until the flag is 0 where there is one.
 
     counter   a slot, of no array, in which the rounds that are done are counted
+    bands     1, or into how many bands of rows its work falls that never read of each other what the loop writes; chunk
+              k of each step works on band k % bands
     """
 
     steps: tuple[Step, ...]
@@ -80,6 +82,7 @@ class Loop:
     moving: tuple[Moving, ...]
     flag: Flag | None
     phase: str
+    bands: int = 1
 
 
 class Lent(NamedTuple):
@@ -213,4 +216,5 @@ def _restored(data: list | dict) -> Step:
         ins, outs = (tuple(Lent(s, o, tuple(n), *rest) for s, o, n, *rest in data[part]) for part in ("ins", "outs"))
         return CallBack(data["call"], data["phase"], ins, outs)
     moving, flag = tuple(Moving(*m) for m in data["moving"]), data["flag"] and Flag(*data["flag"])
-    return Loop(tuple(map(_restored, data["loop"])), data["count"], data["counter"], moving, flag, data["phase"])
+    rest = data["count"], data["counter"], moving, flag, data["phase"], data.get("bands", 1)
+    return Loop(tuple(map(_restored, data["loop"])), *rest)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.codegen.cpu.atomics import words
+from symc.codegen.cpu.atomics import address_of, words
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
@@ -49,9 +49,14 @@ def note_order(chunk, n_chunks, desc, bufs):
     counter[0] += 1
 
 
+def note_table(chunk, n_chunks, desc, bufs):
+    """out[chunk] = the address of `bufs`.  desc: slot of out."""
+    words(bufs[desc[0]])[chunk] = address_of(bufs)
+
+
 @pytest.fixture(scope="module")
 def addresses() -> dict[str, int]:
-    functions = {"multiply_add": multiply_add, "count_down": count_down, "note_order": note_order}
+    functions = {f.__name__: f for f in (multiply_add, count_down, note_order, note_table)}
     return load_objects({name: compile_function(f, name, host_target()) for name, f in functions.items()})
 
 
@@ -121,6 +126,35 @@ def test_rounds_go_through_their_chunks_to_and_fro(addresses):
     loop = Loop((kernel("note_order", 3, n_chunks=3),), 3, COUNTER, moving, None, "forward")
     instance(program(loop), addresses, (y, y, y)).run("forward")
     assert y[:, :3].tolist() == [[2, 1, 0], [3, 4, 5], [8, 7, 6]]
+
+
+@pytest.mark.parametrize("n_threads", [*THREADS, 8])
+@pytest.mark.parametrize("n_rounds", [0, 1, 16, 35])
+def test_loops_in_bands(addresses, n_rounds, n_threads):
+    """Whoever works on a band, in fewer or more rounds than a member does at once, also when it is done again."""
+    rng = np.random.default_rng(n_rounds)
+    x, w = rng.integers(-9, 9, (n_rounds, N)), rng.integers(-1, 2, N)
+    y = np.zeros_like(x)
+    bound = instance(program(replace(scan(n_rounds, 6), bands=3)), addresses, (x, w, y), n_threads)
+    state = np.zeros(N, np.int64)
+    for _ in range(3):
+        bound.run("forward")
+        expected = scanned(x, w, state)
+        np.testing.assert_array_equal(y, expected)
+        state = expected[-1] if n_rounds else state
+        assert bound.bufs[COUNTER] == n_rounds
+
+
+@pytest.mark.parametrize("n_threads, n_tables", [(1, 1), (2, 2), (3, 3), (4, 1)])
+def test_each_part_of_the_bands_has_addresses_of_its_own(addresses, n_threads, n_tables):
+    """As its rounds are others; not where there are more threads than bands, which share each round."""
+    y = np.zeros((2, N), np.int64)
+    loop = Loop((kernel("note_table", 4, n_chunks=6),), 2, COUNTER, (Moving(OUT, Y, 8 * N),), None, "forward", bands=3)
+    bound = instance(program(loop), addresses, (y, y, y), n_threads)
+    bound.run("forward")
+    assert (y[0] == y[1]).all() and (y[0, :3] == y[0, 3:6]).all()
+    assert len({*y[0, :3].tolist()}) == n_tables
+    assert (bound.bufs.ctypes.data in y[0, :3]) == (n_tables == 1)
 
 
 @pytest.mark.parametrize("n_threads", THREADS)

@@ -10,6 +10,9 @@ for it: before a claim succeeds it has read nothing else of the step, and afterw
 Loops are rows between the steps. Whoever opens the next step takes the turns on the way, when all steps before are
 complete; what moves from round to round are words of `bufs`, so that steps and their descriptors never change. At a
 call-back the run comes back to Python, which calls and then has it go on.
+
+A loop may fall into bands (`runtime/bands.py`). Members, if there are at most as many, keep to some of them for many
+rounds, which are one step of a chunk for each: nobody waits at the end of a round. Profiled runs do not.
 """
 
 # mypy: ignore-errors
@@ -95,6 +98,8 @@ def start(call: Any, pool: Any) -> None:
         shared[abi.END] = call[abi.CALL_END]
         shared[abi.BUFS] = call[abi.CALL_BUFS]
         shared[abi.TIMES] = call[abi.CALL_TIMES]
+        shared[abi.COPIES] = call[abi.CALL_COPIES]
+        shared[abi.N_BUFS] = call[abi.CALL_N_BUFS]
         shared[abi.CALLED_NOW] = 0
         shared[abi.FINISHED] = 0
         shared[abi.IS_OPENING] = 1
@@ -126,6 +131,63 @@ def turn(step: Any, bufs: Any) -> Any:
         if mask == 0 or words(at[loop[abi.FLAG]] + loop[abi.FLAG_OFFSET])[0] & mask != 0:
             return body
     return body + (loop[abi.N_ROWS] + 1) * abi.STEP_BYTES
+
+
+@inner
+def loop_end(step: Any) -> Any:
+    """The last row of a loop, given that or the first."""
+    first = step if words(step)[abi.KIND] == abi.IS_LOOP else step - words(step)[abi.BACK] * abi.STEP_BYTES
+    loop = words(first)
+    return first + (2 + loop[abi.N_MOVING] + loop[abi.N_ROWS]) * abi.STEP_BYTES
+
+
+@inner
+def as_one_step(pool: Any, end: Any) -> Any:
+    """The row of a step that does what is left of a loop, or many rounds: each member those of its own bands.
+
+    Leaves the loop in the last of them, from whose end the run goes on.
+    """
+    shared = words(pool)
+    loop = words(end - words(end)[abi.BACK] * abi.STEP_BYTES)
+    counters = words(shared[abi.BUFS])
+    n_done = counters[loop[abi.COUNTER]]
+    n_rounds = min(loop[abi.COUNT] - n_done, abi.MAX_ROUNDS)
+    counters[loop[abi.COUNTER]] = n_done + n_rounds - 1
+    shared[abi.LOOP_END] = end
+    shared[abi.FIRST_ROUND] = n_done
+    shared[abi.N_ROUNDS] = n_rounds
+    row = words(pool + abi.ROUNDS * abi.WORD)
+    row[abi.DESC] = pool
+    row[abi.N_CHUNKS] = shared[abi.LIMIT]
+    return address_of(row)
+
+
+def rounds(chunk: Any, n_chunks: Any, desc: Any, bufs: Any) -> None:
+    """A kernel whose descriptor is the pool: rounds of a loop for the bands that belong to `chunk`.
+
+    Others may be in other rounds meanwhile, so it moves addresses in a table of its own. Every round changes the way
+    through the chunks of its steps, as in `run_alone`.
+    """
+    end = desc[abi.LOOP_END]
+    n_bands = words(end)[abi.BANDS]
+    first = end - words(end)[abi.BACK] * abi.STEP_BYTES
+    loop = words(first)
+    n_words = desc[abi.N_BUFS]
+    own = desc[abi.COPIES] + chunk * (n_words + 2 * abi.LINE) * abi.WORD
+    for k in range(n_words):
+        words(own)[k] = bufs[k]
+    words(own)[loop[abi.COUNTER]] = desc[abi.FIRST_ROUND]
+    for number in range(desc[abi.N_ROUNDS]):
+        step = first + (2 + loop[abi.N_MOVING]) * abi.STEP_BYTES
+        while step != end:
+            row = words(step)
+            n_groups = row[abi.N_CHUNKS] // n_bands
+            for k in range(n_groups):
+                group = n_groups - 1 - k if number % 2 else k
+                for band in range(chunk * n_bands // n_chunks, (chunk + 1) * n_bands // n_chunks):
+                    call_kernel(row[abi.KERNEL], group * n_bands + band, row[abi.N_CHUNKS], row[abi.DESC], own)
+            step += abi.STEP_BYTES
+        turn(end, own)
 
 
 @inner
@@ -275,14 +337,19 @@ def open_next(member: Any) -> None:
             pool[abi.IS_OPENING] = 1
             store(address, abi.CALLED_NOW, row[abi.CALLED] + 1)
             return
+        after = step + abi.STEP_BYTES
         if row[abi.KIND] != abi.IS_KERNEL:
+            after = loop_end(step)
             step = turn(step, pool[abi.BUFS])
-            continue
+            if step > after or pool[abi.TIMES] != 0 or not 1 < pool[abi.LIMIT] <= words(after)[abi.BANDS]:
+                continue
+            step = as_one_step(address, after)
+            row = words(step)
         n_chunks = row[abi.N_CHUNKS]
         times = begin_time(pool[abi.TIMES], step, pool[abi.FIRST])
         pool[abi.STEP] = step
         pool[abi.STEP_TIMES] = times
-        step += abi.STEP_BYTES
+        step = after
         if n_chunks > 1:
             pool[abi.NEXT] = step
             store(address, abi.PENDING, n_chunks)

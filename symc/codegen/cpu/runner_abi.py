@@ -19,7 +19,7 @@ COUNT, COUNTER, N_MOVING = range(3)  # the first row
 FLAG, FLAG_OFFSET, MASK, N_ROWS = range(STEP_WORDS, 2 * STEP_WORDS)  # the second; N_ROWS: of the loop's steps
 MOVING = 2 * STEP_WORDS  # the first of the others:
 MOVED, BASE, STRIDE, PERIOD = range(4)  # bufs[MOVED] = bufs[BASE], STRIDE more in each round, unless 0 again in PERIOD
-BACK = 0  # of an IS_END row: how many rows above it the loop begins
+BACK, BANDS = range(2)  # of an IS_END row: how many rows above it the loop begins; see `runtime.program.Loop`
 # A call-back leaves the run; CALLED, the first word of its row, is the number that Python finds in the call record.
 CALLED = 0
 STEP_BYTES = STEP_WORDS * WORD
@@ -31,8 +31,10 @@ TIMES_BYTES = 2 * WORD  # a profiled step's begin and end
 # chunks are done, and whether the last ones come first.
 CALL_STEPS, CALL_END, CALL_BUFS, CALL_THREADS, CALL_TIMES, CALL_POOL = range(6)
 CALL_STATE, CALL_STOP, CALL_CALLED, CALL_NEXT, CALL_CHUNK, CALL_BACKWARDS = range(6, 12)
-CALL_WORDS = 12
+CALL_COPIES, CALL_N_BUFS = range(12, 14)
+CALL_WORDS = 14
 ALONE, POOLED = 1, 2  # states: by the caller alone, with the pool's threads
+MAX_ROUNDS = 16  # of a loop in one step: after them whoever is late gets a share, and the run may come back
 SLICE_NS = 100_000_000  # after which a run comes back, so that Python sees signals
 
 # A member record, a cache line: the argument of `participate`, `open_next` and `sleep`. Member 0 is whoever called
@@ -59,7 +61,12 @@ STOP = BUSY + 7  # 1: what is left of the run is passed over
 CALLED_NOW = FINISHED + 1  # as CALL_CALLED: the caller is to leave
 MUTEX = 4 * LINE  # pthread_mutex_t, 64 bytes at most (glibc 40, musl 40, macOS 64)
 CONDITION = 5 * LINE  # pthread_cond_t, 64 bytes at most (48 everywhere)
-MEMBERS = 6 * LINE  # the member records
+# Rounds of a loop as one step, whose kernel is `rounds`: its row, then that of the loop's end, the number of the first
+# round, how many there are, memory for a table of addresses for each member, and the words of `bufs`.
+ROUNDS = 6 * LINE
+LOOP_END, FIRST_ROUND, N_ROUNDS = range(ROUNDS + STEP_WORDS, ROUNDS + STEP_WORDS + 3)
+COPIES, N_BUFS = range(7 * LINE, 7 * LINE + 2)
+MEMBERS = 8 * LINE  # the member records
 MAX_THREADS = 256
 POOL_WORDS = MEMBERS + MAX_THREADS * MEMBER_WORDS
 

@@ -95,7 +95,7 @@ def _loop_rows(row: LoopRows) -> Iterator[tuple[int, ...]]:
     yield (flag.slot, flag.offset, FLAG_MASKS[flag.dtype], len(body)) if flag else (0, 0, 0, len(body))
     yield from loop.moving
     yield from map(tuple, body)
-    yield 2 + len(loop.moving) + len(body), 0, 0, abi.IS_END
+    yield 2 + len(loop.moving) + len(body), loop.bands, 0, abi.IS_END
 
 
 # The bits of a little-endian word that say whether the number at its beginning is 0; a float's sign does not.
@@ -117,7 +117,7 @@ class NativeRunner:
 
     def functions(self) -> dict[str, Build]:
         """Those of codegen/cpu/runner.py, and what looks at the operands of a call."""
-        return _FUNCTIONS.builds() | LOOK.builds()
+        return _FUNCTIONS.builds() | _ROUNDS.builds() | LOOK.builds()
 
     def bind(
         self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
@@ -140,7 +140,18 @@ class NativeProgram:
     two runs would write the same buffers.
     """
 
-    __slots__ = ("_address", "_bufs", "_called", "_calls", "_entry", "_record", "_state", "_steps", "n_threads")
+    __slots__ = (
+        "_address",
+        "_bufs",
+        "_called",
+        "_calls",
+        "_copies",
+        "_entry",
+        "_record",
+        "_state",
+        "_steps",
+        "n_threads",
+    )
 
     def __init__(
         self,
@@ -161,6 +172,10 @@ class NativeProgram:
         self._record[abi.CALL_BUFS] = bufs.ctypes.data
         self._record[abi.CALL_THREADS] = self.n_threads
         self._record[abi.CALL_POOL] = _POOL.address
+        n_bands = max(self._steps[_rows(steps, abi.IS_END), abi.BANDS], default=0)
+        self._copies = np.zeros((min(int(n_bands), self.n_threads), len(bufs) + 2 * abi.LINE), np.int64)
+        self._record[abi.CALL_COPIES] = self._copies.ctypes.data
+        self._record[abi.CALL_N_BUFS] = len(bufs)
         self._address = ctypes.c_void_p(self._record.ctypes.data)
         self._state = ctypes.c_int64.from_address(self._record.ctypes.data + abi.CALL_STATE * abi.WORD)
         self._called = ctypes.c_int64.from_address(self._record.ctypes.data + abi.CALL_CALLED * abi.WORD)
@@ -270,6 +285,7 @@ class _Pool:
                 runner.sleep,
                 runner.participate,
             )
+            (words[abi.ROUNDS + abi.KERNEL],) = _ROUNDS.addresses()
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOREIGN_SIGNALS)  # inherited by the new threads
             try:
                 for index in range(self.n_threads, n_threads):
@@ -311,6 +327,7 @@ class _Runner(NamedTuple):
 
 
 _FUNCTIONS = NativeFunctions("runner", _Runner._fields, ("ptr",))
+_ROUNDS = NativeFunctions("runner", ("rounds",), ("i64", "i64", "ptr", "ptr"))  # a kernel
 
 
 @cache

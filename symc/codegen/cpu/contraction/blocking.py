@@ -31,14 +31,25 @@ class Blocking:
     n_chunks: int
     is_block_major: bool = False  # units of one block follow each other, else units of one panel group
 
+    def bands(self, n_tiles: int, n_panels: int) -> int:
+        """How many blocks there are, if chunk k has tiles of block k modulo that number alone; else 1."""
+        n_blocks = -(-n_tiles // self.block_tiles)
+        n_units = n_blocks * -(-n_panels // self.group_panels)
+        return n_blocks if self.n_chunks == n_units and not self.is_block_major else 1
+
 
 def count_chunks(flops: int, n_bytes: int) -> int:
     """Parts worth claiming one by one."""
     return even(max(1, min(MAX_CHUNKS, max(flops // CHUNK_FLOPS, n_bytes // CHUNK_BYTES))))
 
 
-def choose_blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, wanted: int) -> Blocking:
-    """Panels that share L2 and tiles whose pixels do; smaller blocks where they would not make `wanted` units."""
+def choose_blocking(
+    n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, wanted: int, by_blocks: bool = False
+) -> Blocking:
+    """Panels that share L2 and tiles whose pixels do; smaller blocks where they would not make `wanted` units.
+
+    `by_blocks`: no chunk has tiles of several blocks, if that makes at most twice as many (see `Blocking.bands`).
+    """
     group_panels = max(1, min(n_panels, WEIGHTS_IN_L2_BYTES // max(1, panel_bytes)))
     block_tiles = max(1, min(n_tiles, PIXELS_IN_L2_BYTES * n_tiles // max(1, source_bytes)))
     n_groups = -(-n_panels // group_panels)
@@ -54,7 +65,8 @@ def choose_blocking(n_tiles: int, n_panels: int, panel_bytes: int, source_bytes:
         n_groups = -(-n_panels // group_panels)
         group_panels = -(-n_panels // (n_groups + n_groups % 2))
     n_units = n_blocks * -(-n_panels // group_panels)
-    return Blocking(block_tiles, group_panels, max(1, min(wanted, n_units)), is_block_major)
+    n_chunks = n_units if by_blocks and n_units <= 2 * wanted else min(wanted, n_units)
+    return Blocking(block_tiles, group_panels, max(1, n_chunks), is_block_major)
 
 
 def gradient_block_pixels(n_pixels: int) -> int:

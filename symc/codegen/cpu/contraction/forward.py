@@ -102,7 +102,8 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
     problem.epilogue.add_to(d)
     code = _code(plan, problem.epilogue, d)
-    return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), plan.why)
+    bands = blocking.bands(n_tiles, n_panels)
+    return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), plan.why, bands=bands)
 
 
 def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:

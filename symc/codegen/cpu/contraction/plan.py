@@ -260,7 +260,8 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
         panel_bytes = depth * tile.columns * item
         source_bytes = n_repeats * images * size_of(g.source_extents) * g.channels * c.groups * item
         wanted = count_chunks(c.work_flops // products.n_together, size_of(packing.shape) * item + source_bytes)
-        blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted)
+        is_step = c.sections > 1  # of a recurrent layer: threads may keep to their rows
+        blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
         seen = steps / max(1, n_tiles * depth)
         skipped = f" ({1 - seen:.0%} of the taps are padding and skipped)" if seen < 0.995 else ""
         return MatrixPlan(
