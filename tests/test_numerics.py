@@ -60,6 +60,19 @@ def test_every_operator_rounds_as_if_it_were_alone():
     np.testing.assert_array_equal(got.astype("float32"), want)
 
 
+def test_a_limit_of_a_sum_is_rounded_once_and_gives_the_same():
+    a = half([60000, -60000, 1.0, 6e-8, 0.1, np.inf, np.nan, 3.0])
+    b = half([9000, -9000, 2e-4, -3e-8, 0.3, 1, 1, 3.001])
+    x, y = S.Variable("x"), S.Variable("y")
+    for symbol, want in (
+        (S.relu(x + y), np.maximum(half(a + b), 0)),
+        (S.maximum(x - y, S.minimum(x + y, y)), np.maximum(half(a - b), np.minimum(half(a + b), b))),
+    ):
+        executor = symbol.bind(mx.cpu(), {n: mx.nd.array(v, dtype="float16") for n, v in (("x", a), ("y", b))})
+        np.testing.assert_array_equal(executor.forward()[0].asnumpy().astype("float32"), want)
+        assert " = cast " not in executor.source()
+
+
 def test_gradients_in_float16_round_too():
     x = S.Variable("x")
     a = half([300.0, 0.3])

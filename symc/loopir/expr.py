@@ -279,7 +279,9 @@ def _is_rounded(root: Expr, is_half: Callable[[str], bool]) -> bool:
 
 
 def unrounded(x: Expr) -> Expr:
-    """What `rounded` rounds: a store into float16 does it anyway."""
+    """What `rounded` rounds: a store into float16 does it anyway, and a limit rounds to that of what is rounded."""
+    if x.op in ("maximum", "minimum"):
+        return Expr(x.op, tuple(map(unrounded, x.args)), x.data, x.dtype)
     is_rounding = x.op == "cast" and x.args[0].op == "cast" and x.args[0].dtype == "float16"
     return x.args[0].args[0] if is_rounding and x.args[0].args[0].dtype == "float32" else x
 

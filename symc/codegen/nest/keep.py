@@ -1,7 +1,7 @@
 """What is worth keeping between two walks over one row: values that several of them would compute anew.
 
 A softmax sums exp(x - max) along a row and divides the same exponentials by the sum: the walk that sums them leaves
-them in memory near the core, and the walk that stores reads them there.
+them in memory near the core, and the walk that stores reads them there. A LayerNorm of float16 leaves its row widened.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ from .form import Form, Linear
 ROW_BYTES = 1 << 16  # of one kept row, at most
 KEPT_BYTES = ROW_BYTES + 512  # its memory: the last vector may reach behind the row
 WORTH = 1.0  # of a division: what costs less is computed again
+FEW_WALKS = 2  # widen a float16 each for itself: a conversion takes less than keeping its result
+
+
+@dataclass(frozen=True)
+class Row:
+    """The place of a kept value, which a load has besides the place that it reads."""
+
+    value: Expr
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +54,8 @@ def kept_values(
     for values in sorted(shared, key=lambda values: -_total(form, values, cost)):
         axis, e = next(iter(values.items()))
         fits = is_float(e.dtype) and form.extents[axis] * ITEM_SIZE[e.dtype] <= ROW_BYTES
-        if fits and _total(form, values, cost) >= WORTH and not any(_is_inside(form, values, k) for k in kept):
+        is_worth = _total(form, values, cost) >= WORTH or (_is_widened(form, e) and len(values) > FEW_WALKS)
+        if fits and is_worth and not any(_is_inside(form, values, k) for k in kept):
             kept.append(Kept(values))
     return tuple(kept)
 
@@ -55,6 +64,10 @@ def _total(form: Form, values: Mapping[str, Expr], cost: Callable[[Expr], float]
     """Work to compute a value once for each element."""
     axis, e = next(iter(values.items()))
     return sum(cost(x) for x in _walked(form, axis, [e]) if x.op not in ("load", "index"))
+
+
+def _is_widened(form: Form, e: Expr) -> bool:
+    return e.op == "load" and form.loads[e].dtype == "float16"
 
 
 def _is_inside(form: Form, values: Mapping[str, Expr], larger: Kept) -> bool:

@@ -13,9 +13,11 @@ from symc.codegen.kernel import Ref, Word
 from symc.loopir.expr import Expr, operands_of
 
 from .form import Access
+from .keep import Row
 from .plan import NestPlan
 
 Key = Expr | int  # a load or an index value; or the number of a store
+Addressed = Key | Row
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.expr import Expr
 
 from .form import Form
-from .keep import KEPT_BYTES, Kept
-from .layout import Key, WordLayout
+from .keep import KEPT_BYTES, Kept, Row
+from .layout import Addressed, Key, WordLayout
 from .words import Words
 
 
@@ -29,7 +29,7 @@ class Scope:
 
     emitters: list[Emitter]
     bound: frozenset[str]
-    address: dict[Key, ir.Value]  # of lane 0 of part 0: byte address of an access, number of an index value
+    address: dict[Addressed, ir.Value]  # of lane 0 of part 0: byte address of an access, number of an index value
     lane: str | None = None
     count: ir.Value | None = None
     mask: ir.Value | None = None
@@ -51,7 +51,7 @@ class Places:
     def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, words: Words) -> None:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
         self.streams = False  # whether whole vectors are stored past the caches
-        self._kept: list[Expr] = []
+        self._kept: list[Row] = []
 
     def can_stream(self, scope: Scope, v: Lanes, axis: str, start: ir.Value, others: Sequence[str] = ()) -> ir.Value:
         """Whether all stores along an axis begin at boundaries of vectors, and none overwrites what is read.
@@ -77,9 +77,10 @@ class Places:
             memory = self.b.alloca(I8, I64(n_rows * KEPT_BYTES))
         memory.align = 64
         for axis, e in kept.values.items():
-            self.words.address[e] = self.b.ptrtoint(memory, I64)
-            self.words.step[e, axis] = I64(ITEM_SIZE[kept.dtype])
-            self._kept.append(e)
+            row = Row(e)
+            self.words.address[row] = self.b.ptrtoint(memory, I64)
+            self.words.step[row, axis] = I64(ITEM_SIZE[kept.dtype])
+            self._kept.append(row)
 
     def keep(self, scope: Scope, part: int, e: Expr) -> None:
         """Leaves a value in its row."""
@@ -91,7 +92,7 @@ class Places:
         return Elements(scope.emitters[part].lanes, e.dtype).load(self._kept_at(scope, part, e))
 
     def _kept_at(self, scope: Scope, part: int, e: Expr) -> ir.Value:
-        return self.b.add(scope.address[e], I64(part * scope.n_lanes * ITEM_SIZE[e.dtype]))
+        return self.b.add(scope.address[Row(e)], I64(part * scope.n_lanes * ITEM_SIZE[e.dtype]))
 
     # ---- scopes
 
@@ -116,8 +117,8 @@ class Places:
         """One of several rows abreast, with memory of its own for what is kept."""
         inner = self.bind(scope, axis, self.b.add(first, I64(number)))
         inner.left = set()
-        for e in self._kept:
-            inner.address[e] = self.b.add(inner.address[e], I64(number * KEPT_BYTES))
+        for kept in self._kept:
+            inner.address[kept] = self.b.add(inner.address[kept], I64(number * KEPT_BYTES))
         return inner
 
     def beside(self, inner: Scope, row: Scope, other: Scope) -> Scope:
@@ -154,7 +155,7 @@ class Places:
     def _uniform(self, scope: Scope, around: Emitter) -> Emitter:
         return Emitter(self.scalar, lambda e: self._leaf(scope, 0, e, self.scalar), dict(around.known))
 
-    def _moved(self, scope: Scope, axis: str, index: ir.Value) -> dict[Key, ir.Value]:
+    def _moved(self, scope: Scope, axis: str, index: ir.Value) -> dict[Addressed, ir.Value]:
         """Every address after a step along an axis."""
         moved = dict(scope.address)
         for key, address in scope.address.items():

@@ -8,7 +8,7 @@ from symc.codegen.llvm.lanes import I64, Lanes
 from symc.loopir.expr import Expr
 
 from .form import Form
-from .layout import Key, WordLayout
+from .layout import Addressed, Key, WordLayout
 
 
 class Words:
@@ -22,8 +22,8 @@ class Words:
     def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, desc: ir.Value, bufs: ir.Value) -> None:
         self.b, self._at, self._desc = scalar.b, layout.at, desc
         self.extent = {axis: self._word(("extent", axis)) for axis in layout.axes}
-        self.address: dict[Key, ir.Value] = {}
-        self.step: dict[tuple[Key, str], ir.Value] = {}
+        self.address: dict[Addressed, ir.Value] = {}
+        self.step: dict[tuple[Addressed, str], ir.Value] = {}
         self.computed: dict[tuple[Key, int], ir.Value] = {}
         self.parameters: dict[Expr, ir.Value] = {}
         for word in layout.at:

@@ -60,6 +60,25 @@ def test_a_row_keeps_what_several_walks_need(target: Target, shape: tuple[int, i
     assert keeps == (1 < shape[1] < 10_000)
 
 
+@pytest.mark.parametrize("columns", [7, 300, 17_000])
+def test_a_row_of_float16_that_three_walks_read_is_kept_widened(target: Target, columns: int) -> None:
+    n, m = axes(4, columns)
+    k, q = Axis("k", columns), Axis("q", columns)
+
+    def deviation(j: Axis) -> Expr:
+        return f32("x", n, j) - reduce("sum", (k,), f32("x", n, k)) / float(columns)
+
+    twice, thrice = deviation(m), deviation(m) / reduce("sum", (q,), deviation(q) * deviation(q))
+    for value, is_kept in ((twice, False), (thrice, columns < 10_000)):
+        buffers = (Buffer.dense("x", (4, columns), "float16"), Buffer.dense("y", (4, columns), "float16"))
+        nest = Nest(buffers, (Store("y", (n, m), value, (n, m)),))
+        if columns < 1000:
+            calls = check(nest, {"x": rand((4, columns), "float16")}, target, rtol=2e-3)
+        else:
+            calls = schedule_nest(nest, target)
+        assert any(line.startswith("keep") for c in calls for line in c.code.structure.splitlines()) == is_kept
+
+
 def test_what_changes_while_a_row_is_walked_is_not_kept(target: Target) -> None:
     """A reduction for every element of a column, inside the loop that stores it, walks another row each time."""
     i, j, c = axes(3, 5, 40)

