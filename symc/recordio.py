@@ -18,6 +18,7 @@ import numpy as np
 
 from symc.core.errors import ArgumentError, ConflictError, FormatError, MissingKeyError, SymcError
 from symc.core.opencv import opencv
+from symc.core.reading import not_opened
 
 MAGIC = 0xCED7230A
 WHOLE, FIRST, MIDDLE, LAST = range(4)  # kinds of parts
@@ -254,7 +255,7 @@ def _opened(path: str, mode: str) -> Any:
     try:
         return open(path, mode, -1, *of_text)
     except OSError as error:
-        raise SymcError(f'Open "{path}": {error.strerror or error}') from None
+        raise not_opened(path, error) from None
 
 
 # What stands in front of an image. flag: how many labels follow (0: `label` is the only one); id, id2: of the image.

@@ -13,6 +13,7 @@ from symc import as_mxnet
 from symc.core.errors import ConflictError
 
 ROOT = Path(__file__).parents[1]
+PICKLED = str(ROOT / "tests" / "data" / "exchange" / "objects.pickle")
 SCRIPT = """
 import os, pickle, sys
 import mxnet
@@ -24,6 +25,12 @@ from mxnet.contrib.amp import amp
 from mxnet.optimizer import contrib
 import mxnet.io.io, mxnet.kvstore.kvstore, mxnet.contrib.ndarray, mxnet.contrib.amp.amp
 from mxnet.base import MXNetError
+from mxnet.gluon.nn.basic_layers import BatchNorm, Dense, LayerNorm
+from mxnet.gluon.nn.conv_layers import Conv2D, GlobalAvgPool2D
+from mxnet.image.image import Augmenter, CreateAugmenter, ImageIter, imresize
+from mxnet.ndarray.ndarray import NDArray, array, zeros
+from mxnet.optimizer.optimizer import SGD, Adam, Updater
+from mxnet.symbol.symbol import Symbol, Variable, load_json
 import numpy as np
 import symc
 
@@ -36,6 +43,16 @@ assert sys.modules["mxnet.gluon.nn"] is sys.modules["symc.gluon.nn"] and mxnet.i
 assert amp is symc.contrib.amp and contrib.GroupAdaGrad is mx.optimizer.GroupAdaGrad
 assert mxnet.contrib.ndarray is symc.nd.contrib and MXNetError is symc.MXNetError
 assert type(pickle.loads(pickle.dumps(Mine()))) is Mine
+assert LayerNorm is nn.LayerNorm and mx.optimizer.optimizer.SGD is SGD is mx.optimizer.SGD and array is mx.nd.array
+with open(os.environ["PICKLED"], "rb") as file:  # by MXNet
+    had = pickle.load(file)
+assert had["array"].dtype == np.int8 and had["array"].asnumpy().tolist() == [[1, 2]]
+assert had["symbol"].list_outputs() == ["r_output"] and had["augmenter"].size == (2, 3)
+assert type(had["optimizer"]) is SGD and had["optimizer"].lr == 0.25
+try:
+    from mxnet.optimizer.optimizer import Nowhere
+except ImportError as error:
+    assert "Nowhere" in str(error)
 def annotated(x: int): pass
 assert annotated.__annotations__ == {"x": int}  # no __future__ of whoever runs it
 assert np.int is int and np.float is float and np.Inf == float("inf") and np.product([2, 3]) == 6
@@ -53,7 +70,7 @@ sys.exit(7)
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "symc.as_mxnet", *arguments]
-    env = {**os.environ, **environment, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, **environment, "PICKLED": PICKLED, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
 
 

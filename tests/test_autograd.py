@@ -93,6 +93,25 @@ def test_scopes():
     assert autograd.set_training(True) is False and autograd.set_training(False) is True
 
 
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda x, to: x.as_in_context(to),
+        lambda x, to: x.as_in_ctx(to),
+        lambda x, to: x.copyto(to),
+        lambda x, to: x.copyto(nd.zeros(2, ctx=to)),
+    ],
+)
+def test_gradients_flow_back_between_contexts(move):
+    x = variable([1, 2])
+    with autograd.record():
+        y = move(x, mx.cpu(1))
+        z = move(y * y, mx.cpu(2)) * 3
+    z.backward()
+    assert y.context == mx.cpu(1) and z.context == mx.cpu(2) and x.grad.context == mx.cpu()
+    assert x.grad.asnumpy().tolist() == [6, 12]
+
+
 def test_what_is_not_recorded():
     x, c = variable([1, 2]), nd.array([1, 2], dtype="float64")
     y = x * 2  # outside record()

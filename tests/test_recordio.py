@@ -116,6 +116,8 @@ def test_misuse_is_refused(tmp_path):
     with pytest.raises(SymcError, match=r'Open ".*nowhere.rec": No such file'):
         MXRecordIO(tmp_path / "nowhere.rec", "r")
     writer, index, records = written(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'Open ".*nowhere.idx": No such file'):
+        MXIndexedRecordIO(tmp_path / "nowhere.idx", records, "r")
     with pytest.raises(ConflictError, match=r"read: .* was opened with flag 'w'"):
         writer.read()
     with pytest.raises(ConflictError, match="is being written"):

@@ -32,8 +32,13 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 raise SymcError(f"{what}: it is a device, expected a file or a pipe")
             yield file if stat.S_ISREG(mode) else io.BytesIO(file.read())
     except OSError as error:
-        kind = MissingFileError if error.errno == errno.ENOENT else SymcError
-        raise kind(f"{what}: {error.strerror or error}") from error
+        raise not_opened(path, error) from error
+
+
+def not_opened(path: str | os.PathLike[str], error: OSError) -> SymcError:
+    """What is raised where the system refuses to open, read or write a file."""
+    kind = MissingFileError if error.errno == errno.ENOENT else SymcError
+    return kind(f'Open "{os.fspath(path)}": {error.strerror or error}')
 
 
 def contents(path: str | os.PathLike[str]) -> bytes:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from symc import ndarray as nd
+from symc.core.divided import rest_of
 from symc.core.errors import ArgumentError, ArgumentTypeError, FormatError
 from symc.core.opencv import opencv
 from symc.core.reading import contents
 from symc.ndarray import NDArray
 
+__getattr__ = rest_of(__name__)  # augmenters and ImageIter
 Size = tuple[int, int]  # width, height
 Rectangle = tuple[int, int, int, int]  # left, top, width, height
 

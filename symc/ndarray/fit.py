@@ -19,8 +19,8 @@ def is_usable(data: np.ndarray) -> bool:
     return data.flags.carray and data.dtype in NATIVE
 
 
-def require_usable(data: Any) -> None:
-    """Raises ArgumentTypeError for what is no NumPy array, ArgumentError for memory that kernels cannot work on."""
+def require_usable(data: Any) -> np.ndarray:
+    """The array; raises ArgumentTypeError for what is none, ArgumentError for memory that no kernel can use."""
     if not isinstance(data, np.ndarray):
         raise ArgumentTypeError(f"an NDArray is made of a NumPy array, got {type(data).__name__}; see mx.nd.array")
     if not is_usable(data):
@@ -30,6 +30,7 @@ def require_usable(data: Any) -> None:
             f"aligned {flags.aligned}, writable {flags.writeable}; expected a dtype of {', '.join(CODES)} "
             "in this machine's byte order, and all three; mx.nd.array(...) makes a copy"
         )
+    return data
 
 
 def require_fit(what: str, array: Any, shape: FullShape | None = None, dtype: np.dtype | str | None = None) -> NDArray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.context import DEVICES, Context, current_context
+from symc.core.divided import rest_of
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from symc.core.shapes import require_axes
@@ -25,6 +26,7 @@ from .storage import WriteCounter, address_of, empty_aligned, require_dense, zer
 if TYPE_CHECKING:
     from .tape import Made
 
+__getattr__ = rest_of(__name__)  # array, zeros ...
 CPU = Context.devstr2type["cpu"]
 _STORAGE_TYPE_STR_TO_ID = {"undefined": -1, "default": 0, "row_sparse": 1, "csr": 2}  # for scripts; all are dense
 py_slice = slice  # scripts import it from here: the method `slice` hides the builtin inside the class
@@ -50,13 +52,16 @@ class NDArray:
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
     _host: np.ndarray
 
-    def __init__(self, data: np.ndarray, context: Context | None = None, storage: WriteCounter | None = None) -> None:
-        """Wraps `data` without a copy; a view passes the storage it shares.
+    def __init__(
+        self, data: np.ndarray | None, context: Context | None = None, storage: WriteCounter | None = None
+    ) -> None:
+        """Wraps `data` without a copy; a view passes the storage it shares. None is for pickles of MXNet's alone, which
+        give the contents afterwards, to `__setstate__`.
 
         Raises SymcError for a device that symc has no backend for, ArgumentTypeError for what is no device,
         ArgumentError for memory that is not C-contiguous, aligned, writable and in native byte order.
         """
-        require_usable(data)
+        data = np.empty(0, np.float32) if data is None else require_usable(data)
         place = current_context() if context is None else context
         if not isinstance(place, Context):
             raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
@@ -278,6 +283,11 @@ class NDArray:
             return call("_copy", self)
         return self._copied(self._context)
 
+    def _copy_to(self, context: Context) -> NDArray:
+        """A new array on a device, recorded where a gradient may flow back."""
+        made = self._copied(context)
+        return call("_copy", self, out=made) if self._leads_to_gradient else made
+
     def _copied(self, context: Context) -> NDArray:
         """A copy on a device, not recorded."""
         return NDArray._copy_of(self._host, context)
@@ -288,14 +298,14 @@ class NDArray:
         Copying an array to itself warns and gives False. Raises ShapeError where the shapes differ.
         """
         if isinstance(other, Context):
-            return self._copied(other)
+            return self._copy_to(other)
         if not isinstance(other, NDArray):
             raise ArgumentTypeError(f"copyto does not support type {type(other)}")
         if other is self:
             warnings.warn("You are attempting to copy an array to itself", RuntimeWarning, stacklevel=2)
             return False
         if self._leads_to_gradient:
-            return call("_copy", self, out=other)
+            return call("Cast", self, dtype=other._dtype.name, out=other)
         if tape.is_recording():
             tape.refuse_in_place([self], [other])
         if other.shape != self.shape:
@@ -305,7 +315,7 @@ class NDArray:
 
     def as_in_context(self, context: Context) -> NDArray:
         """The array itself if it is on that device, or a copy there."""
-        return self if context == self._context else self._copied(context)
+        return self if context == self._context else self._copy_to(context)
 
     as_in_ctx = as_in_context
 

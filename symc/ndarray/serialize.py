@@ -26,8 +26,8 @@ import numpy as np
 
 from symc.context import cpu
 from symc.core.dtypes import BFLOAT16_CODE, code_of, dtype_of
-from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, FormatError, SymcError
-from symc.core.reading import reading, size_of
+from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, FormatError
+from symc.core.reading import not_opened, reading, size_of
 from symc.util import is_np_shape
 
 from .ndarray import NDArray
@@ -76,7 +76,7 @@ def save(fname: str | os.PathLike[str], data: NDArray | Sequence[NDArray] | Mapp
         with open(fname, "wb") as file:
             _write(file, names, arrays)
     except OSError as error:
-        raise SymcError(f'Open "{os.fspath(fname)}": {error.strerror}') from error
+        raise not_opened(fname, error) from error
 
 
 def dumps(data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> bytes:

@@ -9,10 +9,12 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from symc import ndarray
+from symc.core.divided import rest_of
 from symc.core.errors import ArgumentError, ConflictError, UsageError
 from symc.ndarray import NDArray
 from symc.registry import add_by_name
 
+__getattr__ = rest_of(__name__)  # SGD and its like
 Index = Any  # int, or a name
 Class = TypeVar("Class", bound=type)
 

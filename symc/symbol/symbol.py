@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from symc.core.divided import rest_of
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
+from symc.core.reading import not_opened
 
 from . import infer
 from .compose import hidden_name, substitute
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from symc.context import Context
     from symc.executor import Executor
     from symc.ndarray import NDArray
+__getattr__ = rest_of(__name__)  # Variable, load ...
 
 
 @add_operators
@@ -198,6 +201,12 @@ class Symbol:
 
         return load_json, (self.tojson(),)
 
+    def __setstate__(self, state: dict[str, str]) -> None:
+        """Takes over the state of a pickled symbol of MXNet."""
+        from .json import load_json
+
+        self.heads = load_json(state["handle"]).heads
+
     def _gen_atomic_symbol(self) -> Symbol:
         """The node alone: its operator over variables of its own, named after its arguments."""
         node = self._single_node()
@@ -228,8 +237,8 @@ class Symbol:
         try:
             with open(fname, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
-        except OSError as e:
-            raise SymcError(f'Open "{fname}": {e.strerror or e}') from e
+        except OSError as error:
+            raise not_opened(fname, error) from error
 
     def debug_str(self) -> str:
         """The graph as a readable list of nodes, inputs and attributes."""

@@ -2,7 +2,7 @@
 
     python -m tests.exchange.record MXNET_PYTHON
 
-tests/data/exchange/: `files.zip` and `read.json`.
+tests/data/exchange/: `files.zip` and `read.json`, and `objects.pickle`, which `python -m symc.as_mxnet` reads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,18 @@ import tempfile
 import zipfile
 
 DATA = pathlib.Path(__file__).parents[1] / "data" / "exchange"
+
+PICKLING = """
+import pickle, sys
+import mxnet as mx
+objects = dict(
+    array=mx.nd.array([[1, 2]], dtype="int8"),
+    symbol=mx.sym.relu(mx.sym.Variable("x"), name="r"),
+    optimizer=mx.optimizer.SGD(learning_rate=0.25),
+    augmenter=mx.image.CenterCropAug((2, 3)),
+)
+pickle.dump(objects, open(sys.argv[1], "wb"), 2)
+"""
 
 
 def by_mxnet(python, verb, folder):
@@ -37,6 +49,7 @@ def main():
         with zipfile.ZipFile(DATA / "files.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(p for p in files.rglob("*") if p.is_file()):
                 archive.writestr(zipfile.ZipInfo(str(path.relative_to(files))), path.read_bytes())
+        subprocess.run([sys.argv[1], "-c", PICKLING, DATA / "objects.pickle"], check=True)
         (DATA / "read.json").write_text(json.dumps(by_mxnet(sys.argv[1], "read", files)) + "\n")
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from symc import ndarray, symbol
+from symc.core.divided import rest_of
 from symc.core.errors import ArgumentError, ConflictError
 from symc.gluon.block import Block, HybridBlock
 
 from .activations import Activation
+
+__getattr__ = rest_of(__name__)  # BatchNorm and its like
 
 
 class _Sequence(Block):

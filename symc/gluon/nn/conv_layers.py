@@ -6,6 +6,7 @@ from typing import Any
 
 from symc import symbol
 from symc.base import numeric_types
+from symc.core.divided import rest_of
 from symc.core.errors import ConflictError
 from symc.gluon.block import HybridBlock
 from symc.gluon.parameter import ParameterDict
@@ -13,6 +14,7 @@ from symc.gluon.parameter import ParameterDict
 from .activations import Activation
 from .windows import as_tuple, require_layout, require_length
 
+__getattr__ = rest_of(__name__)  # pooling
 LAYOUTS = {1: ("NCW",), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
 
