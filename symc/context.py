@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 from symc.core.config import setting
-from symc.core.errors import ArgumentError, SymcError
+from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 
 from .scope import InForce
 
@@ -35,7 +35,7 @@ class Context(metaclass=_DefaultContext):
 
     Contexts compare and hash by value and print as `cpu(0)`. `with Context("gpu", 1):` makes it the thread's default.
     Any device can be named; only those with a backend hold arrays and run anything. Raises ArgumentError for an unknown
-    device type.
+    device type, ArgumentTypeError for a number that is none.
     """
 
     devtype2str: ClassVar[dict[int, str]] = {1: "cpu", 2: "gpu", 3: "cpu_pinned", 5: "cpu_shared"}
@@ -51,8 +51,10 @@ class Context(metaclass=_DefaultContext):
         if device_type not in self.devstr2type:
             known = ", ".join(self.devstr2type)
             raise ArgumentError(f"unknown device type {device_type!r}; expected one of {known}")
+        if not isinstance(device_id, SupportsIndex):
+            raise ArgumentTypeError(f"the number of a device must be an integer, got {device_id!r}")
         self.device_typeid = self.devstr2type[device_type]
-        self.device_id = device_id
+        self.device_id = device_id.__index__()
 
     @property
     def device_type(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import DTypeError
+from .errors import DTypeError, UnknownDTypeError
 
 # MXNet's codes (mshadow/base.h); 12 is bfloat16, which NumPy lacks: files holding it are read as float32, and only
 # the compiler keeps operands of products in it.
@@ -37,7 +37,7 @@ NATIVE = frozenset(map(np.dtype, CODES))  # byte-swapped ones are not in it
 def dtype_name(dtype: object) -> str:
     """The canonical name of a dtype given as name, NumPy type, `np.dtype` or MXNet code.
 
-    Raises DTypeError when symc has no such dtype.
+    Raises UnknownDTypeError when symc has no such dtype.
     """
     if isinstance(dtype, str) and dtype in CODES:
         return dtype
@@ -48,7 +48,7 @@ def dtype_name(dtype: object) -> str:
     except TypeError:
         name = str(dtype)
     if name not in CODES:
-        raise DTypeError(f"unknown dtype {dtype!r}; expected one of {', '.join(CODES)}")
+        raise UnknownDTypeError(f"unknown dtype {dtype!r}; expected one of {', '.join(CODES)}")
     return name
 
 

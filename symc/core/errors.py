@@ -58,6 +58,10 @@ class DTypeError(SymcError):
     """Element types contradict each other or are not supported by an operator."""
 
 
+class UnknownDTypeError(DTypeError, TypeError):
+    """There is no element type of the name given."""
+
+
 class GradientError(SymcError):
     """A gradient was asked for where none exists or a head gradient is missing."""
 

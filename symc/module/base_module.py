@@ -363,9 +363,9 @@ class BaseModule:
             found[kind][name] = array
         self.set_params(found["arg"], found["aux"])
 
-    def _require(self, params: bool = False, optimizer: bool = False) -> None:
+    def _require(self, bound: bool = True, params: bool = False, optimizer: bool = False) -> None:
         """Raises ConflictError for a step before the ones it needs."""
-        if not self.binded:
+        if bound and not self.binded:
             raise ConflictError(f"{type(self).__name__}: call bind() first")
         if params and not self.params_initialized:
             raise ConflictError(f"{type(self).__name__}: call init_params() first")

@@ -151,7 +151,7 @@ class Module(BaseModule):
     # Parameters.
 
     def get_params(self) -> tuple[Params, Params]:
-        self._require(params=True)
+        self._require(bound=False, params=True)  # `load` has them before there are shapes
         if self._params_dirty:
             self._sync_params_from_devices()
         assert self._arg_params is not None and self._aux_params is not None

@@ -160,7 +160,6 @@ class PythonLossModule(PythonModule):
     def backward(self, out_grads: Any = None) -> None:
         if out_grads is not None:
             raise ConflictError("For a loss module, out_grads should be None")
-        self._require(params=True)
         self._backward_impl()
 
     def _backward_impl(self) -> None:

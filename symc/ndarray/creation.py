@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
@@ -238,8 +239,14 @@ def as_dtype(dtype: Any) -> np.dtype:
 
 
 def as_shape(shape: Shape) -> tuple[int, ...]:
-    """The sizes meant by a number or a sequence; raises ArgumentError for a negative one."""
-    sizes = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(size) for size in shape)
+    """The sizes meant by a number or a sequence.
+
+    Raises ArgumentError for a negative one, ArgumentTypeError for what are no whole numbers.
+    """
+    try:
+        sizes = tuple(map(operator.index, [shape] if isinstance(shape, (int, np.integer)) else shape))
+    except TypeError as error:
+        raise ArgumentTypeError(f"a shape is an integer or a sequence of them, got {shape!r}") from error
     if any(size < 0 for size in sizes):
         raise ArgumentError(f"cannot allocate an NDArray of shape {sizes}: sizes must not be negative")
     if math.prod(sizes) > MAX_ELEMENTS:

@@ -26,6 +26,8 @@ def seed(seed_state: int, ctx: Context | str = "all") -> None:
     global _generator
     if not isinstance(seed_state, (int, np.integer)):
         raise ArgumentError(f"seed_state must be int, got {seed_state!r}")
+    if ctx != "all":
+        Context(ctx)  # raises for what is none
     _generator = _new_generator(int(seed_state) % 2**64)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from symc.context import Context
 from symc.core.dtypes import FLOATS, dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.core.errors import ArgumentError, ConflictError
 from symc.functions import _Null, names
 from symc.ops.random.draws import SampleMultinomial
 
@@ -211,7 +211,7 @@ def _draw(
     are_arrays = [isinstance(p, NDArray) for p in parameters]
     if any(are_arrays) != all(are_arrays):
         kinds = " and ".join(str(type(p)) for p in parameters)
-        raise ArgumentTypeError(f"{name}: Distribution parameters must all have the same type, but got both {kinds}")
+        raise ConflictError(f"{name}: Distribution parameters must all have the same type, but got both {kinds}")
     text, holds = check
     block = () if _is_missing(shape) else as_shape(shape)  # type: ignore[arg-type]
     values: tuple[Any, ...]

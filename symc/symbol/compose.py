@@ -37,6 +37,8 @@ def apply(
     """
     from .symbol import Symbol
 
+    if name_given is not None and not isinstance(name_given, str):
+        raise ArgumentTypeError(f"{cls.name}: a name must be a string, got {name_given!r}")
     node_name = name.current().get(name_given, hint)
     attrs = param_attrs({**(extra or {}), **attribute.current().get(attr), **params})
     if positional and keyword and (cls.variadic or cls.calls_out):

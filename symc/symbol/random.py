@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Number
 from typing import Any
 
-from symc.core.errors import ArgumentError
+from symc.core.errors import ArgumentError, ConflictError
 
 from .functions import _Null, names, resolve
 from .symbol import Symbol
@@ -20,9 +20,10 @@ def _draw(distribution: str, params: list[Any], shape: Any, dtype: Any, kwargs: 
     wanted = Symbol if isinstance(params[0], Symbol) else Number
     if not isinstance(params[0], (Symbol, Number)):
         raise ArgumentError(f"Distribution parameters must be either Symbol or numbers, but got {type(params[0])}.")
-    for p in params[1:]:
-        assert isinstance(p, wanted), (
-            f"Distribution parameters must all have the same type, but got both {type(params[0])} and {type(p)}."
+    if not all(isinstance(p, wanted) for p in params):
+        kinds = " and ".join(str(type(p)) for p in params)
+        raise ConflictError(
+            f"{distribution}: Distribution parameters must all have the same type, but got both {kinds}"
         )
     prefix = "_sample_" if wanted is Symbol else "_random_"
     return resolve("_internal", prefix + distribution)(*params, shape=shape, dtype=dtype, **kwargs)

@@ -198,6 +198,15 @@ def test_checkpoints_with_states_go_on_where_they_stopped(tmp_path, caplog):
     assert sums(other) == saved
 
 
+def test_a_loaded_module_has_its_parameters_before_it_is_bound(tmp_path):
+    trained, prefix = ready(), str(tmp_path / "net")
+    trained.save_checkpoint(prefix, 1)
+    loaded = mx.mod.Module.load(prefix, 1)
+    assert sums(loaded) == sums(trained)
+    loaded.save_checkpoint(prefix, 2)
+    assert sums(mx.mod.Module.load(prefix, 2)) == sums(trained)
+
+
 def test_parameters_given_missing_and_too_many():
     args, aux = weights()
     module = bound()

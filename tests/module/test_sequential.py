@@ -97,6 +97,14 @@ def test_shapes_names_and_input_gradients():
     assert module.get_input_grads()[0].shape == (10, 6)
 
 
+def test_a_loss_in_python_needs_no_parameters():
+    loss = mx.mod.PythonLossModule(grad_func=lambda scores, labels: scores - labels.reshape((-1, 1)))
+    loss.bind([("data", (2, 1))], [("softmax_label", (2,))])
+    loss.forward(mx.io.DataBatch([mx.nd.array([[3], [5]])], [mx.nd.array([1, 2])]))
+    loss.backward()
+    assert loss.get_input_grads()[0].asnumpy().tolist() == [[2], [3]]
+
+
 @pytest.mark.parametrize(
     ("step", "error", "text"),
     [

@@ -60,6 +60,9 @@ def test_with_sets_the_default_context_of_this_thread_only():
 def test_context_errors():
     with pytest.raises(ArgumentError, match="tpu"):
         Context("tpu")
+    for number in ("a", 1.5, None):
+        with pytest.raises(TypeError, match="must be an integer"):
+            cpu(number)
     with pytest.raises(SymcError, match=r"no device gpu\(0\).*use mx.cpu\(\)"):
         nd.ones((2,), gpu())
     with pytest.raises(TypeError, match="Context"):
@@ -537,6 +540,21 @@ def test_pickle_and_copy_make_independent_arrays():
     for twin in (pickle.loads(pickle.dumps(x)), copy.copy(x), copy.deepcopy(x)):
         check(twin, [1, 2], "int8")
         assert twin.context == cpu(1) and not np.shares_memory(twin._host, x._host)
+
+
+@pytest.mark.parametrize("shape", ["a", None, (2.5,), ("2",), [[2]]])
+def test_a_shape_is_of_whole_numbers(shape):
+    for make in (nd.zeros, nd.ones, nd.empty, lambda shape: nd.full(shape, 3)):
+        with pytest.raises(TypeError, match="a shape is an integer or a sequence of them"):
+            make(shape)
+    assert nd.zeros(np.array([2, 3])).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["zz", object, "complex64"])
+def test_an_unknown_dtype_is_a_type_error_as_in_numpy(name):
+    for use in (lambda: nd.zeros(2, dtype=name), lambda: nd.ones(2).astype(name), lambda: nd.array([1], dtype=name)):
+        with pytest.raises(TypeError, match="unknown dtype"):
+            use()
 
 
 def test_numpy_sees_the_memory_read_only_and_asnumpy_copies():

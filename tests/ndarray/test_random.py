@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.core.errors import ArgumentError, ConflictError
 
 nd = mx.nd
 N = 40_000
@@ -115,7 +115,9 @@ def test_out_and_tensors():
         (lambda: nd.random.randint(3, 3), ArgumentError, "low < high"),
         (lambda: nd.random.randint(1, 2.5), ArgumentError, "high must be an integer"),
         (lambda: nd.random.uniform(dtype="int32"), ArgumentError, "dtype int32"),
-        (lambda: nd.random.uniform(nd.zeros(2), 1), ArgumentTypeError, "same type"),
+        (lambda: nd.random.uniform(nd.zeros(2), 1), ConflictError, "same type"),
+        (lambda: mx.sym.random.uniform(mx.sym.Variable("low"), 1), ConflictError, "same type"),
+        (lambda: mx.random.seed(1, ctx="zz"), ArgumentError, "unknown device type 'zz'"),
         (lambda: nd.random.uniform(nd.zeros(2), nd.ones(3)), ArgumentError, "different shapes"),
         (lambda: nd.random.multinomial(nd.array([-1.0, 2.0])), ArgumentError, "negative"),
         (lambda: nd.random.uniform(shape=(2,), out=nd.zeros(3)), ArgumentError, "out=, which has shape"),

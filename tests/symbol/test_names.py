@@ -35,6 +35,13 @@ def test_operators_count_by_the_function_name():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("given", [3, b"fc", ["fc"]])
+def test_a_name_is_a_string(given):
+    for make in (mx.sym.Variable, lambda name: mx.sym.relu(mx.sym.Variable("x"), name=name)):
+        with pytest.raises(TypeError, match="string"):
+            make(given)
+
+
 def test_python_operators():
     x, y = var(), var("y")
     assert [s.name for s in (x + y, x - y, x * y, x / y, x % y, x**y)] == [

@@ -106,7 +106,7 @@ class ConvLSTMCell(BaseConvRNNCell):
         prefix = f"{self._prefix}t{self._counter}_"
         i2h, h2h = self._conv_forward(inputs, states, prefix)
         activate = partial(self._get_activation, activation=self._activation)
-        h, c = lstm_step(symbol, i2h + h2h, states[1], activate, prefix, f"{prefix}out", self._channel_axis)
+        h, c = lstm_step(symbol, i2h + h2h, states[1], activate, prefix, f"{prefix}out", axis=self._channel_axis)
         return h, [h, c]
 
 
@@ -122,5 +122,5 @@ class ConvGRUCell(BaseConvRNNCell):
         i2h, h2h = self._conv_forward(inputs, states, prefix)
         activate = partial(self._get_activation, activation=self._activation)
         inner, axis = f"{prefix}_", self._channel_axis
-        h = gru_step(symbol, i2h, h2h, states[0], activate, inner, f"{prefix}out", axis)
+        h = gru_step(symbol, i2h, h2h, states[0], activate, inner, f"{prefix}out", axis=axis)
         return h, [h]

@@ -141,7 +141,7 @@ class _ConvLSTMCell(ConvCell):
 
     def _step(self, F: Any, i2h: Any, h2h: Any, states: Any, prefix: str) -> tuple[Any, list]:
         activate = partial(self._get_activation, F, activation=self._activation)
-        h, c = lstm_step(F, i2h + h2h, states[1], activate, prefix, f"{prefix}out", self._channel_axis)
+        h, c = lstm_step(F, i2h + h2h, states[1], activate, prefix, f"{prefix}out", axis=self._channel_axis)
         return h, [h, c]
 
 
@@ -153,7 +153,7 @@ class _ConvGRUCell(ConvCell):
 
     def _step(self, F: Any, i2h: Any, h2h: Any, states: Any, prefix: str) -> tuple[Any, list]:
         activate = partial(self._get_activation, F, activation=self._activation)
-        h = gru_step(F, i2h, h2h, states[0], activate, prefix, f"{prefix}out", self._channel_axis)
+        h = gru_step(F, i2h, h2h, states[0], activate, prefix, f"{prefix}out", axis=self._channel_axis)
         return h, [h]
 
 
