@@ -188,7 +188,7 @@ def _boolean(raw: Any) -> bool:
 
 def _sequence(raw: Any, element: Callable[[Any], Any]) -> tuple:
     value = _literal(raw) if isinstance(raw, str) else raw
-    if isinstance(value, (int, float, np.number)):
+    if isinstance(value, (int, float, np.number)) or (value is None and raw != "None"):  # MXNet's (None) is (None,)
         value = (value,)
     return tuple(element(v) for v in value)
 

@@ -188,6 +188,14 @@ def test_empty_arrays():
     x = nd.zeros((0, 3))
     assert nd.relu(x).shape == (x + 1).shape == (0, 3) and x.sum(axis=0).asnumpy().tolist() == [0, 0, 0]
     assert nd.concat(x, nd.ones((2, 3)), dim=0).shape == (2, 3)
+    y = nd.pad(nd.zeros((0, 1, 2, 3)), mode="reflect", pad_width=(0, 0, 0, 0, 1, 1, 2, 2))
+    assert y.shape == (0, 1, 4, 7)
+
+
+def test_parameters_as_texts():
+    assert nd.slice(grid(2, 3), begin="(1)", end="(None)").asnumpy().tolist() == [[3, 4, 5]]
+    with pytest.raises(ParameterError, match="Invalid Parameter format for end .* value='None'"):
+        nd.slice(grid(2, 3), begin="(1)", end="None")
 
 
 def test_batch_norm_takes_its_states_as_inputs():

@@ -47,6 +47,8 @@ CASES = [
     Case("clip", ((8,),), {"a_min": 2.0, "a_max": -2.0}, points=(-3, -2, -1, 0, 1, 2, 3, 5), smooth=False),
     Case("clip", ((6,),), {"a_min": -0.5, "a_max": 2.5}, "int32", (-5, 5)),
     Case("clip", ((6,),), {"a_min": -3, "a_max": 300}, "uint8", (0, 200)),
+    Case("clip", ((6,),), {"a_min": -2.7, "a_max": -2.1}, "uint8", (0, 200)),
+    Case("clip", ((6,),), {"a_min": 130, "a_max": 300}, "int8", (-100, 100)),
     *over_dtypes(Case("hard_sigmoid", ((4, 5),), domain=(-4, 4)), FLOATS),
     Case("hard_sigmoid", ((4, 5),), {"alpha": 0.3, "beta": 0.4}, domain=(-4, 4)),
     *over_dtypes(Case("smooth_l1", ((4, 5),)), FLOATS),

@@ -42,6 +42,8 @@ CASES = [
     *(Case("_contrib_quantize", RANGED, {"out_type": t}, points=FLOATS, grads=()) for t in ("int8", "uint8")),
     *(Case("_contrib_quantize_v2", ((5, 7),), {"out_type": t, **c}, domain=(-3, 3), grads=())
       for t in TYPES for c in CALIBRATIONS),
+    *(Case("_contrib_quantize_v2", ((5, 7),), {"out_type": t, **c}, given, (0, 100), grads=())
+      for given in ("int8", "uint8") for t in TYPES for c in CALIBRATIONS),
     *(Case("_contrib_requantize", RANGED, {"out_type": t, **c}, ("int32", "float32", "float32"), points=WIDE, grads=())
       for t in TYPES for c in CALIBRATIONS[t == "uint8":]),
     Case("_contrib_requantize", RANGED, {"out_type": "uint8", "min_calib_range": -2.0, "max_calib_range": 1.5},

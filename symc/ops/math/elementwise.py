@@ -323,16 +323,14 @@ class Clip(Unary):
     a_max: float = param(doc="upper bound")
 
     def formula(self, x: Expr) -> Expr:
-        low, high = self.bounds(x.dtype)
-        return select(x > high, high, select(x < low, low, x))
-
-    def bounds(self, dtype: str) -> tuple[Expr, Expr]:
-        """Both bounds as numbers of a dtype; for integers, cut to its range instead of wrapping."""
         low, high = single(self.a_min), single(self.a_max)
-        if not is_float(dtype):
-            least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-            low, high = (max(least, min(most, bound)) for bound in (low, high))
-        return number(low, dtype), number(high, dtype)
+        if not is_float(x.dtype):
+            least, most = (0, 1) if x.dtype == "bool" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+            if high < least or low > most:  # as every number of the dtype is beyond, what is left is the bound, wrapped
+                return number(high if high < least else low, x.dtype)
+            low, high = max(least, low), min(most, high)
+        bottom, top = number(low, x.dtype), number(high, x.dtype)
+        return select(x > top, top, select(x < bottom, bottom, x))
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
         v = x if is_float(x.dtype) else x.cast("float32")  # bounds between two integers stay there

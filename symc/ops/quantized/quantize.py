@@ -15,7 +15,7 @@ from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param
 from symc.ops.rules.terms import Term
 
-from .ranges import HALF_STEPS, STEPS, constant_range, require, saturated, symmetric
+from .ranges import BYTES, HALF_STEPS, STEPS, constant_range, require, saturated, symmetric
 
 INT32_STEPS = 2.0**31 - 1
 
@@ -74,15 +74,21 @@ class _Calibrated(_ToRange):
 
 @op("_contrib_quantize_v2")
 class QuantizeV2(_Calibrated):
-    """Floats in 8 bits.  MXNet operator _contrib_quantize_v2."""
+    """Floats in 8 bits; what has 8 bits stays, with the range of its dtype.  MXNet operator _contrib_quantize_v2."""
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return ins, [self.target, "float32", "float32"]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        data = Term(g, x[0]).cast("float32")
-        low, high = range_of(data, self.min_calib_range, self.max_calib_range)
-        return self.quantized(data, low, high, self.target, HALF_STEPS[self.target])
+        data, given = Term(g, x[0]), g.dtype(x[0])
+        floats = data.cast("float32")
+        if given not in BYTES:
+            low, high = range_of(floats, self.min_calib_range, self.max_calib_range)
+            return self.quantized(floats, low, high, self.target, HALF_STEPS[self.target])
+        most = HALF_STEPS[given]
+        ends = self.min_calib_range, self.max_calib_range
+        low, high = constant_range(floats, *((0 if given == "uint8" else -most, most) if None in ends else ends))
+        return [data.cast(self.target).value, low.value, high.value]
 
 
 @op("_contrib_quantize_asym")

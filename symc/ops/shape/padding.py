@@ -78,7 +78,7 @@ class Pad(Padding):
         if len(self.pad_width) != 2 * len(data):
             raise ShapeError(f"pad_width {self.pad_width} must hold two numbers for each axis of {mx_text(data)}")
         for n, (before, after) in zip(data, self.widths()):
-            if self.mode == "reflect" and n is not None and max(before, after) >= n:
+            if self.mode == "reflect" and n is not None and max(before, after) >= max(n, 1):
                 raise ShapeError(f"reflecting {max(before, after)} elements needs more than the {n} of {mx_text(data)}")
         if self.mode == "edge" and any(n == 0 and max(w) for n, w in zip(data, self.widths())):
             raise ShapeError(f"there is no edge to repeat along an axis of extent 0: {mx_text(data)}")

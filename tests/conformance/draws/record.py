@@ -1,6 +1,6 @@
 """Records what MXNet 1.9.1 answers to random parameter sets of every operator, in its own environment:
 
-    oracle/bin/python -m tests.conformance.draws.record FOLDER [operator ...] [--count 30] [--keep 2]
+    oracle/bin/python -m tests.conformance.draws.record FOLDER [operator ...] [--count 30] [--keep 2] [--first 0]
 
 Writes FOLDER/<operator>.npz as tests/ops/record.py does, with `cases`, the JSON text of the cases' fields, beside.
 A case that ends MXNet's process is recorded as an error.
@@ -49,9 +49,9 @@ def declared(mx: Any, op: str) -> Declared:
     return found
 
 
-def cases_of(op: str, count: int, keep: int, flags: Declared) -> Iterator[Tuple[Case, bool]]:
+def cases_of(op: str, numbers: range, keep: int, flags: Declared) -> Iterator[Tuple[Case, bool]]:
     """So many of the cases drawn for an operator; then, with True, some in each dtype that no drawn one has."""
-    drawn = [GENERATORS[op](Draw(op, number, flags)) for number in range(count)]
+    drawn = [GENERATORS[op](Draw(op, number, flags)) for number in numbers]
     yield from ((case, False) for case in drawn[:keep])
     kinds, plain = {dtype_of(case) for case in drawn}, [case for case in drawn if case.points is None]
     for kind in KINDS:
@@ -72,11 +72,11 @@ def retyped(case: Case, kind: str) -> Case:
     return dataclasses.replace(case, dtypes=tuple(kind if d == dtypes[0] else d for d in dtypes))
 
 
-def record(mx: Any, op: str, count: int, keep: int, path: pathlib.Path, at: Any, dead: Dead) -> None:
+def record(mx: Any, op: str, numbers: range, keep: int, path: pathlib.Path, at: Any, dead: Dead) -> None:
     """Writes the file of one operator; `at` holds the number of the case that runs."""
     blob, cases, index = Blob(), {}, {}
     flags = declared(mx, op)
-    for number, (case, is_retyped) in enumerate(cases_of(op, count, keep, flags)):
+    for number, (case, is_retyped) in enumerate(cases_of(op, numbers, keep, flags)):
         at.value = number
         found = {"error": "MXNet crashes"} if (op, number) in dead else answered(mx, case, blob)
         if not (is_retyped and "error" in found):
@@ -101,7 +101,7 @@ def answered(mx: Any, case: Case, blob: Blob) -> Dict[str, Any]:
         return {"error": f"{type(e).__name__}: {e}"[:300]}
 
 
-def record_some(ops: list, count: int, keep: int, folder: pathlib.Path, op_at: Any, at: Any, dead: Dead) -> None:
+def record_some(ops: list, numbers: range, keep: int, folder: pathlib.Path, op_at: Any, at: Any, dead: Dead) -> None:
     """Writes the files of the operators from number `op_at` on, in a process that has no MXNet yet."""
     enabled = str(int(needs_onednn(ops[0])))
     os.environ.update({"DNNL_MAX_CPU_ISA": ISA[ops[0]]} if ops[0] in ISA else {})
@@ -110,16 +110,16 @@ def record_some(ops: list, count: int, keep: int, folder: pathlib.Path, op_at: A
 
     while op_at.value < len(ops):
         op = ops[op_at.value]
-        record(mx, op, count, keep, folder / f"{op}.npz", at, dead)
+        record(mx, op, numbers, keep, folder / f"{op}.npz", at, dead)
         op_at.value += 1
 
 
-def record_apart(ops: list, count: int, keep: int, folder: pathlib.Path) -> None:
+def record_apart(ops: list, numbers: range, keep: int, folder: pathlib.Path) -> None:
     """The same for all of them; a process that ends is followed by another, which leaves out the case that ended it."""
     spawn = multiprocessing.get_context("spawn")
     op_at, at, dead = spawn.Value("i", 0), spawn.Value("i", -1), set()  # type: ignore[var-annotated]
     while op_at.value < len(ops):
-        child = spawn.Process(target=record_some, args=(ops, count, keep, folder, op_at, at, dead))
+        child = spawn.Process(target=record_some, args=(ops, numbers, keep, folder, op_at, at, dead))
         child.start()
         child.join()
         if child.exitcode == 0:
@@ -136,14 +136,16 @@ def main() -> None:
     parser.add_argument("ops", nargs="*", metavar="OPERATOR", help="default: all that have a generator and an answer")
     parser.add_argument("--count", type=int, default=30, help="parameter sets an operator; default 30")
     parser.add_argument("--keep", type=int, help="of them recorded; default all")
+    parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="of the sets: others are other sets")
     options = parser.parse_args()
+    numbers = range(options.first, options.first + options.count)
     options.folder.mkdir(parents=True, exist_ok=True)
     ops = options.ops or sorted(set(GENERATORS) - UNANSWERED.keys())
     parts: Dict[Any, list] = {}
     for op in ops:  # MXNet asks once for its surroundings
         parts.setdefault((needs_onednn(op), ISA.get(op)), []).append(op)
     for part in parts.values():
-        record_apart(part, options.count, options.keep or options.count, options.folder)
+        record_apart(part, numbers, options.keep or options.count, options.folder)
 
 
 if __name__ == "__main__":
