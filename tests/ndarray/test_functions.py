@@ -194,7 +194,7 @@ def test_empty_arrays():
 
 def test_parameters_as_texts():
     assert nd.slice(grid(2, 3), begin="(1)", end="(None)").asnumpy().tolist() == [[3, 4, 5]]
-    with pytest.raises(ParameterError, match="Invalid Parameter format for end .* value='None'"):
+    with pytest.raises(ParameterError, match=r"Invalid Parameter format for end .* value='None'"):
         nd.slice(grid(2, 3), begin="(1)", end="None")
 
 
