@@ -4,8 +4,9 @@
     python -m tests.upstream mxnet/tests/python/unittest                      the files symc is measured by
     python -m tests.upstream mxnet/tests/python/unittest test_ndarray         one file
     python -m tests.upstream mxnet/tests/python/unittest --list               a line for each test that does not pass
+    python -m tests.upstream mxnet/tests/python/unittest --count              what is above the Symbol, in two counts
 
-They run in an empty folder, with stand-ins for the files they download (downloads.py); test_image needs scipy.
+They run in an empty folder, with stand-ins for the files they download (downloads.py). Some import scipy or requests.
 Prints passed/total per file. Exit status 1 when a test fails that `expected.NOT_PASSING` does not explain,
 or when one that it lists passes; tests that skip themselves (for want of a package) are listed only.
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 import pytest
 
 from . import downloads
+from .counted import OTHERS
 from .expected import NOT_PASSING
 from .outcomes import SKIPPED, Outcomes
 from .stand_ins import Nose, install
@@ -76,8 +78,9 @@ def run(folder: Path, names: list[str], only: str, limit_s: int) -> Outcomes:
         options += ["-k", only]
     with tempfile.TemporaryDirectory() as place, _working_in(place):
         Path("data").mkdir()
-        if "test_gluon_data" in names:
-            downloads.lay_out_datasets()
+        os.environ["MXNET_HOME"] = place
+        for name in downloads.LAID_OUT.keys() & set(names):
+            downloads.LAID_OUT[name]()
         pytest.main([*options, *paths], plugins=[outcomes, Nose()])
     return outcomes
 
@@ -90,6 +93,21 @@ def _working_in(folder: str) -> Iterator[None]:  # contextlib.chdir is Python 3.
         yield
     finally:
         os.chdir(before)
+
+
+def count(outcomes: Outcomes) -> None:
+    """Prints how many tests pass of those called clean, and of the others."""
+    sums = [0, 0, 0, 0]
+    print(f"{'':<28}{'clean':>9}{'others':>9}")
+    for file, found in sorted(outcomes.files().items()):
+        row = [0, 0, 0, 0]
+        for test, why in found.items():
+            at = 2 if test.split("::")[-1] in OTHERS[file] else 0
+            row[at] += why is None
+            row[at + 1] += 1
+        sums = [a + b for a, b in zip(sums, row)]
+        print(f"{file:<28}{row[0]:>5}/{row[1]:<3}{row[2]:>5}/{row[3]:<3}")
+    print(f"{'all':<28}{sums[0]:>5}/{sums[1]:<3}{sums[2]:>5}/{sums[3]:<3}")
 
 
 def report(outcomes: Outcomes, lists: bool) -> bool:
@@ -113,16 +131,21 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="tests/python/unittest of a checkout of MXNet 1.9.1")
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"without .py; default: {' '.join(FILES)}")
     parser.add_argument("--only", default="", metavar="TEXT", help="tests whose name contains this")
+    parser.add_argument("--count", action="store_true", help="the files of counted.py: a table of clean tests and others")
     parser.add_argument("--list", action="store_true", help="a line for each test that does not pass")
     parser.add_argument(
         "--limit", type=int, default=600, metavar="SECONDS", help="of computing, for each test; default 600"
     )
     options = parser.parse_args()
-    files = [name.removesuffix(".py") for name in options.files] or list(FILES)
+    files = [name.removesuffix(".py") for name in options.files] or list(OTHERS if options.count else FILES)
     missing = [name for name in files if not (options.folder / f"{name}.py").is_file()]
     if missing:
         parser.error(f"no {missing[0]}.py in {options.folder}")
-    return 0 if report(run(options.folder, files, options.only, options.limit), options.list) else 1
+    outcomes = run(options.folder, files, options.only, options.limit)
+    is_good = report(outcomes, options.list)
+    if options.count:
+        count(outcomes)
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":

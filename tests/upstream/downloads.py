@@ -20,16 +20,28 @@ def install() -> None:
     from symc.gluon import utils
     from symc.gluon.model_zoo import model_store
 
-    utils.download = download
+    fetch = utils.download
+    utils.download = lambda url, *place, **options: (download if _name(url) in MADE else fetch)(url, *place, **options)
+    utils.urllib.request.urlopen = _by_requests  # where some tests have their own stand-ins
     model_store.get_model_file = weights
     made = {"download": download, "get_mnist_ubyte": mnist, "get_cifar10": cifar_records}
     vars(test_utils).update(made)
     test_utils.__all__ = [*getattr(test_utils, "__all__", vars(test_utils)), *made]
 
 
+def _name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
+def _by_requests(url: str) -> io.BytesIO:
+    import requests
+
+    return io.BytesIO(requests.get(url, timeout=10).content)
+
+
 def download(url: str, path: str | None = None, dirname: str | None = None, **_: Any) -> str:
     """The file that a URL names, put where it is asked for."""
-    name = url.rsplit("/", 1)[-1]
+    name = _name(url)
     place = Path(path) if path else Path(dirname or ".") / name
     if place.is_dir():
         place /= name
@@ -121,7 +133,24 @@ def cifar_records() -> None:
     writer.close()
 
 
-def lay_out_datasets() -> None:
+def wikitext() -> None:
+    """The three texts of WikiText-2: words that say nothing, as many lines, words and distinct words as it has."""
+    folder = Path("data/wikitext-2")
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, n_sequences, n_distinct in (("train", 59305, 33277), ("valid", 6181, 13776), ("test", 6974, 14142)):
+        words = ["<unk>", *(f"word{k}" for k in range(n_distinct - 2)), *["English"] * 32]
+        words += ["<unk>"] * (35 * n_sequences - len(words))  # and one <eos>: a sequence's labels are one word later
+        (folder / f"wiki.{part}.tokens").write_text(" ".join(words) + "\n", encoding="utf-8")
+
+
+def vectors() -> None:
+    """The file of an embedding that a test registers."""
+    folder = Path("embeddings/test")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "embedding_test.vec").write_text("hello 1 2 3 4 5\nworld 6 7 8 9 10\n")
+
+
+def datasets() -> None:
     """The files of gluon's datasets, where its tests look for them."""
     for name in ("mnist", "fashion-mnist"):
         folder = Path("data", name)
@@ -138,3 +167,9 @@ def lay_out_datasets() -> None:
 
 
 MADE: dict[str, Callable[[], bytes]] = {"test_images.tar.gz": images}
+LAID_OUT: dict[str, Callable[[], None]] = {  # before the tests of a file
+    "test_gluon_data": datasets,
+    "test_contrib_io": lambda: mnist("datasets/mnist"),
+    "test_gluon_contrib": wikitext,
+    "test_contrib_text": vectors,
+}

@@ -41,7 +41,7 @@ class Outcomes:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             why = _reason(report)
-            is_missing = why == "ModuleNotFoundError: No module named 'scipy'"  # which is none of symc's own
+            is_missing = any(f"No module named '{name}'" in why for name in ("scipy", "requests"))  # none of symc's own
             self._by_test[f"{report.nodeid}::(import)"] = f"{SKIPPED}: {why}" if is_missing else why
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
