@@ -131,7 +131,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="tests/python/unittest of a checkout of MXNet 1.9.1")
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"without .py; default: {' '.join(FILES)}")
     parser.add_argument("--only", default="", metavar="TEXT", help="tests whose name contains this")
-    parser.add_argument("--count", action="store_true", help="the files of counted.py: a table of clean tests and others")
+    parser.add_argument(
+        "--count", action="store_true", help="the files of counted.py: a table of clean tests and others"
+    )
     parser.add_argument("--list", action="store_true", help="a line for each test that does not pass")
     parser.add_argument(
         "--limit", type=int, default=600, metavar="SECONDS", help="of computing, for each test; default 600"

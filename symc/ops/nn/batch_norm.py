@@ -209,7 +209,12 @@ class _ChannelSum(_PerChannel):
         """What is summed, from the elements of the data and of the per-channel vectors."""
         raise NotImplementedError
 
-    def finish(self, total: Expr, n: int) -> Expr:
+    def vectors(self, t: Lowering, c: IndexLike) -> list[Expr]:
+        """The elements of the per-channel vectors that `term` reads."""
+        return [v(c) for v in t.ins[self.n_data :]]
+
+    def finish(self, total: Expr, n: int, vectors: Sequence[Expr]) -> Expr:
+        """The result from the sum of n terms."""
         return total
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
@@ -219,32 +224,42 @@ class _ChannelSum(_PerChannel):
         return ins, [None if ins[0] is None else compute_dtype(ins[0])]
 
     def lower(self, t: Lowering) -> None:
-        data, vectors = t.ins[: self.n_data], t.ins[self.n_data :]
+        data = t.ins[: self.n_data]
         extents = [n for a, n in enumerate(data[0].shape) if a != self.axis]
 
         def element(c: IndexLike) -> Expr:
+            vectors = self.vectors(t, c)
+
             def inner(*k: IndexLike) -> Expr:
                 i = (*k[: self.axis], c, *k[self.axis :])
-                return self.term([x(*i) for x in data], [v(c) for v in vectors])
+                return self.term([x(*i) for x in data], vectors)
 
-            return self.finish(t.reduce("sum", extents, inner), prod(extents))
+            return self.finish(t.reduce("sum", extents, inner), prod(extents), vectors)
 
         t.map(element)
 
 
 @op("_batch_mean")
 class BatchMean(_ChannelSum):
-    """The mean of every channel: data -> (C,)."""
+    """The mean of every channel: data -> (C,).
+
+    Summed are differences from the channel's first element, which are as small as the channel's spread: so is rounding.
+    """
+
+    def vectors(self, t: Lowering, c: IndexLike) -> list[Expr]:
+        shape = t.ins[0].shape
+        return [t.ins[0](*(c if a == self.axis else 0 for a in range(len(shape))))] if prod(shape) else []
 
     def term(self, elements: Sequence[Expr], vectors: Sequence[Expr]) -> Expr:
-        return elements[0]
+        return elements[0] - vectors[0] if vectors else elements[0]
 
-    def finish(self, total: Expr, n: int) -> Expr:
-        return total / number(n, total.dtype)
+    def finish(self, total: Expr, n: int, vectors: Sequence[Expr]) -> Expr:
+        mean = total / number(n, total.dtype)
+        return mean + vectors[0] if vectors else mean
 
 
 @op("_batch_variance")
-class BatchVariance(BatchMean):
+class BatchVariance(_ChannelSum):
     """The biased variance of every channel: data, mean (C,) -> (C,)."""
 
     arguments = ("data", "mean")
@@ -252,6 +267,9 @@ class BatchVariance(BatchMean):
     def term(self, elements: Sequence[Expr], vectors: Sequence[Expr]) -> Expr:
         centred = elements[0] - vectors[0]
         return centred * centred
+
+    def finish(self, total: Expr, n: int, vectors: Sequence[Expr]) -> Expr:
+        return total / number(n, total.dtype)
 
 
 @op("_batch_sum")
