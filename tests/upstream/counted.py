@@ -30,7 +30,9 @@ OTHERS: dict[str, frozenset[str]] = {
             """,
         "test_gluon_data": "datasets",
         "test_gluon_data_vision": "",
-        "test_gluon_utils": "download_retries download_successful multiprocessing_download_successful download_ssl_verify",
+        "test_gluon_utils": """
+            download_retries download_successful multiprocessing_download_successful download_ssl_verify
+            """,
         "test_gluon_save": "",
         "test_gluon_model_zoo": "parallel_download",
         "test_gluon_contrib": "datasets",
