@@ -1,41 +1,36 @@
-"""Matrix products and direct convolutions whose data fit L2, in % of the machine's FMA peak.   See benchmarks/README.md
+"""Matrix products and direct convolutions whose data fit L2 in % of the machine's FMA peak, pooling in % of a copy.
+
+See benchmarks/README.md
 
     python benchmarks/micro.py [--families 'x^T y,convolution 3x3'] [--threads 1,2] [--rounds 15] [--json FILE]
 
-A rate is that of the steps that multiply; `run` counts all steps, those that rearrange operands in front included. The
-peak is measured in every round, right beside the case: independent FMAs on registers.
+A rate is that of the steps that multiply, or pool; `run` counts all steps, those that rearrange operands in front
+included. The peak is measured in every round, right beside the case: independent FMAs on registers, or for pooling a
+copy of as many bytes as are read and written.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import statistics
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 os.environ["SYMC_WINOGRAD"] = "0"  # Winograd's algorithm multiplies less than it is credited for
 
-import numba
 import numpy as np
 
 import symc as mx
-from symc.codegen.cpu.abilities import abilities_of
-from symc.codegen.cpu.target import host_target
-from symc.codegen.llvm.intrinsic import intrinsic
-from symc.codegen.llvm.lanes import I64, Lanes
-from symc.codegen.llvm.loops import loop
+from symc.runtime.report import StepTime
 
 from compare import cpu_name
+from peak import copying_rate, fma_rate
 
 TURN_S = 0.02
-TARGET, N_SUMS = host_target(), 12  # sums: more than the eight that two units of four cycles need, in 16 registers
-FMA_ROUNDS, N_PEAK_TURNS = 40_000, 60  # of 0.13 ms
 
 rng = np.random.default_rng(0)
 Arrays = dict[str, np.ndarray]
@@ -43,23 +38,32 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """One product: `symbol` of `arrays` multiplies and adds `n_products` times; `expected` is its result in float64."""
+    """`symbol` of `arrays`, so many products with their sums, or bytes read and written; `expected` in float64."""
 
     family: str
     name: str
     symbol: mx.sym.Symbol
     arrays: Arrays
-    n_products: int
+    n_units: int
     expected: np.ndarray
+    unit: Literal["products", "bytes"] = "products"
+
+    def limit(self, n_threads: int) -> float:
+        """How many units a second the machine can do."""
+        return fma_rate(n_threads) if self.unit == "products" else copying_rate(n_threads, self.n_units)
+
+    def is_work(self, step: StepTime) -> bool:
+        """Whether a step multiplies, or pools: does more than to rearrange operands."""
+        return step.operators != ("_copy",) if self.unit == "bytes" else not step.kernel.startswith("symc_nest")
 
 
 @dataclass
 class Turn:
-    """One case with some threads in one round: seconds of the steps that multiply and of the whole run; the peak."""
+    """One case with some threads in one round: seconds of the work itself and of the whole run; the limit."""
 
-    products_s: float
+    work_s: float
     run_s: float
-    products_per_s: float
+    units_per_s: float
 
 
 @dataclass
@@ -70,20 +74,18 @@ class Result:
     turns: dict[int, list[Turn]]
 
     def share(self, n_threads: int) -> float:
-        """What the steps that multiply reach of the peak, the median over the rounds."""
+        """What the work itself reaches of the limit, the median over the rounds."""
         turns = self.turns[n_threads]
-        return statistics.median(self.case.n_products / turn.products_s / turn.products_per_s for turn in turns)
+        return statistics.median(self.case.n_units / turn.work_s / turn.units_per_s for turn in turns)
 
     def share_of_run(self, n_threads: int) -> float:
         """The same with the steps that rearrange operands."""
         turns = self.turns[n_threads]
-        return statistics.median(self.case.n_products / turn.run_s / turn.products_per_s for turn in turns)
+        return statistics.median(self.case.n_units / turn.run_s / turn.units_per_s for turn in turns)
 
     def factor(self, n_threads: int) -> float:
         """How many times as fast as one thread, in the same round."""
-        return statistics.median(
-            one.products_s / turn.products_s for one, turn in zip(self.turns[1], self.turns[n_threads])
-        )
+        return statistics.median(one.work_s / turn.work_s for one, turn in zip(self.turns[1], self.turns[n_threads]))
 
 
 # -- cases ---------------------------------------------------------------------------------------------------------
@@ -99,6 +101,8 @@ CONVOLUTIONS = {
     "convolution strided": ((64, 14, 64, 3, 2), (128, 7, 128, 3, 2), (128, 14, 256, 1, 2), (3, 56, 32, 7, 2)),
     "depthwise": ((128, 28, 128, 3, 1), (256, 14, 256, 3, 1), (512, 7, 512, 3, 1), (64, 28, 64, 3, 2)),
 }
+# channels, extent, kind, stride; padded by 1 as in Inception and ResNets. The last, of 4 MB, lies in L3
+POOLINGS = ((64, 28, "avg", 1), (192, 28, "avg", 1), (192, 28, "max", 1), (64, 56, "max", 2), (64, 112, "max", 2))
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -122,6 +126,8 @@ def cases() -> Iterator[Case]:
     for family, sizes in CONVOLUTIONS.items():
         for size in sizes:
             yield convolution(family, *size)
+    for pooling in POOLINGS:
+        yield pooled(*pooling)
 
 
 def product(
@@ -167,48 +173,24 @@ def convolution(family: str, channels: int, extent: int, filters: int, window: i
     return Case(family, name, symbol, {"x": data, "y": weight}, n_products, expected[None])
 
 
+def pooled(channels: int, extent: int, kind: str, stride: int) -> Case:
+    """Windows of 3x3, of data that are converted to channels-last order and back by steps of their own."""
+    data = numbers(1, channels, extent, extent)
+    symbol = mx.sym.Pooling(mx.sym.Variable("x"), kernel=(3, 3), stride=(stride, stride), pad=(1, 1), pool_type=kind)
+    border = 0 if kind == "avg" else -np.inf
+    padded = np.pad(data[0].astype(np.float64), ((0, 0), (1, 1), (1, 1)), constant_values=border)
+    views = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::stride, ::stride]
+    expected = views.mean((-1, -2)) if kind == "avg" else views.max((-1, -2))
+    name = f"{kind} {channels}x{extent}x{extent}{f' / {stride}' if stride > 1 else ''}"
+    n_bytes = 4 * (data.size + expected.size)
+    return Case("pooling 3x3", name, symbol, {"x": data}, n_bytes, expected[None], "bytes")
+
+
 # -- measuring -----------------------------------------------------------------------------------------------------
 
 
-@intrinsic(result="float32")
-def fma_rounds(b, n):
-    """`n` times N_SUMS vectors of FMAs, none of which waits for another of its round."""
-    lanes = Lanes(b, TARGET.lanes("float32"), abilities_of(TARGET))
-    half, one = lanes.const(0.5, "float32"), lanes.const(1, "float32")
-    sums = [lanes.const(-k, "float32") for k in range(N_SUMS)]  # none is 2, which would stay as it is
-    sums = loop(b, I64(0), n, sums, lambda _, found: [lanes.fma(total, half, one) for total in found])
-    return lanes.extract(functools.reduce(b.fadd, sums), 0)
-
-
-@numba.njit("float32(int64)", nogil=True)
-def multiply(n):
-    return fma_rounds(n)
-
-
-def peak(n_threads: int) -> float:
-    """FMAs a second of as many threads, together; of each the median of short turns, as of a step."""
-
-    def turn(k: int) -> None:
-        times_s[k] = statistics.median(timed_multiply() for _ in range(N_PEAK_TURNS))
-
-    times_s = [0.0] * n_threads
-    threads = [threading.Thread(target=turn, args=(k,)) for k in range(1, n_threads)]
-    for thread in threads:
-        thread.start()
-    turn(0)
-    for thread in threads:
-        thread.join()
-    return sum(FMA_ROUNDS * N_SUMS * TARGET.lanes("float32") / time_s for time_s in times_s)
-
-
-def timed_multiply() -> float:
-    start = time.perf_counter()
-    multiply(FMA_ROUNDS)
-    return time.perf_counter() - start
-
-
 def measure(case: Case, threads: list[int], n_rounds: int) -> Result:
-    """Checks the case, then takes turns: for each number of threads the peak, and the case."""
+    """Checks the case, then takes turns: for each number of threads the limit, and the case."""
     executors = {}
     for n_threads in threads:
         executors[n_threads] = executor = case.symbol.bind(
@@ -222,10 +204,10 @@ def measure(case: Case, threads: list[int], n_rounds: int) -> Result:
     turns: dict[int, list[Turn]] = {n_threads: [] for n_threads in threads}
     for _ in range(n_rounds):
         for n_threads, executor in executors.items():
-            limit = peak(n_threads)
+            limit = case.limit(n_threads)
             profile = executor.profile(n_runs=n_runs)
-            products_s = sum(row.time_s for row in profile.rows if not row.kernel.startswith("symc_nest"))
-            turns[n_threads].append(Turn(products_s, profile.run_s, limit))
+            work_s = sum(step.time_s for step in profile.rows if case.is_work(step))
+            turns[n_threads].append(Turn(work_s, profile.run_s, limit))
     return Result(case, turns)
 
 
@@ -249,13 +231,13 @@ def row(name: str, results: Sequence[Result], threads: Sequence[int]) -> str:
 def header(name: str, threads: Sequence[int]) -> str:
     cells = [name]
     for n in threads:
-        cells += [f"products, {n} thread{'s' if n > 1 else ''}", "run"] + (["factor"] if n > 1 and 1 in threads else [])
+        cells += [f"work, {n} thread{'s' if n > 1 else ''}", "run"] + (["factor"] if n > 1 and 1 in threads else [])
     return f"| {' | '.join(cells)} |\n|{'---|' * len(cells)}"
 
 
 def to_json(results: Sequence[Result]) -> str:
     rows = [
-        {"family": r.case.family, "case": r.case.name, "n_products": r.case.n_products}
+        {"family": r.case.family, "case": r.case.name, "unit": r.case.unit, "n_units": r.case.n_units}
         | {"turns": {n: [asdict(turn) for turn in turns] for n, turns in r.turns.items()}}
         for r in results
     ]
@@ -265,7 +247,7 @@ def to_json(results: Sequence[Result]) -> str:
 def main() -> None:
     found = list(cases())
     families = list(dict.fromkeys(case.family for case in found))
-    parser = argparse.ArgumentParser(description="Products in % of the FMA peak; see benchmarks/README.md")
+    parser = argparse.ArgumentParser(description="Products and pooling in % of their limits; see benchmarks/README.md")
     parser.add_argument("--families", type=lambda text: text.split(","), default=families, help=",".join(families))
     parser.add_argument("--threads", type=lambda text: [*map(int, text.split(","))], default=[1, 2], help="such as 1,2")
     parser.add_argument("--rounds", type=int, default=15)
@@ -275,7 +257,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown {', '.join(unknown)}; known: {', '.join(families)}")
     threads = arguments.threads
-    print(f"{cpu_name()}; the peak is {2e-9 * peak(1):.1f} GFLOP/s a core\n\n{header('case', threads)}")
+    print(f"{cpu_name()}; the peak is {2e-9 * fma_rate(1):.1f} GFLOP/s a core\n\n{header('case', threads)}")
     results = []
     for case in found:
         if case.family in arguments.families:

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 import symc as mx
+from symc.codegen.cpu.backend import CpuBackend
+from symc.codegen.cpu.target import Target
 from symc.ir.graph import Graph
 from symc.ir.infer import infer_dtype, infer_shape
 from symc.loopir.expr import Affine, Axis, load
 from symc.loopir.tensor import Region
+from symc.models import inception_bn
 from symc.passes.assign_layout import assign_layout
 from symc.passes.fuse import fuse
 from symc.passes.phases import phases
 from symc.passes.placement import copied_box, placements, slices
+from symc.runtime.lowered import lower_program
 from symc.symbol.graph import to_graph
 
 from . import reference
@@ -313,3 +317,17 @@ def test_a_placed_part_is_also_copied_to_another_part_of_the_whole(name: str):
 
 def infer(graph: Graph) -> Graph:
     return infer_dtype(infer_shape(graph))
+
+
+@pytest.mark.parametrize("n_images", [1, 16])
+@pytest.mark.parametrize("vector_bits", [256, 512])
+def test_an_inception_block_copies_at_its_edges_alone(n_images: int, vector_bits: int):
+    """InceptionFactoryA of MXNet's tutorial: the data to channels-last order, and the concatenation back."""
+    block = inception_bn._block(mx.sym.Variable("data"), "3a", *inception_bn.BLOCKS["3a"])
+    types = dict.fromkeys(block.list_arguments(), "float32")
+    graph = to_graph(block, False, {"data": (n_images, 192, 28, 28)}, types)
+    lowered = lower_program(graph, {}, CpuBackend(Target("x86_64-linux-gnu", "planned", "", vector_bits)))
+    steps = enumerate(lowered.steps())
+    first, *inside, last = (lowered.operators(k)[0] for k, (step, _, _) in steps if step.phase == "forward")
+    assert first == last == "_copy"
+    assert set(inside) <= {"Convolution", "Pooling", "input transform"}  # the last is Winograd's algorithm
