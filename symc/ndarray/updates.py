@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 
 from symc.context import Context
 from symc.core.bounded import BoundedCache
+from symc.core.locks import new_lock
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Output
 from symc.ops.optimizer.rated import RATED
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 
 N_RATES = 3  # learning rate, weight decay, factor of the gradient
 
-_prepared: BoundedCache[tuple, GraphFunction] = BoundedCache(64)
+_functions: BoundedCache[tuple, GraphFunction] = BoundedCache(64)
+_prepared: BoundedCache[tuple, _Prepared] = BoundedCache(256)  # by first weight; it keeps no array
 
 
 def update(
@@ -37,25 +41,48 @@ def update(
 
     params    the operator's other than its rates, the same for all weights
     rates     for each weight: learning rate, weight decay, factor of the gradient
+    What was prepared for these very arrays serves their next update.
     Raises ParameterError, ShapeError and DTypeError where they do not fit.
     """
-    written = [x for weight, own in zip(weights, states) for x in (weight, *own)]
     if tape.mode.recording:
-        tape.refuse_in_place([], written)
-    arrays = [x for weight, grad, own in zip(weights, grads, states) for x in (weight, grad, *own)]
-    place = weights[0]._context
-    key = (operator, repr(params), place, len(weights), *[(x._shape, x._dtype.num) for x in arrays])
-    function = _prepared.obtain(
-        key, lambda: _function(operator, params, place, [[w, g, *s] for w, g, s in zip(weights, grads, states)])
-    )
-    table = np.array(rates, np.float32)
-    first, row_bytes = table.ctypes.data, table.strides[0]
-    addresses = [x._address_on(place) for x in arrays]
-    addresses += range(first, first + table.nbytes, row_bytes)
-    instance = function.forward(addresses, (), owner=(arrays, table))
-    function.backward(instance, (), ())
-    function.release(instance)
-    touch_all(x._storage for x in written)
+        tape.refuse_in_place([], [*weights, *(x for own in states for x in own)])
+    of_weights = [(weight, grad, *own) for weight, grad, own in zip(weights, grads, states)]
+    arrays = [x for own in of_weights for x in own]
+    key = (operator, *params.items(), id(weights[0]), len(arrays))
+    prepared = _prepared.get(key)
+    if prepared is None or not prepared.fits(arrays):
+        prepared = _prepared.put(key, _Prepared(operator, params, of_weights))
+    prepared.run(rates)
+    touch_all([x._storage for weight, _, *own in of_weights for x in (weight, *own)])
+
+
+class _Prepared:
+    """The updates of certain arrays: a program that works on these, as long as they are there.
+
+    of_weights   weight, gradient and states of each weight
+    """
+
+    def __init__(self, operator: str, params: Mapping[str, Any], of_weights: Sequence[Sequence[NDArray]]) -> None:
+        place = of_weights[0][0]._context
+        arrays = [x for own in of_weights for x in own]
+        key = (operator, repr(params), place, len(of_weights), *[(x._shape, x._dtype.num) for x in arrays])
+        function = _functions.obtain(key, lambda: _function(operator, params, place, of_weights))
+        self._rates = np.zeros((len(of_weights), N_RATES), np.float32)
+        addresses = [x._address_on(place) for x in arrays] + [row.ctypes.data for row in self._rates]
+        self._instance = function.forward(addresses, ())
+        self._arrays = [ref(x) for x in arrays] if all(x._is_seen_by(place) for x in arrays) else []
+        self._lock = new_lock()
+
+    def fits(self, arrays: Sequence[NDArray]) -> bool:
+        """Whether it works on these; what must be copied from another device is copied anew."""
+        known = [array() for array in self._arrays]
+        return len(known) == len(arrays) and all(map(is_, known, arrays))
+
+    def run(self, rates: Sequence[tuple[float, float, float]]) -> None:
+        """One update, of everything that the way back of the program is."""
+        with self._lock:
+            self._rates[:] = rates
+            self._instance.run("backward")
 
 
 def _function(

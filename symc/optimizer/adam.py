@@ -45,9 +45,10 @@ class Adam(_Means, Fused):
     def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
         return "adam_update", {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
 
-    def rate(self, index: Index) -> float:
-        t = self._index_update_count[index]
-        return self._get_lr(index) * (math.sqrt(1.0 - self.beta2**t) / (1.0 - self.beta1**t))
+    def rates(self, indices: Sequence[Index]) -> list[float]:
+        counts = [self._index_update_count[index] for index in indices]
+        bias = [math.sqrt(1.0 - self.beta2**t) / (1.0 - self.beta1**t) for t in counts]
+        return [lr * factor for lr, factor in zip(self._get_lrs(indices), bias)]
 
 
 @register

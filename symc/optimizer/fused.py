@@ -26,16 +26,15 @@ class Fused(Optimizer):
         """The operator for a weight with these states, and its parameters but for the rates."""
         raise NotImplementedError(f"{type(self).__name__} must override rule")
 
-    def rate(self, index: Index) -> float:
-        """The learning rate of a weight, after its update was counted."""
-        return self._get_lr(index)
+    def rates(self, indices: Sequence[Index]) -> list[float]:
+        """The learning rates of weights, after their updates were counted."""
+        return self._get_lrs(indices)
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         indices, weights, grads, states = as_lists(index, weight, grad, state)
-        rates = []
-        for each, wd in zip(indices, self._get_wds(indices)):
-            self._update_count(each)
-            rates.append((self.rate(each), wd, self.rescale_grad))
+        self._update_count(indices)
+        factors = [self.rescale_grad] * len(indices)
+        rates = [*zip(self.rates(indices), self._get_wds(indices), factors)]
         arrays = [present(each) for each in states]
         name, params = self.rule(arrays[0])
         clip = {"clip_gradient": self.clip_gradient} if self.clip_gradient else {}

@@ -75,7 +75,7 @@ class LARS(_Layerwise, _Momentum):
         lr = self.learning_rate
         self.last_lr = lr if self.cur_lr is None else self.cur_lr
         self.cur_lr = lr
-        return [lr * self._factor(index, "lr_mult") for index in indices]
+        return [lr * factor for factor in self._factors(indices, "lr_mult")]
 
     def _momentum(self) -> dict[str, float]:
         if self.momentum <= 0:

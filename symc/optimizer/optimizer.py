@@ -164,17 +164,21 @@ class Optimizer:
 
     def _get_lrs(self, indices: Sequence[Index]) -> list[float]:
         lr = self.learning_rate
-        return [lr * self._factor(index, "lr_mult") for index in indices]
+        return [lr * factor for factor in self._factors(indices, "lr_mult")]
 
     def _get_wds(self, indices: Sequence[Index]) -> list[float]:
-        return [self.wd * self._factor(index, "wd_mult") for index in indices]
+        return [self.wd * factor for factor in self._factors(indices, "wd_mult")]
 
-    def _factor(self, index: Index, which: str) -> float:
-        parameter = self.param_dict.get(index)
-        if parameter is not None:
-            return getattr(parameter, which)
-        factors = getattr(self, which)
-        return factors[index] if index in factors else factors.get(self.idx2name.get(index), 1.0)
+    def _factors(self, indices: Sequence[Index], which: str) -> list[float]:
+        """Of each index: what its Parameter says, or else what was set for it or its name."""
+        found, factors = [], getattr(self, which)
+        for index in indices:
+            parameter = self.param_dict.get(index)
+            if parameter is not None:
+                found.append(getattr(parameter, which))
+            else:
+                found.append(factors[index] if index in factors else factors.get(self.idx2name.get(index), 1.0))
+        return found
 
     def _get_lr(self, index: Index) -> float:
         return self._get_lrs([index])[0]

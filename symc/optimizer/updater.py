@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from symc.context import Context
@@ -30,13 +30,19 @@ class Updater:
         if weight:
             self.optimizer._set_current_context(weight[0].context.device_id)
         for each, array in zip(indices, weight):
-            self._require_state(each, array)
+            if not self.states_synced.get(each):
+                self._require_state(each, array)
         most = len(weight) if takes_many(self.optimizer) else self.optimizer.aggregate_num
         if not most:
             for each, array, gradient in zip(indices, weight, grad):
                 self.optimizer.update_multi_precision(each, array, gradient, self.states[each])
             return
-        for some in _groups(weight, most):
+        groups = _groups(weight, most)
+        if len(groups) == 1:
+            states = [self.states[each] for each in indices]
+            self.optimizer.update_multi_precision(indices, weight, grad, states)
+            return
+        for some in groups:
             some_indices, weights, grads = ([x[k] for k in some] for x in (indices, weight, grad))
             self.optimizer.update_multi_precision(
                 some_indices, weights, grads, [self.states[each] for each in some_indices]
@@ -45,7 +51,7 @@ class Updater:
     def _require_state(self, index: Index, weight: NDArray) -> None:
         if index not in self.states:
             self.states[index] = self.optimizer.create_state_multi_precision(index, weight)
-        elif not self.states_synced[index]:
+        else:
             self.states[index] = self.sync_state_context(self.states[index], weight.context)
         self.states_synced[index] = True
 
@@ -71,14 +77,12 @@ class Updater:
         return files.dumps((self.states, self.optimizer) if dump_optimizer else self.states)
 
 
-def _groups(weights: Sequence[NDArray], most: int) -> Iterator[list[int]]:
+def _groups(weights: Sequence[NDArray], most: int) -> list[list[int]]:
     """Positions of weights of one dtype, at most so many together."""
     by_dtype: dict[Any, list[int]] = {}
     for k, weight in enumerate(weights):
         by_dtype.setdefault(weight.dtype, []).append(k)
-    for positions in by_dtype.values():
-        for start in range(0, len(positions), most):
-            yield positions[start : start + most]
+    return [same[start : start + most] for same in by_dtype.values() for start in range(0, len(same), most)]
 
 
 def get_updater(optimizer: Optimizer) -> Updater:

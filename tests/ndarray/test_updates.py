@@ -143,6 +143,14 @@ def test_other_update_equals_mxnets(name, is_clipped):
     np.testing.assert_allclose(got, want, rtol=1e-3 if half else 2e-5, atol=1e-6)
 
 
+def test_what_was_prepared_for_other_arrays_is_prepared_anew():
+    for k in range(3):  # new weights may lie where those before lay
+        weight, grad, momentum = (symc.nd.array([value]) for value in (10, 1, 0))
+        for gradient in (grad, grad, symc.nd.array([2])):
+            update("sgd_mom_update", {"momentum": 0.5}, [weight], [gradient], [[momentum]], [(1 + k, 0, 1)])
+        assert weight.asnumpy() == 10 - (1 + k) * (1 + 1.5 + 2.75)
+
+
 def test_an_overflowed_loss_scale_skips_the_step():
     arrays = [symc.nd.ones((3,)) * k for k in (1, 2, 3, 4)]
     for scale in (np.nan, np.inf, 0):
