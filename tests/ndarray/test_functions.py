@@ -190,6 +190,8 @@ def test_empty_arrays():
     assert nd.concat(x, nd.ones((2, 3)), dim=0).shape == (2, 3)
     y = nd.pad(nd.zeros((0, 1, 2, 3)), mode="reflect", pad_width=(0, 0, 0, 0, 1, 1, 2, 2))
     assert y.shape == (0, 1, 4, 7)
+    with mx.np_shape(True):
+        assert nd.shape_array(nd.zeros(())).shape == (0,) and nd.shape_array(x).asnumpy().tolist() == [0, 3]
 
 
 def test_parameters_as_texts():

@@ -244,8 +244,8 @@ class ShapeArray(ShapeData):
         shape = t.ins[0].shape
 
         def element(i: IndexLike) -> Expr:
-            found = number(shape[0], "int64")
-            for axis, extent in enumerate(shape[1:], 1):
+            found = number(0, "int64")
+            for axis, extent in enumerate(shape):
                 found = select(prim("eq", index_number(i), axis), number(extent, "int64"), found)
             return found
 
