@@ -5,10 +5,12 @@
     python -m tests.upstream mxnet/tests/python/unittest test_ndarray         one file
     python -m tests.upstream mxnet/tests/python/unittest --list               a line for each test that does not pass
     python -m tests.upstream mxnet/tests/python/unittest --count              what is above the Symbol, in two counts
+    python -m tests.upstream mxnet/tests/python/unittest test_operator ../quantization/test_quantization
 
 They run in an empty folder, with stand-ins for the files they download (downloads.py). Some import scipy or requests.
-Prints passed/total per file. Exit status 1 when a test fails that `expected.NOT_PASSING` does not explain,
-or when one that it lists passes; tests that skip themselves (for want of a package) are listed only.
+Prints passed/total per file, and whether all is as expected. Exit status 1 when a test fails that
+`expected.NOT_PASSING` does not explain, or when one that it lists passes; tests that skip themselves (for want of a
+package) are listed only.
 """
 
 from __future__ import annotations
@@ -71,8 +73,9 @@ def run(folder: Path, names: list[str], only: str, limit_s: int) -> Outcomes:
     install()
     downloads.install()
     outcomes, folder = Outcomes(limit_s), folder.resolve()
-    paths = [str(folder / f"{name}.py") for name in names]
-    options = ["-c", "/dev/null", "--rootdir", str(folder), "-p", "no:cacheprovider", "-p", "no:terminal"]
+    paths = [str((folder / f"{name}.py").resolve()) for name in names]
+    root = os.path.commonpath([Path(path).parent for path in paths])
+    options = ["-c", "/dev/null", "--rootdir", root, "-p", "no:cacheprovider", "-p", "no:terminal"]
     options += ["--continue-on-collection-errors"]
     if only:
         options += ["-k", only]
@@ -111,7 +114,7 @@ def count(outcomes: Outcomes) -> None:
 
 
 def report(outcomes: Outcomes, lists: bool) -> bool:
-    """Prints a table; True when exactly the tests in NOT_PASSING do not pass."""
+    """Prints a table and a verdict; True when exactly the tests in NOT_PASSING do not pass."""
     is_good = True
     for file, found in outcomes.files().items():
         n_passed = sum(why is None for why in found.values())
@@ -123,6 +126,7 @@ def report(outcomes: Outcomes, lists: bool) -> bool:
             if why is None and known is not None:
                 print(f"    {test}: passes; take it out of NOT_PASSING")
             is_good &= (why is None) == (known is None)
+    print("as expected" if is_good else "not as expected")
     return is_good
 
 

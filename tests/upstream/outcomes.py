@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import PurePath
 from types import FrameType
 
 import pytest
@@ -53,11 +54,11 @@ class Outcomes:
             self._by_test.setdefault(report.nodeid, None)
 
     def files(self) -> dict[str, dict[str, str | None]]:
-        """{file: {test: None or why not}}"""
+        """{file, without folder and .py: {test: None or why not}}"""
         found: dict[str, dict[str, str | None]] = {}
         for node, why in self._by_test.items():
             file, _, test = node.partition("::")
-            found.setdefault(file.removesuffix(".py"), {})[test] = why
+            found.setdefault(PurePath(file).stem, {})[test] = why
         return found
 
 

@@ -46,6 +46,7 @@ def test_tells_what_does_not_pass(tmp_path):
     (tmp_path / "test_broken.py").write_text("import mxnet.nowhere\n")
     seen = run(tmp_path, "test_sample", "test_broken", "--list")
     assert seen.returncode == 1, seen.stderr
+    assert seen.stdout.endswith("\nnot as expected\n")
     assert "test_sample            1/3" in seen.stdout
     assert "test_fails: assert (2, 3) == (3, 2)" in seen.stdout
     assert "test_skips: skips itself: Skipped: no reason" in seen.stdout
@@ -54,8 +55,12 @@ def test_tells_what_does_not_pass(tmp_path):
 
 
 def test_exit_status_is_zero_when_all_pass(tmp_path):
-    (tmp_path / "test_sample.py").write_text(SAMPLE)
-    assert run(tmp_path, "test_sample", "--only", "passes or skips").returncode == 0
+    for name in ("unittest", "quantization"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "quantization" / "test_sample.py").write_text(SAMPLE)
+    seen = run(tmp_path / "unittest", "../quantization/test_sample", "--only", "passes or skips")
+    assert seen.stdout == "test_sample            1/2\nas expected\n"
+    assert seen.returncode == 0
 
 
 def test_a_missing_file_is_an_argument_error(tmp_path):
