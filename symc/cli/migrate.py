@@ -32,9 +32,10 @@ def execute(args: argparse.Namespace) -> Report:
     n_missing = sum(len(found["missing"]) for found in read)
     n_broken = sum("error" in found for found in read)
     n_names = sum(found["n_names"] for found in read)
-    lines.append(f"{len(read)} files use {n_names} names of mxnet; {n_missing} are not supported")
+    files = "1 file uses" if len(read) == 1 else f"{len(read)} files use"
+    lines.append(f"{files} {n_names} names of mxnet; {n_missing} are not supported")
     if not n_missing and not n_broken:
-        lines.append(f"next: python -m symc.as_mxnet {shlex.quote(args.files[0]) if len(read) == 1 else 'SCRIPT'}")
+        lines.append(f"next: python -m symc.as_mxnet {shlex.quote(read[0]['file']) if len(read) == 1 else 'SCRIPT'}")
     return Report(read, "\n".join(lines), 1 if n_missing or n_broken else 0)
 
 
@@ -88,7 +89,8 @@ def _read(path: Path) -> dict[str, Any]:
         used = list(lines_by_name(mentions(path.read_text(encoding="utf-8"), _listed)))
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
-        return {**found, "error": {"line": line, "message": f"cannot be read as Python 3: {error}"}}
+        message = f"cannot be read as Python 3: {getattr(error, 'msg', error)}"
+        return {**found, "error": {"line": line, "message": message}}
     found["n_names"] = len(used)
     for name, lines in used:
         why = missing(name)

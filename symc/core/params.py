@@ -25,6 +25,7 @@ from .dtypes import dtype_name
 from .errors import DTypeError, ParameterError
 
 REQUIRED = dataclasses.MISSING
+LONGEST_SHOWN = 200  # characters of a value in an error's text
 MAX_PORTS = 1 << 16  # inputs or outputs that a parameter may give an operator: as many names are made of it
 
 
@@ -125,13 +126,14 @@ def _parse_one(p: Param, raw: Any, operator: str) -> Any:
             value = dtype_name(value)
     except (ValueError, TypeError, SyntaxError, DTypeError, RecursionError, MemoryError):
         raise ParameterError(
-            f"Invalid Parameter format for {p.name} expect {p.type_text} but value='{raw}', in operator {operator}"
+            f"Invalid Parameter format for {p.name} expect {p.type_text} but value='{_cut(raw)}', "
+            f"in operator {operator}"
         ) from None
     if p.choices and value is not None and value not in p.choices:
         options = ", ".join(f"'{c}'" for c in p.choices)
         raise ParameterError(
-            f"Invalid Input: '{raw}', valid values are: {{{options}}}, "
-            f'in operator {operator}(name="", {p.name}="{raw}")'
+            f"Invalid Input: '{_cut(raw)}', valid values are: {{{options}}}, "
+            f'in operator {operator}(name="", {p.name}="{_cut(raw)}")'
         )
     for number in value if isinstance(value, tuple) else (value,):
         if (
@@ -140,9 +142,15 @@ def _parse_one(p: Param, raw: Any, operator: str) -> Any:
             and ((p.low is not None and number < p.low) or (p.high is not None and number > p.high))
         ):
             raise ParameterError(
-                f"value {raw} for Parameter {p.name} {_bounds(p)}\n{p.name}: {p.doc}, in operator {operator}"
+                f"value {_cut(raw)} for Parameter {p.name} {_bounds(p)}\n{p.name}: {p.doc}, in operator {operator}"
             )
     return value
+
+
+def _cut(raw: Any) -> str:
+    """A value for an error's text: of a file's megabytes the beginning."""
+    text = str(raw)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _bounds(p: Param) -> str:

@@ -45,7 +45,10 @@ class KVStore(KVStoreBase):
         self.pull(key, out)
 
     def push(self, key: Any, value: Any, priority: int = 0) -> None:
-        """Sums the values of each key; then they replace what is stored, or update it."""
+        """Sums the values of each key; then they replace what is stored, or update it.
+
+        Raises ShapeError where what is to replace has another shape.
+        """
         pairs = list(self._pairs(key, value))
         stored = [self._require(each) for each, _ in pairs]
         keys = [each for each, _ in pairs]
@@ -56,6 +59,8 @@ class KVStore(KVStoreBase):
         for each, total, target in zip(keys, totals, stored):
             if self._updater is not None:
                 self._updater(each, total, target)
+            elif total.shape != target.shape:
+                raise ShapeError(f"push: key {each} has shape {target.shape}, got {total.shape}")
             else:
                 target[:] = total
 

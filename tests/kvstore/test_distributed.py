@@ -115,6 +115,8 @@ def test_nothing_is_pulled_into_an_array_of_another_shape():
     for shape in ((1, 3), (3,), (4, 2, 3)):  # the last is one that NumPy would broadcast to
         with pytest.raises(ShapeError, match=r"pull: key w has shape \(2, 3\), out has "):
             store.pull("w", mx.nd.zeros(shape))
+        with pytest.raises(ShapeError, match=r"push: key w has shape \(2, 3\), got "):
+            store.push("w", mx.nd.zeros(shape))
 
 
 def test_ranks_that_do_not_agree_are_told():

@@ -105,6 +105,8 @@ def test_a_symbol_called_with_symbols_is_a_changed_copy():
         (lambda f: mx.sym.exp(f, None, None, None, 1), TypeError, "takes at most 4 arguments"),
         (lambda f: mx.sym.Convolution(f, kernel=(1, 1)), mx.MXNetError, "Required parameter num_filter"),
         (lambda f: mx.sym.FullyConnected(f, num_hidden="a"), mx.MXNetError, "Invalid Parameter format for num_hidden"),
+        (lambda f: mx.sym.FullyConnected(f, num_hidden="9" * 5000), mx.MXNetError, "but value='9{200}[.]{3}', in"),
+        (lambda f: mx.sym.Activation(f, act_type="relu" * 999), mx.MXNetError, 'act_type="(relu){50}[.]{3}"'),
         (
             lambda f: mx.sym.FullyConnected(f, num_hidden=2, attr={"mood": "x"}),
             mx.MXNetError,

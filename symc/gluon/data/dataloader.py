@@ -21,13 +21,20 @@ from .workers import Workers
 def default_batchify_fn(data: Sequence[Any]) -> Any:
     """Samples as one array with a new first axis; of tuples, a list with one array for each part.
 
-    NDArrays are stacked, all else goes through NumPy and keeps its dtype.
+    NDArrays are stacked, all else goes through NumPy and keeps its dtype. Raises ArgumentError for samples of different
+    shapes.
     """
     if isinstance(data[0], NDArray):
         return nd.stack(*data)
     if isinstance(data[0], tuple):
         return [default_batchify_fn(part) for part in zip(*data)]
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        shapes = ", ".join(sorted({str(np.shape(sample)) for sample in data}))
+        raise ArgumentError(
+            f"a batch of samples of the shapes {shapes}; make them equal with transform(), or give batchify_fn"
+        ) from error
     return nd.array(array, dtype=array.dtype)
 
 

@@ -108,6 +108,8 @@ def test_what_batches_are_made_of():
     assert list(sums) == [3]
     by_hand = data.DataLoader(data.SimpleDataset([1, 2, 3]), batch_sampler=[[2], [0, 1]])
     assert [b.asnumpy().tolist() for b in by_hand] == [[3], [1, 2]]
+    with pytest.raises(mx.SymcError, match=r"samples of the shapes \(2,\), \(3,\); make them equal"):
+        list(data.DataLoader([np.ones(3), np.ones(2)], 2))
 
 
 def fail(n):
