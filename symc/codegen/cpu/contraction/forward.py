@@ -111,6 +111,8 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
     stores, shapes = epilogue.structure(), ", ".join(map(str, plan.tiles))
     if sections > 1:
         shapes += f" in {sections} sections"
+    if plan.asks_ahead:
+        shapes += " asking ahead"
     structure = f"matrix {products} {shapes} masks={plan.has_avx512}{' in parts' if plan.is_long else ''}: {stores}"
     source = SOURCE.format(
         name="kernel",
@@ -148,7 +150,7 @@ def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
             def rows() -> list[Any]:
                 return [builder.add(row, simd.load_int32(header, 2 + r)) for r in range(tile.rows)]
 
-            if sections > 1:
+            if plan.asks_ahead:
                 ahead = Place(rows(), column, n_columns, [None] * width.vectors)
                 emit_prefetches(simd, epilogue, d, desc, bufs, ahead)
             sums = emit_tile(
