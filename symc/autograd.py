@@ -12,7 +12,6 @@ prepared once for each structure, so that a training loop compiles nothing after
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -220,7 +219,7 @@ def _variables(heads: Sequence[NDArray], order: Sequence[Recorded]) -> list[NDAr
     """The variables that the recording leads to, each once."""
     found = {id(h): h for h in heads if h._grad is not None}
     for node in order:
-        found.update((id(s), s) for s, _ in node.inputs or () if isinstance(s, NDArray))
+        found.update([(id(s), s) for s, _ in node.inputs or () if isinstance(s, NDArray)])
     return list(found.values())
 
 
@@ -231,18 +230,20 @@ def _writable(
     variables: Sequence[NDArray],
 ) -> dict[Hashable, NDArray]:
     """The gradient arrays of variables that may be written before the whole way back is done: nobody reads them."""
-    read = {id(x._storage) for x in (*heads, *(g for g in head_grads if g is not None))}
+    read = {id(x._storage) for x in heads}
+    read.update([id(g._storage) for g in head_grads if g is not None])
     for node in order:
-        read.update(id(x._storage) for x in (*(x for _, x in node.inputs or ()), *node.results))
-    n_uses = Counter(id(v._grad._storage) for v in variables if v._grad is not None)
+        read.update([id(x._storage) for _, x in node.inputs or ()])
+        read.update([id(x._storage) for x in node.results])
+    grads = [(v, v._grad) for v in variables if v._grad is not None]
+    shared = tape.repeated([id(gradient._storage) for _, gradient in grads])
     return {
-        key_of(v): v._grad
-        for v in variables
-        if v._grad is not None
-        and v._grad_req == "write"
-        and n_uses[id(v._grad._storage)] == 1
-        and id(v._grad._storage) not in read
-        and (v._grad._shape, v._grad._dtype) == (v._shape, v._dtype)
+        key_of(v): gradient
+        for v, gradient in grads
+        if v._grad_req == "write"
+        and id(gradient._storage) not in read
+        and id(gradient._storage) not in shared
+        and (gradient._shape, gradient._dtype) == (v._shape, v._dtype)
     }
 
 

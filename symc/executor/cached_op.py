@@ -21,7 +21,7 @@ from symc.ndarray.fit import require_fit
 from symc.ndarray.generator import generator
 from symc.ndarray.invoke import targets_of, write
 from symc.ndarray.ndarray import NDArray
-from symc.ndarray.storage import address_of, allocation, empty_aligned
+from symc.ndarray.storage import address_of, allocation
 from symc.ops.control.call import Call
 from symc.symbol.graph import to_graph
 
@@ -179,7 +179,7 @@ class _Block:
             arrays = [make(shape, dtype) for make, shape, dtype in self._results]
             made = [NDArray._over(a, place) for a in arrays]
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            addresses = [x._address_on(place) for x in args], [y._address for y in made]
+            addresses = {k: args[k]._address_on(place) for k in function.read}, [y._address for y in made]
             left = _Left(function, function.forward(*addresses, seed, owner=(args, arrays)), op, args, arrays)
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)
@@ -252,4 +252,5 @@ class _Left:
 
 def _room_for(array: NDArray) -> NDArray:
     """An array like another, contents undefined."""
-    return NDArray._over(empty_aligned(array._shape, array._dtype), array._context)
+    shape, dtype = array._shape, array._dtype
+    return NDArray._over(allocation(shape, dtype)(shape, dtype), array._context)

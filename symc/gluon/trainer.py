@@ -212,11 +212,12 @@ class Trainer:
             if parameter.grad_req == "null":
                 continue
             arrays = parameter._all(parameter._data)
-            if not (ignore_stale_grad or all(array._fresh_grad for array in arrays)):
-                raise _stale(parameter, arrays)
+            stale = [] if ignore_stale_grad else [array for array in arrays if not array._fresh_grad]
+            if stale:
+                raise _stale(parameter, stale[0])
             if self._update_on_kvstore:
                 continue
-            for of_context, array, gradient in zip(updates, arrays, parameter.list_grad()):
+            for of_context, array, gradient in zip(updates, arrays, parameter._all(parameter._grad)):
                 if array._fresh_grad:
                     of_context.append((k, gradient, array))
                     array._fresh_grad = False
@@ -256,10 +257,9 @@ class Trainer:
         self._optimizer.param_dict = dict(enumerate(self._params))
 
 
-def _stale(parameter: Parameter, arrays: Sequence[NDArray]) -> UsageError:
-    place = next(array.context for array in arrays if not array._fresh_grad)
+def _stale(parameter: Parameter, array: NDArray) -> UsageError:
     return UsageError(
-        f"Gradient of Parameter `{parameter.name}` on context {place} has not been updated by backward "
+        f"Gradient of Parameter `{parameter.name}` on context {array.context} has not been updated by backward "
         "since last `step`. This could mean a bug in your model that made it only use a subset of the "
         "Parameters (Blocks) for this iteration. If you are intentionally only using a subset, call step with "
         "ignore_stale_grad=True to suppress this warning and skip updating of Parameters with stale gradient"

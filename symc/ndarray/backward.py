@@ -7,7 +7,6 @@ own) is a part alone and runs that. Between parts, gradients flow as arrays.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
@@ -64,7 +63,7 @@ def gradients(
     flowing = _started(heads, head_grads)
     keys = [key_of(v) for v in wanted]
     _flow_back(flowing, list(_parts(order)), keys, pull)
-    return [_sum([t._host for t in flowing.get(key, ())]) for key in keys]
+    return [_sum(flowing.get(key, ())) for key in keys]
 
 
 def recorded_gradients(
@@ -88,13 +87,13 @@ def _recorded_sum(variable: NDArray, terms: Sequence[NDArray]) -> NDArray:
 
 def key_of(array: NDArray) -> Hashable:
     """What the gradient of an array is kept under."""
-    return tape.key_of(tape.source_of(array))
+    return id(array) if array._grad is not None else tape.key_of(tape.source_of(array))
 
 
 def _started(heads: Sequence[NDArray], head_grads: Sequence[NDArray | None]) -> Flow:
     flowing: Flow = {}
     for head, gradient in zip(heads, head_grads):
-        term = NDArray(np.ones(head._shape, head._dtype), head.context) if gradient is None else gradient
+        term = NDArray._over(np.ones(head._shape, head._dtype), head._context) if gradient is None else gradient
         flowing.setdefault(key_of(head), []).append(term)
     return flowing
 
@@ -118,7 +117,7 @@ def _flow_back(flowing: Flow, parts: Sequence[Part], wanted: Iterable[Hashable],
     for part in parts:
         for node in part:
             if not leading.isdisjoint(node.keys):
-                leading.update(Made(node, k) for k in range(len(node.results)))
+                leading.update([Made(node, k) for k in range(len(node.results))])
     read = {key for part in parts for node in part for key in node.keys}
     for part in reversed(parts):
         inside = set(part)
@@ -144,12 +143,12 @@ def _ends(node: Recorded, flowing: Flow, read: Set[Hashable]) -> Iterator[Head]:
         yield from (Head(made, contents, term) for term in terms)
 
 
-def _sum(terms: Sequence[np.ndarray]) -> np.ndarray | None:
+def _sum(terms: Sequence[NDArray]) -> np.ndarray | None:
     if len(terms) < 2:
-        return terms[0] if terms else None
-    total = terms[0] + terms[1]
+        return terms[0]._host if terms else None
+    total = terms[0]._host + terms[1]._host
     for term in terms[2:]:
-        total += term
+        total += term._host
     return total
 
 
@@ -164,11 +163,14 @@ def _by_its_own(
     is_last: bool,
 ) -> Iterator[tuple[Hashable, NDArray]]:
     assert node.inputs is not None and node.left is not None
-    dy = [_sum([e.term._host for e in ends if e.source == Made(node, k)]) for k in range(len(node.results))]
+    terms: list[list[NDArray]] = [[] for _ in node.results]
+    for source, _, term in ends:
+        assert isinstance(source, Made)
+        terms[source.index].append(term)
     keys = node.keys
-    n_uses = Counter(keys)
-    places = {k: into[key] for k, key in enumerate(keys) if key in into and n_uses[key] == 1}
-    for k, gradient in node.left.gradients(dy, places, is_last).items():
+    shared = tape.repeated(keys)
+    places = {k: into[key] for k, key in enumerate(keys) if key in into and key not in shared}
+    for k, gradient in node.left.gradients([_sum(each) for each in terms], places, is_last).items():
         if keys[k] in asked:
             yield keys[k], places.get(k, gradient)
 

@@ -21,6 +21,7 @@ from .capsules import Exporter
 from .casting import cast
 from .fit import is_usable, require_fit
 from .ndarray import NDArray, as_numpy
+from .on_device import wait_for_all
 from .storage import allocating, empty_aligned, require_dense, zeros_aligned
 
 Shape = int | Sequence[int]
@@ -212,8 +213,6 @@ to_dlpack_for_write = to_dlpack_for_read
 
 def waitall() -> None:
     """Returns when every operation is finished; on the CPU one is when the call that started it returns."""
-    from .on_device import wait_for_all
-
     wait_for_all()
 
 

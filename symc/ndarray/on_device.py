@@ -150,5 +150,5 @@ def placed(data: np.ndarray, context: Context, storage: WriteCounter | None) -> 
 
 def wait_for_all() -> None:
     """Returns when all that was asked of devices that arrays lie on is done."""
-    for memory in list(_memories):
+    for memory in list(_memories) if _memories else ():
         memory.wait()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Union
 
 import numpy as np
@@ -41,22 +41,30 @@ def is_training() -> bool:
     return mode.training
 
 
-@contextmanager
-def scope(recording: bool | None, training: bool | None) -> Iterator[None]:
+class scope:
     """Sets both, or leaves one as it is (None), inside the `with`."""
-    before = mode.recording, mode.training
-    mode.recording = before[0] if recording is None else recording
-    mode.training = before[1] if training is None else training
-    try:
-        yield
-    finally:
-        mode.recording, mode.training = before
+
+    __slots__ = ("_before", "_recording", "_training")
+
+    def __init__(self, recording: bool | None, training: bool | None) -> None:
+        self._recording = recording
+        self._training = training
+
+    def __enter__(self) -> None:
+        self._before = mode.recording, mode.training
+        if self._recording is not None:
+            mode.recording = self._recording
+        if self._training is not None:
+            mode.training = self._training
+
+    def __exit__(self, *error: object) -> None:
+        mode.recording, mode.training = self._before
 
 
 class Recorded:
     """One operator that was run while recording.
 
-    inputs    where each came from, and its contents
+    inputs    where each came from when it was recorded, and the array itself, for its contents
     keys      under what the gradient of each is kept (see key_of)
     results   the contents of all its results, hidden ones last
     left      what its run left for the way back; None where inputs and results are all that its gradient needs
@@ -74,7 +82,7 @@ class Recorded:
     ) -> None:
         self.op = op
         self.inputs: Sequence[tuple[Source, NDArray]] | None = inputs  # None once a backward has used them up
-        self.keys: Sequence[Hashable] = [key_of(source) for source, _ in inputs]
+        self.keys: Sequence[Hashable] = [s if type(s) is Made else id(s) for s, _ in inputs]
         self.results = results
         self.training = training
         self.left = left
@@ -113,6 +121,13 @@ def key_of(source: Source) -> Hashable:
     return source if type(source) is Made else id(source)
 
 
+def repeated(keys: Sequence[Hashable]) -> Set[Hashable]:
+    """What is among the keys more than once."""
+    if len(set(keys)) == len(keys):
+        return frozenset()
+    return {key for key, n in Counter(keys).items() if n > 1}
+
+
 def source_of(array: NDArray) -> Source:
     """Where the gradient of an array goes; what a backward has used up leads nowhere any more."""
     if array._grad is not None:
@@ -136,8 +151,8 @@ def record(
     sources = [source_of(x) for x in inputs]
     if all(s is None for s in sources):
         return
-    contents = [(s, x.detach()) for s, x in zip(sources, inputs)]
-    node = Recorded(op, contents, [r.detach() for r in results], training, left)
+    contents = [r.detach() for r in results]  # what callers see holds the node, so the node must not hold it
+    node = Recorded(op, [*zip(sources, inputs)], contents, training, left)
     for k, array in enumerate(visible):
         array._made = Made(node, k)
 

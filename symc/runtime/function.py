@@ -27,6 +27,7 @@ class GraphFunction:
     wanted   names of inputs whose gradients `backward` computes from what `forward` leaves
     held     arrays by their position among the inputs, which calls seldom change: what these alone decide is prepared
              when they were written, if they are all that could be
+    read     positions of the other inputs, whose addresses calls give
     An update of the graph overwrites the input of its name, in `backward`.
     Raises what compiling raises; GraphError for a graph that has other outputs than heads and updates.
     """
@@ -49,6 +50,7 @@ class GraphFunction:
         self.updated = tuple(self._names[key] for _, key in slots["update"])  # the states that backward updates
         read = [(k, self._names[key]) for place in PLACES for k, key in slots[place] if key in self._names]
         self._inputs = [(k, position) for k, position in read if position not in (held or ())]
+        self.read = tuple(dict.fromkeys(position for _, position in self._inputs))
         self._heads = [program.slot_number("head", str(k)) for k, o in enumerate(graph.outputs) if o.kind == "head"]
         self._head_gradients = [(k, head_number(key)) for k, key in slots["head_gradient"] if key not in self._names]
         self._gradients = [(program.slot_number("gradient", name), k) for k, name in enumerate(wanted)]
@@ -70,7 +72,9 @@ class GraphFunction:
         made._hold({k: inputs[k] for k in self._held})
         return made
 
-    def __call__(self, inputs: Sequence[int], heads: Sequence[int], seed: int = 0, owner: object = None) -> None:
+    def __call__(
+        self, inputs: Sequence[int] | Mapping[int, int], heads: Sequence[int], seed: int = 0, owner: object = None
+    ) -> None:
         """Reads the graph's inputs (in the order of its nodes) at these addresses and writes the heads at those.
 
         The arrays are C-contiguous, of the shapes and dtypes the graph was compiled for; heads overlap nothing.
@@ -78,7 +82,13 @@ class GraphFunction:
         """
         self.release(self.forward(inputs, heads, seed, owner))
 
-    def forward(self, inputs: Sequence[int], heads: Sequence[int], seed: int = 0, owner: object = None) -> Instance:
+    def forward(
+        self,
+        inputs: Sequence[int] | Mapping[int, int],
+        heads: Sequence[int],
+        seed: int = 0,
+        owner: object = None,
+    ) -> Instance:
         """The same; gives what `backward` needs besides these arrays, which must stay as they are until then."""
         self._session.refresh()
         instance = self._instance()

@@ -106,8 +106,8 @@ class HybridBlock(Block):
 
     def forward(self, x: Any, *args: Any) -> Any:
         """The outputs for arrays or for symbols; raises ArgumentError for both at once, or for neither."""
-        if isinstance(x, NDArray) and not args:  # what is called most often needs no further look
-            return self._call_cached_op(x) if self._active else self._by_operators(x._context, x)
+        if isinstance(x, NDArray) and all(map(_is_array, args)):  # what is called most often needs no further look
+            return self._call_cached_op(x, *args) if self._active else self._by_operators(x._context, x, *args)
         leaves = leaves_of((x, *args))
         if not leaves:
             raise ArgumentError(
@@ -148,8 +148,8 @@ class HybridBlock(Block):
     def _call_cached_op(self, *args: Any) -> Any:
         if self._cached_op is None:
             self._build_cache(*args)
-        is_one = len(args) == 1 and isinstance(args[0], NDArray) and self._in_format == [0]
-        given = args if is_one else self._leaves(args)
+        is_flat = self._in_format == [0] * len(args) and all(map(_is_array, args))
+        given = args if is_flat else self._leaves(args)
         place = given[0]._context
         if len(given) > 1:
             _require_one_context(given)
@@ -360,9 +360,14 @@ class _Known(NamedTuple):
         return _Known(place, held_at, inputs, [(k, x) for k, (is_given, x) in enumerate(args) if is_given])
 
 
+def _is_array(x: Any) -> bool:
+    return isinstance(x, NDArray)
+
+
 def _require_one_context(arrays: Sequence[NDArray]) -> None:
-    contexts = {a.context for a in arrays}
-    if len(contexts) > 1:
+    first = arrays[0]._context
+    if any(a._context is not first and a._context != first for a in arrays):
+        contexts = {a.context for a in arrays}
         raise ArgumentError(
             "Find multiple contexts in the input, After hybridized, the HybridBlock only supports one input context. "
             "You can print the ele.ctx in the input arguments to inspect their contexts. "
