@@ -86,6 +86,10 @@ class MissingFileError(SymcError, FileNotFoundError):
     """There is no file of the name asked for."""
 
 
+class ExhaustedError(SymcError, StopIteration):
+    """An iterator that should give batches has none."""
+
+
 class MissingKeyError(SymcError, KeyError):
     """Nothing has the key asked for."""
 

@@ -72,12 +72,7 @@ class ImageIter(DataIter):
         if path_imgrec:
             logging.info("%s: loading recordio %s...", type(self).__name__, path_imgrec)
             self._open(path_imgrec, path_imgidx)
-        self.imglist: Listed | None = None
-        if path_imglist:
-            logging.info("%s: loading image list %s...", type(self).__name__, path_imglist)
-            self.imglist = read_list(path_imglist, dtype)
-        elif isinstance(imglist, list):
-            self.imglist = {str(k): (labels_of(entry, dtype), entry[-1]) for k, entry in enumerate(imglist, 1)}
+        self.imglist = self._listed(path_imglist, imglist, dtype)
         self.path_root = path_root
         self.provide_data = [(data_name, (batch_size, *data_shape))]
         self.provide_label = [(label_name, (batch_size, label_width) if label_width > 1 else (batch_size,))]
@@ -99,6 +94,15 @@ class ImageIter(DataIter):
             return
         indexed = MXIndexedRecordIO(index, records, "r")
         self.imgrec, self.imgidx = indexed, list(indexed.keys)
+
+    def _listed(self, path: str | None, given: list[Any] | None, dtype: str) -> Listed | None:
+        """Labels and paths by key, from a file or as they were given."""
+        if path:
+            logging.info("%s: loading image list %s...", type(self).__name__, path)
+            return read_list(path, dtype)
+        if isinstance(given, list):
+            return {str(k): (labels_of(entry, dtype), entry[-1]) for k, entry in enumerate(given, 1)}
+        return None
 
     def _order(self, is_needed: bool, part_index: int, num_parts: int) -> list[Any] | None:
         """The keys of this part; None for a record file that is read from its beginning to its end."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from symc import metric
 from symc import ndarray as nd
-from symc.core.errors import ArgumentError, ConflictError, FormatError
+from symc.core.errors import ArgumentError, ConflictError, ExhaustedError, FormatError
 from symc.initializer import Uniform
 from symc.io import DataBatch, DataDesc
 from symc.model import BatchEndParam
@@ -277,25 +277,21 @@ class BaseModule:
         eval_metric = _metric(eval_metric)
         for epoch in range(begin_epoch, num_epoch):
             start = time.time()
-            for name, value in self._epoch(
-                train_data, epoch, eval_metric, batch_end_callback, monitor, sparse_row_id_fn
-            ):
-                self.logger.info("Epoch[%d] Train-%s=%f", epoch, name, value)
+            how = eval_metric, batch_end_callback, monitor, sparse_row_id_fn
+            self._log(epoch, "Train", self._epoch(train_data, epoch, *how))
             self.logger.info("Epoch[%d] Time cost=%.3f", epoch, time.time() - start)
             arg_params, aux_params = self.get_params()
             self.set_params(arg_params, aux_params)
             _call(epoch_end_callback, epoch, self.symbol, arg_params, aux_params)
             if eval_data is not None:
-                scored = self.score(
-                    eval_data,
-                    eval_metric if validation_metric is None else validation_metric,
-                    score_end_callback=eval_end_callback,
-                    batch_end_callback=eval_batch_end_callback,
-                    epoch=epoch,
-                )
-                for name, value in scored:
-                    self.logger.info("Epoch[%d] Validation-%s=%f", epoch, name, value)
+                metric = eval_metric if validation_metric is None else validation_metric
+                ends = {"score_end_callback": eval_end_callback, "batch_end_callback": eval_batch_end_callback}
+                self._log(epoch, "Validation", self.score(eval_data, metric, epoch=epoch, **ends))
             train_data.reset()
+
+    def _log(self, epoch: int, kind: str, values: Iterable[tuple[str, float]]) -> None:
+        for name, value in values:
+            self.logger.info("Epoch[%d] %s-%s=%f", epoch, kind, name, value)
 
     def _epoch(
         self,
@@ -311,6 +307,8 @@ class BaseModule:
         values: list[tuple[str, float]] = []
         batches = iter(train_data)
         data_batch = next(batches, None)
+        if data_batch is None:
+            raise ExhaustedError(f"fit: the training data has no batch to begin epoch {epoch} with; reset() it first")
         nbatch = 0
         while data_batch is not None:
             if monitor is not None:

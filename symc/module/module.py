@@ -257,22 +257,7 @@ class Module(BaseModule):
         self.for_training = for_training
         self.inputs_need_grad = inputs_need_grad
         self._grad_req = grad_req
-        self._exec_group = DataParallelExecutorGroup(
-            self._symbol,
-            self._context,
-            self._work_load_list,
-            self._data_shapes,
-            self._label_shapes,
-            self._param_names,
-            for_training,
-            inputs_need_grad,
-            shared_group=None if shared_module is None else shared_module._exec_group,
-            logger=self.logger,
-            fixed_param_names=self._fixed_param_names,
-            grad_req=grad_req,
-            state_names=self._state_names,
-            group2ctxs=self._group2ctxs,
-        )
+        self._exec_group = self._new_group(None if shared_module is None else shared_module._exec_group)
         self.binded = True
         if shared_module is not None:
             self.params_initialized = True
@@ -282,6 +267,26 @@ class Module(BaseModule):
         elif self.params_initialized:
             assert self._arg_params is not None and self._aux_params is not None
             self._exec_group.set_params(self._arg_params, self._aux_params)
+
+    def _new_group(self, shared_group: DataParallelExecutorGroup | None) -> DataParallelExecutorGroup:
+        """Executors for the shapes that are bound now."""
+        assert self._data_shapes is not None
+        return DataParallelExecutorGroup(
+            self._symbol,
+            self._context,
+            self._work_load_list,
+            self._data_shapes,
+            self._label_shapes,
+            self._param_names,
+            self.for_training,
+            self.inputs_need_grad,
+            shared_group=shared_group,
+            logger=self.logger,
+            fixed_param_names=self._fixed_param_names,
+            grad_req=self._grad_req,
+            state_names=self._state_names,
+            group2ctxs=self._group2ctxs,
+        )
 
     def _reset_bind(self) -> None:
         self.binded = False

@@ -92,6 +92,13 @@ def test_fit_trains_logs_and_calls_back(caplog):
     assert seen[:7] == [*epoch, (0, True, 6, 2), (0, 3)] and seen[7:12] == [(1, *rest) for _, *rest in epoch]
 
 
+def test_fit_refuses_data_that_is_used_up():
+    data = batches(20)
+    list(data)
+    with pytest.raises(StopIteration, match="fit: the training data has no batch to begin epoch 0 with; reset"):
+        mx.mod.Module(network()).fit(data, num_epoch=1)
+
+
 def test_scores_count_what_fills_a_batch_and_predictions_do_not():
     module = ready()
     ((_, accuracy),) = module.score(batches(20), "acc")  # 60 samples

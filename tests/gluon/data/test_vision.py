@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ArgumentError, ArgumentTypeError, FormatError, SymcError
+from symc.core.errors import ArgumentError, ArgumentTypeError, FormatError, MissingFileError, SymcError
 from symc.gluon.data import DataLoader, vision
 from symc.gluon.data.vision import transforms
 from tests.image.cases_vision import CASES, picture
@@ -153,6 +153,11 @@ def test_lists_of_images(tmp_path):
         image, label = dataset[0]
         assert len(dataset) == 2 and image.shape == (5, 4, 3) and label == 1
         assert dataset[1][1].tolist() == [2, 3]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(MissingFileError, match=r"there is no folder .*nowhere; expected one"):
+        vision.ImageFolderDataset(str(tmp_path / "nowhere"))
 
 
 def test_folders_say_what_they_leave_out(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from symc import ndarray as nd
 from symc.base import data_dir
-from symc.core.errors import FormatError, SymcError
+from symc.core.errors import FormatError, MissingFileError, SymcError
 from symc.gluon.data.dataset import Dataset, RecordFileDataset
 from symc.image.image import imdecode, imread
 from symc.image.iterator import labels_of, read_list
@@ -171,10 +171,15 @@ class ImageFolderDataset(Dataset):
 
     synsets   the names of the classes, sorted
     items     path and label of every image
+    Raises MissingFileError where there is no such folder.
     """
 
     def __init__(self, root: str, flag: int = 1, transform: Transform | None = None) -> None:
         self._root = os.path.expanduser(root)
+        if not os.path.isdir(self._root):
+            raise MissingFileError(
+                f"{type(self).__name__}: there is no folder {self._root}; expected one that has a folder for each class"
+            )
         self._flag = flag
         self._transform = transform
         self.synsets: list[str] = []
