@@ -194,6 +194,14 @@ def test_empty_arrays():
         assert nd.shape_array(nd.zeros(())).shape == (0,) and nd.shape_array(x).asnumpy().tolist() == [0, 3]
 
 
+def test_odd_parameters():
+    """As MXNet 1.9.1 takes them."""
+    x = grid(2, 3)
+    assert nd.reverse(x, axis=(0, 0)).asnumpy().tolist() == x.asnumpy().tolist()
+    for name in ("softmax", "softmin", "log_softmax"):
+        assert np.isnan(getattr(nd, name)(x, temperature=0).asnumpy()).all()
+
+
 def test_parameters_as_texts():
     assert nd.slice(grid(2, 3), begin="(1)", end="(None)").asnumpy().tolist() == [[3, 4, 5]]
     with pytest.raises(ParameterError, match=r"Invalid Parameter format for end .* value='None'"):

@@ -68,9 +68,14 @@ class _Softmax(Op):
         return [dtype, *ins[1:]], [dtype]
 
     @property
+    def divisor(self) -> float:
+        """The temperature."""
+        return 1.0 if self.temperature is None else self.temperature
+
+    @property
     def factor(self) -> float:
-        """What the data is multiplied with: the sign over the temperature."""
-        return (-1.0 if self.negated else 1.0) / (self.temperature or 1.0)
+        """What the data is multiplied with: the sign over the temperature, of which 0 makes everything NaN."""
+        return (-1.0 if self.negated else 1.0) * (1 / self.divisor if self.divisor else math.inf)
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value] | None:
         """A wider result of float16 data still has MXNet's float16 rounding."""
@@ -83,7 +88,7 @@ class _Softmax(Op):
             axis=axis,
             is_negated=self.negated,
             is_log=self.is_log,
-            temperature=self.temperature or 1.0,
+            temperature=self.divisor,
         )
         return [Term(g, y).cast(self.dtype).value]
 

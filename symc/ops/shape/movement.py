@@ -86,10 +86,12 @@ class SwapAxis(Permutation):
 class Reverse(Movement):
     """The elements along some axes from last to first.  MXNet operator reverse."""
 
-    axis: tuple[int, ...] = param(doc="the axes to reverse")
+    axis: tuple[int, ...] = param(doc="the axes to reverse; one named twice is turned back")
 
     def source(self, index: Index, shape: FullShape) -> Index:
-        turned = {normalize_axis(a, len(shape)) for a in self.axis}
+        turned: set[int] = set()
+        for a in self.axis:
+            turned ^= {normalize_axis(a, len(shape))}
         return [(n - 1) - i if a in turned else i for a, (i, n) in enumerate(zip(index, shape))]
 
     def gradient(
