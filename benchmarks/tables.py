@@ -24,12 +24,21 @@ NAME_WIDTH, PANEL_WIDTH, ROW_HEIGHT, HEAD_HEIGHT = 130, 380, 20, 70  # of the dr
 
 @dataclass(frozen=True)
 class Row:
-    """One workload at one thread count: symc's time and its speed against each peer that ran and was right."""
+    """One workload at one thread count: symc's time and its speed against each peer that ran and was right.
+
+    `disturb` is the share of one core that another process took meanwhile.
+    """
 
     workload: str
     n_threads: int
+    disturb: float
     median_ms: float
     speeds: Mapping[str, float]
+
+    @property
+    def panel(self) -> tuple[int, float]:
+        """What rows that may be compared have in common."""
+        return self.n_threads, self.disturb
 
     @property
     def best_peer(self) -> str:
@@ -38,22 +47,26 @@ class Row:
 
 def rows_of(file: Path) -> list[Row]:
     """The file's rows that have symc and at least one peer."""
-    races: dict[tuple[str, int], list[Result]] = {}
+    races: dict[tuple[str, int, float], list[Result]] = {}
     names = {field.name for field in fields(Result)}
     for stored in json.loads(file.read_text(encoding="utf-8"))["results"]:
         result = Result(**{name: value for name, value in stored.items() if name in names})
-        races.setdefault((result.workload, result.n_threads), []).append(result)
+        races.setdefault((result.workload, result.n_threads, stored["disturb"]), []).append(result)
     rows = []
-    for (workload, n_threads), results in races.items():
+    for (workload, n_threads, disturb), results in races.items():
         timed = {result.peer: result for result in best_variants(results) if result.times_s}
         if len(timed) > 1 and (own := timed.pop("symc", None)):
             speeds = {peer: own.speed_against(result)[0] for peer, result in timed.items()}
-            rows.append(Row(workload, n_threads, own.median_ms, speeds))
+            rows.append(Row(workload, n_threads, disturb, own.median_ms, speeds))
     return rows
 
 
 def peers_of(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(peer for row in rows for peer in row.speeds))
+
+
+def beside(disturb: float) -> str:
+    return f", {disturb:.0%} of a core taken" if disturb else ""
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -62,21 +75,21 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         cells = [f"{row.speeds[peer]:.2f}" if peer in row.speeds else "" for peer in peers]
         cells[peers.index(row.best_peer)] = f"**{row.speeds[row.best_peer]:.2f}**"
-        lines.append([row.workload, str(row.n_threads), f"{row.median_ms:.3g}", *cells])
+        lines.append([row.workload, f"{row.n_threads}{beside(row.disturb)}", f"{row.median_ms:.3g}", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def svg(rows: Sequence[Row]) -> str:
-    """A panel for each thread count; right of the line at 1 symc is faster. The axis is logarithmic."""
+    """A panel for each thread count, undisturbed or not; right of the line at 1 symc is faster, logarithmically."""
     peers, workloads = peers_of(rows), list(dict.fromkeys(row.workload for row in rows))
-    threads = sorted({row.n_threads for row in rows})
+    panels = sorted({row.panel for row in rows})
     speeds = [speed for row in rows for speed in row.speeds.values()]
     lowest, highest = min(0.8, *speeds) / 1.05, max(2.0, *speeds) * 1.05
-    width, height = NAME_WIDTH + len(threads) * PANEL_WIDTH, HEAD_HEIGHT + len(workloads) * ROW_HEIGHT + 10
+    width, height = NAME_WIDTH + len(panels) * PANEL_WIDTH, HEAD_HEIGHT + len(workloads) * ROW_HEIGHT + 10
 
-    def x(speed: float, n_threads: int) -> float:
+    def x(speed: float, panel: tuple[int, float]) -> float:
         share = math.log(speed / lowest) / math.log(highest / lowest)
-        return NAME_WIDTH + threads.index(n_threads) * PANEL_WIDTH + share * (PANEL_WIDTH - 20)
+        return NAME_WIDTH + panels.index(panel) * PANEL_WIDTH + share * (PANEL_WIDTH - 20)
 
     def y(workload: str) -> float:
         return HEAD_HEIGHT + (workloads.index(workload) + 0.5) * ROW_HEIGHT
@@ -93,17 +106,18 @@ def svg(rows: Sequence[Row]) -> str:
     for i, peer in enumerate(peers):
         at = NAME_WIDTH + i * 110
         parts += [f'<circle cx="{at}" cy="14" r="5" fill="{COLOURS[i]}"/>', text(at + 10, 18, peer, "start")]
-    for n_threads in threads:
+    for panel in panels:
+        n_threads, disturb = panel
         parts.append(
             text(
-                x(math.sqrt(lowest * highest), n_threads),
+                x(math.sqrt(lowest * highest), panel),
                 38,
-                f"{n_threads} thread{'s' * (n_threads > 1)}: times as fast",
+                f"{n_threads} thread{'s' * (n_threads > 1)}{beside(disturb)}: times as fast",
             )
         )
         for tick in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64):
             if lowest <= tick <= highest:
-                at_x, colour = x(tick, n_threads), "black" if tick == 1 else "#cccccc"
+                at_x, colour = x(tick, panel), "black" if tick == 1 else "#cccccc"
                 parts += [
                     f'<path d="M{at_x:.1f} {HEAD_HEIGHT}V{height - 10}" stroke="{colour}"/>',
                     text(at_x, HEAD_HEIGHT - 6, f"{tick}"),
@@ -111,7 +125,7 @@ def svg(rows: Sequence[Row]) -> str:
     parts += [text(NAME_WIDTH - 10, y(workload) + 4, workload, "end") for workload in workloads]
     for row in rows:
         parts += [
-            f'<circle cx="{x(speed, row.n_threads):.1f}" cy="{y(row.workload):.1f}" r="4" '
+            f'<circle cx="{x(speed, row.panel):.1f}" cy="{y(row.workload):.1f}" r="4" '
             f'fill="{COLOURS[peers.index(peer)]}"><title>{peer}: {speed:.2f}</title></circle>'
             for peer, speed in row.speeds.items()
         ]
