@@ -1,0 +1,24 @@
+"""Small arrays, and what an array is compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import symc.ndarray as nd
+
+INTS = [7, -7, 0, 5]
+
+
+def ints(values=INTS, dtype="int32"):
+    return nd.array(values, dtype=dtype)
+
+
+def grid():
+    return nd.arange(6).reshape((2, 3))
+
+
+def check(result, values, dtype="float32"):
+    assert isinstance(result, nd.NDArray)
+    assert result.asnumpy().dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(result.asnumpy(), np.array(values, dtype))
+    assert result.shape == np.shape(values)
