@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from symc.core.dtypes import compute_dtype
 from symc.core.errors import GraphError, ShapeError
-from symc.core.shapes import FullShape, size_of
+from symc.core.shapes import size_of
 from symc.core.undisturbed import imported
 from symc.ir.graph import Graph, Node, Value
-from symc.ir.kernels import HeadInfo, KernelGraph, KernelLoop, KernelNode, Place, Storage, View
+from symc.ir.kernels import HeadInfo, KernelGraph, KernelLoop, KernelNode, Place, View
 from symc.loopir.expr import Affine, Axis, Expr, rounded, substitute, unrounded
 from symc.loopir.kernel import (
     ACCUMULATOR,
@@ -32,12 +32,11 @@ from symc.loopir.tensor import Function, Lowering, Product, Tensor
 from .base import PassContext
 from .meaning import define, memoised
 from .phases import PHASES, Phase, phases
-from .placement import lies_already, placements, slices
+from .placement import lies_already
 from .prepared import arranged
+from .storage_assignment import StorageAssignment
 
 networkx = imported("networkx")
-
-STORED_AT: dict[str, Place] = {"head": "head", "gradient": "gradient", "update": "update", "check": "check"}
 
 
 @dataclass(frozen=True)
@@ -51,28 +50,24 @@ class Around:
     free: Mapping[Value, Value]  # inputs of the body that no round changes, and the values outside they stand for
 
 
-class Lowerer:
-    """One lowering: assigns storage to values, then emits the kernels group by group.
+class Lowerer(StorageAssignment):
+    """One lowering: emits the kernels group by group, over the storage that their values are assigned.
 
-    A body has a lowering of its own, which shares storage and names with the one around it.
+    A body has a lowering of its own.
     """
 
     def __init__(self, graph: Graph, context: PassContext, around: Around | None = None) -> None:
-        self.graph = graph
+        if around:
+            outer, prefix = around.outer, f"{around.outer.prefix}{around.node.name}."
+            super().__init__(graph, dict.fromkeys(graph.nodes, around.phase), outer, prefix)
+        else:
+            super().__init__(graph, phases(graph))
         self.context = context
         self.backend = context.backend
         self.rounds_float16 = context.rounds_float16
         self.around = around
-        self.phases = dict.fromkeys(graph.nodes, around.phase) if around else phases(graph)
-        self.storages: dict[str, Storage] = around.outer.storages if around else {}
-        self.views: dict[str, View] = around.outer.views if around else {}
-        self.names: dict[str, int] = around.outer.names if around else {}
-        self.buffers: dict[Value, Buffer] = {}
         self.packed: dict[tuple[Value, Packing], Buffer] = {}
-        self.placed = placements(graph, self.phases)
-        self.slices = {} if around else slices(graph, self.placed)  # a loop overwrites what its body reads
         self.kernels: list[KernelNode] = []
-        self.prefix: str = f"{around.outer.prefix}{around.node.name}." if around else ""
 
     def run(self) -> KernelGraph:
         heads = tuple(
@@ -89,87 +84,6 @@ class Lowerer:
         # Phases run one after the other, whatever the order in which groups asked for packed operands and copies.
         kernels = sorted(arranged(self.kernels, self.storages, self.views), key=lambda k: PHASES.index(k.phase))
         return KernelGraph(tuple(kernels), self.storages, self.views, heads, self.graph.training)
-
-    # -- storage ------------------------------------------------------------------------------------------------------
-
-    def _unique(self, base: str) -> str:
-        count = self.names.get(base, 0)
-        self.names[base] = count + 1
-        return f"{base}~{count}" if count else base
-
-    def _new_storage(self, base: str, size: int, dtype: str, place: Place, key: str = "") -> Storage:
-        storage = Storage(self._unique(base), size, dtype, place, key)
-        self.storages[storage.name] = storage
-        return storage
-
-    def _bind(self, v: Value, place: View, strides: tuple[int, ...] | None = None) -> Buffer:
-        """Makes a value live in a storage, by default densely in its own layout."""
-        shape = self.graph.shape(v)
-        name = self._unique(f"{self.prefix}{str(v)[1:]}.buf")
-        buffer = Buffer(name, shape, self.graph.dtype(v), strides or self.graph.layout(v).strides(shape))
-        self.views[name] = place
-        self.buffers[v] = buffer
-        return buffer
-
-    def _place_inputs(self) -> None:
-        for node in self.graph.inputs:
-            v = node[0]
-            place: Place = node.role
-            s = self._new_storage(node.name, size_of(self.graph.shape(v)), self.graph.dtype(v), place, node.name)
-            self._bind(v, View(s.name))
-
-    def _place_outputs(self) -> list[tuple[Value, Buffer]]:
-        """Outputs are stored straight into the callers' arrays, as is what a head is a view of; others are copied."""
-        copies = []
-        n_heads = 0
-        for o in self.graph.outputs:
-            key = o.name
-            if o.kind == "head":
-                key, n_heads = str(n_heads), n_heads + 1
-            v = o.value
-            shape, dtype = self.graph.shape(v), self.graph.dtype(v)
-            storage = self._new_storage(f"{o.kind}:{o.name}", size_of(shape), dtype, STORED_AT[o.kind], key)
-            computed = self._viewed(v) if o.kind == "head" else v
-            is_elsewhere = computed in self.buffers or self._is_view(computed.node)
-            if is_elsewhere or self.phases[computed.node] == "prepare":
-                name = self._unique(f"{o.name}.out")
-                self.views[name] = View(storage.name)
-                copies.append((v, Buffer.dense(name, shape, dtype)))
-            else:
-                self._bind(computed, View(storage.name))
-        return copies
-
-    def _viewed(self, v: Value) -> Value:
-        """The value whose memory a view shows; another value itself."""
-        while self._is_view(v.node):
-            v = v.node.inputs[0]
-        return v
-
-    def _is_view(self, node: Node) -> bool:
-        return not node.is_input and node not in self.graph.facts.group
-
-    def _through_views(self, v: Value) -> Value:
-        while self._is_view(v.node):
-            v = v.node.inputs[0]
-        return v
-
-    def _buffer(self, v: Value, phase: Phase = "forward") -> Buffer:
-        """The buffer of a value, created on first use; a view shares its input's storage."""
-        if v in self.buffers:
-            return self.buffers[v]
-        if self._is_view(v.node):
-            source = self._buffer(v.node.inputs[0], phase)
-            return self._bind(v, self.views[source.name])
-        if v in self.placed or v in self.slices:
-            inside = self.placed.get(v) or self.slices[v]
-            target = self._buffer(inside.whole, phase)
-            view = self.views[target.name]
-            strides = None if inside.is_reshaped else target.strides
-            return self._bind(v, replace(view, offset=view.offset + inside.offset(target)), strides)
-        place: Place = "prepared" if phase == "prepare" else "arena"
-        name = self.prefix + str(v)[1:]
-        storage = self._new_storage(name, size_of(self.graph.shape(v)), self.graph.dtype(v), place)
-        return self._bind(v, View(storage.name))
 
     # -- order --------------------------------------------------------------------------------------------------------
 
@@ -256,7 +170,7 @@ class Lowerer:
         stores: list[tuple[Value, Store]] = []
         for k, regions in t.regions.items():
             buffer = self._buffer(node[k], phase)
-            found = {v: self.placed.get(self._through_views(v)) for v in node.inputs}
+            found = {v: self.placed.get(self._viewed(v)) for v in node.inputs}
             in_place = {read(v).name: i.offset(buffer) for v, i in found.items() if i and i.whole == node[k]}
             stores += [
                 (node[k], Store(buffer.name, r.index, r.value, r.axes, r.mode))  # type: ignore[arg-type]
@@ -301,14 +215,6 @@ class Lowerer:
         buffers = {b.name: b for b in (*ins, *outs, *scratch)}
         read, made, used = (tuple(b.name for b in part) for part in (ins, outs, scratch))
         return Template(routine, read, made, used, tuple(buffers.values()))
-
-    def _scratch(self, node: Node, shape: FullShape, dtype: str, phase: Phase) -> Buffer:
-        """Memory for as long as a node's kernel runs."""
-        place: Place = "prepared" if phase == "prepare" else "arena"
-        storage = self._new_storage(f"{node.name}.scratch", size_of(shape), dtype, place)
-        buffer = Buffer.dense(self._unique(f"{node.name}.scratch.buf"), shape, dtype)
-        self.views[buffer.name] = View(storage.name)
-        return buffer
 
     def _upstream(self, node: Node, group: Sequence[Node]) -> list[Node]:
         """The nodes of a group that a node depends on, in order: what is fused into the packing of its operand."""
@@ -440,11 +346,6 @@ class Lowerer:
             finish = Template(packing.routine, (), (packed.name,), (), (packed,))
             self._emit(finish, phase, nodes[-1:], "transform for the register tile")
         return packed
-
-    def _seed(self) -> Buffer:
-        if SEED not in self.views:
-            self.views[SEED] = View(self._new_storage(SEED, 1, "int64", "seed").name)
-        return Buffer.dense(SEED, (1,), "int64")
 
     def _copy(self, v: Value, target: Buffer) -> None:
         """A head that is an input, a head already or prepared, or a gradient that is a view: an explicit copy."""
