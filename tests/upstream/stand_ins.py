@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import sys
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from symc import as_mxnet, util
+from symc.context import Context
 
 
 def install() -> None:
@@ -33,13 +35,28 @@ def install() -> None:
 
 
 class Nose:
-    """A pytest plugin: classes of tests may name what runs before and after them as nose does."""
+    """A pytest plugin: classes of tests may name what runs before and after them as nose does.
 
-    def pytest_pycollect_makeitem(self, name: str, obj: Any) -> None:
+    What a file imports is no test of it; a test leaves the default context as it was.
+    """
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        before = Context.default_ctx
+        try:
+            return (yield)
+        finally:
+            Context.default_ctx = before
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: Any) -> list | None:
+        if inspect.isfunction(obj) and obj.__module__.startswith("symc."):
+            return []
         if isinstance(obj, type) and issubclass(obj, unittest.TestCase):
             for old, new in (("setupClass", "setUpClass"), ("teardownClass", "tearDownClass")):
                 if old in vars(obj):
                     setattr(obj, new, vars(obj)[old])
+        return None
 
 
 def _nose_tools() -> ModuleType:
