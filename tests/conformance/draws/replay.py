@@ -24,6 +24,7 @@ from .families import answer
 COARSE = {
     **dict.fromkeys("_contrib_quadratic SVMOutput SoftmaxOutput SequenceMask clip hard_sigmoid".split(), "parameters"),
     **dict.fromkeys(updates.GENERATORS, "parameters"),
+    "_contrib_box_decode": "parameters",
     "_image_normalize": "parameters",
     "_image_adjust_lighting": "parameters",
     "Pooling_v1": "shares of an average",
@@ -100,7 +101,7 @@ def deviation(case: Case, what: str) -> str:
         return "MXNet cuts the scalar to an integer"
     if case.op in ("BilinearSampler", "_histogram") and dtype == "float16":
         return "MXNet finds places in float16, where rounding decides for the next one"
-    if "arange" in case.op and "float16" in (params.get("dtype"), case.dtypes):
+    if "arange" in case.op and "float16" in (params.get("dtype"), dtype):
         return "MXNet counts in whole numbers"
     if case.op == "RNN" and params["num_layers"] > 2 and params["mode"].startswith("rnn") and what.endswith("input 1"):
         return "MXNet's gradient of the layers between the first and the last is not the derivative"
