@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symc.context import Context
+from symc.core.timeline import timeline
 from symc.ndarray.casting import cast
 from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import WriteCounter, allocation
 from symc.runtime.operands import Expected, Operand, Point
-from symc.runtime.pointing import pointing
+from symc.runtime.pointing import pointing, running
 
 if TYPE_CHECKING:
     from symc.runtime.instance import Instance
@@ -25,6 +26,7 @@ class Bound:
 
     inputs       what each argument must be that a call may give
     parameters   names of the arguments that were prepared, so that a call cannot give others
+    is_plain     whether a run is native code alone
     """
 
     def __init__(self, session: Session, inputs: dict[str, Operand]) -> None:
@@ -42,6 +44,8 @@ class Bound:
         self._named: tuple[tuple[str, ...], Expected | None] = (), ()
         self._is_random = program.is_random
         self._calls_back = bool(program.call_names)
+        has_checks = any(slot.place == "check" for slot in program.slots)
+        self.is_plain = not (self._is_random or self._calls_back or has_checks)
         self._epoch = -1  # of the last refresh
 
     def refresh(self) -> None:
@@ -74,7 +78,7 @@ class Bound:
 
         Parameters that were written are prepared before it.
 
-        given   as many objects as are expected; arrays are read where they lie
+        given   as many objects as are expected, to which the results are added; arrays are read where they lie
         """
         if WriteCounter.write_epoch != self._epoch:
             self.refresh()
@@ -84,21 +88,26 @@ class Bound:
             frame = Frame(self)
         if frame.expected is not expected:
             frame.expect(expected)
-        results, made = [], []
+        made = []
         for make, shape, dtype in self._results:  # no comprehensions here: before Python 3.12 each is a call of its own
             result = make(shape, dtype)
-            results.append(result)
+            given.append(result)
             made.append(NDArray._over(result, ctx))
-        if not frame.point(given + results):
-            self._frames.append(frame)
-            return None
+        run = frame.run
+        fits = self._run_step_by_step(frame, given) if run is None or timeline.is_on else run(given)
+        self._frames.append(frame)
+        return made if fits else None
+
+    def _run_step_by_step(self, frame: Frame, objects: list[Any]) -> bool:
+        """Whether objects are what is expected; then the program has run with them."""
+        if not frame.point(objects):
+            return False
         if self._is_random:
             self.session.reseed(frame.instance, generator())
         if self._calls_back:  # who is called back may keep what it was lent
-            frame.instance.owner = (self.session.bound, given, results)
+            frame.instance.owner = (self.session.bound, objects)
         frame.instance.run("forward")
-        self._frames.append(frame)
-        return made
+        return True
 
     def call_converted(self, arrays: Mapping[str, np.ndarray], ctx: Context) -> list[NDArray]:
         """The same for arrays by name, of the right shapes, which are converted where kernels cannot read them."""
@@ -111,19 +120,26 @@ class Bound:
 
 
 class Frame:
-    """An instance for one call at a time, which `point` makes work on the call's arrays."""
+    """An instance for one call at a time, which `point` makes work on the call's arrays.
+
+    run   the same, and then the run itself, where there is nothing to be done in between or afterwards; else None
+    """
 
     def __init__(self, bound: Bound) -> None:
         self.instance = bound.session.new_instance()
         self.expected: Expected | None = None
         self.point: Point
+        self.run: Point | None = None
         self._heads = bound.heads
+        self._is_plain = bound.is_plain
         self._bound_at = self.instance.bufs.copy()
 
     def expect(self, expected: Expected) -> None:
         """From now on calls give this; all other inputs are the bound arrays."""
         self.instance.bufs[:] = self._bound_at
-        self.point = pointing(self.instance.bufs, [*expected, *self._heads])
+        operands = [*expected, *self._heads]
+        self.point = pointing(self.instance.bufs, operands)
+        self.run = running(self.instance.phases.get("forward"), operands) if self._is_plain else None
         self.expected = expected
 
 

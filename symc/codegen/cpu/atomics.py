@@ -94,6 +94,12 @@ def call_function(b, function, argument):
     b.call(b.inttoptr(function, function_type.as_pointer()), (_pointer(b, argument),))
 
 
+@intrinsic(result="int64")
+def result_of(b, function):
+    """What `int64 function()` at an address gives."""
+    return b.call(b.inttoptr(function, ir.FunctionType(I64, ()).as_pointer()), ())
+
+
 def libc(name: str, n_pointers: int) -> Any:
     """An intrinsic that calls `int name(void *, ...)` of libc with addresses and drops the result."""
 

@@ -80,19 +80,21 @@ def toolchain() -> str:
 
 
 def compile_function(
-    pyfunc: Callable[..., None],
+    pyfunc: Callable[..., Any],
     name: str,
     target: Target,
     argtypes: Sequence[ArgType] = KERNEL_ARGS,
     *,
+    has_result: bool = False,
     fastmath: frozenset[str] = frozenset(),
     optimize: bool = False,
 ) -> bytes:
     """A relocatable, position independent object that exports `void name(argtypes...)` with the C ABI.
 
-    `pyfunc` returns nothing, cannot raise, and sees int64 and `int64*` (indexable) arguments. `fastmath` names the
-    LLVM fast-math flags its floating point arithmetic may use. `optimize` runs LLVM's whole O3 pipeline with loop
-    vectorisation, which only plain scalar loops need (+125 ms or more).
+    `pyfunc` returns nothing, or with `has_result` an int64, as then the object's function does; it cannot raise, and
+    sees int64 and `int64*` (indexable) arguments. `fastmath` names the LLVM fast-math flags its floating point
+    arithmetic may use. `optimize` runs LLVM's whole O3 pipeline with loop vectorisation, which only plain scalar loops
+    need (+125 ms or more).
 
     To be called within `alone` only: what numba registers is global, and two threads that import it at once fail
     ("partially initialized module 'numba.core.types'", its modules import one another in circles).
@@ -102,7 +104,7 @@ def compile_function(
     """
     _require_working_directory(name)
     try:
-        text, libraries = _lower(pyfunc, name, tuple(argtypes), fastmath)
+        text, libraries = _lower(pyfunc, name, tuple(argtypes), has_result, fastmath)
         module, machine = _link(text, libraries, name, target)
     except Exception as error:  # numba and llvmlite let exceptions of any class out; all mean the same to our caller
         raise CodegenError(f"compiling {name}: numba rejected the generated function: {error}") from error
@@ -148,7 +150,7 @@ def inner(pyfunc: Callable[..., Any]) -> Any:
 
 
 def _lower(
-    pyfunc: Callable[..., None], name: str, argtypes: tuple[ArgType, ...], fastmath: frozenset[str]
+    pyfunc: Callable[..., Any], name: str, argtypes: tuple[ArgType, ...], has_result: bool, fastmath: frozenset[str]
 ) -> tuple[str, list[llvm.ModuleRef]]:
     """LLVM text of `pyfunc` with its C entry point `name`, and the modules of the numba functions it calls."""
     from numba.core import cgutils, compiler_lock, registry, types
@@ -158,8 +160,9 @@ def _lower(
         registry.cpu_target.typing_context.refresh()  # learn what was registered since: intrinsics of templates
         registry.cpu_target.target_context.refresh()  # imported after the last compile
         types_of_arguments = tuple(numba_types[kind] for kind in argtypes)
-        result, library = _module_of(pyfunc, name, types_of_arguments, types.void, fastmath)
-        _add_entry_point(library.module, result.fndesc.llvm_func_name, name)
+        gives = types.int64 if has_result else types.void
+        result, library = _module_of(pyfunc, name, types_of_arguments, gives, fastmath)
+        _add_entry_point(library.module, result.fndesc.llvm_func_name, name, has_result)
         libraries = [dependency._get_module_for_linking() for dependency in _called(library)]
     return cgutils.normalize_ir_text(str(library.module)), libraries
 
@@ -239,8 +242,9 @@ def _pipeline() -> type:
     return GeneratedCodePipeline
 
 
-def _add_entry_point(module: Any, implementation: str, name: str) -> None:
-    """Adds `void name(args...)`, which calls numba's `i32 implementation(result*, exception**, args...)`.
+def _add_entry_point(module: Any, implementation: str, name: str, has_result: bool) -> None:
+    """Adds `void name(args...)`, which calls numba's `i32 implementation(result*, exception**, args...)`; `has_result`:
+    it returns the result.
 
     A call of a function that does not exist guards the error status: when the optimiser cannot prove that the
     implementation never raises, the symbol survives into the object, where `_check_symbols` finds it.
@@ -252,16 +256,20 @@ def _add_entry_point(module: Any, implementation: str, name: str) -> None:
     body.linkage = "internal"
     body.attributes.add("alwaysinline")
     result_type, exception_type, *arg_types = body.function_type.args
-    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), arg_types), name)
+    gives = result_type.pointee if has_result else ir.VoidType()
+    entry = ir.Function(module, ir.FunctionType(gives, arg_types), name)
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
-    unused = [builder.alloca(pointer.pointee) for pointer in (result_type, exception_type)]
-    status = builder.call(body, [*unused, *entry.args])
+    result, exception = [builder.alloca(pointer.pointee) for pointer in (result_type, exception_type)]
+    status = builder.call(body, [result, exception, *entry.args])
     has_raised = builder.and_(
         builder.icmp_signed("!=", status, callconv.RETCODE_OK), builder.icmp_signed("!=", status, callconv.RETCODE_NONE)
     )
     with builder.if_then(has_raised):
         builder.call(ir.Function(module, ir.FunctionType(ir.VoidType(), ()), _RAISED), ())
-    builder.ret_void()
+    if has_result:
+        builder.ret(builder.load(result))
+    else:
+        builder.ret_void()
     # Calls that LLVM itself makes into libm go through the GOT, too: for calls through a PLT the JIT linker needs
     # memory that it does not reserve in advance, and llvmlite's memory manager aborts.
     module.add_named_metadata("llvm.module.flags", (ir.IntType(32)(7), "RtLibUseGOT", ir.IntType(32)(1)))

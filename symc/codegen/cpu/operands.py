@@ -1,4 +1,4 @@
-"""The native function that looks at the arrays of a call. Compiled by numba, never run as Python."""
+"""The native function that looks at the arrays of a call, and runs it. Compiled by numba, never run as Python."""
 
 # mypy: ignore-errors
 # (what follows is typed by numba: the arguments point to int64)
@@ -7,16 +7,36 @@ from __future__ import annotations
 from typing import Any
 
 from . import python_abi as abi
-from .atomics import words
+from .atomics import address_of, call_function, result_of, words
 from .compile import inner
+from .runner_abi import CALL_STATE
 
 
-def point(table: Any, objects: Any) -> None:
-    """Writes the addresses of a list's arrays to their slots, and counts the objects that are not what is expected.
+def call(owner: Any, objects: Any) -> Any:
+    """A method of Python's with one argument, a list: looks at its objects, and when all fit runs what is to be run.
 
-    To be called with the GIL.
+    To be called with the GIL; a run leaves it to others.
     """
-    items = words(objects[abi.LIST_ITEMS])
+    table = words(words(words(owner[abi.LIST_ITEMS])[0])[abi.DATA])
+    outcome = table[abi.MISFIT]
+    if count_misfits(address_of(table), address_of(objects)) == 0:
+        outcome = table[abi.DONE]
+        record = table[abi.RECORD]
+        if record != 0:
+            thread = result_of(table[abi.SAVE])
+            call_function(table[abi.RUN], record)
+            call_function(table[abi.RESTORE], thread)
+            if words(record)[CALL_STATE] != 0:
+                outcome = table[abi.UNFINISHED]
+    words(outcome)[abi.COUNT] += 1
+    return outcome
+
+
+@inner
+def count_misfits(at: Any, objects: Any) -> Any:
+    """Writes the addresses of a list's arrays to their slots; how many objects are not what is expected."""
+    table = words(at)
+    items = words(words(objects)[abi.LIST_ITEMS])
     slots = words(table[abi.BUFS])
     n_misfits = 0
     for k in range(table[abi.N_OBJECTS]):
@@ -29,7 +49,7 @@ def point(table: Any, objects: Any) -> None:
             n_misfits += 1
         elif table[row + abi.SLOT] >= 0:
             slots[table[row + abi.SLOT]] = array[abi.DATA]
-    table[abi.MISFITS] = n_misfits
+    return n_misfits
 
 
 @inner

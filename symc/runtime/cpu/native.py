@@ -27,9 +27,10 @@ from symc.core.config import setting
 from symc.core.errors import ArgumentError
 from symc.core.locks import in_child, new_lock
 from symc.runtime.device import CallRow, LoopRows, Row, Touched
+from symc.runtime.operands import Expected, Point
 
 from .functions import NativeFunctions
-from .operands import LOOK
+from .operands import CALL, Outcome, Start, calling
 
 MAX_THREADS = abi.MAX_THREADS
 
@@ -117,7 +118,7 @@ class NativeRunner:
 
     def functions(self) -> dict[str, Build]:
         """Those of codegen/cpu/runner.py, and what looks at the operands of a call."""
-        return _FUNCTIONS.builds() | _ROUNDS.builds() | LOOK.builds()
+        return _FUNCTIONS.builds() | _ROUNDS.builds() | CALL.builds()
 
     def bind(
         self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
@@ -191,15 +192,43 @@ class NativeProgram:
             _POOL.grow(self.n_threads)
         try:
             self._entry(self._address)
-            while self._state.value:
-                called = self._called.value
-                if called:
-                    self._called.value = 0
-                    self._calls[called - 1]()
-                self._entry(self._address)
+            self._go_on()
         except BaseException:
             self._give_up()
             raise
+
+    def over(self, expected: Expected) -> Point:
+        """A function of a list of objects: whether it holds what is expected. Then it has run, pointed at its arrays.
+
+        The list is looked at and the run begun by one native call.
+        """
+        function = ctypes.cast(self._entry, ctypes.c_void_p).value  # type: ignore[arg-type]  # a function of ctypes
+        assert function is not None
+        call = calling(self._bufs, expected, Start(function, self._record))
+        misfit, unfinished, n_threads = Outcome.MISFIT, Outcome.UNFINISHED, self.n_threads
+
+        def run(objects: list[object]) -> bool:
+            if n_threads > _POOL.n_threads:
+                _POOL.grow(n_threads)
+            try:
+                outcome = call(objects)
+                if outcome is unfinished:
+                    self._go_on()
+            except BaseException:
+                self._give_up()
+                raise
+            return outcome is not misfit
+
+        return run
+
+    def _go_on(self) -> None:
+        """Finishes a run that came back early."""
+        while self._state.value:
+            called = self._called.value
+            if called:
+                self._called.value = 0
+                self._calls[called - 1]()
+            self._entry(self._address)
 
     def _give_up(self) -> None:
         """Ends an unfinished run."""

@@ -16,6 +16,8 @@ from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import ArgumentError
 from symc.runtime.cpu.native import NativeProgram, step_table, thread_count
+from symc.runtime.cpu.operands import Outcome
+from symc.runtime.operands import Exactly, Operand
 
 THREADS = [1, 2, 3, 4]
 ROOT = Path(__file__).parents[2]
@@ -113,6 +115,21 @@ def test_many_tiny_runs(kernels, n_threads):
     for _ in range(n_runs):
         program.run()
     assert bufs.tolist() == [2 * n_runs] * 4 + [0] * 4
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_run_over_a_list_is_one_if_its_objects_fit(kernels, n_threads):
+    desc, bufs = np.array([1]), np.zeros(8, np.int64)
+    program = NativeProgram(step_table([(kernels["count"], desc.ctypes.data, (4,))]), bufs, n_threads)
+    array, name = np.zeros((2, 3), np.float32), object()
+    run = program.over([Operand(6, (2, 3), array.dtype), Exactly(name)])
+    fitting, others = [array, name], [[array.T, name], [array, array], [array[:1], name], [None, name]]
+    n_held = sys.getrefcount(Outcome.DONE), sys.getrefcount(Outcome.MISFIT)
+    for n_runs in range(1, 100):
+        assert run(fitting)
+        assert not any(run(objects) for objects in others)
+        assert bufs.tolist() == [n_runs] * 4 + [0, 0, array.ctypes.data, 0]
+    assert n_held == (sys.getrefcount(Outcome.DONE), sys.getrefcount(Outcome.MISFIT))
 
 
 def test_thread_counts_may_alternate(kernels):
@@ -275,8 +292,11 @@ def test_fork():
     assert out.split() == ["True", "0"]
 
 
-@pytest.mark.parametrize("n_chunks, n_steps", [(400, 1), (2, 200), (1, 400)])
-def test_an_interrupt_ends_a_long_run_between_two_chunks(n_chunks, n_steps):
+@pytest.mark.parametrize(
+    "n_chunks, n_steps, run",
+    [(400, 1, "long.run()"), (2, 200, "long.run()"), (1, 400, "long.run()"), (2, 200, "long.over([])([])")],
+)
+def test_an_interrupt_ends_a_long_run_between_two_chunks(n_chunks, n_steps, run):
     out = run_script(f"""
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for n_threads in (1, 3):
@@ -284,7 +304,7 @@ def test_an_interrupt_ends_a_long_run_between_two_chunks(n_chunks, n_steps):
             threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
             start = time.perf_counter()
             try:
-                long.run()
+                {run}
                 raise SystemExit("the run was not interrupted")
             except KeyboardInterrupt:
                 took = time.perf_counter() - start
@@ -307,11 +327,11 @@ def test_an_interrupt_ends_a_long_run_between_two_chunks(n_chunks, n_steps):
 def test_a_run_that_comes_by_python_on_its_way_gives_the_same():
     out = run_script("""
         found = []
-        for n_threads in (1, 2, 3, 1):
+        for n_threads, is_over in ((1, False), (2, True), (3, False), (1, True)):
             long, words, kept = program(5_000_000, 7, 12, n_threads)
             beside = threading.Thread(target=program(5_000_000, 7, 12, 3)[0].run)  # one of the two has no pool
             beside.start()
-            long.run()
+            long.over([])([]) if is_over else long.run()
             beside.join()
             found.append(words.tolist())
         print(all(f == found[0] for f in found), len(set(found[0])))
