@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -78,6 +79,19 @@ def window_geometry(c: Contraction, source: Buffer, channels: int, merge: bool) 
         channels=channels,
         is_merged=merge and source.strides[-1] == channels,
     )
+
+
+def row_distance(g: Geometry) -> int | None:
+    """How far apart neighbouring rows are in the source, where each reads a single tap and that is inside; None where
+    they are not evenly spaced."""
+    reads_all = all(s == 0 and (n - 1) * k < m for s, n, k, m in zip(g.shift, g.row_extents, g.scale, g.source_extents))
+    if g.n_taps != 1 or not reads_all or set(g.divide) - {1}:
+        return None
+    strides = (g.image_stride, *(stride * k for stride, k in zip(g.source_strides, g.scale)))
+    moving = [(n, stride) for n, stride in zip((g.images, *g.row_extents), strides) if n > 1]
+    if any(outer != n * inner for (_, outer), (n, inner) in pairwise(moving)):
+        return None
+    return moving[-1][1] if moving else 0
 
 
 def transposed(g: Geometry) -> Geometry:

@@ -1,6 +1,7 @@
 """Matrix products and convolutions on the CPU: few kernels around register tiles, every extent at run time.
 
     forward, data gradient   `forward.py`: tiles of pixels x panels of channels, packed weights, offset tables
+                             but where rows are evenly spaced and read at a single tap
     both, of 3x3 windows     `winograd.py`, where the estimate in `shapes.py` says that it pays; `winograd_transform.py`
     weight gradient          `weight_gradient.py`: tiles of output channels x panels of (tap, channel), nothing packed
     depthwise, all three     `depthwise.py`; forward and data gradient in strips of columns (`strips.py`)

@@ -9,6 +9,7 @@ that its weights stay in cache while the pixels stream by.
 # (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,9 +24,9 @@ from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I64
 from symc.core.dtypes import ITEM_SIZE, stored_dtype
 
-from .micro import by_rows, emit_tile, vectors_of, with_masks
+from .micro import by_rows, emit_even_tile, emit_tile, vectors_of, with_masks
 from .plan import MatrixPlan
-from .stores import Place, emit_prefetches, emit_stores
+from .stores import EvenRows, Place, emit_prefetches, emit_stores
 from .tile import Tile
 from .units import add_units, unit_loops
 
@@ -42,16 +43,26 @@ def {name}(chunk, n_chunks, desc, bufs):
             repeat = first_tile // table_tiles
             tile = first_tile - repeat * table_tiles
             for _ in range(first_tile, last_tile):
-                register_tile(desc, bufs, tile_rows, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes,
-                              weight + panel * panel_bytes + repeat * weight_repeat_bytes,
-                              tiles + tile * tile_bytes, segments, zero_page,
-                              repeat * table_rows, group * group_columns + column, group_columns - column,
-                              part_segments)
+                {register_tile}
                 tile += 1
                 if tile == table_tiles:
                     tile = 0
                     repeat += 1
 '''
+
+BY_TABLES = """
+register_tile(desc, bufs, tile_rows, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes,
+              weight + panel * panel_bytes + repeat * weight_repeat_bytes,
+              tiles + tile * tile_bytes, segments, zero_page,
+              repeat * table_rows, group * group_columns + column, group_columns - column,
+              part_segments)
+"""
+
+EVENLY = """
+register_tile(desc, bufs, tile_rows, lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes + tile * tile_bytes,
+              weight + panel * panel_bytes + repeat * weight_repeat_bytes, row_bytes, depth,
+              repeat * table_rows + tile * tile_rows, group * group_columns + column, group_columns - column)
+"""
 
 
 @dataclass(frozen=True)
@@ -83,9 +94,10 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     d = Descriptor()
     d.add("lhs", problem.lhs)
     d.add("weight", problem.weight)
-    d.add("tiles", Table(tables.tiles))
-    d.add("segments", Table(tables.segments))
-    d.add("zero_page", Table(np.zeros(max(1, tables.longest), stored_dtype(problem.dtype))))
+    if plan.row_distance is None:
+        d.add("tiles", Table(tables.tiles))
+        d.add("segments", Table(tables.segments))
+        d.add("zero_page", Table(np.zeros(max(1, tables.longest), stored_dtype(problem.dtype))))
     add_units(d, blocking, n_tiles, n_panels, "tile")
     d.add("table_tiles", max(1, len(tables.tiles)))
     d.add("table_rows", problem.rows_per_table)
@@ -98,8 +110,13 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
     d.add("lhs_group_bytes", problem.lhs_group_stride * item)
     d.add("group_columns", problem.columns)
     d.add("tile_rows", tile.rows)
-    d.add("tile_bytes", tile.record_bytes)
-    d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
+    if plan.row_distance is None:
+        d.add("tile_bytes", tile.record_bytes)
+        d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
+    else:
+        d.add("tile_bytes", tile.rows * plan.row_distance * item)
+        d.add("row_bytes", plan.row_distance * item)
+        d.add("depth", problem.depth)
     problem.epilogue.add_to(d)
     code = _code(plan, problem.epilogue, d)
     bands = blocking.bands(n_tiles, n_panels)
@@ -113,7 +130,9 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
         shapes += f" in {sections} sections"
     if plan.asks_ahead:
         shapes += " asking ahead"
-    structure = f"matrix {products} {shapes} masks={plan.has_avx512}{' in parts' if plan.is_long else ''}: {stores}"
+    is_even = plan.row_distance is not None
+    walk = " in parts" if plan.is_long else " of even rows" if is_even else ""
+    structure = f"matrix {products} {shapes} masks={plan.has_avx512}{walk}: {stores}"
     source = SOURCE.format(
         name="kernel",
         tiles=f"register tiles of {shapes}",
@@ -122,10 +141,11 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
         width=plan.packing.width,
         words="\n    ".join(d.lines()),
         units=unit_loops("tile"),
+        register_tile=textwrap.indent(EVENLY if is_even else BY_TABLES, " " * 16).strip(),
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"register_tile": _register_tile(plan, epilogue, d)}
+        scope = {"register_tile": (_even_tile if is_even else _register_tile)(plan, epilogue, d)}
         exec(source, scope)
         return scope["kernel"]
 
@@ -169,6 +189,32 @@ def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
 
             def finish(masks: list[Any]) -> None:
                 emit_stores(simd, epilogue, d, desc, bufs, sums, Place(stored, column, n_columns, masks))
+
+            with_masks(simd, width, n_columns, plan.has_avx512, finish)
+
+        by_rows(builder, plan.tiles, n_rows, emit_for)
+
+    return register_tile
+
+
+def _even_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
+    """The intrinsic `register_tile(desc, bufs, rows, source, weight, bytes between rows, depth, row, column,
+    columns)`."""
+    products, sections = plan.products, plan.packing.sections
+
+    @intrinsic
+    def register_tile(builder, desc, bufs, n_rows, source, weight, row_bytes, depth, row, column, n_columns):
+        def emit_for(tile: Tile) -> None:
+            simd = vectors_of(builder, products.sums, tile.lanes, plan.has_avx512)
+            width = replace(tile, vectors=tile.vectors // sections)
+            rows = EvenRows(row, tile.rows)
+            if plan.asks_ahead:
+                emit_prefetches(simd, epilogue, d, desc, bufs, Place(rows, column, n_columns, [None] * width.vectors))
+            at, weights = simd.pointer(source), simd.pointer(weight)
+            sums = emit_even_tile(simd, tile, products, at, row_bytes, weights, depth)
+
+            def finish(masks: list[Any]) -> None:
+                emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
 
             with_masks(simd, width, n_columns, plan.has_avx512, finish)
 

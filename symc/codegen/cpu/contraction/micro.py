@@ -8,6 +8,8 @@ For a tile of 2 rows x 2 vectors the emitted loop is
             b0, b1 = weight[k][0:lanes], weight[k][lanes:2 * lanes]
             acc00 += a0[k] * b0;  acc01 += a0[k] * b1
             acc10 += a1[k] * b0;  acc11 += a1[k] * b1
+
+Where rows are evenly spaced, and each is one run, there is one segment and no table.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
+
+from llvmlite import ir
 
 from symc.codegen.cpu.abilities import SINGLE_AND_DOUBLE
 from symc.codegen.llvm.lanes import I8, I64, Lanes
@@ -28,6 +32,8 @@ from .words import add_words, shift_of
 # Bytes of packed weight asked for ahead of their use.  1024 got in the way of the hardware's own prefetching (Zen 4):
 # 7x7 layers and FullyConnected, whose weights come from memory, took 8 to 20 % longer.
 PREFETCH_BYTES = 256
+
+Rows = Callable[[Any], list[Any]]  # bytes from the beginning of each row -> pointers to there
 
 
 def vectors_of(b: Any, dtype: str, lanes: int, has_avx512: bool = False) -> Elements:
@@ -61,7 +67,7 @@ def emit_tile(
     def segment(index: Any, sums: list[Any]) -> list[Any]:
         record = simd.at(segments, b.mul(index, I64(tile.record_bytes)))
         first = simd.at(weight, b.mul(simd.load_int32(record, 0), I64(tile.columns * element_bytes)))
-        rows = [row_at(simd.load_int32(record, 2 + r)) for r in range(tile.rows)]
+        rows = apart(simd, [row_at(simd.load_int32(record, 2 + r)) for r in range(tile.rows)])
         return emit_products(simd, tile, products, rows, first, simd.load_int32(record, 1), sums, shift)
 
     def part(number: Any) -> list[Any]:
@@ -71,11 +77,27 @@ def emit_tile(
         sums = loop(b, I64(0), n_segments, nothing, segment)
     else:
         sums = add_parts(simd, len(nothing), count_parts(b, n_segments, part_segments), part)
+    return _without_shift(simd, tile, products, sums)
+
+
+def emit_even_tile(
+    simd: Elements, tile: Tile, products: Products, source: Any, row_bytes: Any, weight: Any, length: Any
+) -> list[list[Any]]:
+    """The finished sums [row][vector] of rows `row_bytes` apart, each a run of `length` elements."""
+    nothing = [simd.zero] * ((tile.rows + products.n_more) * tile.vectors)
+    shift = shift_of(simd.v) if products.is_shifted else None
+    rows = evenly_spaced(simd, source, row_bytes, tile.rows)
+    sums = emit_products(simd, tile, products, rows, weight, length, nothing, shift)
+    return _without_shift(simd, tile, products, sums)
+
+
+def _without_shift(simd: Elements, tile: Tile, products: Products, sums: list[Any]) -> list[list[Any]]:
+    """The sums row by row, without what a shift has added to them."""
     found = [sums[k : k + tile.vectors] for k in range(0, len(sums), tile.vectors)]
     if not products.is_shifted:
         return found
     *rows_of_sums, excess = found
-    return [[b.sub(total, more) for total, more in zip(row, excess)] for row in rows_of_sums]
+    return [[simd.b.sub(total, more) for total, more in zip(row, excess)] for row in rows_of_sums]
 
 
 def count_parts(builder: Any, count: Any, part: Any) -> Any:
@@ -122,7 +144,7 @@ def emit_products(
     simd: Elements,
     tile: Tile,
     products: Products,
-    rows: list[Any],
+    rows: Rows,
     weight: Any,
     length: Any,
     sums: list[Any],
@@ -142,7 +164,7 @@ def emit_products(
         columns = [simd.load(simd.at(position, v * simd.vector_bytes)) for v in range(tile.vectors)]
         advance = b.mul(k, I64(simd.item_bytes))
         result = list(sums)
-        for r, element in enumerate(_of_rows(simd, rows, advance, shift)):
+        for r, element in enumerate(_of_rows(simd, rows(advance), shift)):
             for v, column in enumerate(columns):
                 k = r * tile.vectors + v
                 if products.n_together == 1:
@@ -155,10 +177,33 @@ def emit_products(
     return loop(b, I64(0), n_steps, sums, step, at_least_once=True)
 
 
-def _of_rows(simd: Elements, rows: list[Any], advance: Any, shift: Any) -> Iterator[Any]:
+def apart(simd: Elements, firsts: list[Any]) -> Rows:
+    """Rows that begin anywhere."""
+    return lambda advance: [simd.at(first, advance) for first in firsts]
+
+
+def evenly_spaced(simd: Elements, first: Any, row_bytes: Any, n_rows: int) -> Rows:
+    """Rows whose distance is known: where x86 loads, it adds a power of two times an odd multiple of it to one pointer.
+
+    14 pointers of their own are more than it has registers for. LLVM must not know where the one comes from: it would
+    go from row to row by additions.
+    """
+    b = simd.b
+    odd = {m: b.mul(row_bytes, I64(m)) for m in range(1, n_rows, 2)}
+    hidden = ir.InlineAsm(ir.FunctionType(first.type, [first.type]), "", "=r,0")
+
+    def at(advance: Any) -> list[Any]:
+        moving = b.call(hidden, [simd.at(first, advance)])
+        powers = [(r & -r).bit_length() - 1 for r in range(1, n_rows)]
+        return [moving, *(simd.at(moving, b.shl(odd[r >> p], I64(p))) for r, p in enumerate(powers, 1))]
+
+    return at
+
+
+def _of_rows(simd: Elements, rows: list[Any], shift: Any) -> Iterator[Any]:
     """What each row multiplies the weights with, in all lanes."""
     for pointer in rows:
-        element = simd.broadcast(simd.at(pointer, advance))
+        element = simd.broadcast(pointer)
         yield element if shift is None else simd.b.xor(element, shift)
     if shift is not None:
         yield shift

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from symc.codegen.contraction.geometry import Geometry, window_geometry
+from symc.codegen.contraction.geometry import Geometry, row_distance, window_geometry
 from symc.codegen.contraction.panels import Panels, panels_of
 from symc.codegen.contraction.plan import ContractionPlan, problem_text
 from symc.codegen.contraction.tables import LONGEST_SUM, Line
@@ -80,15 +80,18 @@ class CpuPlan(ContractionPlan):
 class MatrixPlan(CpuPlan):
     """Forward or data gradient: tiles of pixels x panels of channels.
 
-    products    what one step multiplies
-    is_long     whether sums are added up part by part, because one accumulator would round off too much
-    asks_ahead  whether a tile asks for what it will read and store beside its sums before it adds them up
+    products      what one step multiplies
+    is_long       whether sums are added up part by part, because one accumulator would round off too much
+    asks_ahead    whether a tile asks for what it will read and store beside its sums before it adds them up
+    row_distance  elements between neighbouring rows where all tiles are of evenly spaced ones, each a single run; None
+                  where tables say what a tile reads
     """
 
     packing: Panels
     products: Products
     is_long: bool
     asks_ahead: bool
+    row_distance: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,14 +271,17 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
         is_step = c.sections > 1  # of a recurrent layer: threads may keep to their rows
         blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
         seen = steps / max(1, n_tiles * depth)
+        is_long = depth > LONGEST_SUM and dtype not in BYTES
+        has_tables = is_long or not depth or images * g.n_rows % tile.rows
         skipped = f" ({1 - seen:.0%} of the taps are padding and skipped)" if seen < 0.995 else ""
         return MatrixPlan(
             algorithm="direct sums",
             cycles=choice.cycles,
             packing=packing,
             products=products,
-            is_long=depth > LONGEST_SUM and dtype not in BYTES,
+            is_long=is_long,
             asks_ahead=is_step or (c.stack is None and g.n_rows == 1 and result_bytes >= ASKED_BYTES),
+            row_distance=None if has_tables else row_distance(g.of_images(images)),
             tile=tile,
             tiles=tiles_beside(tile, target, products, c.sections),
             has_avx512=_has_avx512(target),

@@ -21,6 +21,17 @@ SIDE_BY_SIDE = 4  # vectors whose values are computed in turns, as each waits fo
 
 
 @dataclass(frozen=True)
+class EvenRows:
+    """`count` rows from number `first` on: an operand's follow each other at its stride."""
+
+    first: Any
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a tile stands.
 
@@ -30,7 +41,7 @@ class Place:
     masks      the lanes of each vector that exist; None: all
     """
 
-    rows: Sequence[Any]
+    rows: Sequence[Any] | EvenRows
     column: Any
     n_columns: Any
     masks: Sequence[Any]
@@ -194,9 +205,12 @@ class _Operands:
 
     def _row(self, operand: Operand, r: int) -> Any:
         if (operand, r) not in self.row_at:
-            at = self.base[operand]
-            if operand.row_stride:
-                at = self.simd.at(at, self.simd.b.mul(self.place.rows[r], self.row_stride[operand]))
+            at, rows, stride = self.base[operand], self.place.rows, self.row_stride[operand]
+            if operand.row_stride and isinstance(rows, EvenRows) and r > 0:
+                at = self.simd.at(self._row(operand, r - 1), stride)
+            elif operand.row_stride:
+                row = rows.first if isinstance(rows, EvenRows) else rows[r]
+                at = self.simd.at(at, self.simd.b.mul(row, stride))
             self.row_at[operand, r] = at
         return self.row_at[operand, r]
 

@@ -24,7 +24,7 @@ from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop
 from symc.core.dtypes import ITEM_SIZE
 
-from .micro import by_rows, emit_products, row_pointer, vectors_of, with_masks
+from .micro import by_rows, emit_products, evenly_spaced, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
 from .products import Products
 from .stores import Place, emit_stores
@@ -237,7 +237,7 @@ def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
         def emit_for(tile: Tile) -> None:
             simd = vectors_of(b, dtype, tile.lanes)
             first, target = simd.pointer(source), simd.pointer(products)
-            rows = [simd.at(first, b.mul(row_bytes, I64(r))) for r in range(tile.rows)]
+            rows = evenly_spaced(simd, first, row_bytes, tile.rows)
             zeros = [simd.zero] * (tile.rows * tile.vectors)
             sums = emit_products(simd, tile, Products(dtype), rows, simd.pointer(weight), depth, zeros)
             for number, total in enumerate(sums):

@@ -237,7 +237,26 @@ def test_one_kernel_serves_every_geometry():
             for k in (1, 3, 5)
         )
     }
-    assert len(names) == 1
+    assert len(names) == 2  # of windows, and of evenly spaced rows
+
+
+EVEN = [("forward", 2, 1), ("forward", 3, 2), ("data_gradient", 2, 1)]  # of 14x28 and 7x14 pixels
+
+
+@pytest.mark.parametrize("columns", [24, 20])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind, batch, stride", EVEN)
+def test_even_rows(kind, batch, stride, groups, columns, target):
+    """Rows that are evenly spaced are read without tables, unless a stride or the last tile breaks them off."""
+    channels = (48, groups * columns)
+    c = contraction(
+        kind, batch, channels, inputs=(14, 28), kernel=(1, 1), pad=(0, 0), stride=(stride,) * 2, groups=groups,
+        epilogue=bias_residual_relu,
+    )  # fmt: skip
+    plan = planned(c, target).plan
+    n_rows = batch * 14 * 28 // stride**2
+    assert (plan.row_distance is None) == (stride > 1 or n_rows % plan.tile.rows > 0)
+    check(c, target, splits=(None, 3))
 
 
 def test_parameters_are_read_at_run_time():
