@@ -82,7 +82,7 @@ def copy_to_shared(b: ir.IRBuilder, to: ir.Value, address: ir.Value, size_bytes:
     """Starts copying 4 or 16 bytes of device memory, of which the first `taken` (int32) are read, others become 0."""
     cached = "cg" if size_bytes == 16 else "ca"  # what comes in sixteens is kept in L2 alone
     text = f"cp.async.{cached}.shared.global [$0], [$1], {size_bytes}, $2;"
-    _asynchronous(b, text, "l,l,r", [b.ptrtoint(to, I64), address, taken])
+    _asynchronous(b, text, "r,l,r", [b.ptrtoint(to, I32), address, taken])
 
 
 def commit_copies(b: ir.IRBuilder) -> None:

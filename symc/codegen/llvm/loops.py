@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from .lanes import I64
-
 Values = list[ir.Value]
 
 
@@ -21,7 +19,7 @@ def loop(
     step: int = 1,
     at_least_once: bool = False,
 ) -> Values:
-    """`for i in range(start, stop, step): carried = body(i, carried)`; the last `carried`.
+    """`for i in range(start, stop, step): carried = body(i, carried)`, of integers of one type; the last `carried`.
 
     Tested at the end, behind a guard, so that a pass needs one branch; `at_least_once` promises start < stop and saves
     the guard.
@@ -33,13 +31,13 @@ def loop(
     else:
         b.cbranch(b.icmp_signed("<", start, stop), inside, after)
     b.position_at_end(inside)
-    index = b.phi(I64)
+    index = b.phi(start.type)
     index.add_incoming(start, before)
     phis = [b.phi(value.type) for value in carried]
     for phi, value in zip(phis, carried):
         phi.add_incoming(value, before)
     results = body(index, list(phis))
-    following = b.add(index, I64(step))
+    following = b.add(index, start.type(step))
     last = b.block
     for phi, value in zip([index, *phis], [following, *results]):
         phi.add_incoming(value, last)

@@ -12,7 +12,7 @@ from symc.codegen.cuda.ptx import SHARED, thread
 from symc.codegen.llvm.lanes import F32, I32, Lanes
 from symc.codegen.llvm.loops import Values
 
-from .tile import ITEM_BYTES, QUAD, Tile
+from .tile import ITEM_BYTES, QUAD, TOGETHER, Tile
 
 Steps = tuple[int, int]  # words from one product to the next, and from one row or column to the next
 
@@ -26,7 +26,7 @@ class Arithmetic(Protocol):
     neighbours: int
 
     def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
-        """The sums of this thread with all products of the tile added; where the operands of these lie."""
+        """The sums of this thread with TOGETHER products added; where the operands of these lie."""
 
     def places(self) -> list[tuple[ir.Value, ir.Value]]:
         """(row, column) in the tile of each sum of this thread."""
@@ -51,8 +51,8 @@ class Fma:
 
     def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
         """One product after the other."""
-        tile, columns_of = self.tile, _positions(self.tile.columns, self.tile.columns_of_thread)
-        for first in range(0, tile.depth, QUAD):
+        columns_of = _positions(self.tile.columns, self.tile.columns_of_thread)
+        for first in range(0, TOGETHER, QUAD):
             rows_of = self._rows(memories[0], first)
             for k, rows in enumerate(rows_of, first):
                 starts = [k * self.right[0] + c for c in columns_of[::QUAD]]
@@ -133,7 +133,7 @@ class TensorCores:
     def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
         """Fragments of all rows by those of all columns of the warp."""
         sums, n = list(sums), self.n_columns
-        for first in range(0, self.tile.depth, 8 * self.words):
+        for first in range(0, TOGETHER, 8 * self.words):
             left = [self._left(memories[0], first, i * self.ROWS) for i in range(self.n_rows)]
             right = [self._right(memories[1], first, j * self.COLUMNS) for j in range(n)]
             for i, rows in enumerate(left):

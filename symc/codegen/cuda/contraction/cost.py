@@ -1,4 +1,7 @@
-"""How long tiles of a matrix product take on an H200: plans take the cheapest, `roofline` tells what they expect."""
+"""How long tiles of a matrix product take on an H200: plans take the cheapest, `roofline` tells what they expect.
+
+Instructions were counted in machine code for sm_90 (`cuobjdump`): those of one thread, unless it says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ from symc.codegen.cuda import h200
 from symc.codegen.cuda.launch import WARP
 
 from .problem import Problem
-from .tile import ITEM_BYTES, QUAD, STAGES, Tile
+from .tile import ITEM_BYTES, QUAD, STAGES, TOGETHER, Tile
 
-OF_RESULT, OF_THREAD = 6, 400  # instructions of an epilogue (a bias, a residual, a ReLU); to find what a block does
-OF_COPY = 14  # instructions to find the place of what is copied, and to start that
+OF_THREAD, OF_LINE, OF_RESULT = 225, 50, 6.5  # to find what a block does, each line that a thread copies; an epilogue
+OF_STEP, OF_ROUND, OF_COPY = (
+    40,
+    12,
+    5,
+)  # a step; a round of TOGETHER products; to start a copy, and the place of the next
+OF_PLACE, OF_DIVISION = 15, 25  # to find the place of a copy in another tap's channels; by divisions, of a gradient
 PARTS_TOGETHER = 4  # parts that a block asks for before it adds them up
 OF_ROWS, OF_COLUMNS, OF_WORDS, OF_WARP = 16, 8, 8, 32  # of one mma.sync; columns of a warp (see `arithmetic`)
 
@@ -26,28 +34,33 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     n_parts      blocks that share the products of a tile
     n_together   blocks that a processor holds at once
     """
-    n_blocks = n_tiles(p, tile) * n_parts
-    on_busiest = -(-n_blocks // h200.PROCESSORS)
+    on_busiest = -(-n_tiles(p, tile) * n_parts // h200.PROCESSORS)
     of_block = -(-steps_of(tile, p) // n_parts)
-    steps = on_busiest * of_block
-    cycles = _cycles_of_step(tile, widths)
-    once = (tile.rows * tile.columns * OF_RESULT + tile.n_threads * OF_THREAD) / WARP / h200.SCHEDULERS
-    cycles["instructions"] += once / of_block
-    found = {name: steps * number / h200.CLOCK_HZ for name, number in cycles.items()}
-    once_s = max(max(cycles.values()) / h200.CLOCK_HZ, h200.NEAR_S / (STAGES - 1)) + h200.BARRIER_S / 4
-    found["latency"] = steps / min(n_together, on_busiest) * once_s
-    brought = n_tiles(p, tile) * steps_of(tile, p) * tile.depth * (tile.rows + tile.columns)
-    found["L2"] = brought * ITEM_BYTES / h200.L2_BYTES_PER_S
+    steps, n_running = on_busiest * of_block, min(n_together, on_busiest)
+    n_warps, n_lines = tile.n_threads / WARP, tile.depth * tile.rows / widths[0] / tile.n_threads
+    cycles = _cycles_of_step(tile, widths, p)
+    once = OF_THREAD + OF_LINE * n_lines + OF_RESULT * tile.n_sums
+    cycles["instructions"] += n_warps * once / h200.SCHEDULERS / of_block
+    supplied = {name: _share_of_schedulers(n * n_warps) for name, n in (("all", n_running), ("one", 1))}
+    found = {name: steps * n / h200.CLOCK_HZ for name, n in cycles.items()}
+    for name in ("arithmetic", "instructions"):
+        found[name] /= supplied["all"]
+    alone_s = max(n / (1 if name == "shared memory" else supplied["one"]) for name, n in cycles.items()) / h200.CLOCK_HZ
+    found["latency"] = steps / n_running * (max(alone_s, h200.NEAR_S / (STAGES - 1)) + h200.BARRIER_S / 4)
+    found["L2"] = (_brought_bytes(p, tile) + _left_bytes(p, tile, n_parts)) / h200.L2_BYTES_PER_S
     return found
 
 
 def parts_time(p: Problem, tile: Tile, n_parts: int) -> float:
-    """Seconds to leave the sums of all parts, to count who has, and for the last block to add them up."""
+    """Seconds to count who has left the sums of a part, and for the last block of a tile to add them up.
+
+    Sums of blocks that others compute after are left and read meanwhile: L2's work.
+    """
     if n_parts == 1:
         return 0.0
-    n_sums = n_parts * n_tiles(p, tile) * tile.rows * tile.columns
     waits = 2 + -(-n_parts // PARTS_TOGETHER)
-    return waits * h200.NEAR_S + 2 * n_sums * ITEM_BYTES / h200.L2_BYTES_PER_S
+    at_last = min(1.0, h200.PROCESSORS * tile.n_blocks / (n_parts * n_tiles(p, tile)))
+    return waits * h200.NEAR_S + at_last * _left_bytes(p, tile, n_parts) / h200.L2_BYTES_PER_S
 
 
 def steps_of(tile: Tile, p: Problem) -> int:
@@ -55,10 +68,27 @@ def steps_of(tile: Tile, p: Problem) -> int:
     return -(-p.depth // (tile.depth * tile.n_together))
 
 
-def _cycles_of_step(tile: Tile, widths: tuple[int, int]) -> dict[str, float]:
+def _share_of_schedulers(n_warps: float) -> float:
+    """Of those of a processor, how many have a warp: each starts an instruction of its own warps only."""
+    return min(1.0, n_warps / h200.SCHEDULERS)
+
+
+def _brought_bytes(p: Problem, tile: Tile) -> float:
+    """What all blocks ask L2 for: rows and columns that are there, and the zeros that fill the last panel."""
+    n_row_tiles, n_panels = -(-p.n_rows // tile.rows), -(-p.n_columns // tile.columns)
+    lines = n_panels * p.n_rows + n_row_tiles * n_panels * tile.columns
+    return p.n_sets * lines * p.depth / tile.n_together * ITEM_BYTES
+
+
+def _left_bytes(p: Problem, tile: Tile, n_parts: int) -> float:
+    """Sums of parts, written and read."""
+    return 2 * n_parts * n_tiles(p, tile) * tile.rows * tile.columns * ITEM_BYTES if n_parts > 1 else 0.0
+
+
+def _cycles_of_step(tile: Tile, widths: tuple[int, int], p: Problem) -> dict[str, float]:
     """Of one block alone on a processor: it brings elements of later steps while it multiplies those of this one."""
     brought = tile.depth * (tile.rows + tile.columns)
-    copies = tile.depth * (tile.rows / widths[0] + tile.columns / widths[1])
+    copies = [tile.depth * n / width for n, width in zip((tile.rows, tile.columns), widths)]
     products, n_warps = tile.depth * tile.rows * tile.columns, tile.n_threads / WARP
     if tile.kind == "fma":
         arithmetic = products / h200.LANES
@@ -72,8 +102,13 @@ def _cycles_of_step(tile: Tile, widths: tuple[int, int]) -> dict[str, float]:
         of_access = {"tf32": 3, "bfloat16": 2, "float16": 1}[tile.kind]  # two roundings of tf32 are one of bfloat16
         started = accesses * of_access + products / n_words / (OF_ROWS * OF_COLUMNS * OF_WORDS)
         wavefronts = accesses
+    if p.run:
+        places = copies[0] * OF_PLACE * min(1.0, tile.depth * tile.n_together / p.run)
+    else:
+        places = sum(copies) * OF_DIVISION
+    started += n_warps * (OF_STEP + OF_ROUND * tile.depth / TOGETHER) + (sum(copies) * OF_COPY + places) / WARP
     return {
         "arithmetic": arithmetic,
-        "instructions": (started + copies * OF_COPY / WARP) / h200.SCHEDULERS,
+        "instructions": started / h200.SCHEDULERS,
         "shared memory": wavefronts + brought * ITEM_BYTES / h200.SHARED_BYTES_PER_CYCLE,
     }

@@ -56,12 +56,12 @@ def tile_intrinsic(
                 Taps(b, tile, windows, first_column, n_columns, depth, widths[1]),
             )
         else:
-            rows = Rows(b, tile, windows, first_row, n_rows, depth, widths[0])
+            rows = Rows(b, tile, windows, first_row, n_rows, widths[0])
             factors = rows, Panel(b, tile, right, depth)
         assert tuple(f.words for f in factors) == tile.words(is_gradient)
         first = b.mul(part, word("part_steps"))
         stop = minimum(b, b.add(first, word("part_steps")), word("steps"))
-        sums = emit_sums(b, tile, factors, first, stop, is_long)
+        sums = emit_sums(b, tile, factors, b.trunc(first, I32), b.trunc(stop, I32), is_long)
         before = b.add(b.mul(member, word("member_rows")), b.mul(group, word("group_rows")))
         aside = b.mul(group, word("group_columns"))
         arithmetic = arithmetic_of(b, tile, *(f.steps for f in factors))

@@ -13,6 +13,7 @@ from llvmlite import ir
 from symc.codegen.cuda.abilities import GLOBAL
 from symc.codegen.cuda.ptx import thread
 from symc.codegen.llvm.lanes import I32, I64
+from symc.codegen.llvm.loops import Values, when
 
 from .sums import Copy
 from .tile import ITEM_BYTES, LONGER_PRODUCTS, LONGER_ROWS, QUAD, Tile
@@ -79,9 +80,13 @@ class _Lines:
             size_bytes = b.select(condition, size_bytes, I32(0))
         return Copy(self.place, number * self.step * self.length, address, size_bytes)
 
-    def product(self, step: ir.Value, further: ir.Value) -> ir.Value:
-        """The number of a product of the tile."""
-        return self.b.add(self.b.mul(self.b.trunc(step, I32), I32(self.tile.depth)), further)
+    def begin(self, step: ir.Value) -> Values:
+        """See Operand; here the first product of the tile."""
+        return [self.b.mul(step, I32(self.tile.depth))]
+
+    def advance(self, at: Values) -> Values:
+        """See Operand."""
+        return [self.b.add(at[0], I32(self.tile.depth))]
 
     def line_of(self, number: int) -> ir.Value:
         """The line of a pass."""
@@ -98,30 +103,49 @@ class Rows(_Lines):
         windows: Windows,
         first_row: ir.Value,
         n_rows: ir.Value,
-        depth: ir.Value,
         width: int,
     ) -> None:
         super().__init__(b, tile, tile.rows, tile.depth, LONGER_ROWS, width)
-        self.windows, self.depth, self.steps = windows, depth, (1, self.length)
+        self.windows, self.steps = windows, (1, self.length)
         self.pixels = []
         for k in self.passes:
             row = b.add(first_row, self.line_of(k))
             is_row = b.icmp_unsigned("<", row, n_rows)
             self.pixels.append((is_row, *windows.image_and_pixel(b, b.select(is_row, row, I32(0)))))
+        self.taps_of_step, self.channels_of_step = (f(I32(tile.depth), windows.channels) for f in (b.udiv, b.urem))
 
-    def copies(self, step: ir.Value) -> list[Copy]:
-        """See Operand."""
-        b, windows = self.b, self.windows
-        product = self.product(step, self.along)
-        is_product = b.icmp_unsigned("<", product, self.depth)
-        product = b.select(is_product, product, I32(0))
-        tap, channel = b.udiv(product, windows.channels), b.urem(product, windows.channels)
-        found = []
-        for k, (is_row, image, line) in enumerate(self.pixels):
-            address, is_inside = windows.at(b, image, line, tap, channel)
+    def begin(self, step: ir.Value) -> Values:
+        """See Operand: tap and channel of this thread's product, and (address, whether anything is there) by pass."""
+        product = self.b.add(*super().begin(step), self.along)
+        channels = self.windows.channels
+        return self._found(self.b.udiv(product, channels), self.b.urem(product, channels))
+
+    def _found(self, tap: ir.Value, channel: ir.Value) -> Values:
+        """What `begin` gives."""
+        b, windows, found = self.b, self.windows, [tap, channel]
+        is_tap = b.icmp_unsigned("<", tap, windows.taps)
+        known = b.select(is_tap, tap, I32(0))
+        for is_row, image, line in self.pixels:
+            address, is_inside = windows.at(b, image, line, known, channel)
             address = b.select(is_inside, address, windows.address)
-            found.append(self.copy(k, address, [is_row, is_product, is_inside]))
+            found += [address, b.and_(b.and_(is_row, is_tap), is_inside)]
         return found
+
+    def copies(self, at: Values) -> list[Copy]:
+        """See Operand."""
+        places = zip(at[2::2], at[3::2])
+        return [self.copy(k, address, [is_there]) for k, (address, is_there) in enumerate(places)]
+
+    def advance(self, at: Values) -> Values:
+        """See Operand: further channels of the same tap, else some of another one."""
+        b, (tap, channel, *places) = self.b, at
+        channels = self.windows.channels
+        tap, channel = b.add(tap, self.taps_of_step), b.add(channel, self.channels_of_step)
+        is_over = b.icmp_unsigned(">=", channel, channels)
+        tap, channel = b.add(tap, b.zext(is_over, I32)), b.sub(channel, b.select(is_over, channels, I32(0)))
+        moved = [b.add(x, I64(self.tile.depth * ITEM_BYTES)) if x.type == I64 else x for x in places]
+        is_other = b.icmp_unsigned("!=", tap, at[0])
+        return when(b, is_other, lambda: self._found(tap, channel), [tap, channel, *moved])
 
 
 class Panel(_Lines):
@@ -131,16 +155,26 @@ class Panel(_Lines):
         super().__init__(b, tile, tile.depth, tile.columns, LONGER_PRODUCTS, QUAD)
         self.address, self.depth, self.steps = address, depth, (self.length, 1)
 
-    def copies(self, step: ir.Value) -> list[Copy]:
+    def begin(self, step: ir.Value) -> Values:
+        """See Operand: the product and the address of the first pass."""
+        b, (first,) = self.b, super().begin(step)
+        product = b.add(first, self.line)
+        at = b.add(b.mul(b.zext(product, I64), I64(self.tile.columns)), b.zext(self.along, I64))
+        return [product, b.add(self.address, b.mul(at, I64(ITEM_BYTES)))]
+
+    def copies(self, at: Values) -> list[Copy]:
         """See Operand."""
-        b, found = self.b, []
+        b, (product, address), found = self.b, at, []
         for k in self.passes:
-            product = self.product(step, self.line_of(k))
-            is_product = b.icmp_unsigned("<", product, self.depth)
-            product = b.select(is_product, product, I32(0))
-            at = b.add(b.mul(b.zext(product, I64), I64(self.tile.columns)), b.zext(self.along, I64))
-            found.append(self.copy(k, b.add(self.address, b.mul(at, I64(ITEM_BYTES))), [is_product]))
+            is_product = b.icmp_signed("<", product, b.sub(self.depth, I32(k * self.step)))
+            place = b.add(address, I64(k * self.step * self.tile.columns * ITEM_BYTES))
+            found.append(self.copy(k, place, [is_product]))
         return found
+
+    def advance(self, at: Values) -> Values:
+        """See Operand."""
+        product_bytes = self.tile.columns * ITEM_BYTES
+        return [*super().advance(at[:1]), self.b.add(at[1], I64(self.tile.depth * product_bytes))]
 
 
 class Pixels(_Lines):
@@ -166,11 +200,11 @@ class Pixels(_Lines):
         self.is_row, self.rest = b.icmp_unsigned("<", row, n_rows), b.sub(n_rows, row)
         self.channel_at = b.add(address, b.mul(b.zext(row, I64), I64(ITEM_BYTES)))
 
-    def copies(self, step: ir.Value) -> list[Copy]:
+    def copies(self, at: Values) -> list[Copy]:
         """See Operand."""
         b, found = self.b, []
         for k in self.passes:
-            product = self.product(step, self.line_of(k))
+            product = b.add(at[0], self.line_of(k))
             image, pixel = b.udiv(product, self.pixels), b.urem(product, self.pixels)
             moved = b.add(b.mul(b.zext(image, I64), self.image_bytes), b.mul(b.zext(pixel, I64), self.pixel_bytes))
             is_there = b.and_(self.is_row, b.icmp_unsigned("<", product, self.depth))
@@ -199,11 +233,11 @@ class Taps(_Lines):
         column = b.select(self.is_column, column, I32(0))
         self.tap, self.channel = b.udiv(column, windows.channels), b.urem(column, windows.channels)
 
-    def copies(self, step: ir.Value) -> list[Copy]:
+    def copies(self, at: Values) -> list[Copy]:
         """See Operand."""
         b, windows, found = self.b, self.windows, []
         for k in self.passes:
-            product = self.product(step, self.line_of(k))
+            product = b.add(at[0], self.line_of(k))
             is_product = b.icmp_unsigned("<", product, self.depth)
             image, line = windows.image_and_pixel(b, b.select(is_product, product, I32(0)))
             address, is_inside = windows.at(b, image, line, self.tap, self.channel)

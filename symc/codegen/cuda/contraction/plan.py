@@ -9,18 +9,19 @@ from symc.codegen.contraction.geometry import Geometry, window_geometry
 from symc.codegen.contraction.panels import panels_of
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM
-from symc.codegen.cuda.h200 import CLOCK_HZ
+from symc.codegen.cuda.h200 import CLOCK_HZ, L2_BYTES
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .cost import n_tiles, parts_time, steps_of, tile_times
+from .parts import part_bytes
 from .problem import Problem, problem_of
 from .tile import DTYPE, ITEM_BYTES, QUAD, TILES, TILES_OF_CORES, Kind, Tile
 
-PARTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)  # blocks that may share a tile
-PART_STEPS = 4  # of a part at least: bringing the first products takes as long as a step or two
+PARTS = range(1, 17)  # blocks that may share a tile
+PART_STEPS = 2  # of a part at least: bringing the first products takes as long as a step or two
 LONG_SUMS = 16  # of a thread: registers have room for as many totals
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
 LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
@@ -56,8 +57,14 @@ def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
         return []
     kind: Kind = "float16" if buffer_of(c, c.lhs).dtype == "float16" else float32_by
     tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
-    pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or n * PART_STEPS <= steps_of(t, p)]
+    pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
+
+
+def _may_share(p: Problem, tile: Tile, n_parts: int) -> bool:
+    """Whether each part has some products to multiply, and the sums of all of them stay in L2."""
+    sums_bytes = n_parts * n_tiles(p, tile) * part_bytes(tile)
+    return n_parts * PART_STEPS <= steps_of(tile, p) and sums_bytes <= L2_BYTES // 2
 
 
 def _is_long(p: Problem, n_parts: int) -> bool:

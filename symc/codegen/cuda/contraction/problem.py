@@ -10,12 +10,16 @@ from symc.loopir.kernel import Contraction
 
 @dataclass(frozen=True)
 class Problem:
-    """A contraction as matrix products: `n_sets` of (n_rows, depth) by (depth, n_columns)."""
+    """A contraction as matrix products: `n_sets` of (n_rows, depth) by (depth, n_columns).
+
+    run   products whose left operands are neighbours in memory: the channels of a tap; 0 where none are
+    """
 
     n_sets: int
     n_rows: int
     n_columns: int
     depth: int
+    run: int
 
     @property
     def n_results(self) -> int:
@@ -28,7 +32,7 @@ def problem_of(c: Contraction) -> Problem:
     n_sets = c.groups * (c.stack or 1)
     pixels = size_of(c.window.out_extents)
     if c.kind == "weight_gradient":
-        return Problem(n_sets, outer, c.window.n_taps * inner, c.batch * pixels)
+        return Problem(n_sets, outer, c.window.n_taps * inner, c.batch * pixels, 0)
     if c.kind == "data_gradient":
-        return Problem(n_sets, c.batch * size_of(c.window.in_extents), inner, c.window.n_taps * outer)
-    return Problem(n_sets, c.batch * pixels, outer, c.window.n_taps * inner)
+        return Problem(n_sets, c.batch * size_of(c.window.in_extents), inner, c.window.n_taps * outer, outer)
+    return Problem(n_sets, c.batch * pixels, outer, c.window.n_taps * inner, inner)

@@ -30,19 +30,13 @@ def kernel(desc, bufs):
     {epilogue}
     """
     {words}
-    unit = cuda.blockIdx.x
-    panel = remainder(unit, n_panels)
-    unit = quotient(unit, n_panels)
-    row = remainder(unit, n_row_tiles) * {rows}
-    unit = quotient(unit, n_row_tiles)
-    group = remainder(unit, n_groups)
-    unit = quotient(unit, n_groups)
-    part = remainder(unit, n_parts)
-    member = quotient(unit, n_parts)
+    {numbers}
+    row = row_tile * {rows}
     column = panel * {columns}
-    number = ((member * n_groups + group) * n_row_tiles + quotient(row, {rows})) * n_panels + panel
+    number = ((member * n_groups + group) * n_row_tiles + row_tile) * n_panels + panel
     tile(desc, bufs, {left}, {right}, offsets, row, column, group, member, part, {shared})
 '''
+LEVELS = {"panel": "n_panels", "row_tile": "n_row_tiles", "group": "n_groups", "part": "n_parts", "member": ""}
 STREAMED = "lhs + member * lhs_member_bytes + group * lhs_group_bytes"
 PACKED = "rhs + ((member * n_groups + group) * n_panels + panel) * panel_bytes"
 SHARED = "scratch + number * {tile_bytes}, counters + number * 4"
@@ -94,7 +88,22 @@ def _call(c: Contraction, plan: TilePlan) -> KernelCall:
         d.add(name, number, is_printed=False)
     epilogue.add_to(d)
     grid = Grid(n_tiles(p, tile) * plan.n_parts, tile.n_threads, tile.shared_bytes(is_gradient))
-    return KernelCall(_code(plan, epilogue, d, is_gradient), tuple(d.words), grid, plan.why)
+    return KernelCall(_code(plan, epilogue, d, is_gradient, _levels(c, plan)), tuple(d.words), grid, plan.why)
+
+
+def _levels(c: Contraction, plan: TilePlan) -> dict[str, str]:
+    """What a block's number consists of, the fastest first: name -> the word that says how many there are."""
+    is_there = {"group": c.groups > 1, "part": plan.n_parts > 1, "member": c.stack is not None}
+    return {name: word for name, word in LEVELS.items() if is_there.get(name, True)}
+
+
+def _numbers(levels: dict[str, str]) -> str:
+    """The lines by which a block finds its numbers; divisions are long, so that nothing is divided by a certain 1."""
+    *others, last = levels
+    lines = ["unit = cuda.blockIdx.x"]
+    for name in others:
+        lines += [f"{name} = remainder(unit, {levels[name]})", f"unit = quotient(unit, {levels[name]})"]
+    return "\n    ".join([*lines, f"{last} = unit", *(f"{name} = 0" for name in LEVELS if name not in levels)])
 
 
 def _sizes(c: Contraction, g: Geometry, plan: TilePlan) -> dict[str, int]:
@@ -124,17 +133,18 @@ def _ref(buffer: Buffer) -> Ref:
     return Ref(buffer.name, buffer.offset * ITEM_SIZE[buffer.dtype])
 
 
-def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool) -> KernelCode:
+def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool, levels: dict[str, str]) -> KernelCode:
     tile, stores = plan.tile, epilogue.structure()
     parts = " in parts" if plan.is_long else ""
     shared = f" shared by {plan.n_parts} blocks" if plan.n_parts > 1 else ""
     kind = f"{' gradient' if is_gradient else ''}{parts} copies of {plan.widths}{shared}"
-    structure = f"gpu tile {tile} {tile.n_threads} threads{kind}: {stores}"
+    structure = f"gpu tile {tile} {tile.n_threads} threads{kind} by {' '.join(levels)}: {stores}"
     source = SOURCE.format(
         tile=tile,
         parts=(f", its sums{parts}" if parts else "") + (shared and f",{shared}"),
         epilogue=stores,
         words="\n    ".join(d.lines()),
+        numbers=_numbers(levels),
         rows=tile.rows,
         columns=tile.columns,
         left=STREAMED,

@@ -7,7 +7,8 @@ from typing import Literal
 
 DTYPE, ITEM_BYTES = "float32", 4  # of sums, and of what lies in shared memory: a float32, or two float16
 QUAD = 4  # words of one access to memory
-STAGES = 4  # of shared memory: one is read, the others are filled
+TOGETHER = 16  # products of a round of the innermost loop, which is a long line of multiplications
+STAGES = 3  # of shared memory: one is read, the others are filled
 LONGER_ROWS, LONGER_PRODUCTS = 4, 8  # words by which lines of shared memory are longer: threads then meet all banks
 
 Kind = Literal["fma", "tf32", "bfloat16", "float16"]
@@ -56,13 +57,16 @@ class Tile:
         return STAGES * sum(self.words(is_gradient)) * ITEM_BYTES
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}x{self.depth}{'' if self.kind == 'fma' else f' {self.kind}'}"
+        kind = "" if self.kind == "fma" else f" {self.kind}"
+        return f"{self.rows}x{self.columns}x{self.depth}{kind}"
 
 
-WIDE = Tile(128, 256, 16, 16, 8, n_blocks=1)  # of tensor cores alone: it asks L2 for less
-LARGE = Tile(128, 128, 16, 8, 8, n_blocks=1)
-NARROW = Tile(128, 64, 16, 8, 8, n_blocks=2)
-MIDDLE = Tile(64, 64, 16, 8, 4, n_blocks=4)
-SMALL = Tile(32, 32, 16, 4, 4, n_blocks=5)
-TILES = LARGE, NARROW, MIDDLE, SMALL
+WIDE = Tile(128, 256, 32, 16, 8, n_blocks=1)  # of tensor cores alone: it asks L2 for less
+LARGE = Tile(128, 128, 32, 8, 8, n_blocks=1)
+NARROW = Tile(128, 64, 32, 8, 8, n_blocks=2)
+MIDDLE = Tile(64, 64, 32, 8, 4, n_blocks=3)
+LEAN = Tile(64, 64, 32, 8, 8, n_blocks=4)  # half the threads: fewer accesses to shared memory, later alone
+FLAT = Tile(32, 64, 32, 4, 8, n_blocks=5)
+SMALL = Tile(32, 32, 32, 4, 4, n_blocks=5)
+TILES = LARGE, NARROW, MIDDLE, LEAN, FLAT, SMALL
 TILES_OF_CORES = WIDE, *TILES
