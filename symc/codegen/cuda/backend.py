@@ -66,7 +66,9 @@ class CudaBackend:
 
     def fits_sections(self, product: Product, dtype: str, n: int) -> bool:
         """See passes.base.Machine."""
-        return False
+        from .preferences import fits_sections
+
+        return self.float32_by == "fma" and fits_sections(product, dtype, n)
 
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         """See passes.base.Machine."""

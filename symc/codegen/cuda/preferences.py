@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from symc.loopir.tensor import Product
 
+from .contraction.tile import LEAST_ROWS, SECTIONS
+
 NEAR_ROW, NEAR_COLUMN = (
     16_384,
     1024,
@@ -18,3 +20,9 @@ def channels_together(product: Product, dtype: str) -> int | None:
 def keeps_near(n_elements: int, is_contiguous: bool) -> bool:
     """Rows of up to 64 KB; columns, which many threads walk side by side, of 1024 elements."""
     return n_elements <= (NEAR_ROW if is_contiguous else NEAR_COLUMN)
+
+
+def fits_sections(product: Product, dtype: str, n: int) -> bool:
+    """A tile of a layer's results may have the same columns of each of 4 gates."""
+    is_layer = product.kind == "forward" and product.stack is None and not product.window.kernel
+    return is_layer and product.groups == 1 and dtype == "float32" and n == SECTIONS and product.sizes[0] >= LEAST_ROWS

@@ -65,7 +65,7 @@ def built_in(context: mx.Context) -> Iterator[tuple[str, mx.Executor]]:
     yield "lenet", mx.models.get("lenet").symbol.simple_bind(context, data=(2, 1, 28, 28))
     yield "resnet-18", mx.models.get("resnet-18").symbol.simple_bind(context, data=(2, 3, 32, 32))
     yield "float16", halves().simple_bind(context, data=(16, 3, 6, 5))
-    for name in ("lstm", "attention"):
+    for name in ("lstm", "lstm of 17", "attention"):
         make, shape = CASES[name]
         yield name, make().simple_bind(context, data=shape)
 

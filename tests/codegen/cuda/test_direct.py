@@ -7,8 +7,8 @@ import pytest
 
 from symc.codegen.cuda.contraction.direct import nest_of
 from symc.loopir.interpret import interpret
-from symc.loopir.kernel import verify
-from tests.codegen.contractions import bias_residual_relu, contraction, scaled_twice
+from symc.loopir.kernel import Contraction, Nest, verify
+from tests.codegen.contractions import bias_residual_relu, contraction, gates, scaled_twice
 
 GEOMETRIES = {
     "padded": {},
@@ -27,7 +27,10 @@ GEOMETRIES = {
 def test_the_nest_computes_what_the_contraction_does(kind, geometry):
     epilogue = bias_residual_relu if kind != "weight_gradient" and "stack" not in geometry else None
     c = contraction(**{"kind": kind, "channels": (4, 3), "epilogue": epilogue, **geometry})
-    nest = nest_of(c)
+    assert_equal_meaning(c, nest_of(c))
+
+
+def assert_equal_meaning(c: Contraction, nest: Nest) -> None:
     verify(nest)
     rng = np.random.default_rng(0)
     given = {b.name: rng.normal(size=b.shape).astype(b.dtype) for b in c.buffers}
@@ -36,6 +39,11 @@ def test_the_nest_computes_what_the_contraction_does(kind, geometry):
     interpret(nest, found)
     for store in c.stores:
         np.testing.assert_allclose(found[store.buffer], expected[store.buffer], rtol=1e-4, atol=1e-5)
+
+
+def test_sums_of_sections_are_those_of_their_columns():
+    c = contraction(batch=5, channels=(6, 28), sections=4, epilogue=gates(4), **GEOMETRIES["matrix product"])
+    assert_equal_meaning(c, nest_of(c))
 
 
 def test_stores_that_use_the_sum_twice_share_it():

@@ -9,15 +9,15 @@ import pytest
 
 from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.contraction.cost import n_tiles
-from symc.codegen.cuda.contraction.plan import plan_contraction
+from symc.codegen.cuda.contraction.plan import candidates, plan_contraction
 from symc.codegen.cuda.contraction.problem import problem_of
-from symc.codegen.cuda.contraction.tile import LARGE, MIDDLE, SMALL, WIDE
+from symc.codegen.cuda.contraction.tile import FEW_GATES, GATES, LARGE, MIDDLE, SMALL, TILES_OF_SECTIONS, WIDE
 from symc.codegen.cuda.nest import plan as nest_plan
 from symc.codegen.cuda.nest import schedule_nest
 from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Nest, Store, buffer_of, verify
-from tests.codegen.contractions import GUARD, Memory, bias_residual_relu, contraction, packed_weight
+from tests.codegen.contractions import GUARD, Memory, bias_residual_relu, contraction, gates, packed_weight
 from tests.codegen.nests import Memory as NestMemory
 from tests.codegen.nests import assert_nothing_else_changed, f32, rand
 
@@ -127,6 +127,15 @@ def test_large_tiles_and_long_sums():
     check_tiles(contraction(batch=130, channels=(20, 135), **flat), tile=LARGE)
     check_tiles(contraction(batch=16, channels=(1100, 16), **flat), tile=SMALL, is_long=True)
     check_tiles(contraction(batch=70, channels=(20, 70), **flat), tile=MIDDLE)
+
+
+@pytest.mark.parametrize("n_rows, width, n_parts", [(18, 20, 3), (70, 24, 1)])
+def test_a_thread_has_the_sums_of_all_gates(n_rows, width, n_parts):
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    c = contraction(batch=n_rows, channels=(100, 4 * width), sections=4, epilogue=gates(4), **flat)
+    tile = GATES if n_rows > 64 else FEW_GATES
+    assert {plan.tile for plan in candidates(c)} == set(TILES_OF_SECTIONS)
+    check_tiles(c, tile=tile, n_parts=n_parts)
 
 
 @pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])

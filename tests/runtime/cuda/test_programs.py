@@ -100,7 +100,8 @@ def attention() -> mx.sym.Symbol:
 
 CASES = {"convolutions": (convolutions, (3, 3, 9, 8)), "random": (random, (40, 30)),
          "ordered": (ordered, (9, 30)), "loop": (loop, (4, 30)),
-         "lstm": (lstm, (3, 2, 5)), "attention": (attention, (2, 20, 16))}  # fmt: skip
+         "lstm": (lstm, (3, 2, 5)), "lstm of 17": (lstm, (3, 17, 12)),
+         "attention": (attention, (2, 20, 16))}  # fmt: skip
 
 
 @pytest.mark.parametrize("make, shape", CASES.values(), ids=CASES)

@@ -46,7 +46,7 @@ class Fma:
         self.b, self.tile, self.v = b, tile, Lanes(b, 1, GPU)
         self.left, self.right = left, right
         n_across = I32(tile.columns // tile.columns_of_thread)
-        self.row = b.mul(b.udiv(thread(b), n_across), I32(QUAD))
+        self.row = b.mul(b.udiv(thread(b), n_across), I32(min(QUAD, tile.rows_of_thread)))
         self.column = b.mul(b.urem(thread(b), n_across), I32(QUAD))
 
     def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
@@ -85,8 +85,9 @@ class Fma:
 
 
 def _positions(size: int, n: int) -> list[int]:
-    """Where the rows or columns of the first thread lie: quads, spread evenly."""
-    return [k // QUAD * (size // (n // QUAD)) + k % QUAD for k in range(n)]
+    """Where the rows or columns of the first thread lie: quads, spread evenly, or fewer side by side."""
+    together = min(QUAD, n)
+    return [k // together * (size // (n // together)) + k % together for k in range(n)]
 
 
 def _place(b: ir.IRBuilder, memory: ir.Value, start: ir.Value, further: int) -> ir.Value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from functools import reduce as fold
 
 from symc.core.dtypes import compute_dtype
@@ -21,25 +22,30 @@ Index = Affine | Expr
 
 def nest_of(c: Contraction) -> Nest:
     """The nest that computes what the contraction does; its right operand must lie as its buffer says."""
-    return Nest(c.buffers, tuple(with_sum(store, lambda axes, dtype: _sum(c, axes, dtype)) for store in c.stores))
+    return Nest(c.buffers, tuple(with_sum(store, partial(_sum, c)) for store in c.stores))
 
 
-def with_sum(store: Store, sum_of: Callable[[Sequence[Axis], str], Expr]) -> Store:
-    """A store of a contraction with an expression, of its axes and a dtype, for the finished sum."""
-    sums = {e.dtype for e in loads_of(store.value) if e.data[0] == ACCUMULATOR}
-    total = {dtype: sum_of(store.axes, dtype) for dtype in sums}
+def with_sum(store: Store, sum_of: Callable[[Sequence[Axis], str, int], Expr]) -> Store:
+    """A store of a contraction with an expression, of its axes, a dtype and a section, for the finished sum."""
+    finished = {e.dtype: None for e in loads_of(store.value) if e.data[0] == ACCUMULATOR}
     value = store.value
-    for expr in total.values():
-        value = substitute(value, ACCUMULATOR, lambda expr=expr: expr)
+    for dtype in finished:
+
+        def total(*index: Affine, dtype: str = dtype) -> Expr:
+            (section,) = index or (Affine(),)
+            return sum_of(store.axes, dtype, section.constant)
+
+        value = substitute(value, ACCUMULATOR, total)
     return replace(store, value=value)
 
 
-def _sum(c: Contraction, axes: Sequence[Axis], dtype: str) -> Expr:
+def _sum(c: Contraction, axes: Sequence[Axis], dtype: str, section: int) -> Expr:
     """The sum of one element of the result, whose axes are [stack,] image or output, channel, *positions."""
     stack = [Affine.of(axes[0])] if c.stack is not None else []
     first, second, *rest = axes[len(stack) :]
     parts = {"forward": _forward, "data_gradient": _data_gradient, "weight_gradient": _weight_gradient}
-    reduced, lhs, rhs, conditions = parts[c.kind](c, Affine.of(first), Affine.of(second), [Affine.of(a) for a in rest])
+    channel = Affine.of(second) + section * (c.out_channels // c.sections)
+    reduced, lhs, rhs, conditions = parts[c.kind](c, Affine.of(first), channel, [Affine.of(a) for a in rest])
     operands = [_operand(c, name, [*stack, *index], dtype) for name, index in ((c.lhs, lhs), (c.rhs, rhs))]
     product = prim("mul", *operands)
     if conditions:

@@ -20,7 +20,7 @@ from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import minimum
 from symc.codegen.llvm.memory import Elements, narrow, widen
 from symc.loopir.expr import Expr
-from symc.loopir.kernel import ACCUMULATOR
+from symc.loopir.kernel import ACCUMULATOR, section_of
 
 from .arithmetic import arithmetic_of
 from .operands import Panel, Pixels, Rows, Taps, Windows
@@ -37,6 +37,7 @@ def tile_intrinsic(
     is_gradient: bool,
     is_long: bool,
     n_parts: int,
+    n_sections: int,
 ) -> Any:
     """The intrinsic `tile(desc, bufs, address of the left and of the right operand, offsets, first row and column,
     group, member, part, addresses of the tile's scratch memory and counter)`: a block's part of a product."""
@@ -65,18 +66,23 @@ def tile_intrinsic(
         before = b.add(b.mul(member, word("member_rows")), b.mul(group, word("group_rows")))
         aside = b.mul(group, word("group_columns"))
         arithmetic = arithmetic_of(b, tile, *(f.steps for f in factors))
-        inside = arithmetic.places()
+        inside, per_section = arithmetic.places(), tile.columns_of_thread // n_sections
+        sections = [
+            [k for k in range(tile.n_sums) if k % tile.columns_of_thread // per_section == section]
+            for section in range(n_sections)
+        ]
         rows_at, columns_at = (
             {x: b.add(first, x) for x in xs} for first, xs in zip((first_row, first_column), zip(*inside))
         )
-        places = [(rows_at[r], columns_at[c]) for r, c in inside]
+        places = [(rows_at[r], columns_at[c]) for r, c in (inside[k] for k in sections[0])]
 
         def finish(sums):
             together, singly = (
                 Finish(b, n, epilogue, d, desc, bufs, before, aside) for n in (arithmetic.neighbours, 1)
             )
-            is_whole = b.icmp_unsigned("<=", b.add(first_column, I32(tile.columns)), n_columns)
-            _store(b, together, singly, is_whole, (n_rows, n_columns), places, sums)
+            is_whole = b.icmp_unsigned("<=", b.add(first_column, I32(tile.columns // n_sections)), n_columns)
+            totals_of = [[sums[k] for k in section] for section in sections]
+            _store(b, together, singly, is_whole, (n_rows, n_columns), places, totals_of)
 
         if n_parts == 1:
             finish(sums)
@@ -101,27 +107,28 @@ def remainder(b, x, y):
 
 
 def _store(b, together, singly, is_whole, n_results, places, sums):
-    """A thread's sums at their places (row, column), as many together as can be; is_whole: all columns are there."""
+    """A thread's sums, by section, at their places (row, column), as many together as can be; is_whole: all columns
+    are there."""
     with b.if_else(b.and_(is_whole, together.is_even())) as (whole, partly):
         with whole:
             _store_rows(b, together, n_results[0], places, sums)
         with partly:
-            for place, total in zip(places, sums):
+            for place, *totals_of in zip(places, *sums):
                 is_there = [b.icmp_unsigned("<", x, n) for x, n in zip(place, n_results)]
                 with b.if_then(b.and_(*is_there)):
-                    singly.store([total], *place)
+                    singly.store([[total] for total in totals_of], *place)
 
 
 def _store_rows(b, end, n_rows, places, sums):
     """All sums of a tile whose columns are there, row by row."""
     rows: dict[ir.Value, list[int]] = {}
-    for first in range(0, len(sums), end.v.n):
+    for first in range(0, len(places), end.v.n):
         rows.setdefault(places[first][0], []).append(first)
         end.prepare(places[first][1])
     for r, firsts in rows.items():
         with b.if_then(b.icmp_unsigned("<", r, n_rows)):
             for first in firsts:
-                end.store(sums[first : first + end.v.n], r, places[first][1])
+                end.store([s[first : first + end.v.n] for s in sums], r, places[first][1])
 
 
 def _word(b: ir.IRBuilder, desc: ir.Value, d: Descriptor, name: str, further: int = 0) -> ir.Value:
@@ -176,8 +183,8 @@ class Finish:
                 if operand.row_stride == 0 and operand in self.epilogue.loads.values():
                     self._loaded[operand, column] = self._load(operand, moved)
 
-    def store(self, totals: Sequence[ir.Value], row: ir.Value, column: ir.Value) -> None:
-        """All values of neighbours from a column on (both int32), then all their stores."""
+    def store(self, totals: Sequence[Sequence[ir.Value]], row: ir.Value, column: ir.Value) -> None:
+        """All values of neighbours from a column on (both int32), then all their stores; totals: by section."""
 
         def leaf(e: Expr) -> ir.Value:
             if e in self.epilogue.loads:
@@ -185,7 +192,7 @@ class Finish:
                 raw = self._loaded.get((operand, column)) or self._load(operand, self._place(operand, row, column))
                 return widen(self.v, raw, operand.dtype, e.dtype)
             assert e.op == "load" and e.data[0] == ACCUMULATOR, e
-            return self.v.pack(totals)
+            return self.v.pack(totals[section_of(e)])
 
         emitter = Emitter(self.v, leaf, dict(self.params))
         values = [(operand, value, emitter.value(value)) for operand, value in self.epilogue.stores]

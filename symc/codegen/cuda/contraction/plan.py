@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from symc.codegen.contraction.epilogue import epilogue_of, even_stride
@@ -18,13 +19,12 @@ from symc.loopir.kernel import Buffer, Contraction, buffer_of
 from .cost import n_tiles, parts_time, steps_of, tile_times
 from .parts import part_bytes
 from .problem import Problem, problem_of
-from .tile import DTYPE, ITEM_BYTES, QUAD, TILES, TILES_OF_CORES, Kind, Tile
+from .tile import DTYPE, ITEM_BYTES, LEAST_ROWS, QUAD, SECTIONS, TILES, TILES_OF_CORES, TILES_OF_SECTIONS, Kind, Tile
 
 PARTS = range(1, 17)  # blocks that may share a tile
 PART_STEPS = 2  # of a part at least: bringing the first products takes as long as a step or two
 LONG_SUMS = 16  # of a thread: registers have room for as many totals
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
-LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,10 @@ def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
     if not _is_tiled(c, p):
         return []
     kind: Kind = "float16" if buffer_of(c, c.lhs).dtype == "float16" else float32_by
-    tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
+    if c.sections > 1:
+        tiles: Sequence[Tile] = TILES_OF_SECTIONS if (kind, c.sections) == ("fma", SECTIONS) else ()
+    else:
+        tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
 

@@ -32,7 +32,7 @@ def kernel(desc, bufs):
     {words}
     {numbers}
     row = row_tile * {rows}
-    column = panel * {columns}
+    column = panel * {width}
     number = ((member * n_groups + group) * n_row_tiles + row_tile) * n_panels + panel
     tile(desc, bufs, {left}, {right}, offsets, row, column, group, member, part, {shared})
 '''
@@ -88,7 +88,9 @@ def _call(c: Contraction, plan: TilePlan) -> KernelCall:
         d.add(name, number, is_printed=False)
     epilogue.add_to(d)
     grid = Grid(n_tiles(p, tile) * plan.n_parts, tile.n_threads, tile.shared_bytes(is_gradient))
-    return KernelCall(_code(plan, epilogue, d, is_gradient, _levels(c, plan)), tuple(d.words), grid, plan.why)
+    return KernelCall(
+        _code(plan, epilogue, d, is_gradient, _levels(c, plan), c.sections), tuple(d.words), grid, plan.why
+    )
 
 
 def _levels(c: Contraction, plan: TilePlan) -> dict[str, str]:
@@ -115,7 +117,7 @@ def _sizes(c: Contraction, g: Geometry, plan: TilePlan) -> dict[str, int]:
         "taps": g.n_taps,
         "channels": g.channels // plan.tile.n_together,
         "n_rows": p.n_rows,
-        "n_columns": p.n_columns,
+        "n_columns": p.n_columns // c.sections,
         "depth": p.depth // plan.tile.n_together,
         "steps": n_steps,
         "part_steps": -(-n_steps // plan.n_parts),
@@ -133,11 +135,14 @@ def _ref(buffer: Buffer) -> Ref:
     return Ref(buffer.name, buffer.offset * ITEM_SIZE[buffer.dtype])
 
 
-def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool, levels: dict[str, str]) -> KernelCode:
+def _code(
+    plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool, levels: dict[str, str], n_sections: int
+) -> KernelCode:
     tile, stores = plan.tile, epilogue.structure()
     parts = " in parts" if plan.is_long else ""
     shared = f" shared by {plan.n_parts} blocks" if plan.n_parts > 1 else ""
     kind = f"{' gradient' if is_gradient else ''}{parts} copies of {plan.widths}{shared}"
+    kind += f" of {n_sections} sections" if n_sections > 1 else ""
     structure = f"gpu tile {tile} {tile.n_threads} threads{kind} by {' '.join(levels)}: {stores}"
     source = SOURCE.format(
         tile=tile,
@@ -146,7 +151,7 @@ def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool, 
         words="\n    ".join(d.lines()),
         numbers=_numbers(levels),
         rows=tile.rows,
-        columns=tile.columns,
+        width=tile.columns // n_sections,
         left=STREAMED,
         right=GRADIENT if is_gradient else PACKED,
         shared=SHARED.format(tile_bytes=plan.n_parts * part_bytes(tile)) if shared else "0, 0",
@@ -157,7 +162,9 @@ def _code(plan: TilePlan, epilogue: Epilogue, d: Descriptor, is_gradient: bool, 
 
         from .emit import quotient, remainder, tile_intrinsic
 
-        tile_of_block = tile_intrinsic(tile, plan.widths, epilogue, d, is_gradient, plan.is_long, plan.n_parts)
+        tile_of_block = tile_intrinsic(
+            tile, plan.widths, epilogue, d, is_gradient, plan.is_long, plan.n_parts, n_sections
+        )
         scope = {"cuda": cuda(), "quotient": quotient, "remainder": remainder, "tile": tile_of_block}
         exec(compile(source, f"<{code.name}>", "exec"), scope)
         return bounded(scope["kernel"], tile.n_threads, tile.n_blocks)

@@ -9,6 +9,7 @@ DTYPE, ITEM_BYTES = "float32", 4  # of sums, and of what lies in shared memory: 
 QUAD = 4  # words of one access to memory
 TOGETHER = 16  # products of a round of the innermost loop, which is a long line of multiplications
 STAGES = 3  # of shared memory: one is read, the others are filled
+LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
 LONGER_ROWS, LONGER_PRODUCTS = 4, 8  # words by which lines of shared memory are longer: threads then meet all banks
 
 Kind = Literal["fma", "tf32", "bfloat16", "float16"]
@@ -68,5 +69,8 @@ MIDDLE = Tile(64, 64, 32, 8, 4, n_blocks=3)
 LEAN = Tile(64, 64, 32, 8, 8, n_blocks=4)  # half the threads: fewer accesses to shared memory, later alone
 FLAT = Tile(32, 64, 32, 4, 8, n_blocks=5)
 SMALL = Tile(32, 32, 32, 4, 4, n_blocks=5)
+GATES = Tile(64, 64, 32, 4, 16, n_blocks=4)  # of 4 sections of columns, of which a thread has the same 4 of each
+FEW_GATES = Tile(16, 64, 32, 1, 16, n_blocks=8)
 TILES = LARGE, NARROW, MIDDLE, LEAN, FLAT, SMALL
 TILES_OF_CORES = WIDE, *TILES
+SECTIONS, TILES_OF_SECTIONS = 4, (GATES, FEW_GATES)
