@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from symc.codegen.cuda.h200 import PROCESSORS
 from symc.codegen.cuda.launch import WARP
 from symc.codegen.nest.form import Form
 from symc.codegen.nest.plan import AxisLoop, NestPlan, StorePlan, by_stride, common_axes
@@ -107,6 +108,9 @@ def _plan_ordered(form: Form) -> GridPlan:
 
 def _block_plan(form: Form, axes: tuple[str, ...], shared: dict[Expr, str], length: int) -> GridPlan:
     n_threads = next((threads for longest, threads in ROWS_OF if length <= longest), LONG_ROW_THREADS)
+    if _size(form, axes) <= PROCESSORS:  # a block each, which only its own threads keep busy: all of a row at once
+        while n_threads < LONG_ROW_THREADS and n_threads * LANES < length:
+            n_threads *= 2
     groups: dict[tuple[tuple[str, ...], str | None], list] = {}
     for s in form.stores:
         rest = [a for a in s.axes if a not in axes]
