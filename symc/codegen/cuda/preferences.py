@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from symc.codegen.cuda.contraction.tile import LEAST_ROWS, SECTIONS
 from symc.loopir.tensor import Product
-
-from .contraction.tile import LEAST_ROWS, SECTIONS
 
 NEAR_ROW, NEAR_COLUMN = (
     16_384,

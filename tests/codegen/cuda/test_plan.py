@@ -107,9 +107,9 @@ def product(kind: str, n_rows: int, channels: tuple[int, int], **options) -> Con
 @pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
 def test_products_are_tiles_where_they_fill_some(kind):
     n = 200_000
-    deep = {"forward": (70, (n, 70)), "data_gradient": (70, (70, n)), "weight_gradient": (n, (70, 70))}[kind]
+    deep = {"forward": (72, (n, 72)), "data_gradient": (72, (72, n)), "weight_gradient": (n, (72, 72))}[kind]
     large = LARGE if kind == "weight_gradient" else NARROW
-    cases = [(70, (70, 70), SMALL), (2000, (2000, 2000), large), (*deep, SMALL)]
+    cases = [(72, (72, 72), SMALL), (2000, (2000, 2000), large), (*deep, SMALL)]
     for n_rows, channels, tile in cases:
         plan = plan_contraction(product(kind, n_rows, channels))
         assert plan.tile == tile and str(tile) in plan.why and plan.is_long == (n in (n_rows, *channels))
@@ -165,7 +165,7 @@ def test_a_tile_has_a_block_for_each_part_of_each_set():
     plan = replace(plan_contraction(c), n_parts=1, scratch=())
     (call,) = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(replace(c, plan=plan))
     assert call.launch == Grid(3 * 7 * 3, 64, call.launch.shared_bytes)  # tiles of 32 of 200 rows and of 90 columns
-    assert "a tile of 32x32x32 by a block" in call.code.source and "63 tiles" in call.schedule
+    assert "a tile of 32x32x16 by a block" in call.code.source and "63 tiles" in call.schedule
 
 
 def test_a_routine_has_a_thread_for_each_part():

@@ -23,10 +23,10 @@ from symc.loopir.expr import Expr
 from symc.loopir.kernel import ACCUMULATOR, section_of
 
 from .arithmetic import arithmetic_of
-from .operands import Panel, Pixels, Rows, Taps, Windows
+from .operands import Panel, Pixels, Rows, Runs, Taps, Windows
 from .parts import leave, totals
 from .sums import emit_sums
-from .tile import ITEM_BYTES, Tile
+from .tile import ITEM_BYTES, QUAD, Tile
 
 
 def tile_intrinsic(
@@ -57,7 +57,7 @@ def tile_intrinsic(
                 Taps(b, tile, windows, first_column, n_columns, depth, widths[1]),
             )
         else:
-            rows = Rows(b, tile, windows, first_row, n_rows, widths[0])
+            rows = (Runs if widths[0] == QUAD else Rows)(b, tile, windows, first_row, n_rows, widths[0])
             factors = rows, Panel(b, tile, right, depth)
         assert tuple(f.words for f in factors) == tile.words(is_gradient)
         first = b.mul(part, word("part_steps"))

@@ -112,16 +112,18 @@ class Rows(_Lines):
             row = b.add(first_row, self.line_of(k))
             is_row = b.icmp_unsigned("<", row, n_rows)
             self.pixels.append((is_row, *windows.image_and_pixel(b, b.select(is_row, row, I32(0)))))
-        self.taps_of_step, self.channels_of_step = (f(I32(tile.depth), windows.channels) for f in (b.udiv, b.urem))
 
-    def begin(self, step: ir.Value) -> Values:
-        """See Operand: tap and channel of this thread's product, and (address, whether anything is there) by pass."""
-        product = self.b.add(*super().begin(step), self.along)
+    def copies(self, at: Values) -> list[Copy]:
+        """See Operand."""
+        return self.started(self.found(self.b.add(at[0], self.along)))
+
+    def found(self, product: ir.Value) -> Values:
+        """Tap and channel of a product, and (address, whether anything is there) by pass."""
         channels = self.windows.channels
-        return self._found(self.b.udiv(product, channels), self.b.urem(product, channels))
+        return self.found_in(self.b.udiv(product, channels), self.b.urem(product, channels))
 
-    def _found(self, tap: ir.Value, channel: ir.Value) -> Values:
-        """What `begin` gives."""
+    def found_in(self, tap: ir.Value, channel: ir.Value) -> Values:
+        """The same of a channel of a tap."""
         b, windows, found = self.b, self.windows, [tap, channel]
         is_tap = b.icmp_unsigned("<", tap, windows.taps)
         known = b.select(is_tap, tap, I32(0))
@@ -131,21 +133,33 @@ class Rows(_Lines):
             found += [address, b.and_(b.and_(is_row, is_tap), is_inside)]
         return found
 
+    def started(self, found: Values) -> list[Copy]:
+        """The copies of what was found."""
+        places = zip(found[2::2], found[3::2])
+        return [self.copy(k, address, [is_there]) for k, (address, is_there) in enumerate(places)]
+
+
+class Runs(Rows):
+    """Rows whose copies move on with the channels of a tap: of four words, as more would not fit into registers."""
+
+    def begin(self, step: ir.Value) -> Values:
+        """See Operand; here what is found."""
+        return self.found(self.b.add(*super().begin(step), self.along))
+
     def copies(self, at: Values) -> list[Copy]:
         """See Operand."""
-        places = zip(at[2::2], at[3::2])
-        return [self.copy(k, address, [is_there]) for k, (address, is_there) in enumerate(places)]
+        return self.started(at)
 
     def advance(self, at: Values) -> Values:
         """See Operand: further channels of the same tap, else some of another one."""
         b, (tap, channel, *places) = self.b, at
-        channels = self.windows.channels
-        tap, channel = b.add(tap, self.taps_of_step), b.add(channel, self.channels_of_step)
+        channels, depth = self.windows.channels, I32(self.tile.depth)
+        tap, channel = b.add(tap, b.udiv(depth, channels)), b.add(channel, b.urem(depth, channels))
         is_over = b.icmp_unsigned(">=", channel, channels)
         tap, channel = b.add(tap, b.zext(is_over, I32)), b.sub(channel, b.select(is_over, channels, I32(0)))
         moved = [b.add(x, I64(self.tile.depth * ITEM_BYTES)) if x.type == I64 else x for x in places]
         is_other = b.icmp_unsigned("!=", tap, at[0])
-        return when(b, is_other, lambda: self._found(tap, channel), [tap, channel, *moved])
+        return when(b, is_other, lambda: self.found_in(tap, channel), [tap, channel, *moved])
 
 
 class Panel(_Lines):
