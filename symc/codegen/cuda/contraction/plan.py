@@ -61,7 +61,7 @@ def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
     else:
         tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
     if 1 in widths_of(c):  # so many copies that registers have no room for the places of more
-        tiles = [replace(t, depth=t.depth // 2) for t in tiles]
+        tiles = [replace(t, depth=t.depth // 2) for t in tiles if t.n_sums < 64 or t.n_threads > 64]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
 
