@@ -307,7 +307,7 @@ def test_explain_tells_of_registers_and_memory_is_given_back(gpu):
     del executor
     gc.collect()
     assert mx.context.gpu_memory_info(0)[0] > free
-    assert "tiles of 32x32x32" in text and " registers, 29184 B shared" in text and " x 256 threads" in text
+    assert "tiles of 32x32x16" in text and " registers, 15360 B shared" in text and " x 256 threads" in text
 
 
 def test_a_module_trains_on_a_gpu_as_on_the_cpu(gpu):
