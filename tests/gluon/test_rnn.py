@@ -75,3 +75,11 @@ def test_zoneout_keeps_elements_of_the_output_before():
         first, second = (y.asnumpy() for y in cell.unroll(2, [mx.nd.ones((1, 2)), mx.nd.zeros((1, 2))])[0])
     for kept in (first == 0, second == first):
         assert kept.any() and not kept.all()
+
+
+def test_symbol_cells_write_what_mxnet_writes_and_count_their_steps():
+    (output,), _ = mx.rnn.LSTMCell(3, prefix="l_").unroll(1, mx.sym.Variable("x"))
+    assert output.attr_dict()["l_t0_slice"] == {"num_outputs": "4"}  # and no axis
+    for cell in (mx.rnn.LSTMCell(3), mx.rnn.FusedRNNCell(3)):
+        with pytest.raises(AssertionError, match="2 steps are to be unrolled for 3"):
+            cell.unroll(3, [mx.sym.Variable("a"), mx.sym.Variable("b")], layout="TNC")

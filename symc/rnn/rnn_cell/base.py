@@ -18,6 +18,7 @@ Info = dict[str, Any]
 def _normalize_sequence(length: int | None, inputs: Any, layout: str, merge: bool | None) -> tuple[Any, int]:
     """As `_format_sequence`, and the time axis; what is merged is called concat<n>, as in MXNet."""
     if merge is True and isinstance(inputs, (list, tuple)):
+        _format_sequence(length, inputs, layout, None)  # raises where there are more or fewer of them
         axis = layout.find("T")
         inputs = symbol.Concat(*[symbol.expand_dims(step, axis=axis) for step in inputs], dim=axis)
     return _format_sequence(length, inputs, layout, merge)[:2]
