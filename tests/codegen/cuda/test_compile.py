@@ -45,12 +45,12 @@ def test_a_row_of_threads_for_every_target(capability):
     image = KernelImage.from_bytes(backend.build(call.code))
     text = image.code.decode("ascii")
     assert f".visible .entry {image.entry}(" in text and f".target sm_{capability[0]}{capability[1]}" in text
-    assert image.entry == call.code.name and ".maxntid 128" in text and "NumbaEnv" not in text
+    assert image.entry == call.code.name and ".maxntid 256" in text and "NumbaEnv" not in text
     assert text.count("shfl.sync.bfly") == 10 and text.count("bar.sync") == 4
-    assert image.shared_bytes == 2 * 4 * 8  # a number of 8 bytes for each warp and reduction
+    assert image.shared_bytes == 2 * 8 * 8  # a number of 8 bytes for each warp and reduction
     assert image.registers and image.spilled_bytes == 0 and image.cubin.startswith(b"\x7fELF")
     remark = backend.remark(kernel, call, image.to_bytes())
-    assert remark.startswith(f"{image.registers} registers, 64 B shared, ")
+    assert remark.startswith(f"{image.registers} registers, 128 B shared, ")
     assert "blocks a processor; on an H200" in remark
     assert "fma.rn.f32" in text and "ex2.approx" not in text  # the CPU's polynomial
     assert str(Target(capability).name) in backend.identity()
