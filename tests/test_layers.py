@@ -221,7 +221,7 @@ def test_numba_cuda_stays_in_its_folder():
 
 def test_devices_stay_in_their_folders():
     """Nobody else knows of the CPU but where it is opened for a context, its threads are counted, it is described, or
-    the caller's arrays are looked at, which lie in its memory, and a run begun by the same look."""
+    the caller's arrays are looked at, which lie in its memory."""
     own = ("symc.codegen.cpu", "symc.runtime.cpu")
     users = {(i.source, i.target) for package in own for i in importing(package) if not i.source.startswith(own)}
     threads = "symc.runtime.cpu.native"
@@ -235,7 +235,6 @@ def test_devices_stay_in_their_folders():
         "symc.cli.bench",
         "symc.cli.opening",
         "symc.executor.executor",
-        "symc.runtime.pointing",
     }
 
 

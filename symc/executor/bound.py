@@ -14,7 +14,7 @@ from symc.ndarray.generator import generator
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import WriteCounter, allocation
 from symc.runtime.operands import Expected, Operand, Point
-from symc.runtime.pointing import pointing, running
+from symc.runtime.pointing import pointing
 
 if TYPE_CHECKING:
     from symc.runtime.instance import Instance
@@ -139,7 +139,8 @@ class Frame:
         self.instance.bufs[:] = self._bound_at
         operands = [*expected, *self._heads]
         self.point = pointing(self.instance.bufs, operands)
-        self.run = running(self.instance.phases.get("forward"), operands) if self._is_plain else None
+        forward = self.instance.phases.get("forward")
+        self.run = forward.over(operands) if forward and self._is_plain else None
         self.expected = expected
 
 

@@ -16,6 +16,7 @@ from symc.codegen.kernel import Launch
 from symc.codegen.objects import Build
 from symc.core.shapes import FullShape
 
+from .operands import Expected, Point
 from .program import Loop
 
 StepRow = tuple[int, int, Launch]  # kernel and descriptor, both as `Backend.load` and `Block.address` name them
@@ -120,6 +121,12 @@ class Run(Protocol):
         """The same; begin and end of each kernel, as they stand, in nanoseconds, int64 (n_kernels, 2).
 
         The end of one in a loop is its first begin and the time of all its rounds.
+        """
+
+    def over(self, expected: Expected) -> Point | None:
+        """A function of a list of objects: whether it holds what is expected. Then it has run, pointed at its arrays.
+
+        None where that is no less work than to point (`runtime/pointing.py`) and to run.
         """
 
 

@@ -1,4 +1,4 @@
-"""Points the kernels of a call at its arrays, when these are what is expected, and may run them at once.
+"""Points the kernels of a call at its arrays, when these are what is expected.
 
 Asking NumPy for an array's dtype, shape, flags and address takes 1 us, as long as a small kernel runs.
 """
@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from symc.runtime.cpu.native import NativeProgram
 from symc.runtime.cpu.operands import can_be_read, pointing_natively
 
-from .device import Run
 from .operands import NO_SLOT, Exactly, Expected, Point
 
 
@@ -22,11 +20,6 @@ def pointing(bufs: np.ndarray, expected: Expected) -> Point:
     Then the words of `bufs` at the operands' slots are the addresses of its arrays; else some of them may be.
     """
     return pointing_natively(bufs, expected) if can_be_read() else pointing_in_python(bufs, expected)
-
-
-def running(run: Run | None, expected: Expected) -> Point | None:
-    """The same function, which then runs `run` as well, by one native call; None where there is no such."""
-    return run.over(expected) if isinstance(run, NativeProgram) and can_be_read() else None
 
 
 def pointing_in_python(bufs: np.ndarray, expected: Expected) -> Point:

@@ -30,7 +30,7 @@ from symc.runtime.device import CallRow, LoopRows, Row, Touched
 from symc.runtime.operands import Expected, Point
 
 from .functions import NativeFunctions
-from .operands import CALL, Outcome, Start, calling
+from .operands import CALL, Outcome, Start, calling, can_be_read
 
 MAX_THREADS = abi.MAX_THREADS
 
@@ -197,11 +197,10 @@ class NativeProgram:
             self._give_up()
             raise
 
-    def over(self, expected: Expected) -> Point:
-        """A function of a list of objects: whether it holds what is expected. Then it has run, pointed at its arrays.
-
-        The list is looked at and the run begun by one native call.
-        """
+    def over(self, expected: Expected) -> Point | None:
+        """See `Run`: the list is looked at and the run begun by one native call, where native code can read it."""
+        if not can_be_read():
+            return None
         function = ctypes.cast(self._entry, ctypes.c_void_p).value  # type: ignore[arg-type]  # a function of ctypes
         assert function is not None
         call = calling(self._bufs, expected, Start(function, self._record))

@@ -23,6 +23,7 @@ from symc.core.errors import DeviceError
 from symc.core.lazy import lazy
 from symc.core.locks import new_lock
 from symc.runtime.device import CallRow, LoopRows, Row, StepRow, Touched
+from symc.runtime.operands import Expected
 from symc.runtime.program import PREPARED, Loop
 
 from .block import DeviceBlock
@@ -156,6 +157,9 @@ class DeviceRun:
             self._walk(self._phase.rows, timed)
             self._fetch(table)
         return np.array([times_ns[place] for place in sorted(times_ns)], np.int64).reshape(-1, 2)
+
+    def over(self, expected: Expected) -> None:
+        """None: arrays are brought before the graph is launched, so nothing is saved."""
 
     def _bring(self) -> np.ndarray:
         """Copies the caller's arrays to the device, one that is bound twice once; the table of all addresses there."""
