@@ -35,6 +35,11 @@ def is_np_shape() -> bool:
     return _shapes.is_numpy
 
 
+def number_shape() -> tuple[int, ...]:
+    """The shape of a single number."""
+    return () if is_np_shape() else (1,)
+
+
 @contextmanager
 def np_shape(active: bool = True) -> Iterator[None]:
     """`set_np_shape` inside a `with`."""

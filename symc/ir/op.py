@@ -80,7 +80,6 @@ class Op:
     converts_gradient: ClassVar[bool] = False  # the first input's gradient may be bound in any float dtype, as in MXNet
     is_left: ClassVar[bool] = False  # read on the way back alone, but computed on the way forward, beside its inputs
     is_internal: ClassVar[bool] = False  # made by passes; not offered to users
-    shaped_by: ClassVar[str | None] = None  # the parameter that is the output's shape
     n_bodies: ClassVar[int] = 0  # how many graphs a node of it holds
     undecidable: ClassVar[str] = ""  # why no shape can be inferred for the output: it depends on values
 
@@ -149,6 +148,13 @@ class Op:
     def with_bodies(self, bodies: tuple[Graph, ...]) -> Op:
         """The same operator with other bodies."""
         return replace(self, bodies=bodies)  # type: ignore[call-arg]
+
+    def under_np_shape(self) -> Op:
+        """The same operator with shapes as `np_shape` has them: () is a number, 0 an extent.
+
+        Operators whose parameters or inputs mean other shapes there declare a field `is_exact`.
+        """
+        return replace(self, is_exact=True) if "is_exact" in self._fields else self  # type: ignore[call-arg]
 
     # -- how it looks from outside -------------------------------------------------------------------------------
 

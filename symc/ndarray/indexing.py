@@ -8,6 +8,7 @@ import numpy as np
 
 from symc.core.errors import ArgumentError
 from symc.core.shapes import FullShape, row_major_strides
+from symc.util import number_shape
 
 from .operators import call
 
@@ -69,7 +70,7 @@ def recorded_part(array: NDArray, index: tuple[Any, ...]) -> NDArray:
 
     Numbers and slices cut a box; whatever else picks single elements by their position in memory.
     """
-    shape = np.broadcast_to(np.empty(()), array.shape)[index].shape or (1,)
+    shape = np.broadcast_to(np.empty(()), array.shape)[index].shape or number_shape()
     if is_advanced(index) or None in index:
         flat = call("Reshape", array, shape=(-1,))
         positions = _positions(index, array.shape).reshape(shape)

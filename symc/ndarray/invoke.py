@@ -9,6 +9,7 @@ from symc.context import Context
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError
 from symc.ir.op import Op, lookup
+from symc.util import is_np_shape
 
 from . import tape
 from .fit import require_fit
@@ -54,11 +55,13 @@ def invoke(
         kept = NDArray._copy_of(op.kept([x._host for x in inputs]), inputs[0].context)
         return invoke(lookup("take"), {"axis": 0}, [inputs[0], kept], out, context)  # type: ignore[arg-type]
     training = tape.mode.training
-    key = (cls, repr(params), training, *[(x._shape, x._dtype.num) for x in inputs])
+    is_exact = is_np_shape()
+    key = (cls, repr(params), training, is_exact, *[(x._shape, x._dtype.num) for x in inputs])
     found = _prepared.get(key)
     if found is None:
         given = params if cls.params() else {}  # MXNet ignores what an operator without parameters is given
-        found = _prepare(key, cls.create(given), inputs, training)
+        op = cls.create(given)
+        found = _prepare(key, op.under_np_shape() if is_exact else op, inputs, training)
     return _run(found, inputs, out, context, training)
 
 

@@ -14,6 +14,7 @@ from symc.core.divided import rest_of
 from symc.core.dtypes import dtype_name
 from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
 from symc.core.shapes import require_axes
+from symc.util import number_shape
 
 from . import tape
 from .casting import store
@@ -398,7 +399,8 @@ class NDArray:
         """The part of the array that `key` selects, by NumPy's rules except that there are no masks.
 
         It shares memory where the part is contiguous and selected by numbers and slices, else it is a copy; a single
-        element has shape (1,). Raises IndexError outside the array, ArgumentError for a key of another kind.
+        element has shape (1,), () under `np_shape`. Raises IndexError outside the array, ArgumentError for a key of
+        another kind.
         """
         if is_whole(key):
             return self
@@ -408,7 +410,7 @@ class NDArray:
         if is_advanced(index):
             return NDArray._copy_of(self._host[index], self._context)
         part = self._memory[index]
-        part = part.reshape(part.shape or (1,))
+        part = part.reshape(part.shape or number_shape())
         return self._view(part) if part.flags.c_contiguous else NDArray._copy_of(self._seen(part), self._context)
 
     def __setitem__(self, key: Any, value: Any) -> None:

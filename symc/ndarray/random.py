@@ -18,6 +18,7 @@ from symc.core.dtypes import FLOATS, dtype_name
 from symc.core.errors import ArgumentError, ConflictError
 from symc.functions import _Null, names
 from symc.ops.random.draws import SampleMultinomial
+from symc.util import is_np_shape
 
 from . import tape
 from .creation import Shape, as_dtype, as_shape, without_attributes
@@ -239,7 +240,9 @@ def _draw(
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value is _Null or value in ("None", ()) if not isinstance(value, np.ndarray) else False
+    if isinstance(value, np.ndarray):
+        return False
+    return value is None or value is _Null or value == "None" or (value == () and not is_np_shape())
 
 
 def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArray | None) -> NDArray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from symc.core.dtypes import NAMES
 from symc.core.errors import ParameterError
-from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_known
+from symc.core.shapes import Shape, from_mxnet, is_known
 from symc.ir.bodies import within_bodies
 from symc.ir.graph import Facts, Graph, Node, Output, Value
 from symc.util import is_np_shape
@@ -31,9 +31,8 @@ def to_graph(
 
     Variables that feed an auxiliary slot get the role "aux", all others "argument". arg_shapes and arg_dtypes are by
     variable name; a fully known one wins over the variable's own `__shape__`, any dtype over its `__dtype__`. Shapes
-    are symc's (None = unknown), not MXNet's. With `numpy_shapes` (None: under `np_shape`) constants and draws have just
-    the shape they say, 0 an extent and () a scalar; otherwise those are unknown. Raises ParameterError for an
-    unreadable `__shape__` or `__dtype__`.
+    are symc's (None = unknown), not MXNet's. With `numpy_shapes` (None: under `np_shape`) operators are those
+    `under_np_shape`. Raises ParameterError for an unreadable `__shape__` or `__dtype__`.
     """
     nodes = symbol.nodes()
     states = {state for node in nodes for state in node.aux_inputs()}
@@ -46,13 +45,13 @@ def to_graph(
         op = node.op
         if op is not None and training and op.bodies:
             op = op.with_bodies(tuple(map(_in_training, op.bodies)))
+        if op is not None and is_exact:
+            op = op.under_np_shape()
         lowered = new[node] = Node(op, node.name, inputs, "aux" if node in states else "argument", node.origin)
         shape, dtype = None, None
         if node.is_variable:
             shape = variable_shape(node, (arg_shapes or {}).get(node.name))
             dtype = (arg_dtypes or {}).get(node.name) or _own_dtype(node)
-        elif is_exact and node.op.shaped_by is not None:
-            shape = from_numpy_style(getattr(node.op, node.op.shaped_by))
         if shape is not None:
             shapes[lowered[0]] = shape
         if dtype is not None:

@@ -391,6 +391,41 @@ def test_a_shape_without_axes_is_unknown_outside_np_shape(make):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda: grid(2, 3)[1, 2],
+        lambda: next(iter(nd.ones(3))),
+        lambda: nd.reshape(nd.ones(1), shape=()),
+        lambda: nd.linalg.det(grid(3, 3)),
+        lambda: nd.linalg.slogdet(grid(3, 3))[1],
+        lambda: nd.random.uniform(shape=()),
+        lambda: nd._internal._random_normal(shape=()),
+        lambda: nd._internal._full(shape=(), value=3),
+        lambda: nd.contrib.foreach(lambda row, total: (row, row + total), nd.ones(3), nd.ones(()))[1],
+    ],
+)
+def test_a_single_number_has_no_axes_under_np_shape(make):
+    with mx.util.np_shape(True):
+        assert make().shape == ()
+
+
+def test_np_shape_is_asked_at_each_call():
+    x = grid(3, 3)
+    for is_active, shape in ((False, (1,)), (True, ()), (False, (1,))):
+        with mx.util.np_shape(is_active):
+            assert nd.linalg.det(x).shape == x[1, 1].shape == shape
+
+
+def test_an_element_taken_under_np_shape_leads_back():
+    x = grid(2, 3)
+    x.attach_grad()
+    with mx.util.np_shape(True), mx.autograd.record():
+        y = x[1, 2] * 3
+    y.backward()
+    assert y.shape == () and x.grad.asnumpy().tolist() == [[0, 0, 0], [0, 0, 3]]
+
+
+@pytest.mark.parametrize(
     "run, shape",
     [
         (lambda: nd.reverse(nd.zeros((0, 3)), axis=0), (0, 3)),

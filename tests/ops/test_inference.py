@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from symc.core.errors import DTypeError, ParameterError, ShapeError
 
 from .reference import make_op
+from .test_ops import FAMILIES, TABLES
 
 # op, parameters, input shapes, expected input shapes, expected first output; None is unknown
 INFERRED = [
@@ -143,6 +146,17 @@ def test_refuses(name: str, params: dict, ins: list, message: str) -> None:
     rule = make_op(name, params)
     with pytest.raises(ShapeError, match=message):
         rule.infer_shape(ins, [None] * len(rule.result_names()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_without_axes_are_taken_or_refused(family: str) -> None:
+    """Never by an error that Python raises where an axis is missing."""
+    for case in TABLES[family].CASES:
+        rule = make_op(case.op, case.params)
+        for k in range(len(case.shapes)):
+            ins = [() if j == k else shape for j, shape in enumerate(case.shapes)]
+            with contextlib.suppress(ShapeError):
+                rule.infer_shape(ins, [None] * len(rule.result_names()))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, Shape, mx_text, size_of, unify, unify_extent
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, op, param
+from symc.ir.op import Op, Shapes, check_rank, op, param
 from symc.loopir.expr import Expr, IndexLike
 from symc.loopir.kernel import Window
 from symc.loopir.tensor import Lowering
@@ -114,6 +114,8 @@ class Dot(Op):
         lhs, rhs = ins
         if lhs is None or rhs is None:
             return ins, outs
+        check_rank(lhs, 1, None, "dot: lhs")
+        check_rank(rhs, 1, None, "dot: rhs")
         if len(lhs) == len(rhs) == 1 and (self.transpose_a or self.transpose_b):
             raise ShapeError("Cannot transpose vectors")
         summed, rest_a = (lhs[0], lhs[1:]) if self.transpose_a else (lhs[-1], lhs[:-1])

@@ -326,9 +326,11 @@ class Syevd(Composite):
 
 @declares_parameters
 class Determinants(Op):
-    """A number for every square matrix: (*lead, n, n) -> lead, (1,) without lead."""
+    """A number for every square matrix: (*lead, n, n) -> lead, (1,) without lead unless shapes are exact."""
 
     arguments = ("A",)
+
+    is_exact: bool = False
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         (a,) = ins
@@ -338,7 +340,7 @@ class Determinants(Op):
         return ins, [unify(number, o) for number, o in zip(self._shapes(a), outs)]
 
     def _shapes(self, a: Shape) -> list[Shape]:
-        return [a[:-2] or (1,)] * len(self.result_names())
+        return [a[:-2] or (() if self.is_exact else (1,))] * len(self.result_names())
 
     def pivots(self, g: GraphBuilder, a: Value) -> tuple[Term, Term]:
         """The diagonal of U, (*lead, n), and the sign of the row order, (*lead, 1)."""

@@ -7,7 +7,7 @@ from math import pi
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import is_known, mx_text, size_of, unify
-from symc.ir.op import DTypes, Shapes, declares_parameters, op, param, same_dtype
+from symc.ir.op import DTypes, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
@@ -64,6 +64,7 @@ class Fft(Transform):
         (data,) = ins
         if not is_known(data):
             return ins, outs
+        check_rank(data, 1, None, "fft: data")
         return ins, [unify(outs[0], (*data[:-1], 2 * data[-1]))]  # type: ignore[index,operator]
 
     def compose(self, *x: Term) -> Sequence[Term]:
@@ -82,6 +83,7 @@ class Ifft(Transform):
         (data,) = ins
         if not is_known(data):
             return ins, outs
+        check_rank(data, 1, None, "ifft: data")
         if data[-1] % 2:  # type: ignore[index,operator]
             raise ShapeError(f"ifft: the last axis must hold pairs of numbers, got {mx_text(data)}")
         return ins, [unify(outs[0], (*data[:-1], data[-1] // 2))]  # type: ignore[index,operator]
@@ -107,6 +109,7 @@ class CountSketch(Composite):
         data = ins[0]
         if data is None:
             return ins, outs
+        check_rank(data, 1, None, "count_sketch: data")
         signs = (1, data[-1])
         return [data, unify(ins[1], signs), unify(ins[2], signs)], [unify(outs[0], (*data[:-1], self.out_dim))]
 

@@ -223,7 +223,7 @@ class _RegressionOutput(Elementwise):
             return ins, outs
         if label is None:
             label = data[:1] if data[1:] == (1,) else data  # type: ignore[index]
-        elif is_known(label) and (label[0] != data[0] or prod(label) != prod(data)):  # type: ignore[index,arg-type]
+        elif is_known(label) and (label[:1] != data[:1] or prod(label) != prod(data)):  # type: ignore[index,arg-type]
             raise ShapeError(f"Shape inconsistent, Provided={mx_text(label)}, inferred shape={mx_text(data)}")
         return [data, label], [unify(outs[0], data)]
 

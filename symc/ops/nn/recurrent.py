@@ -317,6 +317,7 @@ class ParameterConcat(Op):
         at = normalize_axis(self.dim, len(known))
         beside: Shape | None = None
         for s in (*ins, *outs):
+            check_rank(s, len(known), len(known), "what _rnn_param_concat joins")
             beside = unify(beside, s if s is None else (*s[:at], None, *s[at + 1 :]))
         assert beside is not None
         sizes = [None if s is None else s[at] for s in ins]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, unify
-from symc.ir.op import Shapes, declares_parameters, op, param
+from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.shapes import unify_all
 from symc.ops.rules.terms import Term
@@ -122,6 +122,7 @@ class DirichletDensity(Density):
     arguments = ("sample", "alpha")
 
     def parameter_shape(self, sample: Shape, rank: int) -> Shape:
+        check_rank(sample, 1, None, f"{self.name}: sample")
         return (*super().parameter_shape(sample, rank)[:-1], sample[-1])
 
     def density_shape(self, sample: Shape) -> Shape:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from symc.core.dtypes import FLOATS, compute_dtype, is_float
 from symc.core.errors import ParameterError
-from symc.core.shapes import FullShape, from_mxnet, unify
+from symc.core.shapes import FullShape, from_mxnet, from_numpy_style, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
@@ -244,17 +244,18 @@ class RandomNumbers(Drawing):
     """(*shape): without a shape, that of the users."""
 
     arguments = ()
-    shaped_by = "shape"
 
     shape: tuple[int, ...] | None = param(None, doc="shape of the result; None leaves it to the users")
     ctx: str = param("", doc="context; ignored: the executor decides")
     dtype: str | None = param(None, choices=FLOATS, dtype=True, doc="dtype of the result; None is float32")
+    is_exact: bool = False
 
     def __post_init__(self) -> None:
         self.check_numbers()
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return [], [unify(from_mxnet(self.shape or ()), outs[0])]
+        read = from_numpy_style if self.is_exact else from_mxnet
+        return [], [unify(read(self.shape), outs[0])]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return [], [self.dtype or "float32"]

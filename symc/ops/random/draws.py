@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from symc.core.errors import ParameterError, ShapeError
-from symc.core.shapes import from_mxnet, normalize_axis, size_of, unify
+from symc.core.shapes import from_mxnet, from_numpy_style, normalize_axis, size_of, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
@@ -82,7 +82,6 @@ class RandomIntegers(Op):
     """(*shape): integers in [low, high), of 63 random bits each, modulo high - low.  MXNet operator _random_randint."""
 
     arguments = ()
-    shaped_by = "shape"
     is_random = True
 
     low: int = param(doc="smallest integer")
@@ -90,6 +89,7 @@ class RandomIntegers(Op):
     shape: tuple[int, ...] | None = param(None, doc="shape of the result; None leaves it to the users")
     ctx: str = param("", doc="context; ignored: the executor decides")
     dtype: str | None = param(None, choices=("int32", "int64"), dtype=True, doc="dtype of the result; None is int32")
+    is_exact: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.high - self.low < 2**63:
@@ -97,7 +97,8 @@ class RandomIntegers(Op):
             raise ParameterError(f"{self.name}: expected low < high < low + 2**63, got {seen}")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        return [], [unify(from_mxnet(self.shape or ()), outs[0])]
+        read = from_numpy_style if self.is_exact else from_mxnet
+        return [], [unify(read(self.shape), outs[0])]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         return [], [self.dtype or "int32"]

@@ -37,12 +37,11 @@ class Creation(Elementwise):
 class Constant(Creation):
     """One number everywhere; extents of 0 in `shape` are inferred from the users, unless a pass made it."""
 
-    shaped_by = "shape"
-
     shape: tuple[int, ...] = param((), doc="shape of the output; 0 is unknown")
+    is_exact: bool = False
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        read = from_numpy_style if self.is_internal else from_mxnet
+        read = from_numpy_style if self.is_internal or self.is_exact else from_mxnet
         return [], [unify(read(self.shape), outs[0])]
 
     def fill(self, dtype: str) -> Expr:

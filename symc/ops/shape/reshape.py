@@ -9,7 +9,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis, row_major_strides, size_of, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Op, Shapes, op, param
+from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param
 from symc.loopir.expr import Affine, Expr, IndexLike, const, prim
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.movement import Index, index_number
@@ -121,6 +121,7 @@ class Reshape(View):
     reverse: bool = param(False, doc="match the shape from the right")
     target_shape: tuple[int, ...] = param((), doc="deprecated: the new shape, 0 being inferred")
     keep_highest: bool = param(False, doc="deprecated: keep the first extent with target_shape")
+    is_exact: bool = False
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         (data,) = ins
@@ -141,9 +142,10 @@ class Reshape(View):
             step = -1 if self.reverse else 1
             return tuple(decode(self.shape[::step], data[::step]))[::step]
         if not self.target_shape:
-            return None
+            return () if self.is_exact else None
         extents = [n or None for n in self.target_shape]
         if self.keep_highest:
+            check_rank(data, 1, None, "Reshape: data of which the first extent is kept")
             extents[0] = data[0]
         return fill_in(tuple(extents), data)
 
@@ -223,6 +225,7 @@ class Flatten(View):
         (data,) = ins
         if data is None:
             return ins, outs
+        check_rank(data, 1, None, f"{self.name}: data")
         rest = None if None in data[1:] else math.prod(data[1:])  # type: ignore[arg-type]
         out = unify((data[0], rest), outs[0])
         assert out is not None

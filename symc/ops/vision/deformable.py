@@ -61,9 +61,9 @@ class Deformable(FloatData, Composite, Columns):
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         data = ins[0]
+        check_rank(data, 4, 4, f"{self.name}: data")
         if data is None or data[1] is None:
             return ins, outs
-        check_rank(data, 4, 4, f"{self.name}: data")
         self.check_geometry(data)
         self.check_groups(data[1])
         small = self.out_extents(data[2:])
