@@ -335,9 +335,7 @@ def _is_choice(x: Expr, comparison: str) -> bool:
 
 def operands_of(expr: Expr) -> tuple[Expr, ...]:
     """The expressions an expression reads: its arguments, and for a load its computed index components."""
-    if expr.op == "load":
-        return tuple(i for i in expr.data[1] if isinstance(i, Expr))
-    return expr.args
+    return expr.args if expr.op != "load" else tuple([i for i in expr.data[1] if isinstance(i, Expr)])
 
 
 def walk(
@@ -345,15 +343,22 @@ def walk(
 ) -> Iterator[Expr]:
     """Every distinct sub-expression that is not `known`, before its users what is `below` it: what it reads."""
     seen = set(known)
-    stack = [(root, False) for root in reversed(roots)]
+    begun: set[Expr] = set()  # what lies in the stack again, under its operands
+    stack = [*reversed(roots)]
     while stack:
-        expr, is_done = stack.pop()
-        if is_done:
+        expr = stack.pop()
+        if expr in begun:
+            begun.discard(expr)
             yield expr
         elif expr not in seen:
             seen.add(expr)
-            stack.append((expr, True))
-            stack.extend((a, False) for a in reversed(below(expr)) if a not in seen)
+            ahead = [a for a in below(expr) if a not in seen]
+            if ahead:
+                begun.add(expr)
+                stack.append(expr)
+                stack.extend(reversed(ahead))
+            else:
+                yield expr
 
 
 def free_axes(expr: Expr) -> frozenset[Axis]:

@@ -82,9 +82,8 @@ class Form:
     def free(self, root: Expr) -> frozenset[str]:
         """The axes an expression depends on and does not bind itself."""
         if root not in self._free:
-            for e in walk(root):
-                if e not in self._free:
-                    self._free[e] = self._free_of(e)
+            for e in walk(root, below=lambda e: [a for a in operands_of(e) if a not in self._free]):
+                self._free[e] = self._free_of(e)
         return self._free[root]
 
     def _free_of(self, e: Expr) -> frozenset[str]:
@@ -185,7 +184,7 @@ class _Renamer:
     """
 
     def __init__(self, names: Mapping[Axis, Axis]) -> None:
-        self.done: dict[tuple, Expr] = {}
+        self.done: dict[tuple, dict[Expr, Expr]] = {}
         self.heights: dict[Expr, int] = {}
 
     def component(self, index: Affine | Expr, names: Mapping[Axis, Axis]) -> Affine | Expr:
@@ -194,15 +193,14 @@ class _Renamer:
         return sum((names[a] * c for a, c in index.terms), Affine((), index.constant))
 
     def expr(self, root: Expr, names: Mapping[Axis, Axis]) -> Expr:
-        scope = tuple(names.items())
-        if (root, scope) not in self.done:
-            # Operands first, so that long chains do not recurse; bodies of reductions have other names.
-            for e in _outside_reductions(root):
-                if (e, scope) not in self.done:
-                    self.done[e, scope] = self._rebuild(e, names)
-        return self.done[root, scope]
+        done = self.done.setdefault(tuple(names.items()), {})
+        # Operands first, so that long chains do not recurse; bodies of reductions have other names.
+        for e in _outside_reductions(root):
+            if e not in done:
+                done[e] = self._rebuild(e, names, done)
+        return done[root]
 
-    def _rebuild(self, e: Expr, names: Mapping[Axis, Axis]) -> Expr:
+    def _rebuild(self, e: Expr, names: Mapping[Axis, Axis], done: Mapping[Expr, Expr]) -> Expr:
         if e.op == "load":
             buffer, index = e.data
             return Expr("load", (), (buffer, tuple(self.component(i, names) for i in index)), e.dtype)
@@ -220,7 +218,7 @@ class _Renamer:
             return Expr("reduce", (body, *bounds), (combiner, tuple(inner[a] for a in axes)), e.dtype)
         if not e.args:
             return e
-        args = tuple(self.expr(a, names) for a in e.args)
+        args = tuple([done[a] for a in e.args])
         return Expr(e.op, tuple(map(_word, args)) if e.op in _COUNTING else args, e.data, e.dtype)
 
     def _height(self, root: Expr) -> int:
