@@ -7,7 +7,7 @@ y, = ex(data=x)                         # fresh arrays, safe from several thread
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,9 +108,11 @@ class Executor:
         """The outputs; the next `forward` overwrites them."""
         if self._outputs is None:
             graph = infer_dtype(infer_shape(self._programs.graph(False)))
-            heads = [(graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs]
-            self._outputs = [NDArray(zeros_aligned(shape, dtype), self._ctx) for shape, dtype in heads]
+            self._outputs = self._zeros((graph.shape(o.value), np.dtype(graph.dtype(o.value))) for o in graph.outputs)
         return list(self._outputs)
+
+    def _zeros(self, heads: Iterable[tuple[FullShape, np.dtype]]) -> list[NDArray]:
+        return [NDArray(zeros_aligned(shape, dtype), self._ctx) for shape, dtype in heads]
 
     @property
     def output_dict(self) -> dict[str, NDArray]:
@@ -252,6 +254,8 @@ class Executor:
             if self._key is None:
                 self._key = int(generator().integers(0, 2**62))
             bound.instance.reseed(self._key)
+        if self._outputs is None:  # the program knows what would have to be inferred
+            self._outputs = self._zeros((head.shape, head.dtype) for head in bound.heads)
         bound.point_heads(self.outputs)
         self._is_spent = True  # should an interrupt end the run
         bound.instance.run("forward")

@@ -15,6 +15,8 @@ def within_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
 
     Inputs that the change has dropped stand in the new body again, in their place: nodes feed them in order.
     """
+    if not graph.has_bodies:
+        return graph
     new: dict[Node, Node] = {}
     for node in graph.nodes:
         bodies = tuple(_with_inputs(change(body), body) for body in node.bodies)

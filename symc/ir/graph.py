@@ -28,8 +28,9 @@ Role = Literal["argument", "parameter", "aux", "head_gradient", "accumulator"]
 class Node:
     """One operation, or an input of the graph when `op` is None (then `role` says which kind).
 
-    name    the user's name; nodes made by passes derive theirs from the node they serve
-    origin  where the user made it: "file:line", or the model file it was read from
+    name       the user's name; nodes made by passes derive theirs from the node they serve
+    origin     where the user made it: "file:line", or the model file it was read from
+    n_outputs  held because a compilation asks some 80 times for each node
     """
 
     op: Op | None
@@ -37,6 +38,10 @@ class Node:
     inputs: tuple[Value, ...] = ()
     role: Role = "argument"
     origin: str = ""
+    n_outputs: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_outputs", 1 if self.op is None else len(self.op.result_names()))
 
     @property
     def is_input(self) -> bool:
@@ -56,10 +61,6 @@ class Node:
         heads.
         """
         return () if self.op is None else self.op.bodies
-
-    @property
-    def n_outputs(self) -> int:
-        return 1 if self.op is None else len(self.op.result_names())
 
     def __getitem__(self, index: int) -> Value:
         return Value(self, index)
@@ -181,6 +182,11 @@ class Graph:
     def random_streams(self) -> Mapping[Node, int]:
         """The random nodes numbered in order: equal graphs draw equal numbers, whatever their nodes are called."""
         return {n: k for k, n in enumerate(n for n in self.nodes if n.op is not None and n.op.is_random)}
+
+    @lazy
+    def has_bodies(self) -> bool:
+        """Whether any node holds graphs of its own."""
+        return any(node.bodies for node in self.nodes)
 
     @lazy
     def output_values(self) -> frozenset[Value]:

@@ -133,19 +133,16 @@ class _Inference(Generic[Fact]):
             if node in self.first:
                 self.facts[self.first[node] + k] = fact
         self.reads = [[self.first[v.node] + v.index for v in node.inputs] for node in graph.nodes]
+        self.writes = [range(first, first + node.n_outputs) for node, first in self.first.items()]
         self.neighbours: list[list[int]] = [
             [] for _ in range(n_values)
         ]  # of a value: its node's and readers' positions
         for position, node in enumerate(graph.nodes):
             if node.op is not None:
-                for number in {*self.reads[position], *self.writes(node)}:
+                for number in {*self.reads[position], *self.writes[position]}:
                     self.neighbours[number].append(position)
         self.queue = deque(position for position, node in enumerate(graph.nodes) if node.op is not None)
         self.is_queued = [node.op is not None for node in graph.nodes]
-
-    def writes(self, node: Node) -> range:
-        """The numbers of a node's outputs."""
-        return range(self.first[node], self.first[node] + node.n_outputs)
 
     def run(self, default: Fact | None = None) -> dict[Value, Fact]:
         """All facts; inputs that nothing decides get the default, one by one in graph order."""
@@ -153,8 +150,8 @@ class _Inference(Generic[Fact]):
         for node in self.graph.inputs if default is not None else ():
             self.learn(self.first[node], self.facts[self.first[node]] or default)
             self.settle()
-        pairs = ((node[k], self.facts[n]) for node in self.graph.nodes for k, n in enumerate(self.writes(node)))
-        return {value: fact for value, fact in pairs if fact is not None}
+        values = (node[k] for node in self.graph.nodes for k in range(node.n_outputs))
+        return {value: fact for value, fact in zip(values, self.facts) if fact is not None}
 
     def settle(self) -> None:
         """Visits nodes until nothing changes."""
@@ -163,13 +160,14 @@ class _Inference(Generic[Fact]):
             self.is_queued[position] = False
             node = self.graph.nodes[position]
             ins = [self.facts[n] for n in self.reads[position]]
-            outs = [self.facts[n] for n in self.writes(node)]
+            outs = [self.facts[n] for n in self.writes[position]]
             try:
                 _check_count(node)
                 assert node.op is not None
                 new_ins, new_outs = self.infer(node.op, ins, outs)
-                for number, fact in zip((*self.reads[position], *self.writes(node)), (*new_ins, *new_outs)):
-                    self.learn(number, fact, position)
+                for number, fact in zip((*self.reads[position], *self.writes[position]), (*new_ins, *new_outs)):
+                    if fact is not None and fact != self.facts[number]:
+                        self.learn(number, fact, position)
             except (ShapeError, DTypeError) as e:
                 raise type(e)(_explain(node, ins, e)) from e
 

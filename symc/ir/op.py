@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from symc.core.errors import DTypeError, ShapeError
+from symc.core.lazy import lazy
 from symc.core.params import Param, param, params_of, parse_params
 from symc.core.shapes import Shape, is_empty, mx_text, unify
 
@@ -110,8 +111,12 @@ class Op:
     def __eq__(self, other: object) -> bool:
         return self.__class__ is other.__class__ and self._values() == other._values()
 
-    def __hash__(self) -> int:
+    @lazy
+    def _hash(self) -> int:
         return hash(self._values())
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in zip(self._fields, self._values()))})"
@@ -222,7 +227,7 @@ class Op:
     def checked_shapes(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         """`infer_shape`; raises ShapeError as well for an output with elements from an input without any it needs."""
         ins, outs = self.infer_shape(ins, outs)
-        for name, shape in zip(self.input_names(), ins):
+        for name, shape in zip(self.input_names() if self.needs_elements else (), ins):
             if name in self.needs_elements and is_empty(shape) and not any(map(is_empty, outs)):
                 raise ShapeError(f"{name} of shape {mx_text(shape)} has no elements for a result of {mx_text(outs[0])}")
         return ins, outs

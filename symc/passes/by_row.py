@@ -114,5 +114,10 @@ def _is_of_any_batch(graph: Graph, node: Node, data: frozenset[Value]) -> bool:
         return False
 
 
+def moved_bytes(graph: Graph, node: Node) -> int:
+    """Of all that a node reads and writes."""
+    return sum(_bytes(graph, v) for v in (*node.inputs, *(node[k] for k in range(node.n_outputs))))
+
+
 def _bytes(graph: Graph, v: Value) -> int:
     return size_of(graph.shape(v)) * ITEM_SIZE[graph.dtype(v)]

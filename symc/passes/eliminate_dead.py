@@ -26,7 +26,7 @@ def eliminate_dead(graph: Graph, context: PassContext) -> Graph:
         made = g.apply(node.operator.with_bodies(bodies), inputs, node.name, node.origin)
         return [made[k] for k in range(made.n_outputs)]
 
-    return rewrite(live, trim) if any(node.bodies for node in live.nodes) else live
+    return rewrite(live, trim) if live.has_bodies else live
 
 
 def _live(graph: Graph, inputs: tuple[Node, ...] = ()) -> Graph:

@@ -145,7 +145,7 @@ class Fusion:
             return False
         if group.domain != shape and not self._begins_sections(group, shape):
             return False
-        if any(v in self.updates for n in group.nodes for v in (n[0],)):
+        if self.updates and any(n[0] in self.updates for n in group.nodes):
             return False
         if not same_order(group.layout.order, graph.layout(node[0]).order, shape):
             return False

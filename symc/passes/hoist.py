@@ -21,6 +21,8 @@ def hoist(graph: Graph, context: PassContext) -> Graph:
     before:  %y = _iterate(%x, %s, %w)  body { %b = FullyConnected(%data0, %free0); %c = elemwise_add(%b, %state0) }
     after:   %b = FullyConnected(%x, %w); %y = _iterate(%b, %s)  body { %c = elemwise_add(%b_0, %state0) }
     """
+    if not graph.has_bodies:
+        return graph
     return rewrite(within_bodies(graph, lambda body: hoist(body, context)), _emptied)
 
 

@@ -19,7 +19,7 @@ def keep_rounds(graph: Graph, context: PassContext) -> Graph:
     after:   %y = _iterate(%x, %s)  body { the same; head kept1 = %a; head kept2 = %state }
     """
     wanted = [n[0] for n in graph.inputs if context.grad_req.get(n.name, "null") != "null"]
-    return _keeping(graph, wanted) if any(node.bodies for node in graph.nodes) and wanted else graph
+    return _keeping(graph, wanted) if graph.has_bodies and wanted else graph
 
 
 def _keeping(graph: Graph, wanted: Iterable[Value]) -> Graph:

@@ -146,14 +146,14 @@ class Meaning:
 def meaning_of(graph: Graph, node: Node) -> Meaning:
     """Classifies a node by lowering it alone."""
     shape, dtype = cast("Mapping[Value, FullShape]", graph.facts.shape), graph.facts.dtype
-    outs = [node[k] for k in range(node.n_outputs)]
-    first = {v: k for k, v in reversed(list(enumerate(node.inputs)))}
+    ins, outs = node.inputs, [node[k] for k in range(node.n_outputs)]
+    first: dict[Value, int] = {}
     return _meaning(
         type(node.operator),
         node.operator,
-        tuple([first[v] for v in node.inputs]),
-        tuple([shape[v] for v in node.inputs]),
-        tuple([dtype[v] for v in node.inputs]),
+        tuple([first.setdefault(v, k) for k, v in enumerate(ins)]),
+        tuple([shape[v] for v in ins]),
+        tuple([dtype[v] for v in ins]),
         tuple([shape[v] for v in outs]),
         tuple([dtype[v] for v in outs]),
     )

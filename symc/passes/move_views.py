@@ -20,6 +20,8 @@ def move_views(graph: Graph, context: PassContext) -> Graph:
     before:  %a = FullyConnected(%x, %w); %v = Reshape(%a, shape=(1, 8, 16)); %y = LeakyReLU(%v)
     after:   %a = FullyConnected(%x, %w); %b = LeakyReLU(%a); %y = Reshape(%b, shape=(1, 8, 16))
     """
+    if not any(n.op is not None and n.op.is_view for n in graph.nodes):
+        return graph
     plain = {n.name for n in graph.nodes if not n.is_input and meaning_of(graph, n).product is not None}
 
     def rule(g: GraphBuilder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:

@@ -38,10 +38,9 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, Inside]:
     """
     found: dict[Value, Inside] = {}
     dense: set[Value] = set()  # wholes with reshaped parts, which therefore lie in one piece
-    products = _products(graph)
-    for node in graph.nodes:
-        if node not in graph.facts.group or not node.operator.is_assembly:
-            continue
+    assemblies = [node for node in graph.nodes if node in graph.facts.group and node.operator.is_assembly]
+    products = _products(graph) if assemblies else {}
+    for node in assemblies:
         names = {f"in{k}": v for k, v in enumerate(node.inputs)}
         by_value = {v: n for n, v in names.items()}
         ins = {v: Tensor(n, graph.shape(v), compute_dtype(graph.dtype(v))) for v, n in by_value.items()}

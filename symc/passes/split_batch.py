@@ -10,7 +10,7 @@ from symc.ops.control.iterate import Iterate
 from symc.ops.math.dense import reshaped
 
 from .base import PassContext, graph_pass
-from .by_row import ByRow, by_row
+from .by_row import ByRow, by_row, moved_bytes
 from .phases import constant_nodes
 
 Stretch = Sequence[ByRow]  # nodes that follow each other, but for those that parameters decide
@@ -29,6 +29,8 @@ def split_batch(graph: Graph, context: PassContext) -> Graph:
     near_bytes = context.backend.near_bytes
     if near_bytes is None or any(o.kind != "head" for o in graph.outputs):
         return graph
+    if not any(moved_bytes(graph, node) > near_bytes for node in graph.nodes):
+        return graph  # no stretch gains anything: spares looking at what each node reads
     stretches = [part for run in _runs(graph) for part in [_best(run, near_bytes)] if part]
     if not stretches:
         return graph

@@ -77,3 +77,17 @@ def test_a_node_is_asked_once_until_something_around_it_changes():
     assert asked == ["shape"] * 2
     with pytest.raises(GraphError, match=r"^after four: facts of _test_asked y do not hold: "):
         verifier.verify(first.with_facts(shape={**first.facts.shape, y[0]: (3,)}), "four")
+
+
+def test_a_graph_that_a_pass_returned_as_it_was_is_looked_at_again_only_where_more_is_known():
+    wrong = graph_of("argument %x: float32[2]\n%y = _copy(%x): float32[3]\nhead y = %y")
+    verifier = Verifier()
+    verifier.verify(wrong, "one", NOTHING)
+    with pytest.raises(GraphError, match=r"^after two: facts of _copy y do not hold: "):
+        verifier.verify(wrong, "two")
+    right = graph_of("argument %x: float32[2]\n%y = _copy(%x): float32[2]\nhead y = %y")
+    verifier.verify(right, "three")
+    right.facts.shape[right.nodes[1][0]] = (3,)  # which no pass may do
+    verifier.verify(right, "four")
+    with pytest.raises(GraphError, match=r"^after five: "):
+        verifier.verify(right.with_facts(), "five")
