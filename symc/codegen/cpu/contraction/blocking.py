@@ -16,13 +16,30 @@ GRADIENT_PIXELS = 128  # most that a weight gradient sums in one block: a panel 
 # 48: 3 vectors 107.5, 107.7, 108.7, 108.9, 107.9; 2 vectors 109, 110.9, 111, 110.5, 109.8. But totals of many blocks
 # round off more: those of 200,000 equal products by 3e-5, more than 2e-5.
 MAX_HALF_BLOCKS = 128
-GRADIENT_TILES = 32  # tiles whose totals are on the stack at once: 48 KB for 24 vectors of 512 bits
-GRADIENT_TILES_FROM_MEMORY = 16  # tiles that share one pass over pixels larger than L2
-SINGLE_TILES = 48  # tiles that share a panel of x where one block has all pixels: copying it takes as long as two tiles
 WEIGHTS_PER_SOURCE = 10  # weights of more bytes than so many times the source's are read by one thread only
 # Weights that come from memory are read once, and the source by each panel group, where that is less than the weights
 # by each block: 128x3072 by 768 columns 5.75 -> 5.45 ms.
 FAR_WEIGHTS_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class GradientTiles:
+    """How many tiles of a weight gradient share a panel of x, for copying it takes as long as one or two of them.
+
+    most         at once, because their totals are on the stack: 48 KB for 24 vectors of 512 bits, or 12 of 256
+    from_memory  at least, where a pass over the pixels is one over more than L2
+    single       where one block has all pixels, so that there are no totals
+    """
+
+    most: int
+    from_memory: int
+    single: int
+
+
+WITH_32_REGISTERS = GradientTiles(most=32, from_memory=16, single=48)
+# A tile of 12 vectors of 256 bits takes half as long as one of 24 of 512, copying does not. x^T y of 320x192 by 192 in
+# units of 16, 32, 64 and 128 tiles: 84.5, 87.9, 89.5 and 91.8 % of the peak (Zen 3).
+WITH_16_REGISTERS = GradientTiles(most=128, from_memory=64, single=64)
 
 
 @dataclass(frozen=True)
@@ -81,12 +98,14 @@ def gradient_block_pixels(n_pixels: int) -> int:
     return half if GRADIENT_PIXELS < n_pixels <= half * MAX_HALF_BLOCKS else GRADIENT_PIXELS
 
 
-def choose_gradient_blocking(n_tiles: int, n_panels: int, operand_bytes: int, is_single: bool, wanted: int) -> Blocking:
+def choose_gradient_blocking(
+    n_tiles: int, n_panels: int, operand_bytes: int, is_single: bool, wanted: int, limits: GradientTiles
+) -> Blocking:
     """Every unit of a weight gradient streams all pixels, so from memory it must have tiles that share them.
 
     `is_single`: a block holds all pixels, so that no totals are kept.
     """
-    few, most = (SINGLE_TILES, SINGLE_TILES) if is_single else (GRADIENT_TILES_FROM_MEMORY, GRADIENT_TILES)
+    few, most = (limits.single, limits.single) if is_single else (limits.from_memory, limits.most)
     least = few if operand_bytes > WEIGHTS_IN_L2_BYTES else 1
     tiles = min(most, max(least, n_tiles * n_panels // wanted))
     block_tiles = max(1, min(n_tiles, tiles))

@@ -20,6 +20,8 @@ from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .blocking import (
     GRADIENT_PIXELS,
+    WITH_16_REGISTERS,
+    WITH_32_REGISTERS,
     Blocking,
     choose_blocking,
     choose_gradient_blocking,
@@ -33,6 +35,7 @@ from .shapes import (
     cheapest,
     depthwise_choices,
     gradient_choices,
+    has_32_registers,
     line_of,
     matrix_choices,
     strip_choices,
@@ -116,11 +119,13 @@ class GradientPlan(CpuPlan):
     is_merged     whether a line of taps is one run of columns
     last          the tile of a run's last panel, which may have fewer columns
     block_pixels  pixels that are summed before the totals wait on the stack
+    most_tiles    tiles whose totals the stack holds
     """
 
     is_merged: bool
     last: Tile
     block_pixels: int
+    most_tiles: int
 
     @property
     def name(self) -> str:
@@ -343,6 +348,7 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
     n_groups = c.groups if c.stack is None else c.stack
     images, n_repeats = table_cover(g, c.batch, 1)
     operand_bytes = sum(size_of(_first_of_stack(c, name).shape) for name in c.operands) * ITEM_SIZE[dtype]
+    limits = WITH_32_REGISTERS if has_32_registers(target) else WITH_16_REGISTERS
 
     def plan(choice: Choice) -> GradientPlan:
         tile, width = choice.tile, g.taps[-1] if choice.is_merged else 1
@@ -350,7 +356,8 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
         n_tiles = -(-rows // tile.rows)
         is_single = n_repeats == 1 and images * g.n_rows <= GRADIENT_PIXELS
         block_pixels = gradient_block_pixels(c.batch * g.n_rows)
-        blocking = choose_gradient_blocking(n_tiles, n_panels, operand_bytes, is_single, count_chunks(c.work_flops, 0))
+        wanted = count_chunks(c.work_flops, 0)
+        blocking = choose_gradient_blocking(n_tiles, n_panels, operand_bytes, is_single, wanted, limits)
         return GradientPlan(
             algorithm="weight gradient",
             cycles=choice.cycles,
@@ -363,6 +370,7 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
             is_merged=choice.is_merged,
             last=choice.last or tile,
             block_pixels=block_pixels,
+            most_tiles=limits.most,
             why=f"{tile} tile, {n_tiles} tiles of output channels x {n_panels} panels of (tap, channel), pixels in "
             f"blocks of {block_pixels}; unit = {blocking.block_tiles} tiles x {blocking.group_panels} panels, "
             f"{blocking.n_chunks} chunks",

@@ -28,7 +28,7 @@ from symc.codegen.llvm.loops import loop, minimum, when
 from symc.codegen.llvm.memory import LINE_BYTES, PREFETCH_L2, Elements, fence
 from symc.core.dtypes import ITEM_SIZE
 
-from .blocking import GRADIENT_PIXELS, GRADIENT_TILES
+from .blocking import GRADIENT_PIXELS
 from .micro import vectors_of, with_masks
 from .plan import GradientPlan
 from .stores import Place, emit_stores
@@ -94,7 +94,7 @@ class WeightGradientProblem:
 
 
 def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
-    """The kernel and its call; a unit is a block of tiles x panels, at most GRADIENT_TILES tiles."""
+    """The kernel and its call; a unit is a block of tiles x panels, few enough for the totals on the stack."""
     tile = plan.tile
     block_rows, block_panels = plan.blocking.block_tiles * tile.rows, plan.blocking.group_panels
     item = ITEM_SIZE[problem.dtype]
@@ -127,20 +127,13 @@ def emit(problem: WeightGradientProblem, plan: GradientPlan) -> KernelCall:
     d.add("dy_group_bytes", problem.dy_group_stride * item)
     has_borders = len(tables.borders) > 0
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, tile, plan.last, problem.epilogue, d, plan.has_avx512, has_borders, problem.streams)
+    code = _code(problem, plan, d, has_borders)
     return KernelCall(code, tuple(d.words), Chunks(plan.blocking.n_chunks), plan.why)
 
 
-def _code(
-    dtype: str,
-    tile: Tile,
-    last: Tile,
-    epilogue: Epilogue,
-    d: Descriptor,
-    has_avx512: bool,
-    has_borders: bool,
-    streams: bool,
-) -> KernelCode:
+def _code(problem: WeightGradientProblem, plan: GradientPlan, d: Descriptor, has_borders: bool) -> KernelCode:
+    dtype, tile, last, has_avx512 = problem.dtype, plan.tile, plan.last, plan.has_avx512
+    epilogue, streams = problem.epilogue, problem.streams
     stores = epilogue.structure()
     item = ITEM_SIZE[dtype]
     past = " past the caches" if streams else ""
@@ -156,12 +149,12 @@ def _code(
         item=item,
         tile_bytes=tile.rows * tile.columns * item,
         fence="    fence()\n" if streams else "",
-        totals_bytes=GRADIENT_TILES * tile.rows * tile.columns * item,
+        totals_bytes=plan.most_tiles * tile.rows * tile.columns * item,
     ).lstrip()
 
     def build() -> Callable[..., Any]:
         scope = {
-            "stack_memory": _stack_memory(tile, item),
+            "stack_memory": _stack_memory((plan.most_tiles * tile.rows + GRADIENT_PIXELS) * tile.columns * item),
             "sum_block": _sum_block(dtype, tile, last, epilogue, d, has_avx512, streams),
             "pack_block": _pack_block(dtype, tile, has_avx512, has_borders),
             "fence": intrinsic(fence),
@@ -172,16 +165,15 @@ def _code(
     return KernelCode("weight_gradient", structure, lambda: source, build)
 
 
-def _stack_memory(tile: Tile, item: int) -> Any:
-    """The intrinsic `stack_memory()`: address of memory for the sums of GRADIENT_TILES tiles and a block of x."""
+def _stack_memory(size_bytes: int) -> Any:
+    """The intrinsic `stack_memory()`: address of memory for the totals of a unit's tiles and a block of x."""
 
     @intrinsic(result="int64")
     def stack_memory(builder):
-        size = I64((GRADIENT_TILES * tile.rows + GRADIENT_PIXELS) * tile.columns * item)
         with builder.goto_entry_block():
-            memory = builder.alloca(I8, size)
+            memory = builder.alloca(I8, I64(size_bytes))
             memory.align = 64
-        return builder.ptrtoint(memory, size.type)
+        return builder.ptrtoint(memory, I64)
 
     return stack_memory
 

@@ -179,7 +179,7 @@ def test_gradient_epilogue(epilogue, channels, groups, target):
     check(c, target)
 
 
-@pytest.mark.parametrize("rows, channels", [(70, (210, 24)), (150, (100, 24))])
+@pytest.mark.parametrize("rows, channels", [(70, (208, 24)), (150, (100, 24))])
 def test_the_last_columns_of_a_gradient_take_a_narrower_tile(rows, channels, target):
     call = check(contraction("weight_gradient", rows, channels, **MATRIX, epilogue=sgd), target)
     assert "last" in call.code.structure
@@ -228,7 +228,7 @@ def test_units_by_block_or_by_panel_group(weights_per_source, has_winograd, monk
 
 def test_one_kernel_serves_every_geometry():
     """Extents are run-time arguments: the same structure is the same machine code."""
-    target = host_target()
+    target = replace(host_target(), vector_bits=512)  # whose tiles have 14 or 7 rows, as the images do
     names = {
         schedule_contraction(planned(c, target))[0].code.name
         for c in (
