@@ -11,10 +11,13 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import ArgumentError
 from .nearest import nearest
+
+MAX_THREADS = 256  # of the native runner, whose pool has a place for each
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,49 +29,65 @@ class Setting:
     doc: str
 
 
+_WORDS = {"0": False, "false": False, "no": False, "off": False, "1": True, "true": True, "yes": True, "on": True}
+
+
 def _flag(text: str) -> bool:
-    return text.strip().lower() not in ("", "0", "false", "no", "off")
+    """Reads yes or no; a word that is neither is nobody's choice."""
+    word = text.strip().lower()
+    if word not in _WORDS:
+        raise ValueError(text)
+    return _WORDS[word]
 
 
-def _at_least(low: int) -> Callable[[str], int]:
-    """Reads a number that has a least value."""
+_flag.__name__ = "0 or 1"
+
+
+def _at_least(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Reads a whole number that has a least value, and perhaps a largest."""
 
     def parse(text: str) -> int:
-        if int(text) < low:
+        number = int(text)
+        if number < low or (high is not None and number > high):
             raise ValueError(text)
-        return int(text)
+        return number
 
-    parse.__name__ = f"a number from {low} on"
+    parse.__name__ = f"a number from {low} on" if high is None else f"a number from {low} to {high}"
     return parse
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    """Reads one of a few words."""
+def _one_of(*choices: T) -> Callable[[str], T]:
+    """Reads one of a few words or numbers."""
+    by_text = {str(choice): choice for choice in choices}
 
-    def parse(text: str) -> str:
-        if text not in choices:
+    def parse(text: str) -> T:
+        if text not in by_text:
             raise ValueError(text)
-        return text
+        return by_text[text]
 
-    parse.__name__ = f"one of {', '.join(choices)}"
+    parse.__name__ = f"one of {', '.join(by_text)}"
     return parse
 
 
 SETTINGS: dict[str, Setting] = {
     "SYMC_DEBUG": Setting(
-        int,
+        _at_least(0),
         0,
         "0 quiet; 1 a line per compile (and tracebacks in the CLI); 2 time per pass and kernel; 3 fusion and schedule "
         "reasons; 4 kernel source; 5 the graph after each pass",
     ),
     "SYMC_DUMP": Setting(str, None, "directory that receives every compile step as text and an index.html"),
-    "SYMC_NUM_THREADS": Setting(int, None, "threads of the native runner; default: the CPUs this process may use"),
+    "SYMC_NUM_THREADS": Setting(
+        _at_least(1, MAX_THREADS), None, "threads of the native runner; default: the CPUs this process may use"
+    ),
     "SYMC_COMPILERS": Setting(
         _at_least(1),
         4,
         "processes that may compile at a time, when many kernels are missing; never more than this one has CPUs",
     ),
-    "SYMC_VECTOR_BITS": Setting(int, None, "SIMD width of generated kernels: 128, 256 or 512; default: the CPU's"),
+    "SYMC_VECTOR_BITS": Setting(
+        _one_of(128, 256, 512), None, "SIMD width of generated kernels; default: the widest that the CPU has"
+    ),
     "SYMC_WINOGRAD": Setting(
         _flag, True, "0 sums every convolution directly: an infinity or NaN then reaches only the windows that see it"
     ),

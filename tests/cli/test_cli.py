@@ -263,8 +263,8 @@ def test_help_is_quick_and_imports_no_compiler():
 def test_threads_of_the_environment_out_of_range(run, monkeypatch, n_threads):
     monkeypatch.setenv("SYMC_NUM_THREADS", n_threads)
     code, out, err = run("run", "mlp")
-    assert code == 1 and out == "" and err.count("\n") == 1
-    assert f"got {n_threads}, expected 1 to 256; see SYMC_NUM_THREADS" in err
+    assert code == 2 and out == "" and err.count("\n") == 1
+    assert f"SYMC_NUM_THREADS='{n_threads}': expected a number from 1 to 256" in err
 
 
 def test_inspecting_extents_that_no_memory_holds(read):

@@ -138,11 +138,20 @@ def test_defects_and_debug(run, monkeypatch, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["SYMC_DEBUG", "SYMC_NUM_THREADS", "SYMC_VECTOR_BITS"])
-def test_unreadable_environment(run, monkeypatch, name):
-    monkeypatch.setenv(name, "much")
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("SYMC_DEBUG", "much", "a number from 0 on"),
+        ("SYMC_NUM_THREADS", "257", "a number from 1 to 256"),
+        ("SYMC_VECTOR_BITS", "64", "one of 128, 256, 512"),
+        ("SYMC_NUMERICS", "exact", "one of strict, default, fast, bfloat16"),
+        ("SYMC_VERIFY", "flase", "0 or 1"),
+    ],
+)
+def test_unreadable_environment(run, monkeypatch, name, text, expected):
+    monkeypatch.setenv(name, text)
     code, _, err = run("cache", "info")
-    assert code == 2 and f"environment variable {name}='much': expected int" in err
+    assert code == 2 and f"environment variable {name}={text!r}: expected {expected}; " in err
 
 
 def test_names_that_the_output_cannot_encode(monkeypatch):

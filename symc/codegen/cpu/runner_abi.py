@@ -5,6 +5,8 @@ Free of numba, so that a process whose objects come from the cache never imports
 
 from __future__ import annotations
 
+from symc.core.config import MAX_THREADS as MAX_THREADS
+
 WORD = 8
 
 # A step: one kernel cut into chunks. Rows lie one after another; the table is the program.
@@ -67,7 +69,6 @@ ROUNDS = 6 * LINE
 LOOP_END, FIRST_ROUND, N_ROUNDS = range(ROUNDS + STEP_WORDS, ROUNDS + STEP_WORDS + 3)
 COPIES, N_BUFS = range(7 * LINE, 7 * LINE + 2)
 MEMBERS = 8 * LINE  # the member records
-MAX_THREADS = 256
 POOL_WORDS = MEMBERS + MAX_THREADS * MEMBER_WORDS
 
 COUNT_BITS = 16
