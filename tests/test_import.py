@@ -50,6 +50,28 @@ print(*net(data=numpy.ones((1, 3), "float32"))[0].asnumpy().flat, *({HEAVY!r} - 
     assert set(warm) == {"4.0"}
 
 
+@pytest.mark.parametrize(
+    ("package", "problem"),
+    [("numba", "Numba needs NumPy 1 or less"), ("llvmlite", "no libLLVM"), ("networkx", "half installed")],
+)
+def test_a_package_that_refuses_is_told_by_one_error(tmp_path, monkeypatch, package, problem):
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(f"raise ImportError({problem!r})")
+    (tmp_path / package / "_version.py").write_text("")
+    monkeypatch.setenv("SYMC_CACHE", "0")
+    code = f"""
+import sys, symc as mx
+sys.path.insert(0, {str(tmp_path)!r})
+try:
+    mx.sym.relu(mx.sym.Variable("x")).simple_bind(mx.cpu(), x=(3,)).forward()
+except mx.MXNetError as error:
+    print(type(error).__name__, error)
+"""
+    assert run_fresh(code).startswith(
+        f"MissingPackageError symc cannot use the package {package}, which it needs ({problem}); `pip check` tells"
+    )
+
+
 def test_submodules_load_on_first_use():
     assert run_fresh("import symc; print(symc.artifact.__name__, symc.models.__name__, symc.nd.__name__)").split() == [
         "symc.artifact",

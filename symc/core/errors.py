@@ -79,7 +79,7 @@ class MissingModuleError(SymcError, ModuleNotFoundError):
 
 
 class MissingPackageError(SymcError, ImportError):
-    """Something needs an optional package that is not installed; the message names it and the extra it comes with."""
+    """A package is not installed, or does not go with others; the message names it, and what brings it."""
 
 
 class MissingFileError(SymcError, FileNotFoundError):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from symc.core.lazy import lazy
+from symc.core.required import required
 from symc.core.shapes import FullShape, Shape
-from symc.core.undisturbed import imported
 
 from .op import Op
 
@@ -164,7 +164,7 @@ class Graph:
     def nx(self) -> networkx.MultiDiGraph:
         """The same graph for networkx: an edge per use (`x * x` has two), keyed by the input's position."""
         # Imported here: its 90 ms are more than a start from a warm cache takes otherwise, and that one asks no order.
-        g = imported("networkx").MultiDiGraph()
+        g = required("networkx").MultiDiGraph()
         g.add_nodes_from(self.nodes)
         g.add_edges_from((v.node, n, k, {"output": v.index}) for n in self.nodes for k, v in enumerate(n.inputs))
         return g

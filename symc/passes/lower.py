@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from symc.core.dtypes import compute_dtype
 from symc.core.errors import GraphError, ShapeError
+from symc.core.required import required
 from symc.core.shapes import size_of
-from symc.core.undisturbed import imported
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import HeadInfo, KernelGraph, KernelLoop, KernelNode, Place, View
 from symc.loopir.expr import Affine, Axis, Expr, rounded, substitute, unrounded
@@ -36,7 +36,7 @@ from .placement import lies_already
 from .prepared import arranged
 from .storage_assignment import StorageAssignment
 
-networkx = imported("networkx")
+networkx = required("networkx")
 
 
 @dataclass(frozen=True)

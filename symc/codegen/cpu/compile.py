@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from symc.codegen.llvm.intrinsic import made_by_numba
 from symc.core.errors import CodegenError
+from symc.core.required import missing
 from symc.core.undisturbed import held_by_forks
 
 from .elf import read_object
@@ -74,7 +75,7 @@ def toolchain() -> str:
     for package in ("numba", "llvmlite"):
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            raise CodegenError(f"naming the compiler: package {package} is not installed")
+            raise missing(package, "it is not installed")
         digest.update(Path(spec.origin).with_name("_version.py").read_bytes())
     return digest.hexdigest()[:16]
 

@@ -10,6 +10,7 @@ from symc.codegen.kernel import Chunks, KernelCall, KernelCode
 from symc.codegen.routines.access import elements, floats
 from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
+from symc.core.required import required
 from symc.loopir.kernel import Template
 
 from .target import Target
@@ -31,6 +32,4 @@ def schedule_template(template: Template, target: Target) -> KernelCall:
 
 def compiler() -> Compiler:
     """numba's."""
-    from numba import njit
-
-    return Compiler(njit(error_model="numpy"), elements, floats())
+    return Compiler(required("numba").njit(error_model="numpy"), elements, floats())

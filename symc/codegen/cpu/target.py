@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from symc.core.errors import ArgumentError
-from symc.core.undisturbed import imported
+from symc.core.required import required
 
 # Subtracting one feature makes LLVM drop all that depend on it, so one word turns a machine into a lesser one.
 _NARROWING = {512: "", 256: ",-avx512f", 128: ",-avx"}
@@ -53,7 +53,7 @@ def host_target(vector_bits: int | None = None) -> Target:
     lacks are taken away as well, so the result behaves like that machine. Raises ArgumentError when the CPU has
     no vectors of that width.
     """
-    llvm = imported("llvmlite.binding")  # 50 ms, not needed by `import symc`
+    llvm = required("llvmlite.binding")  # 50 ms, not needed by `import symc`
 
     features = llvm.get_host_cpu_features().flatten()
     widest = widest_vector_bits(features)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, overload
 
+from symc.core.required import required
+
 WORDS = ("desc", "bufs")  # arguments of these names are pointers to int64, all others are int64
 
 
@@ -32,8 +34,7 @@ def intrinsic(
     """
     if emit is None:
         return partial(intrinsic, result=result, arguments=arguments)
-    from numba import types
-
+    types = required("numba").types
     names = list(inspect.signature(emit).parameters)[1:] if arguments is None else arguments
     pointer_to: Any = types.CPointer
     words = pointer_to(types.int64)
