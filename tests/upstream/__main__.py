@@ -6,6 +6,7 @@
     python -m tests.upstream mxnet/tests/python/unittest --list               a line for each test that does not pass
     python -m tests.upstream mxnet/tests/python/unittest --count              what is above the Symbol, in two counts
     python -m tests.upstream mxnet/tests/python/unittest test_operator ../quantization/test_quantization
+    python -m tests.upstream mxnet/tests/python/unittest --count --keep FILE  hours: goes on where a run was ended
 
 They run in an empty folder, with stand-ins for the files they download (downloads.py). Some import scipy or requests.
 Prints passed/total per file, and whether all is as expected. Exit status 1 when a test fails that
@@ -68,11 +69,11 @@ FILES = (
 )
 
 
-def run(folder: Path, names: list[str], only: str, limit_s: int) -> Outcomes:
+def run(folder: Path, names: list[str], only: str, limit_s: int, kept: Path | None) -> Outcomes:
     """What became of every test in `names` (files without .py) whose name contains `only`."""
     install()
     downloads.install()
-    outcomes, folder = Outcomes(limit_s), folder.resolve()
+    outcomes, folder = Outcomes(limit_s, kept and kept.resolve()), folder.resolve()
     paths = [str((folder / f"{name}.py").resolve()) for name in names]
     root = os.path.commonpath([Path(path).parent for path in paths])
     options = ["-c", "/dev/null", "--rootdir", root, "-p", "no:cacheprovider", "-p", "no:terminal"]
@@ -142,12 +143,18 @@ def main() -> int:
     parser.add_argument(
         "--limit", type=int, default=600, metavar="SECONDS", help="of computing, for each test; default 600"
     )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FILE",
+        help="gets a line for each test that is over; those with a line there do not run again",
+    )
     options = parser.parse_args()
     files = [name.removesuffix(".py") for name in options.files] or list(OTHERS if options.count else FILES)
     missing = [name for name in files if not (options.folder / f"{name}.py").is_file()]
     if missing:
         parser.error(f"no {missing[0]}.py in {options.folder}")
-    outcomes = run(options.folder, files, options.only, options.limit)
+    outcomes = run(options.folder, files, options.only, options.limit, options.keep)
     is_good = report(outcomes, options.list)
     if options.count:
         count(outcomes)

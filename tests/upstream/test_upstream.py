@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,19 @@ def test_exit_status_is_zero_when_all_pass(tmp_path):
     seen = run(tmp_path / "unittest", "../quantization/test_sample", "--only", "passes or skips")
     assert seen.stdout == "test_sample            1/2\nas expected\n"
     assert seen.returncode == 0
+
+
+def test_tests_that_are_kept_do_not_run_again(tmp_path):
+    (tmp_path / "test_sample.py").write_text(SAMPLE)
+    kept = tmp_path / "kept"
+    first = run(tmp_path, "test_sample", "--only", "passes", "--keep", str(kept))
+    assert first.stderr == f"{'test_sample':<28}   1/1\n"
+    assert kept.read_text() == '["test_sample.py::test_passes", null]\n'
+    kept.write_text('["test_sample.py::test_fails", null]\n')  # it did pass once
+    second = run(tmp_path, "test_sample", "--keep", str(kept))
+    assert second.stdout == "test_sample            2/3\nas expected\n"
+    tests = [json.loads(line)[0].partition("::")[2] for line in kept.read_text().splitlines()]
+    assert tests == ["test_fails", "test_passes", "test_skips"]
 
 
 def test_a_missing_file_is_an_argument_error(tmp_path):
