@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from symc.core.arrivals import arrivals
-from symc.core.errors import ArgumentError, GradientError
+from symc.core.errors import ArgumentError, ConflictError, GradientError
 from symc.ndarray import tape
 from symc.ndarray.backward import gradients, key_of, recorded_gradients
 from symc.ndarray.custom import ByHand, FunctionLeft
@@ -99,6 +99,8 @@ def backward(
     heads, head_grads = _listed(heads, head_grads)
     order = _recorded(heads)
     variables = _variables(heads, order)
+    if not variables:
+        raise GradientError("autograd.backward: no heads; expected one or more")
     into = _writable(heads, head_grads, order, variables)
     for variable, gradient in zip(variables, gradients(heads, head_grads, order, variables, into, not retain_graph)):
         target = variable._grad
@@ -135,13 +137,15 @@ def grad(
     variables      one or several; as in MXNet the gradient of one alone comes in a list, too
     retain_graph   keeps the recording; by default as create_graph
     create_graph   records the gradients themselves, so that they can be differentiated in turn
-    Raises GradientError where nothing was recorded, or an operator on the way has no gradient.
+    Raises GradientError where nothing was recorded, the heads were not computed from a variable, or an operator on the
+    way has no gradient.
     """
     heads, head_grads = _listed(heads, head_grads)
     wanted = [variables] if isinstance(variables, NDArray) else list(variables)
+    if not wanted:
+        raise ConflictError("autograd.grad: variables cannot be an empty list.")
     order = _recorded(heads)
-    if any(tape.source_of(v) is None for v in wanted):
-        raise GradientError("autograd.grad: a variable has no gradient attached; call attach_grad() before recording")
+    _require_reached(wanted, heads, order)
     is_kept = create_graph if retain_graph is None else retain_graph
     if create_graph:
         results = recorded_gradients(heads, head_grads, order, wanted)
@@ -178,7 +182,7 @@ def _listed(heads: Any, head_grads: Any) -> tuple[list[NDArray], list[NDArray | 
         head_grads = [None] * len(heads)
     head_grads = [head_grads] if isinstance(head_grads, NDArray) else list(head_grads)
     if len(heads) != len(head_grads):
-        raise ArgumentError(f"backward: {len(heads)} heads, {len(head_grads)} head gradients")
+        raise ConflictError(f"backward: {len(heads)} heads, {len(head_grads)} head gradients")
     for head, gradient in zip(heads, head_grads):
         require_fit("backward: a head", head)
         if gradient is not None:
@@ -221,6 +225,23 @@ def _variables(heads: Sequence[NDArray], order: Sequence[Recorded]) -> list[NDAr
     for node in order:
         found.update([(id(s), s) for s, _ in node.inputs or () if isinstance(s, NDArray)])
     return list(found.values())
+
+
+def _require_reached(wanted: Sequence[NDArray], heads: Sequence[NDArray], order: Sequence[Recorded]) -> None:
+    """Raises GradientError for what is no variable, or none that the heads were computed from."""
+    reached = {key_of(head) for head in heads}
+    for node in order:
+        reached.update(node.keys)
+    for k, variable in enumerate(wanted):
+        if tape.source_of(require_fit(f"autograd.grad: variable {k}", variable)) is None:
+            raise GradientError(
+                f"autograd.grad: variable {k} has no gradient attached; call attach_grad() before recording"
+            )
+        if key_of(variable) not in reached:
+            raise GradientError(
+                f"autograd.grad: Cannot differentiate with respect to variable {k} because it is unreachable from the "
+                "heads: they were not computed from it"
+            )
 
 
 def _writable(

@@ -158,8 +158,10 @@ def test_two_heads_and_a_shared_part_that_is_used_up():
         y = x * 2
     with pytest.raises(ArgumentError, match=r"head gradient has shape \(3,\), expected \(2,\)"):
         y.backward(nd.ones((3,), dtype="float64"))
-    with pytest.raises(ArgumentError, match="2 heads, 1 head"):
+    with pytest.raises(AssertionError, match="2 heads, 1 head"):
         autograd.backward([x, x], [x])
+    with pytest.raises(GradientError, match="no heads"):
+        autograd.backward([])
 
 
 def test_a_variable_is_its_own_head():
@@ -179,6 +181,21 @@ def test_grad_gives_new_arrays():
         y = x * w
     with pytest.raises(GradientError, match="no gradient attached"):
         autograd.grad(y, nd.ones(2))
+    with pytest.raises(AssertionError, match="cannot be an empty list"):
+        autograd.grad(y, [])
+    with pytest.raises(TypeError, match="variable 1: expected an NDArray, got int"):
+        autograd.grad(y, [x, 5])
+
+
+def test_grad_refuses_a_variable_that_the_heads_were_not_computed_from():
+    """One that was used, yet has no influence, has a gradient of zeros."""
+    x, w, other = variable([1, 2]), variable([3, 4]), variable([5, 6])
+    with autograd.record():
+        y, elsewhere = x * nd.BlockGrad(w), other * x
+    for unreachable in (other, elsewhere):
+        with pytest.raises(GradientError, match="variable 1 because it is unreachable"):
+            autograd.grad(y, [x, unreachable], retain_graph=True)
+    assert [g.asnumpy().tolist() for g in autograd.grad(y, [x, w])] == [[3, 4], [0, 0]]
 
 
 @pytest.mark.parametrize("limit", [-1, 1 << 40], ids=["compiled", "numpy"])
