@@ -8,7 +8,7 @@ y, = ex(data=x)                         # fresh arrays, safe from several thread
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -70,6 +70,12 @@ class Executor:
         self._predict: Bound | None = None
         self._key: int | None = None  # of the random numbers since the last forward; drawn when they are first needed
         self._monitor: Monitor | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentError(
+            "an Executor is tied to its arrays and their memory, so it can be neither pickled nor copied; pickle its "
+            "symbol and the arrays of arg_dict and aux_dict, and bind them anew"
+        )
 
     # -- the arrays ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
 
 import numpy as np
@@ -42,6 +44,13 @@ def test_outputs_exist_before_forward():
 def test_forward_converts(value):
     (out,) = (x * 2).bind(mx.cpu(), {"x": nd(1, 2)}).forward(x=value)
     assert out.dtype == np.float32 and out.asnumpy().tolist() == [6, 8]
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_an_executor_cannot_be_copied(copied):
+    ex = (x * 2).bind(mx.cpu(), {"x": nd(1, 2)})
+    with pytest.raises(ValueError, match="can be neither pickled nor copied"):
+        copied(ex)
 
 
 def test_forward_errors():

@@ -47,6 +47,10 @@ class HybridBlock(Block):
         if isinstance(value, HybridBlock):
             self._clear_cached_op()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the compiled graph: a copy compiles one of its own when it is first called."""
+        return {**vars(self), "_cached_op": None, "_known": None}
+
     def register_child(self, block: Block, name: str | None = None) -> None:
         """Makes another HybridBlock a child; raises ArgumentError for any other block."""
         if not isinstance(block, HybridBlock):
@@ -320,11 +324,12 @@ class HybridBlock(Block):
                 "Please first call block.hybridize() and then run forward with this block at least once before "
                 "calling export."
             )
-        out = self._cached_graph[1]
+        inputs, out = self._cached_graph
         out.save(f"{path}-symbol.json", remove_amp_cast=remove_amp_cast)
-        states = set(out.list_auxiliary_states())
-        parameters: list[Parameter] = [x for is_given, x in self._cached_op_args if not is_given]
-        arrays = {f"{'aux' if p.name in states else 'arg'}:{p.name}": p._reduce() for p in parameters}
+        states, given = set(out.list_auxiliary_states()), {x.name for x in inputs}
+        parameters = self.collect_params()
+        names = [name for name in out.list_inputs() if name not in given]
+        arrays = {f"{'aux' if name in states else 'arg'}:{name}": parameters[name]._reduce() for name in names}
         ndarray.save(params_path(path, epoch), arrays)
 
     def register_op_hook(self, callback: Callable[..., None], monitor_all: bool = False) -> None:
