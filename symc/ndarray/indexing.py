@@ -36,6 +36,19 @@ def numpy_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:
     return index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
 
 
+def written_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:
+    """The same for writing, where True adds an axis, as in MXNet: `x[True] = v` writes all of x.
+
+    Raises ArgumentError for False, by which NumPy selects nothing and MXNet everything.
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    if bool not in map(type, parts):
+        return numpy_index(key, array_type)
+    if any(part is False for part in parts):
+        raise ArgumentError("x[False] = ... would write all of x in MXNet and nothing in NumPy; write what is meant")
+    return numpy_index(tuple(None if part is True else part for part in parts), array_type)
+
+
 def is_advanced(index: tuple[Any, ...]) -> bool:
     """Whether a key from `numpy_index` holds index arrays, so that NumPy gives a copy."""
     return any(isinstance(part, np.ndarray) for part in index)

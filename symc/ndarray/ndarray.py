@@ -19,7 +19,7 @@ from symc.util import number_shape
 from . import tape
 from .casting import store
 from .fit import require_usable
-from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part
+from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part, written_index
 from .operators import add_operators, call
 from .reshape_codes import infer_reshape
 from .storage import WriteCounter, address_of, empty_aligned, require_dense, zeros_aligned
@@ -428,7 +428,7 @@ class NDArray:
         if is_whole(key):
             self._take(value if isinstance(value, NDArray) else as_numpy(value))
         else:
-            self._write(numpy_index(key, NDArray), as_numpy(value))
+            self._write(written_index(key, NDArray), as_numpy(value))
 
     def slice_assign(self, rhs: NDArray, begin: Any, end: Any, step: Any = ()) -> NDArray:
         """Writes `rhs` into the box from `begin` to `end` (None: all the way) by `step`; gives this array."""

@@ -122,6 +122,9 @@ ASSIGNMENTS = [
     (np.s_[[1, 1]], nd.array([[1, 1, 1], [2, 2, 2]]), [[0, 1, 2], [2, 2, 2]]),
     (np.s_[:], nd.ones((1, 1, 2, 3)), [[1, 1, 1], [1, 1, 1]]),
     (np.s_[:], nd.array([1, 2, 3]), [[1, 2, 3], [1, 2, 3]]),
+    (True, 9, [[9, 9, 9], [9, 9, 9]]),
+    (True, nd.array([[1, 2, 3], [4, 5, 6]]), [[1, 2, 3], [4, 5, 6]]),
+    ((True, 1), 9, [[0, 1, 2], [9, 9, 9]]),
 ]
 
 
@@ -148,6 +151,9 @@ def test_assignment_casts_as_c_does(value):
 
 
 def test_assignment_errors():
+    for key in (False, np.s_[0, False]):
+        with pytest.raises(ValueError, match=r"x\[False\]"):
+            grid()[key] = 1
     with pytest.raises(ValueError, match="broadcast"):
         grid()[:] = [1, 2]
     with pytest.raises(TypeError, match="expected real numbers, got str"):
