@@ -22,7 +22,8 @@ class Monitor:
 
     stat_func     NDArray -> NDArray or a list of them; by default the norm over the square root of the size
     sort          whether results are sorted by name
-    monitor_all   whether inputs of operators are reported too
+    monitor_all   whether inputs of operators are reported too; of the backward pass, where MXNet reports values of the
+                  forward pass again, the gradients that nodes give back are reported in either case
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class Monitor:
         self.step += 1
 
     def toc(self) -> list[Statistic]:
-        """Ends a batch: its statistics, those of the executors' arguments too; to be called after backward."""
+        """Ends a batch: its statistics, those of the executors' arguments and states too; call it after backward."""
         if not self.activated:
             return []
         for exe in self.exes:
-            for name, array in exe.arg_dict.items():
+            for name, array in (*exe.arg_dict.items(), *exe.aux_dict.items()):
                 self.stat_helper(name, array)
         self.activated = False
         found = sorted(self.queue, key=lambda entry: entry[1]) if self.sort else self.queue

@@ -306,14 +306,16 @@ def test_a_monitor_stays_with_batches_of_other_shapes():
 
 
 def test_a_monitors_default_statistic():
-    monitor = mx.mon.Monitor(1, pattern="x$")
-    executor = (S.Variable("x") * 2).bind(mx.cpu(), {"x": mx.nd.array([3.0, 4.0])})
+    monitor = mx.mon.Monitor(1, pattern=".*x$")
+    net = S.BatchNorm(S.Variable("x"), moving_mean=S.Variable("state_x"), name="bn")
+    executor = net.simple_bind(mx.cpu(), x=(2, 1))
+    executor.arg_dict["x"][:] = mx.nd.array([[3.0], [4.0]])
     monitor.install(executor)
     assert monitor.toc() == []
     monitor.tic()
     executor.forward()
-    ((step, name, text),) = monitor.toc()
-    assert (step, name, text) == (1, "x", f"{np.float32(5 / 2**0.5)!s}\t")  # with as many digits as a float32 has
+    found = [(1, "x", f"{np.float32(5 / 2**0.5)!s}\t"), (1, "state_x", "0.0\t")]  # with as many digits as a float32 has
+    assert monitor.toc() == found
     wrong = mx.mon.Monitor(1, lambda a: 3, pattern="x$")
     wrong.install(executor)
     wrong.tic()
