@@ -76,6 +76,7 @@ _FUNCTIONS = {
     "graph_pass": "passes.base",
     "is_np_array": "util",
     "is_np_shape": "util",
+    "onnx": "contrib",
     "np_array": "util",
     "np_shape": "util",
     "register_pass": "passes.pipeline",
@@ -84,7 +85,16 @@ _FUNCTIONS = {
     "set_num_threads": "runtime.cpu.native",
     "unregister_pass": "passes.pipeline",
     "use_np": "util",
+    "use_np_array": "util",
     "use_np_shape": "util",
+}
+# What MXNet has and symc has not, and why.
+_LEFT_OUT = {
+    **dict.fromkeys(("np", "npx", "numpy", "numpy_extension"), "mx.np is no part of it; use the arrays of mx.nd"),
+    "error": "it raises mx.MXNetError, and subclasses of it that are Python's errors too",
+    "library": "it loads no libraries of C++; write operators with mx.operator",
+    "rtc": "it compiles no source of CUDA; write operators with mx.operator",
+    "th": "it calls no functions of Torch; write operators with mx.operator",
 }
 
 
@@ -99,7 +109,8 @@ def __getattr__(attribute_name: str) -> Any:
 
 def _submodule(alias: str) -> Any:
     if alias not in _MODULES:
-        raise AttributeError(f"module 'symc' has no attribute '{alias}'")
+        reason = f" (MXNet has it, symc does not: {_LEFT_OUT[alias]})" if alias in _LEFT_OUT else ""
+        raise AttributeError(f"module 'symc' has no attribute '{alias}'{reason}")
     if not _is_there(alias):
         raise AttributeError(f"module 'symc' has no attribute '{alias}': MXNet's module is not there yet")
     return imported(f"symc.{_MODULES[alias]}")

@@ -87,7 +87,8 @@ def operator_class(package: str, namespace: str, name: str) -> type[Op]:
     if registered is None:
         from symc.ops.mxnet import about
 
-        raise AttributeError(f"module '{module_name(package, namespace)}' has no attribute '{name}'{about(name)}")
+        place = module_name(package, namespace)
+        raise AttributeError(f"module '{place}' has no attribute '{name}'{about(name, namespace)}")
     return registered_names()[registered]
 
 

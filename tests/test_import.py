@@ -113,6 +113,20 @@ def test_modules_that_are_not_there_say_so(monkeypatch):
         assert type(caught.value) in (ImportError, ModuleNotFoundError)
 
 
+def test_what_is_left_out_says_why():
+    for name, reason in (("npx", "use the arrays of mx.nd"), ("rtc", "mx.operator"), ("error", "mx.MXNetError")):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}' \(MXNet has it, symc does not: .*{reason}"):
+            getattr(symc, name)
+    for package in (symc.nd, symc.sym):
+        with pytest.raises(
+            AttributeError, match=r"'csr_matrix' \(MXNet has it, symc does not: it stores every array dense"
+        ):
+            package.sparse.csr_matrix  # noqa: B018
+    for name in ("check_call", "_LIB", "c_str", "NDArrayHandle"):
+        with pytest.raises(AttributeError, match="library in C"):
+            getattr(symc.base, name)
+
+
 def test_the_check_sees_what_is_loaded():
     assert loaded_by("networkx") >= {"networkx"}
 

@@ -71,6 +71,19 @@ def test_loggers(tmp_path, capsys):
     assert (tmp_path / "log.txt").read_text() == "to a file\n"
 
 
+def test_known_shapes():
+    known = mx.gluon.utils.shape_is_known
+    assert [known(shape) for shape in ((2, 3), (2, 0), (), None)] == [True, False, False, False]
+    with mx.util.np_shape():
+        assert [known(shape) for shape in ((2, 0), (), (2, -1), None)] == [True, True, False, False]
+
+
+def test_what_mxnet_exports_to_onnx_is_the_same_module():
+    assert mx.onnx is mx.contrib.onnx
+    with pytest.raises(SymcError, match="writes no ONNX file"):
+        mx.onnx.export_model("net-symbol.json", "net-0000.params", [(1, 3)])
+
+
 def test_there_is_no_library():
     for find in (libinfo.find_lib_path, libinfo.find_include_path):
         with pytest.raises(SymcError, match="symc has no"):

@@ -33,6 +33,7 @@ PLACES = {
     "io.io": "io",
     "kvstore_server": "kvstore.kvstore_server",
     "ndarray.utils": "ndarray",
+    "onnx": "contrib.onnx",
 }
 
 # Names that NumPy has dropped since, and what they were.

@@ -1,4 +1,4 @@
-"""`mx.contrib.onnx`: not there; each function says what to do instead."""
+"""`mx.onnx` and `mx.contrib.onnx`: not there; each function says what to do instead."""
 
 from __future__ import annotations
 

@@ -21,11 +21,19 @@ from symc.context import Context
 from symc.core.errors import ArgumentError, ConflictError, SymcError, UsageError
 from symc.core.replacing import replacing
 from symc.ndarray import NDArray
+from symc.util import is_np_shape
 
 __all__ = ["split_data", "split_and_load", "clip_global_norm", "check_sha1", "download", "replace_file"]
 
 CHUNK_BYTES = 1 << 20
 REPO_URL = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/"
+
+
+def shape_is_known(shape: Sequence[int] | None) -> bool:
+    """Whether a shape is there and has no unknown extent: 0, or -1 under `np_shape`, where () is a shape too."""
+    if shape is None:
+        return False
+    return -1 not in shape if is_np_shape() else bool(shape) and 0 not in shape
 
 
 def split_data(data: NDArray, num_slice: int, batch_axis: int = 0, even_split: bool = True) -> list[NDArray]:

@@ -5,9 +5,10 @@ from .batch import DataBatch, DataDesc
 from .files import CSVIter, LibSVMIter, MNISTIter
 from .images import ImageRecordInt8Iter, ImageRecordIter, ImageRecordUInt8Iter
 from .iterator import DataIter, PrefetchingIter, ResizeIter
+from .keywords import MXDataIter
 from .objects import ImageDetRecordIter
 
 __all__ = [
     "CSVIter", "DataBatch", "DataDesc", "DataIter", "ImageDetRecordIter", "ImageRecordInt8Iter", "ImageRecordIter",
-    "ImageRecordUInt8Iter", "LibSVMIter", "MNISTIter", "NDArrayIter", "PrefetchingIter", "ResizeIter",
+    "ImageRecordUInt8Iter", "LibSVMIter", "MNISTIter", "MXDataIter", "NDArrayIter", "PrefetchingIter", "ResizeIter",
 ]  # fmt: skip

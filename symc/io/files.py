@@ -17,10 +17,10 @@ from symc.core.errors import ArgumentError, FormatError
 from symc.core.params import param
 
 from .batch import DataBatch, DataDesc
-from .keywords import KeywordIter, Options
+from .keywords import MXDataIter, Options
 
 
-class FileIter(KeywordIter):
+class FileIter(MXDataIter):
     """Batches of samples that were read from a file: `data` (N, *shape) and `label` (N, *shape)."""
 
     data: np.ndarray

@@ -21,7 +21,7 @@ from symc.recordio import unpack
 
 from .augmentation import Augmentation
 from .batch import DataBatch, DataDesc
-from .keywords import KeywordIter, Options, parsed
+from .keywords import MXDataIter, Options, parsed
 from .records import CHUNK_BYTES, IndexedRecords, RecordFiles
 
 CHANNELS = "rgba"
@@ -68,7 +68,7 @@ class ClassOptions(ImageOptions):
     max_random_illumination: float = param(0.0, doc="-v to v added, times the scale")
 
 
-class ImageRecordIter(KeywordIter):
+class ImageRecordIter(MXDataIter):
     """Batches of images (N, channels, height, width) and labels (N,), or (N, label_width), of record files.
 
     MXNet iterator ImageRecordIter. An epoch's orders and changes depend on the seeds alone, not on threads; they are

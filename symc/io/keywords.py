@@ -32,8 +32,11 @@ def parsed(options: type, given: Mapping[str, Any], who: str) -> Any:
     return options(**parse_params(options, {k: str(v) for k, v in given.items() if k in known}, who))
 
 
-class KeywordIter(FromBatches):
-    """An iterator that is made with keywords alone and whose batches have one array of data and one of labels."""
+class MXDataIter(FromBatches):
+    """An iterator that is made with keywords alone and whose batches have one array of data and one of labels.
+
+    Scripts ask `isinstance(batches, mx.io.MXDataIter)` before they reset.
+    """
 
     options: ClassVar[type[Options]]
 

@@ -11,8 +11,10 @@ from symc.ir.op import registered_names
 PREFIXES = ("", "_contrib_", "_linalg_", "_random_", "_sample_", "_image_", "_npi_", "_")  # of a namespace's functions
 
 
-def about(name: str) -> str:
+def about(name: str, namespace: str = "op") -> str:
     """The end of a message about an operator that symc lacks: that MXNet has it, or what may have been meant."""
+    if namespace == "sparse" and name in OF_SPARSE_ARRAYS:
+        return " (MXNet has it, symc does not: it stores every array dense, as mx.nd.array makes it)"
     found = next((prefix + name for prefix in PREFIXES if prefix + name in MXNET), None)
     if found is not None:
         reason = left_out(found)
@@ -25,6 +27,10 @@ def left_out(name: str) -> str | None:
     return next((reason for pattern, reason in LEFT_OUT.items() if re.fullmatch(pattern, name)), None)
 
 
+# What `mx.nd.sparse` has beside operators.
+OF_SPARSE_ARRAYS = frozenset(
+    "BaseSparseNDArray CSRNDArray RowSparseNDArray array csr_matrix empty row_sparse_array zeros".split()
+)
 # Patterns of registered names.
 LEFT_OUT = {
     r"_(np|npi|npx)_.*": "mx.np and mx.npx, the arrays in NumPy's manner, are no part of symc",

@@ -52,6 +52,13 @@ def test_getters_give_arrays(files):
     assert csv.iter_next() and csv.getdata().shape == (2, 2) and csv.getlabel().shape == (2,) and csv.getpad() == 0
 
 
+def test_scripts_tell_iterators_over_files_from_others(files):
+    """As MXNet's those are of one class, by which the d2l book knows what to reset."""
+    from_file = mx.io.CSVIter(data_csv=files / "data.csv", data_shape=(2,), batch_size=2)
+    assert isinstance(from_file, mx.io.MXDataIter)
+    assert not isinstance(mx.io.NDArrayIter(np.zeros((2, 2))), mx.io.MXDataIter)
+
+
 def test_csv_without_rounding_labels_or_floats(files):
     csv = mx.io.CSVIter(
         data_csv=files / "data.csv", data_shape="(1,2)", batch_size="2", dtype="int32", round_batch=0, unknown=1
