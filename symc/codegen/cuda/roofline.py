@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from symc.codegen.cuda.contraction.cost import parts_time, tile_times
+from symc.codegen.cuda.contraction.cost import sharing_time, tile_times
 from symc.codegen.cuda.contraction.plan import TilePlan
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.kernel import KernelCall
@@ -62,7 +62,7 @@ def predict(kernel: LoopKernel, call: KernelCall, image: KernelImage) -> Predict
     more_s = 0.0
     if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan):
         plan = kernel.plan
-        more_s = parts_time(problem_of(kernel), plan.tile, plan.n_parts)
+        more_s = sharing_time(problem_of(kernel), plan.tile, plan.n_parts)
         times = tile_times(plan.tile, plan.widths, problem_of(kernel), plan.n_parts, n_blocks)
         n_together = 2 if plan.tile.kind == "bfloat16" else plan.tile.n_together
         per_cycle = h200.LANES if plan.tile.kind == "fma" else h200.TF32_PER_CYCLE * n_together

@@ -11,7 +11,18 @@ from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.contraction.cost import n_tiles
 from symc.codegen.cuda.contraction.plan import candidates, plan_contraction
 from symc.codegen.cuda.contraction.problem import problem_of
-from symc.codegen.cuda.contraction.tile import FEW_GATES, GATES, LARGE, MIDDLE, SMALL, TILES_OF_SECTIONS, WIDE
+from symc.codegen.cuda.contraction.tile import (
+    FEW_GATES,
+    FOUR_SMALL,
+    GATES,
+    LARGE,
+    MIDDLE,
+    SIXTEEN_GATES,
+    SMALL,
+    TILES_OF_SECTIONS,
+    TWO_FLAT,
+    WIDE,
+)
 from symc.codegen.cuda.nest import plan as nest_plan
 from symc.codegen.cuda.nest import schedule_nest
 from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
@@ -129,13 +140,33 @@ def test_large_tiles_and_long_sums():
     check_tiles(contraction(batch=70, channels=(20, 70), **flat), tile=MIDDLE)
 
 
-@pytest.mark.parametrize("n_rows, width, n_parts", [(18, 20, 3), (70, 24, 1)])
-def test_a_thread_has_the_sums_of_all_gates(n_rows, width, n_parts):
+@pytest.mark.parametrize(
+    "n_rows, width, depth, tile, n_parts",
+    [
+        (18, 20, 100, FEW_GATES, 3),
+        (70, 24, 100, GATES, 1),
+        (18, 20, 292, SIXTEEN_GATES, 1),
+        (16, 6, 1028, SIXTEEN_GATES, 2),
+    ],
+)
+def test_a_thread_has_the_sums_of_all_gates(n_rows, width, depth, tile, n_parts):
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
-    c = contraction(batch=n_rows, channels=(100, 4 * width), sections=4, epilogue=gates(4), **flat)
-    tile = GATES if n_rows > 64 else FEW_GATES
+    c = contraction(batch=n_rows, channels=(depth, 4 * width), sections=4, epilogue=gates(4), **flat)
     assert {plan.tile for plan in candidates(c)} == set(TILES_OF_SECTIONS)
     check_tiles(c, tile=tile, n_parts=n_parts)
+
+
+@pytest.mark.parametrize("kind", ["forward", "weight_gradient"])
+def test_teams_share_the_products_of_a_block(kind):
+    sizes = {"forward": (40, (150, 33)), "weight_gradient": (150, (40, 33))}[kind]
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    check_tiles(contraction(kind=kind, batch=sizes[0], channels=sizes[1], **flat), tile=TWO_FLAT, n_parts=3)
+    padded = contraction(kind=kind, channels=(40, 40), groups=2, pad=(2, 0), slack=4, offset=8)
+    check_tiles(padded, tile=FOUR_SMALL)
+    long = {"forward": (16, (1100, 16)), "weight_gradient": (1100, (16, 16))}[kind]
+    check_tiles(contraction(kind=kind, batch=long[0], channels=long[1], **flat), tile=FOUR_SMALL, is_long=True)
+    odd = contraction(kind=kind, channels=(36, 40), groups=2, stride=(2, 1), slack=3, offset=2)
+    assert not any(plan.tile.n_teams > 1 for plan in candidates(odd))  # half the products of a step are too few
 
 
 @pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])

@@ -12,7 +12,7 @@ from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.contraction.cost import n_tiles
 from symc.codegen.cuda.contraction.plan import candidates, plan_contraction, widths_of
 from symc.codegen.cuda.contraction.problem import problem_of
-from symc.codegen.cuda.contraction.tile import LARGE, NARROW, SMALL
+from symc.codegen.cuda.contraction.tile import FOUR_SMALL, LARGE, NARROW
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.cuda.nest import schedule_nest
@@ -109,7 +109,7 @@ def test_products_are_tiles_where_they_fill_some(kind):
     n = 200_000
     deep = {"forward": (72, (n, 72)), "data_gradient": (72, (72, n)), "weight_gradient": (n, (72, 72))}[kind]
     large = LARGE if kind == "weight_gradient" else NARROW
-    cases = [(72, (72, 72), SMALL), (2000, (2000, 2000), large), (*deep, SMALL)]
+    cases = [(72, (72, 72), FOUR_SMALL), (2000, (2000, 2000), large), (*deep, FOUR_SMALL)]
     for n_rows, channels, tile in cases:
         plan = plan_contraction(product(kind, n_rows, channels))
         assert plan.tile == tile and str(tile) in plan.why and plan.is_long == (n in (n_rows, *channels))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from symc.codegen.cuda.contraction.cost import parts_time
+from symc.codegen.cuda.contraction.cost import sharing_time
 from symc.codegen.cuda.contraction.plan import plan_contraction
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.schedule import schedule_tiles
@@ -90,4 +90,4 @@ def test_a_large_product_is_near_the_limit_and_a_deep_small_one_is_not():
     (call,) = schedule_tiles(small, small.plan)
     found = predict(small, call, image(127, 38_912))
     assert 0.4 < found.limit_s / found.time_s < 0.8
-    assert parts_time(problem_of(small), small.plan.tile, small.plan.n_parts) > 0.75e-6
+    assert sharing_time(problem_of(small), small.plan.tile, small.plan.n_parts) > 0.75e-6

@@ -12,6 +12,7 @@ from symc.codegen.cuda.ptx import SHARED, thread
 from symc.codegen.llvm.lanes import F32, I32, Lanes
 from symc.codegen.llvm.loops import Values
 
+from .teams import member
 from .tile import ITEM_BYTES, QUAD, TOGETHER, Tile
 
 Steps = tuple[int, int]  # words from one product to the next, and from one row or column to the next
@@ -46,8 +47,9 @@ class Fma:
         self.b, self.tile, self.v = b, tile, Lanes(b, 1, GPU)
         self.left, self.right = left, right
         n_across = I32(tile.columns // tile.columns_of_thread)
-        self.row = b.mul(b.udiv(thread(b), n_across), I32(min(QUAD, tile.rows_of_thread)))
-        self.column = b.mul(b.urem(thread(b), n_across), I32(QUAD))
+        number = member(b, tile)
+        self.row = b.mul(b.udiv(number, n_across), I32(min(QUAD, tile.rows_of_thread)))
+        self.column = b.mul(b.urem(number, n_across), I32(QUAD))
 
     def multiplied(self, memories: tuple[ir.Value, ir.Value], sums: Values) -> Values:
         """One product after the other."""

@@ -18,6 +18,7 @@ OF_STEP, OF_ROUND, OF_COPY = (
     5,
 )  # a step; a round of TOGETHER products; to start a copy, and the place of the next
 OF_PLACE, OF_DIVISION = 15, 25  # to find the place of a copy in another tap's channels; by divisions, of a gradient
+OF_JOINED = 2.5  # a sum of a team: left, added to others, taken again
 PARTS_TOGETHER = 4  # parts that a block asks for before it adds them up
 OF_ROWS, OF_COLUMNS, OF_WORDS, OF_WARP = 16, 8, 8, 32  # of one mma.sync; columns of a warp (see `arithmetic`)
 
@@ -39,7 +40,7 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     steps, n_running = on_busiest * of_block, min(n_together, on_busiest)
     n_warps, n_lines = tile.n_threads / WARP, tile.depth * tile.rows / widths[0] / tile.n_threads
     cycles = _cycles_of_step(tile, widths, p)
-    once = OF_THREAD + OF_LINE * n_lines + OF_RESULT * tile.n_sums
+    once = OF_THREAD + OF_LINE * n_lines + (OF_RESULT / tile.n_teams + OF_JOINED * (tile.n_teams > 1)) * tile.n_sums
     cycles["instructions"] += n_warps * once / h200.SCHEDULERS / of_block
     supplied = {name: _share_of_schedulers(n * n_warps) for name, n in (("all", n_running), ("one", 1))}
     found = {name: steps * n / h200.CLOCK_HZ for name, n in cycles.items()}
@@ -51,11 +52,16 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     return found
 
 
-def parts_time(p: Problem, tile: Tile, n_parts: int) -> float:
-    """Seconds to count who has left the sums of a part, and for the last block of a tile to add them up.
+def sharing_time(p: Problem, tile: Tile, n_parts: int) -> float:
+    """Seconds for the teams of a block to add up their sums, and for the last block of a tile those of all parts.
 
     Sums of blocks that others compute after are left and read meanwhile: L2's work.
     """
+    return (h200.BARRIER_S if tile.n_teams > 1 else 0.0) + _parts_time(p, tile, n_parts)
+
+
+def _parts_time(p: Problem, tile: Tile, n_parts: int) -> float:
+    """To count who has left the sums of a part, and for the last block to add them up."""
     if n_parts == 1:
         return 0.0
     waits = 2 + -(-n_parts // PARTS_TOGETHER)
@@ -90,9 +96,10 @@ def _cycles_of_step(tile: Tile, widths: tuple[int, int], p: Problem) -> dict[str
     brought = tile.depth * (tile.rows + tile.columns)
     copies = [tile.depth * n / width for n, width in zip((tile.rows, tile.columns), widths)]
     products, n_warps = tile.depth * tile.rows * tile.columns, tile.n_threads / WARP
+    of_team = tile.depth / tile.n_teams
     if tile.kind == "fma":
         arithmetic = products / h200.LANES
-        accesses = tile.depth * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * n_warps
+        accesses = of_team * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * n_warps
         started, wavefronts = products / WARP + accesses, 2 * accesses
     else:
         n_words = 2 if tile.kind == "bfloat16" else 1  # of a register: as many pairs of 16 bits as tf32 in a cycle
@@ -106,7 +113,7 @@ def _cycles_of_step(tile: Tile, widths: tuple[int, int], p: Problem) -> dict[str
         places = copies[0] * OF_PLACE * min(1.0, tile.depth * tile.n_together / p.run)
     else:
         places = sum(copies) * OF_DIVISION
-    started += n_warps * (OF_STEP + OF_ROUND * tile.depth / TOGETHER) + (sum(copies) * OF_COPY + places) / WARP
+    started += n_warps * (OF_STEP + OF_ROUND * of_team / TOGETHER) + (sum(copies) * OF_COPY + places) / WARP
     return {
         "arithmetic": arithmetic,
         "instructions": started / h200.SCHEDULERS,

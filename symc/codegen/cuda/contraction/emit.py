@@ -22,9 +22,9 @@ from symc.codegen.llvm.memory import Elements, narrow, widen
 from symc.loopir.expr import Expr
 from symc.loopir.kernel import ACCUMULATOR, section_of
 
+from . import parts, teams
 from .arithmetic import arithmetic_of
 from .operands import Panel, Pixels, Rows, Runs, Taps, Windows
-from .parts import leave, totals
 from .sums import emit_sums
 from .tile import ITEM_BYTES, QUAD, Tile
 
@@ -84,12 +84,15 @@ def tile_intrinsic(
             totals_of = [[sums[k] for k in section] for section in sections]
             _store(b, together, singly, is_whole, (n_rows, n_columns), places, totals_of)
 
-        if n_parts == 1:
-            finish(sums)
-            return
-        leave(b, tile, scratch, part, sums)
-        with b.if_then(arrived_last(b, counter, n_parts, launched_memory(b))):
-            finish(totals(b, tile, scratch, word("n_parts")))
+        sums = teams.totals(b, tile, sums)
+        with teams.first_team(b, tile):
+            if n_parts == 1:
+                finish(sums)
+            else:
+                parts.leave(b, tile, scratch, part, sums)
+        if n_parts > 1:
+            with b.if_then(arrived_last(b, counter, n_parts, launched_memory(b))), teams.first_team(b, tile):
+                finish(parts.totals(b, tile, scratch, word("n_parts")))
 
     return tile_of_block
 

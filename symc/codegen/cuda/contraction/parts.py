@@ -53,4 +53,4 @@ def _places(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, part: ir.Value) -> V
     quad_bytes = QUAD * ITEM_BYTES
     own = b.mul(b.zext(thread(b), I64), I64(quad_bytes))
     first = b.add(b.add(scratch, own), b.mul(part, I64(part_bytes(tile))))
-    return [b.add(first, I64(k * tile.n_threads * quad_bytes)) for k in range(tile.n_sums // QUAD)]
+    return [b.add(first, I64(k * tile.team_threads * quad_bytes)) for k in range(tile.n_sums // QUAD)]

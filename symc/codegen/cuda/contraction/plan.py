@@ -16,10 +16,22 @@ from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
-from .cost import n_tiles, parts_time, steps_of, tile_times
+from .cost import n_tiles, sharing_time, steps_of, tile_times
 from .parts import part_bytes
 from .problem import Problem, problem_of
-from .tile import DTYPE, ITEM_BYTES, LEAST_ROWS, QUAD, SECTIONS, TILES, TILES_OF_CORES, TILES_OF_SECTIONS, Kind, Tile
+from .tile import (
+    DTYPE,
+    ITEM_BYTES,
+    LEAST_ROWS,
+    QUAD,
+    SECTIONS,
+    TILES,
+    TILES_OF_CORES,
+    TILES_OF_SECTIONS,
+    TOGETHER,
+    Kind,
+    Tile,
+)
 
 PARTS = range(1, 17)  # blocks that may share a tile
 PART_STEPS = 2  # of a part at least: bringing the first products takes as long as a step or two
@@ -61,9 +73,13 @@ def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
     else:
         tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
     if 1 in widths_of(c):  # so many copies that registers have no room for the places of more
-        tiles = [replace(t, depth=t.depth // 2) for t in tiles if t.n_sums < 64 or t.n_threads > 64]
+        tiles = [replace(t, depth=t.depth // 2) for t in tiles if _may_halve(t)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
+
+
+def _may_halve(tile: Tile) -> bool:
+    return (tile.n_sums < 64 or tile.n_threads > 64) and tile.depth >= 2 * TOGETHER * tile.n_teams
 
 
 def _may_share(p: Problem, tile: Tile, n_parts: int) -> bool:
@@ -78,7 +94,7 @@ def _is_long(p: Problem, n_parts: int) -> bool:
 
 def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
     widths = widths_of(c)
-    time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + parts_time(p, tile, n_parts)
+    time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + sharing_time(p, tile, n_parts)
     by = "FMA in float32" if tile.kind == "fma" else "tensor cores"
     shared = f", each shared by {n_parts} blocks" if n_parts > 1 else ""
     dtype = buffer_of(c, c.lhs).dtype

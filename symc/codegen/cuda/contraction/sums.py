@@ -8,7 +8,7 @@ For a tile of 64 x 64 results, 32 products at a time, with 8 x 4 results a threa
         start copying what is two steps ahead to the stage that was read last
         for k in range(32): 8 x 4 sums += 8 elements of a column of the left * 4 of a row of the right operand
 
-The last line is that of FMA; `arithmetic` has the other one, too.
+The last line is that of FMA and of one team; `arithmetic` has the other one, `teams` what else several of them do.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from symc.codegen.llvm.lanes import F32, I32
 from symc.codegen.llvm.loops import Values, loop, minimum, when
 
 from .arithmetic import arithmetic_of
+from .teams import first_product
 from .tile import ITEM_BYTES, STAGES, TOGETHER, Tile
 
 PART_PRODUCTS = 512  # of sums that are added up in parts
@@ -67,13 +68,16 @@ class Operand(Protocol):
 def emit_sums(
     b: ir.IRBuilder, tile: Tile, factors: tuple[Operand, Operand], first: ir.Value, stop: ir.Value, is_long: bool
 ) -> Values:
-    """The sums of this thread, at its `places`, of products `first * tile.depth` to `stop * tile.depth`, int32."""
+    """The sums of this thread, at its `places`, of products `first * tile.depth` to `stop * tile.depth`, int32.
+
+    Of several teams' products, those of its own (see `teams`).
+    """
     left, right = factors
     arithmetic = arithmetic_of(b, tile, left.steps, right.steps)
     starts = (0, left.words * ITEM_BYTES)
     stage_bytes = (left.words + right.words) * ITEM_BYTES
     last = (STAGES - 1) * stage_bytes
-    memory = launched_memory(b)
+    memory, of_team = launched_memory(b), first_product(b, tile)
     n_sums = tile.n_sums
 
     def start(places: Values, stage: ir.Value) -> Values:
@@ -94,6 +98,7 @@ def emit_sums(
 
     def multiplied(here: ir.Value, first: ir.Value, sums: Values) -> Values:
         """The sums with some products of a stage of shared memory, those from `first` on, added."""
+        first = b.add(first, of_team)
         places = (b.mul(first, I32(operand.steps[0] * ITEM_BYTES)) for operand in factors)
         lines = (b.gep(b.gep(here, [place]), [I32(begin)]) for place, begin in zip(places, starts))
         return arithmetic.multiplied(tuple(lines), sums)
@@ -105,7 +110,7 @@ def emit_sums(
         free = b.select(b.icmp_unsigned("==", stage, I32(0)), I32(last), b.sub(stage, I32(stage_bytes)))
         places = started(b.add(index, I32(STAGES - 1)), places, free)
         of_stage = partial(multiplied, b.gep(memory, [stage]))
-        sums = loop(b, I32(0), I32(tile.depth), sums, of_stage, step=TOGETHER, at_least_once=True)
+        sums = loop(b, I32(0), I32(tile.depth), sums, of_stage, step=TOGETHER * tile.n_teams, at_least_once=True)
         following = b.select(b.icmp_unsigned("==", stage, I32(last)), I32(0), b.add(stage, I32(stage_bytes)))
         return [*sums, following, *places]
 

@@ -19,7 +19,8 @@ Kind = Literal["fma", "tf32", "bfloat16", "float16"]
 class Tile:
     """rows x columns results, `depth` words of products at a time; a thread has rows_of_thread x columns_of_thread.
 
-    kind   what multiplies: each thread, or tensor cores operands rounded to tf32 or bfloat16, or stored in float16
+    kind      what multiplies: each thread, or tensor cores operands rounded to tf32 or bfloat16, or stored in float16
+    n_teams   of threads, each of which has all results, of TOGETHER of every n_teams * TOGETHER products (see `teams`)
     """
 
     rows: int
@@ -29,10 +30,15 @@ class Tile:
     columns_of_thread: int
     n_blocks: int  # that shall run on one processor at once: as many as registers allow without spilling
     kind: Kind = "fma"
+    n_teams: int = 1
+
+    @property
+    def team_threads(self) -> int:
+        return self.rows // self.rows_of_thread * (self.columns // self.columns_of_thread)
 
     @property
     def n_threads(self) -> int:
-        return self.rows // self.rows_of_thread * (self.columns // self.columns_of_thread)
+        return self.n_teams * self.team_threads
 
     @property
     def n_together(self) -> int:
@@ -59,7 +65,8 @@ class Tile:
 
     def __str__(self) -> str:
         kind = "" if self.kind == "fma" else f" {self.kind}"
-        return f"{self.rows}x{self.columns}x{self.depth}{kind}"
+        teams = f" by {self.n_teams} teams" if self.n_teams > 1 else ""
+        return f"{self.rows}x{self.columns}x{self.depth}{kind}{teams}"
 
 
 WIDE = Tile(128, 256, 32, 16, 8, n_blocks=1)  # of tensor cores alone: it asks L2 for less
@@ -69,8 +76,11 @@ MIDDLE = Tile(64, 64, 32, 8, 4, n_blocks=3)
 LEAN = Tile(64, 64, 32, 8, 8, n_blocks=4)  # half the threads: fewer accesses to shared memory, later alone
 FLAT = Tile(32, 64, 32, 4, 8, n_blocks=5)
 SMALL = Tile(32, 32, 32, 4, 4, n_blocks=5)
+TWO_FLAT = Tile(32, 64, 32, 4, 8, n_blocks=3, n_teams=2)
+FOUR_SMALL = Tile(32, 32, 64, 4, 4, n_blocks=2, n_teams=4)
 GATES = Tile(64, 64, 32, 4, 16, n_blocks=4)  # of 4 sections of columns, of which a thread has the same 4 of each
 FEW_GATES = Tile(16, 64, 32, 1, 16, n_blocks=8)
-TILES = LARGE, NARROW, MIDDLE, LEAN, FLAT, SMALL
-TILES_OF_CORES = WIDE, *TILES
-SECTIONS, TILES_OF_SECTIONS = 4, (GATES, FEW_GATES)
+SIXTEEN_GATES = Tile(8, 16, 256, 1, 16, n_blocks=2, n_teams=16)
+TILES_OF_CORES = WIDE, LARGE, NARROW, MIDDLE, LEAN, FLAT, SMALL
+TILES = *TILES_OF_CORES[1:], TWO_FLAT, FOUR_SMALL
+SECTIONS, TILES_OF_SECTIONS = 4, (GATES, FEW_GATES, SIXTEEN_GATES)
