@@ -38,7 +38,7 @@ class ObjectStore:
 
     def preload(self, objects: Mapping[str, bytes]) -> None:
         """Object code that shall be used; trusted, and made by a backend of the same identity."""
-        _preloaded.update({self._key(name): data for name, data in objects.items()})
+        _preloaded.update({self.key(name): data for name, data in objects.items()})
 
     def find(self, names: Iterable[str]) -> dict[str, bytes] | None:
         """Object code by name, preloaded or from the cache; None when one is missing."""
@@ -68,15 +68,16 @@ class ObjectStore:
         return Task(partial(_built, self.backend, code), partial(_built_from, self.backend, kernel, code.name))
 
     def _find(self, name: str) -> bytes | None:
-        key = self._key(name)
+        key = self.key(name)
         return _preloaded.get(key) or kernel_cache().get(key)
 
-    def _key(self, name: str) -> str:
+    def key(self, name: str) -> str:
+        """What the kernel cache knows it by."""
         return f"{name} {self.backend.identity()}"
 
     def _keep(self, name: str, code: KernelCode | None, data: bytes, spent: float) -> None:
         about = {"function": name} if code is None else {"kernel": name, "structure": code.structure}
-        kernel_cache().put(self._key(name), data, about)
+        kernel_cache().put(self.key(name), data, about)
         if setting("SYMC_DEBUG") >= 2:
             print(f"symc: compiled {name} in {spent * 1e3:.0f} ms", file=sys.stderr)
 

@@ -43,7 +43,8 @@ class SimDriver:
     number        of the device: its addresses are others than those of any other number
     total_bytes   of its memory
     is_racing     False: looks for no races, somewhat faster
-    is_backwards  True: runs the blocks of a grid one by one, the last one first; may change from launch to launch
+    is_backwards  True: runs the blocks of a grid from the last to the first, one by one where a kernel has fences or
+                  atoms; may change from launch to launch
     counts        what was asked for so far, by the name of the method
     """
 

@@ -127,9 +127,7 @@ def constant(value: int | float, type_: Type) -> np.ndarray:
 def _poisoned(n: int, type_: Type) -> np.ndarray:
     if type_.kind == "p":
         return np.zeros(n, bool)
-    return np.full(n * type_.parts, np.iinfo(f"u{type_.bits // 8}").max, f"u{type_.bits // 8}").view(
-        f"u{type_.size_bytes}"
-    )
+    return np.full(n * type_.size_bytes, 0xFF, np.uint8).view(f"u{type_.size_bytes}")
 
 
 def lanes_of(mask: Mask) -> np.ndarray | None:

@@ -110,7 +110,7 @@ def launch(
 
     params        as `pack_arguments` makes them, uint8
     is_racing     False: looks for no races, somewhat faster
-    is_backwards  True: one block at a time, the last one first
+    is_backwards  True: the last block first, one at a time where blocks may learn of each other
     """
     limits = limits or Limits()
     _check_limits(kernel, grid, block, dynamic_bytes, limits)
@@ -118,13 +118,14 @@ def launch(
     shared_bytes = place_shared(loaded.module, dynamic_bytes)[1]
     if shared_bytes > limits.shared_bytes:
         raise _too_much(kernel, f"{shared_bytes} bytes of shared memory", str(limits.shared_bytes))
-    n_together = 1 if is_backwards else _blocks_together(kernel, grid, block, shared_bytes)
+    is_singly = is_backwards and loaded.module.has_order
+    n_together = 1 if is_singly else _blocks_together(kernel, grid, block, shared_bytes)
     shape = Shape(n_together, block, grid, dynamic_bytes)
     codes = _BOUND.obtain((loaded, kernel.name, shape, limits), lambda: loaded.codes(kernel, shape, limits))
     for region in loaded.memory:
         region.agents.forget()
     for first in range(0, n_blocks, n_together)[:: -1 if is_backwards else 1]:
-        codes.machine.begin(loaded.memory, params, first, is_racing)
+        codes.machine.begin(loaded.memory, params, first, is_racing, is_backwards)
         codes.run()
 
 

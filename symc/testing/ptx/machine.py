@@ -69,11 +69,15 @@ class Machine:
         self.param_at, self.params_bytes = place_params(kernel)
         self._specials = self._fixed_specials()
 
-    def begin(self, memory: GlobalMemory, params: np.ndarray, first_block: int, is_racing: bool) -> None:
-        """Makes it blocks first_block, first_block + 1, ...; blocks behind the grid's last never run."""
+    def begin(
+        self, memory: GlobalMemory, params: np.ndarray, first_block: int, is_racing: bool, is_backwards: bool = False
+    ) -> None:
+        """Makes it blocks first_block, first_block + 1, ..., or these backwards; blocks behind the grid's last never
+        run."""
         self.memory, self.params, self.is_racing = memory, params, is_racing
         gx, gy, gz = self.shape.grid
-        self.number_of = first_block + self.block_of
+        of_batch = self.shape.n_blocks - 1 - self.block_of if is_backwards else self.block_of
+        self.number_of = first_block + of_batch
         self.alive_at_first = self.exists & (self.number_of < gx * gy * gz)
         self.live = self.alive_at_first.copy()
         self.waiting = np.zeros(self.n_lanes, bool)

@@ -93,7 +93,11 @@ class Instruction:
 
     def has(self, *modifiers: str) -> bool:
         """Whether it has any of these."""
-        return any(m in self.modifiers for m in modifiers)
+        return not self._modifiers.isdisjoint(modifiers)
+
+    @lazy
+    def _modifiers(self) -> frozenset[str]:
+        return frozenset(self.modifiers)
 
     def first(self, choices: Mapping[str, object] | tuple[str, ...], default: str | None = None) -> str:
         """The first modifier that is one of these."""
@@ -151,6 +155,11 @@ class Module:
     target: str
     variables: Mapping[str, Variable]
     functions: Mapping[str, Function]
+
+    @lazy
+    def has_order(self) -> bool:
+        """Whether blocks may learn of each other, which takes a fence or an atom: anything else is a race."""
+        return any(i.opcode in ("atom", "red", "fence", "membar") for f in self.functions.values() for i in f.code)
 
     @property
     def kernels(self) -> tuple[Function, ...]:

@@ -1,12 +1,12 @@
 """Every kernel of whole families of networks, compiled and assembled for every generation of GPUs; no GPU is needed.
 
-    python -m tests.codegen.cuda.every_kernel [--capability 9 0] [--only TEXT]
+    python -m tests.codegen.cuda.every_kernel [--capability 9 0] [--only TEXT] [--keep FOLDER]
 
 The networks: conformance ops and nets; LeNet, ResNet-18 (small images), a bidirectional LSTM, a layer of BERT, layers
 of float16, these with products in tf32 and bfloat16 as well; forward and both directions. Prints how many kernels have
 which instructions in their machine code; exit status 1 where one spills, a tile keeps its sums elsewhere than in
 registers, or the machine code lacks what the PTX asks for: accesses of 16 bytes, copies to shared memory that nobody
-waits for, tensor cores.
+waits for, tensor cores. A folder that is kept is a kernel cache: `every_case` then runs the code that was looked at.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import symc as mx
+from symc.codegen.cache import KernelCache
 from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.compile import compile_for
 from symc.codegen.cuda.contraction.tile import Kind
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.target import KNOWN, Target
 from symc.codegen.kernel import KernelCode
+from symc.codegen.objects import ObjectStore
 from symc.context import register_device, unregister_device
 from symc.runtime.cuda.memory import DeviceMemory
 from symc.runtime.cuda.runner import DeviceRunner
 from symc.runtime.device import Device
 from symc.testing.driver import SimDriver
-from tests.codegen.cuda.test_compile import disassembled
+from tests.codegen.cuda.machine_code import disassembled
 from tests.conformance import golden, replay
 from tests.runtime.cuda.test_programs import CASES, halves
 
@@ -108,25 +111,30 @@ SPECIAL = {  # what is asked for in PTX, and what it is in machine code
     "LDGSTS": (r"\bcp\.async\.c[ag]\.shared\.global", r"\bLDGSTS\."),
     "HMMA": (r"\bmma\.sync\.", r"\bHMMA\."),
 }
+TOGETHER = 16  # kernels of a task: the disassembler begins once for each target
 OF_TILES = {"FFMA": r"\bFFMA\b", "local": r"\b(?:LDL|STL)\b"}
 
 
-def compiled(task: tuple[str, tuple[Target, ...]]) -> tuple[list[Found], Counter[str]]:
-    """One kernel for each target, and the seconds that were spent on it."""
-    name, targets = task
+def compiled(task: tuple[Sequence[str], Sequence[Target], Path | None]) -> tuple[list[list[Found]], Counter[str]]:
+    """Some kernels, each for all targets; what was found by target and kernel, and the seconds that were spent."""
+    names, targets, folder = task
     start = time.perf_counter()
-    images = compile_for(targets, _codes[name].build(), name)
+    of_kernels = [compile_for(targets, _codes[name].build(), name) for name in names]
     done = time.perf_counter()
-    found = [judged(_codes[name], image) for image in images]
+    found = []
+    for target, images in zip(targets, zip(*of_kernels)):
+        store = ObjectStore(CudaBackend(target, lambda image: (1, None)))
+        for image in images:
+            KernelCache(folder).put(store.key(image.entry), image.to_bytes(), {"kernel": image.entry})
+        found.append([judged(*both) for both in zip(images, disassembled(images, target))])
     return found, Counter({"compiling": done - start, "disassembling": time.perf_counter() - done})
 
 
-def judged(code: KernelCode, image: KernelImage) -> Found:
+def judged(image: KernelImage, assembly: str) -> Found:
     """What is in the machine code of a kernel, and what is wrong with it."""
     assert image.registers is not None and image.spilled_bytes is not None
-    ptx, is_tile = image.code.decode("ascii"), code.family == "tile"
+    ptx, is_tile = image.code.decode("ascii"), _codes[image.entry].family == "tile"
     asked = [kind for kind, (pattern, _) in SPECIAL.items() if re.search(pattern, ptx)]
-    assembly = disassembled(image) if asked or is_tile else ""  # a quarter of a second
     patterns = {kind: pattern for kind, (_, pattern) in SPECIAL.items()} | OF_TILES
     instructions = Counter({kind: len(re.findall(pattern, assembly)) for kind, pattern in patterns.items()})
     problems = [f"no {kind}" for kind in asked if not instructions[kind]]
@@ -143,6 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--capability", nargs=2, type=int, action="append", help="default: all that are known")
     parser.add_argument("--only", default="", metavar="TEXT", help="what has this in its name")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to keep the code; default: nowhere")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     os.environ |= {"SYMC_COMPILERS": "1", "SYMC_CACHE": "0"}
@@ -153,13 +162,16 @@ def main() -> int:
     print(f"{len(_codes)} kernels for {len(targets)} targets", flush=True)
     found: dict[tuple[str, Target], Found] = {}
     spent: Counter[str] = Counter()
+    names = sorted(_codes, key=lambda name: _codes[name].family != "tile")  # what takes longest first
+    tasks = [(names[k : k + TOGETHER], targets, options.keep) for k in range(0, len(names), TOGETHER)]
     with multiprocessing.get_context("fork").Pool() as pool:
-        for name, (results, times) in zip(_codes, pool.imap(compiled, [(name, targets) for name in _codes])):
+        for (together, *_), (results, times) in zip(tasks, pool.imap(compiled, tasks)):
             spent.update(times)
-            for target, result in zip(targets, results):
-                found[name, target] = result
-                if result.problem:
-                    print(f"{name} for {target.name}: {result.problem}\n{_codes[name].source[:400]}", flush=True)
+            for target, of_target in zip(targets, results):
+                for name, result in zip(together, of_target):
+                    found[name, target] = result
+                    if result.problem:
+                        print(f"{name} for {target.name}: {result.problem}\n{_codes[name].source[:400]}", flush=True)
     print(f"{'':24}{'target':>8}{'kernels':>9}{'registers':>11}{'spill':>7}" + "".join(f"{k:>10}" for k in SPECIAL))
     for label, kernels in needed.items():
         for target in targets:

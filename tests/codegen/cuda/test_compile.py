@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, files
 
 import pytest
 
@@ -25,6 +22,7 @@ from symc.loopir.kernel import Buffer, Nest, Store
 from tests.codegen.contractions import bias_residual_relu, contraction
 from tests.codegen.nests import f32
 
+from .machine_code import disassembled
 from .packages import needs_compiler
 
 pytestmark = needs_compiler
@@ -54,19 +52,6 @@ def test_a_row_of_threads_for_every_target(capability):
     assert "blocks a processor; on an H200" in remark
     assert "fma.rn.f32" in text and "ex2.approx" not in text  # the CPU's polynomial
     assert str(Target(capability).name) in backend.identity()
-
-
-def disassembled(image: KernelImage) -> str:
-    """Its machine code as text; skips where NVIDIA's disassembler (package nvidia-cuda-nvdisasm) is missing."""
-    try:
-        (tool,) = (f for f in files("nvidia-cuda-nvdisasm") or () if f.name == "nvdisasm")
-    except (PackageNotFoundError, ValueError):
-        pytest.skip("nvidia-cuda-nvdisasm is not installed")
-    with tempfile.NamedTemporaryFile() as cubin:
-        cubin.write(image.cubin)
-        cubin.flush()
-        command = [tool.locate(), "-c", "-ndf", cubin.name]  # without analysing where values flow, which takes longest
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 MULTIPLIED = {
@@ -107,7 +92,7 @@ def test_tiles_keep_their_sums_in_registers(kind, tile):
     assert call.launch.shared_bytes == 3 * 4 * (n_left + tile.depth * (tile.columns + 8)) and not image.shared_bytes
     assert call.launch.shared_bytes <= 163 << 10  # of a block of sm_80
     assert blocks_of_processor(image, call.launch) >= tile.n_blocks  # of sm_90
-    machine_code = disassembled(image)
+    (machine_code,) = disassembled([image], Target((9, 0)))
     assert "LDGSTS.E.BYPASS.128" in machine_code and not re.search(r"\b(LDL|STL)\b", machine_code)
     assert instruction in machine_code
 

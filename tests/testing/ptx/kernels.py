@@ -29,6 +29,7 @@ def run_text(
     dynamic_bytes: int = 0,
     limits: Limits | None = None,
     is_racing: bool = True,
+    is_backwards: bool = False,
 ) -> list[np.ndarray]:
     """Runs the first kernel of a text; arrays become memory. What the memory holds afterwards, in the order of them."""
     memory = GlobalMemory()
@@ -46,7 +47,8 @@ def run_text(
         regions.append((region, array))
         words.append(region.start)
     shape = [tuple([*extents, 1, 1][:3]) for extents in (grid, block)]
-    launch(loaded, kernel, *shape, pack_arguments(kernel, words), dynamic_bytes, limits, is_racing)
+    packed = pack_arguments(kernel, words)
+    launch(loaded, kernel, *shape, packed, dynamic_bytes, limits, is_racing, is_backwards)
     return [r.data.bytes[: a.nbytes].view(a.dtype).reshape(a.shape).copy() for r, a in regions]
 
 

@@ -339,6 +339,18 @@ def test_atomics_of_many_lanes_on_few_words():
     assert z.tolist() == [63, 64, 0, 64 % 10, 5]
 
 
+@pytest.mark.parametrize("is_backwards", [False, True])
+def test_the_order_of_blocks(is_backwards):
+    start = f"{HEAD}.visible .entry k(.param .u64 y)\n{{ .reg .b32 %b, %r; .reg .b64 %y; ld.param.u64 %y, [y]; "
+    start += "mov.u32 %b, %ctaid.x; "
+    last = f"{start} st.global.u32 [%y], %b; ret; }}"  # a race
+    (y,) = run_text(last, (2000,), (32,), Empty(1, "u4"), is_racing=False, is_backwards=is_backwards)
+    assert y == (0 if is_backwards else 1999)
+    met = f"{start} atom.global.exch.b32 %r, [%y], %b; ret; }}"
+    (y,) = run_text(met, (50,), (1,), np.zeros(1, "u4"), is_backwards=is_backwards)
+    assert y == (0 if is_backwards else 49)
+
+
 @pytest.mark.parametrize(
     "text, says",
     [

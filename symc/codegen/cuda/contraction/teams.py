@@ -32,7 +32,7 @@ def first_team(b: ir.IRBuilder, tile: Tile) -> AbstractContextManager[object]:
     """What is emitted in this context only threads of the first team do."""
     if tile.n_teams == 1:
         return nullcontext()
-    return b.if_then(b.icmp_unsigned("<", thread(b), I32(tile.team_threads)))  # type: ignore[no-any-return]
+    return b.if_then(b.icmp_unsigned("<", thread(b), I32(tile.team_threads)))
 
 
 def totals(b: ir.IRBuilder, tile: Tile, sums: Values) -> Values:
