@@ -70,8 +70,8 @@ def is_float(dtype: str) -> bool:
 
 
 def sum_dtype(dtype: str) -> str:
-    """The dtype of sums of products of elements: 8-bit integers are added up in int32."""
-    return "int32" if dtype in ("int8", "uint8") else compute_dtype(dtype)
+    """The dtype of sums of products of elements: integers of 8 and 16 bits are added up in int32."""
+    return "int32" if dtype in ("int8", "uint8", "int16") else compute_dtype(dtype)
 
 
 def compute_dtype(dtype: str) -> str:

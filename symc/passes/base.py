@@ -25,8 +25,8 @@ class Machine(Protocol):
         """Whether a contraction rearranges an operand anyway, so that what computes it can run there."""
 
     def channels_together(self, product: Product, dtype: str) -> int | None:
-        """Of contractions of 8-bit integers, float16 or bfloat16, with data of that dtype: the number that the channels
-        of a group must be a multiple of; None: it has no int32 or float32 sums of such products.
+        """Of contractions of 8-bit integers, int16, float16 or bfloat16, with data of that dtype: the number that the
+        channels of a group must be a multiple of; None: it has no int32 or float32 sums of such products.
         """
 
     def fits_epilogue(self, graph: Graph, anchor: Node, node: Node) -> bool:

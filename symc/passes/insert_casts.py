@@ -32,8 +32,9 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
     that it wants are zeros.
 
     Every other kernel widens 16-bit elements as it loads them and rounds as it stores. Contractions of 8-bit integers
-    into int32 stay what they are where the machine has int32 sums, their channels filled up with zeros; else they
-    become such of floats that hold each sum exactly: float32 for up to 514 products, then float64.
+    into int32 stay what they are where the machine has int32 sums of them, or become such of int16 where it has those,
+    their channels filled up with zeros; else they become such of floats that hold each sum exactly: float32 for up to
+    514 products, then float64.
     Raises DTypeError, naming the node, for a contraction of other integers.
     """
 
@@ -42,6 +43,8 @@ def insert_casts(graph: Graph, context: PassContext) -> Graph:
             return None
         dtype = g.dtype(inputs[0])
         op = node.operator
+        if dtype == "int16" and g.dtype(node[0]) == "int32":
+            return None  # widened bytes
         if dtype in BYTES and g.dtype(inputs[1]) in BYTES:
             return _of_bytes(g, node, inputs, meaning_of(graph, node).product, context)
         if dtype != "float16":
@@ -91,10 +94,21 @@ def _of_bytes(
     assert product is not None
     largest = size_of(g.shape(inputs[1])[1:]) * LARGEST_PRODUCT
     are_sums_kept = g.dtype(node[0]) == "int32" and largest < LARGEST_INT32  # a dot of bytes gives bytes
-    together = context.backend.channels_together(product, g.dtype(inputs[0])) if are_sums_kept else None
-    if together is None:
-        return _widened(g, node, inputs, "float32" if largest <= EXACT_FLOAT32 else "float64")
-    missing = -product.sizes[1] % together if product.groups == 1 else 0
-    if not missing:
-        return None
-    return _filled_up(g, node, inputs, product, missing)
+    for dtype in (g.dtype(inputs[0]), "int16") if are_sums_kept else ():
+        together = context.backend.channels_together(product, dtype)
+        if together is not None:
+            missing = -product.sizes[1] % together if product.groups == 1 else 0
+            return _of_words(g, node, inputs, product, dtype, missing)
+    return _widened(g, node, inputs, "float32" if largest <= EXACT_FLOAT32 else "float64")
+
+
+def _of_words(
+    g: GraphBuilder, node: Node, inputs: tuple[Value, ...], product: Product, dtype: str, missing: int
+) -> list[Value] | None:
+    """The contraction of data in an integer dtype, with so many channels of zeros more."""
+    if dtype == g.dtype(inputs[0]):
+        return _filled_up(g, node, inputs, product, missing) if missing else None
+    wide = [g("_int16", v) for v in inputs]
+    if missing:
+        return _filled_up(g, node, wide, product, missing)
+    return [g.apply(node.operator, wide, node.name, node.origin)[0]]

@@ -118,6 +118,30 @@ def test_bytes_are_filled_up_to_words():
     )
 
 
+@pytest.mark.parametrize("channels", [8, 7])
+def test_bytes_are_widened_where_the_machine_has_int32_sums_of_int16(channels, monkeypatch):
+    machine = context().backend
+    widens = staticmethod(lambda product, dtype: 2 if dtype == "int16" else None)
+    monkeypatch.setattr(type(machine), "channels_together", widens)
+    found = insert_casts(
+        graph_of(
+            f"""
+            argument %x: uint8[2, {channels}]
+            argument %w: int8[4, {channels}]
+            %y = _integer_fully_connected(%x, %w, num_hidden=4, no_bias=True): int32[2, 4]
+            head y = %y
+            """
+        ),
+        context(),
+    )
+    x, w = ("%y.int16", "%y.int161") if channels == 8 else ("%y.filled_up", "%y.filled_up1")
+    text = graph_text(found)
+    assert f"%y.int16 = _int16(%x): int16[2, {channels}]" in text
+    assert f"%y = _integer_fully_connected({x}, {w}, num_hidden=4, no_bias=True): int32[2, 4]" in text
+    assert f"{w} = " in text and text.count("int16[4, 8]") == 1
+    assert graph_text(insert_casts(found, context())) == text
+
+
 def test_bytes_that_give_bytes_are_floats():
     """The kernel of bytes stores int32, four times as much as there is room for."""
     changes(

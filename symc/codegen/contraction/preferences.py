@@ -15,7 +15,7 @@ from symc.passes.meaning import Meaning, meaning_of, same_order
 
 # What sums are turned into and combined with; all others stay in their dtype.
 BESIDE = {
-    "int32": ("int8", "uint8", "int32", "float32"),
+    "int32": ("int8", "uint8", "int16", "int32", "float32"),
     "float16": ("float16", "float32"),
     "float32": ("float32", BFLOAT16),
 }

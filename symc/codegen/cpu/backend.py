@@ -62,11 +62,13 @@ class CpuBackend:
 
     def channels_together(self, product: Product, dtype: str) -> int | None:
         """See passes.base.Machine."""
-        from symc.codegen.cpu.contraction.products import multiplies_bfloat16
+        from symc.codegen.cpu.contraction.products import BYTES, multiplies_bfloat16, widens_bytes
 
         from .preferences import channels_together, is_better_filtered
 
         if dtype == BFLOAT16 and not multiplies_bfloat16(self.target):
+            return None
+        if dtype in (*BYTES, "int16") and widens_bytes(self.target) != (dtype == "int16"):
             return None
         if dtype == BFLOAT16 and self.has_winograd and is_better_filtered(product, self.target.lanes("float32")):
             return None

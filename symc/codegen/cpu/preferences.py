@@ -20,7 +20,7 @@ FILTERED_PIXELS = 100
 
 
 def channels_together(product: Product, dtype: str) -> int | None:
-    """A tile multiplies words of four bytes or two bfloat16; not where data are stacked or convolved one by one."""
+    """A tile multiplies words of four bytes or two int16 or bfloat16; not of stacked data, nor channels one by one."""
     if product.kind not in KINDS.get(dtype, ()) or product.stack is not None:
         return None
     n = PER_WORD[dtype]

@@ -314,6 +314,19 @@ class Bfloat16(Elementwise):
         t.map(lambda *i: t.ins[0](*i))
 
 
+@op("_int16")
+class Int16(Elementwise):
+    """8-bit integers as layers may read them, in 16 bits, which `Cast` does not know."""
+
+    is_internal = True
+
+    def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        return ins, ["int16"]
+
+    def lower(self, t: Lowering) -> None:
+        t.map(lambda *i: cast(t.ins[0](*i), "int16"))
+
+
 @op("clip", aliases=("_npi_clip", "_sparse_clip"))
 class Clip(Unary):
     """x limited to [a_min, a_max]; the gradient passes inside, at both bounds and at NaN.  MXNet operator clip."""

@@ -28,7 +28,7 @@ from .blocking import (
     count_chunks,
     gradient_block_pixels,
 )
-from .products import BYTES, KINDS, PER_WORD, Products, products_of
+from .products import KINDS, PER_WORD, Products, products_of
 from .rows import RowsPlan
 from .shapes import (
     Choice,
@@ -276,7 +276,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
         is_step = c.sections > 1  # of a recurrent layer: threads may keep to their rows
         blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
         seen = steps / max(1, n_tiles * depth)
-        is_long = depth > LONGEST_SUM and dtype not in BYTES
+        is_long = depth > LONGEST_SUM and products.sums != "int32"
         has_tables = is_long or not depth or images * g.n_rows % tile.rows
         skipped = f" ({1 - seen:.0%} of the taps are padding and skipped)" if seen < 0.995 else ""
         return MatrixPlan(

@@ -1,8 +1,8 @@
-"""Emits products of words: four bytes of neighbouring channels, or two bfloat16, of rows as of columns of weights.
+"""Emits products of words, of rows and of columns of weights: four bytes of neighbours, two int16 or two bfloat16.
 
 VNNI's vpdpbusd multiplies the bytes of two words and adds all four products to an int32 sum. Its left operand is
 unsigned: int8 rows are taken 128 too high, and one more row, of 128 everywhere, sums up what that adds to each column.
-Elsewhere bytes become int16, whose products pmaddwd adds up in pairs, or int32.
+pmaddwd multiplies pairs of int16, and a second instruction adds both products to a sum. Elsewhere all become int32.
 
 vdpbf16ps adds both products of two words to a float32 sum: the second one first, each addition rounded to nearest even,
 and denormals are zeros whatever the CPU is told.
@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from symc.codegen.llvm.lanes import I8, I32, Lanes, declare
+from symc.codegen.llvm.lanes import I8, I16, I32, Lanes, declare
 from symc.core.dtypes import BFLOAT16
 
 from .products import Products
@@ -54,26 +54,23 @@ def add_words(v: Lanes, products: Products, total: Any, row: Any, column: Any) -
         kind = ir.VectorType(_BFloat(), products.n_together * v.n)
         function = declare(v.b.module, f"llvm.x86.avx512bf16.dpbf16ps.{32 * v.n}", total.type, [total.type, kind, kind])
         return v.b.call(function, [total, v.b.bitcast(column, kind), v.b.bitcast(row, kind)])
-    if products.has_dot:
+    if products.dtype == "int16" and products.has_dot and v.n in _PAIRS:
+        kind = ir.VectorType(I16, products.n_together * v.n)
+        function = declare(v.b.module, f"llvm.x86.{_PAIRS[v.n]}", total.type, [kind, kind])
+        return v.b.add(total, v.b.call(function, [v.b.bitcast(row, kind), v.b.bitcast(column, kind)]))
+    if products.dtype != "int16" and products.has_dot:
         kinds = [total.type, *[ir.VectorType(I8, products.n_together * v.n)] * 2]
         function = declare(v.b.module, f"llvm.x86.avx512.vpdpbusd.{32 * v.n}", total.type, kinds)
         return v.b.call(function, [total, v.b.bitcast(row, kinds[1]), v.b.bitcast(column, kinds[2])])
-    is_signed, has_pairs = products.dtype == "int8", products.has_pairs and v.n in _PAIRS
-    n_bits = 16 if has_pairs else 32
-    for x, w in zip(_parts(v, row, n_bits, is_signed), _parts(v, column, n_bits, True)):
-        product = v.b.mul(x, w) if not has_pairs else _pairs(v, x, w)
-        total = v.b.add(total, product)
+    n, is_signed = products.n_together, products.dtype != "uint8"
+    for x, w in zip(_parts(v, row, n, is_signed), _parts(v, column, n, True)):
+        total = v.b.add(total, v.b.mul(x, w))
     return total
 
 
-def _pairs(v: Lanes, x: Any, w: Any) -> Any:
-    return v.b.call(declare(v.b.module, f"llvm.x86.{_PAIRS[v.n]}", v.of(I32), [x.type, w.type]), [x, w])
-
-
-def _parts(v: Lanes, words: Any, n_bits: int, is_signed: bool) -> Iterator[Any]:
-    """The bytes of words as integers of 16 or 32 bits: the first of each such piece, then the next ones."""
-    b, pieces = v.b, v.resized(v.n * 32 // n_bits)
-    whole = b.bitcast(words, pieces.of(ir.IntType(n_bits)))
-    for byte in range(n_bits // 8):
-        top = b.shl(whole, pieces.bits(n_bits - 8 - 8 * byte, n_bits))
-        yield (b.ashr if is_signed else b.lshr)(top, pieces.bits(n_bits - 8, n_bits))
+def _parts(v: Lanes, words: Any, n: int, is_signed: bool) -> Iterator[Any]:
+    """The n integers of each word in 32 bits, the first one of all words, then the next ones."""
+    n_bits = 32 // n
+    for k in range(n):
+        top = v.b.shl(words, v.bits(n_bits * (n - 1 - k)))
+        yield (v.b.ashr if is_signed else v.b.lshr)(top, v.bits(32 - n_bits))

@@ -1,4 +1,4 @@
-"""Contractions of 8-bit integers: exact int32 sums, on every machine, with what follows them."""
+"""Contractions of integers of 8 and 16 bits: exact int32 sums, on every machine, with what follows them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
-from symc.codegen.cpu.contraction.products import Products, products_of
+from symc.codegen.cpu.contraction.products import Products, products_of, widens_bytes
 from symc.codegen.cpu.target import Target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, cast, clamped, load, prim
@@ -18,7 +18,8 @@ from tests.codegen.contractions import channels_last, out_extents, packed_weight
 from tests.codegen.kernels import run_call
 
 GUARD, POISON = 64, 0xA5
-WAYS = {"planned": {}, "pairs": {"has_dot": False}, "plain": {"has_dot": False, "has_pairs": False}}
+WAYS = {"planned": {}, "plain": {"has_dot": False}}
+DTYPES = ["uint8", "int8", "int16"]
 
 
 def contraction(
@@ -35,9 +36,14 @@ def contraction(
     scaled = cast(accumulator("int32"), "float32") * load("scale", (axes[1],), "float32")
     byte = cast(clamped(prim("rint", scaled), 0.0, 255.0), "uint8")
     stores = (Store("y", axes, accumulator("int32"), axes), Store("small", axes, byte, axes))
-    weight = Buffer.dense("w", (o, c // groups, *kernel), "int8")
+    weight = Buffer.dense("w", (o, c // groups, *kernel), _of_weight(dtype))
     window = Window(inputs, outs, kernel, stride, ones, pads)
     return Contraction("forward", batch, c, o, groups, window, "x", "w", (x, weight, scale, y, small), stores)
+
+
+def _of_weight(dtype):
+    """What data of a dtype are multiplied with."""
+    return "int16" if dtype == "int16" else "int8"
 
 
 def strided(raw: np.ndarray, b: Buffer) -> np.ndarray:
@@ -56,7 +62,8 @@ def check(c: Contraction, target: Target, way: str) -> None:
     plan = plan_contraction(c, target)
     plan = replace(plan, products=replace(plan.products, **WAYS[way]))
     packed = packed_weight(plan.packing, logical["w"])
-    buffers = tuple(Buffer.dense("w", plan.packing.shape, "int8") if b.name == "w" else b for b in c.buffers)
+    dtype = next(b.dtype for b in c.buffers if b.name == "w")
+    buffers = tuple(Buffer.dense("w", plan.packing.shape, dtype) if b.name == "w" else b for b in c.buffers)
     form = replace(c, plan=plan, buffers=buffers)
     verify(form)
     (call,) = schedule_contraction(form)
@@ -77,12 +84,12 @@ def check(c: Contraction, target: Target, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_ways(dtype, way, target):
     check(contraction(dtype), target, way)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "how",
     [
@@ -118,9 +125,10 @@ def test_machines():
     wide = Target("x86_64-linux-gnu", "any", "+avx512f,+avx512vnni", 512)
     assert products_of("int8", wide).is_shifted and not products_of("uint8", wide).is_shifted
     narrow = replace(wide, vector_bits=256)
-    assert not products_of("uint8", narrow).has_dot and products_of("uint8", narrow).has_pairs
+    assert not products_of("uint8", narrow).has_dot and products_of("int16", narrow).has_dot and widens_bytes(narrow)
     assert products_of("uint8", replace(narrow, features="+avx2,+avxvnni")).has_dot
-    assert not products_of("uint8", replace(narrow, triple="aarch64-linux-gnu")).has_pairs
+    other = replace(narrow, triple="aarch64-linux-gnu")
+    assert not products_of("int16", other).has_dot and not widens_bytes(other) and not widens_bytes(wide)
     assert products_of("float32", wide) == Products("float32")
 
 
