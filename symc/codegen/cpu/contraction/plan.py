@@ -38,6 +38,7 @@ from .shapes import (
     has_32_registers,
     line_of,
     matrix_choices,
+    n_registers,
     strip_choices,
     table_cover,
     tile_counts,
@@ -45,6 +46,7 @@ from .shapes import (
     winograd_choices,
     winograd_tiles,
 )
+from .strip import Strip
 from .tile import Tile
 
 DTYPES = ("float32", "float64")
@@ -145,6 +147,8 @@ class DepthwisePlan(CpuPlan):
 @dataclass(frozen=True, kw_only=True)
 class StripPlan(CpuPlan):
     """Forward or data gradient of channels that are convolved alone: strips of as many columns as `tile` has rows."""
+
+    strip: Strip
 
 
 @dataclass(frozen=True)
@@ -431,12 +435,15 @@ def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
             blocking=Blocking(1, 1, n_chunks),
             images=1,
             n_repeats=c.batch,
+            strip=Strip.of(g, tile.rows, n_registers(target)),
             why=f"depthwise, {n_strips} strips of {tile.rows} columns x {n_panels} panels, {n_chunks} chunks",
         )
 
     # Threads that share one image take strips, and so columns, of what others computed the rows of in the layer before:
-    # 4 to 17 % of MobileNets on two cores that share no cache, where one core gains 1 %.
-    return [Algorithm(choices, plan, must_be_measured=c.batch == 1)] if choices else []
+    # 4 to 17 % of MobileNets on two cores that share no cache, where one core gains 1 %. With 16 registers tiles take
+    # twice the time of strips.
+    must_be_measured = c.batch == 1 and has_32_registers(target)
+    return [Algorithm(choices, plan, must_be_measured)] if choices else []
 
 
 def _has_avx512(target: Target) -> bool:

@@ -10,6 +10,7 @@ from symc.codegen.contraction.geometry import Geometry
 from symc.codegen.contraction.tables import Line, images_per_table, row_order
 from symc.codegen.contraction.winograd import N_TAPS, Transforms, factors_of, n_operations
 from symc.codegen.cpu.target import Target
+from symc.codegen.llvm.memory import LINE_BYTES
 from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
@@ -94,7 +95,11 @@ NARROW_GRADIENT_SHAPES = {
 WIDE_DEPTHWISE_SHAPES = {(7, 4): 1.0, (7, 3): 0.95, (7, 2): 0.9, (7, 1): 0.5, (3, 4): 0.9, (1, 4): 0.5, (1, 1): 0.2}
 NARROW_DEPTHWISE_SHAPES = {(3, 4): 0.9, (6, 2): 0.7, (3, 2): 0.65, (6, 1): 0.5, (1, 4): 0.5, (1, 1): 0.2}
 LINE_GAIN = 1.5  # of depthwise tiles that read a position once for all taps of a line: 57 -> 85 GFLOP/s, 192x28x28
-STRIP_SHAPES = {7: 1.8, 6: 1.7, 5: 1.6, 4: 1.5}  # the same, by columns: 17.4 us where lines take 33, 512x14x14
+WIDE_STRIP_SHAPES = {7: 1.8, 6: 1.7, 5: 1.6, 4: 1.5}  # the same, by columns: 17.4 us where lines take 33, 512x14x14
+# Row by row, in 16 registers. Zen 3: 384x14x14 28 us where tiles of 3x32 take 37, 960x7x7 15 and 25, 240x14x14 with
+# 5x5 taps 32 and 62. What a row reads and writes must find room in L1: 512x14x14 111 us where tiles take 56.
+NARROW_STRIP_SHAPES = {8: 1.3, 7: 1.3, 6: 1.2, 5: 1.1, 4: 1.0}
+STRIP_CONFLICT = 0.4
 # Speed per element of vectors of lanes / n: of 512 bits, and of fewer, where a part takes as long as the whole (Zen 3).
 PARTS_OF_512 = {1: 1.0, 2: 0.75, 4: 0.4}
 PARTS_OF_FEWER = {1: 1.0, 2: 0.5, 4: 0.25}
@@ -282,6 +287,11 @@ def has_32_registers(target: Target) -> bool:
     return target.vector_bits == 512 or target.triple.startswith("aarch64")
 
 
+def n_registers(target: Target) -> int:
+    """How many registers vectors have."""
+    return 32 if has_32_registers(target) else 16
+
+
 def line_of(g: Geometry, tile: Tile, target: Target) -> Line:
     """The taps of a line whose positions the rows of a depthwise tile share: the rows must lie on one line and see all
     of its taps, their sums, the weights of the line and a position be in registers together. Elsewhere taps come one
@@ -320,19 +330,28 @@ def depthwise_choices(
 
 @bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def strip_choices(g: Geometry, batch: int, channels: int, dtype: str, target: Target) -> tuple[Choice, ...]:
-    """The strips of a depthwise kernel, whose tiles are as many outputs beside each other and one vector of channels;
-    none where sums and weights would not stay in registers, or the windows are not of two axes or dilated.
+    """The strips of a depthwise kernel, whose tiles are as many outputs beside each other; none where sums and weights
+    would not stay in registers, or the windows are not of two axes or dilated.
+
+    Row by row they are a cache line of channels wide, where these fill it: the line may be gone before the next strip.
     """
-    if len(g.taps) != 2 or not has_32_registers(target) or set(g.step) | set(g.divide) != {1}:
+    if len(g.taps) != 2 or set(g.step) | set(g.divide) != {1}:
         return ()
-    lanes, found = target.lanes(dtype), []
+    lanes, found, is_wide = target.lanes(dtype), [], has_32_registers(target)
     n_sets = L1_WAY_BYTES // math.gcd(L1_WAY_BYTES, g.source_strides[-1] * ITEM_SIZE[dtype])
-    for columns, share in STRIP_SHAPES.items():
-        strip = Strip.of(g, columns)
-        if g.row_extents[1] % columns == 0 and strip.n_registers <= 32:
+    line_lanes = LINE_BYTES // ITEM_SIZE[dtype]
+    for columns, share in (WIDE_STRIP_SHAPES if is_wide else NARROW_STRIP_SHAPES).items():
+        strip = Strip.of(g, columns, n_registers(target))
+        fits = strip.keeps if is_wide else strip.n_registers <= n_registers(target)
+        if g.row_extents[1] % columns == 0 and fits:
             n_lines = len(strip.new_lines) * strip.n_positions  # of L1, that a row of outputs reads
             slots = batch * g.n_rows * -(-channels // lanes)
-            found.append(Choice(Tile(columns, 1, lanes), slots * g.n_taps / share / min(1, L1_WAYS * n_sets / n_lines)))
+            if strip.keeps:
+                n_vectors, reached = 1, min(1, L1_WAYS * n_sets / n_lines)
+            else:
+                n_vectors = max(1, line_lanes // lanes) if channels % line_lanes == 0 else 1
+                reached = 1 if n_lines + columns <= L1_WAYS * n_sets else STRIP_CONFLICT
+            found.append(Choice(Tile(columns, n_vectors, lanes), slots * g.n_taps / share / reached))
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ import pytest
 from symc.codegen.contraction.epilogue import epilogue_of
 from symc.codegen.contraction.tables import Line
 from symc.codegen.cpu.contraction import candidates, schedule_contraction
+from symc.codegen.cpu.contraction.shapes import has_32_registers
 from symc.codegen.cpu.nest.plan import STREAM_BYTES
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import CodegenError
@@ -136,18 +137,21 @@ STRIPS = {
     "stride 1x2": dict(inputs=(5, 13), kernel=(2, 3), pad=(0, 1), stride=(1, 2)),
     "stride 4x1": dict(inputs=(9, 6), kernel=(3, 3), pad=(1, 1), stride=(4, 1)),
     "columns of 5": dict(inputs=(3, 10), kernel=(3, 3), pad=(1, 1)),
+    "columns of 8": dict(inputs=(3, 8), kernel=(3, 3), pad=(1, 1)),
+    "whole lines of the cache": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(32, 32), groups=32),
 }
 
 
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
 @pytest.mark.parametrize("geometry", STRIPS)
 def test_depthwise_strips(kind, geometry, target):
-    """Strips of columns walk down the image, each position of which they read once."""
-    c = contraction(kind, channels=(35, 35), groups=35, epilogue=bias_residual_relu, **STRIPS[geometry])
+    """Strips of columns walk down the image, each position of which they read once for all rows, or once for each."""
+    layer = dict(channels=(35, 35), groups=35, epilogue=bias_residual_relu) | STRIPS[geometry]
+    c = contraction(kind, **layer)
     plans = [plan for plan in candidates(c, target) if plan.algorithm == "depthwise strips"]
     *_, width = c.window.out_extents if kind == "forward" else c.window.in_extents
-    can_walk = target.vector_bits == 512 and (kind == "forward" or c.window.stride == (1, 1))
-    assert {plan.tile.rows for plan in plans} == {n for n in (4, 5, 6, 7) if can_walk and width % n == 0}
+    can_walk, most = kind == "forward" or c.window.stride == (1, 1), 7 if has_32_registers(target) else 8
+    assert {plan.tile.rows for plan in plans} == {n for n in range(4, most + 1) if can_walk and width % n == 0}
     for plan in plans[:1]:
         check(c, target, plan=plan)
 
