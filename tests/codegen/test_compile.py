@@ -5,14 +5,18 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from symc.codegen.cache import kernel_cache
+from symc.codegen.cpu.backend import CpuBackend
 from symc.codegen.cpu.compile import REDUCTION_MATH, compile_function, toolchain
 from symc.codegen.cpu.elf import read_object
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
+from symc.codegen.objects import ObjectStore
 from symc.core.errors import ArgumentError, CodegenError
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
@@ -218,6 +222,23 @@ def test_narrow_targets_are_lesser_machines():
     fingerprints = {host_target(bits).fingerprint() for bits in WIDTHS}
     assert len(fingerprints) == len(WIDTHS)
     assert host_target(None) == host_target(WIDTHS[-1])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cpu": "another"},
+        {"features": host_target().features + ",-fma"},  # the same CPU, of which a virtual machine hides something
+        {"vector_bits": 64},
+    ],
+)
+def test_cpus_that_share_a_cache_do_not_find_code_of_others(other):
+    there, here = (ObjectStore(CpuBackend(t)) for t in (replace(host_target(), **other), host_target()))
+    name, code = "symc_shared", str(other).encode()
+    assert there.compile({}, {name: lambda: code}).functions == {name: code}
+    assert kernel_cache().get(f"{name} {there.backend.identity()}") == code
+    assert there.find([name]) == {name: code} and here.find([name]) is None
+    assert not here.backend.takes(there.backend.identity())
 
 
 @pytest.mark.parametrize("bits", [0, 64, 1024, 2 * host_target().vector_bits])
