@@ -302,10 +302,10 @@ class Op:
 
 def same_dtype(dtypes: Sequence[str | None]) -> str | None:
     """The one known dtype among several; raises DTypeError when two differ."""
-    known = [d for d in dtypes if d is not None]
-    if any(d != known[0] for d in known):
-        raise DTypeError(f"expected one dtype, got {', '.join(sorted(set(known)))}")
-    return next(iter(known), None)
+    known = {d for d in dtypes if d is not None}
+    if len(known) > 1:
+        raise DTypeError(f"expected one dtype, got {', '.join(sorted(known))}")
+    return known.pop() if known else None
 
 
 _registry: dict[str, type[Op]] = {}

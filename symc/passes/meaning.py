@@ -84,8 +84,14 @@ class Meaning:
 
     def is_pointwise(self, position: int) -> bool:
         """Whether an input of the output's shape is read only at the output's own index."""
-        loads = self._loads.get(f"in{position}", ())
-        return self.in_shapes[position] == self.shape and all(self._is_own_index(i) for i in loads)
+        return self._pointwise[position]
+
+    @lazy
+    def _pointwise(self) -> tuple[bool, ...]:
+        return tuple(
+            shape == self.shape and all(self._is_own_index(i) for i in self.loads(k))
+            for k, shape in enumerate(self.in_shapes)
+        )
 
     def _is_own_index(self, index: tuple[Affine | Expr, ...]) -> bool:
         return all(
@@ -118,14 +124,21 @@ class Meaning:
 
     def follows_axes(self, position: int) -> bool:
         """Whether each axis of an input of equal rank belongs to the same axis of the output."""
-        if len(self.in_shapes[position]) != len(self.axes):
-            return False
-        for index in self._loads.get(f"in{position}", ()):
-            for k, component in enumerate(index):
-                axes = component.axes() if isinstance(component, Affine) else ()
-                if any(a in self.axes and a != self.axes[k] for a in axes):
-                    return False
-        return True
+        return self._following[position]
+
+    @lazy
+    def _following(self) -> tuple[bool, ...]:
+        return tuple(
+            len(shape) == len(self.axes) and all(map(self._follows, self.loads(k)))
+            for k, shape in enumerate(self.in_shapes)
+        )
+
+    def _follows(self, index: tuple[Affine | Expr, ...]) -> bool:
+        return not any(
+            a in self.axes and a != own
+            for component, own in zip(index, self.axes)
+            for a in (component.axes() if isinstance(component, Affine) else ())
+        )
 
     @lazy
     def is_cheap(self) -> bool:
@@ -197,4 +210,4 @@ def meanings(graph: Graph) -> dict[Node, Meaning]:
 
 def same_order(a: Sequence[int], b: Sequence[int], shape: FullShape) -> bool:
     """Whether two axis orders put a tensor's elements in the same places: axes of extent 1 do not matter."""
-    return [k for k in a if shape[k] != 1] == [k for k in b if shape[k] != 1]
+    return a == b or [k for k in a if shape[k] != 1] == [k for k in b if shape[k] != 1]
