@@ -86,6 +86,8 @@ class _Printer:
         if plan.slide:
             slide = plan.slide
             yield f"slide along {self.axes[slide.axis]}: {slide.step} of {slide.n_taps} taps {self.axes[slide.tap]}"
+            if slide.unrolled:
+                yield f"unrolled {' '.join(f'{self.axes[a]}<{n}' for a, n in slide.unrolled)}"
         if plan.woven:
             yield f"woven {plan.woven}"
         if plan.streams:

@@ -14,7 +14,7 @@ So an element takes 3 loads instead of 9. Columns are combined in the order of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from symc.loopir.expr import Expr, walk
@@ -27,13 +27,17 @@ MAX_TAPS = 8  # columns are held in registers
 
 @dataclass(frozen=True, eq=False)
 class Slide:
-    """Reductions whose windows move `step` taps of one reduced axis at each position of an axis; it may be negative."""
+    """Reductions whose windows move `step` taps of one reduced axis at each position of an axis; it may be negative.
+
+    `unrolled` has the other reduced axes, with their extents, where a column is combined without a loop.
+    """
 
     axis: str
     tap: str
     n_taps: int
     step: int
     reduces: tuple[Expr, ...]
+    unrolled: tuple[tuple[str, int], ...] = ()
 
     @property
     def fresh(self) -> range:
@@ -57,6 +61,13 @@ class Slide:
             if self.tap in form.free(e):
                 saved += flops_of(e) * _size(form, form.free(e) - {self.tap})
         return saved * len(self.shared)
+
+
+def with_columns_unrolled(slide: Slide, form: Form) -> Slide:
+    """The same without loops over columns of a few taps."""
+    others = [(a, form.extents[a]) for a in form.reduce_axes[slide.reduces[0]] if a != slide.tap]
+    is_short = 1 < prod(extent for _, extent in others) <= MAX_TAPS
+    return replace(slide, unrolled=tuple(others)) if is_short else slide
 
 
 def _size(form: Form, axes: Iterable[str]) -> int:

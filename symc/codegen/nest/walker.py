@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from itertools import product
 from typing import Protocol
 
 from llvmlite import ir
 
 from symc.codegen.llvm.abilities import Abilities
-from symc.codegen.llvm.lanes import I64, Lanes
+from symc.codegen.llvm.lanes import I1, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, when
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Expr, operands_of, walk
@@ -294,7 +295,7 @@ class Walker:
         """What reductions combine under one tap, or their neutral elements where the window has none."""
 
         def inside() -> Values:
-            return self._reduce_serially(self.places.bind(scope, slide.tap, I64(tap)), slide.reduces, slide.tap)
+            return self._taps_of_column(self.places.bind(scope, slide.tap, I64(tap)), slide)
 
         if slide.tap not in self.form.bounded:
             return inside()
@@ -302,6 +303,36 @@ class Walker:
         b, v = self.b, scope.emitters[0].lanes
         is_seen = b.and_(b.icmp_signed("<=", low, I64(tap)), b.icmp_signed("<", I64(tap), high))
         return when(b, is_seen, inside, [neutral(v, e) for e in slide.reduces for _ in scope.emitters])
+
+    def _taps_of_column(self, scope: Scope, slide: Slide) -> Values:
+        """What reductions combine in a column: one tap behind the other where it is unrolled and the window has all of
+        it, else in a loop over those that it has."""
+
+        def looped() -> Values:
+            return self._reduce_serially(scope, slide.reduces, slide.tap)
+
+        if not slide.unrolled:
+            return looped()
+        b, bodies = self.b, [e.args[0] for e in slide.reduces]
+        nothing = [neutral(scope.emitters[0].lanes, e) for e in slide.reduces for _ in scope.emitters]
+        is_whole: ir.Value = ir.Constant(I1, 1)
+        for axis, extent in slide.unrolled:
+            low, high = self.span(axis)
+            is_seen = b.and_(b.icmp_signed("==", low, I64(0)), b.icmp_signed("==", high, I64(extent)))
+            is_whole = b.and_(is_whole, is_seen)
+
+        def unrolled() -> Values:
+            totals = nothing
+            for taps in product(*(range(extent) for _, extent in slide.unrolled)):
+                place = scope
+                for (axis, _), tap in zip(slide.unrolled, taps):
+                    place = self.places.bind(place, axis, I64(tap))
+                self.prepare(place, bodies)
+                totals = _with_element(slide.reduces, place, totals)
+            return totals
+
+        totals = when(b, is_whole, unrolled, nothing)
+        return when(b, b.not_(is_whole), looped, totals)
 
     def _reduce_serially(self, scope: Scope, reduces: Sequence[Expr], bound: str | None = None) -> Values:
         """Serial loops over the reduced axes but a bound one, every lane for itself; a total per reduction and part."""
@@ -311,8 +342,7 @@ class Walker:
         axes = self.widest_first([a for a in self.form.reduce_axes[reduces[0]] if a != bound], bodies)
 
         def add_element(inner: Scope, totals: Values) -> Values:
-            pairs = [(emitter, e) for e in reduces for emitter in inner.emitters]
-            return [add_to(emitter, e, total) for (emitter, e), total in zip(pairs, totals)]
+            return _with_element(reduces, inner, totals)
 
         def join(x: Values, y: Values) -> Values:
             return combine_all(v, reduces, x, y)
@@ -336,3 +366,9 @@ class Walker:
         """Loop order: the axis of the smallest steps innermost."""
         loads = [self.form.loads[e] for body in bodies for e in walk(body) if e.op == "load"]
         return sorted(axes, key=lambda a: -max((abs(x.stride(a)) for x in loads), default=0))
+
+
+def _with_element(reduces: Sequence[Expr], scope: Scope, totals: Values) -> Values:
+    """The totals of each reduction and part with one more element."""
+    pairs = [(emitter, e) for e in reduces for emitter in scope.emitters]
+    return [add_to(emitter, e, total) for (emitter, e), total in zip(pairs, totals)]

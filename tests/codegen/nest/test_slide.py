@@ -34,6 +34,17 @@ def windows(combiner: str, taps: int, stride: int, pad: int, sign: int = 1, n_ar
     return Nest(buffers, (Store("y", (h, w, c), value, (h, w, c)),))
 
 
+def padded_windows(combiner: str) -> Nest:
+    """Windows of 3 x 3 over an image padded along both axes: columns at the upper and lower border lack a tap."""
+    h, w, c, k, m = (Axis(n, e) for n, e in (("h", H), ("w", W), ("c", C), ("k", 3), ("m", 3)))
+    row, place = index_value(h + k - 1), index_value(w + m - 1)
+    inside = prim("and", prim("and", row >= 0, row < H), prim("and", place >= 0, place < W))
+    at = tuple(prim("minimum", prim("maximum", x, 0), n - 1) for x, n in ((row, H), (place, W)))
+    value = reduce(combiner, (k, m), select(inside, f32("x", *at, c), 0.0 if combiner == "sum" else -math.inf))
+    buffers = (Buffer.dense("x", (H, W, C), "float32"), Buffer.dense("y", (H, W, C), "float32"))
+    return Nest(buffers, (Store("y", (h, w, c), value, (h, w, c)),))
+
+
 def step_of(nest: Nest) -> int | None:
     form = form_of([bounded(s) for s in nest.stores], {b.name: b for b in nest.buffers})
     slide = slide_of(form, ["i1"])
@@ -71,3 +82,12 @@ def test_columns(target: Target, combiner: str, taps: int, stride: int, pad: int
         x = rand((H, W, C))
         x[2, 3, ::5] = np.nan
         check(nest, {"x": x}, target, chunks=(1,))
+
+
+@pytest.mark.parametrize("combiner", ["sum", "max"])
+def test_columns_at_a_border(target: Target, combiner: str) -> None:
+    """Columns of few taps are unrolled below 512 bits where a window has all of them."""
+    x = rand((H, W, C))
+    x[2, 3, ::5] = np.nan
+    (call,) = check(padded_windows(combiner), {"x": x}, target, chunks=(1, 5))
+    assert ("unrolled" in call.code.structure) == (target.vector_bits < 512)
