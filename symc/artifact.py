@@ -83,8 +83,9 @@ class Artifact:
     def use_objects(self) -> None:
         """Makes the file's object code, as far as it may be used, take the place of compiling."""
         if self.objects:
-            ObjectStore(current_context().device.backend).preload(self.objects)
-            preload(self.manifest.get("plans", {}))  # those that the object code is of
+            backend = current_context().device.backend
+            ObjectStore(backend).preload(self.objects)
+            preload(backend.facts()["target"], self.manifest.get("plans", {}))  # those that the object code is of
 
 
 def save(

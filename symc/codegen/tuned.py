@@ -24,13 +24,13 @@ Choices = Mapping[str, str]  # names of plans by problem
 NOTHING: Choices = MappingProxyType({})
 
 _chosen: ContextVar[Choices | None] = ContextVar("symc_chosen_plans", default=None)
-_preloaded: dict[str, str] = {}
+_preloaded: dict[str, dict[str, str]] = {}  # by CPU
 
 
 def tuned(cpu: str) -> Choices:
     """What is known for a CPU: what `choosing` says, or else what is stored, and before it what files brought along."""
     chosen = _chosen.get()
-    return {**_stored(cpu), **_preloaded} if chosen is None else chosen
+    return {**_stored(cpu), **_preloaded.get(cpu, NOTHING)} if chosen is None else chosen
 
 
 @contextlib.contextmanager
@@ -43,9 +43,9 @@ def choosing(choices: Choices) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def preload(choices: Choices) -> None:
-    """Plans that shall be taken; a file's, whose object code is that of these plans."""
-    _preloaded.update(choices)
+def preload(cpu: str, choices: Choices) -> None:
+    """Plans that shall be taken for a CPU; a file's, whose object code is that of these plans."""
+    _preloaded.setdefault(cpu, {}).update(choices)
 
 
 def keep(cpu: str, choices: Choices) -> Path:

@@ -28,9 +28,8 @@ Role = Literal["argument", "parameter", "aux", "head_gradient", "accumulator"]
 class Node:
     """One operation, or an input of the graph when `op` is None (then `role` says which kind).
 
-    name       the user's name; nodes made by passes derive theirs from the node they serve
-    origin     where the user made it: "file:line", or the model file it was read from
-    n_outputs  held because a compilation asks some 80 times for each node
+    name    the user's name; nodes made by passes derive theirs from the node they serve
+    origin  where the user made it: "file:line", or the model file it was read from
     """
 
     op: Op | None
@@ -38,10 +37,6 @@ class Node:
     inputs: tuple[Value, ...] = ()
     role: Role = "argument"
     origin: str = ""
-    n_outputs: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "n_outputs", 1 if self.op is None else len(self.op.result_names()))
 
     @property
     def is_input(self) -> bool:
@@ -61,6 +56,10 @@ class Node:
         heads.
         """
         return () if self.op is None else self.op.bodies
+
+    @property
+    def n_outputs(self) -> int:
+        return 1 if self.op is None else self.op.n_produced
 
     def __getitem__(self, index: int) -> Value:
         return Value(self, index)

@@ -202,6 +202,11 @@ class Op:
         """Names of all outputs, hidden ones last."""
         return self.results
 
+    @lazy
+    def n_produced(self) -> int:
+        """How many outputs there are, hidden ones too; held, for a compilation asks some 80 times for each node."""
+        return len(self.result_names())
+
     def n_visible(self) -> int:
         """How many outputs users see."""
         return len(self.result_names())

@@ -32,8 +32,9 @@ def test_newer_plans_take_the_place_of_older_ones():
 
 def test_a_file_and_a_trial_come_before_what_is_stored():
     keep("zen4", {"a": "one", "b": "two"})
-    preload({"a": "of a file"})
+    preload("zen4", {"a": "of a file"})
     assert tuned("zen4") == {"a": "of a file", "b": "two"}
+    assert tuned("zen3") == {}
     with choosing({"b": "on trial"}):
         assert tuned("zen4") == {"b": "on trial"}
         with choosing({}):
