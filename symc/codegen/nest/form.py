@@ -222,7 +222,7 @@ class _Renamer:
         return Expr(e.op, tuple(map(_word, args)) if e.op in _COUNTING else args, e.data, e.dtype)
 
     def _height(self, root: Expr) -> int:
-        for e in walk(root):
+        for e in walk(root) if root not in self.heights else ():
             inside = max((self.heights[a] for a in operands_of(e)), default=0)
             self.heights[e] = inside + (e.op == "reduce")
         return self.heights[root]
