@@ -30,34 +30,29 @@ LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4
 ERF_SMALL = (-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1)
 ERF_SPLIT = 0.927734375
 
-ROUND_TO_INT = 12582912.0  # 1.5 * 2**23: adding it leaves round(x) in the low bits
-ROUND_BITS = 0x4B400000
+ROUND_TO_INT = 12582912.0  # 1.5 * 2**23: adding it leaves round(x) in the low bits, and nothing else in the lowest 9
+BIAS = 127
 
 
-def _exponent(v: Lanes, x: ir.Value, steps: int = 1) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """x = k * ln 2 + r with |r| <= ln 2 / 2 / steps: (k, k * steps in the low bits of a float, r)."""
-    offset = v.like(x, ROUND_TO_INT / steps)
+def _exponent(v: Lanes, x: ir.Value, steps: int = 1, bias: int = 0) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """x = k * ln 2 + r with |r| <= ln 2 / 2 / steps: (k, k * steps + bias in the low bits of an int32, r)."""
+    offset = v.like(x, ROUND_TO_INT / steps + bias)
     shifted = v.fma(x, v.like(x, LOG2_E), offset)
     k = v.b.fsub(shifted, offset)
     minus_k = v.fneg(k)
     r = v.fma(minus_k, v.like(x, LN2_HIGH), x)
-    return k, shifted, v.fma(minus_k, v.like(x, LN2_LOW), r)
+    return k, v.b.bitcast(shifted, v.of(I32)), v.fma(minus_k, v.like(x, LN2_LOW), r)
 
 
-def _integer(v: Lanes, shifted: ir.Value) -> ir.Value:
-    """k of `_exponent` as an int32."""
-    return v.b.sub(v.b.bitcast(shifted, v.of(I32)), v.bits(ROUND_BITS))
+def _power_of_two(v: Lanes, biased: ir.Value) -> ir.Value:
+    """2**k for -127 < k < 128, whose low 9 bits hold k + BIAS."""
+    return v.b.bitcast(v.b.shl(biased, v.bits(23)), v.of(F32))
 
 
-def _power_of_two(v: Lanes, k: ir.Value) -> ir.Value:
-    """2**k for -127 < k < 128, from its bits."""
-    return v.b.bitcast(v.b.shl(v.b.add(k, v.bits(127)), v.bits(23)), v.of(F32))
-
-
-def _scale(v: Lanes, p: ir.Value, k: ir.Value) -> ir.Value:
-    """p * 2**k in two halves, so that infinity and denormals come out right."""
-    half = v.b.ashr(k, v.bits(1))
-    return v.b.fmul(v.b.fmul(p, _power_of_two(v, half)), _power_of_two(v, v.b.sub(k, half)))
+def _scale(v: Lanes, p: ir.Value, biased: ir.Value) -> ir.Value:
+    """p * 2**k, k + 2 * BIAS in the low bits, in two halves, so that infinity and denormals come out right."""
+    half = v.b.lshr(biased, v.bits(1))
+    return v.b.fmul(v.b.fmul(p, _power_of_two(v, half)), _power_of_two(v, v.b.sub(biased, half)))
 
 
 def _clamp(v: Lanes, x: ir.Value, low: float, high: float) -> ir.Value:
@@ -72,10 +67,10 @@ def _at_most(v: Lanes, x: ir.Value, high: float) -> ir.Value:
 def exp(v: Lanes, x: ir.Value) -> ir.Value:
     if v.abilities.powers is not None:
         return _exp_of_sixteenths(v, v.abilities.powers, x)
-    _, shifted, r = _exponent(v, _clamp(v, x, -104.0, 88.9))
+    _, biased, r = _exponent(v, _clamp(v, x, -104.0, 88.9), bias=2 * BIAS)
     one = v.like(x, 1)
     p = v.fma(v.fma(v.polynomial(r, EXP_TAIL), r, one), r, one)
-    return _scale(v, p, _integer(v, shifted))
+    return _scale(v, p, biased)
 
 
 def _exp_of_sixteenths(v: Lanes, powers: Powers, x: ir.Value) -> ir.Value:
@@ -83,9 +78,9 @@ def _exp_of_sixteenths(v: Lanes, powers: Powers, x: ir.Value) -> ir.Value:
 
     Where x is infinite or beyond all bounds, so is k: r may be anything then that leaves exp(r) positive.
     """
-    k, shifted, r = _exponent(v, x, steps=16)
+    k, sixteenths, r = _exponent(v, x, steps=16)
     r = powers.limited(v.b, r, 1.0)
-    root = powers.chosen(v.b, SIXTEENTHS, v.b.bitcast(shifted, v.of(I32)))
+    root = powers.chosen(v.b, SIXTEENTHS, sixteenths)
     tail = v.fma(v.polynomial(r, EXP_TAIL_16), r, v.like(x, 1))
     return powers.scale(v.b, v.fma(v.b.fmul(root, r), tail, root), k)
 
@@ -93,12 +88,12 @@ def _exp_of_sixteenths(v: Lanes, powers: Powers, x: ir.Value) -> ir.Value:
 def expm1(v: Lanes, x: ir.Value) -> ir.Value:
     """2**k * (exp(r) - 1) + (2**k - 1); from 17 on the 1 is below the last bit and 2**k may overflow."""
     y = _clamp(v, x, -30.0, 88.9)
-    _, shifted, r = _exponent(v, y)
-    k, p = _integer(v, shifted), v.fma(v.polynomial(r, EXP), v.b.fmul(r, r), r)
+    _, biased, r = _exponent(v, y, bias=2 * BIAS)
+    p = v.fma(v.polynomial(r, EXP), v.b.fmul(r, r), r)
     one = v.like(x, 1)
-    power = _power_of_two(v, k)
+    power = _power_of_two(v, v.b.sub(biased, v.bits(BIAS)))
     near = v.fma(power, p, v.b.fsub(power, one))
-    far = v.b.fsub(_scale(v, v.b.fadd(p, one), k), one)
+    far = v.b.fsub(_scale(v, v.b.fadd(p, one), biased), one)
     return v.copysign(v.select(v.b.fcmp_ordered(">", y, v.like(x, 17.0)), far, near), x)
 
 
@@ -111,9 +106,9 @@ def tanh(v: Lanes, x: ir.Value) -> ir.Value:
     """u / (u + 2) with u = exp(2 |x|) - 1, which is as precise near 0 as elsewhere; from 9.1 on tanh rounds to 1."""
     a = v.fabs(x)
     y = _at_most(v, v.b.fadd(a, a), 20.0)
-    _, shifted, r = _exponent(v, y)
+    _, biased, r = _exponent(v, y, bias=BIAS)
     p = v.fma(v.polynomial(r, EXP_TAIL), v.b.fmul(r, r), r)
-    power = _power_of_two(v, _integer(v, shifted))
+    power = _power_of_two(v, biased)
     u = v.fma(power, p, v.b.fsub(power, v.like(x, 1)))
     return v.copysign(v.b.fdiv(u, v.b.fadd(u, v.like(x, 2))), x)
 

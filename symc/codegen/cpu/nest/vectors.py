@@ -12,6 +12,7 @@ from llvmlite import ir
 from symc.codegen.llvm.emit import LEAVES
 from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum, when
+from symc.codegen.llvm.maths import FLOAT32
 from symc.codegen.llvm.memory import Elements
 from symc.codegen.nest.places import Scope
 from symc.codegen.nest.plan import AxisLoop
@@ -126,9 +127,13 @@ class Vectors:
 
 
 def _accumulators(walker: Walker, axis: str, bodies: Sequence[Expr]) -> int:
-    """Vectors side by side: an addition takes 3 to 4 cycles, so a light walk in a heavy nest needs more of them."""
+    """Vectors side by side: an addition takes 3 to 4 cycles, so a light walk in a heavy nest needs more of them.
+
+    A polynomial has a dozen constants: four side by side spill where there are 16 registers.
+    """
     inside = {e for body in bodies for e in walk(body) if axis in walker.form.free(e) and e.op not in LEAVES}
-    return max(walker.plan.unroll, MOST_PARTS) if len(inside) <= LIGHT else walker.plan.unroll
+    is_crowded = walker.scalar.abilities.powers is None and any(e.op in FLOAT32 for e in inside)
+    return max(walker.plan.unroll, MOST_PARTS) if len(inside) <= LIGHT and not is_crowded else walker.plan.unroll
 
 
 def _ask_ahead(walker: Walker, scope: Scope, axis: str, index: ir.Value, parts: int) -> None:
