@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+import reprlib
 import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -29,8 +30,11 @@ __all__ = ["load", "load_json", "read", "tojson"]
 _TOP_KEYS = {"nodes", "arg_nodes", "node_row_ptr", "heads", "attrs"}
 _NODE_KEYS = {"op", "name", "inputs", "attrs", "attr", "param", "control_deps", "backward_source_id", "subgraphs"}
 _MAX_DEPTH = 8  # of subgraphs inside subgraphs
+_LARGEST = 2**31 - 1  # number of a node, an output or a version
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _N_LISTED = 10  # names that a warning spells out
+_SHORTENING = reprlib.Repr()
+_SHORTENING.maxlevel, _SHORTENING.maxstring = 2, 60
 
 
 def load(fname: str) -> Symbol:
@@ -206,7 +210,10 @@ class _Reader:
         entries, versions, n_nodes = [], [], len(nodes)
         for k, entry in enumerate(found):
             if not (isinstance(entry, list) and 2 <= len(entry) <= 3 and all(_is_count(n) for n in entry)):
-                raise self.fail(f"{what} {k} must be [node, index] or [node, index, version], got {_short(entry)}")
+                raise self.fail(
+                    f"{what} {k} must be [node, index] or [node, index, version], each a number from 0 to {_LARGEST}; "
+                    f"got {_short(entry)}"
+                )
             if entry[0] >= n_nodes:
                 raise self.fail(f"{what} {k} names node {entry[0]} of {n_nodes}")
             entries.append(Entry(nodes[entry[0]], entry[1]))
@@ -257,9 +264,10 @@ class _Reader:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 31
+    return type(value) is int and 0 <= value <= _LARGEST
 
 
 def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, (str, int, float, bool, type(None))) else f"a {type(value).__name__}"
+    """As Python writes it, of containers and long texts the beginning."""
+    text = _SHORTENING.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

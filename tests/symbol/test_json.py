@@ -194,7 +194,7 @@ def test_the_outputs_of_an_absent_operator_are_those_the_file_counts(tmp_path):
     "text, error, message",
     [
         ("not json", FormatError, r"not a symbol: Expecting value at line 1 column 1 \(char 0\)"),
-        ("[]", FormatError, "expected an object, got a list"),
+        ("[]", FormatError, r"expected an object, got \[\]"),
         ("{}", FormatError, 'Missing field "arg_nodes"'),
         ('{"nodes": [], "arg_nodes": [], "heads": []}', FormatError, '"heads" is empty'),
         ('{"nodes": 3, "arg_nodes": [], "heads": []}', FormatError, '"nodes" is not a list'),
@@ -205,8 +205,12 @@ def test_the_outputs_of_an_absent_operator_are_those_the_file_counts(tmp_path):
         ),
         (model(X, heads=[[1, 0, 0]]), FormatError, "head 0 names node 1 of 1"),
         (model(X, heads=[[0, 1, 0]]), FormatError, "a head is output 1 of x, which has 1"),
-        (model(X, heads=[[-1, 0, 0]]), FormatError, r"head 0 must be \[node, index\]"),
-        (model(X, heads=[[0, 10**30, 0]]), FormatError, "head 0 must be"),
+        (
+            model(X, heads=[[-1, 0, 0]]),
+            FormatError,
+            r"head 0 must be \[node, index\].*from 0 to 2147483647; got \[-1, 0, 0\]$",
+        ),
+        (model(X, heads=[[0, 10**30, 0]]), FormatError, r"head 0 must be .*; got \[0, 10{30}, 0\]"),
         (model(X, heads=[[True, 0]]), FormatError, "head 0 must be"),
         (model(X, ("exp", "e", [[7, 0]], {})), FormatError, r"node 1 \(e\): input 0 names node 7 of 2"),
         (model(X, ("exp", "e", [[0, 4]], {})), FormatError, "input 0 of e is output 4 of x, which has 1"),
