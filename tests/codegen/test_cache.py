@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
@@ -214,6 +217,27 @@ def environment(monkeypatch):
     kernel_cache.cache_clear()
     yield monkeypatch
     kernel_cache.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_compiles_leaves_a_good_cache(environment, tmp_path):
+    """Again and again, each time with more files; who comes next takes what is there, and says nothing of it."""
+    command = [sys.executable, "-W", "error", "-m", "symc", "run", "lenet", "--seed", "0"]
+    environment.setenv("SYMC_CACHE_DIR", str(tmp_path / "whole"))
+    expected = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    folder = tmp_path / "killed"
+    folder.mkdir(mode=0o700)
+    environment.setenv("SYMC_CACHE_DIR", str(folder))
+    for n_files in (0, 3, 6):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and len([*folder.iterdir()]) <= n_files:
+                time.sleep(0.001)
+            process.kill()
+            assert (process.communicate()[1], process.returncode) == ("", -signal.SIGKILL)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (expected.stdout, "")
+    assert names <= {path.name for path in folder.iterdir()}
 
 
 def test_place_by_environment(environment, tmp_path):
