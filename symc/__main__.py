@@ -1,7 +1,19 @@
-"""`python -m symc`: the command `symc`."""
+"""The command `symc`, also as `python -m symc`: Ctrl-C ends it quietly, its imports included."""
 
 import sys
 
-from symc.cli.main import main
+from symc.core.undisturbed import imported
 
-sys.exit(main())
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """What the console script calls; gives the exit code."""
+    try:
+        return imported("symc.cli.main").main()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

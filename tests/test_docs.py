@@ -69,7 +69,7 @@ def run(path: Path) -> Iterator[tuple[Block, str]]:
 def run_command(command: str, where: str) -> str:
     """What `symc ...` prints; a failure names the page."""
     words = shlex.split(command, comments=True)[1:]
-    done = subprocess.run([sys.executable, "-m", "symc.cli", *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "symc", *words], capture_output=True, text=True)
     if done.returncode:
         raise AssertionError(f"{where}: `{command}` exited with {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symc.core.errors import ArgumentError, SymcError
+from symc.core.errors import ArgumentError, SettingError, SymcError
 
 from .arrays import read_numbers
 from .opening import Opened, open_model, ready, threads_of
@@ -135,6 +135,8 @@ class _Run:
                 stacked = {n: np.concatenate([r.inputs[n] for r in requests]) for n in names}
                 outputs = [o.asnumpy() for o in self.executor(**stacked)]
                 parts = _split(self.output_names, outputs, [r.n_rows for r in requests])
+        except SettingError:
+            raise  # no fault of these files
         except SymcError as error:
             for request in requests:
                 self._broken(request.path, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import json
 import math
@@ -15,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from symc.core.config import SETTINGS, setting
-from symc.core.errors import ArgumentError, SymcError
+from symc.core.errors import SettingError, SymcError
+from symc.core.undisturbed import imported
 
 from .report import Report, UsageError
 
@@ -35,7 +35,7 @@ VERBS = {
     "cache": "show or empty the kernel cache",
 }
 
-FAULT, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+FAULT, USAGE, BROKEN_PIPE = 1, 2, 141
 
 _DESCRIPTION = """\
 symc compiles MXNet Symbol graphs into a few fused kernels and runs them as one native call.
@@ -44,7 +44,7 @@ MODEL is a .symc file, a -symbol.json file (with --params), a prefix (with --epo
 mlp, lenet, resnet-18, resnet-50, inception-bn, mobilenet, squeezenet, vgg-16."""
 
 _EPILOG = """\
-exit codes: 0 fine, 1 the model or the data is at fault, 2 the arguments are
+exit codes: 0 fine, 1 the model or the data is at fault, 2 the arguments or the environment are
 environment: SYMC_DEBUG=1..5 tells more (1 and up: tracebacks), SYMC_NUM_THREADS, SYMC_CACHE_DIR, SYMC_DUMP=dir
 
 example: symc run resnet-18"""
@@ -58,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; nothing but SystemExit of --help leaves it."""
+    """Runs one command and returns its exit code; nothing but SystemExit of --help and Ctrl-C leaves it."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that its encoding lacks, as Python does for stderr
     try:
@@ -68,8 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:  # None: the caller closed it
             sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         _discard_output()
         return BROKEN_PIPE
@@ -89,7 +87,9 @@ def _command(words: list[str]) -> int:
     verb = next((w for w in words if not w.startswith("-")), None)
     as_json, shows_traceback = "--json" in words, False
     try:
-        shows_traceback = _settings()["SYMC_DEBUG"] >= 1
+        for name in SETTINGS:
+            setting(name)  # what cannot be read ends a command that would not ask for it, too
+        shows_traceback = setting("SYMC_DEBUG") >= 1
         args = _arguments(words, verb)
         as_json = as_json or args.json
         report: Report = _versions() if args.version else args.execute(args)
@@ -106,14 +106,6 @@ def _json(data: Any) -> str:
     if isinstance(data, list):
         return "\n".join(json.dumps(_finite(item)) for item in data)
     return json.dumps(_finite(data), indent=1)
-
-
-def _settings() -> dict[str, Any]:
-    """All SYMC_* variables; raises UsageError for one that cannot be read."""
-    try:
-        return {name: setting(name) for name in SETTINGS}
-    except ArgumentError as error:
-        raise UsageError(str(error)) from None
 
 
 def _arguments(words: list[str], verb: str | None) -> argparse.Namespace:
@@ -136,7 +128,7 @@ def _versions() -> Report:
 
 def _failed(who: str, error: Exception, as_json: bool) -> int:
     """Says what went wrong; an exception that is not symc's own is a defect, and is called one."""
-    code = USAGE if isinstance(error, UsageError) else FAULT
+    code = USAGE if isinstance(error, (UsageError, SettingError)) else FAULT
     if isinstance(error, SymcError):
         message = str(error)
     elif isinstance(error, MemoryError):
@@ -167,7 +159,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    """The parser of all verbs; only the chosen one is imported (symc --help takes no longer than Python itself)."""
+    """The parser of all verbs; only the chosen one is imported (symc --help imports no NumPy)."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser("symc", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.add_argument("--version", action="store_true", help="print the versions of symc and of what it stands on")
@@ -177,7 +169,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         if name != chosen:
             verbs.add_parser(name, help=text)
             continue
-        module = importlib.import_module(f"symc.cli.{name}")
+        module = imported(f"symc.cli.{name}")  # NumPy with it, whose half an import hides that it was Ctrl-C
         examples = "examples:\n" + "\n".join(f"  {e}" for e in module.EXAMPLES)
         verb = verbs.add_parser(name, help=text, description=module.__doc__, epilog=examples, formatter_class=raw)
         module.add_arguments(verb)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .errors import ArgumentError
+from .errors import SettingError
 from .nearest import nearest
 
 MAX_THREADS = 256  # of the native runner, whose pool has a place for each
@@ -119,7 +119,7 @@ SETTINGS: dict[str, Setting] = {
 def setting(name: str) -> Any:
     """The value of one SYMC_* variable, parsed; its default when unset.
 
-    Raises ArgumentError when the variable's text cannot be read.
+    Raises SettingError when the variable's text cannot be read.
     """
     _warn_of_unknown()
     entry = SETTINGS[name]
@@ -129,9 +129,7 @@ def setting(name: str) -> Any:
     try:
         return entry.parse(text)
     except ValueError as e:
-        raise ArgumentError(
-            f"environment variable {name}={text!r}: expected {entry.parse.__name__}; {entry.doc}"
-        ) from e
+        raise SettingError(f"environment variable {name}={text!r}: expected {entry.parse.__name__}; {entry.doc}") from e
 
 
 @functools.cache  # once: the first setting is asked for before anything is compiled

@@ -22,6 +22,10 @@ class ArgumentError(SymcError, ValueError):
     """A Python argument (array, name, shape) does not fit what the call needs."""
 
 
+class SettingError(ArgumentError):
+    """A SYMC_* environment variable cannot be read, or asks for what this machine does not have."""
+
+
 class ArgumentTypeError(SymcError, TypeError):
     """A Python argument has the wrong type."""
 

@@ -154,6 +154,26 @@ def test_unreadable_environment(run, monkeypatch, name, text, expected):
     assert code == 2 and f"environment variable {name}={text!r}: expected {expected}; " in err
 
 
+OLD_MACHINE = """
+import sys
+import symc.codegen.cpu.target
+symc.codegen.cpu.target.widest_vector_bits = lambda features: 128
+from symc.cli.main import main
+sys.exit(main(["run", "mlp", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--input", "data=inputs")], ids=["one input", "a folder"])
+def test_an_environment_that_this_machine_cannot_have(monkeypatch, arguments):
+    monkeypatch.setenv("SYMC_VECTOR_BITS", "256")
+    Path("inputs").mkdir()
+    np.save("inputs/x.npy", np.ones((1, 1, 28, 28), np.float32))
+    command = [sys.executable, "-c", OLD_MACHINE, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("symc run: choosing the vector width: this CPU offers 128 bits, got 256; unset SYMC_")
+
+
 def test_names_that_the_output_cannot_encode(monkeypatch):
     mx.sym.relu(mx.sym.Variable("x", shape=(3,)), name="слой").save("name-symbol.json")
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
@@ -165,13 +185,13 @@ def test_names_that_the_output_cannot_encode(monkeypatch):
 @pytest.mark.parametrize("stream, code, message", [("> /dev/full", 1, "writing the output: No space"), (">&-", 0, "")])
 def test_output_that_cannot_be_written(stream, code, message):
     done = subprocess.run(
-        f"{sys.executable} -m symc.cli ops {stream}", shell=True, capture_output=True, text=True, check=False
+        f"{sys.executable} -m symc ops {stream}", shell=True, capture_output=True, text=True, check=False
     )
     assert done.returncode == code and message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_errors_without_a_place_to_go():
-    command = f"{sys.executable} -m symc.cli run nope 2>&-"
+    command = f"{sys.executable} -m symc run nope 2>&-"
     assert subprocess.run(command, shell=True, check=False).returncode == 2
 
 
@@ -199,12 +219,29 @@ def test_built_in_network_with_parameters_of_a_file(read):
     assert read("run", "mlp", "--params", "mlp.params")["outputs"] == read("run", "mlp", "--seed", "7")["outputs"]
 
 
-def test_interruption(run, monkeypatch):
-    def interrupt(_):
-        raise KeyboardInterrupt
+CONSOLE_SCRIPT = """
+import os, signal, sys
 
-    monkeypatch.setattr("symc.cli.cache.execute", interrupt)
-    assert run("cache", "info") == (130, "", "")
+class Interrupting:  # looks for modules before Python does, and finds none
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background ignores it
+from symc.__main__ import main
+sys.argv = ["symc", "run", "mlp"]
+sys.exit(main())
+"""
+IMPORTED = ["argparse", "symc.cli.run", "numpy", "datetime", "symc.models", "symc.ops", "llvmlite.binding"]
+
+
+@pytest.mark.parametrize("module", IMPORTED)
+def test_ctrl_c_ends_a_command_quietly_whatever_is_being_imported(module):
+    """NumPy is in C when it wants `datetime`, and takes an interruption for its absence."""
+    script = CONSOLE_SCRIPT.format(module=module)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_not_finite_numbers_are_null(run):

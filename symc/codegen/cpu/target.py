@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
-from symc.core.errors import ArgumentError
+from symc.core.errors import SettingError
 from symc.core.required import required
 
 # Subtracting one feature makes LLVM drop all that depend on it, so one word turns a machine into a lesser one.
@@ -50,7 +50,7 @@ def host_target(vector_bits: int | None = None) -> Target:
     """The machine we run on.
 
     `vector_bits` (128, 256 or 512; None = the widest) narrows it: the features that a machine with such vectors
-    lacks are taken away as well, so the result behaves like that machine. Raises ArgumentError when the CPU has
+    lacks are taken away as well, so the result behaves like that machine. Raises SettingError when the CPU has
     no vectors of that width.
     """
     llvm = required("llvmlite.binding")  # 50 ms, not needed by `import symc`
@@ -59,7 +59,7 @@ def host_target(vector_bits: int | None = None) -> Target:
     widest = widest_vector_bits(features)
     bits = widest if vector_bits is None else vector_bits
     if bits not in _NARROWING or bits > widest:
-        raise ArgumentError(
+        raise SettingError(
             f"choosing the vector width: this CPU offers {_offered(widest)} bits, got {bits}; "
             f"unset SYMC_VECTOR_BITS or set it to one of these"
         )
