@@ -46,6 +46,10 @@ class Access:
     def stride(self, axis: str) -> int:
         return self.linear.coefficients.get(axis, 0)
 
+    def is_contiguous(self, axis: str) -> bool:
+        """Whether a step along an axis leads to the next element."""
+        return self.stride(axis) == self.item_size
+
 
 @dataclass(frozen=True, eq=False)
 class StoreForm:

@@ -8,26 +8,25 @@
            transposed in registers (layout changes)
     scalar one element at a time
 
-The costs are relative and only rank the choices; extents influence them, but are not part of the code.
+The costs (`cost.py`) only rank the choices.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import even
-from symc.codegen.llvm import maths
-from symc.codegen.nest.form import Access, Form, StoreForm
+from symc.codegen.nest.form import Form, StoreForm
 from symc.codegen.nest.keep import kept_values
 from symc.codegen.nest.plan import Kind, NestPlan, StorePlan, by_stride, common_axes
 from symc.codegen.nest.slide import slide_of, with_columns_unrolled
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
-from symc.core.shapes import size_of
 from symc.loopir.expr import Expr, walk
+
+from .cost import DIVISION, REDUCE_OVERHEAD, cost_of, operation_cost, total_work, trips, weight_of
 
 MAX_LANES = 32  # of small integers: what is done lane by lane (libm, gather) must not explode
 MIN_CHUNK_WORK = 65_536  # elements of simple work; 4 us (AVX-512), so that handing out a chunk (0.1 us) does not show
@@ -42,11 +41,6 @@ STREAM_BYTES = 1 << 25  # of a result: as large as the last cache of a server's 
 AHEAD_ROW = (256, 2048)
 ABREAST = 2  # rows whose walks take turns, where there is an even number: more rows are more code
 LONG_ROW = 8192  # elements: beside 2 us of work the start of a body (20 to 50 ns) does not show
-
-# Work per element relative to an addition with its loads and store; measured 0.3, 0.5 to 1 and 3 to 15 ns.
-_SIMPLE, _DIVISION, _POLYNOMIAL, _LIBRARY = 0.25, 1.0, 2.5, 20.0
-_GATHER = 1.2  # of one element against one vector
-_REDUCE_OVERHEAD = 12.0  # start and horizontal end of one row reduction, in vectors
 
 
 def plan_stores(forms: Sequence[Form], target: Target, distance_bytes: int = 0) -> NestPlan:
@@ -63,7 +57,7 @@ def plan_stores(forms: Sequence[Form], target: Target, distance_bytes: int = 0) 
 
 def _gathers(form: Form, axis: str) -> bool:
     """Whether lanes along an axis read elements that are no neighbours."""
-    return any(a.stride(axis) and not _is_contiguous(a, axis) for a in form.loads.values())
+    return any(a.stride(axis) and not a.is_contiguous(axis) for a in form.loads.values())
 
 
 def plan_form(form: Form, target: Target) -> NestPlan:
@@ -103,7 +97,7 @@ def _copies_rows(form: Form, vector: str | None) -> bool:
     """Whether a store copies what is contiguous along `vector`, row by row."""
     store, *others = form.stores
     load = form.loads.get(store.value)
-    is_row = vector is not None and load is not None and _is_contiguous(load, vector) and not load.computed
+    is_row = vector is not None and load is not None and load.is_contiguous(vector) and not load.computed
     return is_row and not others and len(store.axes) > 1
 
 
@@ -122,8 +116,8 @@ def _read_in_order(plan: NestPlan, vector: str | None) -> NestPlan:
 
 def _is_far(form: Form, s: StoreForm, vector: str | None, distance_bytes: int) -> bool:
     """Whether a store writes rows that are no longer in the caches when they are read."""
-    is_row = vector is not None and not s.access.computed and _is_contiguous(s.access, vector)
-    size_bytes = _trips(form, s.axes) * s.access.item_size
+    is_row = vector is not None and not s.access.computed and s.access.is_contiguous(vector)
+    size_bytes = trips(form, s.axes) * s.access.item_size
     return is_row and not s.is_add and max(size_bytes, distance_bytes) >= STREAM_BYTES
 
 
@@ -147,7 +141,7 @@ def lanes_of(form: Form, target: Target) -> int:
 
 
 def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> NestPlan:
-    cost = _cost(form, lanes, {vector})
+    cost = cost_of(form, lanes, {vector})
     outer = tuple(a for a in axes if a != vector)
     if not form.reduce_axes and outer and form.extents[vector] <= LONG_ROW:
         return _swept_plan(form, lanes, outer, vector, cost)
@@ -165,7 +159,7 @@ def _lane_plan(form: Form, lanes: int, axes: tuple[str, ...], vector: str) -> Ne
         reason = f"reductions lane by lane, {reason}"
         if outer and form.extents[vector] <= SHORT_ROW:
             outer, blocked = outer[:-1], outer[-1]
-    unroll = (4 if _weight(form) <= 6 else 2) if form.reduce_axes else _elementwise_parts(form)
+    unroll = (4 if weight_of(form) <= 6 else 2) if form.reduce_axes else _elementwise_parts(form)
     vectors = {e: None if vector in form.free(e) else v for e, v in _row_vectors(form, lanes).items()}
     plan = NestPlan(form, "lane", lanes, unroll, outer, vector, blocked, None, vectors, stores, reason, cost)
     return replace(plan, slide=slide)
@@ -183,14 +177,14 @@ def _swept_plan(form: Form, lanes: int, outer: tuple[str, ...], vector: str, cos
 
     sweep = max(reversed(outer), key=lambda a: min(saved(a), 1.0) if form.extents[a] >= 4 else -1.0)
     outer = tuple(a for a in outer if a != sweep)
-    if form.extents[vector] <= SHORT_ROW or saved(sweep) - _saved_by_scalars(form, vector, sweep) >= _DIVISION:
+    if form.extents[vector] <= SHORT_ROW or saved(sweep) - _saved_by_scalars(form, vector, sweep) >= DIVISION:
         stores = (StorePlan(form.stores, (), None),)
         reason = f"lanes along {vector} ({_walks(form, vector)}), rows {sweep} inside"
-        unroll = 4 if _weight(form) <= 3 else 2
+        unroll = 4 if weight_of(form) <= 3 else 2
         return NestPlan(form, "lane", lanes, unroll, outer, vector, sweep, None, {}, stores, reason, cost)
     stores = (StorePlan(form.stores, (), vector),)
     reason = f"rows {sweep}, lanes along {vector} inside: {_walks(form, vector)}"
-    unroll = 2 if _weight(form) <= 2 else 1
+    unroll = 2 if weight_of(form) <= 2 else 1
     return NestPlan(form, "row", lanes, unroll, outer, None, sweep, None, {}, stores, reason, cost)
 
 
@@ -201,7 +195,7 @@ def _elementwise_parts(form: Form) -> int:
     accesses = (*form.loads.values(), *(s.access for s in form.stores))
     if any(a.dtype == "float16" for a in accesses):
         return 4
-    return 2 if _weight(form) <= 2 else 1
+    return 2 if weight_of(form) <= 2 else 1
 
 
 def _saved_by_scalars(form: Form, vector: str, sweep: str) -> float:
@@ -216,20 +210,20 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan:
     loops: dict[StoreForm, tuple[tuple[str, ...], str | None]] = {}
     for s in form.stores:
         rest = tuple(a for a in s.axes if a not in axes)
-        best = min(rest, key=lambda a: _cost(form, lanes, {a}), default=None)
+        best = min(rest, key=lambda a: cost_of(form, lanes, {a}), default=None)
         loops[s] = (by_stride((a for a in rest if a != best), s.access), best)
     used = {v for v in vectors.values() if v} | {v for _, v in loops.values() if v}
-    cost = _cost(form, lanes, used)
+    cost = cost_of(form, lanes, used)
     for e, v in vectors.items():
-        lines = _trips(form, form.free(e)) * _trips(form, (a for a in form.reduce_axes[e] if a != v))
-        cost += lines * _REDUCE_OVERHEAD / lanes
+        lines = trips(form, form.free(e)) * trips(form, (a for a in form.reduce_axes[e] if a != v))
+        cost += lines * REDUCE_OVERHEAD / lanes
     kind: Kind = "row" if used else "scalar"
     reason = "each reduction along its own axes, then the stores" if form.reduce_axes else "no axis to vectorise"
     walks = _walks_of(form, vectors, loops) if used else {}
     kept = kept_values(form, frozenset(axes), walks, operation_cost)
     if kept:
         reason += f", {', '.join(next(iter(k.values.values())).op for k in kept)} kept between them"
-    unroll = 4 if _weight(form) <= 3 else 2
+    unroll = 4 if weight_of(form) <= 3 else 2
     outer, blocked = (axes[:-1], axes[-1]) if axes else (axes, None)
     rewalked = _rewalked(form, vectors) if used and blocked is not None else []
     shortest, longest = AHEAD_ROW
@@ -245,7 +239,7 @@ def _row_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan:
 def _rewalked(form: Form, vectors: Mapping[Expr, str | None]) -> list[int]:
     """The lengths of rows that are walked for a reduction once another one is known."""
     behind = [e for e in vectors if any(x.op == "reduce" for x in walk(e.args[0]))]
-    return [_trips(form, form.reduce_axes[e]) for e in behind]
+    return [trips(form, form.reduce_axes[e]) for e in behind]
 
 
 def _walks_of(
@@ -266,12 +260,12 @@ def _plan_ordered(form: Form, lanes: int) -> NestPlan:
     """Iterations may write one element: only axes that tell elements apart leave the order the store asks for."""
     (store,) = form.stores
     free = [a for a in store.axes if a in store.private]
-    vector = min(free, key=lambda a: _cost(form, lanes, {a}), default=None)
+    vector = min(free, key=lambda a: cost_of(form, lanes, {a}), default=None)
     outer = tuple(a for a in free if a != vector)
     serial = tuple(a for a in store.axes if a not in store.private)
     stores = (StorePlan(form.stores, serial, None),)
     reason = f"elements may be written twice: {', '.join(serial)} in order"
-    unroll = 4 if _weight(form) <= 3 else 1
+    unroll = 4 if weight_of(form) <= 3 else 1
     kind: Kind = "lane" if vector else "scalar"
     return NestPlan(form, kind, lanes if vector else 1, unroll, outer, vector, vector, None, {}, stores, reason, 0.0)
 
@@ -281,11 +275,11 @@ def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: NestPlan) ->
     if form.reduce_axes or lanes < 2 or any(a.computed for a in form.loads.values()):
         return None
     for v in axes:
-        if not all(_is_contiguous(s.access, v) and not s.access.computed for s in form.stores):
+        if not all(s.access.is_contiguous(v) and not s.access.computed for s in form.stores):
             continue
-        strided = [a for a in form.loads.values() if a.stride(v) and not _is_contiguous(a, v)]
+        strided = [a for a in form.loads.values() if a.stride(v) and not a.is_contiguous(v)]
         for w in axes:
-            if w == v or not strided or not all(_is_contiguous(a, w) for a in strided):
+            if w == v or not strided or not all(a.is_contiguous(w) for a in strided):
                 continue
             if 2 * form.extents[v] < lanes or 2 * form.extents[w] < lanes:
                 continue
@@ -314,7 +308,7 @@ def _woven_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan | Non
         return None
     for v in axes:
         loads = [a for a in form.loads.values() if a.stride(v)]
-        if 2 * form.extents[v] < lanes or not all(_is_contiguous(a, v) for a in loads):
+        if 2 * form.extents[v] < lanes or not all(a.is_contiguous(v) for a in loads):
             continue
         for w in axes:
             n = form.extents[w]
@@ -330,14 +324,14 @@ def _woven_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan | Non
 def _is_woven(s: StoreForm, lanes: str, cross: str, extent: int) -> bool:
     """Whether a step along the lanes passes over just the elements along `cross`."""
     is_plain = not s.is_add and not s.access.computed
-    return is_plain and _is_contiguous(s.access, cross) and s.access.stride(lanes) == extent * s.access.item_size
+    return is_plain and s.access.is_contiguous(cross) and s.access.stride(lanes) == extent * s.access.item_size
 
 
 def _row_vectors(form: Form, lanes: int) -> dict[Expr, str | None]:
     """For every reduction the axis of its own along which its body is cheapest."""
     found: dict[Expr, str | None] = {}
     for e, axes in form.reduce_axes.items():
-        found[e] = min(axes, key=lambda a: _cost(form, lanes, {a}, walk(e.args[0])), default=None)
+        found[e] = min(axes, key=lambda a: cost_of(form, lanes, {a}, walk(e.args[0])), default=None)
     return found
 
 
@@ -349,94 +343,18 @@ def _group(form: Form, loops: dict[StoreForm, tuple[tuple[str, ...], str | None]
     return tuple(StorePlan(tuple(stores), *key) for key, stores in groups.items())
 
 
-def _cost(form: Form, lanes: int, vectors: set[str], exprs: Iterable[Expr] | None = None) -> float:
-    """Vector operations when the lanes run along `vectors` wherever an expression depends on one of them."""
-    total = 0.0
-    for e in form.every if exprs is None else exprs:
-        if e.op in ("const", "param"):
-            continue
-        free = form.free(e) | (set(form.reduce_axes[e]) if e.op == "reduce" else frozenset())
-        weight = operation_cost(e)
-        if e.op == "load":
-            total += _access_cost(form, form.loads[e], free, lanes, vectors)
-        else:
-            total += weight * _vectors(form, free, lanes, vectors)
-    if exprs is None:
-        for s in form.stores:
-            total += _access_cost(form, s.access, frozenset(s.axes), lanes, vectors)
-    return total
-
-
-def _access_cost(form: Form, access: Access, free: frozenset[str], lanes: int, vectors: set[str]) -> float:
-    lane = _lane_axis(form, free, vectors)
-    is_gather = lane is not None and (
-        any(lane in form.free(e) for _, e in access.computed)
-        or (access.stride(lane) != 0 and not _is_contiguous(access, lane))
-    )
-    if is_gather:
-        return _GATHER * _trips(form, free)
-    return _vectors(form, free, lanes, vectors) * 0.5
-
-
-def _lane_axis(form: Form, free: frozenset[str], vectors: set[str]) -> str | None:
-    """The axis of the lanes where `free` are walked: the form's first one, whatever the order of the set."""
-    return next((axis for axis in form.extents if axis in vectors and axis in free), None)
-
-
-def _vectors(form: Form, free: frozenset[str], lanes: int, vectors: set[str]) -> float:
-    """How many vectors (or scalars) cover the iterations over `free`."""
-    lane = _lane_axis(form, free, vectors)
-    if lane is None:
-        return float(_trips(form, free))
-    extent = max(1, form.extents[lane])
-    return _trips(form, free) / extent * math.ceil(extent / lanes)
-
-
-def _trips(form: Form, axes: Iterable[str]) -> int:
-    return size_of(tuple(max(1, form.extents[a]) for a in axes))
-
-
-def _is_contiguous(access: Access, axis: str) -> bool:
-    return access.stride(axis) == access.item_size
-
-
 def _walks(form: Form, axis: str) -> str:
     """How the accesses step along an axis, in words."""
     accesses = [*form.loads.values(), *(s.access for s in form.stores)]
-    near = sum(_is_contiguous(a, axis) for a in accesses)
+    near = sum(a.is_contiguous(axis) for a in accesses)
     same = sum(a.stride(axis) == 0 for a in accesses)
     return f"{near} accesses contiguous, {same} broadcast, {len(accesses) - near - same} strided"
-
-
-def operation_cost(e: Expr) -> float:
-    """Work of one element, in units of a simple operation with its share of memory traffic."""
-    if e.op in maths.FLOAT32 and e.dtype == "float32":
-        return _POLYNOMIAL
-    if e.op in LIBM or e.op in ("mod", "floordiv"):
-        return _LIBRARY
-    if e.op in ("div", "sqrt", "round"):
-        return _DIVISION
-    return 0.0 if e.op in ("const", "param") else _SIMPLE
-
-
-def _weight(form: Form) -> float:
-    """Operations in one copy of the body, which is what unrolling multiplies."""
-    return sum(operation_cost(e) for e in form.every if e.op not in ("load", "index"))
-
-
-def total_work(form: Form) -> float:
-    """Elements of simple work in the whole form."""
-    total = sum(_SIMPLE * _trips(form, s.axes) for s in form.stores)
-    for e in form.every:
-        free = form.free(e) | (set(form.reduce_axes[e]) if e.op == "reduce" else frozenset())
-        total += operation_cost(e) * _trips(form, free)
-    return total
 
 
 def split(plan: NestPlan, step: int) -> tuple[int, int, int]:
     """(elements of the vector axis in a block, number of blocks, number of chunks), from the amount of work only."""
     form = plan.form
-    n_outer = _trips(form, plan.outer)
+    n_outer = trips(form, plan.outer)
     shuffles = total_work(form) if plan.woven else 0  # about as many as all else there is to do
     wanted = even(max(1, min(MAX_CHUNKS, int((total_work(form) + shuffles) // MIN_CHUNK_WORK))))
     if plan.blocked is None:
