@@ -34,11 +34,14 @@ class Emitter:
     """Values of expressions, as many lanes wide as `lanes`, emitted at the end of its builder's block.
 
     `leaf(expr)` supplies the value of load, param, index and reduce nodes, already in the register type of
-    `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand.
+    `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand. What is `below` is
+    at most 0 or NaN.
     """
 
-    def __init__(self, lanes: Lanes, leaf: Leaf, known: dict[Expr, ir.Value] | None = None) -> None:
-        self.lanes, self.leaf = lanes, leaf
+    def __init__(
+        self, lanes: Lanes, leaf: Leaf, known: dict[Expr, ir.Value] | None = None, below: frozenset[Expr] = frozenset()
+    ) -> None:
+        self.lanes, self.leaf, self.below = lanes, leaf, below
         self.known: dict[Expr, ir.Value] = {} if known is None else known
 
     def value(self, root: Expr) -> ir.Value:
@@ -60,6 +63,8 @@ class Emitter:
             return _small_power(self.lanes, args[0], int(expr.args[1].data))
         if expr.op in _LIMITS and is_float(expr.dtype) and expr.args[1].op == "const" and not isnan(expr.args[1].data):
             return _limited(self.lanes, expr.op, *args)
+        if expr.op == "exp" and expr.dtype == "float32" and expr.args[0] in self.below:
+            return maths.exp_below_0(self.lanes, *args)
         if expr.op == "cast":
             if is_float(source) and _holds(expr.dtype, bounds_of(expr.args[0])):
                 return _through_int32(self.lanes, args[0], expr.dtype)

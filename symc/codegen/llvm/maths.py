@@ -32,6 +32,7 @@ ERF_SPLIT = 0.927734375
 
 ROUND_TO_INT = 12582912.0  # 1.5 * 2**23: adding it leaves round(x) in the low bits, and nothing else in the lowest 9
 BIAS = 127
+LEAST_EXPONENT = -104.0  # exp of less is 0
 
 
 def _exponent(v: Lanes, x: ir.Value, steps: int = 1, bias: int = 0) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -57,7 +58,11 @@ def _scale(v: Lanes, p: ir.Value, biased: ir.Value) -> ir.Value:
 
 def _clamp(v: Lanes, x: ir.Value, low: float, high: float) -> ir.Value:
     """x limited to low..high; NaN stays."""
-    return _at_most(v, v.select(v.b.fcmp_ordered("<", x, v.like(x, low)), v.like(x, low), x), high)
+    return _at_most(v, _at_least(v, x, low), high)
+
+
+def _at_least(v: Lanes, x: ir.Value, low: float) -> ir.Value:
+    return v.select(v.b.fcmp_ordered("<", x, v.like(x, low)), v.like(x, low), x)
 
 
 def _at_most(v: Lanes, x: ir.Value, high: float) -> ir.Value:
@@ -67,10 +72,21 @@ def _at_most(v: Lanes, x: ir.Value, high: float) -> ir.Value:
 def exp(v: Lanes, x: ir.Value) -> ir.Value:
     if v.abilities.powers is not None:
         return _exp_of_sixteenths(v, v.abilities.powers, x)
-    _, biased, r = _exponent(v, _clamp(v, x, -104.0, 88.9), bias=2 * BIAS)
-    one = v.like(x, 1)
-    p = v.fma(v.fma(v.polynomial(r, EXP_TAIL), r, one), r, one)
-    return _scale(v, p, biased)
+    _, biased, r = _exponent(v, _clamp(v, x, LEAST_EXPONENT, 88.9), bias=2 * BIAS)
+    return _scale(v, _exp_of_rest(v, r), biased)
+
+
+def exp_below_0(v: Lanes, x: ir.Value) -> ir.Value:
+    """exp of what is at most 0: with one limit, and scaled by 2**(k + 64), which is no denormal, and 2**-64."""
+    if v.abilities.powers is not None:
+        return _exp_of_sixteenths(v, v.abilities.powers, x)
+    _, biased, r = _exponent(v, _at_least(v, x, LEAST_EXPONENT), bias=BIAS + 64)
+    return v.b.fmul(v.b.fmul(_exp_of_rest(v, r), _power_of_two(v, biased)), v.like(x, 2.0**-64))
+
+
+def _exp_of_rest(v: Lanes, r: ir.Value) -> ir.Value:
+    one = v.like(r, 1)
+    return v.fma(v.fma(v.polynomial(r, EXP_TAIL), r, one), r, one)
 
 
 def _exp_of_sixteenths(v: Lanes, powers: Powers, x: ir.Value) -> ir.Value:
@@ -151,7 +167,7 @@ def erf(v: Lanes, x: ir.Value) -> ir.Value:
     for c in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
         r = v.fma(r, a, v.like(x, c))
     r = v.fma(r, a, v.fneg(a))
-    big = v.copysign(v.b.fsub(v.like(x, 1), exp(v, r)), x)
+    big = v.copysign(v.b.fsub(v.like(x, 1), exp_below_0(v, r)), x)
     return v.select(v.b.fcmp_ordered(">", a, v.like(x, ERF_SPLIT)), big, small)
 
 

@@ -43,7 +43,7 @@ def kept_values(
 ) -> tuple[Kept, ...]:
     """What the walks of a row share and what is not cheap; `outer` axes tell rows apart, `walks` has the roots of each
     walk by its axis."""
-    keys = _Keys(form)
+    keys = Keys(form)
     found: dict[Hashable, dict[str, Expr]] = {}
     for axis, roots in walks.items():
         for e in _walked(form, axis, roots):
@@ -86,7 +86,7 @@ def _walked(form: Form, axis: str, roots: Iterable[Expr]) -> dict[Expr, None]:
     return found
 
 
-class _Keys:
+class Keys:
     """Equal keys for expressions that are equal when their walks go along the same axis."""
 
     def __init__(self, form: Form) -> None:

@@ -97,6 +97,8 @@ class _Printer:
             yield f"loops {self._listed(group.serial)} vector {self._axis(group.vector)}: {stores}"
         for kept in plan.kept:
             yield f"keep {' '.join(self._names[e] for e in kept.values.values())}"
+        if plan.below:
+            yield f"at most 0: {' '.join(self._names[e] for e in plan.below)}"
         if plan.asks_ahead:
             yield "asks ahead"
         if plan.abreast > 1:

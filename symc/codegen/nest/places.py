@@ -48,8 +48,11 @@ class Scope:
 class Places:
     """Opens scopes, and supplies the leaves of expressions in them."""
 
-    def __init__(self, scalar: Lanes, form: Form, layout: WordLayout, words: Words) -> None:
+    def __init__(
+        self, scalar: Lanes, form: Form, layout: WordLayout, words: Words, below: frozenset[Expr] = frozenset()
+    ) -> None:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
+        self._below = below
         self.streams = False  # whether whole vectors are stored past the caches
         self._kept: list[Row] = []
 
@@ -150,10 +153,10 @@ class Places:
         return inner
 
     def _emitter(self, scope: Scope, part: int, lanes: Lanes, known: dict[Expr, ir.Value]) -> Emitter:
-        return Emitter(lanes, lambda e: self._leaf(scope, part, e, lanes), known)
+        return Emitter(lanes, lambda e: self._leaf(scope, part, e, lanes), known, self._below)
 
     def _uniform(self, scope: Scope, around: Emitter) -> Emitter:
-        return Emitter(self.scalar, lambda e: self._leaf(scope, 0, e, self.scalar), dict(around.known))
+        return Emitter(self.scalar, lambda e: self._leaf(scope, 0, e, self.scalar), dict(around.known), self._below)
 
     def _moved(self, scope: Scope, axis: str, index: ir.Value) -> dict[Addressed, ir.Value]:
         """Every address after a step along an axis."""

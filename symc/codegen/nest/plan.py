@@ -54,6 +54,7 @@ class NestPlan:
     abreast: int = 1  # row: neighbours along `blocked` whose walks take turns, so that none waits for the end of a sum
     slide: Slide | None = None  # lane: windows that share columns, along a serial axis
     woven: int = 0  # the extent of `cross` where all of it is stored at once, element by element of the lanes
+    below: tuple[Expr, ...] = ()  # values that are at most 0 or NaN, where an exp of such takes less
     streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them
 
     @property

@@ -21,6 +21,7 @@ from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import even
 from symc.codegen.nest.form import Form, StoreForm
 from symc.codegen.nest.keep import kept_values
+from symc.codegen.nest.limits import below_maximum
 from symc.codegen.nest.plan import Kind, NestPlan, StorePlan, by_stride, common_axes
 from symc.codegen.nest.slide import slide_of, with_columns_unrolled
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
@@ -52,7 +53,9 @@ def plan_stores(forms: Sequence[Form], target: Target, distance_bytes: int = 0) 
     """
     plan, *others = (plan_form(form, target) for form in forms)
     fitting = [p for p in others if p.vector is None or p.vector == plan.vector or not _gathers(p.form, p.vector)]
-    return _streaming(min([plan, *fitting], key=lambda p: p.cost), distance_bytes)
+    best = _streaming(min([plan, *fitting], key=lambda p: p.cost), distance_bytes)
+    # AVX-512 has one exp for all, see `Powers`.
+    return best if target.vector_bits == 512 else replace(best, below=below_maximum(best.form))
 
 
 def _gathers(form: Form, axis: str) -> bool:
