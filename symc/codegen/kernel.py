@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,6 +118,15 @@ class KernelCall:
     schedule: str = ""  # the decision and its reason, shown by Executor.explain()
     share: Share | None = None  # None: the whole kernel
     bands: int = 1
+
+    def renamed(self, names: Mapping[str, str]) -> KernelCall:
+        """The call on buffers of other names."""
+        words = tuple([Ref(names[w.buffer], w.offset_bytes) if isinstance(w, Ref) else w for w in self.words])
+        share = self.share
+        if share is not None:
+            reads, writes = (tuple(map(names.__getitem__, part)) for part in (share.reads, share.writes))
+            share = replace(share, reads=reads, writes=writes)
+        return replace(self, words=words, share=share)
 
 
 def float_bits(value: float) -> int:

@@ -119,12 +119,13 @@ class Expr:
     reduce  `data` is (combiner, axes); `args[0]` is combined over the axes
     """
 
-    __slots__ = ("__weakref__", "args", "data", "dtype", "op")
+    __slots__ = ("__weakref__", "_free", "args", "data", "dtype", "op")
 
     op: str
     args: tuple[Expr, ...]
     data: Any
     dtype: str
+    _free: frozenset[Axis] | None  # once `free_axes` was asked
 
     def __new__(cls, op: str, args: tuple[Expr, ...], data: Any, dtype: str) -> Expr:
         key = (op, tuple(id(a) for a in args), type(data), repr(data) if isinstance(data, float) else data, dtype)
@@ -132,6 +133,7 @@ class Expr:
         if found is None:
             found = super().__new__(cls)
             found.op, found.args, found.data, found.dtype = op, args, data, dtype
+            found._free = None
             _interned[key] = found
         return found
 
@@ -363,17 +365,21 @@ def walk(
 
 def free_axes(expr: Expr) -> frozenset[Axis]:
     """The axes whose value the expression depends on and does not bind itself."""
-    free: dict[Expr, frozenset[Axis]] = {}
-    for e in walk(expr):
-        found: frozenset[Axis] = frozenset().union(*(free[a] for a in operands_of(e)))
-        if e.op == "load":
-            found |= {axis for i in e.data[1] if isinstance(i, Affine) for axis in i.axes()}
-        elif e.op == "index":
-            found |= set(e.data.axes())
-        elif e.op == "reduce":
-            found -= set(e.data[1])
-        free[e] = found
-    return free[expr]
+    if expr._free is None:
+        for e in walk(expr, below=lambda e: [a for a in operands_of(e) if a._free is None]):
+            e._free = _free_axes(e)
+    assert expr._free is not None
+    return expr._free
+
+
+def _free_axes(e: Expr) -> frozenset[Axis]:
+    """`free_axes` of an expression whose operands know theirs."""
+    found: frozenset[Axis] = frozenset().union(*(a._free or () for a in operands_of(e)))
+    if e.op == "load":
+        return found | {axis for i in e.data[1] if isinstance(i, Affine) for axis in i.axes()}
+    if e.op == "index":
+        return found | set(e.data.axes())
+    return found - set(e.data[1]) if e.op == "reduce" else found
 
 
 def substitute(root: Expr, buffer: str, function: Callable[..., Expr]) -> Expr:

@@ -16,6 +16,7 @@ from symc.ir.graph import Graph
 from symc.ir.kernels import KernelGraph, KernelNode
 from symc.loopir.callout import CallOut, callout_of
 from symc.loopir.kernel import Contraction, LoopKernel
+from symc.loopir.rename import nameless
 from symc.loopir.work import Work, work_of
 from symc.passes.base import PassContext
 from symc.passes.phases import PHASES
@@ -119,9 +120,10 @@ def lower_program(
         grad_dtype=dict(grad_dtype or {}),
     )
     kernels = lower_graph(graph, context, trace)
+    scheduler = _Scheduler(backend)
     calls = trace.run(
         "schedule",
-        lambda: [(node, call) for node in kernels.kernels for call in _calls(node, backend)],
+        lambda: [(node, call) for node in kernels.kernels for call in scheduler.calls(node)],
         None,
         len,
     )
@@ -129,14 +131,28 @@ def lower_program(
     return Lowered(kernels, tuple(calls), trace)
 
 
-def _calls(node: KernelNode, backend: Backend) -> list[KernelCall]:
-    """The calls that carry out a kernel; one without code where Python does."""
-    callout = callout_of(node.kernel)
-    if callout is None:
-        return backend.schedule(node.kernel)
+class _Scheduler:
+    """Schedules kernels; those that differ in the names of their buffers alone, as layers of a network do, once."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.done: dict[LoopKernel, tuple[LoopKernel, list[KernelCall]]] = {}  # by the nameless kernel
+
+    def calls(self, node: KernelNode) -> list[KernelCall]:
+        """The calls that carry out a kernel; one without code where Python does."""
+        kernel = node.kernel
+        callout = callout_of(kernel)
+        if callout is not None:
+            return [_call_back(node, callout)]
+        key = nameless(kernel)
+        if key not in self.done:
+            self.done[key] = (kernel, self.backend.schedule(kernel))
+        first, calls = self.done[key]
+        names = {there.name: here.name for there, here in zip(first.buffers, kernel.buffers)}
+        return calls if first is kernel else [call.renamed(names) for call in calls]
+
+
+def _call_back(node: KernelNode, callout: CallOut) -> KernelCall:
     code = KernelCode("python", " ".join((*node.writes, str(callout))), node.kernel.text, lambda: callout.run)
-    return [
-        KernelCall(
-            code, tuple(map(Ref, node.kernel.operands + node.kernel.written)), (), "the run comes back to Python for it"
-        )
-    ]
+    buffers = tuple(map(Ref, node.kernel.operands + node.kernel.written))
+    return KernelCall(code, buffers, (), "the run comes back to Python for it")

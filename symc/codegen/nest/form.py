@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.lazy import lazy
-from symc.loopir.expr import INDEX_DTYPE, Affine, Axis, Expr, operands_of, param, walk
+from symc.loopir.expr import Affine, Expr, operands_of, walk
 from symc.loopir.kernel import Buffer, Store
+from symc.loopir.rename import renamed
 
 from .bounds import bounded
 
 # Partial sums are restarted after this many additions, twice nested: the error of a sum of 1e6 stays near 1e-6.
 SUM_BLOCK = 128
-# What gains nothing from knowing an integer operand beforehand; a division does.
-_COUNTING = frozenset("add sub mul minimum maximum lt le gt ge eq ne select".split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,21 +141,7 @@ def forms_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> list[For
 
 def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
     """The canonical form of stores that will share a kernel."""
-    names: dict[Axis, Axis] = {}
-    for store in stores:
-        for axis in store.axes:
-            names.setdefault(axis, Axis(f"i{len(names)}", axis.extent))
-    rename = _Renamer(names)
-    renamed = [
-        Store(
-            s.buffer,
-            tuple(rename.component(i, names) for i in s.index),
-            rename.expr(s.value, names),
-            tuple(names[a] for a in s.axes),
-            s.mode,
-        )
-        for s in stores
-    ]
+    canonical = renamed(stores)
     forms = tuple(
         StoreForm(
             _access(buffers[s.buffer], s.index),
@@ -165,10 +150,10 @@ def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
             s.mode == "add",
             private_axes(s),
         )
-        for s in renamed
+        for s in canonical
     )
     every = dict.fromkeys(e for f in forms for r in f.roots for e in walk(r))
-    extents = {a.name: a.extent for s in renamed for a in s.axes}
+    extents = {a.name: a.extent for s in canonical for a in s.axes}
     for e in every:
         if e.op == "reduce":
             extents.update({a.name: a.extent for a in e.data[1]})
@@ -179,71 +164,6 @@ def form_of(stores: Sequence[Store], buffers: Mapping[str, Buffer]) -> Form:
         {e: tuple(a.name for a in e.data[1]) for e in every if e.op == "reduce"},
     )  # fmt: skip
     return _merge_axes(_without_axes(form, {name for name, extent in extents.items() if extent == 1}, {}))
-
-
-class _Renamer:
-    """Renames loop axes: store axes as given, those of a reduction r<height>_<position>_<extent>.
-
-    The height (how many reductions are nested inside) keeps an inner axis from capturing an outer one.
-    """
-
-    def __init__(self, names: Mapping[Axis, Axis]) -> None:
-        self.done: dict[tuple, dict[Expr, Expr]] = {}
-        self.heights: dict[Expr, int] = {}
-
-    def component(self, index: Affine | Expr, names: Mapping[Axis, Axis]) -> Affine | Expr:
-        if isinstance(index, Expr):
-            return self.expr(index, names)
-        return sum((names[a] * c for a, c in index.terms), Affine((), index.constant))
-
-    def expr(self, root: Expr, names: Mapping[Axis, Axis]) -> Expr:
-        done = self.done.setdefault(tuple(names.items()), {})
-        # Operands first, so that long chains do not recurse; bodies of reductions have other names.
-        for e in _outside_reductions(root):
-            if e not in done:
-                done[e] = self._rebuild(e, names, done)
-        return done[root]
-
-    def _rebuild(self, e: Expr, names: Mapping[Axis, Axis], done: Mapping[Expr, Expr]) -> Expr:
-        if e.op == "load":
-            buffer, index = e.data
-            return Expr("load", (), (buffer, tuple(self.component(i, names) for i in index)), e.dtype)
-        if e.op == "index":
-            return Expr("index", (), self.component(e.data, names), e.dtype)
-        if e.op == "reduce":
-            combiner, axes = e.data
-            height = self._height(e)
-            inner = {**names, **{a: Axis(f"r{height}_{k}_{a.extent}", a.extent) for k, a in enumerate(axes)}}
-            bounds = (
-                Expr("bound", tuple(_word(self.expr(a, names)) for a in b.args), inner[b.data], b.dtype)
-                for b in e.args[1:]
-            )
-            body = self.expr(e.args[0], inner)
-            return Expr("reduce", (body, *bounds), (combiner, tuple(inner[a] for a in axes)), e.dtype)
-        if not e.args:
-            return e
-        args = tuple([done[a] for a in e.args])
-        return Expr(e.op, tuple(map(_word, args)) if e.op in _COUNTING else args, e.data, e.dtype)
-
-    def _height(self, root: Expr) -> int:
-        for e in walk(root) if root not in self.heights else ():
-            inside = max((self.heights[a] for a in operands_of(e)), default=0)
-            self.heights[e] = inside + (e.op == "reduce")
-        return self.heights[root]
-
-
-def _word(e: Expr) -> Expr:
-    """A count or position of one call as a number read at run time, so that the next extent needs no other kernel."""
-    return param(e.data, e.dtype) if e.op == "const" and e.dtype == INDEX_DTYPE and abs(e.data) > 1 else e
-
-
-def _outside_reductions(root: Expr) -> list[Expr]:
-    """Sub-expressions, operands first, without the bodies of reductions."""
-
-    def below(e: Expr) -> tuple[Expr, ...]:
-        return operands_of(e) if e.op != "reduce" else tuple(a for b in e.args[1:] for a in b.args)
-
-    return list(walk(root, below=below))
 
 
 def _linear(index: Affine, scale: int) -> Linear:
