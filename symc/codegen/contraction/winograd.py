@@ -7,6 +7,10 @@ channels and tiles), and transformed back:
 
     y = A^T [sum over channels of (G w G^T) * (B^T d B)] A
 
+Integers stay integers: twice G has no halves, so that outputs are four times as large, and exact. Of bytes that lie as
+int16, transformed inputs stay below 1021 in size and weights below 1153; sums of products may wrap in int32, where only
+four times an output must fit.
+
 Source: S. Winograd, Arithmetic Complexity of Computations (1980); A. Lavin and S. Gray, Fast Algorithms for
 Convolutional Neural Networks (2015).
 """
@@ -14,7 +18,7 @@ Convolutional Neural Networks (2015).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,12 +36,16 @@ Matrix = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Transforms:
-    """The three matrices for output tiles of `outputs` x `outputs`; `extent` = outputs + 2 is the input tile's."""
+    """The three matrices for output tiles of `outputs` x `outputs`; `extent` = outputs + 2 is the input tile's.
+
+    `shift` is the power of two by which what they compute is too large: of integers.
+    """
 
     outputs: int
     weight: Matrix  # G    (extent, 3)
     input: Matrix  # B^T  (extent, extent)
     output: Matrix  # A^T  (outputs, extent)
+    shift: int = 0
 
     @staticmethod
     def at(*points: float) -> Transforms:
@@ -59,6 +67,11 @@ class Transforms:
         )
 
     @property
+    def of_integers(self) -> Transforms:
+        """Those with twice the weight's matrix, on either side."""
+        return replace(self, weight=_matrix([2 * x for x in line] for line in self.weight), shift=2)
+
+    @property
     def extent(self) -> int:
         return self.outputs + N_TAPS - 1
 
@@ -73,6 +86,8 @@ def _matrix(lines: Iterable[Iterable[float]]) -> Matrix:
 
 # Of the points tried these round off least, a third of what 0, 1, -1, 2, -2 do; float32 holds all their products.
 TRANSFORMS = {t.outputs: t for t in (Transforms.at(0, 1, -1), Transforms.at(0, 11 / 16, -11 / 16, 3 / 2, -3 / 2))}
+OF_INTEGERS = TRANSFORMS[2].of_integers
+MOST_CHANNELS = 2**31 // (4 * N_TAPS**2 * 255 * 128)  # of bytes: four times an output fits int32
 
 
 def factors_of(matrix: Matrix) -> tuple[Matrix, ...]:
@@ -199,7 +214,8 @@ def output_pixels(extents: tuple[int, ...], outputs: int) -> np.ndarray:
 class WinogradPanels:
     """A packing: a 3x3 weight (O, C, 3, 3) transformed once, its columns in panels of `panel_columns`.
 
-    `shape` is (panels, frequencies, channels, columns of a panel); `outputs` is the extent of a tile of results.  Of a
+    `shape` is (panels, frequencies, channels, columns of a panel), with `n_together` channels in a word (panels,
+    frequencies, words, columns of a panel, channels of a word); `outputs` is the extent of a tile of results.  Of a
     data gradient the channels are the O, the columns the C, and the taps are mirrored.
     """
 
@@ -209,10 +225,11 @@ class WinogradPanels:
     columns: int
     panel_columns: int
     is_gradient: bool = False
+    n_together: int = 1
 
     @property
     def transforms(self) -> Transforms:
-        return TRANSFORMS[self.outputs]
+        return TRANSFORMS[self.outputs] if self.dtype.startswith("float") else OF_INTEGERS
 
     @property
     def n_panels(self) -> int:
@@ -220,7 +237,13 @@ class WinogradPanels:
 
     @property
     def shape(self) -> FullShape:
-        return (self.n_panels, self.transforms.n_frequencies, self.channels, self.panel_columns)
+        together = () if self.n_together == 1 else (self.n_together,)
+        return (self.n_panels, self.transforms.n_frequencies, self.n_words, self.panel_columns, *together)
+
+    @property
+    def n_words(self) -> int:
+        """Words of channels."""
+        return self.channels // self.n_together
 
     @property
     def routine(self) -> TransformWeight:
@@ -232,18 +255,22 @@ class WinogradPanels:
         if packed.shape != self.shape:
             raise CodegenError(f"packing a weight: {packed}; expected shape {self.shape}")
         sizes = (1, (N_TAPS, N_TAPS), self.channels, self.columns, self.panel_columns)
-        direct = Panels(self.is_gradient, self.is_gradient, self.dtype, *sizes)
-        panel, frequency, channel, column = packed.strides
-        strides = (panel, panel, N_TAPS * frequency, frequency, channel, column)
+        direct = Panels(self.is_gradient, self.is_gradient, self.dtype, *sizes, n_together=self.n_together)
+        panel, frequency, *inner = packed.strides
+        strides = (panel, panel, N_TAPS * frequency, frequency, *inner)
         return direct.nest(source, Buffer(packed.name, direct.shape, self.dtype, strides, packed.offset))
 
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """The logical weight inside a packed array, up to rounding: G has full column rank, so it can be undone."""
         extent = self.transforms.extent
         back = np.linalg.pinv(np.array(self.transforms.weight))
-        frequencies = packed.reshape(self.n_panels, extent, extent, self.channels, self.panel_columns)
+        frequencies = packed.reshape(self.n_panels, extent, extent, self.n_words, self.panel_columns, self.n_together)
+        frequencies = np.moveaxis(frequencies, -1, -2)
+        frequencies = frequencies.reshape(self.n_panels, extent, extent, self.channels, self.panel_columns)
         weight = np.einsum("ia,pabco,jb->pocij", back, frequencies, back)
         weight = weight.reshape(-1, self.channels, N_TAPS, N_TAPS)[: self.columns]
+        if packed.dtype.kind == "i":
+            weight = np.rint(weight).astype(packed.dtype)
         return np.flip(weight, (2, 3)).swapaxes(0, 1) if self.is_gradient else weight
 
 
@@ -257,7 +284,7 @@ class TransformWeight(Routine):
         (packed,) = outs
         taps = packed[:, : N_TAPS**2].reshape(-1, N_TAPS, N_TAPS, *packed.shape[2:])
         matrix = np.array(self.packing.transforms.weight, packed.dtype)
-        packed[...] = np.einsum("ai,pijco,bj->pabco", matrix, taps, matrix).reshape(packed.shape)
+        packed[...] = np.einsum("ai,pij...,bj->pab...", matrix, taps, matrix).reshape(packed.shape)
 
     def n_parts(self, shapes: Sequence[FullShape]) -> int:
         return even_parts(self.packing.n_panels * self.packing.channels, self._line_flops())

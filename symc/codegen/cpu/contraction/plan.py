@@ -9,7 +9,16 @@ from symc.codegen.contraction.geometry import Geometry, row_distance, window_geo
 from symc.codegen.contraction.panels import Panels, panels_of
 from symc.codegen.contraction.plan import ContractionPlan, problem_text
 from symc.codegen.contraction.tables import LONGEST_SUM, Line
-from symc.codegen.contraction.winograd import TRANSFORMS, Filtering, WinogradPanels, is_winograd, work_flops
+from symc.codegen.contraction.winograd import (
+    MOST_CHANNELS,
+    OF_INTEGERS,
+    TRANSFORMS,
+    Filtering,
+    Transforms,
+    WinogradPanels,
+    is_winograd,
+    work_flops,
+)
 from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import even
 from symc.codegen.tuned import NOTHING, Choices
@@ -106,12 +115,14 @@ class MatrixPlan(CpuPlan):
 class WinogradPlan(CpuPlan):
     """3x3 windows in tiles of `packing.outputs` squared results; a group is as many of them as `tile` has rows.
 
+    products      what one step multiplies
     grid          the tiles of outputs in words
     part_groups   groups whose inputs are transformed at one time
     input_chunks  chunks of such a transform
     """
 
     packing: WinogradPanels
+    products: Products
     grid: str
     part_groups: int
     input_chunks: int
@@ -260,10 +271,18 @@ def _algorithms(c: Contraction, target: Target, is_reused: bool, has_winograd: b
     if c.kind == "weight_gradient":
         return [_weight_gradient(c, source.dtype, target)]
     found = [_matrix(c, source.dtype, target)]
-    is_possible = has_winograd and is_winograd(c) and source.dtype in DTYPES
-    if is_possible and Filtering.of(c).channels % target.lanes(source.dtype) == 0:
-        found += [_winograd(c, source.dtype, outputs, target, is_reused) for outputs in TRANSFORMS]
+    transforms = _transforms_of(c, source.dtype, target) if has_winograd and is_winograd(c) else ()
+    if transforms and Filtering.of(c).channels % target.lanes(source.dtype) == 0:
+        found += [_winograd(c, source.dtype, t, target, is_reused) for t in transforms]
     return found
+
+
+def _transforms_of(c: Contraction, dtype: str, target: Target) -> tuple[Transforms, ...]:
+    """Those whose products there are, of int16 as long as their sums are exact. (With 32 registers not measured.)"""
+    if dtype in DTYPES:
+        return tuple(TRANSFORMS.values())
+    is_exact = dtype == "int16" and products_of(dtype, target).has_dot and c.in_channels <= MOST_CHANNELS
+    return (OF_INTEGERS,) if is_exact and not has_32_registers(target) else ()
 
 
 def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
@@ -311,15 +330,15 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
     return Algorithm(matrix_choices(g, c.batch, c.stack, c.groups, columns, products, target, c.sections), plan)
 
 
-def _winograd(c: Contraction, dtype: str, outputs: int, target: Target, is_reused: bool) -> Algorithm:
-    """Winograd's algorithm in tiles of `outputs` squared; channels must fill whole vectors."""
-    m, item, f = outputs, ITEM_SIZE[dtype], Filtering.of(c)
-    transforms = TRANSFORMS[m]
+def _winograd(c: Contraction, dtype: str, transforms: Transforms, target: Target, is_reused: bool) -> Algorithm:
+    """Winograd's algorithm in tiles of `transforms.outputs` squared; channels must fill whole vectors."""
+    m, item, f, products = transforms.outputs, ITEM_SIZE[dtype], Filtering.of(c), products_of(dtype, target)
     n_tiles = c.batch * f.n_tiles(m)
 
     def plan(choice: Choice) -> WinogradPlan:
         tile = choice.tile
-        packing = WinogradPanels(m, dtype, f.channels, f.columns, tile.columns, c.kind == "data_gradient")
+        is_gradient = c.kind == "data_gradient"
+        packing = WinogradPanels(m, dtype, f.channels, f.columns, tile.columns, is_gradient, products.n_together)
         n_groups = -(-n_tiles // tile.rows)
         group_bytes = transforms.n_frequencies * tile.rows * f.channels * item
         n_parts = min(MAX_PARTS, -(-n_groups * group_bytes // PART_BYTES))
@@ -327,16 +346,17 @@ def _winograd(c: Contraction, dtype: str, outputs: int, target: Target, is_reuse
         part_bytes = part_groups * group_bytes
         panel_bytes = transforms.n_frequencies * f.channels * tile.columns * item
         flops = 2 * part_groups * tile.rows * transforms.n_frequencies * f.channels * f.columns
-        wanted = count_chunks(flops, packing.n_panels * panel_bytes + part_bytes)
+        wanted = count_chunks(flops // products.n_together, packing.n_panels * panel_bytes + part_bytes)
         blocking = choose_blocking(part_groups, packing.n_panels, panel_bytes, part_bytes, wanted)
         algorithm, grid = f"Winograd F({m}x{m}, 3x3)", f"{n_tiles} tiles in groups of {tile.rows}"
         return WinogradPlan(
             algorithm=algorithm,
             cycles=choice.cycles,
             packing=packing,
+            products=products,
             scratch=(part_groups, transforms.n_frequencies, tile.rows, f.channels),
             tile=tile,
-            tiles=winograd_tiles(target, dtype),
+            tiles=winograd_tiles(target, products),
             has_avx512=_has_avx512(target),
             blocking=blocking,
             images=1,
@@ -349,7 +369,7 @@ def _winograd(c: Contraction, dtype: str, outputs: int, target: Target, is_reuse
             f"{blocking.group_panels} panels, {blocking.n_chunks} chunks",
         )
 
-    return Algorithm(winograd_choices(transforms, n_tiles, f.channels, f.columns, dtype, target, is_reused), plan)
+    return Algorithm(winograd_choices(transforms, n_tiles, f.channels, f.columns, products, target, is_reused), plan)
 
 
 def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:

@@ -139,7 +139,7 @@ def _winograd(c: Contraction, plan: WinogradPlan) -> list[KernelCall]:
     (transformed,) = c.written
     pixels = output_pixels(f.outputs, outputs)
     problem = winograd.WinogradProblem(
-        dtype=source.dtype,
+        products=plan.products,
         transforms=plan.packing.transforms,
         source=_ref(source),
         weight=_ref(buffer_of(c, c.rhs)),

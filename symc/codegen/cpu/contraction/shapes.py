@@ -161,9 +161,9 @@ def tiles_beside(tile: Tile, target: Target, products: Products, sections: int) 
     return beside if tile in beside else (tile,)
 
 
-def winograd_tiles(target: Target, dtype: str) -> tuple[Tile, ...]:
+def winograd_tiles(target: Target, products: Products) -> tuple[Tile, ...]:
     """The tiles of Winograd's kernel, which holds them all."""
-    return tuple(tile for tile, _ in _winograd_shapes(target, dtype))
+    return tuple(tile for tile, _ in _winograd_shapes(target, products))
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,16 @@ def matrix_choices(
 
 @bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def winograd_choices(
-    transforms: Transforms, n_tiles: int, channels: int, columns: int, dtype: str, target: Target, is_reused: bool
+    transforms: Transforms,
+    n_tiles: int,
+    channels: int,
+    columns: int,
+    products: Products,
+    target: Target,
+    is_reused: bool,
 ) -> tuple[Choice, ...]:
     """The tiles of Winograd's products, whose rows are tiles of outputs; weights are transformed unless `is_reused`."""
-    full_lanes, item = target.lanes(dtype), ITEM_SIZE[dtype]
+    full_lanes, item, n_together = target.lanes(products.sums), ITEM_SIZE[products.dtype], products.n_together
     n_frequencies = transforms.n_frequencies
     into, back = (n_operations(factors_of(matrix)) for matrix in (transforms.input, transforms.output))
     input_cycles = 3 * n_frequencies + 2 * transforms.extent * into
@@ -235,25 +241,25 @@ def winograd_choices(
 
     def cycles(tile: Tile, share: float) -> float:
         n_groups, n_panels = -(-n_tiles // tile.rows), -(-columns // tile.columns)
-        multiply = channels * tile.rows * tile.vectors * tile.lanes / full_lanes / share
-        products = n_frequencies * n_groups * n_panels * (multiply + TILE_CYCLES + tile.rows * tile.vectors)
+        multiply = channels // n_together * tile.rows * tile.vectors * tile.lanes / full_lanes / share
+        sums = n_frequencies * n_groups * n_panels * (multiply + TILE_CYCLES + tile.rows * tile.vectors)
         transformed_bytes = 2 * n_groups * tile.rows * channels * n_frequencies * item
         more_weights = (n_frequencies - N_TAPS**2) * channels * columns * item
         return (
-            products
-            + n_tiles * (channels // tile.lanes) * input_cycles
+            sums
+            + n_tiles * (channels // n_together // tile.lanes) * input_cycles
             + n_tiles * n_panels * tile.vectors * output_cycles
             + channels * n_panels * tile.vectors * weight_cycles
             + transformed_bytes / TRANSFORMED_BYTES_PER_CYCLE
             + more_weights / WEIGHT_BYTES_PER_CYCLE
         )
 
-    return tuple(Choice(tile, cycles(tile, share)) for tile, share in _winograd_shapes(target, dtype))
+    return tuple(Choice(tile, cycles(tile, share)) for tile, share in _winograd_shapes(target, products))
 
 
-def _winograd_shapes(target: Target, dtype: str) -> list[tuple[Tile, float]]:
-    shapes = tiles_of(target, dtype, WIDE_WINOGRAD_SHAPES, NARROW_WINOGRAD_SHAPES)
-    return [(tile, share) for tile, share in shapes if tile.lanes == target.lanes(dtype)]
+def _winograd_shapes(target: Target, products: Products) -> list[tuple[Tile, float]]:
+    shapes = tiles_of(target, products.sums, WIDE_WINOGRAD_SHAPES, NARROW_WINOGRAD_SHAPES)
+    return [(tile, share) for tile, share in shapes if tile.lanes == target.lanes(products.sums)]
 
 
 @bounded(MAX_CHOICES, lambda key, choices: len(choices))

@@ -101,12 +101,13 @@ class Part:
 class WinogradProblem:
     """A forward 3x3 contraction of stride 1 as tiles of outputs; strides in elements.
 
+    products what one step multiplies
     offsets  (tiles, frequencies) int32: where each input of a tile lies, or OUTSIDE
     pixels   (tiles, outputs ** 2) int32: the number of each output pixel, or OUTSIDE
     Both cover some images and are repeated for the next ones.
     """
 
-    dtype: str
+    products: Products
     transforms: Transforms
     source: Ref
     weight: Ref
@@ -122,13 +123,14 @@ class WinogradProblem:
 
 def emit_input(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall:
     """The kernel that transforms the input, and its call."""
-    item, transforms, tile = ITEM_SIZE[problem.dtype], problem.transforms, plan.tile
+    dtype, transforms, tile = problem.products.dtype, problem.transforms, plan.tile
+    item, lanes = ITEM_SIZE[dtype], tile.lanes * problem.products.n_together
     n_chunks = min(part.n_tiles, plan.input_chunks)
     d = Descriptor()
     d.add("source", problem.source)
     d.add("transformed", problem.transformed)
     d.add("offsets", Table(problem.offsets))
-    d.add("zero_page", Table(np.zeros(problem.channels, problem.dtype)))
+    d.add("zero_page", Table(np.zeros(problem.channels, dtype)))
     d.add("first_tile", part.first_tile)
     d.add("n_tiles", part.n_tiles)
     d.add("table_tiles", len(problem.offsets))
@@ -137,18 +139,18 @@ def emit_input(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> Kern
     d.add("rows", tile.rows)
     source = INPUT_SOURCE.format(
         extent=transforms.extent,
-        dtype=problem.dtype,
+        dtype=dtype,
         words="\n    ".join(d.lines()),
         n_frequencies=transforms.n_frequencies,
         offset_bytes=4 * transforms.n_frequencies,
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"transform": _input_transform(problem.dtype, tile.lanes, transforms)}
+        scope = {"transform": _input_transform(dtype, lanes, transforms)}
         exec(source, scope)
         return scope["kernel"]
 
-    structure = f"winograd input {problem.dtype} F{transforms.outputs} {tile.lanes} lanes"
+    structure = f"winograd input {dtype} F{transforms.outputs} {lanes} lanes"
     code = KernelCode("winograd_input", structure, lambda: source, build)
     why = f"{plan.algorithm}, {plan.grid}: input transform, {n_chunks} chunks{part}"
     return KernelCall(code, tuple(d.words), Chunks(n_chunks), why)
@@ -159,7 +161,7 @@ def emit(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall
 
     One kernel serves all register tiles `plan.tiles`, which differ in rows only.
     """
-    item, transforms = ITEM_SIZE[problem.dtype], problem.transforms
+    item, transforms = ITEM_SIZE[problem.products.dtype], problem.transforms
     tile, blocking = plan.tile, plan.blocking
     n_panels = -(-problem.columns // tile.columns)
     n_groups = -(-part.n_tiles // tile.rows)
@@ -181,19 +183,24 @@ def emit(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall
     d.add("panel_bytes", problem.channels * tile.columns * item)
     d.add("n_columns", problem.columns)
     problem.epilogue.add_to(d)
-    code = _code(problem.dtype, plan.tiles, transforms, problem.epilogue, d, plan.has_avx512)
+    code = _code(problem.products, plan.tiles, transforms, problem.epilogue, d, plan.has_avx512)
     return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), f"{plan.why}{part}")
 
 
 def _code(
-    dtype: str, tiles: Sequence[Tile], transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_avx512: bool
+    products: Products,
+    tiles: Sequence[Tile],
+    transforms: Transforms,
+    epilogue: Epilogue,
+    d: Descriptor,
+    has_avx512: bool,
 ) -> KernelCode:
     stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
     columns, most_rows = tiles[0].columns, max(STACKED_ROWS, *(tile.rows for tile in tiles))
-    row_bytes = columns * ITEM_SIZE[dtype]
+    row_bytes = columns * ITEM_SIZE[products.sums]
     source = SOURCE.format(
         tiles=shapes,
-        dtype=dtype,
+        dtype=products,
         epilogue=stores,
         words="\n    ".join(d.lines()),
         units=unit_loops("group"),
@@ -206,13 +213,13 @@ def _code(
     def build() -> Callable[..., Any]:
         scope = {
             "memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
-            "multiply": _multiply(dtype, tiles),
-            "finish": _finish(dtype, tiles[0], transforms, epilogue, d, has_avx512),
+            "multiply": _multiply(products, tiles),
+            "finish": _finish(products, tiles[0], transforms, epilogue, d, has_avx512),
         }
         exec(source, scope)
         return scope["kernel"]
 
-    structure = f"winograd {dtype} F{transforms.outputs} {shapes} masks={has_avx512}: {stores}"
+    structure = f"winograd {products} F{transforms.outputs} {shapes} masks={has_avx512}: {stores}"
     return KernelCode("winograd", structure, lambda: source, build)
 
 
@@ -229,17 +236,17 @@ def _memory(n_bytes: int) -> Any:
     return memory
 
 
-def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
+def _multiply(products: Products, tiles: Sequence[Tile]) -> Any:
     """The intrinsic `multiply(rows, source, bytes of a row, weight, depth, products)`: one tile of one frequency."""
 
     @intrinsic
-    def multiply(b, n_rows, source, row_bytes, weight, depth, products):
+    def multiply(b, n_rows, source, row_bytes, weight, depth, sums_of_tile):
         def emit_for(tile: Tile) -> None:
-            simd = vectors_of(b, dtype, tile.lanes)
-            first, target = simd.pointer(source), simd.pointer(products)
+            simd = vectors_of(b, products.sums, tile.lanes)
+            first, target = simd.pointer(source), simd.pointer(sums_of_tile)
             rows = evenly_spaced(simd, first, row_bytes, tile.rows)
             zeros = [simd.zero] * (tile.rows * tile.vectors)
-            sums = emit_products(simd, tile, Products(dtype), rows, simd.pointer(weight), depth, zeros)
+            sums = emit_products(simd, tile, products, rows, simd.pointer(weight), depth, zeros)
             for number, total in enumerate(sums):
                 simd.store(total, simd.at(target, number * simd.vector_bytes))
 
@@ -248,17 +255,19 @@ def _multiply(dtype: str, tiles: Sequence[Tile]) -> Any:
     return multiply
 
 
-def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_avx512: bool) -> Any:
-    """The intrinsic `finish(desc, bufs, products, bytes of a frequency, pixels, first pixel, column, columns)`: one
+def _finish(
+    products: Products, tile: Tile, transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_avx512: bool
+) -> Any:
+    """The intrinsic `finish(desc, bufs, sums, bytes of a frequency, pixels, first pixel, column, columns)`: one
     tile of outputs.
 
     A pixel outside the output repeats the tile's first one, which is inside.
     """
 
     @intrinsic
-    def finish(b, desc, bufs, products, step, pixels, first_pixel, column, n_columns):
-        simd = vectors_of(b, dtype, tile.lanes, has_avx512)
-        source, table = simd.pointer(products), simd.pointer(pixels)
+    def finish(b, desc, bufs, sums_of_tiles, step, pixels, first_pixel, column, n_columns):
+        simd = vectors_of(b, products.sums, tile.lanes, has_avx512)
+        source, table = simd.pointer(sums_of_tiles), simd.pointer(pixels)
         numbers = [simd.load_int32(table, k) for k in range(transforms.outputs**2)]
         is_outside = [b.icmp_signed("<", number, I64(0)) for number in numbers]
         rows = [b.add(first_pixel, b.select(out, numbers[0], number)) for out, number in zip(is_outside, numbers)]
@@ -268,6 +277,8 @@ def _finish(dtype: str, tile: Tile, transforms: Transforms, epilogue: Epilogue, 
             outputs = transform(
                 simd, transforms.output, [simd.load(simd.at(place, v * simd.vector_bytes)) for place in places]
             )
+            if transforms.shift:
+                outputs = [b.ashr(value, simd.number(transforms.shift)) for value in outputs]
             for row, out, value in zip(sums, is_outside, outputs):
                 row.append(b.select(out, outputs[0], value))
 

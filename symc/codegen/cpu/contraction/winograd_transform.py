@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llvmlite import ir
+
 from symc.codegen.contraction.winograd import N_TAPS, Matrix, Transforms, TransformWeight, factors_of
 from symc.codegen.cpu.target import Target
 from symc.codegen.descriptor import Descriptor
@@ -34,15 +36,15 @@ def schedule_weight_transform(template: Template, target: Target) -> KernelCall:
     routine = template.routine
     assert isinstance(routine, TransformWeight)
     packing, transforms = routine.packing, routine.packing.transforms
-    lanes = target.lanes(packing.dtype)
-    n_vectors = packing.panel_columns // lanes
-    line_bytes = packing.panel_columns * ITEM_SIZE[packing.dtype]
+    lanes, n_elements = target.lanes(packing.dtype), packing.panel_columns * packing.n_together
+    n_vectors = n_elements // lanes
+    line_bytes = n_elements * ITEM_SIZE[packing.dtype]
     d = Descriptor()
     (weight,) = template.outs
     d.add("weight", Ref(weight))
-    d.add("n_lines", packing.n_panels * packing.channels)
-    d.add("channels", packing.channels)
-    d.add("panel_bytes", transforms.n_frequencies * packing.channels * line_bytes)
+    d.add("n_lines", packing.n_panels * packing.n_words)
+    d.add("channels", packing.n_words)
+    d.add("panel_bytes", transforms.n_frequencies * packing.n_words * line_bytes)
     source = SOURCE.format(dtype=packing.dtype, words="\n    ".join(d.lines()), line_bytes=line_bytes).lstrip()
 
     def build() -> Callable[..., Any]:
@@ -56,7 +58,7 @@ def schedule_weight_transform(template: Template, target: Target) -> KernelCall:
 
 
 def _weight_transform(dtype: str, n_vectors: int, lanes: int, transforms: Transforms) -> Any:
-    """The intrinsic `transform(weight, bytes of a frequency)`: one input channel of one panel."""
+    """The intrinsic `transform(weight, bytes of a frequency)`: one input channel, or word of them, of one panel."""
 
     @intrinsic
     def transform_line(b, weight, step):
@@ -90,12 +92,16 @@ def _apply(simd: Elements, factors: tuple[Matrix, ...], values: Sequence[Any]) -
 def _combine(simd: Elements, coefficients: Sequence[float], values: Sequence[Any]) -> Any:
     """sum of coefficient * value."""
     b, total = simd.b, None
+    is_integer = isinstance(simd.element, ir.IntType)
+    add, subtract, multiply = (b.add, b.sub, b.mul) if is_integer else (b.fadd, b.fsub, b.fmul)
     # A positive one first: the sum can start from it without a multiplication.
     for c, value in sorted(((c, v) for c, v in zip(coefficients, values) if c), key=lambda pair: pair[0] != 1):
         if total is None:
-            total = value if c == 1 else b.fmul(value, simd.number(c))
+            total = value if c == 1 else multiply(value, simd.number(c))
         elif abs(c) == 1:
-            total = b.fadd(total, value) if c == 1 else b.fsub(total, value)
+            total = add(total, value) if c == 1 else subtract(total, value)
+        elif is_integer:
+            total = add(total, multiply(value, simd.number(c)))
         else:
             total = simd.v.fma(value, simd.number(c), total)
     return total

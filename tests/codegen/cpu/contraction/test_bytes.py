@@ -7,19 +7,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from symc.codegen.contraction.winograd import MOST_CHANNELS
 from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
+from symc.codegen.cpu.contraction.plan import CpuPlan, WinogradPlan
 from symc.codegen.cpu.contraction.products import Products, products_of, widens_bytes
-from symc.codegen.cpu.target import Target
+from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, cast, clamped, load, prim
 from symc.loopir.interpret import interpret
-from symc.loopir.kernel import Buffer, Contraction, Store, Window, accumulator, verify
+from symc.loopir.kernel import Buffer, Contraction, Store, Window, accumulator, buffer_of, verify
 from tests.codegen.contractions import channels_last, out_extents, packed_weight
 from tests.codegen.kernels import run_call
 
 GUARD, POISON = 64, 0xA5
 WAYS = {"planned": {}, "plain": {"has_dot": False}}
 DTYPES = ["uint8", "int8", "int16"]
+
+
+@pytest.fixture(scope="module")
+def avx2() -> Target:
+    """This machine with vectors of 256 bits, which multiplies pairs of int16."""
+    return host_target(256)
 
 
 def contraction(
@@ -51,22 +59,32 @@ def strided(raw: np.ndarray, b: Buffer) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(raw[GUARD + b.offset :], b.shape, strides)
 
 
-def check(c: Contraction, target: Target, way: str) -> None:
-    """Every store against the interpreter, bytes around the buffers untouched."""
+def numbers(c: Contraction) -> dict[str, np.ndarray]:
+    """Any bytes in every buffer, but a scale that fits."""
     rng = np.random.default_rng(0)
     logical = {b.name: rng.integers(0, 256, b.shape).astype("uint8").view("int8") for b in c.buffers}
     logical = {b.name: logical[b.name].astype(b.dtype) for b in c.buffers}
-    logical["scale"] = rng.uniform(-0.01, 0.01, logical["scale"].shape).astype("float32")
+    return {**logical, "scale": rng.uniform(-0.01, 0.01, logical["scale"].shape).astype("float32")}
+
+
+def by_direct_sums(c: Contraction, target: Target, way: str = "planned") -> CpuPlan:
+    plan = plan_contraction(c, target, has_winograd=False)
+    return replace(plan, products=replace(plan.products, **WAYS[way]))
+
+
+def check(c: Contraction, target: Target, plan: CpuPlan, logical: dict[str, np.ndarray] | None = None) -> None:
+    """Every store against the interpreter, bytes around the buffers untouched."""
+    logical = logical or numbers(c)
     wanted = {name: a.copy() for name, a in logical.items()}
     interpret(c, wanted)
-    plan = plan_contraction(c, target)
-    plan = replace(plan, products=replace(plan.products, **WAYS[way]))
     packed = packed_weight(plan.packing, logical["w"])
+    np.testing.assert_array_equal(plan.packing.unpack(packed), logical["w"])
     dtype = next(b.dtype for b in c.buffers if b.name == "w")
     buffers = tuple(Buffer.dense("w", plan.packing.shape, dtype) if b.name == "w" else b for b in c.buffers)
-    form = replace(c, plan=plan, buffers=buffers)
+    if plan.scratch:
+        buffers += (Buffer.dense("scratch", plan.scratch, buffer_of(c, "x").dtype),)
+    form = replace(c, plan=plan, buffers=buffers, written=("scratch",) if plan.scratch else ())
     verify(form)
-    (call,) = schedule_contraction(form)
     raws = {}
     for b in buffers:
         size = 1 + b.offset + sum((n - 1) * s for n, s in zip(b.shape, b.strides)) + 2 * GUARD
@@ -74,7 +92,8 @@ def check(c: Contraction, target: Target, way: str) -> None:
         if b.name in ("x", "w", "scale"):
             strided(raws[b.name], b)[...] = packed if b.name == "w" else logical[b.name]
     addresses = {name: raw.ctypes.data + GUARD * raw.itemsize for name, raw in raws.items()}
-    run_call(call, target, addresses, 3, [2, 0, 1])
+    for call in schedule_contraction(form):
+        run_call(call, target, addresses, 3, [2, 0, 1])
     for name in ("y", "small"):
         b = next(b for b in buffers if b.name == name)
         np.testing.assert_array_equal(strided(raws[name], b), wanted[name], err_msg=name)
@@ -86,7 +105,8 @@ def check(c: Contraction, target: Target, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_ways(dtype, way, target):
-    check(contraction(dtype), target, way)
+    c = contraction(dtype)
+    check(c, target, by_direct_sums(c, target, way))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -101,13 +121,52 @@ def test_ways(dtype, way, target):
     ],
 )
 def test_geometry(dtype, how, target):
-    check(contraction(dtype, **how), target, "planned")
+    c = contraction(dtype, **how)
+    check(c, target, by_direct_sums(c, target))
+
+
+def filtered(c: Contraction, target: Target) -> list[CpuPlan]:
+    """The plans with Winograd's algorithm."""
+    return [plan for plan in candidates(c, target, is_reused=True) if isinstance(plan, WinogradPlan)]
 
 
 def test_bytes_are_never_transformed(target):
-    """Winograd's transforms are sums of floats."""
-    c = contraction("uint8", channels=(64, 64), inputs=(56, 56))
-    assert {plan.algorithm for plan in candidates(c, target, is_reused=True)} == {"direct sums"}
+    """What Winograd's transforms make of them needs more than 8 bits."""
+    assert not filtered(contraction("uint8", channels=(64, 64), inputs=(56, 56)), target)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"channels": (16, 33)},
+        {"channels": (48, 16), "inputs": (7, 7), "pad": 0, "slack": 3, "batch": 1},
+        {"channels": (32, 40), "inputs": (1, 1)},
+    ],
+)
+def test_filters_of_int16(how, avx2):
+    """Winograd's algorithm, in every tile."""
+    c = contraction("int16", **how)
+    plans = filtered(c, avx2)
+    assert len(plans) == 2
+    for plan in plans:
+        check(c, avx2, plan)
+
+
+@pytest.mark.parametrize("byte", [255, -128])
+def test_the_largest_sums_that_filters_hold(byte, avx2):
+    c = contraction("int16", channels=(MOST_CHANNELS // 16 * 16, 8), inputs=(3, 3), batch=1)
+    extreme = {**numbers(c), "x": np.full((1, c.in_channels, 3, 3), byte, "int16")}
+    extreme["w"] = np.full_like(extreme["w"], -128)
+    check(c, avx2, filtered(c, avx2)[0], extreme)
+    assert not filtered(contraction("int16", channels=(MOST_CHANNELS // 16 * 16 + 16, 8)), avx2)
+
+
+def test_layers_of_int16_are_filtered_where_it_pays(avx2):
+    layers = [contraction("int16", channels=(n, n), inputs=(m, m), batch=1) for n, m in ((64, 56), (256, 14))]
+    assert {plan_contraction(c, avx2, is_reused=True).algorithm for c in layers} == {"Winograd F(2x2, 3x3)"}
+    assert {plan_contraction(c, avx2, has_winograd=False).algorithm for c in layers} == {"direct sums"}
+    wide = replace(avx2, features="+avx512f", vector_bits=512)
+    assert not any(filtered(c, wide) for c in layers)
 
 
 def test_the_interpreter_sums_in_int32():
