@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A worker takes as long to start as it takes to compile about six kernels.
-_TASKS_OF_A_WORKER = 6
+# A worker takes as long to start as it takes to compile about six kernels: of twelve it saves three.
+_TASKS_OF_A_WORKER = 12
+# Times the longest task here: for so long the last tasks of workers are waited for. On a busy machine a worker may get
+# no share of the CPUs, having begun a task or not even that.
+_PATIENCE = 2
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from symc.codegen.workers import serve; serve()"
 
@@ -42,17 +46,25 @@ def perform(tasks: Mapping[str, Task[T]]) -> dict[str, T]:
     results: dict[str, T] = {}
     waiting = list(tasks.items())[::-1]
     workers = [_Worker() for _ in range(_worthwhile(len(waiting)))]
-    threads = [threading.Thread(target=_share, args=(w, waiting, results), daemon=True) for w in workers]
+    at_work = {threading.Thread(target=_share, args=(w, waiting, results), daemon=True): w for w in workers}
+    longest_s = 0.0
     try:
-        for thread in threads:
+        for thread in at_work:
             thread.start()
-        while waiting or threads:
+        while waiting or at_work:
             try:
                 name, task = waiting.pop()
             except IndexError:  # the workers have the last ones; one comes back if its worker cannot do it
-                threads.pop().join()
+                thread, worker = next(iter(at_work.items()))
+                thread.join(_PATIENCE * longest_s)
+                if thread.is_alive():
+                    worker.interrupt()
+                else:
+                    at_work.pop(thread)
                 continue
+            start = time.perf_counter()
             results[name] = task.here()
+            longest_s = max(longest_s, time.perf_counter() - start)
     finally:
         waiting.clear()
         for worker in workers:

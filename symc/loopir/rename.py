@@ -67,7 +67,7 @@ class _Renamer:
     def component(self, index: Affine | Expr, names: Mapping[Axis, Axis]) -> Affine | Expr:
         if isinstance(index, Expr):
             return self.expr(index, names)
-        return sum((names[a] * c for a, c in index.terms), Affine((), index.constant))
+        return Affine(tuple(sorted([(names[a], c) for a, c in index.terms], key=lambda t: t[0].name)), index.constant)
 
     def expr(self, root: Expr, names: Mapping[Axis, Axis]) -> Expr:
         # A body that does not depend on the reductions around it is renamed once for all of them.
@@ -102,9 +102,10 @@ class _Renamer:
         return Expr(e.op, tuple(map(_word, args)) if e.op in _COUNTING else args, e.data, e.dtype)
 
     def _height(self, root: Expr) -> int:
-        for e in walk(root, below=lambda e: [a for a in operands_of(e) if a not in self.heights]):
-            inside = max((self.heights[a] for a in operands_of(e)), default=0)
-            self.heights[e] = inside + (e.op == "reduce")
+        if root not in self.heights:
+            for e in walk(root, below=lambda e: [a for a in operands_of(e) if a not in self.heights]):
+                inside = max((self.heights[a] for a in operands_of(e)), default=0)
+                self.heights[e] = inside + (e.op == "reduce")
         return self.heights[root]
 
 

@@ -35,11 +35,23 @@ def tasks(there) -> dict[str, Task]:
     return {str(k): Task(lambda k=k: (slowly(k), os.getpid()), there) for k in range(N_TASKS)}
 
 
-def test_a_worker_performs_its_share():
-    pids = set()
-    for name, pid in perform({str(k): Task(lambda: slowly(os.getpid()), os.getpid) for k in range(40)}).items():
-        assert 0 <= int(name) < 40
-        pids.add(pid)
+def test_a_worker_performs_its_share(monkeypatch):
+    has_answered = threading.Event()
+    call = workers._Worker.call
+
+    def noted(self, function):
+        result = call(self, function)
+        has_answered.set()
+        return result
+
+    def here() -> int:
+        assert has_answered.wait(60)
+        return os.getpid()
+
+    monkeypatch.setattr(workers._Worker, "call", noted)
+    found = perform({str(k): Task(here, os.getpid) for k in range(N_TASKS)})
+    assert set(found) == {str(k) for k in range(N_TASKS)}
+    pids = set(found.values())
     assert os.getpid() in pids and len(pids) == 2
     (worker,) = pids - {os.getpid()}
     with pytest.raises(ProcessLookupError):  # nor a zombie
@@ -60,6 +72,11 @@ def test_what_a_worker_cannot_do_is_done_here(there):
     results = perform(tasks(there))
     assert set(results) == {str(k) for k in range(N_TASKS)}
     assert {v for v in results.values() if v is not None} <= {(k, os.getpid()) for k in range(N_TASKS)}
+
+
+def test_a_worker_that_does_not_come_to_it_is_not_waited_for():
+    results = perform(tasks(partial(time.sleep, 3600)))
+    assert results == {str(k): (k, os.getpid()) for k in range(N_TASKS)}
 
 
 def test_without_an_interpreter_all_is_done_here(monkeypatch):
@@ -83,7 +100,7 @@ def test_an_error_here_ends_the_workers():
 
 @pytest.mark.parametrize(
     ("cpus", "allowed", "n_tasks", "expected"),
-    [(2, 4, 50, 1), (8, 4, 50, 3), (8, 4, 11, 1), (2, 1, 50, 0), (2, 4, 5, 0)],
+    [(2, 4, 50, 1), (8, 4, 50, 3), (8, 4, 23, 1), (2, 1, 50, 0), (2, 4, 11, 0)],
 )
 def test_workers_are_started_where_they_are_worth_it(monkeypatch, cpus, allowed, n_tasks, expected):
     monkeypatch.undo()
