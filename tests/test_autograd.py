@@ -1,10 +1,11 @@
-"""mx.autograd: recording, gradients against central differences and a bound symbol, states, errors."""
+"""mx.autograd: recording, gradients against central differences and a bound symbol, states, errors.
+
+Recordings as symbols are tested in `ndarray/test_recording.py`, functions of users in `ndarray/test_custom.py`.
+"""
 
 from __future__ import annotations
 
-import json
 import threading
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,17 +13,12 @@ import pytest
 import symc as mx
 from symc import autograd
 from symc.core.bounded import BoundedCache
-from symc.core.errors import ArgumentError, ArgumentTypeError, GradientError
+from symc.core.errors import ArgumentError, GradientError
 from symc.ndarray import backward, eager
-from symc.ndarray.indexing import numpy_index, recorded_part
+
+from .ndarray.arrays import variable
 
 nd = mx.nd
-
-
-def variable(values, grad_req: str = "write") -> mx.nd.NDArray:
-    x = nd.array(values, dtype="float64")
-    x.attach_grad(grad_req)
-    return x
 
 
 def check(function, *arrays) -> None:
@@ -383,91 +379,6 @@ def test_refused_gradients():
         y.backward()
 
 
-def test_a_recording_as_a_symbol():
-    x, c = variable([[1.0, -2.0], [3.0, 0.5]]), nd.array([2.0, 5.0], dtype="float64")
-    with autograd.record():
-        left, right = nd.split(x * x + c, 2, axis=1)
-        y = 3 * right - left / x.sum()
-    symbol = autograd.get_symbol(y)
-    assert symbol.list_arguments() == ["var0", "null0"]
-    assert symbol.list_outputs() == ["node_6_output"]
-    assert [n["op"] for n in json.loads(symbol.tojson())["nodes"] if n["op"] != "null"] == [
-        "broadcast_mul", "broadcast_add", "SliceChannel", "_mul_scalar", "sum", "broadcast_div", "broadcast_sub",
-    ]  # fmt: skip
-    for saved in (symbol, mx.sym.load_json(symbol.tojson())):
-        (found,) = saved.eval(var0=nd.array([[2.0, 1.0], [0.0, -4.0]], dtype="float64"), null0=c)
-        assert found.asnumpy().tolist() == [[24.0], [65.0]]  # 3 (1 + 5) + (4 + 2), 3 (16 + 5) + (0 + 2)
-    assert autograd.get_symbol(x).list_arguments() == ["var0"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "operators"),
-    [
-        ({"inline_limit": 3}, ["FullyConnected", "BatchNorm", "FullyConnected", "_plus_scalar"]),
-        ({"inline_limit": 2}, ["_call", "_plus_scalar"]),
-        ({"inline_limit": 3, "static_alloc": True}, ["_call", "_plus_scalar"]),
-        ({}, ["_call", "_plus_scalar"]),
-    ],
-    ids=str,
-)
-def test_a_hybridized_block_in_a_recording_as_a_symbol(flags, operators):
-    net = mx.gluon.nn.HybridSequential()
-    net.add(mx.gluon.nn.Dense(4, in_units=3), mx.gluon.nn.BatchNorm(), mx.gluon.nn.Dense(2))
-    net.initialize()
-    net.hybridize(**flags)
-    x = nd.array([[1, -2, 3], [0.5, 0, 2]])
-    with autograd.record():
-        y = net(x) + 1
-    symbol = autograd.get_symbol(y)
-    assert [n.op_name for n in symbol.nodes() if not n.is_variable] == operators
-    assert symbol.list_arguments() == ["null0", *(f"var{k}" for k in range(6))]
-    assert symbol.list_auxiliary_states() == ["null1", "null2"]
-    trained = [p.data() for p in net.collect_params().values() if p.grad_req != "null"]
-    executor = symbol.bind(mx.cpu(), [x, *trained], aux_states=[nd.zeros(4), nd.ones(4)])
-    assert executor.forward(is_train=True)[0].asnumpy() == pytest.approx(y.asnumpy(), rel=1e-5, abs=1e-6)
-
-
-def test_what_no_symbol_holds():
-    class Doubled(autograd.Function):
-        def forward(self, x):
-            return 2 * x
-
-        def backward(self, dy):
-            return 2 * dy
-
-    x = variable([1.0])
-    with autograd.record():
-        y = Doubled()(x)
-        z = 2 * x
-    with pytest.raises(GradientError, match="Doubled is written in Python"):
-        autograd.get_symbol(y)
-    z.backward()
-    for array in (z, nd.ones(2)):
-        with pytest.raises(GradientError, match="not part of a computation graph"):
-            autograd.get_symbol(array)
-    with pytest.raises(ArgumentTypeError, match="expected an NDArray, got int"):
-        autograd.get_symbol(3)
-
-
-@pytest.mark.parametrize(
-    "key", [0, (slice(None), 3), slice(2, 9, 3), (None, 5), (nd.array([1, 3]), 2), [7, 7]], ids=str
-)
-def test_recorded_indexing_takes_memory_for_what_it_picks(key):
-    x = nd.zeros((1 << 10, 1 << 12))
-    x.attach_grad()
-    with autograd.record():
-        recorded_part(x, numpy_index(key, nd.NDArray))  # kernels and imports
-        tracemalloc.start()
-        try:
-            index = numpy_index(key, nd.NDArray)
-            recorded_shape = recorded_part(x, index).shape
-            peak_bytes = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-    want = np.zeros((1 << 10, 1 << 12), "i1")[tuple(k._host.astype(int) if hasattr(k, "_host") else k for k in index)]
-    assert recorded_shape == (want.shape or (1,)) and peak_bytes < 1.2 * x._host.nbytes + 16 * want.size
-
-
 def test_drawn_probabilities_have_a_gradient():
     p = variable([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
     with mx.autograd.record():
@@ -488,77 +399,3 @@ def test_a_written_gradient_is_fresh():
     assert x._fresh_grad
     x._fresh_grad = False
     assert not x._fresh_grad
-
-
-class Quotient(autograd.Function):
-    """x / y and x * y, with twice the gradient of the first."""
-
-    def forward(self, x, y):
-        assert not autograd.is_recording()
-        self.save_for_backward(x, y)
-        return x / y, x * y
-
-    def backward(self, d_quotient, d_product):
-        x, y = self.saved_tensors
-        return 2 * d_quotient / y + d_product * y, d_product * x - 2 * d_quotient * x / y / y
-
-
-def test_functions_with_gradients_of_their_own():
-    x, y = variable([2.0, 3.0]), variable([4.0, 5.0], "add")
-    y.grad[:] = 100
-    function = Quotient()
-    with autograd.record():
-        q, p = function(x * 1, y)
-        z = 3 * q + p
-    z.backward()
-    np.testing.assert_allclose(z.asnumpy(), [3 * 2 / 4 + 8, 3 * 3 / 5 + 15])
-    np.testing.assert_allclose(x.grad.asnumpy(), [6 / 4 + 4, 6 / 5 + 5])
-    np.testing.assert_allclose(y.grad.asnumpy(), [102 - 12 / 16, 103 - 18 / 25])
-    with pytest.raises(ArgumentError, match="can only be called once"):
-        function(x, y)
-    q, _ = Quotient()(x, y)
-    assert q._made is None
-
-
-def test_a_function_flows_where_a_head_needs_it():
-    x, y = variable([2.0]), variable([4.0])
-    with autograd.record():
-        q, _ = Quotient()(x, y)
-    q.backward()  # nothing flows into the second result
-    np.testing.assert_allclose(x.grad.asnumpy(), [0.5])
-
-
-def test_a_function_may_give_back_its_argument():
-    class Same(autograd.Function):
-        def forward(self, x):
-            return x
-
-        def backward(self, dx):
-            return 7 * dx
-
-    x = variable([1.0])
-    with autograd.record():
-        y = Same()(x) * 2
-    y.backward()
-    assert x.grad.asscalar() == 14
-
-
-@pytest.mark.parametrize(
-    ("backward", "message"),
-    [
-        (lambda self, *d: d[0], "Expecting 2 got 1"),
-        (lambda self, *d: (d[0], 5), "result 1: expected an NDArray, got int"),
-        (lambda self, *d: (d[0], nd.zeros((3,), dtype="float64")), r"result 1 has shape \(3,\), expected \(1,\)"),
-        (lambda self, *d: (d[0], nd.zeros((1,))), "result 1 is float32, expected float64"),
-    ],
-)
-def test_functions_that_give_the_wrong_gradients(backward, message):
-    x, y = variable([2.0]), variable([4.0])
-    with autograd.record():
-        q, p = type("Wrong", (Quotient,), {"backward": backward})()(x, y)
-    with pytest.raises(mx.MXNetError, match=f"Wrong.backward.*{message}"):
-        autograd.backward([q, p])
-    with autograd.record():
-        q, p = Quotient()(x, y)
-    with pytest.raises(GradientError, match="Quotient is Python code"):
-        autograd.grad(q, [x], create_graph=True)

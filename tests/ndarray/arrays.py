@@ -1,4 +1,4 @@
-"""Small arrays, and what an array is compared with."""
+"""Small arrays, variables, and what an array is compared with."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ def check(result, values, dtype="float32"):
     assert result.asnumpy().dtype == np.dtype(dtype)
     np.testing.assert_array_equal(result.asnumpy(), np.array(values, dtype))
     assert result.shape == np.shape(values)
+
+
+def variable(values, grad_req="write"):
+    """A float64 array whose gradient is asked for."""
+    x = nd.array(values, dtype="float64")
+    x.attach_grad(grad_req)
+    return x

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import symc.ndarray as nd
+from symc import autograd
+from symc.ndarray.indexing import numpy_index, recorded_part
 from symc.ndarray.storage import WriteCounter
 
 from .arrays import check, grid
@@ -158,3 +162,22 @@ def test_assignment_errors():
         grid()[:] = [1, 2]
     with pytest.raises(TypeError, match="expected real numbers, got str"):
         grid()[:] = "a"
+
+
+@pytest.mark.parametrize(
+    "key", [0, (slice(None), 3), slice(2, 9, 3), (None, 5), (nd.array([1, 3]), 2), [7, 7]], ids=str
+)
+def test_recorded_indexing_takes_memory_for_what_it_picks(key):
+    x = nd.zeros((1 << 10, 1 << 12))
+    x.attach_grad()
+    with autograd.record():
+        recorded_part(x, numpy_index(key, nd.NDArray))  # kernels and imports
+        tracemalloc.start()
+        try:
+            index = numpy_index(key, nd.NDArray)
+            recorded_shape = recorded_part(x, index).shape
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    want = np.zeros((1 << 10, 1 << 12), "i1")[tuple(k._host.astype(int) if hasattr(k, "_host") else k for k in index)]
+    assert recorded_shape == (want.shape or (1,)) and peak_bytes < 1.2 * x._host.nbytes + 16 * want.size
