@@ -120,6 +120,8 @@ def parse_params(cls: type, given: Mapping[str, Any], operator: str) -> dict[str
 
 
 def _parse_one(p: Param, raw: Any, operator: str) -> Any:
+    if p.default == () and (raw is None or (isinstance(raw, str) and raw.strip() == "None")):
+        return p.default  # a tuple that may be left out: so MXNet takes what scripts and files give as None
     try:
         value = _parse(p.kind, raw.strip() if isinstance(raw, str) else raw)
         if p.is_dtype and value is not None:

@@ -84,6 +84,27 @@ def test_a_symbol_called_with_symbols_is_a_changed_copy():
 
 
 @pytest.mark.parametrize(
+    "operator, parameters, left_out",
+    [
+        ("Pooling", {"global_pool": True}, "kernel"),
+        ("Convolution", {"kernel": (3, 3), "num_filter": 2}, "stride"),
+        ("Deconvolution", {"kernel": (3, 3), "num_filter": 2}, "target_shape"),
+        ("slice", {"begin": (0, 1), "end": (1, 2)}, "step"),
+        ("Dropout", {}, "axes"),
+        ("transpose", {}, "axes"),
+    ],
+)
+def test_a_tuple_that_may_be_left_out_may_be_none(operator, parameters, left_out):
+    function, x = getattr(mx.sym, operator), var("x", shape=(2, 3, 8, 9))
+    expected = function(x, name="y", **parameters)
+    for none in (None, "None"):
+        made = mx.sym.load_json(function(x, name="y", **parameters, **{left_out: none}).tojson())
+        assert made.infer_shape() == expected.infer_shape()
+    with pytest.raises(mx.MXNetError, match=r"Invalid Parameter format for reps expect Shape\(tuple\), required"):
+        mx.sym.tile(x, reps=None)
+
+
+@pytest.mark.parametrize(
     "call, error, message",
     [
         (lambda f: f(var("z")), mx.MXNetError, "General composition only support kwargs for now"),
