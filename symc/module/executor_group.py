@@ -47,6 +47,7 @@ class DataParallelExecutorGroup:
     ) -> None:
         self.symbol = symbol
         self.contexts = list(contexts)
+        self.for_training = for_training
         self.workload = list(workload or [1] * len(self.contexts))
         self.param_names = list(param_names)
         self.aux_names = symbol.list_auxiliary_states()
@@ -169,7 +170,12 @@ class DataParallelExecutorGroup:
         return nd.slice_axis(array, axis=axis, begin=part.start, end=part.stop)
 
     def backward(self, out_grads: Any = None) -> None:
-        """Runs every executor back, from its part of the head gradients if there are any."""
+        """Runs every executor back, from its part of the head gradients if there are any.
+
+        Raises ConflictError where the executors only predict.
+        """
+        if not self.for_training:
+            raise ConflictError("re-bind with for_training=True to run backward")
         if out_grads is None:
             for executor in self.execs:
                 executor.backward()

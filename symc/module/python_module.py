@@ -160,6 +160,8 @@ class PythonLossModule(PythonModule):
     def backward(self, out_grads: Any = None) -> None:
         if out_grads is not None:
             raise ConflictError("For a loss module, out_grads should be None")
+        if not self.for_training:
+            raise ConflictError("re-bind with for_training=True to run backward")
         self._backward_impl()
 
     def _backward_impl(self) -> None:

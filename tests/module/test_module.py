@@ -164,6 +164,15 @@ def test_gradients_of_data_and_fixed_parameters():
     assert module.get_input_grads()[0].shape == (10, 6) and np.abs(module.get_input_grads()[0].asnumpy()).max() > 0
 
 
+def test_a_module_that_predicts_has_no_way_back():
+    module = mx.mod.Module(network())
+    module.bind([("data", (10, 6))], [("softmax_label", (10,))], for_training=False)
+    module.init_params()
+    module.forward(mx.io.DataBatch([mx.nd.array(X[:10])]))
+    with pytest.raises(AssertionError, match="re-bind with for_training=True to run backward"):
+        module.backward()
+
+
 def test_states_are_kept_between_batches():
     h = S.Variable("h") + S.Variable("data") * S.Variable("w")
     module = mx.mod.Module(S.Group([S.BlockGrad(h), S.MakeLoss(h)]), label_names=None, state_names=["h"])
