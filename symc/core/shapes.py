@@ -78,8 +78,8 @@ def unify(a: Shape | None, b: Shape | None) -> Shape | None:
 
 
 def mx_text(shape: Shape | None) -> str:
-    """A shape as MXNet prints it in errors: [2,0,3]."""
-    return "[" + ",".join(str(n or 0) for n in shape or ()) + "]"
+    """A shape as MXNet prints it in errors: [2,-1,3], where -1 is an unknown extent; None for an unknown rank."""
+    return "None" if shape is None else "[" + ",".join("-1" if n is None else str(n) for n in shape) + "]"
 
 
 def size_of(shape: FullShape) -> int:

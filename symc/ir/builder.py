@@ -17,6 +17,7 @@ from symc.core.errors import DTypeError, ShapeError
 from symc.core.shapes import FullShape, Shape
 
 from .graph import Facts, Graph, Node, Output, Role, Value
+from .infer import explained
 from .op import Op, lookup
 
 
@@ -112,7 +113,8 @@ class GraphBuilder:
             _, shapes = node.op.checked_shapes([self.shapes.get(v) for v in node.inputs], [None] * len(outs))
             _, dtypes = node.op.infer_dtype([self.dtypes.get(v) for v in node.inputs], [None] * len(outs))
         except (ShapeError, DTypeError) as e:
-            raise type(e)(f"Error in operator {node.name}: {e}") from e
+            known: Mapping[Value, Any] = self.shapes if isinstance(e, ShapeError) else self.dtypes
+            raise explained(e, node, [known.get(v) for v in node.inputs]) from e
         self.shapes.update((v, s) for v, s in zip(outs, shapes) if s is not None)
         self.dtypes.update((v, d) for v, d in zip(outs, dtypes) if d is not None)
 

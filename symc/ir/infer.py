@@ -169,7 +169,7 @@ class _Inference(Generic[Fact]):
                     if fact is not None and fact != self.facts[number]:
                         self.learn(number, fact, position)
             except (ShapeError, DTypeError) as e:
-                raise type(e)(_explain(node, ins, e)) from e
+                raise explained(e, node, ins) from e
 
     def learn(self, number: int, fact: Fact | None, here: int | None = None) -> None:
         """Adds to what is known about a value and wakes the nodes around it, except the one that says so."""
@@ -190,14 +190,15 @@ def _check_count(node: Node) -> None:
         raise ShapeError(f"expected {len(names)} inputs ({', '.join(names)}), got {len(node.inputs)}")
 
 
-def _explain(node: Node, ins: Sequence[Any], error: Exception) -> str:
-    """MXNet's sentence, then the operator, what is known about its inputs, and the user's line."""
+def explained(error: ShapeError | DTypeError, node: Node, ins: Sequence[Any]) -> ShapeError | DTypeError:
+    """The error in MXNet's words, then the operator, what is known about its inputs, and the user's line."""
     assert node.op is not None
     names = node.op.input_names()
     names += tuple(f"input {i}" for i in range(len(names), len(ins)))
-    seen = ", ".join(f"{n} ({v.node.name}) {_fact(f)}" for n, v, f in zip(names, node.inputs, ins))
+    given = [n if n == v.node.name else f"{n} ({v.node.name})" for n, v in zip(names, node.inputs)]
+    seen = ", ".join(f"{name} {_fact(fact)}" for name, fact in zip(given, ins))
     where = f"\n  made at: {node.origin}" if node.origin else ""
-    return f"Error in operator {node.name}: {error}\n  operator: {node.op}\n  inputs: {seen}{where}"
+    return type(error)(f"Error in operator {node.name}: {error}\n  operator: {node.op}\n  inputs: {seen}{where}")
 
 
 def _fact(fact: Any) -> str:
@@ -216,13 +217,9 @@ def _undecided_shapes(graph: Graph, shapes: Mapping[Value, Shape], undecided: Se
                 f"{v.node.op.undecidable}"
             )
     inputs = [v for v in undecided if v.node.is_input]
-    listed = ", ".join(f"{_name(v)}: {_minus_one(shapes.get(v))}" for v in (inputs or undecided)[:10])
+    listed = ", ".join(f"{_name(v)}: {mx_text(shapes.get(v))}" for v in (inputs or undecided)[:10])
     what = "arguments" if inputs else "values"
     return (
         f"InferShape pass cannot decide shapes for the following {what} (-1 means unknown dimensions). "
         f"Please consider providing them as inputs:\n{listed}"
     )
-
-
-def _minus_one(shape: Shape | None) -> str:
-    return "None" if shape is None else "[" + ",".join("-1" if n is None else str(n) for n in shape) + "]"

@@ -141,7 +141,7 @@ class EagerGraph:
 def operator_graph(op: Op, in_facts: Facts, training: bool) -> EagerGraph:
     """All results of one operator, hidden ones last; raises ShapeError or DTypeError where the inputs do not fit."""
     g = GraphBuilder(training=training)
-    inputs = [g.input(f"in{k}", shape, dtype) for k, (shape, dtype) in enumerate(in_facts)]
+    inputs = [g.input(name, shape, dtype) for name, (shape, dtype) in zip(op.input_names(), in_facts)]
     node = g.apply(op, inputs, op.name)
     heads = [node[k] for k in range(node.n_outputs)]
     for head in heads:

@@ -130,7 +130,12 @@ def test_out():
         (lambda: nd.relu(3), AssertionError, "must have NDArray type"),
         (lambda: nd.relu(), ArgumentError, "expects 1 inputs"),
         (lambda: nd.FullyConnected(grid(2, 3), num_hidden=3), ArgumentError, "expects 3 inputs"),
-        (lambda: nd.FullyConnected(grid(2, 3), grid(4, 5), num_hidden=4, no_bias=True), ShapeError, "inconsistent"),
+        (
+            lambda: nd.FullyConnected(grid(2, 3), grid(4, 5), num_hidden=4, no_bias=True),
+            ShapeError,
+            r"inconsistent, Provided = \[4,5\].*\n.*num_hidden=4.*\n  inputs: data \[2,3\], weight \[4,5\]$",
+        ),
+        (lambda: nd.concat(grid(2, 3), grid(2, 4), dim=0), ShapeError, r"Provided = \[-1,3\], inferred shape=\(-1,4\)"),
         (lambda: nd.softmax(grid(2, 3), depth=3), ParameterError, "Cannot find argument 'depth'"),
         (lambda: nd.one_hot(nd.ones(2)), ParameterError, "Required parameter depth"),
         (lambda: nd.dot(grid(2, 3), grid(2, 3)), ShapeError, "dot"),
