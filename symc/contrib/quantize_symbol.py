@@ -257,5 +257,5 @@ def _suffix(node: SymbolNode, index: int) -> str:
 
 def _node(operator: str, name: str, attrs: dict[str, str], inputs: list[Entry], origin: str) -> SymbolNode:
     cls: type[Op] | None = lookup(operator)
-    assert cls is not None, operator
+    assert cls is not None
     return SymbolNode(parse_op(cls, attrs), name, attrs, inputs, origin)

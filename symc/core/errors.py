@@ -30,12 +30,20 @@ class ArgumentTypeError(SymcError, TypeError):
     """A Python argument has the wrong type."""
 
 
+class OperandError(ArgumentTypeError, AssertionError):
+    """What is no NDArray, or no Symbol, where an operator takes one; MXNet's Python front end asserts that it is."""
+
+
 class ConflictError(SymcError, AssertionError):
     """What is given contradicts what is there already; MXNet's Python front end asserts that it does not."""
 
 
 class UsageError(SymcError, UserWarning):
     """A call that would silently do something else than it says; MXNet raises its UserWarning as an error."""
+
+
+class DeprecatedError(SymcError, DeprecationWarning):
+    """A way that MXNet has given up; it raises its DeprecationWarning as an error."""
 
 
 class AllocationError(ArgumentError, MemoryError):
@@ -88,6 +96,10 @@ class MissingPackageError(SymcError, ImportError):
 
 class MissingFileError(SymcError, FileNotFoundError):
     """There is no file of the name asked for."""
+
+
+class DownloadError(SymcError, OSError):
+    """A file could not be fetched; the message has its address."""
 
 
 class ExhaustedError(SymcError, StopIteration):

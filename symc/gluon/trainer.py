@@ -141,7 +141,7 @@ class Trainer:
 
     def _init_params(self) -> None:
         """Puts the parameters that have arrays into the store."""
-        assert self._kv_initialized, "Cannot initialize parameters in KVStore when KVStore is not initialized."
+        assert self._kv_initialized
         waiting = []
         for parameter in self._params_to_init if self._kvstore else ():
             if parameter._deferred_init:

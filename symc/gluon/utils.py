@@ -10,6 +10,7 @@ import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 
 from symc import ndarray
 from symc.context import Context
-from symc.core.errors import ArgumentError, ConflictError, SymcError, UsageError
+from symc.core.errors import ArgumentError, ConflictError, DownloadError, UsageError
 from symc.core.replacing import replacing
 from symc.ndarray import NDArray
 from symc.util import is_np_shape
@@ -109,8 +110,8 @@ def download(
 ) -> str:
     """Fetches a file into `path` (a file or a folder; by default here), unless it is there; gives its name.
 
-    A file with another SHA-1 than `sha1_hash` is fetched again. Raises UsageError where what came has another, and
-    what the last of `retries` tries raised. Certificates are always verified.
+    A file with another SHA-1 than `sha1_hash` is fetched again. Raises DownloadError where the last of `retries` tries
+    failed, UsageError where what came has another SHA-1. Certificates are always verified.
     """
     if retries < 0:
         raise ConflictError(f"Number of retries should be at least 0, currently it's {retries}")
@@ -128,7 +129,7 @@ def download(
     for left in range(max(retries - 1, 0), -1, -1):
         try:
             return _fetch(url, filename, sha1_hash)
-        except (OSError, SymcError) as e:
+        except (DownloadError, UsageError) as e:
             if not left:
                 raise
             print(f"download failed due to {e!r}, retrying, {left} attempt{'s' if left > 1 else ''} left")
@@ -137,8 +138,11 @@ def download(
 
 def _fetch(url: str, filename: str, sha1_hash: str | None) -> str:
     print(f"Downloading {filename} from {url}...")
-    with urllib.request.urlopen(url) as answer, replacing(Path(filename)) as unfinished, open(unfinished, "wb") as file:
-        shutil.copyfileobj(answer, file, CHUNK_BYTES)
+    try:
+        with urllib.request.urlopen(url) as answer, replacing(Path(filename)) as part, open(part, "wb") as file:
+            shutil.copyfileobj(answer, file, CHUNK_BYTES)
+    except (OSError, HTTPException, ValueError) as e:
+        raise DownloadError(f"fetching {url}: {e}; put the file at {filename} by other means") from e
     if sha1_hash and not check_sha1(filename, sha1_hash):
         raise UsageError(
             f"File {filename} is downloaded but the content hash does not match. The repo may be outdated or download "

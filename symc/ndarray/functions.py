@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symc.context import Context
-from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.core.errors import ArgumentError, ArgumentTypeError, OperandError
 from symc.functions import _Null, dressed, operator_class
 from symc.ir.op import Op
 from symc.symbol.compose import check_keywords, text_of
@@ -54,13 +54,15 @@ def _fixed(cls: type[Op], func_name: str) -> Callable:
             if key in kwargs:
                 raise ArgumentTypeError(f"{func_name}() got multiple values for argument '{key}'")
             if value is not None:
-                assert isinstance(value, NDArray), f"Argument {key} must have NDArray type, but got {value}"
+                if not isinstance(value, NDArray):
+                    raise OperandError(f"Argument {key} must have NDArray type, but got {value}")
                 inputs.append(value)
         if kwargs:
             for key in tensors[len(args) :]:
                 value = kwargs.pop(key, None)
                 if value is not None:
-                    assert isinstance(value, NDArray), f"Argument {key} must have NDArray type, but got {value}"
+                    if not isinstance(value, NDArray):
+                        raise OperandError(f"Argument {key} must have NDArray type, but got {value}")
                     inputs.append(value)
             kwargs = plain(kwargs)
         return _single(invoke(cls, kwargs, inputs, out, as_context(ctx)))
@@ -75,7 +77,8 @@ def _variadic(cls: type[Op]) -> Callable:
     def function(*args: Any, out: Any = None, name: Any = None, ctx: Any = None, **kwargs: Any) -> Any:
         inputs = list(args[0]) if len(args) == 1 and isinstance(args[0], (list, tuple)) else list(args)
         for value in inputs:
-            assert isinstance(value, NDArray), f"Positional arguments must have NDArray type, but got {value}"
+            if not isinstance(value, NDArray):
+                raise OperandError(f"Positional arguments must have NDArray type, but got {value}")
         inputs += [kwargs.pop(key) for key in list(kwargs) if isinstance(kwargs[key], NDArray)]
         kwargs.setdefault(counter, cls.counted(len(inputs)))
         return _single(invoke(cls, plain(kwargs), inputs, out, as_context(ctx)))

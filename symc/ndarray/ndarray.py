@@ -12,7 +12,7 @@ import numpy as np
 from symc.context import DEVICES, Context, current_context
 from symc.core.divided import rest_of
 from symc.core.dtypes import dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError, ShapeError
+from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError, ShapeError
 from symc.core.shapes import require_axes
 from symc.util import number_shape
 
@@ -354,7 +354,8 @@ class NDArray:
         if len(shape) == 1 and isinstance(shape[0], (list, tuple)):
             shape = tuple(shape[0])
         elif not shape:
-            assert options.get("shape"), "Shape must be provided."
+            if not options.get("shape"):
+                raise ConflictError("reshape: Shape must be provided.")
             shape = tuple(options["shape"])
         target = infer_reshape(self.shape, shape, bool(options.get("reverse", False)))
         require_axes(target)

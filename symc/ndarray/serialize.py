@@ -261,7 +261,7 @@ class _Reader:
     def require(self, n_bytes: int, what: str) -> None:
         left = self.size_bytes - self.offset
         if n_bytes > left:
-            self.fail(f"{what} needs {n_bytes} bytes, {left} are left")
+            self.fail(f"expected {n_bytes} bytes of {what}, {left} are left")
 
     def fail(self, problem: str, at: int | None = None) -> NoReturn:
         offset = self.offset if at is None else at

@@ -10,7 +10,7 @@ import numpy as np
 
 from symc import ndarray
 from symc.core.divided import rest_of
-from symc.core.errors import ArgumentError, ConflictError, UsageError
+from symc.core.errors import ArgumentError, ConflictError, DeprecatedError, UsageError
 from symc.ndarray import NDArray
 from symc.registry import add_by_name
 
@@ -143,7 +143,7 @@ class Optimizer:
 
     def set_lr_scale(self, args_lrscale: Any) -> None:
         """Gone: `set_lr_mult`."""
-        raise DeprecationWarning("set_lr_scale is deprecated; use set_lr_mult")
+        raise DeprecatedError("set_lr_scale is deprecated; use set_lr_mult")
 
     def set_lr_mult(self, args_lr_mult: Mapping[Index, float]) -> None:
         """Factors of the learning rate by index or name, over those that the symbol's attributes give."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from symc.codegen.cpu.target import host_target
+from symc.core.errors import ArgumentError
 
 # Of MXNet 1.9's features those that describe something symc always has; the others are off, but for those of the CPU.
 ENABLED = frozenset({"SIGNAL_HANDLER"})
@@ -53,8 +54,8 @@ class Features(dict[str, Feature]):
         return str(list(self.values()))
 
     def is_enabled(self, feature_name: str) -> bool:
-        """Whether a feature is there; raises RuntimeError for a name MXNet does not have."""
+        """Whether a feature is there; raises ArgumentError for a name MXNet does not have."""
         found = self.get(feature_name.upper())
         if found is None:
-            raise RuntimeError(f"Feature '{feature_name}' is unknown, known features are: {list(self)}")
+            raise ArgumentError(f"Feature '{feature_name}' is unknown, known features are: {list(self)}")
         return found.enabled

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symc.core.errors import ArgumentTypeError
+from symc.core.errors import ArgumentTypeError, OperandError
 from symc.functions import _Null, dressed, names, operator_class, place_of
 from symc.ir.op import Op
 
@@ -54,7 +54,8 @@ def _fixed(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
         for key in tensors:
             value = kwargs.pop(key, None)
             if value is not None:
-                assert isinstance(value, Symbol), f"Argument {key} must be Symbol instances, but got {value}"
+                if not isinstance(value, Symbol):
+                    raise OperandError(f"Argument {key} must be Symbol instances, but got {value}")
                 inputs[key] = value
         params = {p: kwargs.pop(p) for p in declared if p in kwargs}
         inputs.update((k, v) for k, v in kwargs.items() if isinstance(v, Symbol))
@@ -74,7 +75,8 @@ def _variadic(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
 
     def function(*args: Any, **kwargs: Any) -> Symbol:
         for value in args:
-            assert isinstance(value, Symbol), f"Positional arguments must be Symbol instances, but got {value}"
+            if not isinstance(value, Symbol):
+                raise OperandError(f"Positional arguments must be Symbol instances, but got {value}")
         name, attr, _ = kwargs.pop("name", None), kwargs.pop("attr", None), kwargs.pop("out", None)
         if "dtype" in kwargs and not cls.calls_out:
             kwargs["dtype"] = np.dtype(kwargs["dtype"]).name

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from symc.core.divided import rest_of
-from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
+from symc.core.errors import ArgumentError, ArgumentTypeError, DeprecatedError, SymcError
 from symc.core.reading import not_opened
 
 from . import infer
@@ -141,7 +141,7 @@ class Symbol:
     def list_attr(self, recursive: bool = False) -> dict[str, str]:
         """The attributes of the node."""
         if recursive:
-            raise DeprecationWarning(
+            raise DeprecatedError(
                 "Symbol.list_attr with recursive=True has been deprecated. Please use attr_dict instead."
             )
         node = self._single_node()

@@ -168,12 +168,12 @@ def test_missing_files(tmp_path):
 
 HUGE = 2**62
 LIES = {
-    "empty": (b"", 0, "24 bytes, 0 are left"),
+    "empty": (b"", 0, "expected 24 bytes of the file header, 0 are left"),
     "magic": (b"abcdefgh" + bytes(16), 0, "magic number"),
     "array count": (struct.pack("<3Q", 0x112, 0, HUGE), 24, f"{HUGE} arrays"),
     "no names section": (file_of(record())[:-17], 88, "number of names"),
     "name count": (file_of(record(), names=("a", "b")), 88, "2 names for 1 arrays"),
-    "name length": (file_of(record(), names=())[:-8] + struct.pack("<2Q", 1, HUGE), 104, "a name needs"),
+    "name length": (file_of(record(), names=())[:-8] + struct.pack("<2Q", 1, HUGE), 104, "bytes of a name, "),
     "name encoding": (file_of(record())[:-1] + b"\xff", 104, "not UTF-8"),
     "record magic": (file_of(record(magic=0xDEADBEEF)), 24, "0xdeadbeef"),
     "storage type": (file_of(record(stype=3)), 28, "storage type 3"),

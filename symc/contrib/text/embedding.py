@@ -13,7 +13,7 @@ import numpy as np
 from symc import ndarray as nd
 from symc import registry
 from symc.base import data_dir
-from symc.core.errors import ArgumentError, ConflictError
+from symc.core.errors import ArgumentError, ConflictError, MissingKeyError
 from symc.ndarray import NDArray
 
 from .names import FASTTEXT, GLOVE
@@ -53,11 +53,11 @@ class _TokenEmbedding(Vocabulary):
 
     @classmethod
     def _check_pretrained_file_names(cls, pretrained_file_name: str) -> None:
-        """Raises KeyError for a file that the class does not list, where it lists any."""
+        """Raises MissingKeyError for a file that the class does not list, where it lists any."""
         known = cls.pretrained_file_name_sha1
         if known and pretrained_file_name not in known:
             name = cls.__name__.lower()
-            raise KeyError(
+            raise MissingKeyError(
                 f"Cannot find pretrained file {pretrained_file_name} for token embedding {name}. Valid pretrained "
                 f"files for embedding {name}: {', '.join(known)}"
             )
@@ -214,13 +214,13 @@ def _lines_of(path: str, elem_delim: str, encoding: str) -> Iterator[tuple[str, 
 def get_pretrained_file_names(embedding_name: str | None = None) -> Any:
     """The files that a registered class lists, wherever they are, or those of all classes by name.
 
-    Raises KeyError for a class that is not registered.
+    Raises MissingKeyError for a class that is not registered.
     """
     known = registry.get_registry(_TokenEmbedding)
     if embedding_name is None:
         return {name: list(cls.pretrained_file_name_sha1) for name, cls in known.items()}
     if embedding_name not in known:
-        raise KeyError(
+        raise MissingKeyError(
             f"Cannot find `embedding_name` {embedding_name}. Use "
             "`get_pretrained_file_names(embedding_name=None).keys()` to get all the valid embedding names."
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from symc import ndarray
-from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError
+from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError, FormatError
 from symc.gluon.parameter import Parameter, ParameterDict
 from symc.gluon.parameter.parameter import Contexts
 from symc.gluon.utils import HookHandle, _brief_print_list, _indent
@@ -183,13 +183,14 @@ class Block:
         cast_dtype      where dtypes differ, the file's are cast to the "current" ones (dtype_source), or the
                         parameters to the "saved" ones
         Raises ConflictError for a parameter that the file lacks or whose shape or dtype differs, ArgumentError for one
-        that is not here.
+        that is not here, FormatError for a file without names.
         """
         loaded = ndarray.load(filename)
         parameters = self._collect_params_with_prefix()
         if not loaded and not parameters:
             return
-        assert isinstance(loaded, dict) or not loaded, f"{filename}: arrays without names"
+        if loaded and not isinstance(loaded, dict):
+            raise FormatError(f"{filename}: the arrays have no names; expected those of a network's parameters")
         if not any("." in name for name in loaded):
             self.collect_params().load(
                 filename, ctx, allow_missing, ignore_extra, self.prefix, cast_dtype, dtype_source

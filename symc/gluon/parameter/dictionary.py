@@ -10,7 +10,7 @@ import numpy as np
 
 from symc import initializer, ndarray
 from symc.context import Context
-from symc.core.errors import ArgumentError, ConflictError
+from symc.core.errors import ArgumentError, ConflictError, MissingKeyError
 from symc.gluon.utils import _brief_print_list, _indent
 from symc.ndarray import NDArray
 
@@ -85,13 +85,13 @@ class ParameterDict:
     def get_constant(self, name: str, value: Any = None) -> Constant:
         """The constant `<prefix><name>`, made from the value where it is not there.
 
-        Raises KeyError without either, ConflictError where it has another value.
+        Raises MissingKeyError without either, ConflictError where it has another value.
         """
         full_name = self.prefix + name
         parameter = self._known(full_name)
         if parameter is None:
             if value is None:
-                raise KeyError(
+                raise MissingKeyError(
                     f"No constant named '{full_name}'. Please specify value if you want to create a new constant."
                 )
             made = self._params[full_name] = Constant(full_name, value)

@@ -24,7 +24,7 @@ import numpy as np
 from symc.codegen.cpu import runner_abi as abi
 from symc.codegen.objects import Build
 from symc.core.config import setting
-from symc.core.errors import ArgumentError
+from symc.core.errors import AllocationError, ArgumentError
 from symc.core.locks import in_child, new_lock
 from symc.runtime.device import CallRow, LoopRows, Row, Touched
 from symc.runtime.operands import Expected, Point
@@ -288,7 +288,7 @@ class _Pool:
         self._libc = ctypes.CDLL(None)
         address = ctypes.c_void_p()
         if self._libc.posix_memalign(ctypes.byref(address), abi.LINE * abi.WORD, abi.POOL_WORDS * abi.WORD):
-            raise MemoryError("allocating the thread pool's memory")
+            raise AllocationError("allocating the thread pool's memory")
         assert address.value is not None
         self.address: int = address.value
         self.reset()
