@@ -20,19 +20,23 @@ def reading(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises ArgumentTypeError for what is no path, MissingFileError, and SymcError where a file cannot be read and for a
     device, which may have no end.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise ArgumentTypeError(f"expected the path of a file, got {type(path).__name__}")
-    what = f'Open "{os.fspath(path)}"'
-    if "\0" in os.fspath(path):
-        raise SymcError(f"{what}: no file's name has a NUL in it")
+    require_name(path)
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-                raise SymcError(f"{what}: it is a device, expected a file or a pipe")
+                raise SymcError(f'Open "{os.fspath(path)}": it is a device, expected a file or a pipe')
             yield file if stat.S_ISREG(mode) else io.BytesIO(file.read())
     except OSError as error:
         raise not_opened(path, error) from error
+
+
+def require_name(path: str | os.PathLike[str]) -> None:
+    """Raises ArgumentTypeError for what is no path, SymcError for a name that no file can have."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentTypeError(f"expected the path of a file, got {type(path).__name__}")
+    if "\0" in os.fspath(path):
+        raise SymcError(f'Open "{os.fspath(path)}": no file\'s name has a NUL in it')
 
 
 def not_opened(path: str | os.PathLike[str], error: OSError) -> SymcError:

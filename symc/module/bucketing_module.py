@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from symc.context import Context
 from symc.core.errors import ConflictError
+from symc.core.replacing import writing
 from symc.io import DataDesc
 from symc.model import load_params
 from symc.name import NameManager
@@ -280,8 +281,8 @@ class BucketingModule(BaseModule):
             assert module.symbol is not None
             module.symbol.save(f"{prefix}-{key}-symbol.json", remove_amp_cast=remove_amp_cast)
         self.save_params(f"{prefix}-{epoch:04d}.params")
-        with open(f"{prefix}.buckets", "w", encoding="utf-8") as file:
-            file.writelines(f"{key}\n" for key in self._buckets)
+        with writing(f"{prefix}.buckets") as file:
+            file.writelines(f"{key}\n".encode() for key in self._buckets)
 
     @staticmethod
     def load(

@@ -27,7 +27,8 @@ import numpy as np
 from symc.context import cpu
 from symc.core.dtypes import BFLOAT16_CODE, code_of, dtype_of
 from symc.core.errors import ArgumentError, ArgumentTypeError, DTypeError, FormatError
-from symc.core.reading import not_opened, reading, size_of
+from symc.core.reading import reading, size_of
+from symc.core.replacing import writing
 from symc.util import is_np_shape
 
 from .ndarray import NDArray
@@ -69,14 +70,11 @@ def save(fname: str | os.PathLike[str], data: NDArray | Sequence[NDArray] | Mapp
     """Writes one array, a list of arrays or a dict of names to arrays, byte for byte as MXNet does.
 
     An array of shape () is written as a V1 record, which MXNet reads; what MXNet itself writes for it cannot be read.
-    Raises SymcError where the file cannot be written.
+    A file of that name stays as it is until the new one is whole. Raises SymcError where it cannot be written.
     """
     names, arrays = _names_and_arrays(data)
-    try:
-        with open(fname, "wb") as file:
-            _write(file, names, arrays)
-    except OSError as error:
-        raise not_opened(fname, error) from error
+    with writing(fname) as file:
+        _write(file, names, arrays)
 
 
 def dumps(data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from symc.core.divided import rest_of
 from symc.core.errors import ArgumentError, ArgumentTypeError, DeprecatedError, SymcError
-from symc.core.reading import not_opened
+from symc.core.replacing import writing
 
 from . import infer
 from .compose import hidden_name, substitute
@@ -233,12 +233,9 @@ class Symbol:
         """Writes `tojson` to a file."""
         if not isinstance(fname, str):
             raise ArgumentTypeError("fname need to be string")
-        text = self.tojson(remove_amp_cast)
-        try:
-            with open(fname, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-        except OSError as error:
-            raise not_opened(fname, error) from error
+        text = self.tojson(remove_amp_cast).encode()
+        with writing(fname) as file:
+            file.write(text)
 
     def debug_str(self) -> str:
         """The graph as a readable list of nodes, inputs and attributes."""

@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from symc.core.errors import SymcError
-from symc.core.replacing import replacing
+from symc.core.errors import MissingFileError, SymcError
+from symc.core.replacing import replacing, writing
 
 
 def test_a_failure_leaves_the_old_file(tmp_path):
@@ -41,3 +41,40 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
         unfinished.write_text("new")
     with pytest.raises(SymcError, match="No such file or directory"), replacing(tmp_path / "no" / "x") as unfinished:
         unfinished.write_text("new")
+
+
+def test_a_file_that_a_user_names(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def half(error):
+        with writing(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        half(KeyboardInterrupt())
+    with pytest.raises(SymcError, match=f'^Open "{path}": No space left$'):
+        half(OSError(28, "No space left"))
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["x"]
+    path.chmod(0o640)
+    with writing(str(path)) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["x"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    with pytest.raises(MissingFileError, match="No such file or directory"), writing(tmp_path / "no" / "x"):
+        pytest.fail("something was written")
+    with pytest.raises(SymcError, match="no file's name has a NUL in it"), writing("a\0b"):
+        pytest.fail("something was written")
+    with pytest.raises(TypeError, match="expected the path of a file, got int"), writing(3):
+        pytest.fail("something was written")
+
+
+def test_a_pipe_that_a_user_names_is_written(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with writing(pipe) as file:
+        file.write(b"new")
+    assert os.read(reader, 10) == b"new" and stat.S_ISFIFO(pipe.stat().st_mode)
+    os.close(reader)

@@ -13,6 +13,7 @@ from symc.base import MXNetError
 from symc.context import cpu
 from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import FormatError
+from symc.ndarray import serialize
 from symc.ndarray.serialize import CSR, ROW_SPARSE, V1, V2, V3, dumps
 
 LEGACY = Path(__file__).parents[1] / "data" / "conformance" / "legacy"
@@ -251,3 +252,18 @@ def test_mutated_files_load_or_are_format_errors(name):
     tracemalloc.stop()
     assert n_errors > 100
     assert peak_bytes < 4 << 20
+
+
+def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "best.params"
+    nd.save(str(path), {"w": nd.ones(3)})
+    before = path.read_bytes()
+
+    def full(file, *_):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(serialize, "_write", full)
+    with pytest.raises(MXNetError, match=f'Open "{path}": No space left on device'):
+        nd.save(str(path), {"w": nd.zeros(3)})
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [path.name]
