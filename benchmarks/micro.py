@@ -25,7 +25,7 @@ os.environ["SYMC_WINOGRAD"] = "0"  # Winograd's algorithm multiplies less than i
 import numpy as np
 
 import symc as mx
-from symc.runtime.report import StepTime
+from symc.runtime.profile import StepTime
 
 from compare import cpu_name
 from peak import copying_rate, fma_rate

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import symc as mx
-from symc.runtime.report import Profile
+from symc.runtime.profile import Profile
 
 from compare import BENCHMARKS, cpu_name
 from peak import fma_rate

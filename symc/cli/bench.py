@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from symc.core.replacing import replacing
 
 from .opening import add_model_arguments, add_trust_arguments, count, open_model, positive, ready, threads_of
 from .report import Report, progress
@@ -62,8 +59,7 @@ def execute(args: argparse.Namespace) -> Report:
         times_s = measure(executor, inputs, args.runs)
         profile = executor.profile(n_runs=PROFILE_RUNS)
     if args.trace:
-        with replacing(Path(args.trace)) as unfinished:
-            profile.chrome_trace(str(unfinished))
+        profile.chrome_trace(args.trace)
     p10_s, median_s, p90_s = np.percentile(times_s, (10, 50, 90)).tolist()
     batch = next(iter(opened.model.shapes.values()), (1,))[0]
     data = {

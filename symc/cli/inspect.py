@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Report:
     """The facts as JSON, or tables."""
-    from symc.runtime.report import MemoryReport
+    from symc.runtime.memory_report import MemoryReport
 
     opened = open_model(args)
     model = opened.model

@@ -17,7 +17,7 @@ from .report import Report, UsageError, progress
 from .targets import add_force_argument, require_free
 
 if TYPE_CHECKING:
-    from symc.runtime.report import Profile
+    from symc.runtime.profile import Profile
     from symc.visualization import NetworkPlot
 
 EXAMPLES = (

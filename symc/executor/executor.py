@@ -405,13 +405,13 @@ class Executor:
 
     def memory_plan(self, is_train: bool = False) -> Any:
         """Where every intermediate lies; planned, naive and lower-bound bytes."""
-        from symc.runtime.report import MemoryReport
+        from symc.runtime.memory_report import MemoryReport
 
         return MemoryReport.of(self.compiled(is_train).lowered)
 
     def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
         """Time per step over some runs: prints as a table, exports a Chrome trace."""
-        from symc.runtime.report import profile
+        from symc.runtime.profile import profile
 
         bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)

@@ -13,7 +13,8 @@ from pathlib import Path
 from symc.core.errors import SymcError
 
 from .lowered import Lowered
-from .report import MemoryReport, explain
+from .memory_report import MemoryReport
+from .report import explain
 
 _CONTEXT_LINES = 2
 _STYLE = """

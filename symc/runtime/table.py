@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+NODES_WIDTH = 44  # of a column of names of nodes or operators
 _UNITS = ("", "K", "M", "G", "T")
 
 
@@ -70,3 +71,18 @@ def shortened(text: str, width: int) -> str:
         return text
     head = (width - 2) * 2 // 3
     return f"{text[:head]}..{text[len(text) - (width - 2 - head) :]}"
+
+
+def counted(names: Sequence[str]) -> list[str]:
+    """Each name once, with how often it follows itself.
+
+    >>> counted(["_copy", "exp", "exp"])
+    ['_copy', 'exp x 2']
+    """
+    runs: list[tuple[str, int]] = []
+    for name in names:
+        if runs and runs[-1][0] == name:
+            runs[-1] = (name, runs[-1][1] + 1)
+        else:
+            runs.append((name, 1))
+    return [name if n == 1 else f"{name} x {n}" for name, n in runs]

@@ -11,7 +11,7 @@ from symc.core.lazy import lazy
 from symc.ir.kernels import KernelGraph, KernelNode
 from symc.loopir.kernel import Contraction, buffer_of
 from symc.runtime.lowered import Lowered
-from symc.runtime.report import Profile
+from symc.runtime.profile import Profile
 from symc.runtime.table import scaled, shape_text, size_text, time_text
 
 from .colours import INPUT, MEMORY, of_kernel

@@ -14,7 +14,8 @@ from symc.core.errors import SymcError
 from symc.loopir.expr import Axis, index_value, load, prim, reduce
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Window, accumulator
 from symc.loopir.work import Work, work_of
-from symc.runtime.report import MemoryReport, explain, source
+from symc.runtime.memory_report import MemoryReport
+from symc.runtime.report import explain, source
 from symc.runtime.table import scaled, shape_text, shortened, size_text, table, time_text
 
 

@@ -23,8 +23,9 @@ from symc.passes.pipeline import Trace, lower_graph
 from symc.passes.verify import verify
 from symc.runtime.compiler import compile_graph
 from symc.runtime.function import GraphFunction
+from symc.runtime.memory_report import MemoryReport
 from symc.runtime.program import Loop, Program, walk
-from symc.runtime.report import MemoryReport, explain
+from symc.runtime.report import explain
 
 from ...passes.golden import changes, graph_of
 from ...passes.simulate import PackingBackend, PlainBackend, simulate
