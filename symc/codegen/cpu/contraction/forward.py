@@ -64,6 +64,14 @@ register_tile(desc, bufs, tile_rows, lhs + group * lhs_group_bytes + repeat * lh
               repeat * table_rows + tile * tile_rows, group * group_columns + column, group_columns - column)
 """
 
+SHORTENED = """
+first = tile * tile_rows - max(0, tile - n_whole)
+register_tile(desc, bufs, tile_rows - (tile >= n_whole),
+              lhs + group * lhs_group_bytes + repeat * lhs_repeat_bytes + first * row_bytes,
+              weight + panel * panel_bytes + repeat * weight_repeat_bytes, row_bytes, depth,
+              repeat * table_rows + first, group * group_columns + column, group_columns - column)
+"""
+
 
 @dataclass(frozen=True)
 class ForwardProblem:
@@ -114,7 +122,10 @@ def emit(problem: ForwardProblem, plan: MatrixPlan) -> KernelCall:
         d.add("tile_bytes", tile.record_bytes)
         d.add("part_segments", max(1, PART // max(1, int(tables.segments[:, 1].max(initial=1)))))
     else:
-        d.add("tile_bytes", tile.rows * plan.row_distance * item)
+        if plan.n_shorter:
+            d.add("n_whole", len(tables.tiles) - plan.n_shorter)
+        else:
+            d.add("tile_bytes", tile.rows * plan.row_distance * item)
         d.add("row_bytes", plan.row_distance * item)
         d.add("depth", problem.depth)
     problem.epilogue.add_to(d)
@@ -131,7 +142,10 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
     if plan.asks_ahead:
         shapes += " asking ahead"
     is_even = plan.row_distance is not None
+    call = SHORTENED if plan.n_shorter else EVENLY if is_even else BY_TABLES
     walk = " in parts" if plan.is_long else " of even rows" if is_even else ""
+    if plan.n_shorter:
+        walk += ", the last a row less"
     structure = f"matrix {products} {shapes} masks={plan.has_avx512}{walk}: {stores}"
     source = SOURCE.format(
         name="kernel",
@@ -141,7 +155,7 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
         width=plan.packing.width,
         words="\n    ".join(d.lines()),
         units=unit_loops("tile"),
-        register_tile=textwrap.indent(EVENLY if is_even else BY_TABLES, " " * 16).strip(),
+        register_tile=textwrap.indent(call, " " * 16).strip(),
     ).lstrip()
 
     def build() -> Callable[..., Any]:

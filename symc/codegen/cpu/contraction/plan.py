@@ -48,6 +48,7 @@ from .shapes import (
     line_of,
     matrix_choices,
     n_registers,
+    n_shorter,
     strip_choices,
     table_cover,
     tile_counts,
@@ -102,6 +103,7 @@ class MatrixPlan(CpuPlan):
     asks_ahead    whether a tile asks for what it will read and store beside its sums before it adds them up
     row_distance  elements between neighbouring rows where all tiles are of evenly spaced ones, each a single run; None
                   where tables say what a tile reads
+    n_shorter     how many of the last tiles of such rows have a row less
     """
 
     packing: Panels
@@ -109,6 +111,7 @@ class MatrixPlan(CpuPlan):
     is_long: bool
     asks_ahead: bool
     row_distance: int | None
+    n_shorter: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,7 +309,11 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
         blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
         seen = steps / max(1, n_tiles * depth)
         is_long = depth > LONGEST_SUM and products.sums != "int32"
-        has_tables = is_long or not depth or images * g.n_rows % tile.rows
+        missing = n_shorter(images * g.n_rows, tile, target, products, c.sections)
+        has_tables = is_long or not depth or missing is None
+        distance = None if has_tables else row_distance(g.of_images(images))
+        shorter = missing if missing and distance is not None else 0
+        beside = tiles_beside(tile, target, products, c.sections)
         skipped = f" ({1 - seen:.0%} of the taps are padding and skipped)" if seen < 0.995 else ""
         return MatrixPlan(
             algorithm="direct sums",
@@ -315,9 +322,10 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             products=products,
             is_long=is_long,
             asks_ahead=is_step or (c.stack is None and g.n_rows == 1 and leaves_l2),
-            row_distance=None if has_tables else row_distance(g.of_images(images)),
+            row_distance=distance,
+            n_shorter=shorter,
             tile=tile,
-            tiles=tiles_beside(tile, target, products, c.sections),
+            tiles=(tile, replace(tile, rows=tile.rows - 1)) if shorter else beside,
             has_avx512=_has_avx512(target),
             blocking=blocking,
             images=images,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from symc.codegen.contraction.geometry import Geometry
+from symc.codegen.contraction.geometry import Geometry, row_distance
 from symc.codegen.contraction.tables import Line, images_per_table, row_order
 from symc.codegen.contraction.winograd import N_TAPS, Transforms, factors_of, n_operations
 from symc.codegen.cpu.target import Target
@@ -64,6 +64,7 @@ WIDE_SHIFTED_SHAPES = {
     (1, 1): 0.2,
 }
 NARROW_SHIFTED_SHAPES = {(4, 2): 1.0, (4, 1): 0.54, (2, 1): 0.4, (1, 4): 0.5, (1, 1): 0.2}
+SHORTENED = (6, 2)  # of 16 registers: tiles that are told how many of the last ones have a row less
 SHARED_ROWS = (14, 12, 7, 6, 4)  # tiles with as many vectors of as many lanes share a kernel: an extra tile costs 25 ms
 # Winograd: tiles that differ in rows only, because one kernel holds them all.
 WIDE_WINOGRAD_SHAPES = {(14, 2): 1.0, (8, 2): 0.97, (7, 2): 0.97}
@@ -161,6 +162,18 @@ def tiles_beside(tile: Tile, target: Target, products: Products, sections: int) 
     return beside if tile in beside else (tile,)
 
 
+def n_shorter(n_rows: int, tile: Tile, target: Target, products: Products, sections: int) -> int | None:
+    """How many of the last tiles have a row less, so that evenly spaced rows fill them all: 196 rows are 31 tiles of
+    six and 2 of five. None where no number of them does, or no kernel has such tiles.
+    """
+    missing = -n_rows % tile.rows
+    if not missing:
+        return 0
+    is_told = (tile.rows, tile.vectors) == SHORTENED and not has_32_registers(target)
+    fits = products.n_together == sections == 1 and missing <= -(-n_rows // tile.rows)
+    return missing if is_told and fits else None
+
+
 def winograd_tiles(target: Target, products: Products) -> tuple[Tile, ...]:
     """The tiles of Winograd's kernel, which holds them all."""
     return tuple(tile for tile, _ in _winograd_shapes(target, products))
@@ -209,8 +222,13 @@ def matrix_choices(
         if tile.rows > L1_WAYS and row_bytes and row_bytes % L1_WAY_BYTES == 0:
             share *= CONFLICT
         n_tiles, steps, n_segments = tile_counts(g, batch, tile.rows, stack)
+        images, n_repeats = table_cover(g, batch, tile.rows, stack)
+        missing = n_shorter(images * g.n_rows, tile, target, products, sections)
+        saved = 0
+        if missing and row_distance(g.of_images(images)) is not None:
+            saved = missing * g.channels * n_repeats
         rows = (tile.rows + products.n_more) / products.n_together
-        multiply = steps * rows * tile.vectors * tile.lanes / full_lanes / share
+        multiply = (steps * rows - saved) * tile.vectors * tile.lanes / full_lanes / share
         fixed = n_tiles * (TILE_CYCLES + ROW_CYCLES * tile.rows * tile.vectors)
         panels = groups * -(-columns // sections // (tile.columns // sections))
         waiting = FAR_CYCLES * far_bytes * tile.rows * tile.vectors * tile.lanes / full_lanes

@@ -17,7 +17,8 @@ from symc.codegen.cpu.contraction import (
     schedule_rows,
 )
 from symc.codegen.cpu.contraction.plan import WinogradPlan
-from symc.codegen.cpu.contraction.shapes import has_32_registers, tile_counts
+from symc.codegen.cpu.contraction.products import products_of
+from symc.codegen.cpu.contraction.shapes import has_32_registers, n_shorter, tile_counts
 from symc.codegen.cpu.contraction.tile import Tile
 from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError, GraphError
@@ -206,6 +207,28 @@ def test_batches_that_are_no_multiple_of_seven_fill_their_tiles(rows):
     assert plan.tile == Tile(8, 1, 16)
     if host_target().vector_bits == 512:
         check(c, host_target(), splits=(3,), plan=plan)
+
+
+@pytest.mark.parametrize(("rows", "shorter"), [(16, 2), (25, 5), (36, 0), (49, 5), (128, 4)])
+@pytest.mark.parametrize("options", [dict(epilogue=bias_residual_relu), dict(stack=3), dict(kind="data_gradient")])
+def test_evenly_spaced_rows_fill_tiles_of_six_and_five(rows, shorter, options, target):
+    c = matrix(rows, 40, 48, **options)
+    plan = plan_contraction(c, target, is_reused=True)
+    if not has_32_registers(target):
+        assert (plan.tile.rows, plan.tile.vectors) == (6, 2)
+        assert plan.n_shorter == shorter and plan.row_distance is not None
+        assert [t.rows for t in plan.tiles] == ([6, 5] if shorter else [6, 4])
+    check(c, target, splits=(None, 1, 3), plan=plan)
+
+
+@pytest.mark.parametrize(("rows", "shorter"), [(12, 0), (10, 2), (5, 1), (8, None), (13, None), (19, None), (20, 4)])
+def test_rows_that_no_tiles_of_six_and_five_hold(rows, shorter):
+    narrow, wide = (Target("x86_64-linux-gnu", "any", "", bits) for bits in (256, 512))
+    tile, products = Tile(6, 2, 8), products_of("float32", narrow)
+    assert n_shorter(rows, tile, narrow, products, 1) == shorter
+    if shorter != 0:
+        assert n_shorter(rows, tile, wide, products, 1) is None
+        assert n_shorter(rows, tile, narrow, products, 2) is None  # of a step of a recurrent layer
 
 
 @pytest.mark.parametrize(("columns", "tile"), [(17, Tile(8, 3, 8)), (24, Tile(8, 3, 8)), (32, Tile(14, 2, 16))])
