@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.core.errors import ShapeError
-from symc.core.shapes import Shape, size_of
+from symc.core.shapes import FullShape, Shape, size_of
 from symc.ir.graph import Graph, Node, Value
+from symc.ir.op import Op
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, free_axes, load, walk
 from symc.loopir.kernel import ACCUMULATOR
 from symc.loopir.tensor import Lowering, Tensor
@@ -42,25 +44,45 @@ def by_row(graph: Graph, node: Node) -> ByRow | None:
         return None
     if any(graph.shape(v)[:1] != (n_rows,) for v in outs):
         return None
-    t = _lowering(graph, node)
-    read = _read_by_row(t, n_rows) if not op.is_view else {0} if graph.shape(node.inputs[0])[:1] == (n_rows,) else None
-    data = frozenset(node.inputs[k] for k in read or ())
-    fixed = frozenset(v for k, v in enumerate(node.inputs) if read and k not in read)
-    if not data or data & fixed or not (op.is_view or _is_of_any_batch(graph, node, data)):
+    read, is_product = _rows_read(
+        type(op),
+        op,
+        tuple([graph.shape(v) for v in node.inputs]),
+        tuple([graph.dtype(v) for v in node.inputs]),
+        tuple([graph.shape(v) for v in outs]),
+        tuple([graph.dtype(v) for v in outs]),
+    )
+    data = frozenset(node.inputs[k] for k in read)
+    fixed = frozenset(v for k, v in enumerate(node.inputs) if k not in read)
+    if not data or data & fixed:
         return None
     row_bytes = sum(_bytes(graph, v) for v in (*data, *outs)) // n_rows
     fixed_bytes = sum(_bytes(graph, v) for v in fixed)
-    return ByRow(node, n_rows, data, fixed, bool(t.products), row_bytes, fixed_bytes)
+    return ByRow(node, n_rows, data, fixed, is_product, row_bytes, fixed_bytes)
 
 
-def _lowering(graph: Graph, node: Node) -> Lowering:
-    """The definitions of a node over inputs called in0, in1, ..."""
-    ins = [Tensor(f"in{k}", graph.shape(v), compute_dtype(graph.dtype(v))) for k, v in enumerate(node.inputs)]
-    outs = [node[k] for k in range(node.n_outputs)]
-    t = Lowering(ins, [graph.shape(v) for v in outs], [graph.dtype(v) for v in outs])
-    if not node.operator.is_view:
-        node.operator.lower(t)
-    return t
+@bounded(1 << 12)
+def _rows_read(
+    cls: type[Op],  # equal parameters make equal hashes: the class keeps operators apart
+    op: Op,
+    in_shapes: tuple[FullShape, ...],
+    in_dtypes: tuple[str, ...],
+    out_shapes: tuple[FullShape, ...],
+    out_dtypes: tuple[str, ...],
+) -> tuple[frozenset[int], bool]:
+    """The positions of inputs that are read row by row, none where a row of an output needs more; and whether the
+    operator is a product.
+    """
+    n_rows = out_shapes[0][0]
+    if op.is_view:
+        return frozenset({0} if in_shapes[0][:1] == (n_rows,) else ()), False
+    ins = [Tensor(f"in{k}", s, compute_dtype(d)) for k, (s, d) in enumerate(zip(in_shapes, in_dtypes))]
+    t = Lowering(ins, out_shapes, out_dtypes)
+    op.lower(t)
+    read = frozenset(_read_by_row(t, n_rows) or ())
+    if read and not _is_of_any_batch(op, read, in_shapes, out_shapes):
+        read = frozenset()
+    return read, bool(t.products)
 
 
 def _read_by_row(t: Lowering, n_rows: int) -> set[int] | None:
@@ -104,12 +126,14 @@ def _axes(index: IndexLike | Expr) -> Collection[Axis]:
     return free_axes(index) if isinstance(index, Expr) else tuple(Affine.of(index).axes())
 
 
-def _is_of_any_batch(graph: Graph, node: Node, data: frozenset[Value]) -> bool:
+def _is_of_any_batch(
+    op: Op, data: frozenset[int], in_shapes: Sequence[FullShape], out_shapes: Sequence[FullShape]
+) -> bool:
     """Whether it makes one row of one row: none of its parameters says how many there are."""
-    ins: list[Shape | None] = [(1, *graph.shape(v)[1:]) if v in data else graph.shape(v) for v in node.inputs]
-    outs = [(1, *graph.shape(node[k])[1:]) for k in range(node.n_outputs)]
+    ins: list[Shape | None] = [(1, *shape[1:]) if k in data else shape for k, shape in enumerate(in_shapes)]
+    outs = [(1, *shape[1:]) for shape in out_shapes]
     try:
-        return list(node.operator.checked_shapes(ins, [None] * len(outs))[1]) == outs
+        return list(op.checked_shapes(ins, [None] * len(outs))[1]) == outs
     except ShapeError:
         return False
 
