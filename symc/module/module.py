@@ -16,11 +16,12 @@ from symc.core.errors import ConflictError, ShapeError, SymcError
 from symc.core.reading import contents
 from symc.core.replacing import replacing
 from symc.initializer import InitDesc
-from symc.io import DataBatch, DataDesc
+from symc.io import DataDesc
 from symc.model import initialize_kvstore, load_checkpoint, update_params, update_params_on_kvstore
 from symc.ndarray import NDArray
 
 from .base_module import SMALL, BaseModule, Params, _as_list, _check_input_names, _parse_data_desc
+from .batches import described, joined
 from .executor_group import DataParallelExecutorGroup
 
 if TYPE_CHECKING:
@@ -154,15 +155,21 @@ class Module(BaseModule):
         self._require(bound=False, params=True)  # `load` has them before there are shapes
         if self._params_dirty:
             self._sync_params_from_devices()
-        assert self._arg_params is not None and self._aux_params is not None
+        return self._own_params()
+
+    def _own_params(self) -> tuple[Params, Params]:
+        """Parameters and states apart from the executors' copies; zeros until something else is known."""
+        if self._arg_params is None or self._aux_params is None:
+            self._arg_params = _zeros_like(self._param_names, self._group.param_arrays)
+            self._aux_params = _zeros_like(self._aux_names, self._group.aux_arrays)
         return self._arg_params, self._aux_params
 
     def _sync_params_from_devices(self) -> None:
         """Fetches parameters from the executors, or from a store that updates them."""
-        assert self._arg_params is not None and self._aux_params is not None
-        self._group.get_params(self._arg_params, self._aux_params)
+        own = self._own_params()
+        self._group.get_params(*own)
         if self._kvstore and self._update_on_kvstore:
-            for name, array in self._arg_params.items():
+            for name, array in own[0].items():
                 if name in self._trained:
                     self._kvstore.pull(name, array)
         self._params_dirty = False
@@ -186,12 +193,9 @@ class Module(BaseModule):
                 "Parameters already initialized and force_init=False. init_params call ignored.", stacklevel=2
             )
             return
-        group = self._group
-        if self._arg_params is None or self._aux_params is None:
-            self._arg_params = _zeros_like(self._param_names, group.param_arrays)
-            self._aux_params = _zeros_like(self._aux_names, group.aux_arrays)
-        attributes = self._symbol.attr_dict()
-        for arrays, given in ((self._arg_params, arg_params), (self._aux_params, aux_params)):
+        self._require()
+        attributes, own = self._symbol.attr_dict(), self._own_params()
+        for arrays, given in zip(own, (arg_params, aux_params)):
             for name, array in sorted(arrays.items()):
                 if given is not None and name in given:
                     if given[name].shape != array.shape:
@@ -205,7 +209,7 @@ class Module(BaseModule):
                     initializer(InitDesc(name, attributes.get(name)), array)
         self.params_initialized = True
         self._params_dirty = False
-        group.set_params(self._arg_params, self._aux_params)
+        self._group.set_params(*own)
 
     def set_params(
         self,
@@ -222,9 +226,7 @@ class Module(BaseModule):
             warnings.warn("Parameters already initialized and force_init=False. set_params call ignored.", stacklevel=2)
             return
         self._group.set_params(arg_params or {}, aux_params or {}, allow_extra=allow_extra)
-        if self._arg_params is None or self._aux_params is None:
-            self._arg_params = _zeros_like(self._param_names, self._group.param_arrays)
-            self._aux_params = _zeros_like(self._aux_names, self._group.aux_arrays)
+        self._own_params()
         self._params_dirty = True
         self.params_initialized = True
 
@@ -265,8 +267,7 @@ class Module(BaseModule):
             if shared_module.optimizer_initialized:
                 self.borrow_optimizer(shared_module)
         elif self.params_initialized:
-            assert self._arg_params is not None and self._aux_params is not None
-            self._exec_group.set_params(self._arg_params, self._aux_params)
+            self._exec_group.set_params(*self._own_params())
 
     def _new_group(self, shared_group: DataParallelExecutorGroup | None) -> DataParallelExecutorGroup:
         """Executors for the shapes that are bound now."""
@@ -308,27 +309,14 @@ class Module(BaseModule):
 
     def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
         self._require(params=True)
-        whole = _whole(data_batch) if isinstance(data_batch, list) else data_batch
-        self._follow_shapes(whole)
+        whole = joined(data_batch) if isinstance(data_batch, list) else data_batch
+        assert self._data_shapes is not None
+        others = described(whole, self._data_shapes, self._label_shapes)
+        if others is not None:
+            self.reshape(*others)
         self._group.forward(
             whole.data, getattr(whole, "label", None), self.for_training if is_train is None else is_train
         )
-
-    def _follow_shapes(self, batch: Any) -> None:
-        """Binds to the shapes of a batch where they differ."""
-        assert self._data_shapes is not None
-        described = getattr(batch, "provide_data", None)
-        found = [tuple(a.shape) for a in batch.data]
-        if found == [tuple(d.shape) for d in self._data_shapes]:
-            return
-        data = described or [DataDesc(d.name, shape, d.dtype, d.layout) for d, shape in zip(self._data_shapes, found)]
-        labels = getattr(batch, "provide_label", None)
-        given = getattr(batch, "label", None)  # scripts make batches of their own classes
-        if not labels and given and self._label_shapes:
-            labels = [DataDesc(d.name, a.shape, d.dtype, d.layout) for d, a in zip(self._label_shapes, given)]
-        if not labels and self._label_shapes:
-            labels = _resized(self._label_shapes, data[0])
-        self.reshape(data, labels or None)
 
     def backward(self, out_grads: Any = None) -> None:
         self._require(params=True)
@@ -446,24 +434,3 @@ class Module(BaseModule):
 
 def _zeros_like(names: Sequence[str], blocks: Sequence[Sequence[NDArray]]) -> Params:
     return {name: nd.zeros(block[0].shape, dtype=block[0].dtype) for name, block in zip(names, blocks)}
-
-
-def _resized(descs: Sequence[DataDesc], data: DataDesc) -> list[DataDesc]:
-    """Labels for as many samples as the data have, where a batch brings none."""
-    size = data.shape[max(0, DataDesc.get_batch_axis(data.layout))]
-    found = []
-    for d in descs:
-        axis = DataDesc.get_batch_axis(d.layout)
-        shape = tuple(size if k == axis else extent for k, extent in enumerate(d.shape))
-        found.append(DataDesc(d.name, shape, d.dtype, d.layout))
-    return found
-
-
-def _whole(parts: Sequence[Any]) -> Any:
-    """One batch of several, whose samples follow one another."""
-
-    def joined(kind: str) -> list[NDArray] | None:
-        listed = [getattr(part, kind) for part in parts]
-        return None if any(arrays is None for arrays in listed) else [nd.concat(*a, dim=0) for a in zip(*listed)]
-
-    return DataBatch(joined("data"), joined("label"))
