@@ -20,6 +20,7 @@ from symc.core.errors import DTypeError
 from .prims import COMBINERS, PRIMS
 
 INDEX_DTYPE = "int64"
+_NO_AXES: frozenset[Axis] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -374,12 +375,15 @@ def free_axes(expr: Expr) -> frozenset[Axis]:
 
 def _free_axes(e: Expr) -> frozenset[Axis]:
     """`free_axes` of an expression whose operands know theirs."""
-    found: frozenset[Axis] = frozenset().union(*(a._free or () for a in operands_of(e)))
+    below = [a._free or _NO_AXES for a in operands_of(e)]
+    found = _NO_AXES.union(*below)
     if e.op == "load":
         return found | {axis for i in e.data[1] if isinstance(i, Affine) for axis in i.axes()}
     if e.op == "index":
-        return found | set(e.data.axes())
-    return found - set(e.data[1]) if e.op == "reduce" else found
+        return frozenset(e.data.axes())
+    if e.op == "reduce":
+        return found - set(e.data[1])
+    return next((axes for axes in below if axes == found), found)  # one set for all of a long chain
 
 
 def substitute(root: Expr, buffer: str, function: Callable[..., Expr]) -> Expr:
