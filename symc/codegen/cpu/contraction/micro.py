@@ -41,7 +41,8 @@ Rows = Callable[[Any], list[Any]]  # bytes from the beginning of each row -> poi
 
 
 def vectors_of(b: Any, dtype: str, lanes: int, has_avx512: bool = False) -> Elements:
-    """Vectors of what a register tile holds: float32, float64, or int32 sums of bytes; `has_avx512` speeds up exp."""
+    """Vectors of what a register tile holds: float32, float64, or int32 sums of bytes; `has_avx512` speeds up exp and
+    chooses how products are walked."""
     return Elements(Lanes(b, lanes, SINGLE_AND_DOUBLE[has_avx512]), dtype)
 
 

@@ -213,7 +213,7 @@ def _code(
     def build() -> Callable[..., Any]:
         scope = {
             "memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
-            "multiply": _multiply(products, tiles),
+            "multiply": _multiply(products, tiles, has_avx512),
             "finish": _finish(products, tiles[0], transforms, epilogue, d, has_avx512),
         }
         exec(source, scope)
@@ -236,13 +236,13 @@ def _memory(n_bytes: int) -> Any:
     return memory
 
 
-def _multiply(products: Products, tiles: Sequence[Tile]) -> Any:
+def _multiply(products: Products, tiles: Sequence[Tile], has_avx512: bool) -> Any:
     """The intrinsic `multiply(rows, source, bytes of a row, weight, depth, products)`: one tile of one frequency."""
 
     @intrinsic
     def multiply(b, n_rows, source, row_bytes, weight, depth, sums_of_tile):
         def emit_for(tile: Tile) -> None:
-            simd = vectors_of(b, products.sums, tile.lanes)
+            simd = vectors_of(b, products.sums, tile.lanes, has_avx512)
             first, target = simd.pointer(source), simd.pointer(sums_of_tile)
             rows = evenly_spaced(simd, first, row_bytes, tile.rows)
             zeros = [simd.zero] * (tile.rows * tile.vectors)
