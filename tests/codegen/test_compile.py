@@ -57,6 +57,19 @@ def test_python_semantics_of_division():
     call(divide, [7, 0], [0, 0])  # numpy's error model: no exception, no trap
 
 
+def test_numba_is_left_as_it_was():
+    def raises(chunk, n_chunks, desc, bufs):
+        raise ValueError
+
+    from numba.core.types import BaseFunction
+
+    before = BaseFunction.get_call_type
+    call(scale_part, [7, 3], range(8))
+    with pytest.raises(CodegenError):
+        compile_function(raises, "kernel", host_target())
+    assert BaseFunction.get_call_type is before
+
+
 def test_constant_steps_cannot_raise():
     def stride_down(chunk, n_chunks, desc, bufs):
         for i in range(desc[0] - 1, -1, -2):

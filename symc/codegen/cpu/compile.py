@@ -10,19 +10,21 @@ numba's own back end (function passes, O3 module pipeline, MCJIT) takes 2 to 3 t
 # (numba is typed in part)
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from symc.codegen.llvm.intrinsic import made_by_numba
+from symc.core.bounded import BoundedCache
 from symc.core.errors import CodegenError
 from symc.core.required import missing
 from symc.core.undisturbed import held_by_forks
@@ -55,6 +57,9 @@ _ALLOWED_SYMBOLS = re.compile(
 )
 
 _RAISED = "symc_kernel_raised"  # never defined anywhere
+
+# What operators give, by their numba types and those of their arguments; ResNet-18's kernels need a hundred.
+_types_of_calls: BoundedCache[tuple[Any, tuple[Any, ...]], Any] = BoundedCache(1024)
 
 
 @held_by_forks
@@ -157,7 +162,7 @@ def _lower(
     from numba.core import cgutils, compiler_lock, registry, types
 
     numba_types = {"i64": types.int64, "ptr": types.CPointer(types.int64)}
-    with compiler_lock.global_compiler_lock:
+    with compiler_lock.global_compiler_lock, _types_remembered():
         registry.cpu_target.typing_context.refresh()  # learn what was registered since: intrinsics of templates
         registry.cpu_target.target_context.refresh()  # imported after the last compile
         types_of_arguments = tuple(numba_types[kind] for kind in argtypes)
@@ -166,6 +171,32 @@ def _lower(
         _add_entry_point(library.module, result.fndesc.llvm_func_name, name, has_result)
         libraries = [dependency._get_module_for_linking() for dependency in _called(library)]
     return cgutils.normalize_ir_text(str(library.module)), libraries
+
+
+@contextlib.contextmanager
+def _types_remembered() -> Iterator[None]:
+    """While it lasts, numba looks once for what an operator makes of arguments of given types.
+
+    It tries dozens of definitions each time that it types or lowers `i + 1`, which takes a fourth of a compilation. To
+    be entered with numba's lock held, as the types are numba's for the whole process.
+    """
+    from numba.core import types
+    from numba.extending import _Intrinsic
+
+    function_type: Any = types.BaseFunction
+    look_up = function_type.get_call_type
+
+    def remember(function: Any, typing: Any, arguments: Any, named: Any) -> Any:
+        if named or isinstance(function.typing_key, _Intrinsic):  # ours are made anew for every kernel
+            return look_up(function, typing, arguments, named)
+        key = (function, tuple(arguments))
+        return _types_of_calls.obtain(key, lambda: look_up(function, typing, arguments, named))
+
+    function_type.get_call_type = remember
+    try:
+        yield
+    finally:
+        function_type.get_call_type = look_up
 
 
 def _called(library: Any) -> dict[Any, None]:
@@ -219,7 +250,8 @@ def _module_keeper() -> type:
 @cache
 def _pipeline() -> type:
     """numba's nopython pipeline without what generated code never needs: with-blocks, closures, rewrites, literal
-    unrolling, overload inlining, type annotation. Saves 3 to 20 ms a kernel."""
+    unrolling, overload inlining, type annotation, deletion of variables (nothing here counts references). Saves 3 to
+    25 ms a kernel."""
     from numba.core import compiler, compiler_machinery, typed_passes, untyped_passes
 
     class GeneratedCodePipeline(compiler.CompilerBase):
@@ -232,7 +264,6 @@ def _pipeline() -> type:
                 untyped_passes.ReconstructSSA,
                 typed_passes.NopythonTypeInference,
                 typed_passes.PreLowerStripPhis,
-                typed_passes.IRLegalization,
                 typed_passes.NativeLowering,
                 typed_passes.NoPythonBackend,
             ):
