@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.codegen.cpu.contraction.shapes import has_32_registers
 from symc.codegen.cpu.target import host_target
 from symc.runtime.compiler import compile_graph
 from symc.runtime.program import KernelStep, Loop
@@ -54,7 +53,7 @@ def test_equals_numpy(mode: str, data: tuple[int, ...], form: dict, dtype: str) 
         np.testing.assert_allclose(got.asnumpy(), expected, TOLERANCE[dtype], TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("mode, n_kernels", [("lstm", 1 if has_32_registers(host_target()) else 2), ("gru", 2)])
+@pytest.mark.parametrize("mode, n_kernels", [("lstm", 1 if host_target().has_32_registers else 2), ("gru", 2)])
 def test_a_step_is_a_product_and_the_gates(mode: str, n_kernels: int) -> None:
     net = network(mode, state_size=32, num_layers=2, bidirectional=True)
     program = compile_graph(to_graph(net, arg_shapes={"data": (7, 4, 16)})).program
@@ -205,7 +204,7 @@ def test_joined_parameters_are_prepared_and_their_extents_inferred() -> None:
     assert any("i2h" in s and "prepare" in s for s in steps) and not any("i2h" in s and "forward" in s for s in steps)
 
 
-@pytest.mark.skipif(not has_32_registers(host_target()), reason="tiles of four gates take 32 registers")
+@pytest.mark.skipif(not host_target().has_32_registers, reason="tiles of four gates take 32 registers")
 @pytest.mark.parametrize("batch, reasons", [(2, ["fused"]), (1, ["fused", "fused"])])
 def test_gates_of_several_rows_are_the_epilogue_of_the_product(batch: int, reasons: list[str]) -> None:
     net = mx.sym.RNN(*map(mx.sym.var, ("x", "w", "h", "c")), mode="lstm", state_size=32, num_layers=1)

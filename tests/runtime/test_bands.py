@@ -10,7 +10,6 @@ import pytest
 
 import symc as mx
 from symc.codegen.cpu import runner_abi as abi
-from symc.codegen.cpu.contraction.shapes import has_32_registers
 from symc.codegen.cpu.target import host_target
 from symc.ir.kernels import KernelGraph, KernelNode, Move, View
 from symc.loopir.expr import Affine
@@ -103,7 +102,7 @@ def test_lstm_of_any_number_of_threads():
     for array in executor.arg_dict.values():
         array[:] = rng.normal(size=array.shape) * 0.1
     loops = [step for step in walk(executor.compiled(False).program.steps) if isinstance(step, Loop)]
-    bands = 3 if has_32_registers(host_target()) else 1  # tiles of four gates take 32; else the gates are a step behind
+    bands = 3 if host_target().has_32_registers else 1  # tiles of four gates take 32; else the gates are a step behind
     assert [loop.bands for loop in loops] == [bands] * 2 and loops[0].count > abi.MAX_ROUNDS
 
     def results(n_threads: int) -> list[np.ndarray]:

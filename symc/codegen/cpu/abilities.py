@@ -72,7 +72,7 @@ def _first(b: ir.IRBuilder, x: ir.Value, n: int) -> ir.Value:
 
 _POWERS = Powers(_scaled, _limited, _chosen)
 # Of AVX-512, and of CPUs without it, for code that holds no float16 and chooses its masks itself.
-SINGLE_AND_DOUBLE = {True: Abilities(LIBM, powers=_POWERS), False: Abilities(LIBM)}
+SINGLE_AND_DOUBLE = {True: Abilities(LIBM, has_32_registers=True, powers=_POWERS), False: Abilities(LIBM)}
 
 
 def abilities_of(target: Target) -> Abilities:
@@ -82,5 +82,6 @@ def abilities_of(target: Target) -> Abilities:
         has_half=target.vector_bits > 128,  # F16C came with AVX: a target of 128 bits is taken to lack it
         masked_bytes=_MASKED_BYTES.get(target.vector_bits, frozenset()),
         has_free_masks=target.vector_bits == 512,  # a masked AVX2 store takes 12 cycles
+        has_32_registers=target.has_32_registers,
         powers=_POWERS if target.vector_bits == 512 else None,
     )

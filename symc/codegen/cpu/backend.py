@@ -82,12 +82,11 @@ class CpuBackend:
 
     def fits_sections(self, product: Product, dtype: str, n: int) -> bool:
         """See passes.base.Machine."""
-        from symc.codegen.cpu.contraction.shapes import has_32_registers
 
         from .preferences import fits_sections
 
         # Of 16, tiles that fit hold two rows: an LSTM of 16 sentences took 11 % longer.
-        return has_32_registers(self.target) and fits_sections(product, dtype, n)
+        return self.target.has_32_registers and fits_sections(product, dtype, n)
 
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         """See passes.base.Machine."""

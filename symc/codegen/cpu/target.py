@@ -31,6 +31,11 @@ class Target:
     features: str
     vector_bits: int
 
+    @property
+    def has_32_registers(self) -> bool:
+        """Whether vectors have 32 registers, as with AVX-512 and NEON; else they have 16."""
+        return self.vector_bits == 512 or self.triple.startswith("aarch64")
+
     def lanes(self, dtype: DTypeLike) -> int:
         """Elements of `dtype` in one vector register, at least 1."""
         return max(1, self.vector_bits // (8 * np.dtype(dtype).itemsize))

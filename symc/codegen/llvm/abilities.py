@@ -26,22 +26,24 @@ class Powers:
 class Abilities:
     """One machine, as the builder toolkit asks about it.
 
-    library         primitive -> C function of float64; that of float32 has an "f" behind it
-    has_half        converts float16; without it bits are shuffled instead of calling library functions that not
-                    every process has
-    masked_bytes    element sizes of which a part of a vector is loaded and stored in one instruction
-    has_free_masks  a part of a vector costs as much as a whole one
-    fused           the intrinsic of x * y + z; "fmuladd" leaves it to LLVM whether that is rounded once
-    calls           intrinsics of LLVM that are functions of the library instead
-    is_llvm7        its compiler reads LLVM 7's language (no fneg, no splat), with intrinsics of single numbers alone
-    address_space   of what int64 addresses point to
-    powers          its instructions for powers of two, if it has such
+    library           primitive -> C function of float64; that of float32 has an "f" behind it
+    has_half          converts float16; without it bits are shuffled instead of calling library functions that not
+                      every process has
+    masked_bytes      element sizes of which a part of a vector is loaded and stored in one instruction
+    has_free_masks    a part of a vector costs as much as a whole one
+    has_32_registers  its registers hold 32 vectors, else 16
+    fused             the intrinsic of x * y + z; "fmuladd" leaves it to LLVM whether that is rounded once
+    calls             intrinsics of LLVM that are functions of the library instead
+    is_llvm7          its compiler reads LLVM 7's language (no fneg, no splat), with intrinsics of single numbers alone
+    address_space     of what int64 addresses point to
+    powers            its instructions for powers of two, if it has such
     """
 
     library: Mapping[str, str]
     has_half: bool = True
     masked_bytes: frozenset[int] = frozenset()
     has_free_masks: bool = False
+    has_32_registers: bool = False
     calls: frozenset[str] = frozenset()
     is_llvm7: bool = False
     address_space: int = 0

@@ -40,10 +40,15 @@ PAIRED_ROWS = 4
 Rows = Callable[[Any], list[Any]]  # bytes from the beginning of each row -> pointers to there
 
 
-def vectors_of(b: Any, dtype: str, lanes: int, has_avx512: bool = False) -> Elements:
+def vectors_of(b: Any, dtype: str, lanes: int, has_avx512: bool) -> Elements:
     """Vectors of what a register tile holds: float32, float64, or int32 sums of bytes; `has_avx512` speeds up exp and
     chooses how products are walked."""
     return Elements(Lanes(b, lanes, SINGLE_AND_DOUBLE[has_avx512]), dtype)
+
+
+def plain_vectors_of(b: Any, dtype: str, lanes: int) -> Elements:
+    """Vectors for code that copies and adds alone, which is the same for all CPUs."""
+    return vectors_of(b, dtype, lanes, has_avx512=False)
 
 
 def emit_tile(
@@ -161,7 +166,7 @@ def emit_products(
     """
     b = simd.b
     step_bytes = tile.vectors * simd.vector_bytes
-    is_paired = simd.v.abilities.powers is None and products.n_together == 1 and tile.rows >= PAIRED_ROWS
+    is_paired = not simd.v.abilities.has_32_registers and products.n_together == 1 and tile.rows >= PAIRED_ROWS
 
     def step(k: Any, sums: list[Any]) -> list[Any]:
         position = simd.at(weight, b.mul(k, I64(step_bytes)))

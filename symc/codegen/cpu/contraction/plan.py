@@ -44,7 +44,6 @@ from .shapes import (
     cheapest,
     depthwise_choices,
     gradient_choices,
-    has_32_registers,
     line_of,
     matrix_choices,
     n_registers,
@@ -285,7 +284,7 @@ def _transforms_of(c: Contraction, dtype: str, target: Target) -> tuple[Transfor
     if dtype in DTYPES:
         return tuple(TRANSFORMS.values())
     is_exact = dtype == "int16" and products_of(dtype, target).has_dot and c.in_channels <= MOST_CHANNELS
-    return (OF_INTEGERS,) if is_exact and not has_32_registers(target) else ()
+    return (OF_INTEGERS,) if is_exact and not target.has_32_registers else ()
 
 
 def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
@@ -304,7 +303,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
         result_bytes = c.batch * g.n_rows * c.groups * columns * ITEM_SIZE[products.sums]
         is_step = c.sections > 1  # of a recurrent layer: threads may keep to their rows
         leaves_l2 = result_bytes >= ASKED_BYTES
-        if not has_32_registers(target) and tile.rows > 2:  # fewer wait for weights alone
+        if not target.has_32_registers and tile.rows > 2:  # fewer wait for weights alone
             leaves_l2 |= result_bytes >= ASKED_BESIDE_WEIGHTS and n_panels * panel_bytes >= FILLING_BYTES
         blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
         seen = steps / max(1, n_tiles * depth)
@@ -386,7 +385,7 @@ def _weight_gradient(c: Contraction, dtype: str, target: Target) -> Algorithm:
     n_groups = c.groups if c.stack is None else c.stack
     images, n_repeats = table_cover(g, c.batch, 1)
     operand_bytes = sum(size_of(_first_of_stack(c, name).shape) for name in c.operands) * ITEM_SIZE[dtype]
-    limits = WITH_32_REGISTERS if has_32_registers(target) else WITH_16_REGISTERS
+    limits = WITH_32_REGISTERS if target.has_32_registers else WITH_16_REGISTERS
 
     def plan(choice: Choice) -> GradientPlan:
         tile, width = choice.tile, g.taps[-1] if choice.is_merged else 1
@@ -476,7 +475,7 @@ def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
     # Threads that share one image take strips, and so columns, of what others computed the rows of in the layer before:
     # 4 to 17 % of MobileNets on two cores that share no cache, where one core gains 1 %. With 16 registers tiles take
     # twice the time of strips.
-    must_be_measured = c.batch == 1 and has_32_registers(target)
+    must_be_measured = c.batch == 1 and target.has_32_registers
     return [Algorithm(choices, plan, must_be_measured)] if choices else []
 
 

@@ -137,7 +137,7 @@ def tiles_of(target: Target, dtype: str, wide: Shapes, narrow: Shapes) -> list[t
         (Tile(rows, vectors, lanes // part), share * speed)
         for part, speed in parts.items()
         if lanes % part == 0 and lanes // part >= 2
-        for (rows, vectors), share in (wide if has_32_registers(target) else narrow).items()
+        for (rows, vectors), share in (wide if target.has_32_registers else narrow).items()
     ]
 
 
@@ -170,7 +170,7 @@ def n_shorter(n_rows: int, tile: Tile, target: Target, products: Products, secti
     missing = -n_rows % tile.rows
     if not missing:
         return 0
-    is_told = (tile.rows, tile.vectors) == SHORTENED and not has_32_registers(target)
+    is_told = (tile.rows, tile.vectors) == SHORTENED and not target.has_32_registers
     fits = products.n_together == sections == 1 and missing <= -(-n_rows // tile.rows)
     return missing if is_told and fits else None
 
@@ -307,14 +307,9 @@ def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str
     )
 
 
-def has_32_registers(target: Target) -> bool:
-    """Whether vectors have 32 registers, as with AVX-512 and NEON; else they have 16."""
-    return target.vector_bits == 512 or target.triple.startswith("aarch64")
-
-
 def n_registers(target: Target) -> int:
     """How many registers vectors have."""
-    return 32 if has_32_registers(target) else 16
+    return 32 if target.has_32_registers else 16
 
 
 def line_of(g: Geometry, tile: Tile, target: Target) -> Line:
@@ -322,7 +317,7 @@ def line_of(g: Geometry, tile: Tile, target: Target) -> Line:
     of its taps, their sums, the weights of the line and a position be in registers together. Elsewhere taps come one
     by one.
     """
-    if not g.taps or not has_32_registers(target) or g.step[-1] != 1 or g.divide[-1] != 1:
+    if not g.taps or not target.has_32_registers or g.step[-1] != 1 or g.divide[-1] != 1:
         return Line()
     line, extent, shift = Line(g.taps[-1], g.scale[-1]), g.row_extents[-1], g.shift[-1]
     first_tap_is_seen = (tile.rows - 1) * line.stride + shift >= 0
@@ -362,7 +357,7 @@ def strip_choices(g: Geometry, batch: int, channels: int, dtype: str, target: Ta
     """
     if len(g.taps) != 2 or set(g.step) | set(g.divide) != {1}:
         return ()
-    lanes, found, is_wide = target.lanes(dtype), [], has_32_registers(target)
+    lanes, found, is_wide = target.lanes(dtype), [], target.has_32_registers
     n_sets = L1_WAY_BYTES // math.gcd(L1_WAY_BYTES, g.source_strides[-1] * ITEM_SIZE[dtype])
     line_lanes = LINE_BYTES // ITEM_SIZE[dtype]
     for columns, share in (WIDE_STRIP_SHAPES if is_wide else NARROW_STRIP_SHAPES).items():

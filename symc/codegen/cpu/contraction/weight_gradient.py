@@ -29,7 +29,7 @@ from symc.codegen.llvm.memory import LINE_BYTES, PREFETCH_L2, Elements, fence
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import GRADIENT_PIXELS
-from .micro import vectors_of, with_masks
+from .micro import plain_vectors_of, vectors_of, with_masks
 from .plan import GradientPlan
 from .stores import Place, emit_stores
 from .tile import Tile
@@ -194,7 +194,7 @@ def _pack_block(dtype: str, tile: Tile, has_avx512: bool, has_borders: bool) -> 
 
     @intrinsic
     def pack_block(b, pixels, borders, begins, run, block, block_pixels, x, column, run_columns, packed):
-        simd = vectors_of(b, dtype, tile.lanes)
+        simd = plain_vectors_of(b, dtype, tile.lanes)
         entries, count = _listed_pixels(simd, pixels, begins, run, block, block_pixels)
         n_columns = b.sub(run_columns, column)
         patch = _Patch(simd, tile, simd.pointer(borders), column, run_columns, n_columns) if has_borders else None

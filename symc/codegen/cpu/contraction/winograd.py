@@ -24,7 +24,7 @@ from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop
 from symc.core.dtypes import ITEM_SIZE
 
-from .micro import by_rows, emit_products, evenly_spaced, row_pointer, vectors_of, with_masks
+from .micro import by_rows, emit_products, evenly_spaced, plain_vectors_of, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
 from .products import Products
 from .stores import Place, emit_stores
@@ -295,7 +295,7 @@ def _input_transform(dtype: str, lanes: int, transforms: Transforms) -> Any:
 
     @intrinsic
     def transform_tile(b, source, zero_page, offsets, target, step, row_bytes):
-        simd = vectors_of(b, dtype, lanes)
+        simd = plain_vectors_of(b, dtype, lanes)
         table = simd.pointer(offsets)
         inputs = [
             row_pointer(simd, simd.pointer(source), simd.pointer(zero_page), simd.item_bytes, simd.load_int32(table, k))

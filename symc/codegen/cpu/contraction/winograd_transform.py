@@ -19,7 +19,7 @@ from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 from symc.loopir.kernel import Template
 
-from .micro import vectors_of
+from .micro import plain_vectors_of
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -62,7 +62,7 @@ def _weight_transform(dtype: str, n_vectors: int, lanes: int, transforms: Transf
 
     @intrinsic
     def transform_line(b, weight, step):
-        simd = vectors_of(b, dtype, lanes)
+        simd = plain_vectors_of(b, dtype, lanes)
         first = simd.pointer(weight)
         frequencies = [simd.at(first, b.mul(step, I64(k))) for k in range(transforms.n_frequencies)]
         for v in range(n_vectors):

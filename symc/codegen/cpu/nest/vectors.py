@@ -132,7 +132,7 @@ def _accumulators(walker: Walker, axis: str, bodies: Sequence[Expr]) -> int:
     A polynomial has a dozen constants: four side by side spill where there are 16 registers.
     """
     inside = {e for body in bodies for e in walk(body) if axis in walker.form.free(e) and e.op not in LEAVES}
-    is_crowded = walker.scalar.abilities.powers is None and any(e.op in FLOAT32 for e in inside)
+    is_crowded = not walker.scalar.abilities.has_32_registers and any(e.op in FLOAT32 for e in inside)
     return max(walker.plan.unroll, MOST_PARTS) if len(inside) <= LIGHT and not is_crowded else walker.plan.unroll
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from symc.codegen.contraction.epilogue import epilogue_of
 from symc.codegen.contraction.tables import Line
-from symc.codegen.cpu.contraction import candidates, schedule_contraction
-from symc.codegen.cpu.contraction.shapes import has_32_registers
+from symc.codegen.cpu.compile import compile_function
+from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
 from symc.codegen.cpu.nest.plan import STREAM_BYTES
-from symc.codegen.cpu.target import host_target
+from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, load, param
 from symc.loopir.kernel import Buffer, accumulator
@@ -32,6 +32,7 @@ from tests.codegen.contractions import (
     sgd,
     strided_gradient,
     winograd_plan,
+    with_plan,
 )
 
 
@@ -150,7 +151,7 @@ def test_depthwise_strips(kind, geometry, target):
     c = contraction(kind, **layer)
     plans = [plan for plan in candidates(c, target) if plan.algorithm == "depthwise strips"]
     *_, width = c.window.out_extents if kind == "forward" else c.window.in_extents
-    can_walk, most = kind == "forward" or c.window.stride == (1, 1), 7 if has_32_registers(target) else 8
+    can_walk, most = kind == "forward" or c.window.stride == (1, 1), 7 if target.has_32_registers else 8
     assert {plan.tile.rows for plan in plans} == {n for n in range(4, most + 1) if can_walk and width % n == 0}
     for plan in plans[:1]:
         check(c, target, plan=plan)
@@ -317,3 +318,16 @@ def test_the_check_finds_a_wrong_sum(kind, target):
 @pytest.mark.parametrize("kernel, stride, inputs", [((12, 9), 5, (3, 4)), ((40,), 20, (5,)), ((4, 6, 5), 3, (2, 3, 2))])
 def test_large_kernels(kernel, stride, inputs, groups, channels, kind, target):
     check(strided_gradient(kernel, stride, inputs, kind, groups=groups, channels=channels), target)
+
+
+@pytest.mark.parametrize("algorithm", ["matrix", "winograd"])
+@pytest.mark.parametrize("bits", [256, 512])
+def test_products_ask_for_weights_where_registers_allow(algorithm, bits):
+    """Without AVX-512 they do two steps at once instead."""
+    cpu = {256: "haswell", 512: "skylake-avx512"}[bits]
+    target = Target("x86_64-unknown-linux-gnu", cpu, "+avx2,+fma", bits)
+    c = contraction(channels=(64, 64), inputs=(14, 14))
+    plan = winograd_plan(c, target, 4) if algorithm == "winograd" else plan_contraction(c, target, is_reused=True)
+    *_, products = schedule_contraction(with_plan(c, plan))
+    prefetch = b"\x0f\x18"  # of x86
+    assert (prefetch in compile_function(products.code.build(), products.code.name, target)) == (bits == 512)

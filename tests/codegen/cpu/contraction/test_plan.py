@@ -18,7 +18,7 @@ from symc.codegen.cpu.contraction import (
 )
 from symc.codegen.cpu.contraction.plan import WinogradPlan
 from symc.codegen.cpu.contraction.products import products_of
-from symc.codegen.cpu.contraction.shapes import has_32_registers, n_shorter, tile_counts
+from symc.codegen.cpu.contraction.shapes import n_shorter, tile_counts
 from symc.codegen.cpu.contraction.tile import Tile
 from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError, GraphError
@@ -99,7 +99,7 @@ PLANNED = {
 def test_threads_that_share_an_image_take_rows_of_it():
     """Where tiles of rows are nearly as fast as strips of columns: with 32 registers."""
     c, target = contraction(batch=1, channels=(35, 35), groups=35, inputs=(14, 14)), host_target()
-    expected = "depthwise sums" if has_32_registers(target) else "depthwise strips"
+    expected = "depthwise sums" if target.has_32_registers else "depthwise strips"
     assert plan_contraction(c, target).algorithm == expected
 
 
@@ -214,7 +214,7 @@ def test_batches_that_are_no_multiple_of_seven_fill_their_tiles(rows):
 def test_evenly_spaced_rows_fill_tiles_of_six_and_five(rows, shorter, options, target):
     c = matrix(rows, 40, 48, **options)
     plan = plan_contraction(c, target, is_reused=True)
-    if not has_32_registers(target):
+    if not target.has_32_registers:
         assert (plan.tile.rows, plan.tile.vectors) == (6, 2)
         assert plan.n_shorter == shorter and plan.row_distance is not None
         assert [t.rows for t in plan.tiles] == ([6, 5] if shorter else [6, 4])
