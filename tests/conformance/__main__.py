@@ -5,6 +5,7 @@ python -m tests.conformance ops --list --only Pooling           one operator, wi
 python -m tests.conformance ops nets models train --root ../shared/conformance
 python -m tests.conformance api --list                          snippets of Python: values, texts, errors
 python -m tests.conformance legacy --root ../shared/conformance   files of every age, byte-equal round trips
+python -m tests.conformance draws --root FOLDER --keep FILE     hours: goes on where a run was ended
 python -m tests.conformance threads                             8 threads, 1,000 calls each, one Executor
 MXNET_MKLDNN_ENABLED=0 PYTHON_OF_MXNET -m tests.conformance --peer mxnet ops nets models train api
 """
@@ -45,6 +46,12 @@ def main() -> int:
     parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="folder of the golden data")
     parser.add_argument("--list", action="store_true", help="a line for each difference")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains this")
+    parser.add_argument(
+        "--keep",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="gets a line for each case; those with a line there do not run again",
+    )
     parser.add_argument("--peer", default="symc", help="module to test: symc, or mxnet to prove the checks")
     options = parser.parse_args()
     unknown = sorted(set(options.kinds) - set(KINDS))
@@ -57,7 +64,7 @@ def main() -> int:
     is_good = True
     for kind in options.kinds or KINDS:
         start = time.perf_counter()
-        families = tally((c for c in KINDS[kind](mx, options.root) if options.only in c.name), mx)
+        families = tally((c for c in KINDS[kind](mx, options.root) if options.only in c.name), mx, options.keep)
         is_good &= report(kind, families, options.list, time.perf_counter() - start)
     return 0 if is_good else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,9 @@ KNOWN = {
     "module.05": "a batch of another size without labels: MXNet refuses it for the label's shape; symc predicts",
     "dag54": "MXNet's clip writes the gradient of its input also when grad_req is add",
 }
+
+
+MISSING = "is not there yet"
 
 
 class Check(NamedTuple):
@@ -102,24 +106,37 @@ class Tally:
         """Passed and failed."""
         return self.n_passed + len(self.failed)
 
-    def add(self, check: Check, mx: Any) -> None:
-        """Runs one check and files its result."""
-        try:
-            check.run()
-        except Exception as error:  # whatever a peer does wrong is a result
-            if is_missing(mx, error):
-                self.missing.append(check.name)
-            else:
-                self.failed[check.name] = one_line(error)
-        else:
+    def add(self, name: str, why: str | None) -> None:
+        """Files what `outcome` gave for a check."""
+        if why is None:
             self.n_passed += 1
+        elif why == MISSING:
+            self.missing.append(name)
+        else:
+            self.failed[name] = why
 
 
-def tally(checks: Iterable[Check], mx: Any) -> dict[str, Tally]:
-    """Runs checks; the results by family."""
+def outcome(check: Check, mx: Any) -> str | None:
+    """Runs a check: None when it passes, MISSING, or what differs."""
+    try:
+        check.run()
+    except Exception as error:  # whatever a peer does wrong is a result
+        return MISSING if is_missing(mx, error) else one_line(error)
+    return None
+
+
+def tally(checks: Iterable[Check], mx: Any, kept: pathlib.Path | None = None) -> dict[str, Tally]:
+    """Runs checks; the results by family. `kept` gets a line for each; those with a line there do not run again."""
     found: dict[str, Tally] = {}
+    lines = kept.read_text().splitlines() if kept is not None and kept.exists() else []
+    over: dict[str, str | None] = dict(map(json.loads, lines))
     for check in checks:
-        found.setdefault(check.family, Tally()).add(check, mx)
+        if check.name not in over:
+            over[check.name] = outcome(check, mx)
+            if kept is not None:
+                with kept.open("a") as file:
+                    print(json.dumps([check.name, over[check.name]]), file=file)
+        found.setdefault(check.family, Tally()).add(check.name, over[check.name])
     return found
 
 

@@ -106,3 +106,20 @@ def test_tally_and_expectation():
             expect_all_pass([check], mx)
     with pytest.raises(AssertionError, match="KNOWN"):
         expect_all_pass([Check("f", "dag54", lambda: None)], mx)
+
+
+def test_kept_outcomes_do_not_run_again(tmp_path):
+    runs = []
+
+    def differs() -> None:
+        runs.append("f.1")
+        raise Mismatch("output 0: off")
+
+    checks = [Check("f", "f.0", lambda: runs.append("f.0")), Check("f", "f.1", differs)]
+    kept = tmp_path / "kept"
+    first = tally(checks[:1], mx, kept)
+    assert first["f"].n_passed == 1
+    both = tally(checks, mx, kept)
+    assert tally(checks, mx, kept) == both
+    assert (both["f"].n_passed, both["f"].failed) == (1, {"f.1": "output 0: off"})
+    assert runs == ["f.0", "f.1"]
