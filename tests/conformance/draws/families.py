@@ -34,7 +34,7 @@ UNANSWERED = {
     "_scatter_set_nd": "writes over its input, as x[indices] = values in Python",
     "_zeros_without_dtype": "MXNet knows no dtype for it outside of gradients",
 }  # fmt: skip
-ONEDNN = {"_contrib_BatchNormWithReLU", *quantized.GENERATORS}
+ONEDNN = {"RNN", "Deconvolution", "_contrib_BatchNormWithReLU", *quantized.GENERATORS}
 
 
 def answer(mx: Any, case: Case, pack: Callable) -> Dict[str, Any]:

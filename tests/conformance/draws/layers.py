@@ -71,17 +71,24 @@ def convolution(d: Draw) -> Case:
     deep, wide = groups * d.integer(1, 6), groups * d.integer(1, 6)
     if d.chance(0.1) and d.op == "Convolution":
         groups = wide = deep
-    n, no_bias = d.integer(1, 3), d.chance(0.5)
+    n, no_bias, kinds = d.integer(1, 3), d.chance(0.5), FLOATS
     if d.op == "Deconvolution":
         inner, weight = tuple(d.integer(1, 5) for _ in range(rank)), (deep, wide // groups, *place["kernel"])
         place["pad"] = tuple(min(p, (r - 1) // 2) for p, r in zip(place.get("pad", (0,) * rank), reach(place)))
-        place.pop("dilate", None)  # MXNet's native kernels ignore it in part
+        if "dilate" in place and (rank == 3 or d.chance(0.5)):
+            del place["dilate"]
+        kinds = ("float32",) if "dilate" in place else FLOATS  # which MXNet's native kernels ignore in part
+        steps = place.get("stride", (1,) * rank)
         if d.chance(0.3) and "stride" in place:
-            place["adj"] = tuple(d.integer(0, s - 1) for s in place["stride"])
+            place["adj"] = tuple(d.integer(0, s - 1) for s in steps)
+        elif d.chance(0.2):
+            cut = (d.integer(0, r - 1) for r in reach(place))
+            place["target_shape"] = tuple(
+                (i - 1) * s + r - (c if s > 1 else c - c % 2) for i, s, r, c in zip(inner, steps, reach(place), cut)
+            )
     else:
         inner, weight = spatial(d, place), (wide, deep // groups, *place["kernel"])
     shapes = [(n, deep, *inner), weight, *([] if no_bias else [(wide,)])]
-    kinds = FLOATS
     return d.case(*shapes, dtypes=kinds, domain=(-1, 1), num_filter=wide, num_group=groups, no_bias=no_bias, **place)
 
 
@@ -123,9 +130,9 @@ def batch_norm(d: Draw) -> Case:
     axis = {"axis": d.axis(len(shape))} if d.op == "BatchNorm" and d.chance(0.5) else {}
     c = shape[axis.get("axis", 1)]
     kind = d.pick(FLOATS[:3]) if d.op == "BatchNorm" else "float32"
-    more = {"eps": d.real(0.001, 0.1), "momentum": d.real(0.1, 0.95), **axis, "output_mean_var": False}
+    more = {"eps": d.real(0.001, 0.1), "momentum": d.real(0.1, 0.95), **axis}
     if d.op == "_contrib_SyncBatchNorm":
-        more["key"] = "one"
+        more.update(key="one", output_mean_var=False)  # which predicting it leaves unwritten
     if d.op == "BatchNorm_v1" and len(shape) == 3:
         shape = (*shape, 1)
     dtypes = [kind] * 5
@@ -137,11 +144,11 @@ def norm(d: Draw) -> Case:
     if d.op == "LayerNorm":
         shape = d.shape(1, 4)
         axis = d.axis(len(shape))
-        return d.case(shape, *[(shape[axis],)] * 2, dtypes=FLOATS, axis=axis, output_mean_var=False, **eps)
+        return d.case(shape, *[(shape[axis],)] * 2, dtypes=FLOATS, axis=axis, **eps)
     if d.op == "GroupNorm":
         groups = d.integer(1, 3)
         shape = (d.integer(1, 3), groups * d.integer(1, 3), *d.shape(1, 2, 40))
-        return d.case(shape, *[(groups,)] * 2, dtypes=FLOATS, num_groups=groups, output_mean_var=False, **eps)
+        return d.case(shape, *[(groups,)] * 2, dtypes=FLOATS, num_groups=groups, **eps)
     if d.op == "InstanceNorm":
         shape = d.shape(3, 4)
         return d.case(shape, *[(shape[1],)] * 2, dtypes=("float32",), **eps)
@@ -168,11 +175,12 @@ def softmax_output(d: Draw) -> Case:
     more["multi_output"] = len(shape) > 2 and d.chance(0.6)
     more["preserve_shape"] = not more["multi_output"] and d.chance(0.3)
     if more["multi_output"]:
-        classes, label = shape[1], (shape[0], *shape[2:])
-    elif more["preserve_shape"]:
-        classes, label = shape[-1], shape[:-1]
+        rest = shape[2:]
+        classes, label = shape[1], d.pick([(shape[0], *rest), (shape[0], int(np.prod(rest))), (shape[0], 1, *rest)])
     else:
-        classes, label = int(np.prod(shape[1:])), shape[:1]
+        classes, label = shape[-1] if more["preserve_shape"] else int(np.prod(shape[1:])), shape[:-1]
+    if d.chance(0.1):  # of probabilities
+        return d.case(shape, shape, dtypes=FLOATS, grads=(0,), domain=(0.1, 0.9), **more)
     if d.chance(0.4):
         more.update(use_ignore=True, ignore_label=float(d.integer(-1, 2)))
     if d.chance(0.3) and classes > 1:
@@ -223,8 +231,15 @@ def ctc(d: Draw) -> Case:
     blank = d.pick(["first", "last"])
     low, high = (1, letters - 1) if blank == "first" else (0, letters - 2)
     words = tuple(float(d.integer(low, high)) for _ in range(n * most))
-    more: Dict[str, Any] = {"blank_label": blank, "use_data_lengths": False, "use_label_lengths": False}
-    return d.case((steps, n, letters), (n, most), dtypes=("float32",), grads=(0,), given={1: words}, **more)
+    of_data = d.chance(0.5)
+    of_labels = of_data and d.chance(0.6)  # inputs given by position have no gap
+    more: Dict[str, Any] = {"blank_label": blank, "use_data_lengths": of_data, "use_label_lengths": of_labels}
+    given, shapes = {1: words}, [(steps, n, letters), (n, most)]
+    for is_given, least, length in ((of_data, 2 * most - 1, steps), (of_labels, 1, most)):
+        if is_given:
+            given[len(shapes)] = tuple(float(d.integer(least, length)) for _ in range(n))
+            shapes.append((n,))
+    return d.case(*shapes, dtypes=("float32",), grads=(0,), given=given, **more)
 
 
 def correlation(d: Draw) -> Case:
