@@ -88,8 +88,15 @@ class MultiUpdate(Op):
         return [*found_ins, *shared], [*weights, *states]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        made = [self.updated(g, k, part) for k, part in enumerate(self.parts(x))]
+        made = [self._made(g, k, part) for k, part in enumerate(self.parts(x))]
         return [*(values[0] for values in made), *(state for values in made for state in values[1:])]
+
+    def _made(self, g: GraphBuilder, k: int, x: Sequence[Value]) -> Sequence[Value]:
+        """As `updated`; a weight of float32 is its own copy: MXNet's operators of many weights leave the other alone."""
+        if not issubclass(self.single, MixedPrecision) or g.dtype(x[0]) != "float32":
+            return self.updated(g, k, x)
+        at = self.single.arguments.index("weight32")
+        return [*self.updated(g, k, [*x[:at], x[0], *x[at + 1 :]])[:-1], x[at]]
 
     def updated(self, g: GraphBuilder, k: int, x: Sequence[Value]) -> Sequence[Value]:
         """The new weight and states of weight number k."""

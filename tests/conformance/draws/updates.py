@@ -9,7 +9,7 @@ from typing import Any, Dict, Tuple
 
 from tests.ops.cases import Case
 
-from .draw import Draw, Generator
+from .draw import FLOATS, Draw, Generator
 
 # Arrays of each operator, w of the weight's dtype, f always float32, 1 a single float32; and its numbers.
 RATE, CLIPPED = "lr wd", "rescale_grad clip_gradient"
@@ -78,7 +78,7 @@ def single(d: Draw) -> Case:
     arrays, names = SINGLE[d.op]
     shape, kind = d.shape(), d.pick(["float32", "float32", "float64", "float16"])
     kind = "float32" if d.op == "rmspropalex_update" else kind  # in float16 rounding decides its differences
-    kind = "float16" if "f" in arrays else kind
+    kind = "float16" if "f" in arrays and (d.op == "mp_lamb_update_phase1" or d.chance(0.7)) else kind
     kinds = [{"w": kind, "f": "float32", "1": kind if d.op == "lamb_update_phase2" else "float32"}[a] for a in arrays]
     shapes = [(1,) if a == "1" else shape for a in arrays]
     return d.case(*shapes, dtypes=kinds, domain=(0.1, 1.5), grads=(), **numbers(d, names))
@@ -86,7 +86,8 @@ def single(d: Draw) -> Case:
 
 def multi(d: Draw) -> Case:
     arrays, names, n_shared = (*MULTI[d.op], 0) if d.op in MULTI else SHARED[d.op]
-    n, kind = d.integer(1, 3), "float16" if "f" in arrays else "float32"
+    n, kind = d.integer(1, 3), d.pick(["float16", *FLOATS] if "f" in arrays else FLOATS)
+    kind = "float32" if d.op == "_multi_adamw_update" else kind  # into others MXNet copies the bytes of its rates
     shapes = [shape for shape in (d.shape() for _ in range(n)) for _ in arrays]
     shapes += [(n,) if n_shared == 2 else (1,)] * n_shared
     kinds = [kind if a == "w" else "float32" for a in arrays] * n + ["float32"] * n_shared
