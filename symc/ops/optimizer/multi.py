@@ -92,7 +92,7 @@ class MultiUpdate(Op):
         return [*(values[0] for values in made), *(state for values in made for state in values[1:])]
 
     def _made(self, g: GraphBuilder, k: int, x: Sequence[Value]) -> Sequence[Value]:
-        """As `updated`; a weight of float32 is its own copy: MXNet's operators of many weights leave the other alone."""
+        """As `updated`; a float32 weight is its own copy: MXNet's operators of many weights leave the other alone."""
         if not issubclass(self.single, MixedPrecision) or g.dtype(x[0]) != "float32":
             return self.updated(g, k, x)
         at = self.single.arguments.index("weight32")
