@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from symc.core.errors import ArgumentError, ArgumentTypeError
+from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError
 from symc.ndarray import NDArray, load
 
 
@@ -32,13 +32,13 @@ class Load:
     def __call__(self, name: str, arr: NDArray) -> None:
         found = self.param.get(name)
         if found is None and self.default_init is None:
-            raise ArgumentError(
+            raise ConflictError(
                 f"Cannot Initialize {name}. Not found in loaded param and no default Initializer is provided."
             )
         if found is None:
             self.default_init(name, arr)  # type: ignore[misc]
         elif found.shape != arr.shape:
-            raise ArgumentError(
+            raise ConflictError(
                 f"Parameter {name} cannot be initialized from loading. "
                 f"Shape mismatch, target {arr.shape} vs loaded {found.shape}"
             )
@@ -53,7 +53,7 @@ class Mixed:
 
     def __init__(self, patterns: Sequence[str], initializers: Sequence[Callable[[str, NDArray], None]]) -> None:
         if len(patterns) != len(initializers):
-            raise ArgumentError(f"Mixed: {len(patterns)} patterns for {len(initializers)} initializers")
+            raise ConflictError(f"Mixed: {len(patterns)} patterns for {len(initializers)} initializers")
         self.map = [(re.compile(p), init) for p, init in zip(patterns, initializers)]
 
     def __call__(self, name: str, arr: NDArray) -> None:

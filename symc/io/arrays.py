@@ -26,6 +26,8 @@ class NDArrayIter(DataIter):
     shuffle             whether every epoch, the first one too, has another order, drawn from np.random
     last_batch_handle   what becomes of samples that fill no batch: "pad" fills it from the beginning, "discard" leaves
                         them out, "roll_over" has them begin the next epoch
+    layout              what the axes of data and labels stand for, told by `provide_data` and `provide_label`; N, the
+                        samples, is the first
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class NDArrayIter(DataIter):
         last_batch_handle: str = "pad",
         data_name: str = "data",
         label_name: str = "softmax_label",
+        layout: str = "NCHW",
     ) -> None:
         super().__init__(batch_size)
         self.data = sources(data, data_name)
@@ -48,6 +51,8 @@ class NDArrayIter(DataIter):
             raise ArgumentError(
                 f"NDArrayIter: last_batch_handle {last_batch_handle!r}; expected pad, discard or roll_over"
             )
+        if DataDesc.get_batch_axis(layout) != 0:
+            raise ArgumentError(f"NDArrayIter: layout {layout!r}; expected one whose first axis is N, the samples")
         if last_batch_handle == "roll_over" and batch_size > self.num_data:
             raise ArgumentError(f"NDArrayIter: {self.num_data} samples fill no batch of {batch_size}")
         for name, array in (*self.data, *self.label):
@@ -56,6 +61,7 @@ class NDArrayIter(DataIter):
         self.idx = np.arange(self.num_data)
         self.shuffle = shuffle
         self.last_batch_handle = last_batch_handle
+        self.layout = layout
         self.cursor = -batch_size  # the first sample of the current batch
         self.num_source = len(self.data) + len(self.label)
         self._begun: tuple[list[NDArray], list[NDArray]] | None = None  # a batch that the next epoch will fill
@@ -75,7 +81,9 @@ class NDArrayIter(DataIter):
         return self._descriptions(self.label)
 
     def _descriptions(self, listed: list[Source]) -> list[DataDesc]:
-        return [DataDesc(name, (self.batch_size, *a.shape[1:]), np.dtype(a.dtype).type) for name, a in listed]
+        return [
+            DataDesc(name, (self.batch_size, *a.shape[1:]), np.dtype(a.dtype).type, self.layout) for name, a in listed
+        ]
 
     def hard_reset(self) -> None:
         """Starts an epoch without what was left over from the last one."""

@@ -28,25 +28,26 @@ def is_whole(key: Any) -> bool:
 def numpy_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:
     """The key as a tuple for NumPy, index arrays as int64 and an Ellipsis always in it, so that NumPy gives an array.
 
-    As in MXNet, fractional index arrays are truncated, and True and False in lists and NumPy arrays are the numbers 1
-    and 0. Raises ArgumentError for boolean NDArrays and for anything that is no index.
+    As in MXNet, fractional index arrays are truncated, and True and False alone, in lists and in NumPy arrays are the
+    numbers 1 and 0; among other parts True selects what is there anyway. Raises ArgumentError for False there, by which
+    NumPy selects nothing and MXNet everything, for boolean NDArrays and for anything that is no index.
     """
-    parts = key if isinstance(key, tuple) else (key,)
+    parts = tuple(part for part in key if not _is_truth(part)) if isinstance(key, tuple) else (key,)
     index = tuple(_part(part, array_type) for part in parts)
     return index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
 
 
 def written_index(key: Any, array_type: type[NDArray]) -> tuple[Any, ...]:
-    """The same for writing, where True adds an axis, as in MXNet: `x[True] = v` writes all of x.
-
-    Raises ArgumentError for False, by which NumPy selects nothing and MXNet everything.
-    """
+    """The same for writing, where True adds an axis, as in MXNet: `x[True] = v` writes all of x."""
     parts = key if isinstance(key, tuple) else (key,)
-    if bool not in map(type, parts):
-        return numpy_index(key, array_type)
-    if any(part is False for part in parts):
-        raise ArgumentError("x[False] = ... would write all of x in MXNet and nothing in NumPy; write what is meant")
-    return numpy_index(tuple(None if part is True else part for part in parts), array_type)
+    return numpy_index(tuple(None if _is_truth(part) else part for part in parts), array_type)
+
+
+def _is_truth(part: Any) -> bool:
+    """Whether a part of a key is True; raises ArgumentError for False."""
+    if part is False:
+        raise ArgumentError("a False in an index selects everything in MXNet, nothing in NumPy; say what is meant")
+    return part is True
 
 
 def is_advanced(index: tuple[Any, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -393,6 +393,25 @@ class NDArray:
         """A copy, or with `inplace` a view, of shape (first dimension, all others together)."""
         shape = (self.shape[0], math.prod(self.shape[1:]))
         return self._shown("Flatten", self._memory.reshape(shape), inplace)
+
+    def broadcast_to(self, shape: Sequence[int]) -> NDArray:
+        """A copy of another shape by NumPy's rules: where operator broadcast_to cannot, it puts dimensions in front.
+
+        Raises ArgumentError where the array has a dimension of another size than `shape`.
+        """
+        own, shape = (1,) * (len(shape) - self.ndim) + self.shape, tuple(shape)
+        if len(own) != len(shape) or any(n not in (1, extent) for n, extent in zip(own, shape)):
+            raise ArgumentError(
+                "operands could not be broadcast together with remapped shapes[original->remapped]: "
+                f"{own} and requested shape {shape}"
+            )
+        return call("broadcast_to", self if own == self.shape else self.reshape(own), shape=shape)
+
+    def broadcast_like(self, other: NDArray) -> NDArray:
+        """A copy of the shape of `other` by NumPy's rules: where operator broadcast_like cannot, it puts dimensions
+        in front. No gradient flows to `other`.
+        """
+        return self.broadcast_to(other.shape)
 
     # Parts.
 

@@ -41,6 +41,13 @@ def test_the_last_batch(handle, expected):
     assert epochs(iterator, len(expected)) == expected
 
 
+def test_the_layout_is_told():
+    iterator = mx.io.NDArrayIter(DATA, LABEL, 2, layout="NHWC")
+    assert [d.layout for d in (*iterator.provide_data, *iterator.provide_label)] == ["NHWC", "NHWC"]
+    with pytest.raises(ValueError, match="layout 'TNC'; expected one whose first axis is N"):
+        mx.io.NDArrayIter(DATA, LABEL, 2, layout="TNC")
+
+
 def test_a_batch_larger_than_the_data_goes_round():
     assert epochs(mx.io.NDArrayIter(DATA, LABEL, 8)) == [[([0, 1, 2, 3, 4, 0, 1, 2], 3)]]
     assert epochs(mx.io.NDArrayIter(DATA, LABEL, 12)) == [[([0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1], 7)]]

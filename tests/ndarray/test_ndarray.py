@@ -9,6 +9,7 @@ import pytest
 
 import symc as mx
 import symc.ndarray as nd
+from symc import autograd
 from symc.base import MXNetError
 from symc.context import cpu
 from symc.core.dtypes import ALIGNMENT
@@ -175,6 +176,22 @@ def test_squeeze_and_expand_dims():
         grid().squeeze(axis=0)
     with pytest.raises(MXNetError, match="axis 3"):
         grid().expand_dims(3)
+
+
+def test_broadcasting_puts_dimensions_in_front():
+    row = nd.array([1, 2])
+    like = nd.ones((1, 2, 2))
+    for made in (row.broadcast_to((1, 2, 2)), row.broadcast_to(shape=[1, 2, 2]), row.broadcast_like(like)):
+        check(made, [[[1, 2], [1, 2]]])
+    check(nd.array([[1], [2]]).broadcast_to((2, 2)), [[1, 1], [2, 2]])
+    row.attach_grad()
+    with autograd.record():
+        wide = row.broadcast_to((3, 2))
+    wide.backward(nd.array([[1, 2], [3, 4], [5, 6]]))
+    check(row.grad, [9, 12])
+    for shape in ((3,), (2, 3), ()):
+        with pytest.raises(ValueError, match="operands could not be broadcast together with remapped shapes"):
+            row.broadcast_to(shape)
 
 
 def test_copies():

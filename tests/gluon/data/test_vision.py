@@ -43,6 +43,13 @@ def test_sizes_are_operators_of_symbols():
     assert symbol.infer_shape(data=(10, 20, 3))[1] == [(3, 4, 3)]
 
 
+def test_a_function_can_be_applied_to_every_transform():
+    seen = []
+    chain = transforms.Compose([transforms.Resize(3), transforms.CenterCrop(2), transforms.CropResize(0, 0, 2, 2)])
+    assert chain.apply(lambda block: seen.append(type(block).__name__)) is chain
+    assert seen == ["Resize", "CenterCrop", "CropResize", "Compose"]
+
+
 def test_images_of_all_sizes_are_compiled_once():
     compose = transforms.Compose([transforms.Resize(6), transforms.ToTensor(), transforms.Normalize(0.5, 0.25)])
     assert [type(child).__name__ for child in compose._children.values()] == ["Resize", "HybridSequential"]

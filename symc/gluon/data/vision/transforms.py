@@ -100,10 +100,10 @@ class _OfAnySize(HybridBlock):
         if not isinstance(x, NDArray) or self._active:
             return super().forward(x)
         if x.ndim == 4:
-            return made(np.stack([self.apply(one) for one in pixels(x)]))
-        return made(self.apply(pixels(x)))
+            return made(np.stack([self._changed(one) for one in pixels(x)]))
+        return made(self._changed(pixels(x)))
 
-    def apply(self, x: np.ndarray) -> np.ndarray:
+    def _changed(self, x: np.ndarray) -> np.ndarray:
         """What becomes of an image (H, W, C)."""
         raise NotImplementedError
 
@@ -121,7 +121,7 @@ class Resize(_OfAnySize):
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         return F.image.resize(x, self._size, self._keep, self._interpolation)
 
-    def apply(self, x: np.ndarray) -> np.ndarray:
+    def _changed(self, x: np.ndarray) -> np.ndarray:
         size = self._size
         if isinstance(size, Number):
             size = short_size(x, size) if self._keep else (size, size)
@@ -142,7 +142,7 @@ class CropResize(_OfAnySize):
         part = F.image.crop(x, *self._at)
         return F.image.resize(part, self._size, False, self._interpolation) if self._size else part
 
-    def apply(self, x: np.ndarray) -> np.ndarray:
+    def _changed(self, x: np.ndarray) -> np.ndarray:
         left, top, width, height = self._at
         if min(left, top) < 0 or min(width, height) < 1 or top + height > x.shape[0] or left + width > x.shape[1]:
             raise ArgumentError(f"CropResize: {width} x {height} from ({left}, {top}) lies outside of {x.shape}")
