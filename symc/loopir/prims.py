@@ -27,7 +27,10 @@ def _divide(a: Any, b: Any) -> Any:
     if np.issubdtype(np.asarray(a).dtype, np.floating):
         return np.divide(a, b)
     safe = np.where(b == 0, 1, b)
-    return np.where(b == 0, 0, np.trunc(np.divide(a, safe))).astype(np.asarray(a).dtype)
+    with np.errstate(over="ignore"):  # the least integer by -1 wraps
+        below = np.floor_divide(a, safe)
+        is_between = (below * safe != a) & (below < 0)
+    return np.where(b == 0, 0, below + is_between).astype(np.asarray(a).dtype)
 
 
 def _modulo(a: Any, b: Any) -> Any:

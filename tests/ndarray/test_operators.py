@@ -101,6 +101,31 @@ def test_integer_division_against_exact_arithmetic(dtype):
     check(x % y, [p % q for p, q in zip(a.tolist(), b.tolist())], dtype)
 
 
+def test_quotients_of_large_integers_are_exact():
+    values = [4 * 10**18 + 12345, -(4 * 10**18 + 12345), 2**53 + 1, -(2**63)]
+    x = nd.array(values, dtype="int64")
+    check(x / 2, [2 * 10**18 + 6172, -(2 * 10**18 + 6172), 2**52, -(2**62)], "int64")
+    check(x / nd.array([19, -7, 1, -1], dtype="int64"), [210526315789474333, 571428571428573192, *values[2:]], "int64")
+    check(nd.mean(x[::2]), [(values[0] + values[2]) // 2], "int64")
+    check(nd.contrib.div_sqrt_dim(x), [v // 2 if v > 0 else -(-v // 2) for v in values], "int64")
+
+
+@pytest.mark.parametrize("n_copies", [1, 30000])  # by NumPy, and compiled
+@pytest.mark.parametrize(
+    "name, function, values",
+    [
+        ("sqrt", math.sqrt, [3, 123456789, 2**50 + 1]),
+        ("exp", math.exp, [3, 20, 33, -20]),
+        ("sinh", math.sinh, [3, 20, -33]),
+        ("tan", math.tan, [3, -21, 123456789]),
+        ("gammaln", math.lgamma, [3, 16777217, 10**12 + 1]),
+    ],
+)
+def test_functions_of_integers_are_computed_in_float64(name, function, values, n_copies):
+    x = nd.array(np.repeat(values, n_copies), dtype="int64")
+    check(getattr(nd, name)(x), np.repeat([int(function(v)) for v in values], n_copies), "int64")
+
+
 def test_in_place_forms_keep_the_array():
     x = same = grid()
     x += 1

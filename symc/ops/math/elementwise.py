@@ -1,4 +1,4 @@
-"""Operators of one operand, element by element: shape and dtype stay, integers are computed in float32 unless noted."""
+"""Operators of one operand, element by element: shape and dtype stay, integers are computed in float64 unless noted."""
 
 from __future__ import annotations
 
@@ -105,8 +105,20 @@ unary(
     lambda d, x, y: d * (1 / (1 - x * x)),
     "Inverse hyperbolic tangent.",
 )
-unary("degrees _sparse_degrees", lambda x: x * DEGREES, lambda d, x, y: d * DEGREES, "Radians to degrees.")
-unary("radians _sparse_radians", lambda x: x * RADIANS, lambda d, x, y: d * RADIANS, "Degrees to radians.")
+unary(
+    "degrees _sparse_degrees",
+    lambda x: x * DEGREES,
+    lambda d, x, y: d * DEGREES,
+    "Radians to degrees.",
+    floats_of_integers="float32",
+)
+unary(
+    "radians _sparse_radians",
+    lambda x: x * RADIANS,
+    lambda d, x, y: d * RADIANS,
+    "Degrees to radians.",
+    floats_of_integers="float32",
+)
 
 # -- activations and special functions ------------------------------------------------------------------------------
 
@@ -372,6 +384,8 @@ class SmoothL1(Unary):
     MXNet operator smooth_l1.
     """
 
+    floats_of_integers = "float32"
+
     scalar: float = param(1.0, doc="s: the square part ends at 1 / s^2")
 
     def formula(self, x: Expr) -> Expr:
@@ -416,10 +430,9 @@ class DivSqrtDim(Elementwise):
     """x divided by the square root of the extent of its last axis.  MXNet operator _contrib_div_sqrt_dim."""
 
     def lower(self, t: Lowering) -> None:
-        x, dtype = t.ins[0], t.out_dtype()
-        work = self.working_dtype(dtype)
-        root = number(math.sqrt(x.shape[-1]), dtype)  # of integers its whole part
-        t.map(lambda *i: cast(cast(x(*i), work) / cast(root, work), dtype))
+        x = t.ins[0]
+        root = number(math.sqrt(x.shape[-1]), t.out_dtype())  # of integers its whole part
+        t.map(lambda *i: x(*i) / root)
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

@@ -33,14 +33,18 @@ Pullback = Callable[..., Term | None] | None
 
 @declares_parameters
 class Elementwise(Op):
-    """Every output element depends on one element of each input; integers may be computed in float32 as in MXNet."""
+    """Every output element depends on one element of each input; integers may be computed in floats.
+
+    As in MXNet (math_functions-inl.h): functions of one integer in double, of two in float.
+    """
 
     is_elementwise = True
     keeps_integers: ClassVar[bool] = False  # the formula is computed on integers as they are
+    floats_of_integers: ClassVar[str] = "float32"  # or in these
 
     def working_dtype(self, dtype: str) -> str:
         """The dtype the formula is computed in for elements of `dtype` (as expressions see it)."""
-        return dtype if self.keeps_integers or is_float(dtype) else "float32"
+        return dtype if self.keeps_integers or is_float(dtype) else self.floats_of_integers
 
     def seen(self, g: GraphBuilder, *v: Value) -> list[Term]:
         """Operands and results as pullbacks see them: in the dtype of the formula."""
@@ -58,6 +62,8 @@ class Elementwise(Op):
 @declares_parameters
 class Unary(Elementwise):
     """y[i] = formula(x[i])."""
+
+    floats_of_integers = "float64"
 
     def formula(self, x: Expr) -> Expr:
         """One output element from one input element."""
@@ -79,13 +85,21 @@ class Unary(Elementwise):
 
 
 def unary(
-    names: str, formula: Formula, pullback: Pullback, doc: str, *, keeps_integers: bool = False, internal: bool = False
+    names: str,
+    formula: Formula,
+    pullback: Pullback,
+    doc: str,
+    *,
+    keeps_integers: bool = False,
+    floats_of_integers: str = "float64",
+    internal: bool = False,
 ) -> type[Op]:
     """Registers y = formula(x) under "canonical alias alias"; the pullback is called with (d, x, y)."""
     body = {
         "formula": lambda self, x: formula(x),
         "pullback": lambda self, d, x, y: pullback(d, x, y) if pullback else None,
         "keeps_integers": keeps_integers,
+        "floats_of_integers": floats_of_integers,
         "is_internal": internal,
     }
     return _register(names, Unary, body, f"{doc}  MXNet operator {names.split()[0]}.")

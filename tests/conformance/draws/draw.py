@@ -13,6 +13,12 @@ FLOATS = ("float32", "float32", "float64", "float16")
 NUMBERS = (*FLOATS, "int32", "int64", "int8", "uint8")
 EXTENTS = (1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9, 17, 33)
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, 1e-3, 100.0, -100.0, np.inf, -np.inf, np.nan)
+WIDE = {
+    "int8": (-128.0, 127.0),
+    "uint8": (0.0, 255.0),
+    "int32": (-(2.0**31), 2.0**31 - 1),
+    "int64": (-(2.0**52), 2.0**52),
+}
 LEFT_ALONE = set("cudnn_off cudnn_tune layout dtype out_dtype sparse_grad forward_stype stype infer_range".split())
 
 Declared = Dict[str, Tuple[Any, ...]]  # an operator's flags and choices by name, as MXNet lists them
@@ -109,6 +115,8 @@ class Draw:
         is_special = self.chance(special) and isinstance(names, str) and names.startswith("float")
         if domain is None:
             domain = self.pick(((-2.0, 2.0), (-2.0, 2.0), (0.1, 1.5), (-7.0, 9.0)))
+            if names in WIDE and self.chance(0.3):
+                domain = WIDE[names]
         points = tuple(self.permuted(SPECIAL)) if is_special else None
         return Case(self.op, tuple(shapes), params, names, domain, points, grads, False, given or {})
 
