@@ -54,7 +54,7 @@ def test_every_node_of_a_network_has_a_step(name):
     convolutions = [n for n in nodes if n.op_name in ("Convolution", "FullyConnected")]
     assert len({owners.step_of[n] for n in convolutions}) == len(convolutions)  # one contraction a kernel
     families = {owners.kernel(owners.step_of[node]).split("_")[1] for node in convolutions}
-    assert families <= {"matrix", "winograd", "depthwise", "strips"}
+    assert families <= {"matrix", "winograd", "depthwise", "strips", "rings"}
     picture = plot_program(owners, name).picture
     # Every node stands in one box, as a line or, where it is a piece of memory, as the title.
     drawn = Counter(line for box in picture.boxes for line in (box.title, *box.lines))

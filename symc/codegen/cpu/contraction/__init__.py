@@ -4,7 +4,8 @@
                              but where rows are evenly spaced and read at a single tap
     both, of 3x3 windows     `winograd.py`, where the estimate in `shapes.py` says that it pays; `winograd_transform.py`
     weight gradient          `weight_gradient.py`: tiles of output channels x panels of (tap, channel), nothing packed
-    depthwise, all three     `depthwise.py`; forward and data gradient in strips of columns (`strips.py`)
+    depthwise, all three     `depthwise.py`; forward and data gradient in strips of columns: in registers (`strips.py`),
+                             or from copies of lines (`rings.py`)
     one or two rows          `rows.py`: a matrix that serves them alone is not packed, the product is a loop nest
 
 `plan.py` decides, with the estimates of `shapes.py` and the cuts of `blocking.py`; `schedule.py` carries a plan out.

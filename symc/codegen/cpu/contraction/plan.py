@@ -38,6 +38,7 @@ from .blocking import (
     gradient_block_pixels,
 )
 from .products import KINDS, PER_WORD, Products, products_of
+from .ring import Ring
 from .rows import RowsPlan
 from .shapes import (
     Choice,
@@ -46,8 +47,9 @@ from .shapes import (
     gradient_choices,
     line_of,
     matrix_choices,
-    n_registers,
     n_shorter,
+    ring_choices,
+    ring_of,
     strip_choices,
     table_cover,
     tile_counts,
@@ -55,17 +57,17 @@ from .shapes import (
     winograd_choices,
     winograd_tiles,
 )
-from .strip import Strip
 from .tile import Tile
 
 DTYPES = ("float32", "float64")
 
 PART_BYTES, MAX_PARTS = 4 << 20, 16  # Winograd's transformed inputs that are in memory at one time
 # A plain product whose result leaves L2: its stores would wait. 1120 x 200 by 800 8 % faster, 2048 x 512 by 512 2 %.
-ASKED_BYTES = 1 << 20
+ASKED_BYTES = 1 << 20  # of a result, or of a depthwise layer's source
 # Or one that L1 does not hold, and that so many bytes of weights push out of an L2 of 512 KB, as CPUs with 16 registers
 # have, in every step of a loop: a GRU of 16 rows 13 % faster, an LSTM 2 % (Zen 3).
 ASKED_BESIDE_WEIGHTS, FILLING_BYTES = 32 << 10, 512 << 10
+BAND_ROWS = 14  # at least, of a depthwise band
 WORTHWHILE = 0.9  # another algorithm is, when its estimate is that much of the direct kernel's
 
 
@@ -164,7 +166,16 @@ class DepthwisePlan(CpuPlan):
 class StripPlan(CpuPlan):
     """Forward or data gradient of channels that are convolved alone: strips of as many columns as `tile` has rows."""
 
-    strip: Strip
+
+@dataclass(frozen=True, kw_only=True)
+class RingPlan(CpuPlan):
+    """The same from a ring of lines; `blocking.block_tiles` are the rows of a band.
+
+    asks_ahead  whether a line that is copied asks for those of the next row
+    """
+
+    ring: Ring
+    asks_ahead: bool
 
 
 @dataclass(frozen=True)
@@ -269,7 +280,7 @@ def _algorithms(c: Contraction, target: Target, is_reused: bool, has_winograd: b
     """The direct algorithm, then those that compute the same in another way."""
     source = source_of(c, c.lhs)
     if c.is_depthwise:
-        return [_depthwise(c, source.dtype, target), *_strips(c, source.dtype, target)]
+        return [_depthwise(c, source.dtype, target), *_walks(c, source.dtype, target)]
     if c.kind == "weight_gradient":
         return [_weight_gradient(c, source.dtype, target)]
     found = [_matrix(c, source.dtype, target)]
@@ -450,9 +461,16 @@ def _depthwise(c: Contraction, dtype: str, target: Target) -> Algorithm:
     return Algorithm(depthwise_choices(windows, rows, c.groups, length, dtype, target), plan)
 
 
-def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
+def _walks(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
+    """Depthwise windows in strips of columns, walked downwards: in registers, or from a ring of lines."""
+    if c.kind == "weight_gradient":
+        return []
+    walk = _strips(c, dtype, target) if target.has_32_registers else _rings(c, dtype, target)
+    return [walk] if walk.choices else []
+
+
+def _strips(c: Contraction, dtype: str, target: Target) -> Algorithm:
     g = geometry_of(c)
-    choices = () if c.kind == "weight_gradient" else strip_choices(g, c.batch, c.groups, dtype, target)
 
     def plan(choice: Choice) -> StripPlan:
         tile = choice.tile
@@ -468,15 +486,46 @@ def _strips(c: Contraction, dtype: str, target: Target) -> list[Algorithm]:
             blocking=Blocking(1, 1, n_chunks),
             images=1,
             n_repeats=c.batch,
-            strip=Strip.of(g, tile.rows, n_registers(target)),
             why=f"depthwise, {n_strips} strips of {tile.rows} columns x {n_panels} panels, {n_chunks} chunks",
         )
 
     # Threads that share one image take strips, and so columns, of what others computed the rows of in the layer before:
-    # 4 to 17 % of MobileNets on two cores that share no cache, where one core gains 1 %. With 16 registers tiles take
-    # twice the time of strips.
-    must_be_measured = c.batch == 1 and target.has_32_registers
-    return [Algorithm(choices, plan, must_be_measured)] if choices else []
+    # 4 to 17 % of MobileNets on two cores that share no cache, where one core gains 1 %.
+    choices = strip_choices(g, c.batch, c.groups, dtype, target)
+    return Algorithm(choices, plan, must_be_measured=c.batch == 1)
+
+
+def _rings(c: Contraction, dtype: str, target: Target) -> Algorithm:
+    g = geometry_of(c)
+    height, width = g.row_extents[0], g.row_extents[-1]
+
+    def plan(choice: Choice) -> RingPlan:
+        tile = choice.tile
+        ring = ring_of(g, tile, dtype)
+        n_strips, n_panels = -(-width // ring.width), -(-c.groups // tile.columns)
+        wanted = count_chunks(2 * c.work_flops, 0)
+        # Bands of rows are what a thread has written itself in the layer before; each copies some lines again.
+        n_bands = min(-(-wanted // max(1, c.batch * n_strips * n_panels)), max(1, height // BAND_ROWS))
+        band_rows = max(1, -(-height // n_bands))
+        n_units = c.batch * -(-height // band_rows) * n_strips * n_panels
+        n_chunks = even(min(wanted, max(1, n_units)))
+        return RingPlan(
+            algorithm="depthwise rings",
+            cycles=choice.cycles,
+            packing=panels_of(c, dtype, tile.columns),
+            tile=tile,
+            tiles=(tile,),
+            has_avx512=_has_avx512(target),
+            blocking=Blocking(band_rows, 1, n_chunks),
+            images=1,
+            n_repeats=c.batch,
+            ring=ring,
+            asks_ahead=size_of(g.source_extents) * c.groups * ITEM_SIZE[dtype] >= ASKED_BYTES,
+            why=f"depthwise, {n_strips} strips of {ring.width} columns x {n_panels} panels, from a ring of "
+            f"{ring.n_lines} lines, bands of {band_rows} rows, {n_chunks} chunks",
+        )
+
+    return Algorithm(ring_choices(g, c.batch, c.groups, dtype, target), plan)
 
 
 def _has_avx512(target: Target) -> bool:

@@ -17,8 +17,8 @@ from symc.loopir.expr import Axis
 from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, buffer_of, loads_of
 from symc.loopir.work import Work, work_of
 
-from . import depthwise, forward, strips, weight_gradient, winograd
-from .plan import DepthwisePlan, GradientPlan, MatrixPlan, StripPlan, WinogradPlan, geometry_of, source_of
+from . import depthwise, forward, rings, strips, weight_gradient, winograd
+from .plan import DepthwisePlan, GradientPlan, MatrixPlan, RingPlan, StripPlan, WinogradPlan, geometry_of, source_of
 
 
 def schedule_contraction(c: Contraction) -> list[KernelCall]:
@@ -36,7 +36,9 @@ def schedule_contraction(c: Contraction) -> list[KernelCall]:
     if isinstance(plan, DepthwisePlan):
         return [(_depthwise_gradient if c.kind == "weight_gradient" else _depthwise)(c, plan)]
     if isinstance(plan, StripPlan):
-        return [_strips(c, plan)]
+        return [strips.emit(_strip_problem(c), plan)]
+    if isinstance(plan, RingPlan):
+        return [rings.emit(_strip_problem(c), plan)]
     raise CodegenError(f"scheduling a contraction: its plan is {plan}; expected one of the CPU's\n{c.text()}")
 
 
@@ -79,9 +81,9 @@ def _depthwise(c: Contraction, plan: DepthwisePlan) -> KernelCall:
     return depthwise.emit(problem, plan)
 
 
-def _strips(c: Contraction, plan: StripPlan) -> KernelCall:
+def _strip_problem(c: Contraction) -> strips.StripProblem:
     source = source_of(c, c.lhs)
-    problem = strips.StripProblem(
+    return strips.StripProblem(
         dtype=source.dtype,
         x=_ref(source),
         factor=_ref(buffer_of(c, c.rhs)),
@@ -90,7 +92,6 @@ def _strips(c: Contraction, plan: StripPlan) -> KernelCall:
         channels=c.groups,
         epilogue=epilogue_of(c),
     )
-    return strips.emit(problem, plan)
 
 
 def _depthwise_gradient(c: Contraction, plan: DepthwisePlan) -> KernelCall:

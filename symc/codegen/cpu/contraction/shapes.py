@@ -10,11 +10,11 @@ from symc.codegen.contraction.geometry import Geometry, row_distance
 from symc.codegen.contraction.tables import Line, images_per_table, row_order
 from symc.codegen.contraction.winograd import N_TAPS, Transforms, factors_of, n_operations
 from symc.codegen.cpu.target import Target
-from symc.codegen.llvm.memory import LINE_BYTES
 from symc.core.bounded import bounded
 from symc.core.dtypes import ITEM_SIZE
 
 from .products import Products
+from .ring import Ring
 from .strip import Strip
 from .tile import Tile
 
@@ -97,11 +97,10 @@ NARROW_GRADIENT_SHAPES = {
 WIDE_DEPTHWISE_SHAPES = {(7, 4): 1.0, (7, 3): 0.95, (7, 2): 0.9, (7, 1): 0.5, (3, 4): 0.9, (1, 4): 0.5, (1, 1): 0.2}
 NARROW_DEPTHWISE_SHAPES = {(3, 4): 0.9, (6, 2): 0.7, (3, 2): 0.65, (6, 1): 0.5, (1, 4): 0.5, (1, 1): 0.2}
 LINE_GAIN = 1.5  # of depthwise tiles that read a position once for all taps of a line: 57 -> 85 GFLOP/s, 192x28x28
-WIDE_STRIP_SHAPES = {7: 1.8, 6: 1.7, 5: 1.6, 4: 1.5}  # the same, by columns: 17.4 us where lines take 33, 512x14x14
-# Row by row, in 16 registers. Zen 3: 384x14x14 28 us where tiles of 3x32 take 37, 960x7x7 15 and 25, 240x14x14 with
-# 5x5 taps 32 and 62. What a row reads and writes must find room in L1: 512x14x14 111 us where tiles take 56.
-NARROW_STRIP_SHAPES = {8: 1.3, 7: 1.3, 6: 1.2, 5: 1.1, 4: 1.0}
-STRIP_CONFLICT = 0.4
+STRIP_SHAPES = {7: 1.8, 6: 1.7, 5: 1.6, 4: 1.5}  # the same, by columns: 17.4 us where lines take 33, 512x14x14
+# From a ring of lines, in 16 registers: 33 us where tiles of 3x32 take 57, 512x14x14 (Zen 3).
+RING_SHAPES = {8: 1.6, 7: 1.6, 6: 1.5, 5: 1.4, 4: 1.3}
+RING_VECTORS = (4, 2)  # of a panel, if channels fill them: two lines of the cache, which come from memory in pairs
 # Speed per element of vectors of lanes / n: of 512 bits, and of fewer, where a part takes as long as the whole (Zen 3).
 PARTS_OF_512 = {1: 1.0, 2: 0.75, 4: 0.4}
 PARTS_OF_FEWER = {1: 1.0, 2: 0.5, 4: 0.25}
@@ -307,11 +306,6 @@ def gradient_choices(g: Geometry, batch: int, groups: int, rows: int, dtype: str
     )
 
 
-def n_registers(target: Target) -> int:
-    """How many registers vectors have."""
-    return 32 if target.has_32_registers else 16
-
-
 def line_of(g: Geometry, tile: Tile, target: Target) -> Line:
     """The taps of a line whose positions the rows of a depthwise tile share: the rows must lie on one line and see all
     of its taps, their sums, the weights of the line and a position be in registers together. Elsewhere taps come one
@@ -350,29 +344,47 @@ def depthwise_choices(
 
 @bounded(MAX_CHOICES, lambda key, choices: len(choices))
 def strip_choices(g: Geometry, batch: int, channels: int, dtype: str, target: Target) -> tuple[Choice, ...]:
-    """The strips of a depthwise kernel, whose tiles are as many outputs beside each other; none where sums and weights
-    would not stay in registers, or the windows are not of two axes or dilated.
-
-    Row by row they are a cache line of channels wide, where these fill it: the line may be gone before the next strip.
+    """The strips of a depthwise kernel, whose tiles are as many outputs beside each other and one vector of channels;
+    none where sums and weights would not stay in registers, or the windows are not of two axes or dilated.
     """
-    if len(g.taps) != 2 or set(g.step) | set(g.divide) != {1}:
+    if not _can_walk(g):
         return ()
-    lanes, found, is_wide = target.lanes(dtype), [], target.has_32_registers
+    lanes, found = target.lanes(dtype), []
     n_sets = L1_WAY_BYTES // math.gcd(L1_WAY_BYTES, g.source_strides[-1] * ITEM_SIZE[dtype])
-    line_lanes = LINE_BYTES // ITEM_SIZE[dtype]
-    for columns, share in (WIDE_STRIP_SHAPES if is_wide else NARROW_STRIP_SHAPES).items():
-        strip = Strip.of(g, columns, n_registers(target))
-        fits = strip.keeps if is_wide else strip.n_registers <= n_registers(target)
-        if g.row_extents[1] % columns == 0 and fits:
+    for columns, share in STRIP_SHAPES.items():
+        strip = Strip.of(g, columns)
+        if g.row_extents[1] % columns == 0 and strip.n_registers <= 32:
             n_lines = len(strip.new_lines) * strip.n_positions  # of L1, that a row of outputs reads
             slots = batch * g.n_rows * -(-channels // lanes)
-            if strip.keeps:
-                n_vectors, reached = 1, min(1, L1_WAYS * n_sets / n_lines)
-            else:
-                n_vectors = max(1, line_lanes // lanes) if channels % line_lanes == 0 else 1
-                reached = 1 if n_lines + columns <= L1_WAYS * n_sets else STRIP_CONFLICT
-            found.append(Choice(Tile(columns, n_vectors, lanes), slots * g.n_taps / share / reached))
+            found.append(Choice(Tile(columns, 1, lanes), slots * g.n_taps / share / min(1, L1_WAYS * n_sets / n_lines)))
     return tuple(found)
+
+
+@bounded(MAX_CHOICES, lambda key, choices: len(choices))
+def ring_choices(g: Geometry, batch: int, channels: int, dtype: str, target: Target) -> tuple[Choice, ...]:
+    """The rings of a depthwise kernel, whose tiles are as many outputs beside each other and as many vectors of
+    channels as are in a panel; none where the windows are not of two axes or dilated.
+    """
+    if not _can_walk(g):
+        return ()
+    lanes, found = target.lanes(dtype), []
+    n_vectors = next((n for n in RING_VECTORS if channels % (n * lanes) == 0), 1)
+    for columns, share in RING_SHAPES.items():
+        tile = Tile(columns, n_vectors, lanes)
+        if g.row_extents[1] % columns == 0 and ring_of(g, tile, dtype).fits:
+            slots = batch * g.n_rows * -(-channels // lanes)
+            found.append(Choice(tile, slots * g.n_taps / share))
+    return tuple(found)
+
+
+def ring_of(g: Geometry, tile: Tile, dtype: str) -> Ring:
+    """The ring of a tile."""
+    return Ring.of(g, tile.rows, tile.columns * ITEM_SIZE[dtype])
+
+
+def _can_walk(g: Geometry) -> bool:
+    """Whether windows are of two axes, and not dilated."""
+    return len(g.taps) == 2 and set(g.step) | set(g.divide) == {1}
 
 
 def table_cover(g: Geometry, batch: int, n_rows: int, stack: int | None = None) -> tuple[int, int]:

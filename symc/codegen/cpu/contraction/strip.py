@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from symc.codegen.contraction.geometry import Geometry
 from symc.codegen.contraction.tables import Line
@@ -16,8 +16,6 @@ class Strip:
     line                  the taps of a line
     columns               outputs beside each other
     before, behind        positions that lie beside the source in the first strip, in the last one
-    keeps                 whether all weights and the sums of unfinished rows stay in registers; else a row is summed
-                          up at once, and reads lines and weights again that the row above it has read
     """
 
     n_lines: int
@@ -26,17 +24,14 @@ class Strip:
     columns: int
     before: int
     behind: int
-    keeps: bool
 
     @staticmethod
-    def of(g: Geometry, columns: int, n_registers: int) -> Strip:
-        """The strip of so many columns that a machine with so many registers should walk."""
+    def of(g: Geometry, columns: int) -> Strip:
         line, shift = Line(g.taps[1], g.scale[1]), g.shift[1]
         n_positions = line.n_positions(columns)
         last = (g.row_extents[1] - columns) * line.stride + shift + n_positions - 1
         before, behind = (min(n_positions, max(0, n)) for n in (-shift, last + 1 - g.source_extents[1]))
-        keeping = Strip(g.taps[0], g.scale[0], line, columns, before, behind, keeps=True)
-        return replace(keeping, keeps=keeping.n_registers <= n_registers)
+        return Strip(g.taps[0], g.scale[0], line, columns, before, behind)
 
     @property
     def n_positions(self) -> int:
@@ -45,19 +40,18 @@ class Strip:
 
     @property
     def n_unfinished(self) -> int:
-        """Rows of outputs whose sums are begun, but not finished, when a row above them is finished."""
-        return (self.n_lines - 1) // self.line_stride if self.keeps else 0
+        """Rows of outputs that see some, but not all, of their lines when a row above them is finished."""
+        return (self.n_lines - 1) // self.line_stride
 
     @property
     def new_lines(self) -> range:
-        """The lines of taps of a row that are added when those above it are finished."""
-        return range(max(0, self.n_lines - self.line_stride) if self.keeps else 0, self.n_lines)
+        """The lines of taps of a row that the row above does not see."""
+        return range(max(0, self.n_lines - self.line_stride), self.n_lines)
 
     @property
     def n_registers(self) -> int:
         """Vectors that are needed at once: sums, weights, and what is read."""
-        n_weights = (self.n_lines if self.keeps else 1) * self.line.n_taps
-        return (1 + self.n_unfinished) * self.columns + n_weights + 1
+        return (1 + self.n_unfinished) * self.columns + self.n_lines * self.line.n_taps + 1
 
     def is_beside(self, position: int) -> bool:
         """Whether a position may lie beside the source."""
@@ -66,5 +60,4 @@ class Strip:
     def __str__(self) -> str:
         steps = f"{self.line_stride}x{self.line.stride}"
         windows = f"{self.n_lines}x{self.line.n_taps} taps in steps of {steps}"
-        alone = "" if self.keeps else ", row by row"
-        return f"{self.columns} columns, {windows}, {self.before} and {self.behind} positions beside the source{alone}"
+        return f"{self.columns} columns, {windows}, {self.before} and {self.behind} positions beside the source"

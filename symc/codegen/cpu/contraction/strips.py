@@ -3,8 +3,7 @@
     y[row, column, c] = sum over taps of  w[tap, c] * x[position(row, column, tap), c]
 
 Each position of the source is read once and serves every output of the strip that sees it, in all rows that are not
-finished. Their sums and all weights stay in registers: 3x3 windows over 7 columns take 9 loads for 63 products. Where
-registers are too few for that, they hold the sums of one row and the weights of one line of taps: 36 loads.
+finished. Their sums and all weights stay in registers: 3x3 windows over 7 columns take 9 loads for 63 products.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -27,10 +26,11 @@ from symc.codegen.llvm.loops import loop, when
 from symc.codegen.llvm.memory import Elements
 from symc.core.dtypes import ITEM_SIZE
 
-from .micro import evenly_spaced, vectors_of, with_masks
+from .micro import vectors_of, with_masks
 from .plan import StripPlan
 from .stores import Place, emit_stores
 from .strip import Strip
+from .tile import Tile
 
 SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -48,7 +48,7 @@ def kernel(chunk, n_chunks, desc, bufs):
             walk(desc, bufs, x + image * x_image_bytes + panel * {panel_bytes}, factor + panel * factor_panel_bytes,
                  zero_page, column * {stride} + position_shift, n_positions, position_bytes,
                  line_shift, n_lines, line_bytes,
-                 image * height * width + column, height, width, panel * {channels}, n_channels - panel * {channels})
+                 image * height * width + column, height, width, panel * {lanes}, n_channels - panel * {lanes})
 '''
 
 
@@ -67,7 +67,7 @@ class StripProblem:
 
 def emit(problem: StripProblem, plan: StripPlan) -> KernelCall:
     """The kernel and its call; units are (image, strip, panel of channels)."""
-    item, g, tile = ITEM_SIZE[problem.dtype], problem.geometry, plan.tile
+    g, tile = problem.geometry, plan.tile
     d = Descriptor()
     d.add("x", problem.x)
     d.add("factor", problem.factor)
@@ -76,6 +76,19 @@ def emit(problem: StripProblem, plan: StripPlan) -> KernelCall:
     d.add("n_units", problem.images * n_strips * n_panels)
     d.add("n_strips", n_strips)
     d.add("n_panels", n_panels)
+    add_windows(d, problem, tile)
+    problem.epilogue.add_to(d)
+    return KernelCall(
+        _code(problem.dtype, Strip.of(g, tile.rows), plan, problem.epilogue, d),
+        tuple(d.words),
+        Chunks(plan.blocking.n_chunks),
+        plan.why,
+    )
+
+
+def add_windows(d: Descriptor, problem: StripProblem, tile: Tile) -> None:
+    """The words that say what the windows of an image read, and where panels of channels lie."""
+    item, g = ITEM_SIZE[problem.dtype], problem.geometry
     d.add("height", g.row_extents[0])
     d.add("width", g.row_extents[1])
     d.add("x_image_bytes", g.image_stride * item)
@@ -85,43 +98,34 @@ def emit(problem: StripProblem, plan: StripPlan) -> KernelCall:
         d.add(f"n_{name}s", g.source_extents[axis])
         d.add(f"{name}_bytes", g.source_strides[axis] * item)
         d.add(f"{name}_shift", g.shift[axis])
-    problem.epilogue.add_to(d)
-    return KernelCall(
-        _code(problem.dtype, plan, problem.epilogue, d),
-        tuple(d.words),
-        Chunks(plan.blocking.n_chunks),
-        plan.why,
-    )
 
 
-def _code(dtype: str, plan: StripPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
-    stores, tile, shape = epilogue.structure(), plan.tile, plan.strip
-    channels = f"{tile.vectors} x {tile.lanes}" if tile.vectors > 1 else str(tile.lanes)
-    structure = f"strips {dtype} of {channels} channels: {shape}; masks={plan.has_avx512}: {stores}"
+def _code(dtype: str, shape: Strip, plan: StripPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
+    stores, tile = epilogue.structure(), plan.tile
+    structure = f"strips {dtype} of {tile.lanes} channels: {shape}; masks={plan.has_avx512}: {stores}"
     source = SOURCE.format(
         shape=shape,
         epilogue=stores,
         words="\n    ".join(d.lines()),
         columns=shape.columns,
         stride=shape.line.stride,
-        channels=tile.columns,
-        panel_bytes=tile.columns * ITEM_SIZE[dtype],
+        lanes=tile.lanes,
+        panel_bytes=tile.lanes * ITEM_SIZE[dtype],
     ).lstrip()
 
     def build() -> Callable[..., Any]:
-        scope = {"walk": _walk(dtype, plan, epilogue, d)}
+        scope = {"walk": _walk(dtype, shape, plan, epilogue, d)}
         exec(source, scope)
         return scope["kernel"]
 
     return KernelCode("strips", structure, lambda: source, build)
 
 
-def _walk(dtype: str, plan: StripPlan, epilogue: Epilogue, d: Descriptor) -> Any:
+def _walk(dtype: str, shape: Strip, plan: StripPlan, epilogue: Epilogue, d: Descriptor) -> Any:
     """The intrinsic that walks down a strip from its first row, whose first output is number `row`.
 
     `first` is the column of the source that its first position lies in.
     """
-    shape = plan.strip
 
     @intrinsic
     def walk(
@@ -131,43 +135,32 @@ def _walk(dtype: str, plan: StripPlan, epilogue: Epilogue, d: Descriptor) -> Any
         simd = vectors_of(b, dtype, plan.tile.lanes, plan.has_avx512)
 
         def finish(masks: list[Any]) -> None:
-            line = _Line(simd, shape, zero_page, first, n_positions, position_bytes)
-            sums = [_Sums(simd, plan, simd.pointer(factor), v, mask) for v, mask in enumerate(masks)]
+            line = _Line(simd, shape, zero_page, first, n_positions, position_bytes, masks[0])
+            sums = _Sums(simd, shape, simd.pointer(factor), masks[0])
 
-            def add(q: Any, tap_line: int, v: int, found: list[Any]) -> list[Any]:
+            def add(q: Any, tap_line: int, found: list[Any]) -> list[Any]:
                 y = b.add(b.mul(q, I64(shape.line_stride)), b.add(line_shift, I64(tap_line)))
 
                 def compute() -> list[Any]:
-                    at = b.add(b.add(x, I64(v * simd.vector_bytes)), b.mul(y, line_bytes))
-                    return sums[v].add(found, tap_line, line.positions(at, masks[v]))
+                    return sums.add(found, tap_line, line.positions(b.add(x, b.mul(y, line_bytes))))
 
                 return when(b, b.icmp_unsigned("<", y, n_lines), compute, found)
 
-            def step(q: Any, unfinished: list[Any], v: int = 0) -> list[Any]:
+            def step(q: Any, unfinished: list[Any]) -> list[Any]:
                 found = unfinished
                 for tap_line in shape.new_lines:
-                    found = add(q, tap_line, v, found)
-                at, before = b.add(row, b.mul(q, width)), I64(v * simd.v.n)
-                rows = [b.add(at, I64(r)) for r in range(shape.columns)]
-                place = Place(rows, b.add(channel, before), b.sub(n_channels, before), [masks[v]])
+                    found = add(q, tap_line, found)
+                at = b.add(row, b.mul(q, width))
+                place = Place([b.add(at, I64(r)) for r in range(shape.columns)], channel, n_channels, masks)
                 emit_stores(simd, epilogue, d, desc, bufs, [[total] for total in found[: shape.columns]], place)
                 return found[shape.columns :]
 
-            def whole_row(q: Any, _: list[Any]) -> list[Any]:
-                for v in range(plan.tile.vectors):
-                    step(q, sums[v].nothing, v)
-                return []
-
-            if not shape.keeps:
-                loop(b, I64(0), height, [], whole_row)
-                return
-            nothing = sums[0].nothing
-            unfinished = nothing * shape.n_unfinished
-            for tap_line in range(shape.new_lines.start):
-                unfinished = add(I64(0), tap_line, 0, unfinished)
+            unfinished = sums.nothing * shape.n_unfinished
+            for tap_line in range(shape.n_lines - shape.line_stride):
+                unfinished = add(I64(0), tap_line, unfinished)
             bottom = b.sub(height, I64(1))
-            unfinished = loop(b, I64(0), bottom, unfinished, lambda q, below: step(q, below + nothing))
-            step(bottom, (unfinished or nothing)[: shape.columns])
+            unfinished = loop(b, I64(0), bottom, unfinished, lambda q, below: step(q, below + sums.nothing))
+            step(bottom, (unfinished or sums.nothing)[: shape.columns])
 
         with_masks(simd, plan.tile, n_channels, plan.has_avx512, finish)
 
@@ -178,58 +171,41 @@ class _Line:
     """A line of the source under a strip; positions beside the source are zeros."""
 
     def __init__(
-        self, simd: Elements, shape: Strip, zero_page: Any, first: Any, n_positions: Any, position_bytes: Any
+        self, simd: Elements, shape: Strip, zero_page: Any, first: Any, n_positions: Any, position_bytes: Any, mask: Any
     ) -> None:
         b = simd.b
-        self.simd, self.shape, self.zero_page = simd, shape, simd.pointer(zero_page)
+        self.simd, self.shape, self.zero_page, self.mask = simd, shape, simd.pointer(zero_page), mask
         columns = [b.add(first, I64(k)) for k in range(shape.n_positions)]
         self.is_inside = [b.icmp_unsigned("<", column, n_positions) for column in columns]
-        self.position_bytes = position_bytes
-        self.offsets = [b.mul(column, position_bytes) for column in (columns if shape.keeps else columns[:1])]
+        self.offsets = [b.mul(column, position_bytes) for column in columns]
 
-    def positions(self, line: Any, mask: Any) -> list[Any]:
+    def positions(self, line: Any) -> list[Any]:
         """The elements at all positions of the line at this address."""
         simd, found = self.simd, []
-        for k, at in enumerate(self._places(line)):
+        for k, at in enumerate([simd.pointer(simd.b.add(line, offset)) for offset in self.offsets]):
             if self.shape.is_beside(k):
                 at = simd.b.select(self.is_inside[k], at, self.zero_page)
-            found.append(simd.load(at, mask))
+            found.append(simd.load(at, self.mask))
         return found
-
-    def _places(self, line: Any) -> list[Any]:
-        """Pointers to all positions. Of a strip that keeps nothing they come from a single one: LLVM would move 27 on
-        the stack from row to row, which takes 1.5 times as long.
-        """
-        simd = self.simd
-        starts = [simd.pointer(simd.b.add(line, offset)) for offset in self.offsets]
-        if self.shape.keeps:
-            return starts
-        return evenly_spaced(simd, starts[0], self.position_bytes, self.shape.n_positions)(I64(0))
 
 
 class _Sums:
     """The sums of a row of outputs, then those of the rows below it, as many as are there."""
 
-    def __init__(self, simd: Elements, plan: StripPlan, factor: Any, v: int, mask: Any) -> None:
-        self.simd, self.shape, self.n_vectors, self.mask = simd, plan.strip, plan.tile.vectors, mask
-        self.factor = simd.at(factor, v * simd.vector_bytes)
-        self.weights = [self._load(line) for line in range(self.shape.n_lines)] if self.shape.keeps else []
-        self.nothing = [simd.zero] * self.shape.columns  # of one row
-
-    def _load(self, line: int) -> list[Any]:
-        """The weights of a line of taps."""
-        simd, n_taps = self.simd, self.shape.line.n_taps
-        taps = range(line * n_taps, (line + 1) * n_taps)
-        return [simd.load(simd.at(self.factor, k * self.n_vectors * simd.vector_bytes), self.mask) for k in taps]
+    def __init__(self, simd: Elements, shape: Strip, factor: Any, mask: Any) -> None:
+        self.simd, self.shape = simd, shape
+        n_taps = shape.n_lines * shape.line.n_taps
+        self.weights = [simd.load(simd.at(factor, k * simd.vector_bytes), mask) for k in range(n_taps)]
+        self.nothing = [simd.zero] * shape.columns  # of one row
 
     def add(self, sums: list[Any], tap_line: int, positions: list[Any]) -> list[Any]:
         """`sums` and what a line of the source adds, which lies under `tap_line` of the first row."""
         shape, sums = self.shape, list(sums)
-        weights = self.weights if shape.keeps else {tap_line: self._load(tap_line)}
         for position, value in enumerate(positions):
             for tap, column in shape.line.readers(position, shape.columns):
                 for below in range(len(sums) // shape.columns):
                     line, k = tap_line - below * shape.line_stride, below * shape.columns + column
                     if line >= 0:
-                        sums[k] = self.simd.v.fma(value, weights[line][tap], sums[k])
+                        weight = self.weights[line * shape.line.n_taps + tap]
+                        sums[k] = self.simd.v.fma(value, weight, sums[k])
         return sums

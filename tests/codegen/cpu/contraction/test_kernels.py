@@ -139,22 +139,43 @@ STRIPS = {
     "stride 4x1": dict(inputs=(9, 6), kernel=(3, 3), pad=(1, 1), stride=(4, 1)),
     "columns of 5": dict(inputs=(3, 10), kernel=(3, 3), pad=(1, 1)),
     "columns of 8": dict(inputs=(3, 8), kernel=(3, 3), pad=(1, 1)),
-    "whole lines of the cache": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(32, 32), groups=32),
+    "panels of two vectors": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(48, 48), groups=48),
+    "panels of four vectors": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(64, 64), groups=64),
+    "several bands": dict(inputs=(61, 14), kernel=(3, 3), pad=(1, 1)),
+    "several strips": dict(inputs=(3, 336), kernel=(3, 3), pad=(1, 1), batch=2),
+    "beside the source alone": dict(inputs=(3, 5), kernel=(3, 3), pad=(4, 19)),
+    "stride 3": dict(inputs=(9, 19), kernel=(2, 2), pad=(0, 1), stride=(3, 3)),
+    "5x5": dict(inputs=(6, 8), kernel=(5, 5), pad=(2, 2)),
+    "float64": dict(inputs=(4, 14), kernel=(3, 3), pad=(1, 1), dtype="float64"),
 }
 
 
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
 @pytest.mark.parametrize("geometry", STRIPS)
 def test_depthwise_strips(kind, geometry, target):
-    """Strips of columns walk down the image, each position of which they read once for all rows, or once for each."""
+    """Strips of columns walk down the image and read each position once: for all rows, or into a ring of lines."""
     layer = dict(channels=(35, 35), groups=35, epilogue=bias_residual_relu) | STRIPS[geometry]
     c = contraction(kind, **layer)
-    plans = [plan for plan in candidates(c, target) if plan.algorithm == "depthwise strips"]
+    plans = [plan for plan in candidates(c, target) if plan.algorithm in ("depthwise strips", "depthwise rings")]
     *_, width = c.window.out_extents if kind == "forward" else c.window.in_extents
     can_walk, most = kind == "forward" or c.window.stride == (1, 1), 7 if target.has_32_registers else 8
+    if c.window.kernel == (5, 5) and target.has_32_registers:
+        can_walk = False  # too many sums and weights
     assert {plan.tile.rows for plan in plans} == {n for n in range(4, most + 1) if can_walk and width % n == 0}
     for plan in plans[:1]:
         check(c, target, plan=plan)
+
+
+@pytest.mark.parametrize("channels", [35, 48, 64])
+def test_rings_of_large_images_ask_ahead(channels, monkeypatch, target):
+    if target.has_32_registers:
+        pytest.skip("strips need no ring")
+    c = contraction(channels=(channels, channels), groups=channels, inputs=(3, 14), kernel=(3, 3), pad=(1, 1))
+    near = plan_contraction(c, target)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.plan.ASKED_BYTES", 0)
+    far = plan_contraction(c, target)
+    assert (near.asks_ahead, far.asks_ahead) == (False, True)
+    check(c, target, plan=far)
 
 
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
