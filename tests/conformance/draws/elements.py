@@ -94,7 +94,7 @@ def leaky(d: Draw) -> Case:
     slope = {} if d.chance(0.3) else {"slope": d.real(0.01, 0.9)}
     if kind == "prelu":
         return d.case(shape, (d.pick([1, shape[1]]),), dtypes=FLOATS, act_type=kind, **slope)
-    return d.case(shape, dtypes=FLOATS, act_type=kind, grads=() if kind == "rrelu" else "some", **slope)
+    return d.case(shape, dtypes=FLOATS, act_type=kind, grads=() if kind == "rrelu" else "some", special=0.2, **slope)
 
 
 def reduction(d: Draw) -> Case:
@@ -145,7 +145,7 @@ def softmax(d: Draw) -> Case:
                 axis=axis, given={1: many}, grads=(0,), **warm,
             )  # fmt: skip
     typed = {"dtype": d.pick(FLOATS)} if d.chance(0.2) else {}
-    return d.case(shape, dtypes=FLOATS, axis=d.axis(len(shape)), use_length=False, **warm, **typed)
+    return d.case(shape, dtypes=FLOATS, axis=d.axis(len(shape)), use_length=False, special=0.2, **warm, **typed)
 
 
 def all_equal(d: Draw) -> Case:
@@ -168,7 +168,7 @@ def cumsum(d: Draw) -> Case:
     shape = d.shape()
     axis = {} if d.chance(0.2) else {"axis": d.integer(0, len(shape) - 1)}
     typed = {"dtype": d.pick("float16 float32 float64 int32 int64 int8".split())} if d.chance(0.3) else {}
-    return d.case(shape, **axis, **typed)
+    return d.case(shape, special=0.1, **axis, **typed)
 
 
 def smooth_l1(d: Draw) -> Case:

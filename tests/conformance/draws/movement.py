@@ -244,7 +244,8 @@ def retain(d: Draw) -> Case:
 
 def positions(d: Draw, n: int, outside: int = 0) -> Tuple[float, ...]:
     """Indices into n elements, some beyond."""
-    return tuple(float(d.integer(-outside, n - 1 + outside)) for _ in range(24))
+    parts = (0.0, 0.25, 0.75) if d.chance(0.3) else (0.0,)
+    return tuple(float(d.integer(-outside, n - 1 + outside)) + d.pick(parts) for _ in range(24))
 
 
 def take(d: Draw) -> Case:
@@ -337,7 +338,7 @@ def sequence(d: Draw) -> Case:
     more = {"value": d.real(-2, 2)} if d.op == "SequenceMask" else {}
     if d.chance(0.3):
         return d.case(shape, axis=axis, use_sequence_length=False, **more)
-    lengths = tuple(float(d.integer(1, shape[axis])) for _ in range(9))
+    lengths = tuple(float(d.integer(1, shape[axis])) + d.pick([0.0, 0.0, 0.5]) for _ in range(9))
     kind = d.pick(NUMBERS)
     dtypes = [kind, d.pick([kind, "float32", "int32"])]
     return d.case(
