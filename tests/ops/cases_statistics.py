@@ -27,6 +27,10 @@ CASES = [
     *over_dtypes(Case("_histogram", ((4, 10),), RANGE, grads=()), ("float32", "float64", "int32")),
     Case("_histogram", ((8,),), {"bin_cnt": 4, "range": (0.0, 1.0)}, points=(0.0, 0.25, 0.5, 1.0, 2.0, -0.1, 0.3),
          grads=()),
+    # Bounds that the dtype does not hold: they say what is inside, nevertheless.
+    Case("_histogram", ((8,),), {"bin_cnt": 2, "range": (-1.284, 1.716)}, "uint8", points=(1, 2, 5, 1), grads=()),
+    Case("_histogram", ((8,),), {"bin_cnt": 2, "range": (-1.5, 2.5)}, "int32", points=(-2, -1, 2, 3), grads=()),
+    Case("_histogram", ((3,),), {"bin_cnt": 2, "range": (0.7, 1.5)}, points=(0.7, 0.75, 1.5), grads=()),
     Case("_histogram", ((8,),), {"bin_cnt": 2, "range": (1.0, 1.0)}, points=(1.0, 0.5, 1.5, 1.6), grads=()),
     Case("_histogram", ((9,), (4,)), points=(-1.0, 0.0, 0.5, 2.0), grads=()),
     *over_dtypes(Case("_contrib_quadratic", ((2, 3),), {"a": 1.5, "b": 2.0, "c": -1.0}),

@@ -220,7 +220,10 @@ class Histogram(Op):
 
         def counts(*i: IndexLike) -> Expr:
             x = data(*i)
-            return cast(prim("and", x >= bound(0), x <= bound(n_bins)), "int64")
+            if self.bin_cnt is None:
+                return cast(prim("and", x >= bound(0), x <= bound(n_bins)), "int64")
+            low, high = (number(b, "float64") for b in self.bounds)  # not as the data's dtype holds them
+            return cast(prim("and", cast(x, "float64") >= low, cast(x, "float64") <= high), "int64")
 
         t.region((n_bins,), lambda i: (i,), lambda i: const(0, "int64"))
         t.region(data.shape, lambda *i: (bin_of(data(*i)),), counts, mode="add")
