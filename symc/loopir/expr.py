@@ -244,9 +244,9 @@ def load(buffer: str, index: tuple[IndexLike | Expr, ...], dtype: str) -> Expr:
     return Expr("load", (), (buffer, parts), dtype)
 
 
-def index_value(index: IndexLike) -> Expr:
-    """The value of an index expression as an int64."""
-    return Expr("index", (), Affine.of(index), INDEX_DTYPE)
+def index_value(index: IndexLike | Expr) -> Expr:
+    """The value of an index as an int64; one that is computed has it already."""
+    return index if isinstance(index, Expr) else Expr("index", (), Affine.of(index), INDEX_DTYPE)
 
 
 def cast(x: Expr, dtype: str) -> Expr:

@@ -11,12 +11,11 @@ from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import as_expr
 
 DTYPES = ("float16", "float32", "float64", "int32", "int64", "int8", "uint8")
 
@@ -249,7 +248,7 @@ class PickGradient(IndexedGradient):
         def element(*i: IndexLike) -> Expr:
             rest = i[:axis] + i[axis + 1 :]
             at = position(index(*index_of(rest, axis, index.rank, rank)), self.shape[axis], self.mode)
-            return select(prim("eq", as_expr(i[axis]), at), dy(*index_of(rest, axis, dy.rank, rank)), 0)
+            return select(prim("eq", index_value(i[axis]), at), dy(*index_of(rest, axis, dy.rank, rank)), 0)
 
         t.map(element)
 
@@ -314,7 +313,7 @@ class OneHot(Op):
         indices, dtype = t.ins[0], t.out_dtype()
 
         def element(*i: IndexLike) -> Expr:
-            is_on = prim("eq", as_expr(i[-1]), cast(indices(*i[:-1]), "int64"))
+            is_on = prim("eq", index_value(i[-1]), cast(indices(*i[:-1]), "int64"))
             return select(is_on, number(self.on_value, dtype), number(self.off_value, dtype))
 
         t.map(element)

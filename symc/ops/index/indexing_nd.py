@@ -10,10 +10,9 @@ from symc.core.shapes import FullShape, Shape, is_empty, is_known, mx_text, row_
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.accumulation import Accumulating
-from symc.ops.rules.movement import index_number
 from symc.ops.rules.terms import Term, flows
 
 from .indexing import n_outside
@@ -274,7 +273,7 @@ class UnravelIndex(FlatPositions):
             found = rest
             for k in reversed(range(len(extents))):
                 here = rest if k == 0 else rest - prim("div", rest, extents[k]) * extents[k]
-                found = here if k == len(extents) - 1 else select(prim("eq", index_number(axis), k), here, found)
+                found = here if k == len(extents) - 1 else select(prim("eq", index_value(axis), k), here, found)
                 rest = prim("div", rest, extents[k]) if k else rest
             return cast(found, t.out_dtype())
 

@@ -11,12 +11,11 @@ from symc.core.shapes import Shape, is_known, normalize_axis, size_of, unify, un
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.scan import Scan
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term, flows, values
-from symc.ops.rules.windows import as_expr
 
 
 @declares_parameters
@@ -74,7 +73,7 @@ class SequenceMask(SequenceOp):
         def element(*i: IndexLike) -> Expr:
             if not self.use_sequence_length:
                 return data(*i)
-            inside = prim("lt", as_expr(i[self.axis]), self.length(t, i[1 - self.axis]))
+            inside = prim("lt", index_value(i[self.axis]), self.length(t, i[1 - self.axis]))
             return select(inside, data(*i), number(single(self.value), data.dtype))
 
         t.map(element)
@@ -136,7 +135,7 @@ class SequenceLastGradient(SequenceLast):
 
         def element(*i: IndexLike) -> Expr:
             last = self.at(t, self.steps, i[1 - self.axis])
-            return select(prim("eq", as_expr(i[self.axis]), last), dy(i[1 - self.axis], *i[2:]), 0)
+            return select(prim("eq", index_value(i[self.axis]), last), dy(i[1 - self.axis], *i[2:]), 0)
 
         t.map(element)
 
@@ -161,7 +160,7 @@ class SequenceReverse(SequenceOp):
             if not self.use_sequence_length:
                 return data((steps - 1) - step, *rest)
             length = prim("minimum", cast(t.ins[1](rest[0]), "int64"), steps)
-            at = as_expr(step)
+            at = index_value(step)
             return data(select(prim("lt", at, length), length - 1 - at, at), *rest)
 
         t.map(element)

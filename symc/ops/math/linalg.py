@@ -12,13 +12,12 @@ from symc.core.shapes import Shape, mx_text, normalize_axis, unify, unify_extent
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.elementwise import Elementwise
 from symc.ops.rules.shapes import unify_all
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import as_expr
 
 # -- products -------------------------------------------------------------------------------------------------------
 
@@ -191,7 +190,7 @@ class Triangle(Elementwise):
         x = t.ins[0]
 
         def element(*i: IndexLike) -> Expr:
-            row, column = (as_expr(k) for k in i[-2:])
+            row, column = (index_value(k) for k in i[-2:])
             return select(column <= row if self.is_lower else row <= column, x(*i), 0)
 
         t.map(element)
@@ -396,7 +395,7 @@ class PackTriangle(TriangleEntries):
 
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]
-        t.map(lambda *i: x(*i[:-1], *self.entry(as_expr(i[-1]))))
+        t.map(lambda *i: x(*i[:-1], *self.entry(index_value(i[-1]))))
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -415,7 +414,7 @@ class UnpackTriangle(TriangleEntries):
         x = t.ins[0]
 
         def element(*i: IndexLike) -> Expr:
-            k, inside = self.position(*(as_expr(n) for n in i[-2:]))
+            k, inside = self.position(*(index_value(n) for n in i[-2:]))
             return select(inside, x(*i[:-2], k), 0)
 
         t.map(element)

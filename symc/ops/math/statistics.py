@@ -11,10 +11,9 @@ from symc.core.errors import ShapeError
 from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
-from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.shapes import unify_all
 from symc.ops.rules.terms import Term
@@ -204,7 +203,7 @@ class Histogram(Op):
             if self.bin_cnt is None:
                 return t.ins[1](k)
             low, high = (number(b, "float64") for b in self.bounds)
-            at = cast(index_number(k), "float64")
+            at = cast(index_value(k), "float64")
             return cast((high * at + (n_bins - at) * low) / n_bins, dtype)
 
         def bin_of(x: Expr) -> Expr:

@@ -8,11 +8,10 @@ from math import pi
 from symc.core.errors import ShapeError
 from symc.core.shapes import is_known, mx_text, size_of, unify
 from symc.ir.op import DTypes, Shapes, check_rank, declares_parameters, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.terms import Term
-from symc.ops.rules.windows import as_expr
 from symc.ops.shape.creation import Creation
 
 
@@ -31,7 +30,7 @@ class Waves(Creation):
         dtype = t.out_dtype()
 
         def element(row: IndexLike, column: IndexLike) -> Expr:
-            time, place = as_expr(row), as_expr(column)
+            time, place = index_value(row), index_value(column)
             frequency = prim("div", place, 2)
             turns = time * frequency - prim("div", time * frequency, self.n) * self.n
             angle = cast(turns, "float64") * (2 * pi / self.n)

@@ -11,11 +11,11 @@ from symc.core.shapes import FullShape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
-from symc.loopir.expr import Affine, Expr, IndexLike, const, prim, select
+from symc.loopir.expr import Affine, Expr, IndexLike, const, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.terms import flows
-from symc.ops.rules.windows import as_expr, outside_checks
+from symc.ops.rules.windows import outside_checks
 from symc.ops.shape.rearrange import times
 from symc.ops.shape.reshape import flat_index
 
@@ -51,9 +51,9 @@ class Columns(Sliding):
         ):
             at = Affine.of(q) * stride + Affine.of(tap) * step - pad
             reach = [(a.extent - 1) * c for a, c in at.terms]
-            outside = outside_checks(as_expr(at), -pad, sum(reach) + at.constant, extent)
+            outside = outside_checks(index_value(at), -pad, sum(reach) + at.constant, extent)
             checks += outside
-            found.append(prim("minimum", prim("maximum", as_expr(at), 0), extent - 1) if outside else at)
+            found.append(prim("minimum", prim("maximum", index_value(at), 0), extent - 1) if outside else at)
         return found, reduce(lambda a, b: prim("and", a, b), checks) if checks else None
 
 

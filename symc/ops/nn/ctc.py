@@ -12,10 +12,9 @@ from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Node, Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.ctc import CtcForward, CtcOccupation
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import as_expr
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,9 @@ class FirstPosition(Op):
         length = x.shape[1]
 
         def element(n: IndexLike) -> Expr:
-            first = t.reduce("min", (length,), lambda k: select(prim("eq", x(n, k), self.value), as_expr(k), length))
+            first = t.reduce(
+                "min", (length,), lambda k: select(prim("eq", x(n, k), self.value), index_value(k), length)
+            )
             return cast(first, "int32")
 
         t.map(element)
@@ -246,7 +247,7 @@ class CtcGradient(Op):
         logs, occupation, steps = t.ins
 
         def element(s: IndexLike, n: IndexLike, c: IndexLike) -> Expr:
-            is_inside = prim("lt", as_expr(s), cast(steps(n), "int64"))
+            is_inside = prim("lt", index_value(s), cast(steps(n), "int64"))
             return select(is_inside, prim("exp", logs(s, n, c)) - occupation(s, n, c), 0.0)
 
         t.map(element)

@@ -11,12 +11,11 @@ from symc.core.shapes import Shape, is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.elementwise import Elementwise
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
-from symc.ops.rules.windows import as_expr
 
 from .softmax import log_weights, softmax_over
 
@@ -139,9 +138,9 @@ class SoftmaxOutputGradient(Elementwise):
         def element(*i: IndexLike) -> Expr:
             rest = [n for a, n in enumerate(i) if a not in self.axis]
             wanted = cast(label(*rest), "int64")
-            position = as_expr(i[self.axis[0]])
+            position = index_value(i[self.axis[0]])
             for a, extent in zip(self.axis[1:], extents[1:]):
-                position = position * extent + as_expr(i[a])
+                position = position * extent + index_value(i[a])
             is_label = prim("eq", position, wanted)
             target = select(is_label, number(1 - alpha, dtype), number(alpha / max(prod(extents) - 1, 1), dtype))
             d = (p(*i) - target) * number(self.scale, dtype)
@@ -354,7 +353,7 @@ class SVMOutputGradient(Elementwise):
         margin, factor = (number(single(v), y.dtype) for v in (self.margin, self.regularization_coefficient))
 
         def element(*i: IndexLike) -> Expr:
-            is_label = prim("eq", as_expr(i[-1]), cast(label(*i[:-1]), "int64"))
+            is_label = prim("eq", index_value(i[-1]), cast(label(*i[:-1]), "int64"))
             output = y(*i)
             sign = select(is_label, number(1, y.dtype), number(-1, y.dtype))
             missing = margin - sign * output

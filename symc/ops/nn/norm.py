@@ -12,11 +12,10 @@ from symc.core.shapes import FullShape, Shape, is_known, normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
-from symc.loopir.expr import Expr, IndexLike, prim, select
+from symc.loopir.expr import Expr, IndexLike, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
-from symc.ops.rules.windows import as_expr
 
 # -- normalisation by each sample's own moments ---------------------------------------------------------------------
 
@@ -244,7 +243,7 @@ class _AcrossChannels(Op):
         reach = min(self.nsize // 2, extent)  # further away there are no channels
 
         def inner(k: IndexLike) -> Expr:
-            at = as_expr(c) + as_expr(k - reach)
+            at = index_value(c) + index_value(k - reach)
             inside = prim("and", at >= 0, at < extent)
             return select(inside, term(n, prim("minimum", prim("maximum", at, 0), extent - 1), *rest), 0.0)
 

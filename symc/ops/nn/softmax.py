@@ -12,11 +12,10 @@ from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, prim, rounded, select
+from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, rounded, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import as_expr
 
 
 def replaced(
@@ -102,7 +101,7 @@ class _Softmax(Op):
             return value if self.factor == 1 else value * number(self.factor, work)
 
         def valid(*i: IndexLike | Expr) -> Expr:
-            return as_expr(i[axis]) < cast(t.ins[1](*i[:axis], *i[axis + 1 :]), "int64")
+            return index_value(i[axis]) < cast(t.ins[1](*i[:axis], *i[axis + 1 :]), "int64")
 
         def counted(*i: IndexLike) -> Expr:
             return select(valid(*i), scaled(*i), -math.inf) if self.use_length else scaled(*i)

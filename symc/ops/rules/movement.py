@@ -8,7 +8,7 @@ from symc.core.shapes import FullShape
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Op
-from symc.loopir.expr import Affine, Expr, IndexLike, index_value
+from symc.loopir.expr import Affine, Expr, IndexLike
 from symc.loopir.tensor import Lowering
 
 from .shapes import result_shape
@@ -36,11 +36,6 @@ class Movement(Op):
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]
         t.map(lambda *i: x(*self.source(i, x.shape)))
-
-
-def index_number(index: IndexLike | Expr) -> Expr:
-    """The int64 value of an index component."""
-    return index if isinstance(index, Expr) else index_value(index)
 
 
 def repeated(index: Index, shape: FullShape) -> Index:

@@ -20,12 +20,12 @@ def reaching(p: Position, j: Axis, k: int, w: Window) -> tuple[Position, Expr, l
     """The j-th window that may cover element p along spatial axis k: its position, which of its taps p is, and the
     conditions under which it really does."""
     n_taps, stride, n_out = w.kernel[k], w.stride[k], w.out_extents[k]
-    shifted = as_expr(p) + w.pad[k]
+    shifted = index_value(p) + w.pad[k]
     if n_out <= -(-n_taps // stride):  # few windows: try them all
-        tap = shifted - as_expr(j) * stride
+        tap = shifted - index_value(j) * stride
         return j, tap, outside_checks(tap, 0 - (n_out - 1) * stride, w.in_extents[k] - 1 + w.pad[k], n_taps)
     last = shifted if stride == 1 else prim("floordiv", shifted, stride)
-    q = last - as_expr(j)
+    q = last - index_value(j)
     tap = shifted - q * stride
     valid = [q >= 0, prim("lt", q, n_out)]
     return prim("minimum", prim("maximum", q, 0), n_out - 1), tap, valid if stride == 1 else [*valid, tap < n_taps]
@@ -34,11 +34,6 @@ def reaching(p: Position, j: Axis, k: int, w: Window) -> tuple[Position, Expr, l
 def outside_checks(value: Expr, low: int, high: int, extent: int) -> list[Expr]:
     """The conditions for 0 <= value < extent that low <= value <= high leaves open."""
     return [value >= 0] * (low < 0) + [value < extent] * (high >= extent)
-
-
-def as_expr(index: Position) -> Expr:
-    """An index as an int64 expression."""
-    return index if isinstance(index, Expr) else index_value(index)
 
 
 def useful_taps(w: Window) -> list[tuple[int, int]]:
@@ -67,11 +62,11 @@ def read(
         else:
             position = Affine.of(q) * stride + taps[k] - pad
         high = (w.out_extents[k] - 1) * stride + w.kernel[k] - 1 - pad
-        found = outside_checks(as_expr(position), -pad, high, extent)
+        found = outside_checks(index_value(position), -pad, high, extent)
         if pad:
-            position = prim("maximum", as_expr(position), 0)
+            position = prim("maximum", index_value(position), 0)
         if high >= extent:
-            position = prim("minimum", as_expr(position), extent - 1)
+            position = prim("minimum", index_value(position), extent - 1)
         checks += found
         source[a] = position
     return x(*source), reduce(lambda a, b: prim("and", a, b), checks) if checks else None
@@ -90,7 +85,7 @@ def sees_padding(windows: Sequence[Position], w: Window) -> Expr | None:
     covers, ends = [], []
     for k, q in enumerate(windows):
         kernel, stride, pad, extent = w.kernel[k], w.stride[k], w.pad[k], w.in_extents[k]
-        first, last = as_expr(q) * stride, (w.out_extents[k] - 1) * stride
+        first, last = index_value(q) * stride, (w.out_extents[k] - 1) * stride
         if pad:
             covers.append(first < pad)
         if pad and last + kernel > extent + pad:
@@ -104,9 +99,9 @@ def sees_padding(windows: Sequence[Position], w: Window) -> Expr | None:
 
 def flattened(taps: Sequence[Position], kernel: FullShape) -> Expr:
     """The row-major number of a tap."""
-    total = as_expr(taps[0])
+    total = index_value(taps[0])
     for tap, extent in zip(taps[1:], kernel[1:]):
-        total = total * extent + as_expr(tap)
+        total = total * extent + index_value(tap)
     return total
 
 
@@ -123,7 +118,7 @@ def share(windows: Sequence[Position], w: Window, counts_padding: bool, full: bo
         if full or (-pad >= low and reach <= high):
             fixed.append(kernel)
             continue
-        start = as_expr(q) * stride - pad
+        start = index_value(q) * stride - pad
         stop = prim("minimum", start + kernel, high)
         count = stop - prim("maximum", start, low)
         may_be_empty = (w.out_extents[k] - 1) * stride - pad >= high  # past the data: its sum is 0, not NaN

@@ -9,11 +9,10 @@ from typing import Any
 from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, from_mxnet, from_numpy_style, normalize_axis, size_of, unify
 from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param
-from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.math.elementwise import CAST_DTYPES
 from symc.ops.rules.elementwise import Elementwise
-from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number
 
 from .reshape import flat_index
@@ -121,12 +120,12 @@ class Eye(Creation):
         return [], [unify((self.N, self.M or self.N), outs[0])]
 
     def lower(self, t: Lowering) -> None:
-        t.map(lambda i, j: cast(prim("eq", index_number(j) - index_number(i), self.k), t.out_dtype()))
+        t.map(lambda i, j: cast(prim("eq", index_value(j) - index_value(i), self.k), t.out_dtype()))
 
 
 def progression(index: IndexLike | Expr, start: float, step: float, repeat: int, dtype: str) -> Expr:
     """start + step * (index // repeat), computed in `dtype`."""
-    position = index_number(index)
+    position = index_value(index)
     if repeat > 1:
         position = prim("floordiv", position, repeat)
     return number(start, dtype) + cast(position, dtype) * number(step, dtype)
@@ -245,7 +244,7 @@ class ShapeArray(ShapeData):
         def element(i: IndexLike) -> Expr:
             found = number(0, "int64")
             for axis, extent in enumerate(shape):
-                found = select(prim("eq", index_number(i), axis), number(extent, "int64"), found)
+                found = select(prim("eq", index_value(i), axis), number(extent, "int64"), found)
             return found
 
         t.map(element)
@@ -283,9 +282,9 @@ class IndexArray(ShapeData):
         axes = self.components(t.ins[0].rank)
 
         def element(*i: IndexLike) -> Expr:
-            found = index_number(i[axes[0]] if axes else 0)
+            found = index_value(i[axes[0]] if axes else 0)
             for k, axis in enumerate(axes[1:], 1):
-                found = select(prim("eq", index_number(i[-1]), k), index_number(i[axis]), found)
+                found = select(prim("eq", index_value(i[-1]), k), index_value(i[axis]), found)
             return found
 
         t.map(element)

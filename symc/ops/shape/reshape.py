@@ -10,9 +10,9 @@ from symc.core.shapes import FullShape, Shape, is_known, mx_text, normalize_axis
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param
-from symc.loopir.expr import Affine, Expr, IndexLike, const, prim
+from symc.loopir.expr import Affine, Expr, IndexLike, const, index_value, prim
 from symc.loopir.tensor import Lowering
-from symc.ops.rules.movement import Index, index_number
+from symc.ops.rules.movement import Index
 from symc.ops.rules.shapes import result_shape
 from symc.ops.rules.terms import Term, flows
 
@@ -24,7 +24,7 @@ def flat_index(index: Index, shape: FullShape) -> Affine | Expr:
         return sum((Affine.of(i) * s for i, s in parts), Affine())  # type: ignore[arg-type]
     total: Expr | None = None
     for i, s in parts:
-        term = index_number(i) * s if s != 1 else index_number(i)
+        term = index_value(i) * s if s != 1 else index_value(i)
         total = term if total is None else total + term
     assert total is not None
     return total
@@ -34,7 +34,7 @@ def split_index(flat: IndexLike | Expr, shape: FullShape) -> list[IndexLike | Ex
     """The index of the element at a row-major position: quotients and remainders; shape has extents > 1 only."""
     if len(shape) == 1:
         return [flat]
-    position, index = index_number(flat), []
+    position, index = index_value(flat), []
     for k, s in enumerate(row_major_strides(shape)):
         part = prim("floordiv", position, s) if s != 1 else position
         index.append(prim("mod", part, shape[k]) if k else part)

@@ -12,14 +12,13 @@ from symc.core.shapes import FullShape, Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
-from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.nn.columns import Columns
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.floats import FloatData
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import as_expr
 
 from .sampling import Corner, clamped
 
@@ -171,7 +170,7 @@ class Deformed(Columns):
         sides, checks = [], []
         for axis in range(2):
             place = at[axis] * self.strides[axis] + taps[axis] * self.dilations[axis] - self.pads[axis]
-            moved = cast(as_expr(place), offset.dtype) + offset(n, self.offset_channel(axis, d, *taps), *at)
+            moved = cast(index_value(place), offset.dtype) + offset(n, self.offset_channel(axis, d, *taps), *at)
             extent = self.extents[axis]
             checks += [moved > -1.0 if self.fades else moved >= 0.0, moved < float(extent)]
             if not self.fades:

@@ -12,13 +12,12 @@ from symc.core.shapes import FullShape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Node, Value
 from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
-from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.floats import FloatData
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
-from symc.ops.rules.windows import as_expr
 
 from .regions import check_planes
 from .sampling import Corner, clamped
@@ -48,7 +47,7 @@ class MovedBins(Op):
 
     def part(self, k: IndexLike, n_parts: int, dtype: str) -> Expr:
         """The part of a region that the k-th row or column of bins belongs to."""
-        share = cast(as_expr(k), dtype) / float(self.pooled_size) * float(n_parts)
+        share = cast(index_value(k), dtype) / float(self.pooled_size) * float(n_parts)
         return prim("minimum", cast(prim("floor", share), "int64"), n_parts - 1)
 
     def sides(self, rois: Tensor, r: IndexLike, axis: int) -> tuple[Expr, Expr]:
@@ -65,23 +64,23 @@ class MovedBins(Op):
         r, c, a, b = index
         start, extent = self.sides(rois, r, axis)
         step = extent / float(self.pooled_size)
-        found = cast(as_expr((b, a)[axis]), rois.dtype) * step + start
+        found = cast(index_value((b, a)[axis]), rois.dtype) * step + start
         if trans is not None:
             parts = (self.part(k, self.n_parts, rois.dtype) for k in (a, b))
             offset = trans(r, self.offset_channel(trans, c, axis), *parts)
             found = found + offset * number(single(self.trans_std), rois.dtype) * extent
-        return found + cast(as_expr(sample), rois.dtype) * (step / float(self.sample_per_part))
+        return found + cast(index_value(sample), rois.dtype) * (step / float(self.sample_per_part))
 
     def offset_channel(self, trans: Tensor, c: IndexLike, axis: int) -> Expr:
         """Where the offsets of a channel's class along an axis lie."""
         n_classes = trans.shape[1] // 2
-        return prim("floordiv", as_expr(c), self.output_dim // n_classes) * 2 + axis
+        return prim("floordiv", index_value(c), self.output_dim // n_classes) * 2 + axis
 
     def plane(self, index: tuple[IndexLike, ...], dtype: str) -> Expr:
         """The plane of the data that a bin reads."""
         _, c, a, b = index
         rows, columns = (self.part(k, self.group_size, dtype) for k in (a, b))
-        return (as_expr(c) * self.group_size + rows) * self.group_size + columns
+        return (index_value(c) * self.group_size + rows) * self.group_size + columns
 
     def image(self, rois: Tensor, r: IndexLike, n_images: int) -> Expr:
         """The image of a region."""

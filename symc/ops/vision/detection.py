@@ -11,11 +11,10 @@ from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from symc.loopir.expr import Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.matching import Match, Suppress
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.floats import FloatData
-from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
 
@@ -103,7 +102,7 @@ class BoxEncode(Op):
             ref = centred([refs(b, match, c) for c in range(4)])
             shifts = [(ref[c] - anchor[c]) / anchor[c + 2] for c in range(2)]
             sizes = [prim("log", ref[c] / anchor[c]) for c in range(2, 4)]
-            value = chosen(index_number(k), [*shifts, *sizes])
+            value = chosen(index_value(k), [*shifts, *sizes])
             return select(is_positive(b, n), (value - means(k)) / stds(k), number(0.0, dtype))
 
         t.map(target)
@@ -149,7 +148,7 @@ class BoxDecode(Op):
             halves = [prim("exp", v) * side * 0.5 for v, side in zip(logs, (width, height))]
             starts = [a - h for a, h in zip(shifts, halves)]
             ends = [a + h for a, h in zip(shifts, halves)]
-            return chosen(index_number(k), [*starts, *ends])
+            return chosen(index_value(k), [*starts, *ends])
 
         t.map(corner)
 
@@ -410,7 +409,7 @@ class RowsOrMinusOne(Op):
                     new = x - right / 2.0, y - bottom / 2.0, x + right / 2.0, y + bottom / 2.0
                 changed = value
                 for k, coordinate in enumerate(new):
-                    changed = select(prim("eq", index_number(place), self.coord_start + k), coordinate, changed)
+                    changed = select(prim("eq", index_value(place), self.coord_start + k), coordinate, changed)
                 value = select(x < 0.0, value, changed)
             return select(row < 0, number(-1.0, value.dtype), value)
 

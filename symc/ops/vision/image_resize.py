@@ -12,9 +12,8 @@ from math import ceil, pi
 from symc.core.errors import DTypeError, ParameterError, ShapeError
 from symc.core.shapes import is_known, mx_text, unify
 from symc.ir.op import DTypes, Op, Shapes, op, param
-from symc.loopir.expr import Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering
-from symc.ops.rules.windows import as_expr
 
 NEAREST, LINEAR, CUBIC, AREA, LANCZOS = range(5)
 BITS = 11  # of a weight
@@ -75,7 +74,7 @@ class ResizeImage(Op):
         is_halved = scales == [2.0, 2.0]
 
         def element(*i: IndexLike) -> Expr:
-            at = tuple(map(as_expr, i[-3:-1]))
+            at = tuple(map(index_value, i[-3:-1]))
 
             def pixel(row: Expr, column: Expr) -> Expr:
                 return x(*i[:-3], row, column, i[-1])
@@ -201,7 +200,7 @@ def _covered(t: Lowering, pixel: Pixel, at: Sequence[Expr], sizes: Sequence[tupl
         total = t.reduce(
             "sum",
             blocks,
-            lambda a, b: cast(pixel(*(j * s + as_expr(k) for j, k, s in zip(at, (a, b), blocks))), working),
+            lambda a, b: cast(pixel(*(j * s + index_value(k) for j, k, s in zip(at, (a, b), blocks))), working),
         )
         mean = total * const(1 / (blocks[0] * blocks[1]), working)
         if dtype == "uint8" and blocks == [2, 2]:
@@ -210,7 +209,7 @@ def _covered(t: Lowering, pixel: Pixel, at: Sequence[Expr], sizes: Sequence[tupl
         extents = [ceil(n / m) + 1 for n, m in sizes]
 
         def weighted(a: IndexLike, b: IndexLike) -> Expr:
-            (row, v), (column, u) = (tap(j, as_expr(k), *size) for j, k, size in zip(at, (a, b), sizes))
+            (row, v), (column, u) = (tap(j, index_value(k), *size) for j, k, size in zip(at, (a, b), sizes))
             return cast(pixel(row, column), working) * cast(u, working) * cast(v, working)
 
         mean = t.reduce("sum", extents, weighted)

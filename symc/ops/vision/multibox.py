@@ -11,14 +11,12 @@ from symc.core.shapes import Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, op, param, same_dtype
-from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.multibox import NEGATIVE, AssignAnchors, Detect
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.floats import FloatData
-from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
-from symc.ops.rules.windows import as_expr
 
 from .detection import centred, chosen
 
@@ -79,7 +77,7 @@ class MultiBoxPrior(Op):
             return (cast(position, dtype) + number(self.offsets[axis], dtype)) * number(steps[axis], dtype)
 
         def element(_: IndexLike, box: IndexLike, corner: IndexLike) -> Expr:
-            n, side = index_number(box), index_number(corner)
+            n, side = index_value(box), index_value(corner)
             pixel, kind = prim("floordiv", n, len(extents)), prim("mod", n, len(extents))
             is_y = prim("eq", prim("mod", side, 2), 1)
             half = chosen(kind, [select(is_y, number(h, dtype), number(w, dtype)) for w, h in extents])
@@ -165,7 +163,7 @@ class DetectionRows(Op):
         def score(n: IndexLike, a: IndexLike, k: Axis) -> Expr:
             """A class's; what is no probability and the background have -1."""
             p = probabilities(n, k, a)
-            return select(prim("and", as_expr(k) >= 1, p > -1.0), p, -1.0)
+            return select(prim("and", index_value(k) >= 1, p > -1.0), p, -1.0)
 
         def best(n: IndexLike, a: IndexLike) -> Expr:
             return t.reduce("max", (n_classes,), lambda k: score(n, a, k))
@@ -173,7 +171,7 @@ class DetectionRows(Op):
         def class_of(n: IndexLike, a: IndexLike) -> Expr:
             top = best(n, a)
             first = t.reduce(
-                "min", (n_classes,), lambda k: select(prim("eq", score(n, a, k), top), as_expr(k), n_classes)
+                "min", (n_classes,), lambda k: select(prim("eq", score(n, a, k), top), index_value(k), n_classes)
             )
             is_detection = prim("and", top > -1.0, top >= number(single(self.threshold), dtype))
             return select(is_detection, cast(first, dtype) - 1.0, -1.0)

@@ -12,13 +12,11 @@ from symc.core.shapes import FullShape, Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
-from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, prim, select
+from symc.loopir.expr import Affine, Axis, Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.floats import FloatData
-from symc.ops.rules.movement import index_number
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
-from symc.ops.rules.windows import as_expr
 
 from .detection import chosen
 
@@ -150,8 +148,8 @@ class AnchorBoxes(Op):
 
         def edges(axis: int, n: IndexLike, place: Axis, at: tuple[IndexLike, ...], a: Axis) -> tuple[Expr, Expr]:
             """Where a box starts and ends along x (axis 0) or y, inside the image."""
-            size = chosen(index_number(a), [number(s[axis], dtype) for s in sizes])
-            middle = cast(as_expr(place), dtype) * float(stride) + number((stride - 1) / 2, dtype)
+            size = chosen(index_value(a), [number(s[axis], dtype) for s in sizes])
+            middle = cast(index_value(place), dtype) * float(stride) + number((stride - 1) / 2, dtype)
             first, last = (predictions(n, a * 4 + axis + k, *at) for k in (0, 2))
             if self.iou_loss:
                 found = middle - (size - 1.0) * 0.5 + first, middle + (size - 1.0) * 0.5 + last
@@ -169,7 +167,7 @@ class AnchorBoxes(Op):
             is_small = prim("minimum", right - left, bottom - top) + 1.0 < least
             growth = select(is_small, least / 2.0, 0.0)
             extents = (images(n, k) / float(stride) for k in (0, 1))
-            outside = [as_expr(p) >= cast(extent, "int64") for p, extent in zip((h, w), extents)]
+            outside = [index_value(p) >= cast(extent, "int64") for p, extent in zip((h, w), extents)]
             is_void = prim("or", is_small, prim("or", *outside))
             score = select(is_void, -1.0, probabilities(n, a + n_anchors, h, w))
             return [left - growth, top - growth, right + growth, bottom + growth], score
@@ -212,14 +210,14 @@ class Proposals(Op):
 
         def number_of(n: IndexLike, k: IndexLike, side: int) -> Expr:
             found = t.reduce("sum", (n_kept,), lambda j: cast(record(n, j) >= 0, "int64"))
-            again = prim("mod", as_expr(k), prim("maximum", found, 1))
+            again = prim("mod", index_value(k), prim("maximum", found, 1))
             row = prim("maximum", cast(record(n, again), "int64"), 0)
             return boxes(n, row, side)
 
         def place(n: Axis, k: Axis) -> Affine:
             return n * self.count + k
 
-        t.region(domain, lambda n, k: (place(n, k), 0), lambda n, k: cast(as_expr(n), boxes.dtype))
+        t.region(domain, lambda n, k: (place(n, k), 0), lambda n, k: cast(index_value(n), boxes.dtype))
         for side in range(4):
             t.region(domain, lambda n, k, s=side: (place(n, k), s + 1), lambda n, k, s=side: number_of(n, k, s))
         t.region(domain, lambda n, k: (place(n, k), 0), lambda n, k: number_of(n, k, 4), output=1)

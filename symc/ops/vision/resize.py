@@ -15,7 +15,6 @@ from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import as_expr
 
 
 @declares_parameters
@@ -47,8 +46,8 @@ class Stencil(Accumulating):
             t.region(t.out_shapes[0], lambda *i: i, lambda *i: const(0, x.dtype))
             t.region(
                 (*x.shape, self.n_taps(n, m)),
-                lambda *i: (*i[:at], self.tap(as_expr(i[at]), i[-1], n, m, x.dtype)[0], *i[at + 1 : -1]),
-                lambda *i: x(*i[:-1]) * self.tap(as_expr(i[at]), i[-1], n, m, x.dtype)[1],
+                lambda *i: (*i[:at], self.tap(index_value(i[at]), i[-1], n, m, x.dtype)[0], *i[at + 1 : -1]),
+                lambda *i: x(*i[:-1]) * self.tap(index_value(i[at]), i[-1], n, m, x.dtype)[1],
                 mode="add",
             )
             return
@@ -56,7 +55,7 @@ class Stencil(Accumulating):
 
         def element(*i: IndexLike) -> Expr:
             def term(k: Axis) -> Expr:
-                position, weight = self.tap(as_expr(i[at]), k, n, m, x.dtype)
+                position, weight = self.tap(index_value(i[at]), k, n, m, x.dtype)
                 return x(*i[:at], position, *i[at + 1 :]) * weight
 
             return t.reduce("sum", (self.n_taps(n, m),), term)

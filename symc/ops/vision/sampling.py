@@ -11,13 +11,13 @@ from symc.core.shapes import Shape, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, check_rank, op, param
-from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, prim, select
+from symc.loopir.expr import Axis, Expr, IndexLike, cast, const, index_value, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.accumulation import Accumulating
 from symc.ops.rules.composite import Composite
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
-from symc.ops.rules.windows import Position, as_expr
+from symc.ops.rules.windows import Position
 from symc.ops.shape.creation import Creation
 
 
@@ -197,10 +197,10 @@ class TargetGrid(Creation):
 
         def element(k: IndexLike, h: IndexLike, w: IndexLike) -> Expr:
             x, y = (
-                cast(as_expr(i), dtype) * number(2 / (n - 1) if n > 1 else 0.0, dtype) - 1
+                cast(index_value(i), dtype) * number(2 / (n - 1) if n > 1 else 0.0, dtype) - 1
                 for i, n in ((w, width), (h, height))
             )
-            component = as_expr(k)
+            component = index_value(k)
             return select(prim("eq", component, 0), x, select(prim("eq", component, 1), y, const(1, dtype)))
 
         t.map(element)

@@ -117,7 +117,7 @@ def _inside(positions: Sequence[Index], extents: Sequence[int]) -> tuple[list[In
         if isinstance(position, Affine) and _reach(position) == (0, extent):
             found.append(position)
             continue
-        at = position if isinstance(position, Expr) else index_value(position)
+        at = index_value(position)
         conditions += [prim("ge", at, const(0, "int64")), prim("lt", at, const(extent, "int64"))]
         found.append(prim("minimum", prim("maximum", at, const(0, "int64")), const(extent - 1, "int64")))
     return found, conditions
