@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from symc.core.bounded import bounded
-from symc.core.dtypes import ITEM_SIZE, compute_dtype
+from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import ShapeError
-from symc.core.shapes import FullShape, Shape, size_of
+from symc.core.shapes import Shape, size_of
 from symc.ir.graph import Graph, Node, Value
-from symc.ir.op import Op
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, free_axes, load, walk
 from symc.loopir.kernel import ACCUMULATOR
-from symc.loopir.tensor import Lowering, Tensor
+from symc.loopir.tensor import Lowering
+
+from .signature import Signature, signature_of
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,7 @@ def by_row(graph: Graph, node: Node) -> ByRow | None:
         return None
     if any(graph.shape(v)[:1] != (n_rows,) for v in outs):
         return None
-    read, is_product = _rows_read(
-        type(op),
-        op,
-        tuple([graph.shape(v) for v in node.inputs]),
-        tuple([graph.dtype(v) for v in node.inputs]),
-        tuple([graph.shape(v) for v in outs]),
-        tuple([graph.dtype(v) for v in outs]),
-    )
+    read, is_product = _rows_read(signature_of(graph, node))
     data = frozenset(node.inputs[k] for k in read)
     fixed = frozenset(v for k, v in enumerate(node.inputs) if k not in read)
     if not data or data & fixed:
@@ -62,25 +56,16 @@ def by_row(graph: Graph, node: Node) -> ByRow | None:
 
 
 @bounded(1 << 12)
-def _rows_read(
-    cls: type[Op],  # equal parameters make equal hashes: the class keeps operators apart
-    op: Op,
-    in_shapes: tuple[FullShape, ...],
-    in_dtypes: tuple[str, ...],
-    out_shapes: tuple[FullShape, ...],
-    out_dtypes: tuple[str, ...],
-) -> tuple[frozenset[int], bool]:
+def _rows_read(s: Signature) -> tuple[frozenset[int], bool]:
     """The positions of inputs that are read row by row, none where a row of an output needs more; and whether the
     operator is a product.
     """
-    n_rows = out_shapes[0][0]
-    if op.is_view:
-        return frozenset({0} if in_shapes[0][:1] == (n_rows,) else ()), False
-    ins = [Tensor(f"in{k}", s, compute_dtype(d)) for k, (s, d) in enumerate(zip(in_shapes, in_dtypes))]
-    t = Lowering(ins, out_shapes, out_dtypes)
-    op.lower(t)
+    n_rows = s.out_shapes[0][0]
+    if s.op.is_view:
+        return frozenset({0} if s.in_shapes[0][:1] == (n_rows,) else ()), False
+    t = s.lowered(range(len(s.in_shapes)))
     read = frozenset(_read_by_row(t, n_rows) or ())
-    if read and not _is_of_any_batch(op, read, in_shapes, out_shapes):
+    if read and not _is_of_any_batch(s, read):
         read = frozenset()
     return read, bool(t.products)
 
@@ -126,14 +111,12 @@ def _axes(index: IndexLike | Expr) -> Collection[Axis]:
     return free_axes(index) if isinstance(index, Expr) else tuple(Affine.of(index).axes())
 
 
-def _is_of_any_batch(
-    op: Op, data: frozenset[int], in_shapes: Sequence[FullShape], out_shapes: Sequence[FullShape]
-) -> bool:
+def _is_of_any_batch(s: Signature, data: frozenset[int]) -> bool:
     """Whether it makes one row of one row: none of its parameters says how many there are."""
-    ins: list[Shape | None] = [(1, *shape[1:]) if k in data else shape for k, shape in enumerate(in_shapes)]
-    outs = [(1, *shape[1:]) for shape in out_shapes]
+    ins: list[Shape | None] = [(1, *shape[1:]) if k in data else shape for k, shape in enumerate(s.in_shapes)]
+    outs = [(1, *shape[1:]) for shape in s.out_shapes]
     try:
-        return list(op.checked_shapes(ins, [None] * len(outs))[1]) == outs
+        return list(s.op.checked_shapes(ins, [None] * len(outs))[1]) == outs
     except ShapeError:
         return False
 

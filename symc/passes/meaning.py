@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from symc.core.bounded import bounded
-from symc.core.dtypes import compute_dtype
 from symc.core.lazy import lazy
 from symc.core.shapes import FullShape
 from symc.ir.graph import Graph, Node, Value
 from symc.ir.op import Op
 from symc.loopir.expr import Affine, Axis, Expr, IndexLike, walk
 from symc.loopir.tensor import Function, Lowering, Product, Tensor
+
+from .signature import Signature, signature_of
 
 Kind = Literal["view", "map", "reduction", "regions", "product", "template", "loop"]
 # Primitives that cost about one instruction: recomputing them is cheaper than a trip through memory.
@@ -158,39 +159,20 @@ class Meaning:
 
 def meaning_of(graph: Graph, node: Node) -> Meaning:
     """Classifies a node by lowering it alone."""
-    shape, dtype = cast("Mapping[Value, FullShape]", graph.facts.shape), graph.facts.dtype
-    ins, outs = node.inputs, [node[k] for k in range(node.n_outputs)]
     first: dict[Value, int] = {}
-    return _meaning(
-        type(node.operator),
-        node.operator,
-        tuple([first.setdefault(v, k) for k, v in enumerate(ins)]),
-        tuple([shape[v] for v in ins]),
-        tuple([dtype[v] for v in ins]),
-        tuple([shape[v] for v in outs]),
-        tuple([dtype[v] for v in outs]),
-    )
+    return _meaning(signature_of(graph, node), tuple([first.setdefault(v, k) for k, v in enumerate(node.inputs)]))
 
 
 @bounded(1 << 18, lambda _, meaning: 64 + sum(1 for body in meaning.bodies for _ in walk(body)))  # expressions
-def _meaning(
-    cls: type[Op],  # equal parameters make equal hashes: the class keeps operators apart
-    op: Op,
-    names: tuple[int, ...],
-    in_shapes: tuple[FullShape, ...],
-    in_dtypes: tuple[str, ...],
-    out_shapes: tuple[FullShape, ...],
-    out_dtypes: tuple[str, ...],
-) -> Meaning:
+def _meaning(s: Signature, names: tuple[int, ...]) -> Meaning:
     """The meaning of an operator; input k is called in<names[k]>, equal inputs by the first of them."""
+    _, op, in_shapes, _, out_shapes, _ = s
     axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(out_shapes[0]))
     if op.is_view:
         return Meaning(op, "view", axes, (), in_shapes)
     if op.bodies:
         return Meaning(op, "loop", axes, (), in_shapes)
-    ins = [Tensor(f"in{k}", s, compute_dtype(d)) for k, s, d in zip(names, in_shapes, in_dtypes)]
-    t = Lowering(ins, out_shapes, out_dtypes)
-    op.lower(t)
+    t = s.lowered(names)
     if t.products:
         return Meaning(op, "product", axes, (), in_shapes, t.products[0])
     if t.routine is not None:
