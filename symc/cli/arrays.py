@@ -67,7 +67,12 @@ def save_arrays(path: Path, suffix: str, arrays: Mapping[str, NDArray] | Sequenc
     if suffix == ".safetensors":
         _safetensors(".numpy").save_file(values, str(path))
         return
-    with zipfile.ZipFile(path, "w") as archive:  # numpy.savez takes names as keywords, so not all of them
+    write_npz(path, values)
+
+
+def write_npz(path: Path, values: Mapping[str, np.ndarray]) -> None:
+    """Writes an .npz file; numpy.savez takes names as keywords, so not all of them."""
+    with zipfile.ZipFile(path, "w") as archive:
         for name, value in values.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, value, allow_pickle=False)

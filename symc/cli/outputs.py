@@ -13,6 +13,7 @@ import numpy as np
 
 from symc.core.replacing import replacing
 
+from .arrays import write_npz
 from .report import writing
 
 N_SAMPLES = 20  # shown
@@ -52,7 +53,7 @@ def output_paths(target: Path, names: Sequence[str]) -> list[Path]:
     """The files of outputs: target/<name>.npy of each, or a target .npz of all."""
     if _is_archive(target):
         return [target]
-    return [target / (re.sub(r"[^\w.-]", "_", name).lstrip(".") + ".npy") for name in _unique(names)]
+    return [target / f"{name}.npy" for name in _unique([re.sub(r"[^\w.-]", "_", n).lstrip(".") for n in names])]
 
 
 def save_outputs(target: Path, names: Sequence[str], outputs: Sequence[np.ndarray]) -> list[Path]:
@@ -62,8 +63,8 @@ def save_outputs(target: Path, names: Sequence[str], outputs: Sequence[np.ndarra
         folder.mkdir(parents=True, exist_ok=True)
     paths = output_paths(target, names)
     if _is_archive(target):
-        with replacing(target) as unfinished, open(unfinished, "wb") as file:
-            np.savez(file, **dict(zip(_unique(names), outputs)))
+        with replacing(target) as unfinished:
+            write_npz(unfinished, dict(zip(_unique(names), outputs)))
         return paths
     for path, output in zip(paths, outputs):
         with replacing(path) as unfinished, open(unfinished, "wb") as file:
@@ -76,7 +77,9 @@ def _is_archive(target: Path) -> bool:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
+    """The names, those that several outputs have with the output's number behind them."""
+    numbered = [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names)]
+    return numbered if len({*numbered}) == len(numbered) else _unique(numbered)
 
 
 def lines(described: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 
 import symc as mx
 from symc.cli.main import VERBS
+from symc.cli.outputs import _unique
 
 FILES = ("net-symbol.json", "--params", "net-0003.params")
 
@@ -67,6 +68,27 @@ def test_the_way_of_a_model(run, read, checkpoint, tmp_path):
     with np.load("all.npz") as found:
         np.testing.assert_array_equal(found["softmax_output"], np.load("out/softmax_output.npy"))
     assert run("run", "net", "--input", "data=x.npy", "--save", "all.npz")[0] == 2  # it exists
+
+
+def test_every_output_has_a_file_whatever_it_is_called(read):
+    file = mx.sym.Variable("file", shape=(2,))
+    named = [mx.sym.exp(file, name="a/b"), mx.sym.relu(file, name="a_b"), mx.sym.sin(file, name="a_b_output_1")]
+    mx.sym.Group([file, *named]).save("g-symbol.json")
+    np.save("x.npy", np.array([0, 1], np.float32))
+    expected = {"file": [0, 1], "a/b_output": [1, np.e], "a_b_output": [0, 1], "a_b_output_1_output": np.sin([0, 1])}
+    command = ("run", "g-symbol.json", "--input", "file=x.npy", "--save")
+    saved = read(*command, "out")["saved"]
+    assert saved == [f"out/{n}.npy" for n in ("file", "a_b_output_1", "a_b_output_2", "a_b_output_1_output")]
+    for path, value in zip(saved, expected.values()):
+        np.testing.assert_allclose(np.load(path), value, rtol=1e-6)
+    read(*command, "all.npz")
+    with np.load("all.npz") as found:
+        assert found.files == [*expected]
+
+
+def test_outputs_of_equal_names_are_numbered_until_all_differ():
+    assert _unique(["a", "a", "b"]) == ["a_0", "a_1", "b"]
+    assert _unique(["a", "a", "a_0"]) == ["a_0_0", "a_1", "a_0_2"]
 
 
 def test_a_model_without_parameters_needs_none(run, read):
