@@ -15,6 +15,7 @@ from warnings import warn
 
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.core.lazy import lazy
+from symc.core.replacing import writing
 from symc.core.shapes import FullShape
 from symc.symbol import Symbol
 from symc.symbol.json_writer import without_amp_casts
@@ -207,9 +208,10 @@ class NetworkPlot:
     def _write(self, path: Path, contents: bytes) -> str:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(contents)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise SymcError(f"writing {path}: {error}") from error
+        with writing(path) as file:
+            file.write(contents)
         return str(path)
 
     def _repr_svg_(self) -> str:

@@ -243,6 +243,19 @@ def test_render_save_and_view(tmp_path, monkeypatch):
     assert plot.save() == "mlp.gv" and plot.render(format="html") == "mlp.gv.html"
     with pytest.raises(SymcError, match="writing"):
         plot.save(tmp_path / "mlp.gv" / "below-a-file")
+    with pytest.raises(SymcError, match="Is a directory"):
+        plot.save(tmp_path / "a")
+
+
+def test_a_drawing_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
+    path = tmp_path / "mlp.svg"
+    path.write_text("old")
+    path.chmod(0o600)
+    with open(path) as old:
+        plot_of("mlp").render(tmp_path / "mlp", cleanup=True, format="svg")
+        assert old.read() == "old"
+    assert path.read_text().startswith("<svg") and path.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == ["mlp.svg"]
 
 
 def test_notebooks_show_it():
