@@ -1,5 +1,6 @@
 """The command `symc`, also as `python -m symc`: Ctrl-C ends it quietly, its imports included."""
 
+import signal
 import sys
 
 from symc.core.undisturbed import imported
@@ -12,6 +13,7 @@ def main() -> int:
     try:
         return imported("symc.cli.main").main()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # another ends it at once, while Python waits for its threads
         return INTERRUPTED
 
 

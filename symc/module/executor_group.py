@@ -24,6 +24,10 @@ _KEPT_SHAPES = 8  # for how many shapes of a batch executors are kept
 class DataParallelExecutorGroup:
     """Executors of one symbol, each with its part of the batch; parameters are copies with equal contents.
 
+    The arguments, as many as they are, are MXNet's: scripts make such groups and derive classes of them.
+
+    The arguments, as many as they are, are MXNet's: scripts make such groups and derive classes of them.
+
     param_names     arguments that are parameters; with for_training they have gradients, unless fixed
     shared_group    a group whose parameters, gradients and states are taken over (those of equal shape)
     """

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import symc as mx
+from symc import __main__ as command
 from symc.cli.main import main
 
 FILES = ("net-symbol.json", "--params", "net-0003.params")
@@ -242,6 +245,15 @@ def test_ctrl_c_ends_a_command_quietly_whatever_is_being_imported(module):
     script = CONSOLE_SCRIPT.format(module=module)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_ctrl_c_once_more_ends_it_at_once(monkeypatch):
+    monkeypatch.setattr("symc.cli.main.main", mock.Mock(side_effect=KeyboardInterrupt))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert command.main() == 130 and signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_not_finite_numbers_are_null(run):
