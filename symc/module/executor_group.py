@@ -75,25 +75,23 @@ class DataParallelExecutorGroup:
         return (name in self.param_names and name not in fixed) or (name in data and inputs_need_grad)
 
     def reshape(self, data_shapes: Sequence[DataDesc], label_shapes: Sequence[DataDesc] | None) -> None:
-        """Executors for batches of these shapes, over the same parameters."""
-        self.data_shapes, self.label_shapes = list(data_shapes), None if label_shapes is None else list(label_shapes)
-        sizes = {
-            d.name: d.shape[axis]
-            for d in (*self.data_shapes, *(self.label_shapes or ()))
-            if (axis := DataDesc.get_batch_axis(d.layout)) >= 0
-        }
-        self.batch_size = sizes.get(self.data_shapes[0].name, 0)
-        if any(size != self.batch_size for size in sizes.values()):
+        """Executors for batches of these shapes, over the same parameters; what fails leaves the former ones."""
+        given = *data_shapes, *(label_shapes or ())
+        sizes = {d.name: d.shape[axis] for d in given if (axis := DataDesc.get_batch_axis(d.layout)) >= 0}
+        batch_size = sizes.get(data_shapes[0].name, 0)
+        if any(size != batch_size for size in sizes.values()):
             raise ConflictError(f"all data must have the same batch size, got {sizes}")
-        self.slices = _split_input_slice(self.batch_size, self.workload)
+        slices = _split_input_slice(batch_size, self.workload)
         known = self.symbol.list_arguments()
-        described = [d for d in (*self.data_shapes, *(self.label_shapes or ())) if d.name in known]
+        described = [d for d in given if d.name in known]
         key = tuple((d.name, tuple(d.shape), str(d.dtype), d.layout) for d in described)
-        self.execs = self._known.obtain(key, lambda: self._bound(described))
+        self.execs = self._known.obtain(key, lambda: self._bound(described, slices))
+        self.data_shapes, self.label_shapes = list(data_shapes), None if label_shapes is None else list(label_shapes)
+        self.batch_size, self.slices = batch_size, slices
 
-    def _bound(self, described: Sequence[DataDesc]) -> Executors:
+    def _bound(self, described: Sequence[DataDesc], slices: Sequence[slice]) -> Executors:
         made = []
-        for k, (ctx, part) in enumerate(zip(self.contexts, self.slices)):
+        for k, (ctx, part) in enumerate(zip(self.contexts, slices)):
             shapes = {d.name: _part_shape(d, part) for d in described}
             made.append(
                 self.symbol.simple_bind(

@@ -295,12 +295,11 @@ class Module(BaseModule):
         self._data_shapes = self._label_shapes = None
 
     def reshape(self, data_shapes: Any, label_shapes: Any = None) -> None:
-        """Binds to other shapes, keeping parameters and gradients."""
-        self._data_shapes, self._label_shapes = _parse_data_desc(
-            self._data_names, self._label_names, data_shapes, label_shapes
-        )
+        """Binds to other shapes, keeping parameters and gradients; what fails leaves the former ones."""
+        shapes = _parse_data_desc(self._data_names, self._label_names, data_shapes, label_shapes)
         before = self._group.execs
-        self._group.reshape(self._data_shapes, self._label_shapes)
+        self._group.reshape(*shapes)
+        self._data_shapes, self._label_shapes = shapes
         for old, new in zip(before, self._group.execs):
             if old._monitor is not None:
                 new.set_monitor_callback(old._monitor.callback, old._monitor.is_all)

@@ -149,6 +149,11 @@ def test_a_batch_of_another_shape_is_bound_anew_with_the_same_parameters():
     assert module.label_shapes[0].shape == (10,) and sums(module) == changed
     module.reshape([("data", (3, 6))], [("softmax_label", (3,))])
     assert module.data_shapes[0].shape == (3, 6)
+    for refused in ((3, 5), (4, 6)):  # parameters would change, labels are of another batch
+        with pytest.raises(mx.MXNetError, match=r"would change|same batch size"):
+            module.reshape([("data", refused)], [("softmax_label", (3,))])
+        assert module.data_shapes[0].shape == (3, 6) and module._exec_group.data_shapes == module.data_shapes
+        assert module._exec_group.batch_size == 3 and module._exec_group.slices == [slice(0, 3)]
 
 
 def test_gradients_of_data_and_fixed_parameters():
