@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import symc as mx
 import symc.ndarray as nd
 from symc.base import MXNetError
 from symc.core.errors import ArgumentError, DTypeError
@@ -124,6 +125,18 @@ def test_quotients_of_large_integers_are_exact():
 def test_functions_of_integers_are_computed_in_float64(name, function, values, n_copies):
     x = nd.array(np.repeat(values, n_copies), dtype="int64")
     check(getattr(nd, name)(x), np.repeat([int(function(v)) for v in values], n_copies), "int64")
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [("negative", [True, False, True]), ("sign", [True, False, True]), ("elemwise_sub", [False, True, True])],
+)
+def test_bools_are_computed_as_numbers_where_mxnet_refuses_them(name, values):
+    x, y = nd.array([1, 0, 1], dtype="bool"), nd.array([1, 1, 0], dtype="bool")
+    operands = (x, y) if name == "elemwise_sub" else (x,)
+    check(getattr(nd, name)(*operands), values, "bool")
+    symbol = getattr(mx.sym, name)(*map(mx.sym.Variable, "xy"[: len(operands)]))
+    check(symbol.eval(**dict(zip("xy", operands)))[0], values, "bool")
 
 
 def test_in_place_forms_keep_the_array():

@@ -44,7 +44,8 @@ class Elementwise(Op):
 
     def working_dtype(self, dtype: str) -> str:
         """The dtype the formula is computed in for elements of `dtype` (as expressions see it)."""
-        return dtype if self.keeps_integers or is_float(dtype) else self.floats_of_integers
+        is_kept = self.keeps_integers and dtype != "bool"  # which has no difference and no sign
+        return dtype if is_kept or is_float(dtype) else self.floats_of_integers
 
     def seen(self, g: GraphBuilder, *v: Value) -> list[Term]:
         """Operands and results as pullbacks see them: in the dtype of the formula."""
