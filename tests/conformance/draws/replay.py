@@ -39,7 +39,8 @@ COARSE = {
 CUT = frozenset(
     "arccos arccosh arcsin arcsinh arctan arctanh broadcast_hypot broadcast_power cbrt cos cosh degrees erf exp expm1 "
     "gamma gammaln log log10 log1p log2 radians rcbrt reciprocal rsqrt sigmoid sin sinh softsign sqrt tan tanh "
-    "_hypot _hypot_scalar _power _power_scalar _rpower_scalar _contrib_div_sqrt_dim _contrib_quadratic".split()
+    "_hypot _hypot_scalar _power _power_scalar _rpower_scalar _contrib_quadratic "
+    "_image_resize".split()
 )
 
 
@@ -102,6 +103,10 @@ def deviation(case: Case, what: str) -> str:
         return "MXNet squares integers in float32"
     if case.op in ("erf", "gamma", "gammaln") and "int" in dtype and what.startswith("gradient"):
         return "at poles and far out no integer is the slope, and what MXNet's square of it overflows to is not either"
+    if case.op == "moments" and "int" in dtype and what.startswith("gradient"):
+        return "MXNet leaves out how the mean moves, which for a mean cut to an integer is not 0"
+    if case.op == "nansum" and case.points is not None and "output" in what:
+        return "MXNet's compensated sum of infinities is NaN"
     if case.op == "smooth_l1" and "int" in dtype and params["scalar"] % 1:
         return "MXNet cuts the scalar to an integer"
     if case.op in ("BilinearSampler", "_histogram") and dtype == "float16":
