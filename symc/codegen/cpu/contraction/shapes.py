@@ -101,6 +101,9 @@ STRIP_SHAPES = {7: 1.8, 6: 1.7, 5: 1.6, 4: 1.5}  # the same, by columns: 17.4 us
 # From a ring of lines, in 16 registers: 33 us where tiles of 3x32 take 57, 512x14x14 (Zen 3).
 RING_SHAPES = {8: 1.6, 7: 1.6, 6: 1.5, 5: 1.4, 4: 1.3}
 RING_VECTORS = (4, 2)  # of a panel, if channels fill them: two lines of the cache, which come from memory in pairs
+WHOLE_VECTORS = (
+    8  # at most, of pixels that are one panel, so that lines are read from end to end: 24x112x112 122 -> 89 us
+)
 # Speed per element of vectors of lanes / n: of 512 bits, and of fewer, where a part takes as long as the whole (Zen 3).
 PARTS_OF_512 = {1: 1.0, 2: 0.75, 4: 0.4}
 PARTS_OF_FEWER = {1: 1.0, 2: 0.5, 4: 0.25}
@@ -368,10 +371,12 @@ def ring_choices(g: Geometry, batch: int, channels: int, dtype: str, target: Tar
     if not _can_walk(g):
         return ()
     lanes, found = target.lanes(dtype), []
-    n_vectors = next((n for n in RING_VECTORS if channels % (n * lanes) == 0), 1)
+    whole = channels // lanes if channels <= WHOLE_VECTORS * lanes else 1
+    counts = [n for n in (whole, *RING_VECTORS) if n > 1 and channels % (n * lanes) == 0] + [1]
     for columns, share in RING_SHAPES.items():
-        tile = Tile(columns, n_vectors, lanes)
-        if g.row_extents[1] % columns == 0 and ring_of(g, tile, dtype).fits:
+        tiles = (Tile(columns, n, lanes) for n in counts)
+        tile = next((tile for tile in tiles if ring_of(g, tile, dtype).fits), None)
+        if g.row_extents[1] % columns == 0 and tile is not None:
             slots = batch * g.n_rows * -(-channels // lanes)
             found.append(Choice(tile, slots * g.n_taps / share))
     return tuple(found)

@@ -139,8 +139,9 @@ STRIPS = {
     "stride 4x1": dict(inputs=(9, 6), kernel=(3, 3), pad=(1, 1), stride=(4, 1)),
     "columns of 5": dict(inputs=(3, 10), kernel=(3, 3), pad=(1, 1)),
     "columns of 8": dict(inputs=(3, 8), kernel=(3, 3), pad=(1, 1)),
-    "panels of two vectors": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(48, 48), groups=48),
-    "panels of four vectors": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(64, 64), groups=64),
+    "panels of two vectors": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(80, 80), groups=80),
+    "panels of four vectors": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(96, 96), groups=96),
+    "a panel of three vectors": dict(inputs=(3, 14), kernel=(3, 3), pad=(1, 1), channels=(24, 24), groups=24),
     "several bands": dict(inputs=(61, 14), kernel=(3, 3), pad=(1, 1)),
     "several strips": dict(inputs=(3, 336), kernel=(3, 3), pad=(1, 1), batch=2),
     "beside the source alone": dict(inputs=(3, 5), kernel=(3, 3), pad=(4, 19)),
@@ -166,7 +167,19 @@ def test_depthwise_strips(kind, geometry, target):
         check(c, target, plan=plan)
 
 
-@pytest.mark.parametrize("channels", [35, 48, 64])
+def test_panels_of_a_ring_are_whole_pixels_or_lines_of_the_cache(target):
+    if target.has_32_registers:
+        pytest.skip("strips need no ring")
+    lanes, vectors = target.lanes("float32"), {}
+    for n in (1, 3, 8, 9, 10, 12):
+        c = contraction(channels=(n * lanes,) * 2, groups=n * lanes, inputs=(3, 14), kernel=(3, 3), pad=(1, 1))
+        vectors[n] = plan_contraction(c, target).tile.vectors
+    assert vectors == {1: 1, 3: 3, 8: 8, 9: 1, 10: 2, 12: 4}
+    large = contraction(channels=(8 * lanes,) * 2, groups=8 * lanes, inputs=(9, 8), kernel=(7, 7), pad=(3, 3))
+    assert plan_contraction(large, target).tile.vectors == {128: 8, 256: 4}[target.vector_bits]  # seven lines fit
+
+
+@pytest.mark.parametrize("channels", [35, 48, 96])
 def test_rings_of_large_images_ask_ahead(channels, monkeypatch, target):
     if target.has_32_registers:
         pytest.skip("strips need no ring")
