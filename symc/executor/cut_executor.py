@@ -12,6 +12,7 @@ from symc.ndarray.ndarray import NDArray, as_numpy
 
 from .cached_op import CachedOp
 from .executor import Executor
+from .head_gradients import checked, listed
 
 
 class CutExecutor(Executor):
@@ -34,14 +35,15 @@ class CutExecutor(Executor):
         """As of any Executor; it adds up what the recording of the last forward gives, however often it is called."""
         if not self._is_recorded:
             self._outputs = self._run(bool(is_train))
-        given = [*self._listed_gradients(out_grads), *[None] * len(self.outputs)]
+        names = self._symbol.list_outputs()
+        given = listed(out_grads, names)
         heads, terms = [], []
         for k, (entry, output) in enumerate(zip(self._symbol.heads, self.outputs)):
             if tape.source_of(output) is None:
                 continue
             is_loss = entry.node.op is not None and entry.node.op.has_loss
             heads.append(output)
-            terms.append(None if given[k] is None and is_loss else self._head_gradient(k, given[k], output.shape))
+            terms.append(None if given[k] is None and is_loss else checked(given[k], k, names[k], output.shape))
         for name, req in self._grad_req.items():
             if req == "write":
                 self.grad_dict[name][:] = 0  # where nothing leads there

@@ -24,6 +24,7 @@ from symc.ndarray.storage import zeros_aligned
 
 from .arrays import BoundArrays
 from .bound import Bound
+from .head_gradients import checked, listed
 from .monitor import Monitor
 from .programs import Mode, Programs, Shapes
 from .reshape import resized, shared
@@ -275,38 +276,12 @@ class Executor:
                 array._touch()
 
     def _feed_head_gradients(self, bound: Bound, out_grads: Any) -> None:
-        given = self._listed_gradients(out_grads)
+        names = self._symbol.list_outputs()
+        given = listed(out_grads, names)
         needed = {head_number(key): key for key in bound.session.program.needs("head_gradient")}
         for k, key in sorted(needed.items()):
             target = self._programs.head_gradients[key]
-            target._take(self._head_gradient(k, given[k] if k < len(given) else None, target.shape))
-
-    def _head_gradient(self, k: int, value: Any, shape: FullShape) -> NDArray | np.ndarray:
-        """The gradient given for an output of that shape; raises where it is missing or does not fit."""
-        if value is None:
-            name = self._symbol.list_outputs()[k]
-            raise GradientError(
-                f"backward: output {name} is not a loss. Because the last operator is not Loss function, "
-                f"head_gradient is required when calling backward; pass out_grads of shape {shape}"
-            )
-        if not hasattr(value, "shape"):  # a number or a list is taken for a mistake: MXNet takes NDArrays alone
-            raise ArgumentTypeError(f"backward: head gradient {k} must be an NDArray, got {type(value).__name__}")
-        given = value if isinstance(value, NDArray) else as_numpy(value, f"head gradient {k}")
-        if given.shape != shape:
-            raise ArgumentError(f"backward: head gradient {k} has shape {given.shape}, expected {shape}")
-        return given
-
-    def _listed_gradients(self, out_grads: Any) -> Sequence[Any]:
-        """Head gradients in the order of the outputs, None where there is none; more than outputs do not count."""
-        names = self._symbol.list_outputs()
-        if out_grads is None:
-            return []
-        if isinstance(out_grads, Mapping):
-            strange = [n for n in out_grads if n not in names]
-            if strange:
-                raise ArgumentError(f"backward: no output {strange[0]}; the outputs are {', '.join(names)}")
-            return [out_grads.get(name) for name in names]
-        return out_grads if isinstance(out_grads, (list, tuple)) else [out_grads]
+            target._take(checked(given[k], k, names[k], target.shape))
 
     # -- changing what is bound ---------------------------------------------------------------------------------------
 
