@@ -14,7 +14,7 @@ from symc.loopir.kernel import LoopKernel
 from .backend import Backend
 from .cache import kernel_cache
 from .kernel import KernelCode
-from .workers import Task, perform
+from .workers import Task, Team
 
 Build = Callable[[], bytes]  # can be pickled
 
@@ -45,14 +45,27 @@ class ObjectStore:
         found = {name: self._find(name) for name in names}
         return None if None in found.values() else found  # type: ignore[return-value]
 
-    def compile(self, codes: Mapping[KernelCode, LoopKernel], functions: Mapping[str, Build]) -> ObjectCode:
+    def begin(self, functions: Mapping[str, Build], n_expected: int) -> Team[tuple[bytes, float]]:
+        """A team for `compile` that builds these functions meanwhile, if they are missing and some `n_expected` kernels
+        are going to be."""
+        team: Team[tuple[bytes, float]] = Team()
+        team.begin(self._missing(functions), n_expected)
+        return team
+
+    def compile(
+        self,
+        codes: Mapping[KernelCode, LoopKernel],
+        functions: Mapping[str, Build],
+        team: Team[tuple[bytes, float]] | None = None,
+    ) -> ObjectCode:
         """Object code of kernels, each with what it was scheduled from, and of functions: preloaded, taken from the
         cache, or built, by several processes when many are missing."""
         kernels = {code.name: code for code in codes}
         found = {name: self._find(name) for name in (*functions, *kernels)}
-        tasks = {name: _task(build) for name, build in functions.items() if found[name] is None}
+        tasks = self._missing(functions)
         tasks |= {n: self._kernel_task(code, codes[code]) for n, code in kernels.items() if found[n] is None}
-        built = perform(tasks)
+        with team or Team() as at_work:
+            built = at_work.perform(tasks)
         for name, (data, spent) in built.items():
             self._keep(name, kernels.get(name), data, spent)
         # The programs that use kernels hold them; functions are wanted again by every graph, cache or not.
@@ -63,6 +76,10 @@ class ObjectStore:
             {name: objects[name] for name in functions},
             {name: spent for name, (_, spent) in built.items() if name in kernels},
         )
+
+    def _missing(self, functions: Mapping[str, Build]) -> dict[str, Task[tuple[bytes, float]]]:
+        tasks = {name: partial(_timed, build) for name, build in functions.items() if self._find(name) is None}
+        return {name: Task(task, task) for name, task in tasks.items()}
 
     def _kernel_task(self, code: KernelCode, kernel: LoopKernel) -> Task[tuple[bytes, float]]:
         return Task(partial(_built, self.backend, code), partial(_built_from, self.backend, kernel, code.name))
@@ -80,10 +97,6 @@ class ObjectStore:
         kernel_cache().put(self.key(name), data, about)
         if setting("SYMC_DEBUG") >= 2:
             print(f"symc: compiled {name} in {spent * 1e3:.0f} ms", file=sys.stderr)
-
-
-def _task(build: Build) -> Task[tuple[bytes, float]]:
-    return Task(partial(_timed, build), partial(_timed, build))
 
 
 def _timed(build: Build) -> tuple[bytes, float]:

@@ -41,35 +41,61 @@ class Task(Generic[T]):
     there: Callable[[], T]
 
 
-def perform(tasks: Mapping[str, Task[T]]) -> dict[str, T]:
-    """What tasks give, by their names; raises what one of them raises when it is performed here."""
-    results: dict[str, T] = {}
-    waiting = list(tasks.items())[::-1]
-    workers = [_Worker() for _ in range(_worthwhile(len(waiting)))]
-    at_work = {threading.Thread(target=_share, args=(w, waiting, results), daemon=True): w for w in workers}
-    longest_s = 0.0
-    try:
-        for thread in at_work:
-            thread.start()
-        while waiting or at_work:
+class Team(Generic[T]):
+    """This process and its workers, which share tasks; at the end of a with-block workers end, done or not."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, Task[T]]] = []  # workers take the first, this process the last
+        self._results: dict[str, T] = {}
+        self._begun: set[str] = set()
+        self._at_work: dict[threading.Thread, _Worker] = {}
+
+    def __enter__(self) -> Team[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.clear()
+        for worker in self._at_work.values():
+            worker.interrupt()
+
+    def begin(self, tasks: Mapping[str, Task[T]], n_expected: int) -> None:
+        """Has a worker begin with tasks while this process finds out what else there is to do, if that may become
+        `n_expected` tasks, which are worth its start."""
+        self._add(tasks)
+        self._hire(min(_worthwhile(n_expected), 1 if tasks else 0))
+
+    def perform(self, tasks: Mapping[str, Task[T]]) -> dict[str, T]:
+        """What these tasks and those before give, by their names; raises what one raises when it is performed here."""
+        self._add(tasks)
+        self._hire(_worthwhile(len(self._waiting)))
+        longest_s = 0.0
+        while self._waiting or self._at_work:
             try:
-                name, task = waiting.pop()
+                name, task = self._waiting.pop()
             except IndexError:  # the workers have the last ones; one comes back if its worker cannot do it
-                thread, worker = next(iter(at_work.items()))
+                thread, worker = next(iter(self._at_work.items()))
                 thread.join(_PATIENCE * longest_s)
                 if thread.is_alive():
                     worker.interrupt()
                 else:
-                    at_work.pop(thread)
+                    self._at_work.pop(thread)
                 continue
             start = time.perf_counter()
-            results[name] = task.here()
+            self._results[name] = task.here()
             longest_s = max(longest_s, time.perf_counter() - start)
-    finally:
-        waiting.clear()
-        for worker in workers:
-            worker.interrupt()
-    return results
+        return self._results
+
+    def _add(self, tasks: Mapping[str, Task[T]]) -> None:
+        self._waiting += [(name, task) for name, task in tasks.items() if name not in self._begun]
+        self._begun |= tasks.keys()
+
+    def _hire(self, n_wanted: int) -> None:
+        """Has at least so many workers at work."""
+        for _ in range(n_wanted - sum(thread.is_alive() for thread in self._at_work)):
+            worker = _Worker()
+            thread = threading.Thread(target=_share, args=(worker, self._waiting, self._results), daemon=True)
+            self._at_work[thread] = worker
+            thread.start()
 
 
 def _worthwhile(n_tasks: int) -> int:
@@ -99,6 +125,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_over = False
 
     def __enter__(self) -> None:
         pass
@@ -109,7 +136,8 @@ class _Worker:
             self._process.communicate()
 
     def interrupt(self) -> None:
-        """Ends what another thread is waiting for."""
+        """Ends what another thread is waiting for, or is about to."""
+        self._is_over = True
         if self._process is not None:
             self._process.kill()
 
@@ -118,6 +146,8 @@ class _Worker:
         data = pickle.dumps(function)
         if self._process is None:
             self._process = _started()
+        if self._is_over:  # since nobody could end a process that was not there
+            raise InterruptedError
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None and answers is not None
         requests.write(data)

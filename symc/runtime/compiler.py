@@ -142,12 +142,14 @@ def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], 
 
 
 def _from_graph(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]]:
-    lowered, device = request.lowered, request.device
-    run, backend = lowered.trace.run, device.backend
+    device, backend = request.device, request.device.backend
     store = ObjectStore(backend)
-    # The runner's functions, which a first start lacks, too, are compiled while all processors are busy.
+    # The runner's functions, which a first start lacks, too, keep another processor busy from the beginning.
     functions = device.runner.functions()
-    built = run("compile", lambda: store.compile(lowered.sources, functions), None, lambda b: len(b.spent_s))
+    with store.begin(functions, len(request.graph.nodes)) as team:
+        lowered = request.lowered
+        run = lowered.trace.run
+        built = run("compile", lambda: store.compile(lowered.sources, functions, team), None, lambda b: len(b.spent_s))
     loaded = run(
         "load",
         lambda: LoadedProgram(lowered.program, backend.load(built.kernels), device, lowered.callouts, request.again()),

@@ -13,7 +13,7 @@ import pytest
 
 import symc as mx
 from symc.codegen import objects, workers
-from symc.codegen.workers import Task, perform
+from symc.codegen.workers import Task, Team
 from symc.runtime.lowered import lower_program
 from symc.symbol.graph import to_graph
 
@@ -23,6 +23,11 @@ N_TASKS = 12
 @pytest.fixture(autouse=True)
 def one_worker(monkeypatch):
     monkeypatch.setattr(workers, "_worthwhile", lambda n_tasks: 1)
+
+
+def perform(some):
+    with Team() as team:
+        return team.perform(some)
 
 
 def slowly(value):
@@ -56,6 +61,24 @@ def test_a_worker_performs_its_share(monkeypatch):
     (worker,) = pids - {os.getpid()}
     with pytest.raises(ProcessLookupError):  # nor a zombie
         os.kill(worker, 0)
+
+
+def test_a_worker_begins_before_all_tasks_are_known():
+    with Team() as team:
+        team.begin({"first": Task(os.getpid, os.getpid)}, 50)
+        (thread,) = team._at_work
+        thread.join(60)
+        results = team.perform({"first": Task(os.getpid, os.getpid), "second": Task(partial(int, 2), partial(int, 2))})
+    assert results["first"] != os.getpid() and results["second"] == 2
+
+
+def test_what_a_worker_has_begun_with_ends_with_the_team():
+    with pytest.raises(OSError, match="lowering"), Team() as team:
+        team.begin({"first": Task(os.getpid, partial(time.sleep, 3600))}, 50)
+        raise OSError("lowering")
+    for thread in team._at_work:
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
