@@ -26,8 +26,6 @@ class DataParallelExecutorGroup:
 
     The arguments, as many as they are, are MXNet's: scripts make such groups and derive classes of them.
 
-    The arguments, as many as they are, are MXNet's: scripts make such groups and derive classes of them.
-
     param_names     arguments that are parameters; with for_training they have gradients, unless fixed
     shared_group    a group whose parameters, gradients and states are taken over (those of equal shape)
     """
