@@ -8,10 +8,11 @@
                              or from copies of lines (`rings.py`)
     one or two rows          `rows.py`: a matrix that serves them alone is not packed, the product is a loop nest
 
-`plan.py` decides, with the estimates of `shapes.py` and the cuts of `blocking.py`; `schedule.py` carries a plan out.
-`micro.py` computes a register tile (`tile.py`), `units.py` are the loops around it, `stores.py` stores its sums; what
-is not the CPU's own is in `codegen/contraction/`. A forward kernel of bytes is the same one: a step multiplies words of
-four channels (`products.py`, emitted by `words.py`) and adds up int32; 460 Gop/s by VNNI where the table below has 117.
+`planner.py` makes a plan (`plan.py`), with the estimates of `shapes.py` and the cuts of `blocking.py`; `schedule.py`
+carries it out. `micro.py` computes a register tile (`tile.py`), `units.py` are the loops around it, `stores.py` stores
+its sums; what is not the CPU's own is in `codegen/contraction/`. A forward kernel of bytes is the same one: a step
+multiplies words of four channels (`products.py`, emitted by `words.py`) and adds up int32; 460 Gop/s by VNNI where the
+table below has 117.
 
 Measured on one thread of a Zen 4 (117 GFLOP/s FMA peak at 512 and at 256 bits), % of that peak, nominal flops; more
 than 100 is possible because taps in the padding are skipped.  Batch 1 forward, batch 8 gradients:
@@ -35,7 +36,7 @@ Winograd's share of the direct kernel's time, same machine, one thread, weights 
 The same layers with physically padded inputs (no tap outside, so nothing for the table to skip) run 0 to 9 % slower.
 """
 
-from .plan import candidates, plan_contraction
+from .planner import candidates, plan_contraction
 from .rows import RowsPlan, schedule_rows
 from .schedule import schedule_contraction
 from .winograd_transform import schedule_weight_transform

@@ -18,7 +18,8 @@ from symc.loopir.kernel import ACCUMULATOR, Buffer, Contraction, buffer_of, load
 from symc.loopir.work import Work, work_of
 
 from . import depthwise, forward, rings, strips, weight_gradient, winograd
-from .plan import DepthwisePlan, GradientPlan, MatrixPlan, RingPlan, StripPlan, WinogradPlan, geometry_of, source_of
+from .plan import DepthwisePlan, GradientPlan, MatrixPlan, RingPlan, StripPlan, WinogradPlan
+from .planner import geometry_of, source_of
 
 
 def schedule_contraction(c: Contraction) -> list[KernelCall]:
