@@ -185,7 +185,7 @@ def test_rings_of_large_images_ask_ahead(channels, monkeypatch, target):
         pytest.skip("strips need no ring")
     c = contraction(channels=(channels, channels), groups=channels, inputs=(3, 14), kernel=(3, 3), pad=(1, 1))
     near = plan_contraction(c, target)
-    monkeypatch.setattr("symc.codegen.cpu.contraction.plan.ASKED_BYTES", 0)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.planner.ASKED_BYTES", 0)
     far = plan_contraction(c, target)
     assert (near.asks_ahead, far.asks_ahead) == (False, True)
     check(c, target, plan=far)

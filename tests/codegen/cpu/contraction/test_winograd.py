@@ -87,8 +87,8 @@ def test_winograd_geometry(inputs, pad, extra, kind, outputs, target):
 @SIZES
 def test_winograd_in_parts(batch, outputs, monkeypatch, target):
     """Large inputs are transformed part by part, whatever the number of images in a part."""
-    monkeypatch.setattr("symc.codegen.cpu.contraction.plan.PART_BYTES", 20_000)
-    monkeypatch.setattr("symc.codegen.cpu.contraction.plan.MAX_PARTS", 1000)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.planner.PART_BYTES", 20_000)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.planner.MAX_PARTS", 1000)
     c = contraction(batch=batch, channels=(16, 33), inputs=(13 * outputs // 2, 11 * outputs // 2), epilogue=plain)
     plan = winograd_plan(c, target, outputs)
     assert plan.scratch[0] == 1 or np.prod(plan.scratch) * 4 < 30_000
