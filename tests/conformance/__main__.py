@@ -5,7 +5,7 @@ python -m tests.conformance ops --list --only Pooling           one operator, wi
 python -m tests.conformance ops nets models train --root ../shared/conformance
 python -m tests.conformance api --list                          snippets of Python: values, texts, errors
 python -m tests.conformance legacy --root ../shared/conformance   files of every age, byte-equal round trips
-python -m tests.conformance draws --root FOLDER --keep FILE     hours: goes on where a run was ended
+python -m tests.conformance draws --root FOLDER --keep FILE     an hour: goes on where a run was ended
 python -m tests.conformance threads                             8 threads, 1,000 calls each, one Executor
 MXNET_MKLDNN_ENABLED=0 PYTHON_OF_MXNET -m tests.conformance --peer mxnet ops nets models train api
 """
