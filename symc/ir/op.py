@@ -235,8 +235,13 @@ class Op:
     # -- what it means --------------------------------------------------------------------------------------------
 
     def checked_shapes(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        """`infer_shape`; raises ShapeError as well for an output with elements from an input without any it needs."""
+        """`infer_shape`; raises ShapeError as well for an extent below 0, as parameters may ask for, and for an output
+        with elements from an input without any it needs.
+        """
         ins, outs = self.infer_shape(ins, outs)
+        for shape in outs:
+            if shape and any(n is not None and n < 0 for n in shape):
+                raise ShapeError(f"a result would have shape {mx_text(shape)}: expected no extent below 0")
         for name, shape in zip(self.input_names() if self.needs_elements else (), ins):
             if name in self.needs_elements and is_empty(shape) and not any(map(is_empty, outs)):
                 raise ShapeError(f"{name} of shape {mx_text(shape)} has no elements for a result of {mx_text(outs[0])}")

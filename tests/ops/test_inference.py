@@ -236,6 +236,21 @@ def test_nothing_is_picked_from_what_has_no_elements(name: str, params: dict, in
         rule.checked_shapes(ins, [None] * len(rule.result_names()))
 
 
+@pytest.mark.parametrize("name, params, ins", [
+    ("Deconvolution", {"kernel": (4, 4), "stride": (3, 3), "pad": (3, 3), "num_filter": 3}, [(2, 33, 1, 4), None]),
+    ("Deconvolution", {"kernel": (1,), "pad": (1,), "num_filter": 3}, [(2, 33, 1), None]),
+    ("broadcast_to", {"shape": (-1, 4)}, [(1, 4)]),
+    ("broadcast_axis", {"axis": 0, "size": -2}, [(1, 4)]),
+    ("_zeros", {"shape": (-2, 3)}, []),
+    ("_random_uniform", {"shape": (-2, 3)}, []),
+    ("_sample_multinomial", {"shape": (-2,)}, [(2, 4)]),
+], ids=lambda v: str(v))  # fmt: skip
+def test_no_extent_is_below_zero(name: str, params: dict, ins: list) -> None:
+    rule = make_op(name, params)
+    with pytest.raises(ShapeError, match="no extent below 0"):
+        rule.checked_shapes(ins, [None] * len(rule.result_names()))
+
+
 @pytest.mark.parametrize("name, params, ins, out", [
     ("take", {}, [(0, 3), (0,)], (0, 3)),
     ("take", {}, [(5, 0), (2,)], (2, 0)),

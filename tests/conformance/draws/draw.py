@@ -12,6 +12,8 @@ from tests.ops.cases import Case, Shape
 FLOATS = ("float32", "float32", "float64", "float16")
 NUMBERS = (*FLOATS, "int32", "int64", "int8", "uint8")
 EXTENTS = (1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 8, 9, 17, 33)
+LARGE_EXTENTS = (1, 3, 8, 15, 16, 24, 31, 32, 48, 64, 65, 96, 128, 200, 256, 513)
+CHANNELS = (3, 8, 12, 16, 16, 24, 32, 32, 33, 48, 64, 64, 96, 128)
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, 1e-3, 100.0, -100.0, np.inf, -np.inf, np.nan)
 WIDE = {
     "int8": (-128.0, 127.0),
@@ -55,6 +57,18 @@ class Draw:
 
     def extent(self) -> int:
         return int(self.pick(EXTENTS))
+
+    def channels(self, most: int) -> int:
+        """Of a layer, or of one of its groups."""
+        return self.integer(1, most)
+
+    def along(self, rank: int, low: int, high: int) -> Tuple[int, ...]:
+        """A number between both ends for each of `rank` axes of an image."""
+        return tuple(self.integer(low, high) for _ in range(rank))
+
+    def room(self, rank: int) -> int:
+        """By how much one of `rank` axes of an image exceeds what a window reaches."""
+        return self.integer(0, 6)
 
     def shape(self, low: int = 1, high: int = 4, most: int = 400) -> Shape:
         """A shape of `low` to `high` axes with at most so many elements."""
@@ -119,6 +133,25 @@ class Draw:
                 domain = WIDE[names]
         points = tuple(self.permuted(SPECIAL)) if is_special else None
         return Case(self.op, tuple(shapes), params, names, domain, points, grads, False, given or {})
+
+
+class LargeDraw(Draw):
+    """The same operators on what networks have, where other algorithms, blocks and several threads take over."""
+
+    def extent(self) -> int:
+        return int(self.pick(LARGE_EXTENTS))
+
+    def shape(self, low: int = 1, high: int = 4, most: int = 400) -> Shape:
+        return super().shape(low, high, 500 * most)
+
+    def channels(self, most: int) -> int:
+        return int(self.pick(CHANNELS))
+
+    def along(self, rank: int, low: int, high: int) -> Tuple[int, ...]:
+        return (self.integer(low, high),) * rank if self.chance(0.8) else super().along(rank, low, high)
+
+    def room(self, rank: int) -> int:
+        return self.integer(0, 40 if rank < 3 else 6)
 
 
 Generator = Callable[[Draw], Case]

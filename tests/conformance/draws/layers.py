@@ -42,13 +42,13 @@ def batch_dot(d: Draw) -> Case:
 
 def window(d: Draw, rank: int, dilates: bool = True) -> Dict[str, Any]:
     """Kernel, and now and then stride, dilation and padding."""
-    found: Dict[str, Any] = {"kernel": tuple(d.integer(1, 4) for _ in range(rank))}
+    found: Dict[str, Any] = {"kernel": d.along(rank, 1, 4)}
     if d.chance(0.6):
-        found["stride"] = tuple(d.integer(1, 3) for _ in range(rank))
+        found["stride"] = d.along(rank, 1, 3)
     if d.chance(0.6):
-        found["pad"] = tuple(d.integer(0, 3) for _ in range(rank))
+        found["pad"] = d.along(rank, 0, 3)
     if dilates and d.chance(0.4):
-        found["dilate"] = tuple(d.integer(1, 3) for _ in range(rank))
+        found["dilate"] = d.along(rank, 1, 3)
     return found
 
 
@@ -61,14 +61,14 @@ def reach(place: Dict[str, Any]) -> Shape:
 def spatial(d: Draw, place: Dict[str, Any]) -> Shape:
     """Extents that a window fits in."""
     pad = place.get("pad", (0,) * len(place["kernel"]))
-    return tuple(max(1, r - 2 * p) + d.integer(0, 6) for r, p in zip(reach(place), pad))
+    return tuple(max(1, r - 2 * p) + d.room(len(pad)) for r, p in zip(reach(place), pad))
 
 
 def convolution(d: Draw) -> Case:
     rank = 2 if d.op == "Convolution_v1" else d.pick([1, 2, 2, 2, 3])
     place = window(d, rank)
     groups = d.pick([1, 1, 1, 2, 3])
-    deep, wide = groups * d.integer(1, 6), groups * d.integer(1, 6)
+    deep, wide = groups * d.channels(6), groups * d.channels(6)
     if d.chance(0.1) and d.op == "Convolution":
         groups = wide = deep
     n, no_bias, kinds = d.integer(1, 3), d.chance(0.5), FLOATS
@@ -82,10 +82,10 @@ def convolution(d: Draw) -> Case:
         if d.chance(0.3) and "stride" in place:
             place["adj"] = tuple(d.integer(0, s - 1) for s in steps)
         elif d.chance(0.2):
-            cut = (d.integer(0, r - 1) for r in reach(place))
-            place["target_shape"] = tuple(
-                (i - 1) * s + r - (c if s > 1 else c - c % 2) for i, s, r, c in zip(inner, steps, reach(place), cut)
-            )
+            cut = tuple(d.integer(0, r - 1) for r in reach(place))
+            cut = tuple(c if s > 1 else c - c % 2 for c, s in zip(cut, steps))
+            place["target_shape"] = tuple((i - 1) * s + r - c for i, s, r, c in zip(inner, steps, reach(place), cut))
+            place["pad"] = tuple((c + 1) // 2 for c in cut)  # what follows from it; oneDNN takes what it is given
     else:
         inner, weight = spatial(d, place), (wide, deep // groups, *place["kernel"])
     shapes = [(n, deep, *inner), weight, *([] if no_bias else [(wide,)])]
@@ -98,7 +98,7 @@ def pooling(d: Draw) -> Case:
     kernel = place["kernel"]
     if "pad" in place:
         place["pad"] = tuple(min(p, k - 1) for p, k in zip(place["pad"], kernel))
-    shape = (d.integer(1, 3), d.integer(1, 5), *spatial(d, place))
+    shape = (d.integer(1, 3), d.channels(5), *spatial(d, place))
     kind = d.pick(["max", "avg", "sum"] + ([] if d.op.endswith("v1") else ["lp"]))
     more: Dict[str, Any] = {"p_value": d.integer(1, 3)} if kind == "lp" else {}
     more["pooling_convention"] = d.pick(["valid", "full"])
@@ -147,7 +147,7 @@ def norm(d: Draw) -> Case:
         return d.case(shape, *[(shape[axis],)] * 2, dtypes=FLOATS, axis=axis, **eps)
     if d.op == "GroupNorm":
         groups = d.integer(1, 3)
-        shape = (d.integer(1, 3), groups * d.integer(1, 3), *d.shape(1, 2, 40))
+        shape = (d.integer(1, 3), groups * d.channels(3), *d.shape(1, 2, 40))
         return d.case(shape, *[(groups,)] * 2, dtypes=FLOATS, num_groups=groups, **eps)
     if d.op == "InstanceNorm":
         shape = d.shape(3, 4)
@@ -203,7 +203,7 @@ def make_loss(d: Draw) -> Case:
 
 def recurrent(d: Draw) -> Case:
     mode = d.pick(["rnn_relu", "rnn_tanh", "lstm", "gru"])
-    steps, n, deep, size, layers = (d.integer(1, 5) for _ in range(5))
+    steps, n, deep, size, layers = (d.integer(1, 5), d.integer(1, 5), d.channels(5), d.channels(5), d.integer(1, 5))
     both, projects = d.chance(0.5), mode == "lstm" and d.chance(0.2)
     layers = min(layers, 3)
     ways, gates = 1 + both, {"lstm": 4, "gru": 3}.get(mode, 1)

@@ -1,6 +1,6 @@
 """Records what MXNet 1.9.1 answers to random parameter sets of every operator, in its own environment:
 
-    oracle/bin/python -m tests.conformance.draws.record FOLDER [operator ...] [--count 30] [--keep 2] [--first 0]
+    oracle/bin/python -m tests.conformance.draws.record FOLDER [operator ...] [--count 30] [--keep 2] [--large]
 
 Writes FOLDER/<operator>.npz as tests/ops/record.py does, with `cases`, the JSON text of the cases' fields, beside.
 A case that ends MXNet's process is recorded as an error.
@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import re
-from typing import Any, Dict, Iterator, Set, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Set, Tuple, Type
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from tests.ops.cases import Case
 from tests.ops.record import Blob
 
 from . import quantized, updates
-from .draw import Declared, Draw
+from .draw import Declared, Draw, LargeDraw
 from .families import GENERATORS, UNANSWERED, answer, needs_onednn
 from .quantized import ISA
 
@@ -34,6 +34,14 @@ FIXED = {*updates.GENERATORS, *quantized.GENERATORS}  # operators whose dtypes a
 FIXED |= {"_image_resize"}  # reads beyond its memory where OpenCV does not know the dtype
 ADDRESS = re.compile(r"\[[\d:]+\] |0x[0-9a-f]+|Error in operator \w+: ")
 Dead = Set[Tuple[str, int]]  # cases that end the process: operator and number
+
+
+class Sets(NamedTuple):
+    """Which parameter sets of an operator are drawn, and how many of them are recorded."""
+
+    numbers: range
+    keep: int
+    source: Type[Draw]
 
 
 def declared(mx: Any, op: str) -> Declared:
@@ -49,10 +57,10 @@ def declared(mx: Any, op: str) -> Declared:
     return found
 
 
-def cases_of(op: str, numbers: range, keep: int, flags: Declared) -> Iterator[Tuple[Case, bool]]:
-    """So many of the cases drawn for an operator; then, with True, some in each dtype that no drawn one has."""
-    drawn = [GENERATORS[op](Draw(op, number, flags)) for number in numbers]
-    yield from ((case, False) for case in drawn[:keep])
+def cases_of(op: str, sets: Sets, flags: Declared) -> Iterator[Tuple[Case, bool]]:
+    """The cases drawn for an operator; then, with True, some in each dtype that no drawn one has."""
+    drawn = [GENERATORS[op](sets.source(op, number, flags)) for number in sets.numbers]
+    yield from ((case, False) for case in drawn[: sets.keep])
     kinds, plain = {dtype_of(case) for case in drawn}, [case for case in drawn if case.points is None]
     for kind in KINDS:
         if kind not in kinds and None not in kinds and op not in FIXED:
@@ -72,11 +80,11 @@ def retyped(case: Case, kind: str) -> Case:
     return dataclasses.replace(case, dtypes=tuple(kind if d == dtypes[0] else d for d in dtypes))
 
 
-def record(mx: Any, op: str, numbers: range, keep: int, path: pathlib.Path, at: Any, dead: Dead) -> None:
+def record(mx: Any, op: str, sets: Sets, path: pathlib.Path, at: Any, dead: Dead) -> None:
     """Writes the file of one operator; `at` holds the number of the case that runs."""
     blob, cases, index = Blob(), {}, {}
     flags = declared(mx, op)
-    for number, (case, is_retyped) in enumerate(cases_of(op, numbers, keep, flags)):
+    for number, (case, is_retyped) in enumerate(cases_of(op, sets, flags)):
         at.value = number
         found = {"error": "MXNet crashes"} if (op, number) in dead else answered(mx, case, blob)
         if not (is_retyped and "error" in found):
@@ -101,7 +109,7 @@ def answered(mx: Any, case: Case, blob: Blob) -> Dict[str, Any]:
         return {"error": f"{type(e).__name__}: {e}"[:300]}
 
 
-def record_some(ops: list, numbers: range, keep: int, folder: pathlib.Path, op_at: Any, at: Any, dead: Dead) -> None:
+def record_some(ops: list, sets: Sets, folder: pathlib.Path, op_at: Any, at: Any, dead: Dead) -> None:
     """Writes the files of the operators from number `op_at` on, in a process that has no MXNet yet."""
     enabled = str(int(needs_onednn(ops[0])))
     os.environ.update({"DNNL_MAX_CPU_ISA": ISA[ops[0]]} if ops[0] in ISA else {})
@@ -110,16 +118,16 @@ def record_some(ops: list, numbers: range, keep: int, folder: pathlib.Path, op_a
 
     while op_at.value < len(ops):
         op = ops[op_at.value]
-        record(mx, op, numbers, keep, folder / f"{op}.npz", at, dead)
+        record(mx, op, sets, folder / f"{op}.npz", at, dead)
         op_at.value += 1
 
 
-def record_apart(ops: list, numbers: range, keep: int, folder: pathlib.Path) -> None:
+def record_apart(ops: list, sets: Sets, folder: pathlib.Path) -> None:
     """The same for all of them; a process that ends is followed by another, which leaves out the case that ended it."""
     spawn = multiprocessing.get_context("spawn")
     op_at, at, dead = spawn.Value("i", 0), spawn.Value("i", -1), set()  # type: ignore[var-annotated]
     while op_at.value < len(ops):
-        child = spawn.Process(target=record_some, args=(ops, numbers, keep, folder, op_at, at, dead))
+        child = spawn.Process(target=record_some, args=(ops, sets, folder, op_at, at, dead))
         child.start()
         child.join()
         if child.exitcode == 0:
@@ -137,15 +145,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=30, help="parameter sets an operator; default 30")
     parser.add_argument("--keep", type=int, help="of them recorded; default all")
     parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="of the sets: others are other sets")
+    parser.add_argument("--large", action="store_true", help="extents and channels as networks have")
     options = parser.parse_args()
     numbers = range(options.first, options.first + options.count)
+    sets = Sets(numbers, options.keep or options.count, LargeDraw if options.large else Draw)
     options.folder.mkdir(parents=True, exist_ok=True)
     ops = options.ops or sorted(set(GENERATORS) - UNANSWERED.keys())
     parts: Dict[Any, list] = {}
     for op in ops:  # MXNet asks once for its surroundings
         parts.setdefault((needs_onednn(op), ISA.get(op)), []).append(op)
     for part in parts.values():
-        record_apart(part, numbers, options.keep or options.count, options.folder)
+        record_apart(part, sets, options.folder)
 
 
 if __name__ == "__main__":
