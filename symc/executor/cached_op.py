@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from symc.runtime.instance import Instance
     from symc.symbol import Symbol
 
-MOST_HOLDING = 8  # combinations of shapes and mode that have a prepared copy of the parameters; others prepare nothing
+MOST_BLOCKS = 64  # combinations of shapes and mode that are kept by one CachedOp
+MOST_HOLDING = 8  # of these that have a prepared copy of the parameters; others prepare nothing
 
 
 class CachedOp:
@@ -58,7 +59,7 @@ class CachedOp:
         self._held = frozenset(given.get("param_indices", ()))
         self._inline_limit = 0 if given.get("static_alloc") else given.get("inline_limit", 2)
         self._cut = self._where_cut()
-        self._blocks: BoundedCache[tuple, _Block] = BoundedCache(64)
+        self._blocks: BoundedCache[tuple, _Block] = BoundedCache(MOST_BLOCKS)
         self._hook: OpHook | None = None
         self._recent: Holding | None = None  # what predicted last; the next call mostly gives the same parameters
 
@@ -154,7 +155,7 @@ class _Block:
 
     def tell(self, hook: OpHook, args: Sequence[NDArray]) -> None:
         """Tells a hook what a call with these inputs computes."""
-        hook(self._body, {n.name: x for n, x in zip(self._inputs, args)}, args[0]._context)
+        hook(self._body, {n.name: x for n, x in zip(self._inputs, args)}, _place_of(args))
 
     def _predicted(self, args: Sequence[NDArray]) -> list[NDArray]:
         """The outputs, by what the inputs that are held have prepared."""
@@ -215,7 +216,7 @@ class _Block:
             return op, None
 
     def _computed(self, args: Sequence[NDArray]) -> list[NDArray]:
-        place = args[0]._context if args else current_context()
+        place = _place_of(args)
         return [NDArray._over(a, place) for a in self._run(args, place)]
 
 
@@ -248,6 +249,11 @@ class _Left:
             self._args[k]._touch()
         self._function.release(instance)
         return found
+
+
+def _place_of(args: Sequence[NDArray]) -> Context:
+    """Where a call with these inputs runs."""
+    return args[0]._context if args else current_context()
 
 
 def _room_for(array: NDArray) -> NDArray:

@@ -145,8 +145,6 @@ class Executor:
         self._key = None
         self._run_forward(bound)
         self._last = bound if wants_gradient else None
-        for array in self.outputs:
-            array._touch()
         if self._monitor is not None:
             arrays = {**self.arg_dict, **self.aux_dict}
             self._monitor.forward(self._programs.graph(bool(is_train)), arrays, self._key or 0, self._ctx)
@@ -174,10 +172,7 @@ class Executor:
             bound.instance.run("forward")
         self._is_spent = True
         bound.instance.run("backward")
-        for slot in bound.session.program.slots:
-            if slot.place in ("gradient", "update"):
-                bound.session.bound[slot.place, slot.key]._touch()
-        self._touch_states(bound)
+        self._touch_written_by_backward(bound)
         if arrivals.are_awaited:
             arrivals.complete()
         if self._monitor is not None:
@@ -266,8 +261,19 @@ class Executor:
         bound.point_heads(self.outputs)
         self._is_spent = True  # should an interrupt end the run
         bound.instance.run("forward")
-        self._touch_states(bound)
+        self._touch_written_by_forward(bound)
         self._is_spent = False
+
+    def _touch_written_by_forward(self, bound: Bound) -> None:
+        for array in self.outputs:
+            array._touch()
+        self._touch_states(bound)
+
+    def _touch_written_by_backward(self, bound: Bound) -> None:
+        for slot in bound.session.program.slots:
+            if slot.place in ("gradient", "update"):
+                bound.session.bound[slot.place, slot.key]._touch()
+        self._touch_states(bound)
 
     def _touch_states(self, bound: Bound) -> None:
         """What Python ran may have written to any state."""
@@ -385,13 +391,20 @@ class Executor:
         return MemoryReport.of(self.compiled(is_train).lowered)
 
     def profile(self, is_train: bool = False, n_runs: int = 10) -> Any:
-        """Time per step over some runs: prints as a table, exports a Chrome trace."""
+        """Time per step over some runs: prints as a table, exports a Chrome trace.
+
+        Training, each run is a forward and a backward, which writes gradients and states as `backward` does.
+        """
         from symc.runtime.profile import profile
 
         bound = self._bound(is_train, with_gradient=is_train and self._wants_gradient)
         self._run_forward(bound)
-        self._is_spent = True  # a training program's backward is timed too
-        return profile(bound.session.compiled.lowered, bound.instance, n_runs)
+        self._is_spent = True
+        try:
+            return profile(bound.session.compiled.lowered, bound.instance, n_runs)
+        finally:
+            self._touch_written_by_forward(bound)
+            self._touch_written_by_backward(bound)
 
     def plot(self, title: str = "program", n_runs: int = 0) -> NetworkPlot:
         """A drawing of the program that predicts: kernel calls, what they compute, and times over `n_runs` runs."""

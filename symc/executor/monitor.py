@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from symc.context import Context
+from symc.core.bounded import BoundedCache
 from symc.ir.builder import GraphBuilder, finish
 from symc.ir.graph import Graph, Output, Value
 from symc.ir.infer import infer_dtype, infer_shape
@@ -21,6 +22,7 @@ from symc.passes.gradient import head_gradients
 if TYPE_CHECKING:
     from symc.runtime.function import GraphFunction
 
+MOST_GRAPHS = 64  # whose programs one OpHook keeps: a graph for each combination of shapes
 Named = list[tuple[str, Value]]
 
 # Operators of one input that has a name in MXNet (FListInputNames); it calls the input of others input0.
@@ -111,19 +113,20 @@ class OpHook:
     def __init__(self, callback: Callable[[bytes, bytes, NDArray], None], is_all: bool) -> None:
         self._callback = callback
         self._is_all = is_all
-        self._watched: dict[Graph, tuple[list[str], Watched]] = {}
+        self._watched: BoundedCache[Graph, tuple[list[str], Watched]] = BoundedCache(MOST_GRAPHS)
 
     def __call__(self, graph: Graph, arrays: Mapping[str, NDArray], context: Context) -> None:
         """Tells what a run with these inputs computes."""
-        if graph not in self._watched:
-            g, copy = _of_arguments(graph)
-            told = list(_told(graph, copy, self._is_all))
-            named = [(name, v) for name, _, v in told]
-            self._watched[graph] = [op for _, op, _ in told], Watched(_graph(g, named), named, context)
-        operators, watched = self._watched[graph]
+        operators, watched = self._watched.obtain(graph, lambda: self._watch(graph, context))
         values = watched(arrays, 0)
         for operator, (name, v) in zip(operators, watched.named):
             self._callback(name.encode(), operator.encode(), values[v])
+
+    def _watch(self, graph: Graph, context: Context) -> tuple[list[str], Watched]:
+        g, copy = _of_arguments(graph)
+        told = list(_told(graph, copy, self._is_all))
+        named = [(name, v) for name, _, v in told]
+        return [op for _, op, _ in told], Watched(_graph(g, named), named, context)
 
 
 def _told(graph: Graph, copy: Mapping[Value, Value], is_all: bool) -> Iterator[tuple[str, str, Value]]:

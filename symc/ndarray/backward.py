@@ -146,7 +146,7 @@ def _ends(node: Recorded, flowing: Flow, read: Set[Hashable]) -> Iterator[Head]:
 def _sum(terms: Sequence[NDArray]) -> np.ndarray | None:
     if len(terms) < 2:
         return terms[0]._host if terms else None
-    total = terms[0]._host + terms[1]._host
+    total = np.asarray(terms[0]._host + terms[1]._host)  # of two arrays of shape () NumPy makes a number
     for term in terms[2:]:
         total += term._host
     return total
@@ -206,7 +206,7 @@ class _Recording:
 
     def _number(self, source: Source, contents: NDArray) -> int:
         """The number of a value; a constant is the memory that holds it."""
-        key = id(contents._host) if source is None else tape.key_of(source)
+        key = id(contents._memory) if source is None else tape.key_of(source)
         if key not in self._numbers:
             self._numbers[key] = len(self.arrays)
             self.arrays.append(contents)

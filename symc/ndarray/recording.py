@@ -40,7 +40,7 @@ class _Nodes:
 
     def entry(self, source: Source, contents: NDArray) -> Entry:
         """The value that an operator reads; a constant is the memory that holds it."""
-        key = id(contents._host) if source is None else tape.key_of(source)
+        key = id(contents._memory) if source is None else tape.key_of(source)
         if key not in self._entries:
             self._entries[key] = Entry(SymbolNode(None, self._name("null" if source is None else "var")))
         return self._entries[key]

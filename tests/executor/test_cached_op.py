@@ -152,6 +152,27 @@ def test_gradients_from_blocks_and_operators_add_up():
     np.testing.assert_allclose(b.grad.asnumpy(), e * 4 * X**2 + 4 * X)
 
 
+def test_gradients_of_numbers_add_up():
+    with mx.np_shape(True):
+        ops, at = [nd.CachedOp(x * x) for _ in range(3)], array(3.0)
+        with autograd.record():
+            y = ops[0](at)
+            total = ops[1](y) + ops[2](y)
+        total.backward()
+        assert at.grad.shape == () and at.grad.asscalar() == 8 * 3**3
+        with autograd.record():
+            total = ops[0](at) + ops[1](at)
+        (found,) = autograd.grad(total, [at])
+        assert found.shape == () and found.asscalar() == 12
+
+
+def test_a_hook_sees_a_call_without_inputs():
+    op, seen = nd.CachedOp(sym.zeros((2, 3)) + 1), []
+    op._register_op_hook(lambda name, operator, array: seen.append((operator, array.asnumpy().sum())))
+    op()
+    assert seen == [(b"_zeros", 0), (b"_plus_scalar", 6)]
+
+
 def test_retain_graph_gives_the_same_again():
     op = nd.CachedOp(sym.FullyConnected(sym.Dropout(sym.tanh(x), p=0.5), weight=w, num_hidden=3, no_bias=True))
     a, b = array(X), array(np.ones((3, 3)), grad_req="add")

@@ -181,6 +181,17 @@ def test_predicting_sees_the_states_that_training_left():
         np.testing.assert_allclose(ex.forward()[0].asnumpy(), ex(x=data)[0].asnumpy(), rtol=1e-6, atol=1e-7)
 
 
+def test_predicting_sees_the_states_that_a_profile_left():
+    ex, _ = batch_norm()
+    ex.forward()
+    before = ex.aux_dict["bn_moving_mean"].asnumpy()
+    ex.profile(is_train=True, n_runs=2)
+    mean, var = (ex.aux_dict[f"bn_moving_{s}"].asnumpy() for s in ("mean", "var"))
+    assert not np.allclose(mean, before)
+    data = ex.arg_dict["x"].asnumpy()
+    np.testing.assert_allclose(ex.forward()[0].asnumpy(), (data - mean) / np.sqrt(var + 1e-3), rtol=1e-5, atol=1e-6)
+
+
 def add_in_place(ex):
     weight = ex.arg_dict["fc_weight"]
     weight += 1
