@@ -7,7 +7,7 @@ The system gives no pages to host memory that nobody has touched.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -112,7 +112,7 @@ class Shadows:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.lock = new_lock()
-        self._starts: list[int] = []  # sorted; of some that are gone, too
+        self._starts: list[int] = []  # sorted; of some that are gone, too; replaced, as `at` reads it without the lock
         self._alive: WeakValueDictionary[int, Shadow] = WeakValueDictionary()
 
     def of(self, data: np.ndarray) -> Shadow:
@@ -126,10 +126,13 @@ class Shadows:
     def _begun(self, shadow: Shadow) -> Shadow:
         self._alive[shadow.start] = shadow
         with self.lock:
-            if len(self._starts) > 2 * len(self._alive) + 64:
+            starts = self._starts
+            if len(starts) > 2 * len(self._alive) + 64:
                 self._starts = sorted(self._alive)
-            elif shadow.start not in self._starts:
-                insort(self._starts, shadow.start)
+                return shadow
+            place = bisect_left(starts, shadow.start)
+            if starts[place : place + 1] != [shadow.start]:
+                self._starts = [*starts[:place], shadow.start, *starts[place:]]
         return shadow
 
     def at(self, address: int) -> Shadow | None:
