@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from symc.core.errors import FormatError
 from symc.kvstore import create_for, pushpull_all
+from symc.ndarray.serialize import load_named
 
 from . import ndarray as nd
 from . import symbol as sym
@@ -47,12 +48,9 @@ def load_params(prefix: str, epoch: int) -> tuple[Params, Params]:
     Raises FormatError when the arrays have no names or a name lacks its `arg:` or `aux:`.
     """
     path = params_path(prefix, epoch)
-    arrays = nd.load(path)
+    arrays = load_named(path)
     if not arrays:
         logging.warning("Params file '%s' is empty", path)
-        return {}, {}
-    if not isinstance(arrays, dict):
-        raise FormatError(f"{path}: the arrays have no names; expected arg:<name> and aux:<name>")
     found: dict[str, Params] = {"arg": {}, "aux": {}}
     for key, array in arrays.items():
         kind, separator, name = key.partition(":")

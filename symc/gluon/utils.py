@@ -111,7 +111,8 @@ def download(
     """Fetches a file into `path` (a file or a folder; by default here), unless it is there; gives its name.
 
     A file with another SHA-1 than `sha1_hash` is fetched again. Raises DownloadError where the last of `retries` tries
-    failed, UsageError where what came has another SHA-1. Certificates are always verified.
+    failed, UsageError where what came has another SHA-1; a file takes its place when it is whole. Certificates are
+    always verified.
     """
     if retries < 0:
         raise ConflictError(f"Number of retries should be at least 0, currently it's {retries}")
@@ -139,15 +140,20 @@ def download(
 def _fetch(url: str, filename: str, sha1_hash: str | None) -> str:
     print(f"Downloading {filename} from {url}...")
     try:
-        with urllib.request.urlopen(url) as answer, replacing(Path(filename)) as part, open(part, "wb") as file:
-            shutil.copyfileobj(answer, file, CHUNK_BYTES)
+        with urllib.request.urlopen(url) as answer, replacing(Path(filename)) as part:
+            with open(part, "wb") as file:
+                shutil.copyfileobj(answer, file, CHUNK_BYTES)
+            size_bytes, announced = part.stat().st_size, answer.headers.get("Content-Length")
+            if announced is not None and size_bytes != int(announced):
+                raise ValueError(f"the connection ended after {size_bytes} of {announced} bytes")
+            if sha1_hash and not check_sha1(str(part), sha1_hash):
+                raise UsageError(
+                    f"File {filename} is downloaded but the content hash does not match. The repo may be outdated or "
+                    'download may be incomplete. If the "repo_url" is overridden, consider switching to the default '
+                    "repo."
+                )
     except (OSError, HTTPException, ValueError) as e:
         raise DownloadError(f"fetching {url}: {e}; put the file at {filename} by other means") from e
-    if sha1_hash and not check_sha1(filename, sha1_hash):
-        raise UsageError(
-            f"File {filename} is downloaded but the content hash does not match. The repo may be outdated or download "
-            'may be incomplete. If the "repo_url" is overridden, consider switching to the default repo.'
-        )
     return filename
 
 

@@ -22,7 +22,7 @@ class NDArrayIter(DataIter):
     """Batches of `batch_size` consecutive samples of arrays.
 
     data, label         an array (NDArray, NumPy, h5py), a list of them, named _0_data, _1_data, ..., or a mapping from
-                        names to arrays; NumPy arrays become float32
+                        names to arrays; what is no NDArray, lists of numbers too, becomes float32
     shuffle             whether every epoch, the first one too, has another order, drawn from np.random
     last_batch_handle   what becomes of samples that fill no batch: "pad" fills it from the beginning, "discard" leaves
                         them out, "roll_over" has them begin the next epoch
@@ -165,17 +165,24 @@ def sources(arrays: Any, default_name: str) -> list[Source]:
                 "Input must be NDArray, numpy.ndarray, h5py.Dataset a list of them or dict with them as values"
             )
         arrays = {default_name: arrays}
-    for name, array in arrays.items():
-        if not _is_array(array):
-            raise ArgumentTypeError(
-                f"Invalid type '{type(array)}' for {name}, should be NDArray, numpy.ndarray or h5py.Dataset"
-            )
-    named = {name: nd.array(a) if isinstance(a, np.ndarray) else a for name, a in arrays.items()}
-    return sorted(named.items())
+    return sorted((name, _with_samples(name, array)) for name, array in arrays.items())
 
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, (NDArray, np.ndarray)) or _is_on_disk(value)
+
+
+def _with_samples(name: str, value: Any) -> Any:
+    """An array with an axis of samples; one on disk stays there."""
+    try:
+        array = value if isinstance(value, NDArray) or _is_on_disk(value) else nd.array(value)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(
+            f"Invalid type '{type(value)}' for {name}, should be NDArray, numpy.ndarray or h5py.Dataset"
+        ) from error
+    if not array.shape:
+        raise ArgumentError(f"NDArrayIter: {name} is a number, expected an array whose first axis is N, the samples")
+    return array
 
 
 def _is_on_disk(value: Any) -> bool:

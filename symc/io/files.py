@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ import numpy as np
 from symc import ndarray as nd
 from symc.core.errors import ArgumentError, FormatError
 from symc.core.params import param
+from symc.core.reading import reading, size_of
 
 from .batch import DataBatch, DataDesc
 from .keywords import MXDataIter, Options
+from .places import files_of
 
 
 class FileIter(MXDataIter):
@@ -155,19 +158,10 @@ class MNISTIter(FileIter):
         self._next = 0
 
 
-def _files(place: str) -> list[Path]:
-    """A file, or the files of a folder."""
-    path = Path(place)
-    found = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    if not found or not all(p.is_file() for p in found):
-        raise ArgumentError(f"{place}: no such file, or a folder without files")
-    return found
-
-
 def _lines(place: str) -> Iterator[tuple[str, str]]:
     """Where it stands, and the text, of every line that is not blank."""
-    for path in _files(place):
-        with path.open(encoding="utf-8", errors="replace") as file:
+    for path in files_of(place):
+        with reading(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield f"{path}, line {number}", line
@@ -180,8 +174,10 @@ def _numbers(place: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         if len(cells) != math.prod(shape):
             raise FormatError(f"{where}: {len(cells)} numbers, expected {math.prod(shape)} for the shape {shape}")
         try:
-            rows.append([float(c) if dtype.kind == "f" or not _is_integer(c) else int(c) for c in cells])
-        except ValueError as error:
+            numbers = [float(c) if dtype.kind == "f" or not _is_integer(c) else int(c) for c in cells]
+            with np.errstate(over="ignore"):  # to infinity
+                rows.append(np.array(numbers, dtype))
+        except (ValueError, OverflowError) as error:
             raise FormatError(f"{where}: {error}") from None
     return np.array(rows, dtype).reshape(len(rows), *shape)
 
@@ -223,18 +219,24 @@ def _sparse_rows(place: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.nda
 
 
 def read_idx(place: str, n_axes: int) -> np.ndarray:
-    """The bytes of a file in MNIST's format (magic 0, 0, 8, axes; extents, big-endian; bytes), compressed or not."""
-    (path,) = _files(place)
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
-        head = file.read(4 + 4 * n_axes)
-        if len(head) < 4 + 4 * n_axes or head[:4] != bytes((0, 0, 8, n_axes)):
-            raise FormatError(f"{place}: begins with {head[:4].hex(' ')}, expected 00 00 08 0{n_axes}")
-        extents = struct.unpack(f">{n_axes}I", head[4:])
-        size = path.stat().st_size * 1100  # more than gzip can compress
-        if math.prod(extents) > size:
-            raise FormatError(f"{place}: says it has {extents} bytes, which is more than the file can have")
-        data = file.read(math.prod(extents))
+    """The bytes of a file in MNIST's format (magic 0, 0, 8, axes; extents, big-endian; bytes), compressed or not.
+
+    Raises FormatError for a damaged file, SymcError where it cannot be read.
+    """
+    with reading(place) as raw:
+        most = size_of(raw) * 1100  # more than gzip can compress
+        file = gzip.GzipFile(fileobj=raw) if place.endswith(".gz") else raw
+        try:
+            head = file.read(4 + 4 * n_axes)
+            if len(head) < 4 + 4 * n_axes or head[:4] != bytes((0, 0, 8, n_axes)):
+                raise FormatError(f"{place}: begins with {head[:4].hex(' ')}, expected 00 00 08 0{n_axes}")
+            extents = struct.unpack(f">{n_axes}I", head[4:])
+            if math.prod(extents) > most:
+                raise FormatError(f"{place}: says it has {extents} bytes, which is more than the file can have")
+            data = file.read(math.prod(extents))
+            file.read(1)  # looks at the checksum behind what is compressed
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise FormatError(f"{place}: {error}") from None
     if len(data) != math.prod(extents):
         raise FormatError(f"{place}: {len(data)} bytes after byte {len(head)}, expected {extents}")
     return np.frombuffer(data, np.uint8).reshape(extents)

@@ -17,6 +17,7 @@ from symc import ndarray as nd
 from symc.core.errors import ArgumentError, FormatError
 from symc.core.opencv import opencv
 from symc.core.params import param
+from symc.core.reading import contents
 from symc.recordio import unpack
 
 from .augmentation import Augmentation
@@ -332,7 +333,7 @@ def _rounded(mean: Any) -> Any:
 def _listed(path: str, label_width: int) -> dict[int, np.ndarray]:
     """Labels by the image's id, of a file of lines `id<tab>label...<tab>path`; label_width -1: as many as there are."""
     found = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(contents(path).decode(errors="replace").splitlines(), 1):
         cells = line.split("\t")
         labels = cells[1:-1] if label_width < 0 else cells[1 : 1 + label_width]
         try:

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from symc.core.errors import SymcError
+from symc.core.reading import not_opened
 from symc.recordio import FIRST, MAGIC, WHOLE, MXIndexedRecordIO, record_at
+
+from .places import files_of
 
 SCANNED_BYTES = 1 << 16
 CHUNK_BYTES = 64 << 20  # of records that are shuffled together where there is no index
@@ -42,7 +44,7 @@ class RecordFiles:
 
     def __init__(self, place: str, part_index: int = 0, num_parts: int = 1) -> None:
         self._opened: list[int] = []
-        paths = [path for name in place.split(";") for path in _files(name)]
+        paths = [path for name in place.split(";") for path in files_of(name)]
         sizes = [path.stat().st_size for path in paths]
         step = -(-sum(sizes) // num_parts)
         step += -step % 4
@@ -50,8 +52,8 @@ class RecordFiles:
         self.spans = []
         for path, size in zip(paths, sizes):
             if begin < size and end > 0:
-                self._opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-                file = self._opened[-1]
+                file = _opened(path)
+                self._opened.append(file)
                 start = next_record(file, max(begin, 0)) if begin > 0 else 0
                 self.spans.append(Span(file, str(path), start, min(end, size)))
             begin, end = begin - size, end - size
@@ -93,17 +95,16 @@ class IndexedRecords:
             yield self._reader.read_idx(key)
 
 
+def _opened(path: Path) -> int:
+    """A descriptor to read a file by."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise not_opened(path, error) from error
+
+
 def _shuffled(items: Sequence, rng: random.Random) -> list:
     return rng.sample(items, len(items))
-
-
-def _files(place: str) -> list[Path]:
-    path = Path(place)
-    found = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    missing = [p for p in found if not p.is_file()]
-    if missing or not found:
-        raise SymcError(f'Open "{place}": no such file, or a folder without files')
-    return found
 
 
 def next_record(file: int, position: int) -> int:

@@ -17,6 +17,7 @@ from symc.initializer import Uniform
 from symc.io import DataBatch, DataDesc
 from symc.model import BatchEndParam
 from symc.ndarray import NDArray
+from symc.ndarray.serialize import load_named
 
 if TYPE_CHECKING:
     from symc.symbol import Symbol
@@ -352,9 +353,9 @@ class BaseModule:
         nd.save(fname, {**named, **{f"aux:{name}": array for name, array in aux_params.items()}})
 
     def load_params(self, fname: str) -> None:
-        """Reads them; raises FormatError for a name without arg: or aux:."""
+        """Reads them; raises FormatError for a name without arg: or aux:, and where there are no names."""
         found: dict[str, Params] = {"arg": {}, "aux": {}}
-        for key, array in nd.load(fname).items():
+        for key, array in load_named(fname).items():
             kind, _, name = key.partition(":")
             if kind not in found or not name:
                 raise FormatError(f"{fname}: array {key!r}; expected arg:<name> or aux:<name>")

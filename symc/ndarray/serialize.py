@@ -59,6 +59,14 @@ def load(fname: str | os.PathLike[str]) -> Arrays:
         return _Reader(file, size_of(file), os.fspath(fname)).arrays()
 
 
+def load_named(fname: str | os.PathLike[str]) -> dict[str, NDArray]:
+    """The arrays of a file by name, as `load`; raises FormatError where they have no names."""
+    loaded = load(fname)
+    if loaded and not isinstance(loaded, dict):
+        raise FormatError(f"{os.fspath(fname)}: the arrays have no names; expected those of parameters")
+    return dict(loaded)
+
+
 def load_frombuffer(buf: bytes | bytearray | memoryview) -> Arrays:
     """The arrays of a file's contents in memory, as `load`."""
     if not isinstance(buf, (bytes, bytearray, memoryview)):

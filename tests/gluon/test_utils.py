@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 
 import symc as mx
@@ -33,5 +36,29 @@ def test_what_cannot_be_fetched_is_told_with_its_address(url, tmp_path, capsys):
 
 
 def test_another_content_than_expected(source, tmp_path):
-    with pytest.raises(UsageError, match="the content hash does not match"):
-        download(source.as_uri(), str(tmp_path / "copy.params"), sha1_hash="0" * 40, retries=0)
+    target = tmp_path / "copy.params"
+    for before in (None, b"what was there"):
+        if before is not None:
+            target.write_bytes(before)
+        with pytest.raises(UsageError, match="the content hash does not match"):
+            download(source.as_uri(), str(target), sha1_hash="0" * 40, retries=0)
+        assert (target.read_bytes() if target.exists() else None) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"copy.params", "weights.params"}
+
+
+def test_what_is_cut_off_is_no_file(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nten bytes.")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.params"
+        with pytest.raises(DownloadError, match="the connection ended after 10 of 1000 bytes"):
+            download(url, str(tmp_path), retries=1)
+        thread.join()
+    assert not list(tmp_path.iterdir())

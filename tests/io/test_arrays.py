@@ -88,6 +88,13 @@ def test_names_shapes_and_dtypes():
     ]  # fmt: skip
 
 
+def test_lists_of_numbers_are_arrays():
+    """As in MXNet; a list that is given itself is one of arrays."""
+    (batch,) = mx.io.NDArrayIter({"a": [[1, 2], [3, 4]]}, [[5, 6]], batch_size=2)
+    assert [a.asnumpy().tolist() for a in (*batch.data, *batch.label)] == [[[1, 2], [3, 4]], [5, 6]]
+    assert [d.name for d in mx.io.NDArrayIter([[1, 2], [3, 4]]).provide_data] == ["_0_data", "_1_data"]
+
+
 def test_getters_and_resets():
     iterator = mx.io.NDArrayIter(DATA, LABEL, 2, last_batch_handle="roll_over")
     assert iterator.iter_next() and iterator.cursor == 0
@@ -107,6 +114,7 @@ def test_getters_and_resets():
     [
         (lambda: mx.io.NDArrayIter("x"), TypeError, "Input must be NDArray"),
         (lambda: mx.io.NDArrayIter({"a": "x"}), TypeError, "Invalid type '<class 'str'>' for a"),
+        (lambda: mx.io.NDArrayIter(np.ones((2, 3)), [1.0, 2.0]), ValueError, "_0_softmax_label is a number"),
         (lambda: mx.io.NDArrayIter(None), AssertionError, "there is no data"),
         (lambda: mx.io.NDArrayIter([]), AssertionError, "there is no data"),
         (lambda: mx.io.NDArrayIter(DATA, LABEL[:4]), ValueError, "softmax_label has 4 samples, expected 5"),

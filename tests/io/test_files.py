@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ArgumentError, FormatError, ParameterError
+from symc.core.errors import ArgumentError, FormatError, MissingFileError, ParameterError
 
 
 @pytest.fixture
@@ -118,7 +118,8 @@ def test_mnist(files):
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [
-        ({"data_csv": "none"}, ArgumentError, "none: no such file"),
+        ({"data_csv": "none"}, MissingFileError, 'Open "none": no such file'),
+        ({"data_csv": ""}, MissingFileError, 'Open "": no such file'),
         ({"data_shape": (3,)}, FormatError, "line 1: 2 numbers, expected 3 for the shape"),
         ({"batch_size": None}, ParameterError, "Invalid Parameter format for batch_size"),
         ({"batch_size": 0}, ArgumentError, "5 samples for batches of 0"),
@@ -127,6 +128,8 @@ def test_mnist(files):
         ({"data_csv": "words.csv"}, FormatError, "words.csv, line 2: could not convert string to float: 'two'"),
         ({"data_csv": "empty.csv"}, ArgumentError, "0 samples for batches of 1"),
         ({"part_index": 1}, ArgumentError, "part_index 1 of 1 parts"),
+        ({"data_csv": "huge.csv", "dtype": "int32"}, FormatError, "huge.csv, line 2: .*out of bounds for int32"),
+        ({"data_csv": "nan.csv", "dtype": "int32"}, FormatError, "nan.csv, line 1: cannot convert float NaN"),
     ],
 )
 def test_what_is_wrong_with_csv_is_said(files, monkeypatch, given, error, text):
@@ -134,6 +137,8 @@ def test_what_is_wrong_with_csv_is_said(files, monkeypatch, given, error, text):
     (files / "short.csv").write_text("1\n")
     (files / "words.csv").write_text("1,2\ntwo,3\n")
     (files / "empty.csv").write_text("\n")
+    (files / "huge.csv").write_text(f"1,2\n3,{2**31}\n")
+    (files / "nan.csv").write_text("nan,2\n")
     with pytest.raises(error, match=text):
         mx.io.CSVIter(**{"data_csv": "data.csv", "data_shape": (2,), "batch_size": 1, **given})
 
@@ -166,6 +171,27 @@ def test_what_is_wrong_with_mnist_is_said(files, content, text):
     (files / "images").write_bytes(content)
     with pytest.raises(FormatError, match=text):
         mx.io.MNISTIter(image=files / "images", label=files / "labels.gz")
+
+
+GZIP_DAMAGES = {
+    "another file": lambda content: b"no gzip",
+    "cut off": lambda content: content[:-9],
+    "other bytes": lambda content: content[:-12] + b"\xff\xff" + content[-10:],
+    "another checksum": lambda content: content[:-8] + b"\0\0\0\0" + content[-4:],
+}
+
+
+@pytest.mark.parametrize("damage", GZIP_DAMAGES.values(), ids=GZIP_DAMAGES)
+def test_a_damaged_compressed_file_is_said(files, damage):
+    (files / "labels.gz").write_bytes(damage((files / "labels.gz").read_bytes()))
+    with pytest.raises(FormatError, match=r"labels\.gz: "):
+        mx.io.MNISTIter(image=files / "images", label=files / "labels.gz")
+
+
+def test_float_csv_beyond_float32_is_infinite(tmp_path, recwarn):
+    (tmp_path / "a.csv").write_text("1e300\n")
+    (batch,) = mx.io.CSVIter(data_csv=tmp_path / "a.csv", data_shape=(1,), batch_size=1)
+    assert np.isinf(batch.data[0].asscalar()) and not recwarn.list
 
 
 def test_positions_are_refused():

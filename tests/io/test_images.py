@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
 import pytest
 
 import symc as mx
-from symc.core.errors import ArgumentError, FormatError, ParameterError, SymcError
+from symc.core.errors import ArgumentError, FormatError, MissingFileError, ParameterError, SymcError
 from symc.io.records import IndexedRecords, RecordFiles
 from symc.recordio import MXIndexedRecordIO, encoded, pack, pack_img
 from tests.image.cases_records import CASES
@@ -307,3 +308,10 @@ def test_images_too_small_for_a_square_are_refused(places):
     whole = mx.io.ImageRecordIter(path_imgrec=places, data_shape=(3, 5, 6), batch_size=2, aug_seq="")
     with pytest.raises(ArgumentError, match=r"an image \(12, 16\), expected \(5, 6\)"):
         whole.next()
+
+
+def test_no_name_is_no_folder_of_records(places, monkeypatch):
+    """A name of nothing, as behind the semicolon here, is not the current folder."""
+    monkeypatch.chdir(os.path.dirname(places))
+    with pytest.raises(MissingFileError, match='Open ""'):
+        mx.io.ImageRecordIter(path_imgrec=f"{places};", data_shape=(3, 5, 6), batch_size=4)

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from symc import ndarray
-from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError, FormatError
+from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError
 from symc.gluon.parameter import Parameter, ParameterDict
 from symc.gluon.parameter.parameter import Contexts
 from symc.gluon.utils import HookHandle, _brief_print_list, _indent
+from symc.ndarray.serialize import load_named
 
 from . import saved
 from .scope import BlockScope
@@ -185,12 +186,10 @@ class Block:
         Raises ConflictError for a parameter that the file lacks or whose shape or dtype differs, ArgumentError for one
         that is not here, FormatError for a file without names.
         """
-        loaded = ndarray.load(filename)
+        loaded = load_named(filename)
         parameters = self._collect_params_with_prefix()
         if not loaded and not parameters:
             return
-        if loaded and not isinstance(loaded, dict):
-            raise FormatError(f"{filename}: the arrays have no names; expected those of a network's parameters")
         if not any("." in name for name in loaded):
             self.collect_params().load(
                 filename, ctx, allow_missing, ignore_extra, self.prefix, cast_dtype, dtype_source
@@ -205,7 +204,7 @@ class Block:
                     f"Parameter '{path}' is missing in file '{filename}', which contains parameters: "
                     f"{_brief_print_list(loaded)}. Set allow_missing=True to ignore missing parameters."
                 )
-        for path, array in loaded.items():  # type: ignore[union-attr]
+        for path, array in loaded.items():
             if path in parameters:
                 parameters[path]._load_init(array, ctx, cast_dtype, dtype_source)
             elif not ignore_extra:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from symc.core.errors import ConflictError, FormatError
+from symc.core.reading import contents
 from symc.core.replacing import replacing
 
 
@@ -27,7 +28,7 @@ def load(block: Any, prefix: str) -> None:
     """Reads what `save` wrote; raises FormatError for a damaged file, ConflictError for a network built differently."""
     path = f"{prefix}-model.json"
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(contents(path))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: is no JSON: {error}") from None
     _restore(block, count(), content, path)
@@ -53,11 +54,17 @@ def _restore(block: Any, numbers: Iterator[int], content: Any, path: str) -> Non
     if not isinstance(saved, dict) or not {"orig_name", "children"} <= saved.keys():
         raise ConflictError(f"{path}: it has no block {key!r} here; the network must be built as the saved one was")
     block._name = saved["orig_name"]
-    block._restore_graph(saved)
+    try:
+        block._restore_graph(saved)
+    except KeyError as error:
+        raise FormatError(f"{path}: block {key!r} has no {error}") from None
     own = block.params
     for name in list(own._params):
         own._params[f"{block.name}_{name[len(own.prefix) :]}"] = own._params.pop(name)
     for child in block._children.values():
         _restore(child, numbers, saved, path)
     names = saved["children"]
+    for child in block._children.values():
+        if not isinstance(names, dict) or child.name not in names:
+            raise FormatError(f"{path}: block {key!r} has no name for its child {child.name!r}")
     block._children = OrderedDict((names[child.name], child) for child in block._children.values())

@@ -68,7 +68,7 @@ def models_root(root: str | None) -> Path:
 def get_model_file(name: str, root: str | None = None) -> str:
     """The file of a model's weights, fetched from MXNet's store (or MXNET_GLUON_REPO) unless it is there.
 
-    Raises ArgumentError for an unknown model and for a file with another SHA-1.
+    Raises ArgumentError for an unknown model, and for what comes but is none, or has another SHA-1.
     """
     stem = f"{name}-{short_hash(name)}"
     path = models_root(root) / f"{stem}.params"
@@ -76,11 +76,15 @@ def get_model_file(name: str, root: str | None = None) -> str:
         return str(path)
     logging.info("Model file not found or damaged. Downloading to %s.", path)
     packed = download(_get_repo_file_url("gluon/models", f"{stem}.zip"), str(path.with_suffix(".zip")), overwrite=True)
-    with zipfile.ZipFile(packed) as archive, replacing(path) as unfinished:
-        unfinished.write_bytes(archive.read(f"{stem}.params"))
-    os.remove(packed)
-    if not check_sha1(str(path), _model_sha1[name]):
-        raise ArgumentError("Downloaded file has different hash. Please try again.")
+    try:
+        with zipfile.ZipFile(packed) as archive, replacing(path) as unfinished:
+            unfinished.write_bytes(archive.read(f"{stem}.params"))
+            if not check_sha1(str(unfinished), _model_sha1[name]):
+                raise ArgumentError("Downloaded file has different hash. Please try again.")
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ArgumentError(f"{packed}: not the archive of {stem}.params ({error}). Please try again.") from None
+    finally:
+        os.remove(packed)
     return str(path)
 
 

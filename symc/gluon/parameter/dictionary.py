@@ -13,6 +13,7 @@ from symc.context import Context
 from symc.core.errors import ArgumentError, ConflictError, MissingKeyError
 from symc.gluon.utils import _brief_print_list, _indent
 from symc.ndarray import NDArray
+from symc.ndarray.serialize import load_named
 
 from .constant import Constant
 from .parameter import Contexts, Parameter
@@ -171,7 +172,8 @@ class ParameterDict:
     ) -> None:
         """Reads what `save` wrote (or a checkpoint: `arg:` and `aux:` are dropped), `restore_prefix` before names.
 
-        Raises ConflictError for a parameter that the file lacks, or that is not here.
+        Raises ConflictError for a parameter that the file lacks, or that is not here, FormatError for a file without
+        names.
         """
         for name in self.keys() if restore_prefix else ():
             if not name.startswith(restore_prefix):
@@ -179,17 +181,8 @@ class ParameterDict:
                     f"restore_prefix is '{restore_prefix}' but Parameters name '{name}' does not start with "
                     f"'{restore_prefix}'. For more info on naming, please see {NAMING}"
                 )
-        loaded = ndarray.load(filename)
-        self.load_dict(
-            loaded,
-            ctx,
-            allow_missing,
-            ignore_extra,
-            restore_prefix,
-            filename,
-            cast_dtype,
-            dtype_source,  # type: ignore[arg-type]
-        )
+        loaded = load_named(filename)
+        self.load_dict(loaded, ctx, allow_missing, ignore_extra, restore_prefix, filename, cast_dtype, dtype_source)
 
     def load_dict(
         self,

@@ -31,8 +31,8 @@ class WikiText(Dataset):
     root      where the segment's file lies, or the archive that has it; by default $MXNET_HOME/datasets/<folder>
     segment   "train", "validation" or "test"
     vocab     gives the words their numbers; None: one of this very segment
-    Words after the last whole sequence are left out. Nothing is
-    downloaded: SymcError tells which file is to be put where.
+    Words after the last whole sequence are left out. Nothing is downloaded: SymcError tells which file is to be put
+    where.
     """
 
     folder: ClassVar[str]
