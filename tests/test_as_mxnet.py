@@ -39,7 +39,7 @@ import beside  # what lies beside the script
 class Mine: pass
 
 assert mx is mxnet is symc and gluon is symc.gluon and nn is same is symc.gluon.nn and nd is symc.nd
-assert sys.modules["mxnet.gluon.nn"] is sys.modules["symc.gluon.nn"] and mxnet.io.io is symc.io
+assert sys.modules["mxnet.gluon.nn"] is sys.modules["symc.gluon.nn"] and mxnet.io.io.DataBatch is symc.io.DataBatch
 assert amp is symc.contrib.amp and contrib.GroupAdaGrad is mx.optimizer.GroupAdaGrad
 assert mxnet.contrib.ndarray is symc.nd.contrib and MXNetError is symc.MXNetError
 assert type(pickle.loads(pickle.dumps(Mine()))) is Mine

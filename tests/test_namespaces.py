@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import logging
 import struct
+from operator import attrgetter
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -145,3 +147,43 @@ def test_mnist_by_its_names(mnist):
 
 def test_what_is_there_is_not_downloaded_again(mnist, tmp_path):
     assert test_utils.download("http://nowhere.invalid/data/t10k-labels-idx1-ubyte", dirname="data").startswith("data")
+
+
+# What `import mxnet` (1.9.1) lets scripts reach as attributes, found by walking `sys.modules`; without modules of its C
+# library and of code that it generates, `numpy`, `onnx`, `rtc`, `library`, `error` and what needs other packages.
+MODULES = """attribute autograd base callback context contrib contrib.autograd contrib.io contrib.ndarray
+    contrib.quantization contrib.symbol contrib.tensorboard contrib.text contrib.text.embedding contrib.text.utils
+    contrib.text.vocab engine executor executor_manager gluon gluon.block gluon.contrib gluon.contrib.cnn
+    gluon.contrib.cnn.conv_layers gluon.contrib.data gluon.contrib.data.sampler gluon.contrib.data.text
+    gluon.contrib.estimator gluon.contrib.estimator.batch_processor gluon.contrib.estimator.estimator
+    gluon.contrib.estimator.event_handler gluon.contrib.nn gluon.contrib.nn.basic_layers gluon.contrib.rnn
+    gluon.contrib.rnn.conv_rnn_cell gluon.contrib.rnn.rnn_cell gluon.data gluon.data.dataloader gluon.data.dataset
+    gluon.data.sampler gluon.data.vision gluon.data.vision.datasets gluon.data.vision.transforms gluon.loss
+    gluon.model_zoo gluon.model_zoo.model_store gluon.model_zoo.vision gluon.model_zoo.vision.densenet
+    gluon.model_zoo.vision.inception gluon.model_zoo.vision.mobilenet gluon.model_zoo.vision.resnet
+    gluon.model_zoo.vision.squeezenet gluon.model_zoo.vision.vgg gluon.nn gluon.nn.activations gluon.nn.basic_layers
+    gluon.nn.conv_layers gluon.parameter gluon.rnn gluon.rnn.rnn_cell gluon.rnn.rnn_layer gluon.trainer gluon.utils
+    image image.detection image.image initializer io io.io io.utils kvstore kvstore.base kvstore.kvstore
+    kvstore.kvstore_server libinfo log lr_scheduler metric model module module.base_module module.bucketing_module
+    module.executor_group module.module module.python_module module.sequential_module monitor name ndarray
+    ndarray.contrib ndarray.image ndarray.linalg ndarray.ndarray ndarray.op ndarray.random ndarray.sparse ndarray.utils
+    operator optimizer optimizer.contrib optimizer.optimizer profiler random recordio registry rnn rnn.io rnn.rnn
+    rnn.rnn_cell runtime symbol symbol.contrib symbol.image symbol.linalg symbol.op symbol.random symbol.sparse
+    symbol.symbol test_utils util visualization""".split()
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_modules_are_reached_as_attributes(path):
+    assert isinstance(attrgetter(path)(mx), ModuleType)
+
+
+def test_what_iterators_of_users_are_made_of():
+    arrays = mx.io.utils._init_data({"b": np.arange(6).reshape(3, 2), "a": [1, 2, 3]}, False, "data")
+    assert [(name, array.shape) for name, array in arrays] == [("a", (3,)), ("b", (3, 2))]
+    assert mx.io.utils._has_instance(arrays, mx.nd.NDArray) and not mx.io.utils._has_instance(arrays, np.ndarray)
+    (_, a), (_, b) = mx.io.io._getdata_by_idx(arrays, np.array([2, 0]))
+    assert a.asnumpy().tolist() == [3, 1] and b.asnumpy().tolist() == [[4, 5], [0, 1]]
+    assert mx.io.utils._slice_along_batch_axis(b, slice(1, 2), 0).asnumpy().tolist() == [[0, 1]]
+    assert mx.io.utils._init_data(None, True, "label") == []
+    with pytest.raises(ConflictError, match="there are no arrays"):
+        mx.io.utils._init_data(None, False, "data")

@@ -30,9 +30,7 @@ PLACES = {
     "contrib.amp.amp": "contrib.amp",
     "contrib.ndarray": "ndarray.contrib",
     "contrib.symbol": "symbol.contrib",
-    "io.io": "io",
     "kvstore_server": "kvstore.kvstore_server",
-    "ndarray.utils": "ndarray",
     "onnx": "contrib.onnx",
 }
 

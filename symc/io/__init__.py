@@ -1,5 +1,6 @@
 """`mx.io`: iterators over batches."""
 
+from . import io, utils
 from .arrays import NDArrayIter
 from .batch import DataBatch, DataDesc
 from .files import CSVIter, LibSVMIter, MNISTIter
@@ -11,4 +12,5 @@ from .objects import ImageDetRecordIter
 __all__ = [
     "CSVIter", "DataBatch", "DataDesc", "DataIter", "ImageDetRecordIter", "ImageRecordInt8Iter", "ImageRecordIter",
     "ImageRecordUInt8Iter", "LibSVMIter", "MNISTIter", "MXDataIter", "NDArrayIter", "PrefetchingIter", "ResizeIter",
+    "io", "utils",
 ]  # fmt: skip

@@ -148,8 +148,8 @@ class NDArrayIter(DataIter):
     def _shuffle(self) -> None:
         """Another order of what is there now."""
         np.random.shuffle(self.idx)  # noqa: NPY002 - the stream that scripts seed
-        self.data = [(name, _in_order(array, self.idx)) for name, array in self.data]
-        self.label = [(name, _in_order(array, self.idx)) for name, array in self.label]
+        self.data = [(name, in_order(array, self.idx)) for name, array in self.data]
+        self.label = [(name, in_order(array, self.idx)) for name, array in self.label]
 
 
 def sources(arrays: Any, default_name: str) -> list[Source]:
@@ -196,7 +196,7 @@ def _rows(array: Any, begin: int, end: int) -> NDArray:
     return rows if isinstance(rows, NDArray) else nd.array(rows)
 
 
-def _in_order(array: Any, order: np.ndarray) -> Any:
+def in_order(array: Any, order: np.ndarray) -> Any:
     """The first samples of an array in another order, as many as the order has."""
     if isinstance(array, NDArray):
         return nd.take(array, nd.array(order, dtype="int64"), axis=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from symc.functions import OperatorModule, names
 
-from . import contrib, functions, ndarray, operators, random
+from . import contrib, functions, ndarray, operators, random, utils
 from .combining import (
     concatenate,
     histogram,
@@ -37,7 +37,8 @@ _HELPERS = [
     "CachedOp", "NDArray", "arange", "array", "concatenate", "contrib", "empty", "eye",
     "from_dlpack", "from_numpy", "full", "histogram", "image", "imdecode", "linalg", "linspace",
     "load", "load_frombuffer", "moveaxis", "ndarray", "onehot_encode", "ones", "op", "random", "save", "sparse",
-    "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "true_divide", "waitall", "zeros", *operators.FUNCTIONS,
+    "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "true_divide", "utils", "waitall", "zeros",
+    *operators.FUNCTIONS,
 ]  # fmt: skip
 
 op = OperatorModule("symc.ndarray", "op", functions.resolve)
