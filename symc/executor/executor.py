@@ -316,6 +316,8 @@ class Executor:
     def reshape(self, partial_shaping: bool = False, allow_up_sizing: bool = False, **kwargs: FullShape) -> Executor:
         """An executor for other input shapes that shares this one's arrays where they fit, outputs included.
 
+        It has this one's monitor and number of threads.
+
         partial_shaping   arguments not named may change their shape too
         allow_up_sizing   arrays that grow may be allocated anew
         Raises SymcError when an array would have to grow, or to change unasked.
@@ -337,6 +339,7 @@ class Executor:
         aux = {name: fitted(name, self.aux_dict[name], shape) for name, shape in states}
         made = Executor(self._symbol, self._ctx, args, grads, self._grad_req, aux)
         made._outputs = [shared(array, shape) for array, shape in zip(self.outputs, out_shapes)]
+        made._programs.n_threads = self._programs.n_threads
         if self._monitor is not None:
             made.set_monitor_callback(self._monitor.callback, self._monitor.is_all)
         return made
@@ -346,6 +349,7 @@ class Executor:
         gives back to its inputs after each backward (see executor/monitor.py for the names).
 
         monitor_all   also for the inputs of the nodes.  Each forward and backward then runs a second program.
+        The name is text and the array an NDArray, where MXNet gives bytes and the address of a handle.
         """
         self._monitor = Monitor(callback, monitor_all)
 

@@ -34,6 +34,7 @@ class MemoryReport:
     lower_bound_bytes  the largest sum of intermediates that are needed at the same time: no plan can be smaller
     prepared_bytes     parameters packed or folded once
     parameter_bytes, state_bytes, input_bytes, output_bytes   the caller's arrays
+    gradient_bytes     what backward writes, and the gradients of outputs that it reads
     """
 
     planned_bytes: int
@@ -44,6 +45,7 @@ class MemoryReport:
     state_bytes: int
     input_bytes: int
     output_bytes: int
+    gradient_bytes: int
     storages: tuple[Placed, ...] = field(repr=False)
 
     @staticmethod
@@ -63,8 +65,8 @@ class MemoryReport:
             for first, last, _ in [life_of(found[name], spans)]
         ]
 
-        def used(place: str) -> int:
-            return sum(s.size_bytes for s in kernels.storages.values() if s.place == place)
+        def used(*places: str) -> int:
+            return sum(s.size_bytes for s in kernels.storages.values() if s.place in places)
 
         return MemoryReport(
             planned_bytes=plan.size_bytes,
@@ -75,6 +77,7 @@ class MemoryReport:
             state_bytes=used("aux"),
             input_bytes=used("argument"),
             output_bytes=used("head"),
+            gradient_bytes=used("gradient", "head_gradient"),
             storages=tuple(sorted(placed, key=lambda p: (p.first_step, p.offset_bytes))),
         )
 
@@ -87,7 +90,8 @@ class MemoryReport:
     def total_bytes(self) -> int:
         """Everything one executor holds, the caller's arrays included."""
         own = self.planned_bytes + self.prepared_bytes
-        return own + self.parameter_bytes + self.state_bytes + self.input_bytes + self.output_bytes
+        of_caller = self.parameter_bytes + self.state_bytes + self.input_bytes + self.output_bytes
+        return own + of_caller + self.gradient_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -100,6 +104,7 @@ class MemoryReport:
             ("states", size_text(self.state_bytes), ""),
             ("inputs", size_text(self.input_bytes), ""),
             ("outputs", size_text(self.output_bytes), ""),
+            *([("gradients", size_text(self.gradient_bytes), "")] if self.gradient_bytes else []),
             ("prepared parameters", size_text(self.prepared_bytes), ""),
             ("intermediates", size_text(self.planned_bytes), self._quality()),
             ("total", size_text(self.total_bytes), ""),

@@ -311,6 +311,10 @@ def test_memory_plan():
     assert predicting.lower_bound_bytes <= predicting.planned_bytes <= predicting.naive_bytes
     assert predicting.planned_bytes <= 2 * one  # a layer needs its input and its output
     assert training.planned_bytes >= 5 * one  # backward needs what every layer computed
+    parameters = 6 * (16 * 16 + 16) * 4
+    assert training.parameter_bytes + training.input_bytes == parameters + one
+    assert training.gradient_bytes == parameters + 2 * one and predicting.gradient_bytes == 0  # of x and of the output
+    assert "gradients" in training.summary() and "gradients" not in predicting.summary()
     ex.forward(is_train=True)
     assert ex._bound(True, with_gradient=True).instance.arena.array.nbytes >= training.planned_bytes
 
@@ -350,6 +354,12 @@ def test_reshape_of_arguments_not_named():
     assert other.arg_dict["fc_weight"].shape == (3, 4)
     with pytest.raises(ArgumentError, match="Keyword argument name nope not found"):
         ex.reshape(nope=(3,))
+
+
+def test_reshape_keeps_the_number_of_threads():
+    ex = dense()
+    ex.set_num_threads(1)
+    assert ex.reshape(data=(2, 5))._bound(False).session.n_threads == 1
 
 
 def test_monitor():
