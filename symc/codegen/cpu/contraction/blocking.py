@@ -8,6 +8,7 @@ from symc.codegen.kernel import even
 
 WEIGHTS_IN_L2_BYTES = 384 * 1024  # packed weights of a panel group; L2 is 1 MB or more on current cores
 PIXELS_IN_L2_BYTES = 256 * 1024  # source read by a block of tiles
+STACKED_ROWS = 16  # of Winograd's products that are finished together, so that deep layers read weights less often
 CHUNK_FLOPS = 700_000  # about 7 us of one core; handing out a chunk costs 0.1 to 0.5 us
 CHUNK_BYTES = 160_000  # about 8 us of memory traffic
 MAX_CHUNKS = 64  # as fast as 16 on two idle cores, and little is left to wait for when one of them is held up

@@ -159,10 +159,12 @@ def emit_products(
     length: Any,
     sums: list[Any],
     shift: Any = None,
+    ask: Callable[[Any], None] | None = None,
 ) -> list[Any]:
     """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1.
 
-    With `shift`, which is added to all rows, one more row of sums is that of the shift itself.
+    With `shift`, which is added to all rows, one more row of sums is that of the shift itself. `ask(k)`, once for one
+    or two steps, asks for what is read later.
     """
     b = simd.b
     step_bytes = tile.vectors * simd.vector_bytes
@@ -184,11 +186,16 @@ def emit_products(
                     result[k] = add_words(simd.v, products, sums[k], element, column)
         return result
 
+    def round_of(k: Any, sums: list[Any]) -> list[Any]:
+        if ask is not None:
+            ask(k)
+        return step(b.add(k, I64(1)), step(k, sums)) if is_paired else step(k, sums)
+
     n_steps = length if products.n_together == 1 else b.udiv(length, I64(products.n_together))
     if not is_paired:
-        return loop(b, I64(0), n_steps, sums, step, at_least_once=True)
+        return loop(b, I64(0), n_steps, sums, round_of, at_least_once=True)
     last = b.sub(n_steps, I64(1))
-    sums = loop(b, I64(0), last, sums, lambda k, sums: step(b.add(k, I64(1)), step(k, sums)), step=2)
+    sums = loop(b, I64(0), last, sums, round_of, step=2)
     return when(b, b.icmp_signed("==", b.and_(n_steps, I64(1)), I64(1)), lambda: step(last, sums), sums)
 
 

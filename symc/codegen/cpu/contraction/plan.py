@@ -63,10 +63,12 @@ class MatrixPlan(CpuPlan):
 class WinogradPlan(CpuPlan):
     """3x3 windows in tiles of `packing.outputs` squared results; a group is as many of them as `tile` has rows.
 
-    products      what one step multiplies
-    grid          the tiles of outputs in words
-    part_groups   groups whose inputs are transformed at one time
-    input_chunks  chunks of such a transform
+    products        what one step multiplies
+    grid            the tiles of outputs in words
+    part_groups     groups whose inputs are transformed at one time
+    input_chunks    chunks of such a transform
+    stacked_groups  groups that are transformed back together, so that weights are read less often
+    asks_weights    whether these, while they are multiplied at one frequency, ask for the weights of the next
     """
 
     packing: WinogradPanels
@@ -74,6 +76,8 @@ class WinogradPlan(CpuPlan):
     grid: str
     part_groups: int
     input_chunks: int
+    stacked_groups: int
+    asks_weights: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from symc.loopir.kernel import Buffer, Contraction, buffer_of
 
 from .blocking import (
     GRADIENT_PIXELS,
+    STACKED_ROWS,
     WITH_16_REGISTERS,
     WITH_32_REGISTERS,
     Blocking,
@@ -257,7 +258,10 @@ def _winograd(c: Contraction, dtype: str, transforms: Transforms, target: Target
         panel_bytes = transforms.n_frequencies * f.channels * tile.columns * item
         flops = 2 * part_groups * tile.rows * transforms.n_frequencies * f.channels * f.columns
         wanted = count_chunks(flops // products.n_together, packing.n_panels * panel_bytes + part_bytes)
-        blocking = choose_blocking(part_groups, packing.n_panels, panel_bytes, part_bytes, wanted)
+        asks_weights, stack = not target.has_32_registers, max(1, STACKED_ROWS // tile.rows)
+        whole = stack if asks_weights else 1  # groups that no unit cuts, for they share what is asked for
+        blocking = choose_blocking(-(-part_groups // whole), packing.n_panels, panel_bytes, part_bytes, wanted)
+        blocking = replace(blocking, block_tiles=whole * blocking.block_tiles)
         algorithm, grid = f"Winograd F({m}x{m}, 3x3)", f"{n_tiles} tiles in groups of {tile.rows}"
         return WinogradPlan(
             algorithm=algorithm,
@@ -274,6 +278,8 @@ def _winograd(c: Contraction, dtype: str, transforms: Transforms, target: Target
             grid=grid,
             part_groups=part_groups,
             input_chunks=count_chunks(0, 2 * part_bytes),
+            stacked_groups=stack,
+            asks_weights=asks_weights,
             work_flops=sum(work_flops(c, transforms)),
             why=f"{algorithm}, {grid}, {tile} tile, {packing.n_panels} panels; unit = {blocking.block_tiles} groups x "
             f"{blocking.group_panels} panels, {blocking.n_chunks} chunks",

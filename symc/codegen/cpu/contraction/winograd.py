@@ -24,6 +24,7 @@ from symc.codegen.llvm.lanes import I8, I64
 from symc.codegen.llvm.loops import loop
 from symc.core.dtypes import ITEM_SIZE
 
+from .blocking import STACKED_ROWS
 from .micro import by_rows, emit_products, evenly_spaced, plain_vectors_of, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
 from .products import Products
@@ -31,6 +32,12 @@ from .stores import Place, emit_stores
 from .tile import Tile
 from .units import add_units, unit_loops
 from .winograd_transform import transform
+
+# What `multiply` asks for, and how much of it in each step: a share of the weights of the next frequency.
+ASKED = """,
+                                 weight + (panel * {n_frequencies} + frequency + 1) * panel_bytes
+                                 + (group - stack) * (panel_bytes // (stack_end - stack)),
+                                 {step_bytes} // (stack_end - stack)"""
 
 INPUT_SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -65,7 +72,7 @@ def kernel(chunk, n_chunks, desc, bufs):
                         multiply(rows, transformed + (group * {n_frequencies} + frequency) * rows * row_bytes,
                                  row_bytes, weight + (panel * {n_frequencies} + frequency) * panel_bytes,
                                  depth,
-                                 products + ((group - stack) * {n_frequencies} + frequency) * rows * {row_bytes})
+                                 products + ((group - stack) * {n_frequencies} + frequency) * rows * {row_bytes}{asked})
                 last_place = stack_end * rows
                 if last_place > n_tiles:
                     last_place = n_tiles
@@ -79,8 +86,6 @@ def kernel(chunk, n_chunks, desc, bufs):
                            repeat * table_pixels, column, n_columns - column)
                 stack = stack_end
 '''
-
-STACKED_ROWS = 16  # rows of products that are finished together, so that deep layers read their weights less often
 
 
 @dataclass(frozen=True)
@@ -177,27 +182,25 @@ def emit(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall
     d.add("table_tiles", len(problem.pixels))
     d.add("table_pixels", problem.pixels_per_table)
     d.add("rows", tile.rows)
-    d.add("stacked_groups", max(1, STACKED_ROWS // tile.rows))
+    d.add("stacked_groups", plan.stacked_groups)
     d.add("depth", problem.channels)
     d.add("row_bytes", problem.channels * item)
     d.add("panel_bytes", problem.channels * tile.columns * item)
     d.add("n_columns", problem.columns)
     problem.epilogue.add_to(d)
-    code = _code(problem.products, plan.tiles, transforms, problem.epilogue, d, plan.has_avx512)
+    code = _code(plan, transforms, problem.epilogue, d)
     return KernelCall(code, tuple(d.words), Chunks(blocking.n_chunks), f"{plan.why}{part}")
 
 
-def _code(
-    products: Products,
-    tiles: Sequence[Tile],
-    transforms: Transforms,
-    epilogue: Epilogue,
-    d: Descriptor,
-    has_avx512: bool,
-) -> KernelCode:
+def _code(plan: WinogradPlan, transforms: Transforms, epilogue: Epilogue, d: Descriptor) -> KernelCode:
+    products, tiles, has_avx512 = plan.products, plan.tiles, plan.has_avx512
     stores, shapes = epilogue.structure(), ", ".join(map(str, tiles))
+    if plan.asks_weights:
+        shapes += " asking for weights"
     columns, most_rows = tiles[0].columns, max(STACKED_ROWS, *(tile.rows for tile in tiles))
     row_bytes = columns * ITEM_SIZE[products.sums]
+    step_bytes = columns * products.n_together * ITEM_SIZE[products.dtype]
+    asked = ASKED.format(n_frequencies=transforms.n_frequencies, step_bytes=step_bytes) if plan.asks_weights else ""
     source = SOURCE.format(
         tiles=shapes,
         dtype=products,
@@ -207,13 +210,14 @@ def _code(
         columns=columns,
         n_frequencies=transforms.n_frequencies,
         row_bytes=row_bytes,
+        asked=asked,
         pixel_bytes=4 * transforms.outputs**2,
     ).lstrip()
 
     def build() -> Callable[..., Any]:
         scope = {
             "memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
-            "multiply": _multiply(products, tiles, has_avx512),
+            "multiply": _multiply(products, tiles, has_avx512, plan.asks_weights),
             "finish": _finish(products, tiles[0], transforms, epilogue, d, has_avx512),
         }
         exec(source, scope)
@@ -236,17 +240,25 @@ def _memory(n_bytes: int) -> Any:
     return memory
 
 
-def _multiply(products: Products, tiles: Sequence[Tile], has_avx512: bool) -> Any:
-    """The intrinsic `multiply(rows, source, bytes of a row, weight, depth, products)`: one tile of one frequency."""
+def _multiply(products: Products, tiles: Sequence[Tile], has_avx512: bool, asks_weights: bool) -> Any:
+    """The intrinsic `multiply(rows, source, bytes of a row, weight, depth, products[, asked, bytes of a step])`: one
+    tile of one frequency.
+    """
+    arguments = ["n_rows", "source", "row_bytes", "weight", "depth", "products"]
 
-    @intrinsic
-    def multiply(b, n_rows, source, row_bytes, weight, depth, sums_of_tile):
+    @intrinsic(arguments=[*arguments, "asked", "asked_bytes"] if asks_weights else arguments)
+    def multiply(b, n_rows, source, row_bytes, weight, depth, sums_of_tile, asked=None, asked_bytes=None):
         def emit_for(tile: Tile) -> None:
             simd = vectors_of(b, products.sums, tile.lanes, has_avx512)
             first, target = simd.pointer(source), simd.pointer(sums_of_tile)
             rows = evenly_spaced(simd, first, row_bytes, tile.rows)
             zeros = [simd.zero] * (tile.rows * tile.vectors)
-            sums = emit_products(simd, tile, products, rows, simd.pointer(weight), depth, zeros)
+
+            def ask(k: Any) -> None:
+                simd.prefetch(simd.at(simd.pointer(asked), b.mul(k, asked_bytes)))
+
+            asking = ask if asks_weights else None
+            sums = emit_products(simd, tile, products, rows, simd.pointer(weight), depth, zeros, ask=asking)
             for number, total in enumerate(sums):
                 simd.store(total, simd.at(target, number * simd.vector_bytes))
 

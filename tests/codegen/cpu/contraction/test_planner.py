@@ -69,6 +69,23 @@ def test_a_weight_that_serves_one_run_must_be_worth_its_transform(kind):
         assert plan_contraction(c, target, is_reused=True).algorithm.startswith("Winograd")
 
 
+@pytest.mark.parametrize(("channels", "extent", "outputs"), [(512, 7, 2), (256, 14, 4)])
+def test_weights_that_are_asked_for_may_take_as_long_as_the_products(channels, extent, outputs):
+    """With 16 registers: 38 MB for 38 million products take longer than 17 MB for 67 million; 9.4 MB take no longer."""
+    c = contraction(batch=1, channels=(channels, channels), inputs=(extent, extent))
+    plan = plan_contraction(c, Target("x86_64-linux-gnu", "any", "", 256), is_reused=True)
+    assert plan.algorithm == f"Winograd F({outputs}x{outputs}, 3x3)"
+
+
+def test_groups_that_share_what_they_ask_for_are_in_one_unit():
+    target = Target("x86_64-linux-gnu", "any", "", 256)
+    for channels, extent in ((64, 56), (128, 28), (256, 14), (512, 7)):
+        c = contraction(batch=1, channels=(channels, channels), inputs=(extent, extent))
+        plan = plan_contraction(c, target, is_reused=True)
+        assert isinstance(plan, WinogradPlan) and plan.asks_weights
+        assert plan.stacked_groups > 1 and plan.blocking.block_tiles % plan.stacked_groups == 0
+
+
 def test_refuses_channels_first_operands():
     c = contraction()
     first = Buffer.dense("x", c.buffers[0].shape, "float32")
