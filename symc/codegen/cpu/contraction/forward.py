@@ -24,7 +24,7 @@ from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I64
 from symc.core.dtypes import ITEM_SIZE, stored_dtype
 
-from .micro import by_rows, emit_even_tile, emit_tile, vectors_of, with_masks
+from .micro import asking, by_rows, emit_even_tile, emit_tile, vectors_of, with_masks
 from .plan import MatrixPlan
 from .stores import EvenRows, Place, emit_prefetches, emit_stores
 from .tile import Tile
@@ -42,7 +42,7 @@ def {name}(chunk, n_chunks, desc, bufs):
             column = (panel - group * panels_per_group) * {width}
             repeat = first_tile // table_tiles
             tile = first_tile - repeat * table_tiles
-            for _ in range(first_tile, last_tile):
+            for {number} in range(first_tile, last_tile):
                 {register_tile}
                 tile += 1
                 if tile == table_tiles:
@@ -71,6 +71,13 @@ register_tile(desc, bufs, tile_rows - (tile >= n_whole),
               weight + panel * panel_bytes + repeat * weight_repeat_bytes, row_bytes, depth,
               repeat * table_rows + first, group * group_columns + column, group_columns - column)
 """
+
+# What `register_tile` asks for, and how much of it in each step: a share of the next panel.
+ASKED = """,
+              weight + (panel + 1) * panel_bytes + (number - first_tile) * (panel_bytes // (last_tile - first_tile)),
+              {step_bytes} // (last_tile - first_tile) + 1)
+"""
+ASKED_ARGUMENTS = ("asked", "asked_bytes")
 
 
 @dataclass(frozen=True)
@@ -141,8 +148,13 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
         shapes += f" in {sections} sections"
     if plan.asks_ahead:
         shapes += " asking ahead"
+    if plan.asks_weights:
+        shapes += " asking for weights"
     is_even = plan.row_distance is not None
     call = SHORTENED if plan.n_shorter else EVENLY if is_even else BY_TABLES
+    if plan.asks_weights:
+        step_bytes = plan.tile.columns * products.n_together * ITEM_SIZE[products.dtype]
+        call = call.rstrip().removesuffix(")") + ASKED.format(step_bytes=step_bytes)
     walk = " in parts" if plan.is_long else " of even rows" if is_even else ""
     if plan.n_shorter:
         walk += ", the last a row less"
@@ -155,6 +167,7 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
         width=plan.packing.width,
         words="\n    ".join(d.lines()),
         units=unit_loops("tile"),
+        number="number" if plan.asks_weights else "_",
         register_tile=textwrap.indent(call, " " * 16).strip(),
     ).lstrip()
 
@@ -168,13 +181,16 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
 
 def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, record, segments, zero page, row, column,
-    columns, segments of a part)."""
+    columns, segments of a part[, asked, bytes of a step])`."""
     products, sections = plan.products, plan.packing.sections
+    arguments = ["desc", "bufs", "n_rows", "source", "weight", "record", "segments", "zero_page", "row", "column"]
+    arguments += ["n_columns", "part_segments", *ASKED_ARGUMENTS[: 2 * plan.asks_weights]]
 
-    @intrinsic
+    @intrinsic(arguments=arguments)
     def register_tile(
-        builder, desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns, part_segments
-    ):
+        builder, desc, bufs, n_rows, source, weight, record, segments, zero_page, row, column, n_columns,
+        part_segments, *asked,
+    ):  # fmt: skip
         def emit_for(tile: Tile) -> None:
             simd = vectors_of(builder, products.sums, tile.lanes, plan.has_avx512)
             header = simd.pointer(record)
@@ -197,6 +213,7 @@ def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
                 simd.at(simd.pointer(segments), begin),
                 simd.load_int32(header, 1),
                 part_segments if plan.is_long else None,
+                asking(simd, *asked) if asked else None,
             )
 
             stored = rows()
@@ -213,11 +230,13 @@ def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
 
 def _even_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, bytes between rows, depth, row, column,
-    columns)`."""
+    columns[, asked, bytes of a step])`."""
     products, sections = plan.products, plan.packing.sections
+    arguments = ["desc", "bufs", "n_rows", "source", "weight", "row_bytes", "depth", "row", "column", "n_columns"]
+    arguments += ASKED_ARGUMENTS[: 2 * plan.asks_weights]
 
-    @intrinsic
-    def register_tile(builder, desc, bufs, n_rows, source, weight, row_bytes, depth, row, column, n_columns):
+    @intrinsic(arguments=arguments)
+    def register_tile(builder, desc, bufs, n_rows, source, weight, row_bytes, depth, row, column, n_columns, *asked):
         def emit_for(tile: Tile) -> None:
             simd = vectors_of(builder, products.sums, tile.lanes, plan.has_avx512)
             width = replace(tile, vectors=tile.vectors // sections)
@@ -225,7 +244,8 @@ def _even_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
             if plan.asks_ahead:
                 emit_prefetches(simd, epilogue, d, desc, bufs, Place(rows, column, n_columns, [None] * width.vectors))
             at, weights = simd.pointer(source), simd.pointer(weight)
-            sums = emit_even_tile(simd, tile, products, at, row_bytes, weights, depth)
+            ask = asking(simd, *asked) if asked else None
+            sums = emit_even_tile(simd, tile, products, at, row_bytes, weights, depth, ask)
 
             def finish(masks: list[Any]) -> None:
                 emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))

@@ -38,6 +38,7 @@ PREFETCH_BYTES = 256
 PAIRED_ROWS = 4
 
 Rows = Callable[[Any], list[Any]]  # bytes from the beginning of each row -> pointers to there
+Ask = Callable[[Any], None]  # number of a step -> nothing; it asks for what is read later
 
 
 def vectors_of(b: Any, dtype: str, lanes: int, has_avx512: bool) -> Elements:
@@ -61,12 +62,13 @@ def emit_tile(
     segments: Any,
     n_segments: Any,
     part_segments: Any = None,
+    ask: Ask | None = None,
 ) -> list[list[Any]]:
     """The finished sums [row][vector].
 
     `source`, `zero_page`, `weight` and `segments` are addresses; `segments` points to int32 records
     (weight position, length, offset of each row) as `tables.py` makes them.  With `part_segments`, so many segments
-    are added up on their own, and their sums to the totals.
+    are added up on their own, and their sums to the totals. `ask(k)` asks for what is read later, of all steps in turn.
     """
     b = simd.b
     nothing = [simd.zero] * ((tile.rows + products.n_more) * tile.vectors)
@@ -76,9 +78,12 @@ def emit_tile(
 
     def segment(index: Any, sums: list[Any]) -> list[Any]:
         record = simd.at(segments, b.mul(index, I64(tile.record_bytes)))
-        first = simd.at(weight, b.mul(simd.load_int32(record, 0), I64(tile.columns * element_bytes)))
+        position = simd.load_int32(record, 0)
+        first = simd.at(weight, b.mul(position, I64(tile.columns * element_bytes)))
         rows = apart(simd, [row_at(simd.load_int32(record, 2 + r)) for r in range(tile.rows)])
-        return emit_products(simd, tile, products, rows, first, simd.load_int32(record, 1), sums, shift)
+        before = b.udiv(position, I64(products.n_together))
+        of_segment = None if ask is None else lambda k: ask(b.add(before, k))
+        return emit_products(simd, tile, products, rows, first, simd.load_int32(record, 1), sums, shift, of_segment)
 
     def part(number: Any) -> list[Any]:
         return emit_part(b, n_segments, part_segments, number, nothing, segment)
@@ -91,13 +96,20 @@ def emit_tile(
 
 
 def emit_even_tile(
-    simd: Elements, tile: Tile, products: Products, source: Any, row_bytes: Any, weight: Any, length: Any
+    simd: Elements,
+    tile: Tile,
+    products: Products,
+    source: Any,
+    row_bytes: Any,
+    weight: Any,
+    length: Any,
+    ask: Ask | None = None,
 ) -> list[list[Any]]:
     """The finished sums [row][vector] of rows `row_bytes` apart, each a run of `length` elements."""
     nothing = [simd.zero] * ((tile.rows + products.n_more) * tile.vectors)
     shift = shift_of(simd.v) if products.is_shifted else None
     rows = evenly_spaced(simd, source, row_bytes, tile.rows)
-    sums = emit_products(simd, tile, products, rows, weight, length, nothing, shift)
+    sums = emit_products(simd, tile, products, rows, weight, length, nothing, shift, ask)
     return _without_shift(simd, tile, products, sums)
 
 
@@ -159,7 +171,7 @@ def emit_products(
     length: Any,
     sums: list[Any],
     shift: Any = None,
-    ask: Callable[[Any], None] | None = None,
+    ask: Ask | None = None,
 ) -> list[Any]:
     """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1.
 
@@ -197,6 +209,12 @@ def emit_products(
     last = b.sub(n_steps, I64(1))
     sums = loop(b, I64(0), last, sums, round_of, step=2)
     return when(b, b.icmp_signed("==", b.and_(n_steps, I64(1)), I64(1)), lambda: step(last, sums), sums)
+
+
+def asking(simd: Elements, first: Any, step_bytes: Any) -> Ask:
+    """Asks for a line of the memory that begins at the address `first` and has so many bytes for each step."""
+    at = simd.pointer(first)
+    return lambda k: simd.prefetch(simd.at(at, simd.b.mul(k, step_bytes)))
 
 
 def apart(simd: Elements, firsts: list[Any]) -> Rows:

@@ -67,6 +67,8 @@ ASKED_BYTES = 1 << 20  # of a result, or of a depthwise layer's source
 # Or one that L1 does not hold, and that so many bytes of weights push out of an L2 of 512 KB, as CPUs with 16 registers
 # have, in every step of a loop: a GRU of 16 rows 13 % faster, an LSTM 2 % (Zen 3).
 ASKED_BESIDE_WEIGHTS, FILLING_BYTES = 32 << 10, 512 << 10
+# Tiles that ask, for the next panel of weights that fill L2: with more of them a panel takes long, and is read once.
+MOST_ASKING_TILES = 64
 BAND_ROWS = 14  # at least, of a depthwise band
 WORTHWHILE = 0.9  # another algorithm is, when its estimate is that much of the direct kernel's
 
@@ -206,10 +208,15 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
         wanted = count_chunks(c.work_flops // products.n_together, size_of(packing.shape) * item + source_bytes)
         result_bytes = c.batch * g.n_rows * c.groups * columns * ITEM_SIZE[products.sums]
         is_step = c.sections > 1  # of a recurrent layer: threads may keep to their rows
-        leaves_l2 = result_bytes >= ASKED_BYTES
+        leaves_l2, fills_l2 = result_bytes >= ASKED_BYTES, n_panels * panel_bytes >= FILLING_BYTES
         if not target.has_32_registers and tile.rows > 2:  # fewer wait for weights alone
-            leaves_l2 |= result_bytes >= ASKED_BESIDE_WEIGHTS and n_panels * panel_bytes >= FILLING_BYTES
-        blocking = choose_blocking(n_tiles, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
+            leaves_l2 |= result_bytes >= ASKED_BESIDE_WEIGHTS and fills_l2
+        may_ask = not target.has_32_registers and tile.rows > 2 and not is_step and c.stack is None
+        asks_weights = may_ask and fills_l2 and 1 < n_tiles <= MOST_ASKING_TILES
+        whole = n_tiles if asks_weights else 1  # tiles that no unit cuts, for they share what is asked for
+        n_blocks = -(-n_tiles // whole)
+        blocking = choose_blocking(n_blocks, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
+        blocking = replace(blocking, block_tiles=whole * blocking.block_tiles)
         seen = steps / max(1, n_tiles * depth)
         is_long = depth > LONGEST_SUM and products.sums != "int32"
         missing = n_shorter(images * g.n_rows, tile, target, products, c.sections)
@@ -225,6 +232,7 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             products=products,
             is_long=is_long,
             asks_ahead=is_step or (c.stack is None and g.n_rows == 1 and leaves_l2),
+            asks_weights=asks_weights,
             row_distance=distance,
             n_shorter=shorter,
             tile=tile,

@@ -25,7 +25,7 @@ from symc.codegen.llvm.loops import loop
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import STACKED_ROWS
-from .micro import by_rows, emit_products, evenly_spaced, plain_vectors_of, row_pointer, vectors_of, with_masks
+from .micro import asking, by_rows, emit_products, evenly_spaced, plain_vectors_of, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
 from .products import Products
 from .stores import Place, emit_stores
@@ -254,11 +254,8 @@ def _multiply(products: Products, tiles: Sequence[Tile], has_avx512: bool, asks_
             rows = evenly_spaced(simd, first, row_bytes, tile.rows)
             zeros = [simd.zero] * (tile.rows * tile.vectors)
 
-            def ask(k: Any) -> None:
-                simd.prefetch(simd.at(simd.pointer(asked), b.mul(k, asked_bytes)))
-
-            asking = ask if asks_weights else None
-            sums = emit_products(simd, tile, products, rows, simd.pointer(weight), depth, zeros, ask=asking)
+            ask = asking(simd, asked, asked_bytes) if asks_weights else None
+            sums = emit_products(simd, tile, products, rows, simd.pointer(weight), depth, zeros, ask=ask)
             for number, total in enumerate(sums):
                 simd.store(total, simd.at(target, number * simd.vector_bytes))
 

@@ -354,6 +354,16 @@ def test_large_kernels(kernel, stride, inputs, groups, channels, kind, target):
     check(strided_gradient(kernel, stride, inputs, kind, groups=groups, channels=channels), target)
 
 
+@pytest.mark.parametrize("kind", MATRIX_KINDS)
+@pytest.mark.parametrize("case", [dict(), dict(kernel=(1, 1), pad=(0, 0), inputs=(7, 7)), dict(stride=(2, 2))])
+def test_tiles_that_ask_for_weights_compute_the_same(case, kind, monkeypatch):
+    """By tables, of even rows some of which are missing in the last tiles, and with a panel that is not whole."""
+    monkeypatch.setattr("symc.codegen.cpu.contraction.planner.FILLING_BYTES", 0)
+    c, target = contraction(kind, channels=(33, 70), **case), host_target(256)
+    call = check(c, target)
+    assert " asking for weights" in call.code.structure
+
+
 @pytest.mark.parametrize("algorithm", ["matrix", "winograd"])
 @pytest.mark.parametrize("bits", [256, 512])
 def test_products_ask_for_weights_where_it_pays(algorithm, bits):

@@ -16,7 +16,7 @@ from symc.codegen.cpu.contraction import (
     schedule_contraction,
     schedule_rows,
 )
-from symc.codegen.cpu.contraction.plan import WinogradPlan
+from symc.codegen.cpu.contraction.plan import MatrixPlan, WinogradPlan
 from symc.codegen.cpu.contraction.products import products_of
 from symc.codegen.cpu.contraction.shapes import n_shorter, tile_counts
 from symc.codegen.cpu.contraction.tile import Tile
@@ -84,6 +84,16 @@ def test_groups_that_share_what_they_ask_for_are_in_one_unit():
         plan = plan_contraction(c, target, is_reused=True)
         assert isinstance(plan, WinogradPlan) and plan.asks_weights
         assert plan.stacked_groups > 1 and plan.blocking.block_tiles % plan.stacked_groups == 0
+
+
+@pytest.mark.parametrize(("channels", "extent", "asks"), [(512, 7, True), (512, 28, False), (64, 7, False)])
+def test_few_tiles_ask_for_weights_that_fill_l2(channels, extent, asks):
+    """With 16 registers; then they are in one unit."""
+    c = contraction(batch=1, channels=(channels, channels), inputs=(extent, extent), kernel=(1, 1), pad=(0, 0))
+    plan = plan_contraction(c, Target("x86_64-linux-gnu", "any", "", 256), is_reused=True)
+    assert isinstance(plan, MatrixPlan) and plan.asks_weights == asks
+    if asks:
+        assert plan.blocking.block_tiles == -(-(extent**2) // plan.tile.rows)
 
 
 def test_refuses_channels_first_operands():
