@@ -5,6 +5,7 @@ With `-n` (pytest-xdist) the processes of a run share its cache: a kernel is com
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import tempfile
@@ -35,6 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _cache in config.stash:
         config.stash[_cache].cleanup()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # 18,000 tests are 1.7 million objects: each `gc.collect()` of a test would look at them for 1.5 s
 
 
 @pytest.fixture(autouse=True)
