@@ -27,6 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
         config.stash[_cache] = tempfile.TemporaryDirectory(prefix="symc-tests-")
         os.environ["SYMC_CACHE_DIR"] = config.stash[_cache].name
+        if config.getoption("numprocesses", None):
+            os.environ["SYMC_COMPILERS"] = "1"  # every core has a process of the run: a compiler would only share it
     if hypothesis:
         # The same examples in every run: a red test is red for everybody. No deadline: kernels compile on first use.
         hypothesis.settings.register_profile("symc", derandomize=True, deadline=None, database=None)
