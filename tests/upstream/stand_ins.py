@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import inspect
 import re
 import sys
@@ -32,6 +34,7 @@ def install() -> None:
     )  # imported by tests of which few use it
     vars(util)["_NumpyArrayScope"] = type("_NumpyArrayScope", (), {})  # imported by tests of which one uses it
     as_mxnet.restore_old_numpy()
+    _restore_old_h5py()
 
 
 class Nose:
@@ -91,6 +94,13 @@ def _make_decorator(test: Callable) -> Callable[[Callable], Callable]:
         return wrapper
 
     return decorate
+
+
+def _restore_old_h5py() -> None:
+    """Lets h5py, where it is installed, open a file that is not there without being told a mode, as before 3.0."""
+    with contextlib.suppress(ImportError):
+        h5py: Any = importlib.import_module("h5py")
+        h5py.File = functools.partial(h5py.File, mode="a")
 
 
 def _versions() -> ModuleType:
