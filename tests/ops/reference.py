@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.control.iterate import Iterate
 
 Arrays = dict[Value, np.ndarray]
+Run = Callable[[Arrays], None]  # computes a node's outputs
 
 
 def make_op(name: str, params: Mapping[str, object] | None = None) -> Op:
@@ -75,63 +76,84 @@ def with_gradients(graph: Graph, wanted: Sequence[str]) -> Graph:
 
 def run_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """The outputs of a graph in order."""
-    arrays: Arrays = {}
-    for node in graph.nodes:
-        if node.is_input:
-            arrays[node[0]] = np.asarray(feeds[node.name])
-        else:
-            run_node(graph, node, arrays)
-    return [arrays[o.value] for o in graph.outputs]
+    return prepared_graph(graph)(feeds)
+
+
+def prepared_graph(graph: Graph) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
+    """What gives the outputs of a graph in order, for any feeds."""
+    runs = [prepared(graph, node) for node in graph.nodes if not node.is_input]
+
+    def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        arrays: Arrays = {node[0]: np.asarray(feeds[node.name]) for node in graph.nodes if node.is_input}
+        for run_one in runs:
+            run_one(arrays)
+        return [arrays[o.value] for o in graph.outputs]
+
+    return run
 
 
 def run_node(graph: Graph, node: Node, arrays: Arrays) -> None:
     """Computes one node's outputs; what a view gives is also compared with a reshape of its first input."""
-    assert node.op is not None
-    if node.op.expand(GraphBuilder(graph.facts, graph.training), node.inputs, graph.training) is not None:
-        run_expanded(graph, node, arrays)
-        return
-    if isinstance(node.op, Iterate):
-        run_loop(node, node.op, arrays)
-        return
-    kernel, buffers = kernel_of(graph, node)
-    verify(kernel)
-    held = {f"in{k}": arrays[v] for k, v in enumerate(node.inputs)} | {SEED: np.array([1], "int64")}
-    for k, b in enumerate(buffers):
-        held[b.name] = arrays[node[k]] = poisoned(b)
-    interpret(kernel, held)
-    if node.op.is_view:
-        assert np.array_equal(arrays[node[0]].ravel(), arrays[node.inputs[0]].ravel(), equal_nan=True), node
+    prepared(graph, node)(arrays)
 
 
-def run_expanded(graph: Graph, node: Node, arrays: Arrays) -> None:
-    """Computes a node through the simpler operators it expands to."""
+def prepared(graph: Graph, node: Node) -> Run:
+    """What `run_node` does with a node, to be done with many arrays: it is lowered once."""
     assert node.op is not None
     g = GraphBuilder(graph.facts, graph.training)
     g.serving = node
     values = node.op.expand(g, node.inputs, graph.training)
-    assert values is not None
-    inner = finish(g, [Output("head", str(k), v) for k, v in enumerate(values)])
-    for part in inner.nodes:
-        if part[0] not in arrays:
-            run_node(inner, part, arrays)
-    arrays.update((node[k], arrays[v]) for k, v in enumerate(values))
+    if values is not None:
+        return _prepared_expansion(graph, node, finish(g, [Output("head", str(k), v) for k, v in enumerate(values)]))
+    if isinstance(node.op, Iterate):
+        return _prepared_loop(node, node.op)
+    kernel, buffers = kernel_of(graph, node)
+    verify(kernel)
+    is_view = node.op.is_view
+
+    def run(arrays: Arrays) -> None:
+        held = {f"in{k}": arrays[v] for k, v in enumerate(node.inputs)} | {SEED: np.array([1], "int64")}
+        for k, b in enumerate(buffers):
+            held[b.name] = arrays[node[k]] = poisoned(b)
+        interpret(kernel, held)
+        if is_view:
+            assert np.array_equal(arrays[node[0]].ravel(), arrays[node.inputs[0]].ravel(), equal_nan=True), node
+
+    return run
 
 
-def run_loop(node: Node, op: Iterate, arrays: Arrays) -> None:
-    """Computes the rounds of a loop one after the other."""
-    ins = [arrays[v] for v in node.inputs]
-    data, states, free = ins[: op.n_data], ins[op.n_data : op.n_data + op.n_states], ins[op.n_data + op.n_states :]
-    rounds: list[list[np.ndarray]] = []
-    for k in range(op.n_rounds([a.shape for a in ins]))[:: -1 if op.is_reversed else 1]:
-        inner = dict(zip((n[0] for n in op.body.inputs), (*(a[k] for a in data), *states, *free)))
-        for part in op.body.nodes:
-            if not part.is_input:
-                run_node(op.body, part, inner)
-        heads = [inner[o.value] for o in op.body.outputs]
-        rounds.append(heads[: op.n_results])
-        states = heads[op.n_results :]
-    stacks = [np.stack(rows[:: -1 if op.is_reversed else 1]) for rows in zip(*rounds)]
-    arrays.update((node[k], a) for k, a in enumerate((*stacks, *states)))
+def _prepared_expansion(graph: Graph, node: Node, inner: Graph) -> Run:
+    """Of a node that is computed by simpler operators."""
+    known = set(graph.nodes)
+    runs = [prepared(inner, part) for part in inner.nodes if part not in known]
+
+    def run(arrays: Arrays) -> None:
+        for run_one in runs:
+            run_one(arrays)
+        arrays.update((node[k], arrays[o.value]) for k, o in enumerate(inner.outputs))
+
+    return run
+
+
+def _prepared_loop(node: Node, op: Iterate) -> Run:
+    """Of a loop, whose rounds are computed one after the other."""
+    runs = [prepared(op.body, part) for part in op.body.nodes if not part.is_input]
+
+    def run(arrays: Arrays) -> None:
+        ins = [arrays[v] for v in node.inputs]
+        data, states, free = ins[: op.n_data], ins[op.n_data : op.n_data + op.n_states], ins[op.n_data + op.n_states :]
+        rounds: list[list[np.ndarray]] = []
+        for k in range(op.n_rounds([a.shape for a in ins]))[:: -1 if op.is_reversed else 1]:
+            inner = dict(zip((n[0] for n in op.body.inputs), (*(a[k] for a in data), *states, *free)))
+            for run_one in runs:
+                run_one(inner)
+            heads = [inner[o.value] for o in op.body.outputs]
+            rounds.append(heads[: op.n_results])
+            states = heads[op.n_results :]
+        stacks = [np.stack(rows[:: -1 if op.is_reversed else 1]) for rows in zip(*rounds)]
+        arrays.update((node[k], a) for k, a in enumerate((*stacks, *states)))
+
+    return run
 
 
 def kernel_of(graph: Graph, node: Node) -> tuple[LoopKernel, list[Buffer]]:

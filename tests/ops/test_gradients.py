@@ -18,7 +18,7 @@ from tests.conformance.draws.draw import Declared, Draw
 from tests.conformance.draws.families import GENERATORS
 
 from .cases import Case
-from .reference import Arrays, make_op, run_node, with_gradients
+from .reference import Arrays, Run, make_op, prepared, run_node, with_gradients
 from .test_ops import FAMILIES, TABLES, feeds_of, graph_of
 
 # -- every operator, those that gradients are made of included ------------------------------------------------------
@@ -46,26 +46,24 @@ STEP = 1e-6
 KINK = 0.01  # where slopes on both sides are further apart, in parts of the slope, there is no derivative
 
 
-def differences(graph: Graph, node: Node, arrays: Arrays, position: int, heads: list[np.ndarray]) -> np.ndarray:
+def differences(run: Run, node: Node, arrays: Arrays, position: int, heads: list[np.ndarray]) -> np.ndarray:
     """The gradient of one input of a node by central differences."""
     found = np.zeros_like(arrays[node.inputs[position]])
     for at in np.ndindex(found.shape):
         unit = np.zeros_like(found)
         unit[at] = 1
-        found[at] = slope(graph, node, arrays, position, heads, unit)
+        found[at] = slope(run, node, arrays, position, heads, unit)
     return found
 
 
-def slope(
-    graph: Graph, node: Node, arrays: Arrays, position: int, heads: list[np.ndarray], direction: np.ndarray
-) -> float:
+def slope(run: Run, node: Node, arrays: Arrays, position: int, heads: list[np.ndarray], direction: np.ndarray) -> float:
     """How fast the results, weighted by the heads, change when one input moves in a direction; NaN at a kink."""
 
     def total(step: float) -> float:
         v = node.inputs[position]
         local = {**arrays, v: arrays[v] + step * direction}
         if step:
-            run_node(graph, node, local)
+            run(local)
         return sum(float((h * local[node[k]]).sum()) for k, h in enumerate(heads))
 
     here = total(0)
@@ -116,7 +114,7 @@ def check_node(graph: Graph, node: Node, arrays: Arrays, n_directions: int = 0) 
         for k in range(node.n_outputs)
     ]
     found = stated(graph, node, arrays, heads)
-    n_slopes = 0
+    run, n_slopes = prepared(graph, node), 0
     for k in checked:
         terms = [found[j] for j, v in enumerate(node.inputs) if v == node.inputs[k] and found.get(j) is not None]
         gradient = sum(terms, np.zeros_like(arrays[node.inputs[k]]))
@@ -125,10 +123,10 @@ def check_node(graph: Graph, node: Node, arrays: Arrays, n_directions: int = 0) 
             if op.name in SYMMETRIC:
                 directions += np.swapaxes(directions, -1, -2)
             got = np.array([np.sum(gradient * direction) for direction in directions])
-            want = np.array([slope(graph, node, arrays, k, heads, direction) for direction in directions])
+            want = np.array([slope(run, node, arrays, k, heads, direction) for direction in directions])
             tolerance = 1e-6 * (1 + max(np.sum(np.abs(gradient * direction)) for direction in directions))
         else:
-            got, want = gradient, differences(graph, node, arrays, k, heads)
+            got, want = gradient, differences(run, node, arrays, k, heads)
             tolerance = 1e-6 * max(1.0, float(np.abs(want[~np.isnan(want)]).max(initial=0)))
         has_slope = ~np.isnan(want)
         n_slopes += int(has_slope.sum())

@@ -21,7 +21,7 @@ from symc.loopir.tensor import Lowering
 
 from .cases import Case
 from .recorded import assert_close, recorded
-from .reference import make_op, run_graph, single_node, with_gradients
+from .reference import make_op, prepared_graph, run_graph, single_node, with_gradients
 
 FAMILIES = sorted(p.stem[len("cases_") :] for p in pathlib.Path(__file__).parent.glob("cases_*.py"))
 TABLES = {family: importlib.import_module(f"{__package__}.cases_{family}") for family in FAMILIES}
@@ -151,10 +151,10 @@ def test_gradient_equals_differences(family: str, case: Case) -> None:
     graph, inputs, step = graph_of(case), case.inputs(), 1e-6
     names = make_op(case.op, case.params).input_names()
     heads = [case.head(graph.shape(o.value), "float64", k) for k, o in enumerate(graph.outputs)]
-    gradients = run_case(case).grads
+    gradients, run = run_case(case).grads, prepared_graph(graph)
 
     def objective(arrays: list[np.ndarray]) -> float:
-        outs = run_graph(graph, dict(zip(names, arrays)))
+        outs = run(dict(zip(names, arrays)))
         return sum(float((h * o).sum()) for h, o in zip(heads, outs))
 
     for k, gradient in gradients.items():
