@@ -9,6 +9,7 @@ import numpy as np
 
 from symc.context import Context
 from symc.ir.graph import Graph
+from symc.ir.kernels import HELD
 from symc.ndarray.ndarray import NDArray
 from symc.runtime.operands import NO_SLOT, Exactly, Expected, Operand
 
@@ -16,8 +17,6 @@ from .bound import Bound, readable
 
 if TYPE_CHECKING:
     from symc.runtime.compiler import Compiled
-
-HELD = ("parameter", "aux")
 
 
 class _Held(NamedTuple):

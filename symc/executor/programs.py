@@ -96,10 +96,6 @@ class Programs:
         with self._lock:  # a session that is being made has the old arrays
             self._found.clear()
 
-    def all(self) -> list[Bound]:
-        """The sessions in use."""
-        return self._found.values()
-
     def graph(self, is_train: bool, shapes: Mapping[str, FullShape] | None = None) -> Graph:
         """The symbol's graph with the shapes and dtypes of the arrays, or other shapes for some."""
         arrays = {**self._arguments, **self._states}

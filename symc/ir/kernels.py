@@ -25,6 +25,7 @@ Place = Literal[
     "accumulator",
     "seed",
 ]
+HELD: tuple[Place, ...] = ("parameter", "aux")  # arrays that most runs leave as they are: `prepared` comes from them
 
 
 _HEAD_GRADIENT = "head_gradient"

@@ -10,7 +10,7 @@ from symc.core.errors import GraphError, ShapeError
 from symc.core.required import required
 from symc.core.shapes import size_of
 from symc.ir.graph import Graph, Node, Value
-from symc.ir.kernels import HeadInfo, KernelGraph, KernelLoop, KernelNode, Place, View
+from symc.ir.kernels import HELD, HeadInfo, KernelGraph, KernelLoop, KernelNode, Place, View
 from symc.loopir.expr import Affine, Axis, Expr, rounded, substitute, unrounded
 from symc.loopir.kernel import (
     ACCUMULATOR,
@@ -311,7 +311,7 @@ class Lowerer(StorageAssignment):
         """When an operand is packed: once, when parameters decide it, else just before its use in `phase`."""
         v = self._viewed(v)
         if v.node.is_input:
-            return "prepare" if v.node.role in ("parameter", "aux") else phase
+            return "prepare" if v.node.role in HELD else phase
         return "prepare" if self.phases[v.node] == "prepare" else phase
 
     def _pack(

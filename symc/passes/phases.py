@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from symc.ir.graph import Graph, Node
+from symc.ir.kernels import HELD
 
 Phase = Literal["prepare", "forward", "backward"]
 PHASES: tuple[Phase, ...] = ("prepare", "forward", "backward")
@@ -20,7 +21,7 @@ def constant_nodes(graph: Graph, apart_from: frozenset[Node] = frozenset()) -> s
     updated = {o.name for o in graph.outputs if o.kind == "update"}
     for node in graph.nodes:
         if node.is_input:
-            if node.role in ("parameter", "aux") and node.name not in updated:
+            if node.role in HELD and node.name not in updated:
                 found.add(node)
         elif node in apart_from or node.operator.is_random or node.operator.calls_out:
             continue

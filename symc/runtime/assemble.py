@@ -10,7 +10,7 @@ import numpy as np
 from symc.codegen.kernel import KernelCall, Ref, Table, Word, float_bits
 from symc.core.dtypes import ALIGNMENT, ITEM_SIZE
 from symc.core.errors import GraphError
-from symc.ir.kernels import KernelGraph, KernelLoop, KernelNode, Storage
+from symc.ir.kernels import HELD, KernelGraph, KernelLoop, KernelNode, Storage
 from symc.loopir.callout import callout_of
 from symc.loopir.kernel import Template, buffer_of
 
@@ -87,7 +87,7 @@ class _Assembler:
     def _prepared_from(self, calls: Sequence[tuple[KernelNode, KernelCall]]) -> tuple[int, ...]:
         """The callers' arrays that kernels read to prepare operands."""
         read = (self.kernels.storage_of(name) for node, _ in calls if node.phase == "prepare" for name in node.reads)
-        return tuple(sorted({self.slot_of[s.name] for s in read if s.place in ("parameter", "aux")}))
+        return tuple(sorted({self.slot_of[s.name] for s in read if s.place in HELD}))
 
     def _number(self, words: Sequence[Word], loops: Sequence[KernelLoop]) -> None:
         """Gives slots to arrays that are met for the first time; registers are numbered after all of them."""

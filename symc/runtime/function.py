@@ -7,7 +7,7 @@ from copy import copy
 
 from symc.core.errors import GraphError
 from symc.ir.graph import Graph
-from symc.ir.kernels import head_number
+from symc.ir.kernels import HELD, head_number
 
 from .compiler import compile_graph
 from .device import Device
@@ -16,7 +16,6 @@ from .session import Array, Session
 from .waiting import WAITING
 
 FREE_BYTES = 1 << 28  # of a function's arenas that wait for another run; one may be larger
-HELD = ("parameter", "aux")
 INPUTS = ("argument", "update", *HELD)
 PLACES = (*INPUTS, "head_gradient")
 

@@ -14,6 +14,7 @@ from symc.core.dtypes import ITEM_SIZE
 from symc.core.errors import DeviceError, ElementError, GraphError
 from symc.core.lazy import lazy
 from symc.core.timeline import timeline
+from symc.ir.kernels import HELD
 from symc.loopir.callout import Callee, CallOut
 
 from .device import Block, CallRow, Device, LoopRows, Row, Run, Touched
@@ -64,7 +65,7 @@ def touched(program: Program, phase: str) -> list[Touched]:
     use |= dict.fromkeys(("gradient", "update", "check"), "changed")
     use["head"] = "filled" if phase == "forward" else "read"
     if phase == "prepare":
-        use = dict.fromkeys(("parameter", "aux"), "prepared")
+        use = dict.fromkeys(HELD, "prepared")
     return [
         Touched(number, slot.size * ITEM_SIZE[slot.dtype], use.get(slot.place, "read"))
         for number, slot in program.numbered_slots()

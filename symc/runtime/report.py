@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symc.ir.kernels import KernelGraph
+from symc.ir.kernels import HELD, KernelGraph
 from symc.loopir.kernel import buffer_of
 from symc.loopir.work import NO_WORK
 
@@ -67,7 +67,7 @@ def _places(kernels: KernelGraph, buffers: Sequence[str]) -> str:
     for name in buffers:
         storage = kernels.storage_of(name)
         offset = kernels.arena.offsets.get(storage.name) if kernels.arena else None
-        is_named = storage.place in ("argument", "parameter", "aux")
+        is_named = storage.place in ("argument", *HELD)
         other = storage.key if is_named else f"{storage.place} {storage.key}".rstrip()
         found.append(other if offset is None else f"arena+{offset}")
     return shortened(", ".join(dict.fromkeys(found)) or "nothing", NODES_WIDTH)

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from symc.core.locks import new_lock
+from symc.ir.kernels import HELD
 
 from .compiler import Compiled
 from .instance import Instance, Kept
@@ -59,7 +60,7 @@ class Session:
         """
         keeps = self.compiled.loaded.device.runner.keeps_parameters
         for number, slot in enumerate(self.program.slots, FIRST_ARRAY):
-            if slot.place in ("parameter", "aux") and (keeps or number in self.program.prepared_from):
+            if slot.place in HELD and (keeps or number in self.program.prepared_from):
                 yield slot
 
     def own_instance(self) -> Instance:

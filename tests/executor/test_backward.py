@@ -23,7 +23,7 @@ def gradient_of(symbol, req="write", start=0.0, **values):
 def test_training_forward_compiles_one_program():
     ex, _ = gradient_of(x * x)
     ex.forward(is_train=True)
-    assert len(ex._programs.all()) == 1
+    assert len(ex._programs._found.values()) == 1
 
 
 @pytest.mark.parametrize("req, want", [("write", [2, 4]), ("add", [12, 14]), ("null", [10, 10])])

@@ -386,7 +386,7 @@ def test_another_batch_size_compiles_no_kernel():
     ex.forward()
     (out,) = ex(data=np.ones((32, 5)))
     assert out.shape == (32, 3)
-    first, second = (bound.session.compiled for bound in ex._programs.all())
+    first, second = (bound.session.compiled for bound in ex._programs._found.values())
     assert first is not second and not second.compiled
 
 

@@ -44,9 +44,6 @@ ArgType = Literal["i64", "ptr"]
 # chunk, n_chunks, descriptor, buffer addresses; "ptr" is a pointer to int64
 KERNEL_ARGS: tuple[ArgType, ...] = ("i64", "i64", "ptr", "ptr")
 
-# The reassociations reductions need (sum of 1e5: 107 -> 4.9 us); never nnan/ninf, which would break NaN and infinity.
-REDUCTION_MATH = frozenset({"contract", "reassoc", "nsz"})
-
 # What an object may expect from any process that loads it: libc, libm and pthreads. Not libgcc, whose __divti3 or
 # __truncsfhf2 (float16 without F16C) are only there by luck.
 _ALLOWED_SYMBOLS = re.compile(
@@ -92,15 +89,11 @@ def compile_function(
     argtypes: Sequence[ArgType] = KERNEL_ARGS,
     *,
     has_result: bool = False,
-    fastmath: frozenset[str] = frozenset(),
-    optimize: bool = False,
 ) -> bytes:
     """A relocatable, position independent object that exports `void name(argtypes...)` with the C ABI.
 
     `pyfunc` returns nothing, or with `has_result` an int64, as then the object's function does; it cannot raise, and
-    sees int64 and `int64*` (indexable) arguments. `fastmath` names the LLVM fast-math flags its floating point
-    arithmetic may use. `optimize` runs LLVM's whole O3 pipeline with loop vectorisation, which only plain scalar loops
-    need (+125 ms or more).
+    sees int64 and `int64*` (indexable) arguments.
 
     To be called within `alone` only: what numba registers is global, and two threads that import it at once fail
     ("partially initialized module 'numba.core.types'", its modules import one another in circles).
@@ -110,11 +103,11 @@ def compile_function(
     """
     _require_working_directory(name)
     try:
-        text, libraries = _lower(pyfunc, name, tuple(argtypes), has_result, fastmath)
+        text, libraries = _lower(pyfunc, name, tuple(argtypes), has_result)
         module, machine = _link(text, libraries, name, target)
     except Exception as error:  # numba and llvmlite let exceptions of any class out; all mean the same to our caller
         raise CodegenError(f"compiling {name}: numba rejected the generated function: {error}") from error
-    _optimize(module, machine, optimize)
+    _optimize(module, machine)
     data: bytes = machine.emit_object(module)
     _check_symbols(data, name)
     return data
@@ -143,7 +136,7 @@ def inner(pyfunc: Callable[..., Any]) -> Any:
     def define(typing: Any, *values: Any) -> Any:
         argtypes = tuple(types.unliteral(value) for value in values)
         if argtypes not in compiled:
-            compiled[argtypes] = _module_of(pyfunc, pyfunc.__name__, argtypes, None, frozenset())
+            compiled[argtypes] = _module_of(pyfunc, pyfunc.__name__, argtypes, None)
         result, library = compiled[argtypes]
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -156,7 +149,7 @@ def inner(pyfunc: Callable[..., Any]) -> Any:
 
 
 def _lower(
-    pyfunc: Callable[..., Any], name: str, argtypes: tuple[ArgType, ...], has_result: bool, fastmath: frozenset[str]
+    pyfunc: Callable[..., Any], name: str, argtypes: tuple[ArgType, ...], has_result: bool
 ) -> tuple[str, list[llvm.ModuleRef]]:
     """LLVM text of `pyfunc` with its C entry point `name`, and the modules of the numba functions it calls."""
     from numba.core import cgutils, compiler_lock, registry, types
@@ -167,7 +160,7 @@ def _lower(
         registry.cpu_target.target_context.refresh()  # imported after the last compile
         types_of_arguments = tuple(numba_types[kind] for kind in argtypes)
         gives = types.int64 if has_result else types.void
-        result, library = _module_of(pyfunc, name, types_of_arguments, gives, fastmath)
+        result, library = _module_of(pyfunc, name, types_of_arguments, gives)
         _add_entry_point(library.module, result.fndesc.llvm_func_name, name, has_result)
         libraries = [dependency._get_module_for_linking() for dependency in _called(library)]
     return cgutils.normalize_ir_text(str(library.module)), libraries
@@ -209,17 +202,14 @@ def _called(library: Any) -> dict[Any, None]:
     return found
 
 
-def _module_of(
-    pyfunc: Callable[..., Any], name: str, argtypes: tuple[Any, ...], result: Any, fastmath: frozenset[str]
-) -> tuple[Any, Any]:
+def _module_of(pyfunc: Callable[..., Any], name: str, argtypes: tuple[Any, ...], result: Any) -> tuple[Any, Any]:
     """What numba makes of `pyfunc`, and the library with its LLVM module, which nobody has optimised or loaded."""
-    from numba.core import compiler, cpu, registry
+    from numba.core import compiler, registry
 
     flags: Any = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.nrt = False
     flags.error_model = "numpy"  # integer division by zero gives 0 instead of raising
-    flags.fastmath = cpu.FastMathOptions(set(fastmath))
     typing, context = registry.cpu_target.typing_context, registry.cpu_target.target_context
     library = _module_keeper()(context.codegen(), name)
     kept = {"library": library, "pipeline_class": _pipeline()}
@@ -335,23 +325,21 @@ def _link(
     return module, machine
 
 
-def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine, optimize: bool) -> None:
+def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
     """Folds numba's stack variables and status codes away; measured enough for code whose SIMD is explicit."""
     import llvmlite.binding as llvm
 
     tuning = llvm.create_pipeline_tuning_options(3)
-    tuning.loop_vectorization = tuning.slp_vectorization = optimize
-    builder = llvm.create_pass_builder(machine, tuning)
-    passes = builder.getModulePassManager() if optimize else llvm.create_new_module_pass_manager()
-    if not optimize:
-        passes.add_always_inliner_pass()
-        passes.add_sroa_pass()
-        passes.add_instruction_combine_pass()  # range() keeps its counter behind a pointer in a struct: this uncovers
-        passes.add_sroa_pass()  # the pointer, and the second sroa turns the counter into a register
-        passes.add_simplify_cfg_pass()
-        passes.add_dead_code_elimination_pass()
-        passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, builder)
+    tuning.loop_vectorization = tuning.slp_vectorization = False
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()  # range() keeps its counter behind a pointer in a struct: this uncovers
+    passes.add_sroa_pass()  # the pointer, and the second sroa turns the counter into a register
+    passes.add_simplify_cfg_pass()
+    passes.add_dead_code_elimination_pass()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(machine, tuning))
 
 
 def _check_symbols(data: bytes, name: str) -> None:
