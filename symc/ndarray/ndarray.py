@@ -20,9 +20,10 @@ from . import tape
 from .casting import store
 from .fit import require_usable
 from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part, written_index
+from .located import Located
 from .operators import add_operators, call
 from .reshape_codes import infer_reshape
-from .storage import WriteCounter, address_of, empty_aligned, require_dense, zeros_aligned
+from .storage import WriteCounter, empty_aligned, require_dense, zeros_aligned
 
 if TYPE_CHECKING:
     from .tape import Made
@@ -34,24 +35,17 @@ py_slice = slice  # scripts import it from here: the method `slice` hides the bu
 
 
 @add_operators
-class NDArray:
+class NDArray(Located):
     """A dense, C-contiguous array in host memory, which it owns or shares with the array it views.
 
     `x[i]`, `x[a:b]` and `reshape` share memory: writing to one writes to all. Arithmetic keeps the dtype of the array;
     two arrays must agree in dtype and broadcast. Methods named after operators are added from the operator registry.
 
-    What it is (`_shape`, `_dtype`) is apart from where it lies. `_memory` is the NumPy array over its memory, and
-    `_address`, the first byte, is all that kernels know of it. `_host` is the one way to read its contents, `_write`
-    and `_take` those to write them: here all are that memory, of a device that does not see the host's it stands for
-    the device's (`on_device.py`). Whoever writes to the memory otherwise calls `_touch()` afterwards.
+    Where it lies, and how its contents are read and written there: `Located`.
     """
 
-    __slots__ = (
-        "__weakref__", "_context", "_dtype", "_first_byte", "_fresh_grad", "_grad", "_grad_req", "_made", "_memory",
-        "_shape", "_storage",
-    )  # fmt: skip
+    __slots__ = ("_fresh_grad", "_grad", "_grad_req", "_made")
     __array_priority__ = 1000.0  # numpy_scalar * x asks x
-    _host: np.ndarray
 
     def __init__(
         self, data: np.ndarray | None, context: Context | None = None, storage: WriteCounter | None = None
@@ -75,12 +69,7 @@ class NDArray:
             from .on_device import placed
 
             self.__class__, storage = placed(data, context, storage)
-        self._context = context
-        self._memory = data
-        self._shape: tuple[int, ...] = data.shape
-        self._dtype = data.dtype
-        self._first_byte: int | None = None
-        self._storage = WriteCounter() if storage is None else storage
+        self._settle(data, context, storage)
         self._grad: NDArray | None = None
         self._grad_req = "null"
         self._fresh_grad = False  # whether a backward has written the gradient; trainers set it back
@@ -106,80 +95,7 @@ class NDArray:
         """An array over `data`, a contiguous part of this array's memory."""
         return NDArray._over(data, self._context, self._storage)
 
-    @property
-    def _address(self) -> int:
-        """The address of the first byte, asked of NumPy once (0.3 us) and only when somebody wants it."""
-        if self._first_byte is None:
-            self._first_byte = address_of(self._memory)
-        return self._first_byte
-
-    def _on(self, context: Context) -> np.ndarray:
-        """What a program of a device is pointed at."""
-        return self._memory
-
-    def _address_on(self, context: Context) -> int:
-        """The address that a program of a device is given."""
-        return self._address if self._first_byte is None else self._first_byte
-
-    def _is_seen_by(self, context: Context) -> bool:
-        """Whether programs of a device may be bound to the array."""
-        return True
-
-    def _seen(self, part: np.ndarray) -> np.ndarray:
-        """A part of the memory, to be read."""
-        return part
-
-    def _writable(self) -> np.ndarray:
-        """The contents, to be changed in place before `_touch()` is called."""
-        return self._memory
-
-    def _write(self, index: Any, value: np.ndarray) -> None:
-        """Stores into the elements of an index that NumPy takes, cast as C does it."""
-        store(self._memory, index, value)
-        self._storage.touch()
-
-    def _take(self, source: NDArray | np.ndarray) -> None:
-        """Becomes what an array holds, broadcast and cast."""
-        store(self._memory, ..., source._host if isinstance(source, NDArray) else source)
-        self._storage.touch()
-
-    def _touch(self) -> None:
-        """Records that the memory was written."""
-        self._storage.touch()
-
-    @property
-    def _version(self) -> int:
-        """The number of the last write to the memory; equal numbers mean that nothing was written between."""
-        return self._storage.version
-
     # What it is.
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The extent of each dimension."""
-        return self._shape
-
-    @property
-    def dtype(self) -> type[np.generic]:
-        """The element type as a NumPy class, `numpy.float32` for instance."""
-        return self._dtype.type
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return math.prod(self._shape)
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return len(self._shape)
-
-    @property
-    def context(self) -> Context:
-        """The device that holds the array."""
-        return self._context
-
-    ctx = context
 
     @property
     def stype(self) -> str:
@@ -478,9 +394,6 @@ class NDArray:
         from symc.autograd import backward
 
         backward([self], [out_grad], retain_graph, train_mode)
-
-
-NDArray._host = NDArray._memory  # the same slot under another name, which an array of a device redefines
 
 
 def as_numpy(value: Any, what: str = "value") -> np.ndarray:
