@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
+
 import numpy as np
 
 from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import AllocationError
 from symc.core.shapes import FullShape
+
+# Large blocks lie in pages of 2 MB where Linux has them: kernels walk dozens of lines at once, more than a core knows
+# the pages of, and pages of 4 KB lie anywhere in L2. NumPy itself asks for them from 4 MB on.
+HUGE_BYTES = 2 << 20
+LEAST_HUGE_BYTES = HUGE_BYTES // 2  # of a block, and of its end beyond the last whole page
 
 
 class HostBlock:
@@ -15,9 +23,10 @@ class HostBlock:
     __slots__ = ("address", "array")
 
     def __init__(self, size_bytes: int) -> None:
+        is_huge = size_bytes >= LEAST_HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE")
         try:
-            room = np.zeros(size_bytes + 2 * ALIGNMENT, np.uint8)
-        except (MemoryError, ValueError):  # beyond this machine, beyond any
+            room = _in_huge_pages(size_bytes) if is_huge else np.zeros(size_bytes + 2 * ALIGNMENT, np.uint8)
+        except (MemoryError, OSError, OverflowError, ValueError):  # beyond this machine, beyond any
             raise AllocationError(f"cannot allocate {size_bytes} bytes for what kernels leave to one another") from None
         start = -room.ctypes.data % ALIGNMENT
         self.array = room[start : start + max(size_bytes, ALIGNMENT)]
@@ -30,6 +39,16 @@ class HostBlock:
     def copy_from(self, other: HostBlock) -> None:
         """Copies a block of the same size."""
         self.array[...] = other.array
+
+
+def _in_huge_pages(size_bytes: int) -> np.ndarray:
+    """So many zeroed bytes (uint8), or more, that begin with a huge page."""
+    mapping = mmap.mmap(-1, size_bytes + 2 * HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room = np.frombuffer(mapping, np.uint8)
+    start = -room.ctypes.data % HUGE_BYTES
+    with suppress(OSError):  # a kernel that was built without them
+        mapping.madvise(mmap.MADV_HUGEPAGE, start, (size_bytes + LEAST_HUGE_BYTES) // HUGE_BYTES * HUGE_BYTES)
+    return room[start:]
 
 
 class HostMemory:
