@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from symc.core.errors import ConflictError
-from symc.io import DataBatch, DataDesc
+from symc.io import DataDesc
 from symc.ndarray import NDArray
 
 from .base_module import SMALL, BaseModule, Params
@@ -152,11 +153,24 @@ class SequentialModule(BaseModule):
 
     def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
         self._require(params=True)
-        batch = data_batch
-        for k, module in enumerate(self._modules):
-            module.forward(batch, is_train=is_train)
-            if k + 1 < len(self._modules):
-                batch = DataBatch(module.get_outputs(), data_batch.label, data_batch.pad)
+        given, described = data_batch.data, getattr(data_batch, "provide_data", None)
+        for module, meta in zip(self._modules, self._metas):
+            if meta.get(self.META_AUTO_WIRING) and described is not None:
+                described = [DataDesc(name, desc[1]) for name, desc in zip(module.data_names, described)]
+            module.forward(self._batch_of(meta, data_batch, given, described), is_train=is_train)
+            if module is not self._modules[-1]:
+                given = module.get_outputs()
+                described = [DataDesc(name, a.shape, a.dtype) for name, a in zip(module.output_names, given)]
+
+    def _batch_of(self, meta: Mapping[str, Any], batch: Any, data: Any, described: Any) -> Any:
+        """A batch for one of the modules: its own data, all else (bucket, numbers of examples) as it was given."""
+        made = copy(batch)
+        made.data = data
+        if hasattr(batch, "provide_data"):
+            made.provide_data = described
+        if hasattr(batch, "provide_label") and not meta.get(self.META_TAKE_LABELS):
+            made.provide_label = None  # shapes that the module was not bound to
+        return made
 
     def backward(self, out_grads: Any = None) -> None:
         self._require(params=True)

@@ -97,6 +97,47 @@ def test_shapes_names_and_input_gradients():
     assert module.get_input_grads()[0].shape == (10, 6)
 
 
+def by_length(length):
+    """A network over rows of any length, and what it reads."""
+    scores = S.Reshape(
+        S.FullyConnected(S.Variable("act_output"), num_hidden=2, flatten=False, name="fc2"), shape=(-1, 2)
+    )
+    labels = S.Reshape(S.Variable("softmax_label"), shape=(-1,))
+    return S.SoftmaxOutput(scores, labels, name="softmax"), ("act_output",), ("softmax_label",)
+
+
+def test_all_that_a_batch_says_is_said_to_every_part():
+    lines = S.FullyConnected(S.Variable("data"), num_hidden=5, flatten=False, name="fc1")
+    module = mx.mod.SequentialModule()
+    module.add(mx.mod.Module(S.Activation(lines, act_type="tanh", name="act"), label_names=None))
+    module.add(mx.mod.BucketingModule(by_length, default_bucket_key=4), take_labels=True)
+    module.bind([("data", (2, 4, 6))], [("softmax_label", (2, 4))])
+    module.init_params()
+    for length in (4, 3, 4):
+        data, labels = mx.nd.ones((2, length, 6)), mx.nd.ones((2, length))
+        described = [mx.io.DataDesc("data", data.shape)], [mx.io.DataDesc("softmax_label", labels.shape)]
+        batch = mx.io.DataBatch([data], [labels], 0, [7, 8], length, *described)
+        module.forward(batch)
+        module.backward()
+        assert module.get_outputs()[0].shape == (2 * length, 2)
+        assert batch.data == [data] and (batch.provide_data, batch.provide_label) == described
+
+
+def test_a_part_in_python_sees_the_numbers_of_the_examples():
+    class Looks(mx.mod.PythonLossModule):
+        def forward(self, data_batch, is_train=None):
+            self.seen = data_batch.index, data_batch.bucket_key, data_batch.pad, data_batch.provide_data
+            super().forward(data_batch, is_train)
+
+    looks = Looks(data_names=["scores"])
+    module = mx.mod.SequentialModule().add(mx.mod.Module(body(), label_names=None))
+    module.add(looks, take_labels=True, auto_wiring=True)
+    module.bind([("data", (2, 6))], [("softmax_label", (2,))])
+    module.init_params()
+    module.forward(mx.io.DataBatch([mx.nd.ones((2, 6))], [mx.nd.ones(2)], 1, [3, 4], 9))
+    assert looks.seen == ([3, 4], 9, 1, [("scores", (2, 5))])
+
+
 def test_a_loss_in_python_needs_no_parameters():
     loss = mx.mod.PythonLossModule(grad_func=lambda scores, labels: scores - labels.reshape((-1, 1)))
     loss.bind([("data", (2, 1))], [("softmax_label", (2,))])
