@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,14 @@ def wait_for_others(chunk, n_chunks, desc, bufs):
             pause()
         bufs[1] = load(address, 0)
     fetch_add(address, 0, 1)
+
+
+def congruential(chunk, n_chunks, desc, bufs):
+    """bufs[chunk] becomes the random number that comes desc[0] later."""
+    x = bufs[chunk]
+    for _ in range(desc[0]):
+        x = x * 6364136223846793005 + 1442695040888963407
+    bufs[chunk] = x
 
 
 @pytest.fixture(scope="module")
@@ -230,19 +239,10 @@ def test_binding_checks(steps, bufs, message):
 
 PRELUDE = """
 import numpy as np, os, signal, sys, threading, time
-from symc.codegen.cpu.atomics import address_of, fetch_add, load, pause
-from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
-from symc.codegen.cpu.target import host_target
 from symc.runtime.cpu.native import NativeProgram, step_table
 
-def kernel(chunk, n_chunks, desc, bufs):
-    x = bufs[chunk]
-    for i in range(desc[0]):
-        x = x * 6364136223846793005 + 1442695040888963407
-    bufs[chunk] = x
-
-address = load_objects({"kernel": compile_function(kernel, "kernel", host_target())})["kernel"]
+address = load_objects({"congruential": bytes.fromhex(sys.argv[1])})["congruential"]
 def program(n_iterations, n_chunks=8, n_steps=4, n_threads=2):
     desc, bufs = np.array([n_iterations]), np.zeros(n_chunks, np.int64)
     made = NativeProgram(step_table([(address, desc.ctypes.data, (n_chunks,))] * n_steps), bufs, n_threads)
@@ -254,10 +254,16 @@ expected = bufs.copy()
 """
 
 
+@cache
+def object_code():
+    """What all scripts run, compiled once for them."""
+    return compile_function(congruential, "congruential", host_target())
+
+
 def run_script(body, returncode=0):
     """Runs `body` in a fresh interpreter, because it forks, exits or measures; returns its output."""
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(body)],
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(body), object_code().hex()],
         capture_output=True,
         text=True,
         timeout=60,
