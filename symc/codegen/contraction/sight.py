@@ -122,8 +122,9 @@ def _runs(g: Geometry, axis: int, position: np.ndarray, is_merged: bool) -> _Run
     at_once = max(1, _ELEMENTS_AT_ONCE // max(1, patterns.shape[1] * len(taps)))
     for begin in range(0, len(patterns), at_once):
         kinds = patterns[begin : begin + at_once, :, None]
-        since = taps - seen.first[kinds]
-        inside = (since >= 0) & (since < seen.count[kinds] * seen.period) & (since % seen.period == 0)
+        lowest = seen.first[kinds]
+        inside = (taps >= lowest) & (taps < lowest + seen.count[kinds] * seen.period)
+        inside &= taps % seen.period == lowest % seen.period  # not their difference's rest: divisions are slow
         is_seen = inside.any(axis=1)
         is_head = is_seen.copy()
         if is_merged:
