@@ -15,6 +15,7 @@ from symc import ndarray as nd
 from symc.core.errors import ArgumentError, ConflictError, FormatError, SymcError
 from symc.core.reading import contents
 from symc.io import DataBatch, DataIter
+from symc.io.batch import require_samples
 from symc.ndarray import NDArray
 from symc.recordio import MXIndexedRecordIO, MXRecordIO, unpack
 
@@ -62,6 +63,7 @@ class ImageIter(DataIter):
         **kwargs: Any,
     ) -> None:
         super().__init__(batch_size)
+        require_samples(type(self).__name__, batch_size)
         if not (path_imgrec or path_imglist or isinstance(imglist, list)):
             raise ConflictError("ImageIter: needs path_imgrec, path_imglist or imglist")
         if dtype not in LABEL_DTYPES:

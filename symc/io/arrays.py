@@ -12,7 +12,7 @@ from symc import ndarray as nd
 from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError
 from symc.ndarray import NDArray
 
-from .batch import DataBatch, DataDesc
+from .batch import DataBatch, DataDesc, require_samples
 from .iterator import DataIter
 
 Source = tuple[str, Any]  # name, array
@@ -42,6 +42,7 @@ class NDArrayIter(DataIter):
         layout: str = "NCHW",
     ) -> None:
         super().__init__(batch_size)
+        require_samples("NDArrayIter", batch_size)
         self.data = sources(data, data_name)
         if not self.data:
             raise ConflictError("NDArrayIter: there is no data")

@@ -8,8 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.errors import ConflictError
+from symc.core.errors import ArgumentError, ConflictError
 from symc.ndarray import NDArray
+
+
+def require_samples(owner: str, batch_size: int) -> None:
+    """Raises ArgumentError for a batch of no samples: batches of none would never come to an end."""
+    if batch_size < 1:
+        raise ArgumentError(f"{owner}: a batch has at least one sample, got batch_size={batch_size}")
 
 
 class DataDesc(namedtuple("DataDesc", ("name", "shape"))):

@@ -18,7 +18,7 @@ from symc.core.errors import ArgumentError, FormatError
 from symc.core.params import param
 from symc.core.reading import reading, size_of
 
-from .batch import DataBatch, DataDesc
+from .batch import DataBatch, DataDesc, require_samples
 from .keywords import MXDataIter, Options
 from .places import files_of
 
@@ -36,8 +36,9 @@ class FileIter(MXDataIter):
         n = len(data)
         part = slice(n * chosen.part_index // chosen.num_parts, n * (chosen.part_index + 1) // chosen.num_parts)
         self.data, self.label = data[part], label[part]
-        if not len(self.data) or not self.batch_size:
-            raise ArgumentError(f"{type(self).__name__}: {len(self.data)} samples for batches of {self.batch_size}")
+        require_samples(type(self).__name__, self.batch_size)
+        if not len(self.data):
+            raise ArgumentError(f"{type(self).__name__}: 0 samples for batches of {self.batch_size}")
         self._next = 0  # number of the sample that comes next
 
     def read(self, chosen: Any) -> tuple[np.ndarray, np.ndarray]:

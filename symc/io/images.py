@@ -21,7 +21,7 @@ from symc.core.reading import contents
 from symc.recordio import unpack
 
 from .augmentation import Augmentation
-from .batch import DataBatch, DataDesc
+from .batch import DataBatch, DataDesc, require_samples
 from .keywords import MXDataIter, Options, parsed
 from .records import CHUNK_BYTES, IndexedRecords, RecordFiles
 
@@ -84,8 +84,7 @@ class ImageRecordIter(MXDataIter):
         name = type(self).__name__
         if len(chosen.data_shape) != 3 or chosen.data_shape[0] not in ORDERS or min(chosen.data_shape) < 1:
             raise ArgumentError(f"{name}: data_shape {chosen.data_shape}, expected (1, 3 or 4, height, width)")
-        if not chosen.batch_size:
-            raise ArgumentError(f"{name}: batches of 0 images")
+        require_samples(name, chosen.batch_size)
         self._prepare(given)
         self._labels = _listed(chosen.path_imglist, chosen.label_width) if chosen.path_imglist else None
         place, part = chosen.path_imgrec, (chosen.part_index, chosen.num_parts)

@@ -12,6 +12,7 @@ import numpy as np
 from symc import ndarray
 from symc.core.errors import ArgumentError, ConflictError
 from symc.io import DataBatch, DataDesc, DataIter
+from symc.io.batch import require_samples
 from symc.ndarray import NDArray
 
 
@@ -71,6 +72,7 @@ class BucketSentenceIter(DataIter):
         layout: str = "NT",
     ) -> None:
         super().__init__(batch_size)
+        require_samples("BucketSentenceIter", batch_size)
         self.major_axis = layout.find("N")
         if self.major_axis not in (0, 1):
             raise ArgumentError(f"Invalid layout {layout}: Must by NT (batch major) or TN (time major)")

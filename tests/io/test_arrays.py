@@ -178,3 +178,15 @@ def test_an_error_of_the_inner_iterator_comes_out():
 
     with pytest.raises(OSError, match="no more disk"):
         mx.io.PrefetchingIter(Failing(DATA)).next()
+
+
+@pytest.mark.parametrize("make", [
+    lambda n: mx.io.NDArrayIter(DATA, batch_size=n),
+    lambda n: mx.image.ImageIter(n, (3, 8, 8), imglist=[[0.0, "a.png"]]),
+    lambda n: mx.rnn.BucketSentenceIter([[1, 2], [3, 4]], n, buckets=[2]),
+    lambda n: mx.gluon.data.DataLoader(DATA, batch_size=n),
+])  # fmt: skip
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_has_a_sample(make, batch_size):
+    with pytest.raises(mx.MXNetError, match=f"a batch has at least one sample, got batch_size={batch_size}"):
+        make(batch_size)

@@ -122,7 +122,7 @@ def test_mnist(files):
         ({"data_csv": ""}, MissingFileError, 'Open "": no such file'),
         ({"data_shape": (3,)}, FormatError, "line 1: 2 numbers, expected 3 for the shape"),
         ({"batch_size": None}, ParameterError, "Invalid Parameter format for batch_size"),
-        ({"batch_size": 0}, ArgumentError, "5 samples for batches of 0"),
+        ({"batch_size": 0}, ArgumentError, "CSVIter: a batch has at least one sample"),
         ({"dtype": "float16"}, ParameterError, "valid values are"),
         ({"label_csv": "short.csv"}, FormatError, "1 labels, expected 5"),
         ({"data_csv": "words.csv"}, FormatError, "words.csv, line 2: could not convert string to float: 'two'"),

@@ -285,7 +285,7 @@ def test_what_cannot_be_read_is_named(places, tmp_path):
     "options, error, message",
     [
         (dict(data_shape=(2, 5, 6)), ArgumentError, r"data_shape \(2, 5, 6\), expected \(1, 3 or 4, height, width\)"),
-        (dict(batch_size=0), ArgumentError, "batches of 0 images"),
+        (dict(batch_size=0), ArgumentError, "a batch has at least one sample"),
         (dict(dtype="int32"), ParameterError, "valid values are: {'float32', 'uint8', 'int8'}"),
         (dict(num_parts=2, part_index=2), ArgumentError, "part_index 2 of 2 parts"),
         (dict(data_shape=(1, 5, 6), brightness=0.1), ArgumentError, "colours of 1 channels are not changed"),

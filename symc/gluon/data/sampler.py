@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.errors import ArgumentError, ConflictError
+from symc.core.errors import ArgumentError
+from symc.io.batch import require_samples
 
 
 class Sampler:
@@ -71,8 +72,7 @@ class BatchSampler(Sampler):
     def __init__(self, sampler: Any, batch_size: int, last_batch: str = "keep") -> None:
         if last_batch not in ("keep", "discard", "rollover"):
             raise ArgumentError(f"last_batch must be one of 'keep', 'discard', or 'rollover', but got {last_batch}")
-        if batch_size < 1:
-            raise ConflictError(f"a batch has at least one sample, got batch_size={batch_size}")
+        require_samples("BatchSampler", batch_size)
         self._sampler: Sized = sampler
         self._batch_size = batch_size
         self._last_batch = last_batch
