@@ -145,7 +145,7 @@ def _fetch(url: str, filename: str, sha1_hash: str | None) -> str:
                 shutil.copyfileobj(answer, file, CHUNK_BYTES)
             size_bytes, announced = part.stat().st_size, answer.headers.get("Content-Length")
             if announced is not None and size_bytes != int(announced):
-                raise ValueError(f"the connection ended after {size_bytes} of {announced} bytes")
+                raise HTTPException(f"the connection ended after {size_bytes} of {announced} bytes")
             if sha1_hash and not check_sha1(str(part), sha1_hash):
                 raise UsageError(
                     f"File {filename} is downloaded but the content hash does not match. The repo may be outdated or "
