@@ -39,7 +39,9 @@ OF_OLD_NUMPY = {
     "bool8": "bool_", "float_": "float64", "complex_": "complex128", "string_": "bytes_", "unicode_": "str_",
     "Inf": "inf", "Infinity": "inf", "NaN": "nan", "NAN": "nan", "PINF": "inf", "infty": "inf",
     "alltrue": "all", "sometrue": "any", "cumproduct": "cumprod", "product": "prod", "round_": "round",
-    "in1d": "isin", "row_stack": "vstack", "trapz": "trapezoid",
+    "in1d": "isin", "row_stack": "vstack", "trapz": "trapezoid", "mat": "asmatrix", "cfloat": "complex128",
+    "singlecomplex": "complex64", "longfloat": "longdouble", "clongfloat": "clongdouble", "longcomplex": "clongdouble",
+    "int0": "intp", "uint0": "uintp", "void0": "void", "object0": "object_", "str0": "str_", "bytes0": "bytes_",
 }  # fmt: skip
 
 
@@ -103,6 +105,8 @@ def restore_old_numpy() -> list[str]:
     import numpy as np
 
     old: dict[str, object] = {"int": int, "float": float, "complex": complex, "object": object, "str": str}
+    old |= {"long": int, "unicode": str, "NINF": -np.inf, "PZERO": 0.0, "NZERO": -0.0}
+    old |= {"asfarray": lambda a, dtype=float: np.asarray(a, dtype), "msort": lambda a: np.sort(a, axis=0)}
     old |= {name: getattr(np, today) for name, today in OF_OLD_NUMPY.items()}
     missing = [name for name in old if name not in vars(np)]
     for name in missing:

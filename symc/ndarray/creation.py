@@ -182,9 +182,9 @@ def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
 def from_dlpack(dlpack: Any) -> NDArray:
     """An array over memory shared through DLPack: an object with `__dlpack__` or a capsule.
 
-    Memory that is not contiguous, or that its owner marks read-only (every capsule of the first DLPack version), is
-    copied. What lies on a GPU stays there, and is refused where it cannot be shared as it is; for that, an object with
-    `__cuda_array_interface__` will do, too.
+    A capsule's memory may be written, as in MXNet. Memory that is not contiguous, or that its object does not say may be
+    written, is copied. What lies on a GPU stays there, and is refused where it cannot be shared as it is; for that, an
+    object with `__cuda_array_interface__` will do, too.
     """
     from .sharing import from_gpu  # late: it knows NVIDIA's devices
 
@@ -193,11 +193,13 @@ def from_dlpack(dlpack: Any) -> NDArray:
         return shared
     if not hasattr(dlpack, "__dlpack__") and type(dlpack).__name__ != "PyCapsule":
         raise ArgumentError(f"from_dlpack: expected a DLPack capsule or exporter, got {type(dlpack)}")
-    exporter = dlpack if hasattr(dlpack, "__dlpack__") else Exporter(dlpack)
+    is_capsule = not hasattr(dlpack, "__dlpack__")
     try:
-        data = np.from_dlpack(exporter)
+        data = np.from_dlpack(Exporter(dlpack) if is_capsule else dlpack)
     except (TypeError, ValueError, BufferError, RuntimeError) as e:
         raise ArgumentError(f"from_dlpack: cannot take over a {type(dlpack).__name__}: {e}") from e
+    if is_capsule:  # of the first version, which says nothing about writing: NumPy takes that for a no
+        data = np.asarray(_Writable(data))
     if is_usable(data):
         return NDArray(data)
     return NDArray._copy_of(data, dtype=as_dtype(data.dtype))

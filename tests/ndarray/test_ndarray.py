@@ -250,6 +250,9 @@ def test_memory_is_shared_through_dlpack_and_from_numpy():
     y += 1
     check(x, [[1, 2, 3], [4, 5, 6]])
     check(nd.from_dlpack(nd.to_dlpack_for_read(x)), [[1, 2, 3], [4, 5, 6]])
+    z = nd.from_dlpack(nd.to_dlpack_for_write(x))
+    z *= 2
+    check(x, [[2, 4, 6], [8, 10, 12]])
     assert np.shares_memory(np.from_dlpack(x), x._host)
     source = np.ones(3, "float64")
     z = nd.from_numpy(source)
