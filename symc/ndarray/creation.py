@@ -182,9 +182,9 @@ def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
 def from_dlpack(dlpack: Any) -> NDArray:
     """An array over memory shared through DLPack: an object with `__dlpack__` or a capsule.
 
-    A capsule's memory may be written, as in MXNet. Memory that is not contiguous, or that its object does not say may be
-    written, is copied. What lies on a GPU stays there, and is refused where it cannot be shared as it is; for that, an
-    object with `__cuda_array_interface__` will do, too.
+    A capsule's memory may be written, as in MXNet. Memory that is not contiguous, or that its object marks read-only,
+    is copied. What lies on a GPU stays there, and is refused where it cannot be shared as it is; for that, an object
+    with `__cuda_array_interface__` will do, too.
     """
     from .sharing import from_gpu  # late: it knows NVIDIA's devices
 

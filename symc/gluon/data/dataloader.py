@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-import numpy as np
-
-from symc import ndarray as nd
-from symc.context import cpu_pinned
 from symc.core.errors import ArgumentError, SymcError
-from symc.ndarray import NDArray
 
+from .batches import Batchify, batch_of, default_batchify_fn, pinned
+from .pooled import MultiWorkerIter as _MultiWorkerIter  # noqa: F401
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .workers import Workers
-
-
-def default_batchify_fn(data: Sequence[Any]) -> Any:
-    """Samples as one array with a new first axis; of tuples, a list with one array for each part.
-
-    NDArrays are stacked, all else goes through NumPy and keeps its dtype. Raises ArgumentError for samples of different
-    shapes.
-    """
-    if isinstance(data[0], NDArray):
-        return nd.stack(*data)
-    if isinstance(data[0], tuple):
-        return [default_batchify_fn(part) for part in zip(*data)]
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        shapes = ", ".join(sorted({str(np.shape(sample)) for sample in data}))
-        raise ArgumentError(
-            f"a batch of samples of the shapes {shapes}; make them equal with transform(), or give batchify_fn"
-        ) from error
-    return nd.array(array, dtype=array.dtype)
-
 
 default_mp_batchify_fn = default_batchify_fn  # arrays come from other processes as they are
 
@@ -63,7 +39,7 @@ class DataLoader:
         sampler: Any = None,
         last_batch: str | None = None,
         batch_sampler: Any = None,
-        batchify_fn: Callable[[list[Any]], Any] | None = None,
+        batchify_fn: Batchify | None = None,
         num_workers: int = 0,
         pin_memory: bool = False,
         pin_device_id: int = 0,
@@ -102,15 +78,11 @@ class DataLoader:
         return len(self._batch_sampler)
 
     def _made(self, numbers: Sequence[int]) -> Any:
-        return self._pinned(self._batchify([self._dataset[k] for k in numbers]))
+        return self._placed(batch_of(numbers, self._batchify, self._dataset))
 
-    def _pinned(self, batch: Any) -> Any:
+    def _placed(self, batch: Any) -> Any:
         """The batch in the memory that was asked for."""
-        if not self._pin_memory:
-            return batch
-        if isinstance(batch, (list, tuple)):
-            return [self._pinned(part) for part in batch]
-        return batch.as_in_context(cpu_pinned(self._pin_device_id)) if isinstance(batch, NDArray) else batch
+        return pinned(batch, self._pin_device_id) if self._pin_memory else batch
 
     def _begun(self, numbers: Sequence[int]) -> Future[Any]:
         """A batch that a worker is making."""
@@ -136,7 +108,7 @@ class DataLoader:
                 f"DataLoader: a batch was not there after {self._timeout} s; timeout= gives it longer, num_workers=0 "
                 "shows where it stays"
             )
-        return self._pinned(begun.result())
+        return self._placed(begun.result())
 
     def __del__(self) -> None:
         if getattr(self, "_processes", None) is not None:

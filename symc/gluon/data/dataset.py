@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from symc.core.errors import ArgumentTypeError, ConflictError
+from symc.core.errors import ArgumentTypeError, ConflictError, MissingFileError
 from symc.ndarray import NDArray
 from symc.recordio import MXIndexedRecordIO
 
@@ -106,6 +106,40 @@ class RecordFileDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self._record.keys)
+
+
+class DownloadedDataset(Dataset):
+    """Base of datasets that keep all their samples: `_get_data`, which a derived class has, sets `_data` and `_label`.
+
+    root        where its files lie; the folder is made if it is not there
+    transform   makes a sample of an item of each, or None
+    Raises MissingFileError where there can be no such folder. Source: MXNet's `gluon.data.dataset._DownloadedDataset`.
+    """
+
+    _data: Any
+    _label: Any
+
+    def __init__(self, root: str, transform: Callable[..., Any] | None) -> None:
+        self._root = os.path.expanduser(root)
+        self._transform = transform
+        try:
+            os.makedirs(self._root, exist_ok=True)
+        except OSError as error:
+            raise MissingFileError(f"{type(self).__name__}: there can be no folder {self._root}: {error}") from None
+        self._get_data()
+
+    def _get_data(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must override _get_data")
+
+    def __getitem__(self, idx: int) -> Any:
+        sample = self._data[idx], self._label[idx]
+        return sample if self._transform is None else self._transform(*sample)
+
+    def __len__(self) -> int:
+        return len(self._label)
+
+
+_DownloadedDataset = DownloadedDataset  # MXNet's name, which other libraries derive from
 
 
 class SampledDataset(Dataset):

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
@@ -27,7 +27,7 @@ import numpy as np
 from symc.core.errors import SymcError
 from symc.core.locks import new_lock
 
-Batchify = Callable[[list[Any]], Any]
+from .batches import Batchify, batch_of
 
 
 class Workers:
@@ -111,7 +111,7 @@ def _serve(connection: Connection, dataset: Any, parent: int) -> None:
     while True:
         numbers, batchify = connection.recv()
         try:
-            answer = True, batchify([dataset[k] for k in numbers])
+            answer = True, batch_of(numbers, batchify, dataset)
         except Exception as error:  # comes out where the batch is asked for
             answer = False, ExceptionWithTraceback(error, error.__traceback__)
         try:

@@ -14,7 +14,7 @@ import numpy as np
 from symc import ndarray as nd
 from symc.base import data_dir
 from symc.core.errors import FormatError, MissingFileError, SymcError
-from symc.gluon.data.dataset import Dataset, RecordFileDataset
+from symc.gluon.data.dataset import Dataset, DownloadedDataset, RecordFileDataset
 from symc.image.image import imdecode, imread
 from symc.image.iterator import labels_of, read_list
 from symc.io.files import read_idx
@@ -25,7 +25,7 @@ Transform = Callable[[NDArray, Any], Any]
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 
 
-class StoredDataset(Dataset):
+class StoredDataset(DownloadedDataset):
     """Images uint8 (H, W, C) and labels int32 from files in `root`, by default $MXNET_HOME/datasets/<folder>.
 
     train       whether it is the part for training, or for testing
@@ -37,11 +37,17 @@ class StoredDataset(Dataset):
     source: ClassVar[str]  # where the files can be had
 
     def __init__(self, root: str | None = None, train: bool = True, transform: Transform | None = None) -> None:
-        self._root = Path(root or os.path.join(data_dir(), "datasets", self.folder)).expanduser()
         self._train = train
-        self._transform = transform
+        super().__init__(root or os.path.join(data_dir(), "datasets", self.folder), transform)
+
+    def _get_data(self) -> None:
         images, self._label = self.read()
         self._data = nd.array(images, dtype="uint8")
+
+    @property
+    def place(self) -> Path:
+        """The folder of the files."""
+        return Path(self._root)
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """The images (N, H, W, C) and their labels (N,)."""
@@ -53,13 +59,6 @@ class StoredDataset(Dataset):
             f"{type(self).__name__}: put {' and '.join(names)} into {self._root}; they can be had from {self.source}. "
             "Nothing is downloaded without being asked: mx.gluon.utils.download(url, path) does"
         )
-
-    def __getitem__(self, idx: int) -> Any:
-        sample = self._data[idx], self._label[idx]
-        return sample if self._transform is None else self._transform(*sample)
-
-    def __len__(self) -> int:
-        return len(self._label)
 
 
 class MNIST(StoredDataset):
@@ -78,7 +77,7 @@ class MNIST(StoredDataset):
 
     def _path(self, name: str, names: Sequence[str]) -> str:
         """A file, compressed or not."""
-        for path in (self._root / f"{name}.gz", self._root / name):
+        for path in (self.place / f"{name}.gz", self.place / name):
             if path.is_file():
                 return str(path)
         raise self.missing([f"{n}.gz" for n in names])
@@ -103,9 +102,9 @@ class CIFAR10(StoredDataset):
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         names = self.files[0 if self._train else 1]
-        if all((self._root / name).is_file() for name in names):
-            contents = [(self._root / name).read_bytes() for name in names]
-        elif (self._root / self.archive).is_file():
+        if all((self.place / name).is_file() for name in names):
+            contents = [(self.place / name).read_bytes() for name in names]
+        elif (self.place / self.archive).is_file():
             contents = self._unpacked(names)
         else:
             raise self.missing([self.archive])
@@ -115,7 +114,7 @@ class CIFAR10(StoredDataset):
 
     def _unpacked(self, names: Sequence[str]) -> list[bytes]:
         """Files of the archive, which lie in it or in a folder of it."""
-        path = self._root / self.archive
+        path = self.place / self.archive
         try:
             with tarfile.open(path) as archive:
                 members = {os.path.basename(m.name): m for m in archive.getmembers() if m.isfile()}
