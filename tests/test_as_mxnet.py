@@ -40,6 +40,9 @@ class Mine: pass
 
 assert mx is mxnet is symc and gluon is symc.gluon and nn is same is symc.gluon.nn and nd is symc.nd
 assert sys.modules["mxnet.gluon.nn"] is sys.modules["symc.gluon.nn"] and mxnet.io.io.DataBatch is symc.io.DataBatch
+from mxnet.contrib.amp.lists import symbol_fp16
+import mxnet.contrib.amp.lists.symbol_fp16 as same_lists
+assert same_lists is symbol_fp16 and amp.list_fp32_ops("float16") == symbol_fp16.FP32_FUNCS and not amp._amp_initialized
 assert amp is symc.contrib.amp and contrib.GroupAdaGrad is mx.optimizer.GroupAdaGrad
 assert mxnet.contrib.ndarray is symc.nd.contrib and MXNetError is symc.MXNetError
 assert type(pickle.loads(pickle.dumps(Mine()))) is Mine

@@ -28,6 +28,7 @@ BAD_USAGE = 2  # exit code
 # What MXNet has in modules of their own, by the module of symc that has it.
 PLACES = {
     "contrib.amp.amp": "contrib.amp",
+    "contrib.amp.lists.symbol_fp16": "contrib.amp.lists",
     "contrib.ndarray": "ndarray.contrib",
     "contrib.symbol": "symbol.contrib",
     "kvstore_server": "kvstore.kvstore_server",

@@ -125,3 +125,9 @@ def list_loss_output_functions(target_dtype: Any) -> list[str]:
 def list_lp16_use_fp32_params(target_dtype: Any) -> None:
     """Operators whose parameters stay float32: none are listed for float16."""
     require_dtype(target_dtype)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_amp_initialized":  # other libraries ask for it
+        return _casts is not None
+    raise AttributeError(f"module 'symc.contrib.amp' has no attribute '{name}'")

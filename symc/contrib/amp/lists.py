@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from symc.ops.mxnet import MXNET
 
 # Run in the target dtype.
@@ -56,3 +58,8 @@ WIDEST = """
 LOSS_OUTPUTS = ["SoftmaxOutput", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput"]
 # Run in whatever dtype comes.
 LP16_FP32 = sorted(MXNET - {*LP16, *FP32, *WIDEST, *(name for name, *_ in CONDITIONAL_FP32)})
+
+# MXNet's names for them: scripts change these lists before `init`.
+FP16_FUNCS, FP16_FP32_FUNCS, FP32_FUNCS, CONDITIONAL_FP32_FUNCS = LP16, LP16_FP32, FP32, CONDITIONAL_FP32
+WIDEST_TYPE_CASTS, LOSS_OUTPUT_FUNCTIONS = WIDEST, LOSS_OUTPUTS
+symbol = symbol_fp16 = sys.modules[__name__]

@@ -163,6 +163,8 @@ class HybridBlock(Block):
         inputs = known.inputs.copy()
         for position, k in known.given:
             inputs[position] = given[k]
+        for position, parameter in known.asked:
+            inputs[position] = parameter.data(place)
         assert self._cached_op is not None
         out = self._cached_op.call(inputs)
         return out if self._out_format == 0 else regroup([out] if isinstance(out, NDArray) else out, self._out_format)
@@ -217,7 +219,7 @@ class HybridBlock(Block):
             (True, positions[name]) if name in positions else (False, parameters[name]) for name in out.list_inputs()
         ]
         self._known = None
-        held = [k for k, (is_given, _) in enumerate(self._cached_op_args) if not is_given]
+        held = [k for k, (is_given, x) in enumerate(self._cached_op_args) if not is_given and _keeps(x)]
         self._cached_op = CachedOp(out, [("param_indices", held), *self._flags])
         if self._callback is not None:
             self._cached_op._register_op_hook(self._callback, self._monitor_all)
@@ -350,19 +352,28 @@ class _Known(NamedTuple):
     held_at   the value of `Parameter.last_held` for which this is true
     inputs    with holes where the arguments of a call go
     given     position of the hole, position among the arguments
+    asked     position and parameter where a derived class makes another array whenever it is asked
     """
 
     place: Context
     held_at: int
     inputs: list[Any]
     given: list[tuple[int, int]]
+    asked: list[tuple[int, Parameter]]
 
     @staticmethod
     def of(args: Sequence[tuple[bool, Any]], place: Context) -> _Known:
         """For the inputs that `HybridBlock._cached_op_args` tells, on a context."""
         held_at = Parameter.last_held  # before the arrays are asked for: another thread may change them meanwhile
-        inputs = [None if is_given else x.data(place) for is_given, x in args]
-        return _Known(place, held_at, inputs, [(k, x) for k, (is_given, x) in enumerate(args) if is_given])
+        inputs = [None if is_given or not _keeps(x) else x.data(place) for is_given, x in args]
+        given = [(k, x) for k, (is_given, x) in enumerate(args) if is_given]
+        asked = [(k, x) for k, (is_given, x) in enumerate(args) if not is_given and not _keeps(x)]
+        return _Known(place, held_at, inputs, given, asked)
+
+
+def _keeps(parameter: Parameter) -> bool:
+    """Whether its array is the one it holds: GluonNLP derives one that drops elements anew each time."""
+    return type(parameter).data is Parameter.data
 
 
 def _is_array(x: Any) -> bool:

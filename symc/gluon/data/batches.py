@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symc import ndarray as nd
-from symc.context import cpu_pinned
+from symc.context import Context
 from symc.core.errors import ArgumentError
 from symc.ndarray import NDArray
 
@@ -40,8 +40,8 @@ def batch_of(numbers: Sequence[int], batchify: Batchify, dataset: Any) -> Any:
     return batchify([dataset[k] for k in numbers])
 
 
-def pinned(batch: Any, device_id: int) -> Any:
-    """A batch, or the arrays of a list of them, in cpu_pinned(device_id)."""
+def in_context(batch: Any, context: Context) -> Any:
+    """A batch, or the arrays of a list of them, in a context."""
     if isinstance(batch, (list, tuple)):
-        return [pinned(part, device_id) for part in batch]
-    return batch.as_in_context(cpu_pinned(device_id)) if isinstance(batch, NDArray) else batch
+        return [in_context(part, context) for part in batch]
+    return batch.as_in_context(context) if isinstance(batch, NDArray) else batch

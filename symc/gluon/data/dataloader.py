@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from multiprocessing.reduction import ForkingPickler  # noqa: F401  # other libraries have it from here
 from typing import Any
 
+from symc.context import cpu_pinned
 from symc.core.errors import ArgumentError, SymcError
 
-from .batches import Batchify, batch_of, default_batchify_fn, pinned
+from .batches import Batchify, batch_of, default_batchify_fn, in_context
 from .pooled import MultiWorkerIter as _MultiWorkerIter  # noqa: F401
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .workers import Workers
 
 default_mp_batchify_fn = default_batchify_fn  # arrays come from other processes as they are
+_as_in_context = in_context  # MXNet's name, which other libraries import
 
 
 class DataLoader:
@@ -82,7 +85,7 @@ class DataLoader:
 
     def _placed(self, batch: Any) -> Any:
         """The batch in the memory that was asked for."""
-        return pinned(batch, self._pin_device_id) if self._pin_memory else batch
+        return in_context(batch, cpu_pinned(self._pin_device_id)) if self._pin_memory else batch
 
     def _begun(self, numbers: Sequence[int]) -> Future[Any]:
         """A batch that a worker is making."""

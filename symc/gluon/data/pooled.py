@@ -8,9 +8,10 @@ from multiprocessing import TimeoutError as PoolTimeoutError
 from multiprocessing.pool import AsyncResult, Pool
 from typing import Any
 
+from symc.context import cpu_pinned
 from symc.core.errors import SymcError
 
-from .batches import Batchify, batch_of, pinned
+from .batches import Batchify, batch_of, in_context
 
 
 class MultiWorkerIter:
@@ -84,6 +85,6 @@ class MultiWorkerIter:
             raise
         if self._dataset is None:
             batch = pickle.loads(batch)
-        return pinned(batch, self._pin_device_id) if self._pin_memory else batch
+        return in_context(batch, cpu_pinned(self._pin_device_id)) if self._pin_memory else batch
 
     next = __next__

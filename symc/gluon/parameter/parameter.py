@@ -64,7 +64,7 @@ class Parameter:
         self._data: list[NDArray] | None = None
         self._grad: list[NDArray] | None = None
         self._ctx_list: list[Context] = []
-        self._positions: dict[tuple[int, int], int] = {}  # of a context, by the memory it means, among the arrays
+        self._ctx_map: dict[tuple[int, int], int] = {}  # of a context, by the memory it means, among the arrays
         self._trainer: Any = None
         # Initializer, contexts, the initializer of all, data set meanwhile: what waits for the shape.
         self._deferred_init: tuple[Any, list[Context], Any, NDArray | None] | tuple[()] = ()
@@ -171,7 +171,7 @@ class Parameter:
                 f"Cannot return a copy of Parameter '{self.name}' on ctx {ctx} via data() because its storage type is "
                 f"{self._stype}. Please use row_sparse_data() instead."
             )
-        return self._at(self._data, ctx)
+        return self._check_and_get(self._data, ctx)
 
     def list_data(self) -> list[NDArray]:
         """Its arrays on all contexts."""
@@ -185,7 +185,7 @@ class Parameter:
     def grad(self, ctx: Context | None = None) -> NDArray:
         """The gradient on a context; raises SymcError where grad_req is "null"."""
         self._require_grad()
-        return self._at(self._grad, ctx)
+        return self._check_and_get(self._grad, ctx)
 
     def list_grad(self) -> list[NDArray]:
         """The gradients on all contexts."""
@@ -199,7 +199,7 @@ class Parameter:
     def row_sparse_data(self, row_id: NDArray) -> NDArray:
         """The array of a row_sparse parameter on the context of `row_id`: all of its rows, since storage is dense."""
         self._require_row_sparse(row_id, "Cannot return a copy of Parameter {} via row_sparse_data()")
-        array = self._at(self._data, row_id.context)
+        array = self._check_and_get(self._data, row_id.context)
         self._trainer._row_sparse_pull(self, array, row_id)
         return array
 
@@ -237,14 +237,14 @@ class Parameter:
         for gradient in self._grad or ():
             gradient[:] = 0
 
-    def _at(self, arrays: list[NDArray] | None, ctx: Context | None) -> NDArray:
+    def _check_and_get(self, arrays: list[NDArray] | None, ctx: Context | None) -> NDArray:
         if arrays is None:
             raise self._without_arrays()
         if ctx is None:
             if len(arrays) == 1:
                 return arrays[0]
             ctx = current_context()
-        k = self._positions.get((ctx.device_typeid & 1, ctx.device_id))
+        k = self._ctx_map.get((ctx.device_typeid & 1, ctx.device_id))
         if k is None:
             raise SymcError(
                 f"Parameter '{self.name}' was not initialized on context {ctx}. "
@@ -327,7 +327,7 @@ class Parameter:
     def _make(self, data: NDArray, contexts: Sequence[Context]) -> None:
         """Arrays with these contents on the contexts, and gradients."""
         self._ctx_list = list(contexts)
-        self._positions = {(c.device_typeid & 1, c.device_id): k for k, c in enumerate(self._ctx_list)}
+        self._ctx_map = {(c.device_typeid & 1, c.device_id): k for k, c in enumerate(self._ctx_list)}
         self._hold([data.copyto(c) for c in self._ctx_list])  # type: ignore[misc]
         self._init_grad()
 
