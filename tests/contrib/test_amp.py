@@ -225,6 +225,26 @@ def test_casts_vanish_on_save(switched_on):
     assert "amp_multicast" in symbol.tojson(remove_amp_cast=False) and "amp_" not in symbol.tojson()
 
 
+def test_casts_belong_where_their_operator_does(switched_on):
+    """To the body of a loop, and to a scope's attributes, as in MXNet."""
+    x = mx.sym.Variable("x")
+    sums, last = mx.sym.contrib.foreach(lambda row, state: (row + state, state + row), x, mx.sym.zeros(1))
+    _, (counted, power) = mx.sym.contrib.while_loop(
+        lambda k, y: k < 3, lambda k, y: ([], [k + 1, mx.sym.exp(y)]), [mx.sym.zeros(1), x.slice_axis(0, 0, 1)], 5
+    )
+    chosen = mx.sym.contrib.cond(mx.sym.sum(x) > 0, lambda: mx.sym.exp(x), lambda: mx.sym.broadcast_sub(x, last))
+    results = mx.sym.Group([sums, last, counted, power, chosen])
+    values = results.eval(x=mx.nd.array([[0], [0.5], [1]]))
+    seen = [v.asnumpy().ravel() for v in values]
+    expected = [[0, 0.5, 1.5], [1.5], [3], [np.exp(np.exp(1))], np.exp([0, 0.5, 1])]
+    for value, right in zip(seen, expected):
+        np.testing.assert_allclose(value, right, rtol=1e-3)
+    with mx.AttrScope(ctx_group="dev1"):
+        y = mx.sym.exp(mx.sym.FullyConnected(x, num_hidden=2, no_bias=True))
+    of_casts = [attrs for name, attrs in y.attr_dict().items() if "amp_cast" in name]
+    assert [attrs["ctx_group"] for attrs in of_casts] == ["dev1"] * 3
+
+
 def test_the_lists_share_nothing():
     names = [*amp.list_lp16_ops("float16"), *amp.list_fp32_ops("float16"), *amp.list_widest_type_cast("float16")]
     names += [*amp.list_lp16_fp32_ops("float16"), *(name for name, *_ in amp.list_conditional_fp32_ops("float16"))]

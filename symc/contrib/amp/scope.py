@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from symc import name
+from symc import attribute, name
 from symc.core.dtypes import dtype_name
 from symc.ir.op import Op
 from symc.ndarray import NDArray
@@ -72,7 +72,7 @@ class Casts:
 
 
 def _node(cls: type[Op], hint: str, inputs: list[Entry], **params: Any) -> SymbolNode:
-    attrs = param_attrs(params)
+    attrs = param_attrs({**attribute.current().get(None), **params})  # in a loop's body they belong to it
     node = SymbolNode(parse_op(cls, attrs), name.current().get(None, hint), attrs, inputs, inputs[0].node.origin)
     read_versions(node)
     return node
