@@ -34,8 +34,9 @@ from .words import add_words, shift_of
 PREFETCH_BYTES = 256
 
 # Without AVX-512 tiles of so many rows do two steps at once and do not ask for weights, which takes 47 instructions
-# instead of 50 and two loads less: alone a core is 1 to 5 % faster, where others take a part of it 10 to 15 %.
-PAIRED_ROWS = 4
+# instead of 50 and two loads less: alone a core is 1 to 5 % faster, where others take a part of it 10 to 15 %. Not
+# where sums, weights and an element need all registers: in two steps of 4x24 LLVM moves all sums twice.
+PAIRED_ROWS, PAIRED_REGISTERS = 4, 15
 
 Rows = Callable[[Any], list[Any]]  # bytes from the beginning of each row -> pointers to there
 Ask = Callable[[Any], None]  # number of a step -> nothing; it asks for what is read later
@@ -180,7 +181,9 @@ def emit_products(
     """
     b = simd.b
     step_bytes = tile.vectors * simd.vector_bytes
-    is_paired = not simd.v.abilities.has_32_registers and products.n_together == 1 and tile.rows >= PAIRED_ROWS
+    n_registers = (tile.rows + 1) * tile.vectors + 1
+    may_pair = not simd.v.abilities.has_32_registers and products.n_together == 1
+    is_paired = may_pair and tile.rows >= PAIRED_ROWS and n_registers <= PAIRED_REGISTERS
 
     def step(k: Any, sums: list[Any]) -> list[Any]:
         position = simd.at(weight, b.mul(k, I64(step_bytes)))
