@@ -278,14 +278,16 @@ def test_scalars() -> None:
     check(nest, {"x": rand(())}, host_target(), kind="scalar")
 
 
-def test_chunks_follow_the_work_only() -> None:
-    for n, expected in ((10, 1), (1000, 1), (10**6, 11), (10**8, 64)):
+@pytest.mark.parametrize(("vector_bits", "most"), [(512, 11), (256, 45)])
+def test_chunks_follow_the_work_and_the_vectors_only(vector_bits: int, most: int) -> None:
+    target = Target("x86_64-linux-gnu", "any", "", vector_bits)
+    for n, expected in ((10, 1), (1000, 1), (10**6, most), (10**8, 64)):
         i = Axis("i", n)
         nest = Nest(
             (Buffer.dense("x", (n,), "float32"), Buffer.dense("y", (n,), "float32")),
             (Store("y", (i,), f32("x", i) + 1.0, (i,)),),
         )
-        (call,) = schedule_nest(nest, host_target())
+        (call,) = schedule_nest(nest, target)
         assert expected / 2 <= call.launch.n_chunks <= min(64, 2 * expected)
 
 

@@ -88,6 +88,8 @@ def choose_blocking(
     if not is_block_major and group_panels < n_panels:  # equal halves for two threads, each with weights of its own
         n_groups = -(-n_panels // group_panels)
         group_panels = -(-n_panels // (n_groups + n_groups % 2))
+        while n_blocks == 1 < group_panels and -(-n_panels // group_panels) % 2:  # 64 panels by 6 are 11 groups
+            group_panels -= 1
     n_units = n_blocks * -(-n_panels // group_panels)
     n_chunks = n_units if by_blocks and n_units <= 2 * wanted else min(wanted, n_units)
     return Blocking(block_tiles, group_panels, max(1, n_chunks), is_block_major)

@@ -30,7 +30,8 @@ from symc.loopir.expr import Expr, walk
 from .cost import DIVISION, REDUCE_OVERHEAD, cost_of, operation_cost, total_work, trips, weight_of
 
 MAX_LANES = 32  # of small integers: what is done lane by lane (libm, gather) must not explode
-MIN_CHUNK_WORK = 65_536  # elements of simple work; 4 us (AVX-512), so that handing out a chunk (0.1 us) does not show
+# Elements of simple work, with AVX-512 and with shorter vectors: 4 us, so that handing a chunk out (0.1 us) is little.
+MIN_CHUNK_WORK, MIN_CHUNK_WORK_OF_FEWER = 65_536, 16_384
 MAX_CHUNKS = 64
 SHORT_ROW = 256  # elements: rows of up to 1 KB are walked column block by column block without loss
 SHORT_TILE_ROW = 128
@@ -354,12 +355,13 @@ def _walks(form: Form, axis: str) -> str:
     return f"{near} accesses contiguous, {same} broadcast, {len(accesses) - near - same} strided"
 
 
-def split(plan: NestPlan, step: int) -> tuple[int, int, int]:
+def split(plan: NestPlan, step: int, target: Target) -> tuple[int, int, int]:
     """(elements of the vector axis in a block, number of blocks, number of chunks), from the amount of work only."""
     form = plan.form
     n_outer = trips(form, plan.outer)
     shuffles = total_work(form) if plan.woven else 0  # about as many as all else there is to do
-    wanted = even(max(1, min(MAX_CHUNKS, int((total_work(form) + shuffles) // MIN_CHUNK_WORK))))
+    least = MIN_CHUNK_WORK if target.vector_bits == 512 else MIN_CHUNK_WORK_OF_FEWER
+    wanted = even(max(1, min(MAX_CHUNKS, int((total_work(form) + shuffles) // least))))
     if plan.blocked is None:
         return 1, 1, min(wanted, n_outer)
     extent = form.extents[plan.blocked]

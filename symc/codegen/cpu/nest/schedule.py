@@ -40,7 +40,7 @@ def schedule_nest(nest: Nest, target: Target) -> list[KernelCall]:
 
 
 def _call(plan: NestPlan, stores: list[Store], buffers: Mapping[str, Buffer], target: Target) -> KernelCall:
-    block, n_blocks, n_chunks = split(plan, plan.lanes * plan.unroll)
+    block, n_blocks, n_chunks = split(plan, plan.lanes * plan.unroll, target)
     layout = lay_out(plan, block, n_blocks)
     structure = f"{layout.structure}\nvector_bits {target.vector_bits}"
 

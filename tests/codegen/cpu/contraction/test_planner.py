@@ -86,6 +86,13 @@ def test_groups_that_share_what_they_ask_for_are_in_one_unit():
         assert plan.stacked_groups > 1 and plan.blocking.block_tiles % plan.stacked_groups == 0
 
 
+def test_two_threads_have_equal_halves_of_the_weights_that_one_block_of_rows_reads():
+    c = contraction(batch=16, channels=(256, 1024), inputs=(), kernel=())  # an LSTM's step
+    plan = plan_contraction(c, Target("x86_64-linux-gnu", "any", "", 256), is_reused=True)
+    assert isinstance(plan, MatrixPlan) and plan.blocking.block_tiles == 3
+    assert plan.packing.n_panels % (2 * plan.blocking.group_panels) == 0
+
+
 @pytest.mark.parametrize(("channels", "extent", "asks"), [(512, 7, True), (512, 28, False), (64, 7, False)])
 def test_few_tiles_ask_for_weights_that_fill_l2(channels, extent, asks):
     """With 16 registers; then they are in one unit."""
