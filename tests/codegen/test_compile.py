@@ -150,6 +150,13 @@ def allocates(chunk, n_chunks, desc, bufs):
     bufs[0] = np.zeros(desc[0])[0]
 
 
+def changes_type(chunk, n_chunks, desc, bufs):
+    number = desc[0]
+    if chunk == 1:
+        number = 0.5
+    bufs[0] = number
+
+
 @pytest.mark.parametrize(
     "pyfunc, message",
     [
@@ -161,6 +168,7 @@ def allocates(chunk, n_chunks, desc, bufs):
         (wrong_type, "Cannot cast"),
         (returns, "No conversion from int64 to none"),
         (allocates, "kernel"),
+        (changes_type, "number is int64, and float64 here"),
     ],
 )
 def test_errors(pyfunc, message):

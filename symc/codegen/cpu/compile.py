@@ -1,7 +1,7 @@
 """Python function -> relocatable object: numba's front end, our own light back end.
 
-The only file that touches numba-private API (numba is pinned for its sake). numba types and lowers the function to
-an LLVM module; we wrap it in a plain C function, run five cheap passes and let a target machine emit the object.
+With `inference` the only file that touches numba-private API (numba is pinned for its sake). numba lowers the function
+to an LLVM module; we wrap it in a plain C function, run five cheap passes and let a target machine emit the object.
 The result has no Python symbol in it, so the disk cache, the JIT and an ahead-of-time library share it.
 numba's own back end (function passes, O3 module pipeline, MCJIT) takes 2 to 3 times as long for the same speed.
 """
@@ -18,7 +18,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,8 +92,8 @@ def compile_function(
 ) -> bytes:
     """A relocatable, position independent object that exports `void name(argtypes...)` with the C ABI.
 
-    `pyfunc` returns nothing, or with `has_result` an int64, as then the object's function does; it cannot raise, and
-    sees int64 and `int64*` (indexable) arguments.
+    `pyfunc` returns nothing, or with `has_result` an int64, as then the object's function does; it cannot raise, sees
+    int64 and `int64*` (indexable) arguments, and each of its variables keeps one type.
 
     To be called within `alone` only: what numba registers is global, and two threads that import it at once fail
     ("partially initialized module 'numba.core.types'", its modules import one another in circles).
@@ -152,12 +152,10 @@ def _lower(
     pyfunc: Callable[..., Any], name: str, argtypes: tuple[ArgType, ...], has_result: bool
 ) -> tuple[str, list[llvm.ModuleRef]]:
     """LLVM text of `pyfunc` with its C entry point `name`, and the modules of the numba functions it calls."""
-    from numba.core import cgutils, compiler_lock, registry, types
+    from numba.core import cgutils, compiler_lock, types
 
     numba_types = {"i64": types.int64, "ptr": types.CPointer(types.int64)}
-    with compiler_lock.global_compiler_lock, _types_remembered():
-        registry.cpu_target.typing_context.refresh()  # learn what was registered since: intrinsics of templates
-        registry.cpu_target.target_context.refresh()  # imported after the last compile
+    with compiler_lock.global_compiler_lock, _looked_up_once():
         types_of_arguments = tuple(numba_types[kind] for kind in argtypes)
         gives = types.int64 if has_result else types.void
         result, library = _module_of(pyfunc, name, types_of_arguments, gives)
@@ -167,16 +165,20 @@ def _lower(
 
 
 @contextlib.contextmanager
-def _types_remembered() -> Iterator[None]:
-    """While it lasts, numba looks once for what an operator makes of arguments of given types.
+def _looked_up_once() -> Iterator[None]:
+    """While it lasts, numba looks only once for what does not change: a third of a compilation goes that way.
 
-    It tries dozens of definitions each time that it types or lowers `i + 1`, which takes a fourth of a compilation. To
-    be entered with numba's lock held, as the types are numba's for the whole process.
+    It tries dozens of definitions each time that it lowers `i + 1`; searches all its registries for each intrinsic, of
+    which only two learn while it compiles; and has LLVM read a module to tell the size of an int64. To be entered with
+    numba's lock held, as what is patched is numba's for the whole process.
     """
-    from numba.core import types
+    from numba.core import registry, types
+    from numba.core.typing.templates import builtin_registry
     from numba.extending import _Intrinsic
 
     function_type: Any = types.BaseFunction
+    typing: Any = registry.cpu_target.typing_context
+    target: Any = registry.cpu_target.target_context
     look_up = function_type.get_call_type
 
     def remember(function: Any, typing: Any, arguments: Any, named: Any) -> Any:
@@ -185,11 +187,17 @@ def _types_remembered() -> Iterator[None]:
         key = (function, tuple(arguments))
         return _types_of_calls.obtain(key, lambda: look_up(function, typing, arguments, named))
 
+    typing.refresh()  # learn what was registered since: intrinsics of templates imported after the last compile
+    target.refresh()
     function_type.get_call_type = remember
+    typing.refresh = partial(typing.install_registry, builtin_registry)
+    target.refresh = partial(target.install_registry, next(iter(target._registries)))  # numba's choice for intrinsics
+    target.get_abi_sizeof = cache(target.get_abi_sizeof)
     try:
         yield
     finally:
         function_type.get_call_type = look_up
+        del typing.refresh, target.refresh, target.get_abi_sizeof
 
 
 def _called(library: Any) -> dict[Any, None]:
@@ -239,10 +247,12 @@ def _module_keeper() -> type:
 
 @cache
 def _pipeline() -> type:
-    """numba's nopython pipeline without what generated code never needs: with-blocks, closures, rewrites, literal
-    unrolling, overload inlining, type annotation, deletion of variables (nothing here counts references). Saves 3 to
-    25 ms a kernel."""
+    """numba's nopython pipeline with our inference and without what generated code never needs: with-blocks, closures,
+    rewrites, literal unrolling, overload inlining, type annotation, deletion of variables (nothing here counts
+    references)."""
     from numba.core import compiler, compiler_machinery, typed_passes, untyped_passes
+
+    from .inference import InferTypes
 
     class GeneratedCodePipeline(compiler.CompilerBase):
         def define_pipelines(self) -> list[Any]:
@@ -251,9 +261,7 @@ def _pipeline() -> type:
                 untyped_passes.TranslateByteCode,
                 untyped_passes.FixupArgs,
                 untyped_passes.IRProcessing,
-                untyped_passes.ReconstructSSA,
-                typed_passes.NopythonTypeInference,
-                typed_passes.PreLowerStripPhis,
+                InferTypes,
                 typed_passes.NativeLowering,
                 typed_passes.NoPythonBackend,
             ):

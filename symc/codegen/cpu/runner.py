@@ -356,10 +356,10 @@ def open_next(member: Any) -> None:
             serial = (load(address, abi.SERIAL) + 1) & abi.MAX_SERIAL
             n_members = pool[abi.LIMIT]
             first = 0
-            for member in range(n_members):
-                end = n_chunks * (member + 1) // n_members
+            for place in range(n_members):
+                end = n_chunks * (place + 1) // n_members
                 share = (serial << abi.SERIAL_SHIFT) | (first << abi.COUNT_BITS) | end
-                store(address, abi.MEMBERS + member * abi.MEMBER_WORDS + abi.MEMBER_SHARE, share)
+                store(address, abi.MEMBERS + place * abi.MEMBER_WORDS + abi.MEMBER_SHARE, share)
                 first = end
             exchange(address, abi.SERIAL, serial)
             # Either this sees the sleeper or the sleeper, which counts itself first, sees the new serial number.

@@ -69,9 +69,12 @@ def detect_kernel(compiler: Compiler, dtype: str, is_class_blind: bool, is_sorti
                     sides[side * n_kept + k] = detections[row + 2 + side]
                 width = detections[row + 4] - detections[row + 2]
                 height = detections[row + 5] - detections[row + 3]
-                sides[4 * n_kept + k] = width * height if width >= 0 and height >= 0 else 0
-                sides[5 * n_kept + k] = 0 if is_class_blind else detections[row]
-                sides[6 * n_kept + k] = 0
+                for side in range(4, 7):
+                    sides[side * n_kept + k] = 0
+                if width >= 0 and height >= 0:
+                    sides[4 * n_kept + k] = width * height
+                if not is_class_blind:
+                    sides[5 * n_kept + k] = detections[row]
             for k in range(n_kept):
                 if sides[6 * n_kept + k] > 0:
                     detections[first + k * 6] = -1

@@ -78,7 +78,9 @@ def roi_max_kernel(compiler: Compiler, dtype: str) -> Callable[..., None]:
                     at = (unit * bin_rows + a) * bin_columns + b
                     place = largest(data, plane, width, rows, columns) if 0 <= image < n_images else -1
                     places[at] = place
-                    pooled[at] = data[plane + place] if place >= 0 else 0
+                    pooled[at] = 0
+                    if place >= 0:
+                        pooled[at] = data[plane + place]
 
     return kernel
 
