@@ -37,6 +37,8 @@ def __getattr__(name: str) -> object:
         from symc.symbol import functions, operators
 
         return getattr(operators if name == "NotImplementedForSymbol" else functions, name)
-    is_of_c = name in ("_LIB", "check_call") or name.startswith(("c_", "ctypes2", "mx_")) or name.endswith("Handle")
-    reason = " (MXNet has it for its library in C; symc has none)" if is_of_c else ""
-    raise AttributeError(f"module 'symc.base' has no attribute '{name}'{reason}")
+    from symc import c_names
+
+    if name in vars(c_names) and not name.startswith("__"):
+        return getattr(c_names, name)
+    raise AttributeError(f"module 'symc.base' has no attribute '{name}'")

@@ -122,9 +122,24 @@ def test_what_is_left_out_says_why():
             AttributeError, match=r"'csr_matrix' \(MXNet has it, symc does not: it stores every array dense"
         ):
             package.sparse.csr_matrix  # noqa: B018
-    for name in ("check_call", "_LIB", "c_str", "NDArrayHandle"):
-        with pytest.raises(AttributeError, match="library in C"):
-            getattr(symc.base, name)
+
+
+def test_names_of_the_library_in_c_can_be_imported_and_no_call_be_made():
+    import ctypes
+    from array import array
+
+    from symc.base import _LIB, SymbolHandle, c_array, c_array_buf, c_str, c_str_array, check_call, mx_float, mx_uint
+
+    assert SymbolHandle is ctypes.c_void_p and mx_uint(3).value == 3
+    assert c_str("Hello, World").value == b"Hello, World" and c_str_array(["a", "b"])[1] == b"b"
+    assert c_array(mx_float, [1, 2, 3])[1] == 2 and list(c_array_buf(mx_float, array("f", [1, 2]))) == [1, 2]
+    check_call(0)
+    with pytest.raises(symc.MXNetError, match="gave -1"):
+        check_call(-1)
+    with pytest.raises(AttributeError, match="_LIB has no MXSymbolFree: MXNet's library in C is no part of symc"):
+        check_call(_LIB.MXSymbolFree(SymbolHandle()))
+    with pytest.raises(AttributeError, match="no attribute 'c_strange'"):
+        symc.base.c_strange  # noqa: B018
 
 
 def test_the_check_sees_what_is_loaded():

@@ -20,9 +20,9 @@ LAYERS = (  # lowest first
     "core", "loopir", "ir", "ops", "passes", "codegen", "runtime", "testing",
     # the face
     "scope", "name", "attribute", "context", "util", "log", "libinfo", "registry", "engine", "functions", "symbol",
-    "base", "ndarray", "random", "autograd", "operator", "profiler", "visualization", "executor", "initializer",
-    "recordio", "io", "image", "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model", "callback",
-    "monitor", "module", "executor_manager", "gluon", "rnn", "contrib", "test_utils",
+    "c_names", "base", "ndarray", "random", "autograd", "operator", "profiler", "visualization", "executor",
+    "initializer", "recordio", "io", "image", "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model",
+    "callback", "monitor", "module", "executor_manager", "gluon", "rnn", "contrib", "test_utils",
     "artifact", "tune", "api", "symc", "as_mxnet",
     "cli",
 )  # fmt: skip

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from symc import image
 from symc import ndarray as nd
 from symc.base import data_dir
 from symc.core.errors import FormatError, MissingFileError, SymcError
 from symc.gluon.data.dataset import Dataset, DownloadedDataset, RecordFileDataset
-from symc.image.image import imdecode, imread
 from symc.image.iterator import labels_of, read_list
 from symc.io.files import read_idx
 from symc.ndarray import NDArray
@@ -161,8 +161,8 @@ class ImageRecordDataset(RecordFileDataset):
 
     def __getitem__(self, idx: int) -> Any:
         header, data = unpack(super().__getitem__(idx))
-        image = imdecode(data, self._flag)
-        return (image, header.label) if self._transform is None else self._transform(image, header.label)
+        picture = image.imdecode(data, self._flag)
+        return (picture, header.label) if self._transform is None else self._transform(picture, header.label)
 
 
 class ImageFolderDataset(Dataset):
@@ -202,8 +202,8 @@ class ImageFolderDataset(Dataset):
 
     def __getitem__(self, idx: int) -> Any:
         path, label = self.items[idx]
-        image = imread(path, self._flag)
-        return (image, label) if self._transform is None else self._transform(image, label)
+        picture = image.imread(path, self._flag)
+        return (picture, label) if self._transform is None else self._transform(picture, label)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -227,7 +227,7 @@ class ImageListDataset(Dataset):
 
     def __getitem__(self, idx: int) -> tuple[NDArray, Any]:
         labels, path = self._items[idx]
-        return imread(os.path.join(self._root, path), self._flag), labels if labels.size > 1 else labels[0]
+        return image.imread(os.path.join(self._root, path), self._flag), labels if labels.size > 1 else labels[0]
 
     def __len__(self) -> int:
         return len(self._items)
