@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from symc.codegen.llvm.intrinsic import made_by_numba
 from symc.core.bounded import BoundedCache
 from symc.core.errors import CodegenError
-from symc.core.required import missing
+from symc.core.required import missing, required
 from symc.core.undisturbed import held_by_forks
 
 from .elf import read_object
@@ -123,11 +123,21 @@ def _require_working_directory(name: str) -> None:
         ) from None
 
 
+def jit() -> Callable[..., Any]:
+    """numba's own decorator, for functions in which O3 makes loops faster, and which may use all that numba knows."""
+    decorator: Callable[..., Any] = required("numba").njit(error_model="numpy")
+    from numba.core import registry
+
+    context: Any = registry.cpu_target.target_context
+    context.refresh()  # learns all of it, which takes 0.4 s: what other functions need is in `_looked_up_once`
+    return decorator
+
+
 def inner(pyfunc: Callable[..., Any]) -> Any:
     """A numba function that functions given to `compile_function` may call, compiled as lightly as they are.
 
-    numba's own `njit` would optimise it and load it for calls from Python: that takes twice the time and is worth it
-    only where O3 makes loops faster (routines; LQ factorisation 1.8x).
+    `jit` would optimise it and load it for calls from Python: that takes twice the time and is worth it in routines
+    (LQ factorisation 1.8x).
     """
     from numba import types
 
@@ -172,8 +182,9 @@ def _looked_up_once() -> Iterator[None]:
     which only two learn while it compiles; and has LLVM read a module to tell the size of an int64. To be entered with
     numba's lock held, as what is patched is numba's for the whole process.
     """
-    from numba.core import registry, types
+    from numba.core import imputils, registry, types
     from numba.core.typing.templates import builtin_registry
+    from numba.cpython import builtins, numbers, rangeobj, tupleobj  # noqa: F401  they register what kernels need
     from numba.extending import _Intrinsic
 
     function_type: Any = types.BaseFunction
@@ -188,7 +199,7 @@ def _looked_up_once() -> Iterator[None]:
         return _types_of_calls.obtain(key, lambda: look_up(function, typing, arguments, named))
 
     typing.refresh()  # learn what was registered since: intrinsics of templates imported after the last compile
-    target.refresh()
+    target.install_registry(imputils.builtin_registry)  # not what numba knows of NumPy: importing that takes 0.4 s
     function_type.get_call_type = remember
     typing.refresh = partial(typing.install_registry, builtin_registry)
     target.refresh = partial(target.install_registry, next(iter(target._registries)))  # numba's choice for intrinsics

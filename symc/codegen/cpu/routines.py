@@ -10,9 +10,9 @@ from symc.codegen.kernel import Chunks, KernelCall, KernelCode
 from symc.codegen.routines.access import elements, floats
 from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
-from symc.core.required import required
 from symc.loopir.kernel import Template
 
+from .compile import jit
 from .target import Target
 
 
@@ -32,4 +32,4 @@ def schedule_template(template: Template, target: Target) -> KernelCall:
 
 def compiler() -> Compiler:
     """numba's."""
-    return Compiler(required("numba").njit(error_model="numpy"), elements, floats())
+    return Compiler(jit(), elements, floats())

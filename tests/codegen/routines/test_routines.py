@@ -80,8 +80,16 @@ def awkward(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint8", "int32", "int64"])
-@pytest.mark.parametrize("n_kept", [1, 5, None])
+# The dtype decides how keys are made, not how many are kept: two of them stand for all where not all are.
+@pytest.mark.parametrize(
+    "dtype, n_kept",
+    [
+        pytest.param(dtype, n_kept, marks=[pytest.mark.slow] * (n_kept is not None and dtype in others))
+        for others in [("float16", "float64", "uint8", "int32", "int64")]
+        for dtype in ("float32", "int8", *others)
+        for n_kept in (1, 5, None)
+    ],
+)
 @pytest.mark.parametrize("is_ascending", [True, False])
 def test_sort(dtype: str, n_kept: int | None, is_ascending: bool) -> None:
     for shape, axis in (((3, 33), 1), ((1, 1), 1), ((2, 17, 3), 1), ((130, 2), 0), ((2, 16), 1)):
@@ -314,9 +322,18 @@ def test_matching(dtype: str, is_ascending: bool, limit: int) -> None:
         check(Match(n, m, is_ascending, 0.3, limit), [scores, order], outs)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("is_centred", [False, True])
-@pytest.mark.parametrize("class_at, is_class_blind", [(-1, False), (5, False), (5, True)])
+@pytest.mark.parametrize(
+    "class_at, is_class_blind, dtype",
+    [
+        (-1, False, "float32"),
+        (5, False, "float32"),
+        (5, True, "float32"),
+        (5, True, "float64"),
+        pytest.param(-1, False, "float64", marks=pytest.mark.slow),
+        pytest.param(5, False, "float64", marks=pytest.mark.slow),
+    ],
+)
 def test_suppress(dtype: str, is_centred: bool, class_at: int, is_class_blind: bool) -> None:
     for n_batches, n_boxes, n_kept, limit in ((1, 1, 1, 1), (3, 17, 17, 9), (40, 12, 7, 12)):
         boxes = rng.uniform(0, 3, (n_batches, n_boxes, 6)).astype(dtype)
@@ -332,8 +349,17 @@ def unit_boxes(*shape: int) -> np.ndarray:
     return np.concatenate([start, start + rng.uniform(0.05, 0.3, start.shape)], -1)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("share, limit, is_class_blind", [(0.3, -1, False), (0.3, 5, True), (0.0, -1, False)])
+@pytest.mark.parametrize(
+    "share, limit, is_class_blind, dtype",
+    [
+        (0.3, -1, False, "float32"),
+        (0.3, 5, True, "float32"),
+        (0.3, 5, True, "float64"),
+        (0.0, -1, False, "float32"),
+        pytest.param(0.3, -1, False, "float64", marks=pytest.mark.slow),
+        pytest.param(0.0, -1, False, "float64", marks=pytest.mark.slow),
+    ],
+)
 def test_detect(dtype: str, share: float, limit: int, is_class_blind: bool) -> None:
     for n_images, n in ((1, 1), (3, 40), (130, 9)):
         classes, scores = rng.integers(-1, 3, (n_images, 1, n)), rng.integers(0, 9, (n_images, 1, n))
