@@ -171,24 +171,22 @@ class Trainer:
         Raises UsageError for a gradient that no backward has written since the last step; with ignore_stale_grad such
         parameters stay as they are.
         """
-        self._optimizer.rescale_grad = self._scale / batch_size
+        self._check_and_rescale_grad(self._scale / batch_size)
         self._make_ready()
-        if self._kvstore is not None:
-            self._allreduce_grads()
+        self._allreduce_grads()
         self._update(ignore_stale_grad)
 
     def allreduce_grads(self) -> None:
         """Sums the gradients over contexts, for `update`; raises ConflictError where the store updates the weights."""
         self._make_ready()
         self._refuse_on_kvstore("allreduce_grads()")
-        if self._kvstore is not None:
-            self._allreduce_grads()
+        self._allreduce_grads()
 
     def update(self, batch_size: float, ignore_stale_grad: bool = False) -> None:
         """`step` after `allreduce_grads`; raises ConflictError where the store updates the weights."""
         self._make_ready()
         self._refuse_on_kvstore("update()")
-        self._optimizer.rescale_grad = self._scale / batch_size
+        self._check_and_rescale_grad(self._scale / batch_size)
         self._update(ignore_stale_grad)
 
     def _refuse_on_kvstore(self, what: str) -> None:
@@ -198,13 +196,20 @@ class Trainer:
                 "Try setting `update_on_kvstore` to False when creating trainer."
             )
 
+    # Other libraries override these three in classes of their own, as in MXNet.
+
+    def _check_and_rescale_grad(self, scale: float) -> None:
+        self._optimizer.rescale_grad = scale
+
     def _allreduce_grads(self) -> None:
+        if self._kvstore is None:
+            return
         keys = [k for k, parameter in enumerate(self._params) if parameter.grad_req != "null"]
         trained = [self._params[k] for k in keys]
         outs = [p._all(p._data) for p in trained] if self._update_on_kvstore else None
         kv.pushpull_all(self._kvstore, keys, [p.list_grad() for p in trained], outs)
 
-    def _update(self, ignore_stale_grad: bool) -> None:
+    def _update(self, ignore_stale_grad: bool = False) -> None:
         if self._amp_loss_scaler is not None and self._amp_loss_scaler.has_overflow(self._params):
             return  # this step is left out
         updates: list[list[tuple[int, NDArray, NDArray]]] = [[] for _ in self._updaters]

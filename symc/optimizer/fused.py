@@ -32,7 +32,7 @@ class Fused(Optimizer):
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         indices, weights, grads, states = as_lists(index, weight, grad, state)
-        self._update_count(indices)
+        self._update_count(index)
         factors = [self.rescale_grad] * len(indices)
         rates = [*zip(self.rates(indices), self._get_wds(indices), factors)]
         arrays = [present(each) for each in states]
@@ -55,8 +55,9 @@ class Fused(Optimizer):
 
 
 def takes_many(optimizer: Optimizer) -> bool:
-    """Whether any number of weights can be updated at once: not where a subclass has an update of its own."""
-    return isinstance(optimizer, Fused) and type(optimizer).update is Fused.update
+    """Whether any number of weights can be updated at once: not where a subclass updates or counts in its own way."""
+    cls = type(optimizer)
+    return isinstance(optimizer, Fused) and cls.update is Fused.update and cls._update_count is Optimizer._update_count
 
 
 def as_lists(index: Any, weight: Any, grad: Any, state: Any) -> tuple[Many, Many, Many, Many]:

@@ -44,3 +44,48 @@ def test_a_parameter_that_drops_elements():
         assert set(kept.ravel()) == {0, 2} and (kept.sum(axis=1) == y.asnumpy()[0]).all()
         with mx.autograd.train_mode():
             assert net(x).asnumpy().tolist() != y.asnumpy().tolist()
+
+
+def stepped(trainer, net):
+    """The first weight after a step from ones, of 2 samples whose gradients are ones."""
+    with mx.autograd.record():
+        y = net(nd.ones((2, 3)))
+    y.backward()
+    trainer.step(2)
+    return net.weight.data().asnumpy()[0, 0]
+
+
+def ones():
+    net = gluon.nn.Dense(2, in_units=3)
+    net.initialize(mx.init.One())
+    return net
+
+
+class Reducing(gluon.Trainer):
+    """Sums gradients itself, without a store, as Horovod's does."""
+
+    def _allreduce_grads(self):
+        for parameter in self._params:
+            parameter.grad()[:] *= 3
+
+    def _update(self, ignore_stale_grad=False):
+        assert self._optimizer.rescale_grad == 0.5 and not ignore_stale_grad
+        super()._update(ignore_stale_grad)
+
+
+def test_a_trainer_that_sums_gradients_itself():
+    net = ones()
+    trainer = Reducing(net.collect_params(), "sgd", {"learning_rate": 0.125}, kvstore=None)
+    assert stepped(trainer, net) == 1 - 0.125 * 3
+
+
+class Counting(mx.optimizer.Adam):
+    def _update_count(self, index):
+        self.seen = [*getattr(self, "seen", []), index]
+        super()._update_count(index)
+
+
+def test_an_optimizer_that_counts_itself_is_told_one_weight_at_a_time():
+    net = ones()
+    trainer = gluon.Trainer(net.collect_params(), Counting(learning_rate=0.125))
+    assert abs(stepped(trainer, net) - 0.875) < 1e-5 and trainer.optimizer.seen == [0, 1]

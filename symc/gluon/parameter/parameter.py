@@ -237,9 +237,12 @@ class Parameter:
         for gradient in self._grad or ():
             gradient[:] = 0
 
-    def _check_and_get(self, arrays: list[NDArray] | None, ctx: Context | None) -> NDArray:
+    def _check_and_get(self, arrays: list[NDArray] | None, ctx: Any) -> Any:
+        """The array on a context; all of them where the type `list` is given for one, as derived classes ask."""
         if arrays is None:
             raise self._without_arrays()
+        if ctx is list:
+            return arrays
         if ctx is None:
             if len(arrays) == 1:
                 return arrays[0]
@@ -253,9 +256,7 @@ class Parameter:
         return arrays[k]
 
     def _all(self, arrays: list[NDArray] | None) -> list[NDArray]:
-        if arrays is None:
-            raise self._without_arrays()
-        return arrays
+        return self._check_and_get(arrays, list)
 
     def _without_arrays(self) -> SymcError:
         if self._deferred_init:
@@ -322,9 +323,9 @@ class Parameter:
                 data = ndarray.zeros(self.shape, cpu(), self.dtype)  # type: ignore[arg-type]
                 description = initializer.InitDesc(self.name, {"__init__": init})
                 initializer.create(default_init)(description, data)
-            self._make(data, contexts)
+            self._init_impl(data, contexts)
 
-    def _make(self, data: NDArray, contexts: Sequence[Context]) -> None:
+    def _init_impl(self, data: NDArray, contexts: Sequence[Context]) -> None:
         """Arrays with these contents on the contexts, and gradients."""
         self._ctx_list = list(contexts)
         self._ctx_map = {(c.device_typeid & 1, c.device_id): k for k, c in enumerate(self._ctx_list)}
@@ -361,7 +362,7 @@ class Parameter:
         if self._data:
             data = self._reduce()
             with autograd.pause():
-                self._make(data, _listed(ctx))
+                self._init_impl(data, _listed(ctx))
         elif self._deferred_init:
             init, _, default_init, data = self._deferred_init
             self._deferred_init = init, _listed(ctx), default_init, data
@@ -401,7 +402,7 @@ class Parameter:
         if self._data is not None:
             self.set_data(data)
         else:
-            self._make(data, self._deferred_init[1] if self._deferred_init else contexts or [cpu()])
+            self._init_impl(data, self._deferred_init[1] if self._deferred_init else contexts or [cpu()])
         self._deferred_init = ()
 
     def _fit_shape(self, data: NDArray) -> None:
