@@ -39,6 +39,10 @@ class Machine(Protocol):
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         """Whether a row of so many elements stays near the core that walks it several times."""
 
+    def gap_behind(self, row_bytes: int) -> int:
+        """How many bytes to leave free behind each row of a matrix of such rows, so that rows which are stored or read
+        together do not evict each other from the nearest cache."""
+
     @property
     def near_bytes(self) -> int | None:
         """How much one step may read and write so that the next finds it near the cores; None: all is equally far."""

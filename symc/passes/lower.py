@@ -59,9 +59,9 @@ class Lowerer(StorageAssignment):
     def __init__(self, graph: Graph, context: PassContext, around: Around | None = None) -> None:
         if around:
             outer, prefix = around.outer, f"{around.outer.prefix}{around.node.name}."
-            super().__init__(graph, dict.fromkeys(graph.nodes, around.phase), outer, prefix)
+            super().__init__(graph, dict.fromkeys(graph.nodes, around.phase), context.backend, outer, prefix)
         else:
-            super().__init__(graph, phases(graph))
+            super().__init__(graph, phases(graph), context.backend)
         self.context = context
         self.backend = context.backend
         self.rounds_float16 = context.rounds_float16

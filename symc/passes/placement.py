@@ -39,7 +39,7 @@ def placements(graph: Graph, when: Mapping[Node, Phase]) -> dict[Value, Inside]:
     found: dict[Value, Inside] = {}
     dense: set[Value] = set()  # wholes with reshaped parts, which therefore lie in one piece
     assemblies = [node for node in graph.nodes if node in graph.facts.group and node.operator.is_assembly]
-    products = _products(graph) if assemblies else {}
+    products = products_of(graph) if assemblies else {}
     for node in assemblies:
         names = {f"in{k}": v for k, v in enumerate(node.inputs)}
         by_value = {v: n for n, v in names.items()}
@@ -80,7 +80,7 @@ def slices(graph: Graph, placed: Container[Value]) -> dict[Value, Inside]:
     """
     found: dict[Value, Inside] = {}
     scattered: set[Value] = set()  # slices whose rows are not one after the other
-    products = _products(graph)
+    products = products_of(graph)
     for node in graph.nodes:
         meaning = None if node.is_input else meaning_of(graph, node)
         if meaning is None or meaning.kind != "map" or len(meaning.bodies) != node.n_outputs:
@@ -181,7 +181,7 @@ def copied_box(region: Region) -> tuple[int, ...] | None:
     return tuple(corner)
 
 
-def _products(graph: Graph) -> dict[int, Product]:
+def products_of(graph: Graph) -> dict[int, Product]:
     """The contraction of each group that has one."""
     products = ((g, meaning_of(graph, node).product) for node, g in graph.facts.group.items())
     return {g: product for g, product in products if product is not None}

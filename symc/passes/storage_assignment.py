@@ -10,6 +10,8 @@ from symc.ir.graph import Graph, Node, Value
 from symc.ir.kernels import Place, Storage, View
 from symc.loopir.kernel import SEED, Buffer
 
+from .base import Machine
+from .gaps import row_distances
 from .phases import Phase
 from .placement import placements, slices
 
@@ -24,7 +26,12 @@ class StorageAssignment:
     """
 
     def __init__(
-        self, graph: Graph, phases: Mapping[Node, Phase], outer: StorageAssignment | None = None, prefix: str = ""
+        self,
+        graph: Graph,
+        phases: Mapping[Node, Phase],
+        machine: Machine,
+        outer: StorageAssignment | None = None,
+        prefix: str = "",
     ) -> None:
         self.graph = graph
         self.phases = phases
@@ -35,6 +42,10 @@ class StorageAssignment:
         self.buffers: dict[Value, Buffer] = {}
         self.placed = placements(graph, phases)
         self.slices = {} if outer else slices(graph, self.placed)  # a loop overwrites what its body reads
+        inside = {**self.placed, **self.slices}
+        taken = {*inside, *(i.whole for i in inside.values())}
+        # (A step's own sums gained nothing from gaps.)
+        self.row_distances = {} if outer else row_distances(graph, phases, taken, machine.gap_behind)
 
     def _unique(self, base: str) -> str:
         count = self.names.get(base, 0)
@@ -47,13 +58,19 @@ class StorageAssignment:
         return storage
 
     def _bind(self, v: Value, place: View, strides: tuple[int, ...] | None = None) -> Buffer:
-        """Makes a value live in a storage, by default densely in its own layout."""
+        """Makes a value live in a storage, by default in its own layout, densely or with gaps behind its rows."""
         shape = self.graph.shape(v)
         name = self._unique(f"{self.prefix}{str(v)[1:]}.buf")
-        buffer = Buffer(name, shape, self.graph.dtype(v), strides or self.graph.layout(v).strides(shape))
+        strides = strides or self.graph.layout(v).strides(self._with_gaps(v))
+        buffer = Buffer(name, shape, self.graph.dtype(v), strides)
         self.views[name] = place
         self.buffers[v] = buffer
         return buffer
+
+    def _with_gaps(self, v: Value) -> FullShape:
+        """The shape that a value takes up in memory."""
+        shape = self.graph.shape(v)
+        return (*shape[:-1], self.row_distances[v]) if v in self.row_distances else shape
 
     def _place_inputs(self) -> None:
         for node in self.graph.inputs:
@@ -107,7 +124,7 @@ class StorageAssignment:
             return self._bind(v, replace(view, offset=view.offset + inside.offset(target)), strides)
         place: Place = "prepared" if phase == "prepare" else "arena"
         name = self.prefix + str(v)[1:]
-        storage = self._new_storage(name, size_of(self.graph.shape(v)), self.graph.dtype(v), place)
+        storage = self._new_storage(name, size_of(self._with_gaps(v)), self.graph.dtype(v), place)
         return self._bind(v, View(storage.name))
 
     def _scratch(self, node: Node, shape: FullShape, dtype: str, phase: Phase) -> Buffer:

@@ -30,6 +30,7 @@ class PlainBackend:
     fits_sections = staticmethod(preferences.fits_sections)
     keeps_near = staticmethod(preferences.keeps_near)
     near_bytes = preferences.NEAR_BYTES
+    gap_behind = staticmethod(preferences.gap_behind)
 
     def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         return None

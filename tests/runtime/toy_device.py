@@ -60,6 +60,9 @@ class ToyBackend:
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         return True
 
+    def gap_behind(self, row_bytes: int) -> int:
+        return 0
+
     @property
     def near_bytes(self) -> int | None:
         return None

@@ -94,6 +94,12 @@ class CpuBackend:
 
         return keeps_near(n_elements, is_contiguous)
 
+    def gap_behind(self, row_bytes: int) -> int:
+        """See passes.base.Machine."""
+        from .preferences import gap_behind
+
+        return 0 if self.target.has_32_registers else gap_behind(row_bytes)
+
     @property
     def near_bytes(self) -> int:
         """See passes.base.Machine."""

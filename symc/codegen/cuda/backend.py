@@ -76,6 +76,10 @@ class CudaBackend:
 
         return keeps_near(n_elements, is_contiguous)
 
+    def gap_behind(self, row_bytes: int) -> int:
+        """See passes.base.Machine."""
+        return 0
+
     @property
     def near_bytes(self) -> None:
         """See passes.base.Machine."""
