@@ -2,7 +2,8 @@
 
 `emit_input` transforms the input into [group of tiles][frequency][tile of the group][channel]; `emit` multiplies it,
 for each panel of output channels and every frequency, with the packed weights and transforms the sums back, still in
-cache, into the epilogue.  A group is as many output tiles as the register tile has rows.
+cache, into the epilogue.  A group is as many output tiles as the register tile has rows; with 16 registers a gap
+follows each frequency of it.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -10,7 +11,8 @@ cache, into the epilogue.  A group is as many output tiles as the register tile 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I8, I64
-from symc.codegen.llvm.loops import loop
+from symc.codegen.llvm.loops import loop, minimum
 from symc.core.dtypes import ITEM_SIZE
 
 from .blocking import STACKED_ROWS
@@ -48,8 +50,8 @@ def kernel(chunk, n_chunks, desc, bufs):
         repeat = tile // table_tiles
         group = place // rows
         transform(source + repeat * repeat_bytes, zero_page, offsets + (tile - repeat * table_tiles) * {offset_bytes},
-                  transformed + (group * {n_frequencies} * rows + place - group * rows) * row_bytes, rows * row_bytes,
-                  row_bytes)
+                  transformed + group * {n_frequencies} * frequency_bytes + (place - group * rows) * row_bytes,
+                  frequency_bytes, row_bytes)
 '''
 
 SOURCE = '''
@@ -69,7 +71,7 @@ def kernel(chunk, n_chunks, desc, bufs):
                     stack_end = last_group
                 for frequency in range({n_frequencies}):
                     for group in range(stack, stack_end):
-                        multiply(rows, transformed + (group * {n_frequencies} + frequency) * rows * row_bytes,
+                        multiply(rows, transformed + (group * {n_frequencies} + frequency) * frequency_bytes,
                                  row_bytes, weight + (panel * {n_frequencies} + frequency) * panel_bytes,
                                  depth,
                                  products + ((group - stack) * {n_frequencies} + frequency) * rows * {row_bytes}{asked})
@@ -141,6 +143,7 @@ def emit_input(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> Kern
     d.add("table_tiles", len(problem.offsets))
     d.add("repeat_bytes", problem.source_repeat_stride * item)
     d.add("row_bytes", problem.channels * item)
+    d.add("frequency_bytes", plan.scratch[-1] * item)
     d.add("rows", tile.rows)
     source = INPUT_SOURCE.format(
         extent=transforms.extent,
@@ -185,6 +188,7 @@ def emit(problem: WinogradProblem, part: Part, plan: WinogradPlan) -> KernelCall
     d.add("stacked_groups", plan.stacked_groups)
     d.add("depth", problem.channels)
     d.add("row_bytes", problem.channels * item)
+    d.add("frequency_bytes", plan.scratch[-1] * item)
     d.add("panel_bytes", problem.channels * tile.columns * item)
     d.add("n_columns", problem.columns)
     problem.epilogue.add_to(d)
@@ -281,20 +285,44 @@ def _finish(
         is_outside = [b.icmp_signed("<", number, I64(0)) for number in numbers]
         rows = [b.add(first_pixel, b.select(out, numbers[0], number)) for out, number in zip(is_outside, numbers)]
         places = [simd.at(source, b.mul(step, I64(k))) for k in range(transforms.n_frequencies)]
-        sums: list[list[Any]] = [[] for _ in numbers]
-        for v in range(tile.vectors):
-            outputs = transform(
-                simd, transforms.output, [simd.load(simd.at(place, v * simd.vector_bytes)) for place in places]
-            )
-            if transforms.shift:
-                outputs = [b.ashr(value, simd.number(transforms.shift)) for value in outputs]
-            for row, out, value in zip(sums, is_outside, outputs):
-                row.append(b.select(out, outputs[0], value))
 
-        def finish(masks: list[Any]) -> None:
-            emit_stores(simd, epilogue, d, desc, bufs, sums, Place(rows, column, n_columns, masks))
+        def store(first: Any, is_whole: bool, masks: list[Any]) -> None:
+            """The vectors that `masks` are of, from number `first` on; of a whole tile all pixels are inside."""
+            sums: list[list[Any]] = [[] for _ in numbers]
+            for v in range(len(masks)):
+                at = b.add(b.mul(first, I64(simd.vector_bytes)), I64(v * simd.vector_bytes))
+                outputs = transform(simd, transforms.output, [simd.load(simd.at(place, at)) for place in places])
+                if transforms.shift:
+                    outputs = [b.ashr(value, simd.number(transforms.shift)) for value in outputs]
+                for row, out, value in zip(sums, is_outside, outputs):
+                    row.append(value if is_whole else b.select(out, outputs[0], value))
+            passed = b.mul(first, I64(tile.lanes))
+            place = Place(rows, b.add(column, passed), b.sub(n_columns, passed), masks)
+            emit_stores(simd, epilogue, d, desc, bufs, sums, place)
 
-        with_masks(simd, tile, n_columns, has_avx512, finish)
+        if has_avx512:
+            with_masks(simd, tile, n_columns, has_avx512, partial(store, I64(0), False))
+            return
+        is_whole = b.icmp_signed(">=", reduce(b.or_, numbers), I64(0))
+
+        def vector(number: Any, _: list[Any]) -> list[Any]:
+            n_left = b.sub(n_columns, b.mul(number, I64(tile.lanes)))
+
+            def of_tile(masks: list[Any]) -> None:
+                if masks != [None]:
+                    store(number, False, masks)
+                    return
+                with b.if_else(is_whole, likely=True) as (whole, cut):
+                    with whole:
+                        store(number, True, masks)
+                    with cut:
+                        store(number, False, masks)
+
+            with_masks(simd, replace(tile, vectors=1), n_left, has_avx512, of_tile)
+            return []
+
+        n_vectors = b.udiv(b.add(minimum(b, n_columns, I64(tile.columns)), I64(tile.lanes - 1)), I64(tile.lanes))
+        loop(b, I64(0), n_vectors, [], vector, at_least_once=True)
 
     return finish
 

@@ -91,7 +91,7 @@ def test_winograd_in_parts(batch, outputs, monkeypatch, target):
     monkeypatch.setattr("symc.codegen.cpu.contraction.planner.MAX_PARTS", 1000)
     c = contraction(batch=batch, channels=(16, 33), inputs=(13 * outputs // 2, 11 * outputs // 2), epilogue=plain)
     plan = winograd_plan(c, target, outputs)
-    assert plan.scratch[0] == 1 or np.prod(plan.scratch) * 4 < 30_000
+    assert plan.scratch[0] == 1 or np.prod(plan.scratch) * 4 < 35_000
     assert " of " in check_winograd(c, target, outputs).schedule
 
 
