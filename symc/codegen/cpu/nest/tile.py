@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from llvmlite import ir
 
@@ -16,6 +17,8 @@ from symc.codegen.nest.walker import Walker
 from symc.loopir.expr import Expr
 
 from .vectors import splats, vector_of
+
+PART_BYTES = 16  # of a register: what lies in such a part x86 interleaves by one instruction
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Tiles:
         scope = walker.enter(indices)
         self.known = splats(scope, self.v, walker.form.roots)
         self.crossings = self._crossings()
+        self.is_copy = {s.value for s in walker.form.stores} <= {c.load for c in self.crossings}
         (group,) = walker.plan.stores
         if walker.plan.streams:
             self.can_stream = self.places.can_stream(
@@ -104,23 +108,37 @@ class Tiles:
     ) -> None:
         b = self.b
         corner = self.places.bind(self.places.bind(scope, self.across, cross), self.along, index)
+        from_registers = self.is_copy and n_cross is None and n_along is None
+        columns: dict[_Crossing, Values] = {}
         for c in self.crossings:
             if n_cross is not None and not c.elements.can_mask:
                 self._copy_by_element(c, corner, n_cross, n_along)
-            else:
-                self._transpose(c, corner, n_cross, n_along)
+                continue
+            columns[c] = self._transpose(c, corner, n_cross, n_along)
+            if not from_registers:
+                for k, value in enumerate(columns[c]):
+                    c.elements.store(value, b.add(c.tile, I64(k * c.elements.vector_bytes)))
 
-        def line(k: ir.Value, nothing: Values) -> Values:
+        def line(k: ir.Value, raw_of: Callable[[_Crossing], ir.Value]) -> None:
             around = self.places.bind(scope, self.across, b.add(cross, k))
             inner = self.places.bind_lanes(around, self.along, index, self.v, 1, self.known, n_along)
             for c in self.crossings:
-                raw = c.elements.load(b.add(c.tile, b.mul(k, I64(c.elements.vector_bytes))))
-                inner.known[c.load] = widen(self.v, raw, c.elements.dtype, c.load.dtype)
+                inner.known[c.load] = widen(self.v, raw_of(c), c.elements.dtype, c.load.dtype)
             store(self.places, [inner], self.walker.form.stores)
+
+        def from_memory(k: ir.Value, nothing: Values) -> Values:
+            line(k, lambda c: c.elements.load(b.add(c.tile, b.mul(k, I64(c.elements.vector_bytes)))))
             return nothing
 
-        def lines() -> Values:
-            return loop(b, I64(0), I64(self.v.n) if n_cross is None else n_cross, [], line)
+        def column(k: int, c: _Crossing) -> ir.Value:
+            return columns[c][k]
+
+        def lines() -> None:
+            if from_registers:
+                for k in range(self.v.n):
+                    line(I64(k), partial(column, k))
+            else:
+                loop(b, I64(0), I64(self.v.n) if n_cross is None else n_cross, [], from_memory)
 
         if not self.walker.plan.streams or n_along is not None:
             lines()
@@ -133,7 +151,7 @@ class Tiles:
             with through_them:
                 lines()
 
-    def _transpose(self, c: _Crossing, corner: Scope, n_cross: ir.Value | None, n_along: ir.Value | None) -> None:
+    def _transpose(self, c: _Crossing, corner: Scope, n_cross: ir.Value | None, n_along: ir.Value | None) -> Values:
         """A tile through registers; rows past `n_along` repeat the last one."""
         b, v = self.b, self.v
         mask = None if n_cross is None else v.first(n_cross)
@@ -143,8 +161,7 @@ class Tiles:
             if n_along is not None and k:
                 at = minimum(b, at, b.sub(n_along, I64(1)))
             rows.append(c.elements.load(b.add(corner.address[c.load], b.mul(at, c.step)), mask))
-        for k, column in enumerate(_transposed(v, rows)):
-            c.elements.store(column, b.add(c.tile, I64(k * c.elements.vector_bytes)))
+        return _transposed(v, rows, c.elements.item_bytes)
 
     def _copy_by_element(self, c: _Crossing, corner: Scope, n_cross: ir.Value, n_along: ir.Value) -> None:
         """A partial tile where the machine cannot mask: compact code, since edges are few."""
@@ -164,13 +181,26 @@ class Tiles:
         loop(b, I64(0), n_along, [], row)
 
 
-def _transposed(v: Lanes, rows: Values) -> Values:
-    """An n x n transposition: log2(n) rounds of interleaving row i with row i + n / 2."""
+def _transposed(v: Lanes, rows: Values, item_bytes: int) -> Values:
+    """An n x n transposition: log2(n) rounds of interleaving row i with row i + n / 2.
+
+    Parts of 16 bytes first, then elements inside of these: x86 has an instruction for each such row, but without
+    AVX-512 takes two for a row of elements from all parts.
+    """
     n, b = v.n, v.b
-    masks = []
-    for start in (0, n // 2):
-        lanes = [I32(start + k // 2 + (n if k % 2 else 0)) for k in range(n)]
-        masks.append(ir.Constant(ir.VectorType(I32, n), lanes))
-    for _ in range(n.bit_length() - 1):
-        rows = [b.shuffle_vector(rows[i], rows[i + n // 2], mask) for i in range(n // 2) for mask in masks]
+    part = n if v.abilities.has_free_masks else min(n, PART_BYTES // item_bytes)
+    for size, unit in ((part, n), (1, part)):
+        for _ in range((unit // size).bit_length() - 1):
+            masks = _interleavings(n, unit, size)
+            rows = [b.shuffle_vector(rows[i], rows[i + n // 2], mask) for i in range(n // 2) for mask in masks]
     return rows
+
+
+def _interleavings(n: int, unit: int, size: int) -> list[ir.Constant]:
+    """Of each `unit` elements of two rows the first halves, or the second halves, in turns of `size`."""
+    masks = []
+    for start in (0, unit // 2):
+        turns = [first + start + k for first in range(0, n, unit) for k in range(0, unit // 2, size)]
+        lanes = [row + at + j for at in turns for row in (0, n) for j in range(size)]
+        masks.append(ir.Constant(ir.VectorType(I32, n), [I32(lane) for lane in lanes]))
+    return masks
