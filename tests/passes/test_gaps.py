@@ -41,9 +41,9 @@ def of_rows(step) -> mx.sym.Symbol:
     return mx.sym.contrib.foreach(lambda row, state: (step(row), state), rows, [])[0]
 
 
-def lowered(symbol: mx.sym.Symbol, backend) -> KernelGraph:
+def lowered(symbol: mx.sym.Symbol, backend, n_rows: int = 2) -> KernelGraph:
     names = symbol.list_arguments()
-    graph = to_graph(symbol, False, {"x": (5, 2, 6)}, dict.fromkeys(names, "float32"))
+    graph = to_graph(symbol, False, {"x": (5, n_rows, 6)}, dict.fromkeys(names, "float32"))
     return lower_graph(graph, PassContext(backend), Trace())
 
 
@@ -72,6 +72,10 @@ def test_a_recurrent_layer_reads_rows_with_gaps(symbol):
     found = outputs(spaced)
     for key, array in outputs(dense).items():
         np.testing.assert_array_equal(found[key], array)
+
+
+def test_a_round_of_one_row_needs_no_gap():
+    assert n_with_gaps(lowered(recurrent("lstm"), WithGaps(), n_rows=1)) == 0
 
 
 @pytest.mark.parametrize(
