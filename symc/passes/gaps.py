@@ -64,7 +64,7 @@ def _reads_at_strides(loop: Iterate, position: int) -> bool:
     body, products = loop.body, products_of(loop.body)
     row = list(body.inputs)[position][0]
     if size_of(body.shape(row)[:-1]) == 1:
-        return False  # an LSTM of one sentence took 2 % longer
+        return False  # which nobody evicts
 
     def reads_at_strides(user: Node) -> bool:
         if user not in body.facts.group or meaning_of(body, user).kind in ("product", "template", "loop"):
