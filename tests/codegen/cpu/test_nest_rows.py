@@ -143,9 +143,16 @@ def test_walks_of_two_rows_take_turns(target: Target, n_rows: int, columns: int,
         check(nest, {"x": rand((n_rows, columns)), "w": rand((columns,))}, target, rtol=2e-5)
 
 
-@pytest.mark.parametrize("shape", [(3, 7, 5), (2, 33, 40), (4, 100, 1), (2, 3, 1000)])
+# Shape and axis decide how a row is walked, whatever its formula is: the logarithm is seen in one shape.
+@pytest.mark.parametrize(
+    "log, shape",
+    [
+        pytest.param(log, shape, marks=[pytest.mark.slow] * (log and shape != (2, 33, 40)))
+        for log in (False, True)
+        for shape in ((3, 7, 5), (2, 33, 40), (4, 100, 1), (2, 3, 1000))
+    ],
+)
 @pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("log", [False, True])
 def test_softmax_along_every_axis(target: Target, shape: tuple[int, ...], axis: int, log: bool) -> None:
     a = axes(*shape)
     k = Axis("r", shape[axis])
