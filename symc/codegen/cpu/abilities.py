@@ -47,11 +47,18 @@ def _call(b: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
     return b.call(declare(b.module, f"llvm.x86.avx512.{name}", _FLOATS, [o.type for o in operands]), operands)
 
 
-def _wide(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """The lanes of x, 16 at most, as the first of 16."""
+def _eighth(b: ir.IRBuilder, table: Sequence[int], i: ir.Value) -> ir.Value:
+    """For 8 lanes at most."""
+    ints = ir.VectorType(I32, 8)
+    function = declare(b.module, "llvm.x86.avx2.permd", ints, [ints, ints])
+    return _like(b, i, b.call(function, [ir.Constant(ints, [I32(x) for x in table]), _wide(b, i, 8)]))
+
+
+def _wide(b: ir.IRBuilder, x: ir.Value, n: int = 16) -> ir.Value:
+    """The lanes of x, n at most, as the first of n."""
     if not isinstance(x.type, ir.VectorType):
-        return b.insert_element(ir.Constant(ir.VectorType(x.type, 16), ir.Undefined), x, I32(0))
-    return _first(b, x, 16)
+        return b.insert_element(ir.Constant(ir.VectorType(x.type, n), ir.Undefined), x, I32(0))
+    return _first(b, x, n)
 
 
 def _like(b: ir.IRBuilder, x: ir.Value, wide: ir.Value) -> ir.Value:
@@ -84,4 +91,5 @@ def abilities_of(target: Target) -> Abilities:
         has_free_masks=target.vector_bits == 512,  # a masked AVX2 store takes 12 cycles
         has_32_registers=target.has_32_registers,
         powers=_POWERS if target.vector_bits == 512 else None,
+        eighths=_eighth if target.vector_bits == 256 else None,
     )

@@ -37,6 +37,7 @@ class Abilities:
     is_llvm7          its compiler reads LLVM 7's language (no fneg, no splat), with intrinsics of single numbers alone
     address_space     of what int64 addresses point to
     powers            its instructions for powers of two, if it has such
+    eighths           (table of 8 int32, int32 i) -> table[i % 8], if one instruction finds that
     """
 
     library: Mapping[str, str]
@@ -49,3 +50,4 @@ class Abilities:
     address_space: int = 0
     fused: str = "fmuladd"
     powers: Powers | None = None
+    eighths: Callable[[ir.IRBuilder, Sequence[int], ir.Value], ir.Value] | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from llvmlite import ir
 
 from .abilities import Powers
@@ -24,6 +25,8 @@ EXP_TAIL = (1.381459878757596e-3, 8.368716575205326e-3, 4.166838899254799e-2, 1.
 # The same for |r| <= ln 2 / 32, within 2e-9, and what is left: 2^0 to 2^(15/16).
 EXP_TAIL_16 = (1.6666719e-1, 5.0001617e-1)
 SIXTEENTHS = tuple(2 ** (k / 16) for k in range(16))
+# The same for |r| <= ln 2 / 16, within 2.6e-8.
+EXP_TAIL_8 = (1.6666858e-1, 5.0006448e-1)
 LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
        2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
 # Juffa (2012, "erff", BSD): erf(x) = x + x * P(x^2) below 0.9277, else 1 - exp(Q(|x|)).
@@ -33,6 +36,8 @@ ERF_SPLIT = 0.927734375
 ROUND_TO_INT = 12582912.0  # 1.5 * 2**23: adding it leaves round(x) in the low bits, and nothing else in the lowest 9
 BIAS = 127
 LEAST_EXPONENT = -104.0  # exp of less is 0
+# What the bits of 2**(j / 8) are more than those of a 1 whose exponent is j / 8 larger.
+ROOT_BITS = tuple(int(np.float32(2 ** (j / 8)).view(np.int32)) - (BIAS << 23) - (j << 20) for j in range(8))
 
 
 def _exponent(v: Lanes, x: ir.Value, steps: int = 1, bias: int = 0) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -72,21 +77,38 @@ def _at_most(v: Lanes, x: ir.Value, high: float) -> ir.Value:
 def exp(v: Lanes, x: ir.Value) -> ir.Value:
     if v.abilities.powers is not None:
         return _exp_of_sixteenths(v, v.abilities.powers, x)
-    _, biased, r = _exponent(v, _clamp(v, x, LEAST_EXPONENT, 88.9), bias=2 * BIAS)
-    return _scale(v, _exp_of_rest(v, r), biased)
+    biased, root, r = _root(v, _clamp(v, x, LEAST_EXPONENT, 88.9), bias=2 * BIAS)
+    half = v.b.shl(v.b.lshr(biased, v.bits(1)), v.bits(23))  # so that infinity and denormals come out right
+    return v.b.fmul(_times_exp(v, v.b.sub(root, half), r), v.b.bitcast(half, x.type))
 
 
 def exp_below_0(v: Lanes, x: ir.Value) -> ir.Value:
     """exp of what is at most 0: with one limit, and scaled by 2**(k + 64), which is no denormal, and 2**-64."""
     if v.abilities.powers is not None:
         return _exp_of_sixteenths(v, v.abilities.powers, x)
-    _, biased, r = _exponent(v, _at_least(v, x, LEAST_EXPONENT), bias=BIAS + 64)
-    return v.b.fmul(v.b.fmul(_exp_of_rest(v, r), _power_of_two(v, biased)), v.like(x, 2.0**-64))
+    _, root, r = _root(v, _at_least(v, x, LEAST_EXPONENT), bias=BIAS + 64)
+    return v.b.fmul(_times_exp(v, root, r), v.like(x, 2.0**-64))
 
 
-def _exp_of_rest(v: Lanes, r: ir.Value) -> ir.Value:
-    one = v.like(r, 1)
-    return v.fma(v.fma(v.polynomial(r, EXP_TAIL), r, one), r, one)
+def _root(v: Lanes, x: ir.Value, bias: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """exp(x) = 2**k * root * exp(r), root >= 1: (k + bias in the low 9 bits, bits of 2**(k + bias - BIAS) * root, r).
+
+    With eighths of k root is 2**(j / 8), else 1. Bits of its power are the sum of k + j / 8 and a number for each j.
+    """
+    if v.abilities.eighths is None:
+        _, biased, r = _exponent(v, x, bias=bias)
+        return biased, v.b.shl(biased, v.bits(23)), r
+    _, eighths, r = _exponent(v, x, steps=8, bias=bias)
+    bits = v.b.add(v.b.shl(eighths, v.bits(20)), v.abilities.eighths(v.b, ROOT_BITS, eighths))
+    return v.b.lshr(eighths, v.bits(3)), bits, r
+
+
+def _times_exp(v: Lanes, root: ir.Value, r: ir.Value) -> ir.Value:
+    """exp(r) times the number of these bits."""
+    root, one = v.b.bitcast(root, r.type), v.like(r, 1)
+    if v.abilities.eighths is None:
+        return v.b.fmul(v.fma(v.fma(v.polynomial(r, EXP_TAIL), r, one), r, one), root)
+    return v.fma(v.b.fmul(root, r), v.fma(v.polynomial(r, EXP_TAIL_8), r, one), root)
 
 
 def _exp_of_sixteenths(v: Lanes, powers: Powers, x: ir.Value) -> ir.Value:
