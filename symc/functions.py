@@ -87,8 +87,15 @@ def operator_class(package: str, namespace: str, name: str) -> type[Op]:
     if registered is None:
         from symc.ops.mxnet import about
 
-        place = module_name(package, namespace)
-        raise AttributeError(f"module '{place}' has no attribute '{name}'{about(name, namespace)}")
+        places = [(place, name) for place in ("op", *NAMESPACES) if name in table[place]]
+        if name in registered_names():  # `_contrib_box_nms`
+            places = [place_of(name)]
+        if places:
+            place, short = places[0]
+            meant = f"; it is {module_name(package, place)}.{short}"
+        else:
+            meant = about(name, namespace, table[namespace])
+        raise AttributeError(f"module '{module_name(package, namespace)}' has no attribute '{name}'{meant}")
     return registered_names()[registered]
 
 

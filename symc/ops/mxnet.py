@@ -4,22 +4,26 @@ about an unknown name draw on."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from symc.core.nearest import nearest
 from symc.ir.op import registered_names
 
-PREFIXES = ("", "_contrib_", "_linalg_", "_random_", "_sample_", "_image_", "_npi_", "_")  # of a namespace's functions
+PREFIXES = ("", "_contrib_", "_linalg_", "_random_", "_sample_", "_image_", "_")  # of a namespace's functions
 
 
-def about(name: str, namespace: str = "op") -> str:
-    """The end of a message about an operator that symc lacks: that MXNet has it, or what may have been meant."""
+def about(name: str, namespace: str = "op", known: Iterable[str] | None = None) -> str:
+    """The end of a message about a name that is no operator of symc: that MXNet has it, or what may have been meant, of
+    `known` names, else of all."""
     if namespace == "sparse" and name in OF_SPARSE_ARRAYS:
         return " (MXNet has it, symc does not: it stores every array dense, as mx.nd.array makes it)"
     found = next((prefix + name for prefix in PREFIXES if prefix + name in MXNET), None)
-    if found is not None:
+    if found in registered_names() and found != "_" + name:
+        return f"; did you mean {found}?"
+    if found not in (None, *registered_names()):
         reason = left_out(found)
         return f" (MXNet has it, symc does not{': ' + reason if reason else ''}; `symc ops` lists symc's)"
-    return nearest(name, registered_names()) or "; `symc ops` lists them"
+    return nearest(name, registered_names() if known is None else known) or "; `symc ops` lists them"
 
 
 def left_out(name: str) -> str | None:

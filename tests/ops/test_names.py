@@ -16,7 +16,7 @@ def test_the_list_is_mxnets():
     assert {n for n in registered_names() if n in MXNET}  # the lists meet
 
 
-@pytest.mark.parametrize("name", ["_cvimdecode", "dgl_subgraph", "_contrib_dgl_subgraph", "getnnz"])
+@pytest.mark.parametrize("name", ["_cvimdecode", "dgl_subgraph", "_contrib_dgl_subgraph", "_npi_add"])
 def test_an_operator_of_mxnet_is_not_a_misspelt_one(name):
     assert "MXNet has it, symc does not" in about(name) and "did you mean" not in about(name)
 
@@ -32,6 +32,27 @@ def test_an_operator_of_mxnet_is_not_a_misspelt_one(name):
 def test_a_misspelt_one_is_named(attempt, error):
     with pytest.raises(error, match=r"did you mean Convolution"):
         attempt()
+
+
+@pytest.mark.parametrize(
+    "attempt, place",
+    [
+        (lambda: mx.nd.getnnz, "symc.ndarray.contrib.getnnz"),
+        (lambda: mx.sym.box_nms, "symc.symbol.contrib.box_nms"),
+        (lambda: mx.sym.linalg.relu, "symc.symbol.relu"),
+        (lambda: mx.nd._internal._contrib_box_nms, "symc.ndarray.contrib.box_nms"),
+        (lambda: mx.nd.operators.registered("getnnz"), "did you mean _contrib_getnnz"),
+    ],
+)
+def test_an_operator_of_another_namespace_is_found_there(attempt, place):
+    with pytest.raises((AttributeError, UnknownOperatorError), match=place):
+        attempt()
+
+
+def test_arithmetic_of_the_sparse_namespace():
+    x = mx.nd.array([1.0, 4.0])
+    functions = [mx.nd.sparse.add, mx.nd.sparse.subtract, mx.nd.sparse.multiply, mx.nd.sparse.divide]
+    assert [f(x, 2).asnumpy().tolist() for f in functions] == [[3, 6], [-1, 2], [2, 8], [0.5, 2]]
 
 
 def test_nearest():
