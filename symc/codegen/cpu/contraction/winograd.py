@@ -10,6 +10,7 @@ follows each frequency of it.
 # (arguments of intrinsics are LLVM values)
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -30,7 +31,7 @@ from .blocking import STACKED_ROWS
 from .micro import asking, by_rows, emit_products, evenly_spaced, plain_vectors_of, row_pointer, vectors_of, with_masks
 from .plan import WinogradPlan
 from .products import Products
-from .stores import Place, emit_stores
+from .stores import Place, emit_prefetches, emit_stores
 from .tile import Tile
 from .units import add_units, unit_loops
 from .winograd_transform import transform
@@ -40,6 +41,16 @@ ASKED = """,
                                  weight + (panel * {n_frequencies} + frequency + 1) * panel_bytes
                                  + (group - stack) * (panel_bytes // (stack_end - stack)),
                                  {step_bytes} // (stack_end - stack)"""
+
+# Asks for what the epilogue will read and store, before the products that it waits for: a pixel's channels of a panel
+# are a line by themselves, which no hardware foresees.
+ASKING = """
+for place in range(stack * rows, min(stack_end * rows, n_tiles)):
+    tile = first_tile + place
+    repeat = tile // table_tiles
+    ask(desc, bufs, pixels + (tile - repeat * table_tiles) * {pixel_bytes}, repeat * table_pixels, column,
+        n_columns - column)
+"""
 
 INPUT_SOURCE = '''
 def kernel(chunk, n_chunks, desc, bufs):
@@ -68,7 +79,7 @@ def kernel(chunk, n_chunks, desc, bufs):
             while stack < last_group:
                 stack_end = stack + stacked_groups
                 if stack_end > last_group:
-                    stack_end = last_group
+                    stack_end = last_group{asking}
                 for frequency in range({n_frequencies}):
                     for group in range(stack, stack_end):
                         multiply(rows, transformed + (group * {n_frequencies} + frequency) * frequency_bytes,
@@ -204,7 +215,10 @@ def _code(plan: WinogradPlan, transforms: Transforms, epilogue: Epilogue, d: Des
     columns, most_rows = tiles[0].columns, max(STACKED_ROWS, *(tile.rows for tile in tiles))
     row_bytes = columns * ITEM_SIZE[products.sums]
     step_bytes = columns * products.n_together * ITEM_SIZE[products.dtype]
-    asked = ASKED.format(n_frequencies=transforms.n_frequencies, step_bytes=step_bytes) if plan.asks_weights else ""
+    asked = asking = ""
+    if plan.asks_weights:
+        asked = ASKED.format(n_frequencies=transforms.n_frequencies, step_bytes=step_bytes)
+        asking = textwrap.indent(ASKING.format(pixel_bytes=4 * transforms.outputs**2).rstrip(), " " * 16)
     source = SOURCE.format(
         tiles=shapes,
         dtype=products,
@@ -215,6 +229,7 @@ def _code(plan: WinogradPlan, transforms: Transforms, epilogue: Epilogue, d: Des
         n_frequencies=transforms.n_frequencies,
         row_bytes=row_bytes,
         asked=asked,
+        asking=asking,
         pixel_bytes=4 * transforms.outputs**2,
     ).lstrip()
 
@@ -223,6 +238,7 @@ def _code(plan: WinogradPlan, transforms: Transforms, epilogue: Epilogue, d: Des
             "memory": _memory(transforms.n_frequencies * most_rows * row_bytes),
             "multiply": _multiply(products, tiles, has_avx512, plan.asks_weights),
             "finish": _finish(products, tiles[0], transforms, epilogue, d, has_avx512),
+            "ask": _ask(products, tiles[0], transforms, epilogue, d, has_avx512),
         }
         exec(source, scope)
         return scope["kernel"]
@@ -280,10 +296,8 @@ def _finish(
     @intrinsic
     def finish(b, desc, bufs, sums_of_tiles, step, pixels, first_pixel, column, n_columns):
         simd = vectors_of(b, products.sums, tile.lanes, has_avx512)
-        source, table = simd.pointer(sums_of_tiles), simd.pointer(pixels)
-        numbers = [simd.load_int32(table, k) for k in range(transforms.outputs**2)]
-        is_outside = [b.icmp_signed("<", number, I64(0)) for number in numbers]
-        rows = [b.add(first_pixel, b.select(out, numbers[0], number)) for out, number in zip(is_outside, numbers)]
+        source = simd.pointer(sums_of_tiles)
+        numbers, is_outside, rows = _pixels(simd, simd.pointer(pixels), transforms, first_pixel)
         places = [simd.at(source, b.mul(step, I64(k))) for k in range(transforms.n_frequencies)]
 
         def store(first: Any, is_whole: bool, masks: list[Any]) -> None:
@@ -325,6 +339,29 @@ def _finish(
         loop(b, I64(0), n_vectors, [], vector, at_least_once=True)
 
     return finish
+
+
+def _ask(
+    products: Products, tile: Tile, transforms: Transforms, epilogue: Epilogue, d: Descriptor, has_avx512: bool
+) -> Any:
+    """The intrinsic `ask(desc, bufs, pixels, first pixel, column, columns)`: for what `finish` will read and store."""
+
+    @intrinsic
+    def ask(b, desc, bufs, pixels, first_pixel, column, n_columns):
+        simd = vectors_of(b, products.sums, tile.lanes, has_avx512)
+        _, _, rows = _pixels(simd, simd.pointer(pixels), transforms, first_pixel)
+        emit_prefetches(simd, epilogue, d, desc, bufs, Place(rows, column, n_columns, [None] * tile.vectors))
+
+    return ask
+
+
+def _pixels(simd: Any, table: Any, transforms: Transforms, first_pixel: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    """Of the pixels of a tile: the numbers in their table, which are outside, and their rows, of these the first's."""
+    b = simd.b
+    numbers = [simd.load_int32(table, k) for k in range(transforms.outputs**2)]
+    is_outside = [b.icmp_signed("<", number, I64(0)) for number in numbers]
+    rows = [b.add(first_pixel, b.select(out, numbers[0], number)) for out, number in zip(is_outside, numbers)]
+    return numbers, is_outside, rows
 
 
 def _input_transform(dtype: str, lanes: int, transforms: Transforms) -> Any:
