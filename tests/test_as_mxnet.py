@@ -36,6 +36,15 @@ import symc
 
 import beside  # what lies beside the script
 
+# What MXNet's own modules import, taken from them.
+from mxnet.gluon.block import NDArray as same_array, initializer, ndarray
+from mxnet.gluon.model_zoo.vision.vgg import HybridBlock, cpu
+from mxnet.metric import ndarray, numeric_types, registry
+from mxnet.module.module import Uniform, nd as same_nd
+assert same_array is NDArray and ndarray is same_nd is nd and HybridBlock is gluon.HybridBlock and cpu is mx.cpu
+assert Uniform is mx.init.Uniform and not hasattr(nd, "numeric_types") and not hasattr(mx, "numeric_types")
+assert not hasattr(mx.metric, "nowhere")
+
 class Mine: pass
 
 assert mx is mxnet is symc and gluon is symc.gluon and nn is same is symc.gluon.nn and nd is symc.nd

@@ -35,6 +35,29 @@ PLACES = {
     "onnx": "contrib.onnx",
 }
 
+# What MXNet's modules import of each other, and libraries ask any of them for; by the module of symc that has it.
+BORROWED = {
+    "": "autograd base context initializer io metric ndarray optimizer random recordio registry symbol",
+    "base": "MXNetError integer_types mx_real_t numeric_types string_types",
+    "callback": "LogValidationMetricsCallback",
+    "context": "Context cpu current_context gpu num_gpus",
+    "gluon.block": "Block HybridBlock",
+    "gluon.nn": "LeakyReLU",
+    "gluon.rnn": "BidirectionalCell HybridRecurrentCell SequentialRNNCell",
+    "gluon.utils": "HookHandle check_sha1 download replace_file shape_is_known split_and_load",
+    "initializer": "Uniform",
+    "io": "DataBatch DataDesc DataIter",
+    "metric": "CompositeEvalMetric EvalMetric",
+    "model": "load_checkpoint save_checkpoint",
+    "ndarray": "NDArray",
+    "optimizer": "get_updater",
+    "symbol": "Symbol load_json",
+    "util": "is_np_array is_np_shape np_array np_shape set_np",
+}
+HOMES = {name: home for home, names in BORROWED.items() for name in names.split()}
+SHORT = {"init": "initializer", "kvs": "kvstore", "nd": "ndarray", "opt": "optimizer", "sym": "symbol"}
+OF_OPERATORS = ("mxnet.ndarray", "mxnet.symbol")  # a name there is an operator's
+
 # Names that NumPy has dropped since, and what they were.
 OF_OLD_NUMPY = {
     "bool8": "bool_", "float_": "float64", "complex_": "complex128", "string_": "bytes_", "unicode_": "str_",
@@ -72,12 +95,34 @@ class _Hook(MetaPathFinder, Loader):
                 package, _, child = place.rpartition(".")
                 if package and f"mxnet.{package}" == module.__name__:
                     vars(found).setdefault(child, importlib.import_module(f"symc.{home}"))
+            if not module.__name__.startswith(OF_OPERATORS) and module.__name__ not in ("mxnet", "mxnet.gluon"):
+                _lend(found)
         except ModuleNotFoundError as error:
             if error.name not in (None, name):  # a package that the module needs
                 raise
             missing = MissingModuleError(f"no module named '{module.__name__}': symc has no module {name}")
             missing.name = module.__name__
             raise missing from None
+
+
+def _lend(module: ModuleType) -> None:
+    """Lets a module give what those of MXNet import of each other, where it has no such name of its own."""
+    own = vars(module).get("__getattr__")
+
+    def borrow(name: str) -> object:
+        is_lent = name in SHORT or name in HOMES
+        if own is not None:
+            try:
+                return own(name)
+            except AttributeError:
+                if not is_lent:
+                    raise
+        if not is_lent:
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+        home = importlib.import_module(f"symc.{SHORT.get(name) or HOMES[name]}".rstrip("."))
+        return home if name in SHORT else getattr(home, name)
+
+    vars(module)["__getattr__"] = borrow
 
 
 def install(replace: bool = False) -> None:
