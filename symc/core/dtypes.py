@@ -5,6 +5,8 @@ A dtype travels through the compiler as its canonical NumPy name ("float32"): ha
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .errors import DTypeError, UnknownDTypeError
@@ -34,8 +36,17 @@ ALIGNMENT = 64  # bytes, at multiples of which memory for arrays begins: a cache
 NATIVE = frozenset(map(np.dtype, CODES))  # byte-swapped ones are not in it
 
 
+def meant_dtype(given: object) -> Any:
+    """What stands for a dtype, or of what has one, such as an NDArray in `x.astype(label)`, that: NumPy's old rule.
+
+    An array of NumPy never stood for its dtype, and does not here.
+    """
+    is_plain = given is None or isinstance(given, (str, int, type, np.dtype, np.ndarray))
+    return given if is_plain else getattr(given, "dtype", given)
+
+
 def dtype_name(dtype: object) -> str:
-    """The canonical name of a dtype given as name, NumPy type, `np.dtype` or MXNet code.
+    """The canonical name of a dtype given as name, NumPy type, `np.dtype`, MXNet code, or by what has one.
 
     Raises UnknownDTypeError when symc has no such dtype.
     """
@@ -44,7 +55,7 @@ def dtype_name(dtype: object) -> str:
     if isinstance(dtype, int) and not isinstance(dtype, bool) and dtype in NAMES:
         return NAMES[dtype]
     try:
-        name = np.dtype(dtype).name  # type: ignore[call-overload]
+        name = np.dtype(meant_dtype(dtype)).name
     except TypeError:
         name = str(dtype)
     if name not in CODES:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from symc.context import Context
+from symc.core.dtypes import meant_dtype
 from symc.core.errors import ArgumentError, ArgumentTypeError, OperandError
 from symc.functions import _Null, dressed, operator_class
 from symc.ir.op import Op
@@ -100,6 +101,8 @@ def _custom(cls: type[Op]) -> Callable:
 
 def plain(params: dict[str, Any]) -> dict[str, Any]:
     """The parameters that were given, arrays as tuples (so that their text says all of them)."""
+    if "dtype" in params:
+        params["dtype"] = meant_dtype(params["dtype"])
     return {
         key: tuple(value.tolist()) if isinstance(value, np.ndarray) and value.ndim else value
         for key, value in params.items()

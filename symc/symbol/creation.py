@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symc import attribute
-from symc.core.dtypes import code_of
+from symc.core.dtypes import code_of, meant_dtype
 from symc.core.errors import ArgumentError, ArgumentTypeError
 
 from .compose import hidden_name
@@ -45,7 +45,7 @@ def var(
     if wd_mult is not None:
         attrs["__wd_mult__"] = str(wd_mult)
     if dtype is not None:
-        attrs["__dtype__"] = str(code_of(np.dtype(dtype)))
+        attrs["__dtype__"] = str(code_of(np.dtype(meant_dtype(dtype))))
     if init is not None:
         if not isinstance(init, str) and (isinstance(init, type) or not hasattr(init, "dumps")):
             raise ArgumentTypeError(f"Variable {name}: init must be an initializer or its name, got {init!r}")
@@ -83,22 +83,23 @@ def Group(symbols: Iterable[Symbol], create_fn: type[Symbol] = Symbol) -> Symbol
 
 def eye(N: int, M: int = 0, k: int = 0, dtype: Any = None, **kwargs: Any) -> Symbol:
     """An (N, M) matrix with ones on diagonal k; M=0 means N."""
-    return resolve("_internal", "_eye")(N=N, M=M, k=k, dtype=dtype or np.float32, **kwargs)
+    return resolve("_internal", "_eye")(N=N, M=M, k=k, dtype=np.float32 if dtype is None else dtype, **kwargs)
 
 
 def zeros(shape: Any, dtype: Any = None, **kwargs: Any) -> Symbol:
     """Zeros."""
-    return resolve("_internal", "_zeros")(shape=shape, dtype=dtype or np.float32, **kwargs)
+    return resolve("_internal", "_zeros")(shape=shape, dtype=np.float32 if dtype is None else dtype, **kwargs)
 
 
 def ones(shape: Any, dtype: Any = None, **kwargs: Any) -> Symbol:
     """Ones."""
-    return resolve("_internal", "_ones")(shape=shape, dtype=dtype or np.float32, **kwargs)
+    return resolve("_internal", "_ones")(shape=shape, dtype=np.float32 if dtype is None else dtype, **kwargs)
 
 
 def full(shape: Any, val: float, dtype: Any = None, **kwargs: Any) -> Symbol:
     """One value everywhere."""
-    return resolve("_internal", "_full")(shape=shape, dtype=dtype or np.float32, value=float(val), **kwargs)
+    dtype = np.float32 if dtype is None else dtype
+    return resolve("_internal", "_full")(shape=shape, dtype=dtype, value=float(val), **kwargs)
 
 
 def arange(
@@ -111,8 +112,9 @@ def arange(
     dtype: Any = None,
 ) -> Symbol:
     """Evenly spaced values in [start, stop), each `repeat` times; with one bound it is [0, start)."""
+    dtype = np.float32 if dtype is None else dtype
     return resolve("_internal", "_arange")(
-        start=start, stop=stop, step=step, repeat=repeat, infer_range=infer_range, name=name, dtype=dtype or np.float32
+        start=start, stop=stop, step=step, repeat=repeat, infer_range=infer_range, name=name, dtype=dtype
     )
 
 
@@ -121,7 +123,7 @@ def linspace(
 ) -> Symbol:
     """`num` evenly spaced values from start to stop."""
     return resolve("_internal", "_linspace")(
-        start=start, stop=stop, num=num, endpoint=endpoint, name=name, dtype=dtype or np.float32
+        start=start, stop=stop, num=num, endpoint=endpoint, name=name, dtype=np.float32 if dtype is None else dtype
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symc.core.dtypes import meant_dtype
 from symc.core.errors import ArgumentTypeError, OperandError
 from symc.functions import _Null, dressed, names, operator_class, place_of
 from symc.ir.op import Op
@@ -62,7 +63,7 @@ def _fixed(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
         extra = {k: v for k, v in kwargs.items() if not isinstance(v, Symbol)}
         given = {k: v for k, v in params.items() if v is not _Null}
         if "dtype" in given:
-            given["dtype"] = np.dtype(given["dtype"]).name
+            given["dtype"] = np.dtype(meant_dtype(given["dtype"])).name
         return apply(cls, hint, (), inputs, given, name, attr, extra)
 
     return function
@@ -79,7 +80,7 @@ def _variadic(cls: type[Op], func_name: str) -> Callable[..., Symbol]:
                 raise OperandError(f"Positional arguments must be Symbol instances, but got {value}")
         name, attr, _ = kwargs.pop("name", None), kwargs.pop("attr", None), kwargs.pop("out", None)
         if "dtype" in kwargs and not cls.calls_out:
-            kwargs["dtype"] = np.dtype(kwargs["dtype"]).name
+            kwargs["dtype"] = np.dtype(meant_dtype(kwargs["dtype"])).name
         inputs = {k: v for k, v in kwargs.items() if isinstance(v, Symbol)}
         params = {k: v for k, v in kwargs.items() if not isinstance(v, Symbol) and v is not _Null}
         return apply(cls, hint, args, inputs, params, name, attr)

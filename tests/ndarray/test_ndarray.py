@@ -226,6 +226,19 @@ def test_a_shape_is_of_whole_numbers(shape):
     assert nd.zeros(np.array([2, 3])).shape == (2, 3)
 
 
+def test_what_has_a_dtype_stands_for_it():
+    label, x = nd.array([1, 2], dtype="int32"), nd.array([1.5, 2.5])
+    assert label.astype(label, copy=False) is label
+    made = [x.astype(label), nd.cast(x, dtype=label), nd.zeros(2, dtype=label), nd.array([1], dtype=label)]
+    made += [nd.arange(3, dtype=label), nd.full((2,), 3, dtype=label), nd.one_hot(x, 3, dtype=label)]
+    assert {y.dtype for y in made} == {np.int32}
+    a = mx.sym.var("a", dtype=label)
+    assert (a + mx.sym.zeros((2,), dtype=label)).infer_type()[1] == [np.int32]
+    assert mx.sym.var("b").astype(label).infer_type(b="float32")[1] == [np.int32]
+    with pytest.raises(TypeError):  # NumPy's arrays do not, as in NumPy
+        x.astype(np.array([1]))
+
+
 @pytest.mark.parametrize("name", ["zz", object, "complex64"])
 def test_an_unknown_dtype_is_a_type_error_as_in_numpy(name):
     for use in (lambda: nd.zeros(2, dtype=name), lambda: nd.ones(2).astype(name), lambda: nd.array([1], dtype=name)):
