@@ -69,6 +69,12 @@ def annotated(x: int): pass
 assert annotated.__annotations__ == {"x": int}  # no __future__ of whoever runs it
 assert np.int is int and np.float is float and np.Inf == float("inf") and np.product([2, 3]) == 6
 assert np.NINF == -np.inf and np.asfarray([1]).dtype == np.float64 and np.mat([1]).shape == (1, 1)
+assert np.array([[1, 2], [3]]).shape == (2,) and np.asarray([np.ones(2), np.ones(3)]).dtype == object
+np.save(os.devnull, [np.ones(2), np.ones(3)])
+try:
+    np.array([[1, 2], [3]], dtype=float)
+except ValueError as error:
+    assert "inhomogeneous" in str(error)
 assert repr(np.float64(0.5)) == "0.5" and repr(np.array([0.5, 2])) == "array([0.5, 2. ])"
 try:
     import mxnet.contrib.nowhere

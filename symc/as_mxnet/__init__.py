@@ -5,17 +5,19 @@
 
 An import hook gives symc's own modules for `mxnet` and all below it, in this process alone; nothing is written to disk.
 Where the real MXNet is installed this is refused, unless `--replace` comes first. From code: `as_mxnet.install()`.
-Names that NumPy had in MXNet's time (`np.int`, `np.float` ...) are there again for the script.
+Names that NumPy had in MXNet's time (`np.int`, `np.float` ...) are there again for the script, and sequences of several
+shapes make arrays of objects. What cannot be restored: since NumPy 2.4 `float` takes no array of one element.
 With `--gpu-is-cpu` the contexts `mx.gpu(k)` of a script stand for the host; `mx.num_gpus()` does not change.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import io
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -146,7 +148,8 @@ def install(replace: bool = False) -> None:
 def restore_old_numpy() -> list[str]:
     """Gives NumPy the names again that it had in MXNet's time and has no more, and its numbers the looks; tells which.
 
-    A number is then printed as 0.5, not as np.float64(0.5): what metrics give is a NumPy number.
+    A number is then printed as 0.5, not as np.float64(0.5): what metrics give is a NumPy number. Sequences of several
+    shapes make an array of objects, as they did before NumPy 1.24.
     """
     import numpy as np
 
@@ -158,7 +161,25 @@ def restore_old_numpy() -> list[str]:
     for name in missing:
         setattr(np, name, old[name])
     np.set_printoptions(legacy="1.25")
+    for name in ("array", "asarray", "asanyarray"):  # the last is what np.save calls
+        if not hasattr(getattr(np, name), "__wrapped__"):
+            setattr(np, name, _taking_several_shapes(getattr(np, name)))
     return missing
+
+
+def _taking_several_shapes(make: Callable) -> Callable:
+    """`np.array` and its like, which give an array of objects where the parts are not of one shape."""
+
+    @functools.wraps(make)
+    def function(*args: object, **kwargs: object) -> object:
+        try:
+            return make(*args, **kwargs)
+        except ValueError as error:
+            if "inhomogeneous" not in str(error) or len(args) > 1 or "dtype" in kwargs:
+                raise
+            return make(*args, dtype=object, **kwargs)
+
+    return function
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
