@@ -12,7 +12,7 @@ import pytest
 
 from symc.codegen.cache import kernel_cache
 from symc.codegen.cpu.backend import CpuBackend
-from symc.codegen.cpu.compile import compile_function, toolchain
+from symc.codegen.cpu.compile import compile_function, jit, toolchain
 from symc.codegen.cpu.elf import read_object
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target, widest_vector_bits
@@ -63,9 +63,9 @@ def test_numba_is_left_as_it_was():
     from numba.core.types import BaseFunction
 
     before = BaseFunction.get_call_type
-    call(scale_part, [7, 3], range(8))
+    call(jit()(scale_part), [7, 3], range(8))
     with pytest.raises(CodegenError):
-        compile_function(raises, "kernel", host_target())
+        compile_function(jit()(raises), "kernel", host_target())
     assert BaseFunction.get_call_type is before
 
 
@@ -81,7 +81,7 @@ def test_libm_is_reachable():
     def transcendental(chunk, n_chunks, desc, bufs):
         bufs[0] = int(1000 * math.tanh(desc[0] * 0.25) + 1000 * math.erf(desc[0] * 0.5))
 
-    assert call(transcendental, [1], [0]) == [int(1000 * math.tanh(0.25) + 1000 * math.erf(0.5))]
+    assert call(jit()(transcendental), [1], [0]) == [int(1000 * math.tanh(0.25) + 1000 * math.erf(0.5))]
 
 
 def test_sums_are_not_reassociated():
@@ -89,7 +89,7 @@ def test_sums_are_not_reassociated():
         x = float(desc[0])
         bufs[0] = int((x + 1e20) - 1e20)
 
-    assert call(cancel, [3], [7]) == [0]
+    assert call(jit()(cancel), [3], [7]) == [0]
 
 
 def test_the_same_source_gives_the_same_bytes():
@@ -101,7 +101,7 @@ def test_numba_intrinsics_defined_late():
     from numba import types
     from numba.extending import intrinsic
 
-    compile_function(divide, "kernel", host_target())
+    compile_function(jit()(divide), "kernel", host_target())
 
     @intrinsic
     def triple(typing, value):
@@ -113,7 +113,7 @@ def test_numba_intrinsics_defined_late():
     def use(chunk, n_chunks, desc, bufs):
         bufs[0] = triple(desc[0])
 
-    assert call(use, [14], [0]) == [42]
+    assert call(jit()(use), [14], [0]) == [42]
 
 
 def raises(chunk, n_chunks, desc, bufs):
@@ -171,9 +171,9 @@ def changes_type(chunk, n_chunks, desc, bufs):
         (changes_type, "number is int64, and float64 here"),
     ],
 )
-def test_errors(pyfunc, message):
+def test_errors_of_what_numba_lowers(pyfunc, message):
     with pytest.raises(CodegenError, match=message) as caught:
-        compile_function(pyfunc, "kernel", host_target())
+        compile_function(jit()(pyfunc), "kernel", host_target())
     assert "compiling kernel" in str(caught.value)
 
 
@@ -212,7 +212,7 @@ def test_objects_link_into_a_library_without_python(tmp_path):
     def exponent(chunk, n_chunks, desc, bufs):
         bufs[0] = int(math.exp(desc[0]))
 
-    (tmp_path / "kernel.o").write_bytes(compile_function(exponent, "kernel", host_target()))
+    (tmp_path / "kernel.o").write_bytes(compile_function(jit()(exponent), "kernel", host_target()))
     library = tmp_path / "kernel.so"
     command = ["cc", "-shared", "-Wl,--fatal-warnings", "-o", library, tmp_path / "kernel.o", "-lm"]
     subprocess.run(command, check=True, capture_output=True)

@@ -1,7 +1,8 @@
-"""Python function -> relocatable object: numba's front end, our own light back end.
+"""Python function -> relocatable object.
 
-With `inference` the only file that touches numba-private API (numba is pinned for its sake). numba lowers the function
-to an LLVM module; we wrap it in a plain C function, run five cheap passes and let a target machine emit the object.
+With `lowering` and `inference` the only file that touches numba-private API (numba is pinned for its sake). Functions
+over words, which all kernels but routines are, become an LLVM module in `lowering`; numba lowers those that compute
+themselves, which we wrap in a plain C function. Then a few cheap passes run, and a target machine emits the object.
 The result has no Python symbol in it, so the disk cache, the JIT and an ahead-of-time library share it.
 numba's own back end (function passes, O3 module pipeline, MCJIT) takes 2 to 3 times as long for the same speed.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import logging
 import os
 import re
@@ -23,7 +23,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from symc.codegen.llvm.intrinsic import made_by_numba
 from symc.core.bounded import BoundedCache
 from symc.core.errors import CodegenError
 from symc.core.required import missing, required
@@ -34,6 +33,7 @@ from .target import Target
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
+    from llvmlite import ir
 
 # A script that sets the root logger to DEBUG, as most of MXNet's do, means its own lines and not numba's thousands.
 if logging.getLogger("numba").level == logging.NOTSET:
@@ -92,21 +92,26 @@ def compile_function(
 ) -> bytes:
     """A relocatable, position independent object that exports `void name(argtypes...)` with the C ABI.
 
-    `pyfunc` returns nothing, or with `has_result` an int64, as then the object's function does; it cannot raise, sees
-    int64 and `int64*` (indexable) arguments, and each of its variables keeps one type.
+    `pyfunc` is a function over words (see `lowering`), or one of `jit`, which may compute with whatever numba knows. It
+    returns nothing, or with `has_result` an int64, as then the object's function does; it cannot raise, sees int64 and
+    `int64*` (indexable) arguments, and each of its variables keeps one type.
 
     To be called within `alone` only: what numba registers is global, and two threads that import it at once fail
     ("partially initialized module 'numba.core.types'", its modules import one another in circles).
 
-    Raises CodegenError when numba rejects the function, when it may raise, when the object would need a symbol that a
+    Raises CodegenError when the function is neither, when it may raise, when the object would need a symbol that a
     process without Python cannot provide, or when the working directory is gone.
     """
     _require_working_directory(name)
     try:
-        text, libraries = _lower(pyfunc, name, tuple(argtypes), has_result)
-        module, machine = _link(text, libraries, name, target)
+        machine = _machine(target)
+        if hasattr(pyfunc, "py_func"):  # `jit` made it
+            text, libraries = _lower(pyfunc.py_func, name, tuple(argtypes))
+        else:
+            text, libraries = _walk(pyfunc, name, argtypes, has_result, machine), []
+        module = _link(text, libraries, name)
     except Exception as error:  # numba and llvmlite let exceptions of any class out; all mean the same to our caller
-        raise CodegenError(f"compiling {name}: numba rejected the generated function: {error}") from error
+        raise CodegenError(f"compiling {name}: the generated function was rejected: {error}") from error
     _optimize(module, machine)
     data: bytes = machine.emit_object(module)
     _check_symbols(data, name)
@@ -133,44 +138,44 @@ def jit() -> Callable[..., Any]:
     return decorator
 
 
-def inner(pyfunc: Callable[..., Any]) -> Any:
-    """A numba function that functions given to `compile_function` may call, compiled as lightly as they are.
+def _machine(target: Target) -> llvm.TargetMachine:
+    import llvmlite.binding as llvm
 
-    `jit` would optimise it and load it for calls from Python: that takes twice the time and is worth it in routines
-    (LQ factorisation 1.8x).
-    """
-    from numba import types
-
-    compiled: dict[tuple[Any, ...], tuple[Any, Any]] = {}
-
-    def define(typing: Any, *values: Any) -> Any:
-        argtypes = tuple(types.unliteral(value) for value in values)
-        if argtypes not in compiled:
-            compiled[argtypes] = _module_of(pyfunc, pyfunc.__name__, argtypes, None)
-        result, library = compiled[argtypes]
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            context.active_code_library.add_linking_library(library)
-            return context.call_internal(builder, result.fndesc, result.signature, arguments)
-
-        return result.signature, generate
-
-    return made_by_numba(define, pyfunc, inspect.signature(pyfunc).parameters)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    # Small code model and PIC: the same object can be linked by `cc -shared` and loaded by the JIT.
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
+    )
 
 
-def _lower(
-    pyfunc: Callable[..., Any], name: str, argtypes: tuple[ArgType, ...], has_result: bool
-) -> tuple[str, list[llvm.ModuleRef]]:
+def _walk(
+    pyfunc: Callable[..., Any], name: str, argtypes: Sequence[ArgType], has_result: bool, machine: llvm.TargetMachine
+) -> str:
+    """LLVM text of a function over words."""
+    from llvmlite import ir
+
+    from .lowering import define
+
+    word = ir.IntType(64)
+    types = {"i64": word, "ptr": word.as_pointer()}
+    module = ir.Module(name)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    define(module, pyfunc, name, [types[kind] for kind in argtypes], word if has_result else ir.VoidType())
+    _call_through_table(module)
+    return str(module)
+
+
+def _lower(pyfunc: Callable[..., Any], name: str, argtypes: tuple[ArgType, ...]) -> tuple[str, list[llvm.ModuleRef]]:
     """LLVM text of `pyfunc` with its C entry point `name`, and the modules of the numba functions it calls."""
     from numba.core import cgutils, compiler_lock, types
 
     numba_types = {"i64": types.int64, "ptr": types.CPointer(types.int64)}
     with compiler_lock.global_compiler_lock, _looked_up_once():
         types_of_arguments = tuple(numba_types[kind] for kind in argtypes)
-        gives = types.int64 if has_result else types.void
-        result, library = _module_of(pyfunc, name, types_of_arguments, gives)
-        _add_entry_point(library.module, result.fndesc.llvm_func_name, name, has_result)
-        libraries = [dependency._get_module_for_linking() for dependency in _called(library)]
+        result, library = _module_of(pyfunc, name, types_of_arguments)
+        _add_entry_point(library.module, result.fndesc.llvm_func_name, name)
+        libraries = [called._get_module_for_linking() for called in library._linking_libraries]
     return cgutils.normalize_ir_text(str(library.module)), libraries
 
 
@@ -211,19 +216,9 @@ def _looked_up_once() -> Iterator[None]:
         del typing.refresh, target.refresh, target.get_abi_sizeof
 
 
-def _called(library: Any) -> dict[Any, None]:
-    """The libraries that a kept module calls into, directly or through another kept one."""
-    found: dict[Any, None] = {}
-    for dependency in library._linking_libraries:
-        found[dependency] = None
-        if isinstance(dependency, _module_keeper()):  # others hold all they need
-            found |= _called(dependency)
-    return found
-
-
-def _module_of(pyfunc: Callable[..., Any], name: str, argtypes: tuple[Any, ...], result: Any) -> tuple[Any, Any]:
+def _module_of(pyfunc: Callable[..., Any], name: str, argtypes: tuple[Any, ...]) -> tuple[Any, Any]:
     """What numba makes of `pyfunc`, and the library with its LLVM module, which nobody has optimised or loaded."""
-    from numba.core import compiler, registry
+    from numba.core import compiler, registry, types
 
     flags: Any = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
@@ -232,7 +227,7 @@ def _module_of(pyfunc: Callable[..., Any], name: str, argtypes: tuple[Any, ...],
     typing, context = registry.cpu_target.typing_context, registry.cpu_target.target_context
     library = _module_keeper()(context.codegen(), name)
     kept = {"library": library, "pipeline_class": _pipeline()}
-    return compiler.compile_extra(typing, context, pyfunc, argtypes, result, flags, {}, **kept), library
+    return compiler.compile_extra(typing, context, pyfunc, argtypes, types.void, flags, {}, **kept), library
 
 
 @cache
@@ -246,12 +241,6 @@ def _module_keeper() -> type:
 
         def add_ir_module(self, module: Any) -> None:
             self.module = module
-
-        def _get_module_for_linking(self) -> Any:
-            import llvmlite.binding as llvm
-            from numba.core import cgutils
-
-            return llvm.parse_assembly(cgutils.normalize_ir_text(str(self.module)))
 
     return ModuleKeeper
 
@@ -283,9 +272,8 @@ def _pipeline() -> type:
     return GeneratedCodePipeline
 
 
-def _add_entry_point(module: Any, implementation: str, name: str, has_result: bool) -> None:
-    """Adds `void name(args...)`, which calls numba's `i32 implementation(result*, exception**, args...)`; `has_result`:
-    it returns the result.
+def _add_entry_point(module: Any, implementation: str, name: str) -> None:
+    """Adds `void name(args...)`, which calls numba's `i32 implementation(result*, exception**, args...)`.
 
     A call of a function that does not exist guards the error status: when the optimiser cannot prove that the
     implementation never raises, the symbol survives into the object, where `_check_symbols` finds it.
@@ -297,8 +285,7 @@ def _add_entry_point(module: Any, implementation: str, name: str, has_result: bo
     body.linkage = "internal"
     body.attributes.add("alwaysinline")
     result_type, exception_type, *arg_types = body.function_type.args
-    gives = result_type.pointee if has_result else ir.VoidType()
-    entry = ir.Function(module, ir.FunctionType(gives, arg_types), name)
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), arg_types), name)
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     result, exception = [builder.alloca(pointer.pointee) for pointer in (result_type, exception_type)]
     status = builder.call(body, [result, exception, *entry.args])
@@ -307,27 +294,22 @@ def _add_entry_point(module: Any, implementation: str, name: str, has_result: bo
     )
     with builder.if_then(has_raised):
         builder.call(ir.Function(module, ir.FunctionType(ir.VoidType(), ()), _RAISED), ())
-    if has_result:
-        builder.ret(builder.load(result))
-    else:
-        builder.ret_void()
-    # Calls that LLVM itself makes into libm go through the GOT, too: for calls through a PLT the JIT linker needs
-    # memory that it does not reserve in advance, and llvmlite's memory manager aborts.
+    builder.ret_void()
+    _call_through_table(module)
+
+
+def _call_through_table(module: ir.Module) -> None:
+    """Has calls that LLVM itself makes into libm go through the GOT, too: for calls through a PLT the JIT linker needs
+    memory that it does not reserve in advance, and llvmlite's memory manager aborts."""
+    from llvmlite import ir
+
     module.add_named_metadata("llvm.module.flags", (ir.IntType(32)(7), "RtLibUseGOT", ir.IntType(32)(1)))
 
 
-def _link(
-    text: str, libraries: list[llvm.ModuleRef], name: str, target: Target
-) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
-    """One verified module in which only `name` is visible, and a machine to emit it."""
+def _link(text: str, libraries: list[llvm.ModuleRef], name: str) -> llvm.ModuleRef:
+    """One verified module in which only `name` is visible."""
     import llvmlite.binding as llvm
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    # Small code model and PIC: the same object can be linked by `cc -shared` and loaded by the JIT.
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
-    )
     module = llvm.parse_assembly(text)
     generated = {function.name for function in module.functions if not function.is_declaration}
     for library in libraries:
@@ -336,12 +318,12 @@ def _link(
         if not function.is_declaration and function.name not in generated:
             function.add_function_attribute("alwaysinline")  # called in loops; its status must be seen to be constant
         if function.is_declaration and not function.name.startswith("llvm."):
-            function.add_function_attribute("nonlazybind")  # call through the GOT, see _add_entry_point
+            function.add_function_attribute("nonlazybind")  # call through the GOT, see _call_through_table
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != name:
             value.linkage = llvm.Linkage.internal
     module.verify()
-    return module, machine
+    return module
 
 
 def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:

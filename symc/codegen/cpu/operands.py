@@ -1,14 +1,14 @@
-"""The native function that looks at the arrays of a call, and runs it. Compiled by numba, never run as Python."""
+"""The native function that looks at the arrays of a call, and runs it. Functions over words, never run as Python."""
 
 # mypy: ignore-errors
-# (what follows is typed by numba: the arguments point to int64)
+# (what follows is typed by `lowering`: the arguments point to int64)
 from __future__ import annotations
 
 from typing import Any
 
 from . import python_abi as abi
 from .atomics import address_of, call_function, result_of, words
-from .compile import inner
+from .lowering import Inner
 from .runner_abi import CALL_STATE
 
 
@@ -32,7 +32,7 @@ def call(owner: Any, objects: Any) -> Any:
     return outcome
 
 
-@inner
+@Inner
 def count_misfits(at: Any, objects: Any) -> Any:
     """Writes the addresses of a list's arrays to their slots; how many objects are not what is expected."""
     table = words(at)
@@ -52,7 +52,7 @@ def count_misfits(at: Any, objects: Any) -> Any:
     return n_misfits
 
 
-@inner
+@Inner
 def is_as_expected(array: Any, table: Any, row: Any) -> Any:
     """Whether an array is dense and has the dtype and shape of a row."""
     rank = table[row + abi.RANK]

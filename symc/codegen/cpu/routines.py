@@ -23,7 +23,7 @@ def schedule_template(template: Template, target: Target) -> KernelCall:
     body = body_of(template)
 
     def build() -> Callable[..., None]:
-        return body.make(compiler(), *body.options)
+        return jit()(body.make(compiler(), *body.options))
 
     code = KernelCode(body.family, f"{body.make.__name__} {body.structure}", body.text, build)
     words = tuple(body.descriptor().words)

@@ -1,4 +1,4 @@
-"""The native runner: source of the functions that execute a program. Compiled by numba, never run as Python.
+"""The native runner: source of the functions that execute a program. Functions over words, never run as Python.
 
 One step is open at a time. Its chunks are dealt out in equal runs, a member's share, always the same ones to the same
 member: what a thread wrote in one step lies in its own cache when the next step reads it. A member claims its share
@@ -16,7 +16,7 @@ rounds, which are one step of a chunk for each: nobody waits at the end of a rou
 """
 
 # mypy: ignore-errors
-# (what follows is typed by numba: the functions' arguments point to int64, addresses in words are int64)
+# (what follows is typed by `lowering`: the functions' arguments point to int64, addresses in words are int64)
 from __future__ import annotations
 
 from typing import Any
@@ -37,7 +37,7 @@ from .atomics import (
     store,
     words,
 )
-from .compile import inner
+from .lowering import Inner
 
 _lock = libc("pthread_mutex_lock", 1)
 _unlock = libc("pthread_mutex_unlock", 1)
@@ -82,7 +82,7 @@ def run(call: Any) -> None:
         call[abi.CALL_STATE] = 0
 
 
-@inner
+@Inner
 def start(call: Any, pool: Any) -> None:
     """Puts a run at its first step: in the pool if that is free and wanted."""
     n_threads = call[abi.CALL_THREADS]
@@ -110,7 +110,7 @@ def start(call: Any, pool: Any) -> None:
     call[abi.CALL_BACKWARDS] = 0
 
 
-@inner
+@Inner
 def turn(step: Any, bufs: Any) -> Any:
     """Begins a loop, or goes round once more, or leaves it; the row that comes next."""
     is_begin = words(step)[abi.KIND] == abi.IS_LOOP
@@ -133,7 +133,7 @@ def turn(step: Any, bufs: Any) -> Any:
     return body + (loop[abi.N_ROWS] + 1) * abi.STEP_BYTES
 
 
-@inner
+@Inner
 def loop_end(step: Any) -> Any:
     """The last row of a loop, given that or the first."""
     first = step if words(step)[abi.KIND] == abi.IS_LOOP else step - words(step)[abi.BACK] * abi.STEP_BYTES
@@ -141,7 +141,7 @@ def loop_end(step: Any) -> Any:
     return first + (2 + loop[abi.N_MOVING] + loop[abi.N_ROWS]) * abi.STEP_BYTES
 
 
-@inner
+@Inner
 def as_one_step(pool: Any, end: Any) -> Any:
     """The row of a step that does what is left of a loop, or many rounds: each member those of its own bands.
 
@@ -190,7 +190,7 @@ def rounds(chunk: Any, n_chunks: Any, desc: Any, bufs: Any) -> None:
         turn(end, own)
 
 
-@inner
+@Inner
 def begin_time(times: Any, step: Any, first: Any) -> Any:
     """Where the times of a step are, 0 when not profiling; notes its begin. With its end noted, they lie as far apart
     as all its runs took."""
@@ -205,14 +205,14 @@ def begin_time(times: Any, step: Any, first: Any) -> Any:
     return place
 
 
-@inner
+@Inner
 def end_time(place: Any) -> None:
     """Notes a step's end."""
     if place != 0:
         words(place)[1] += now_ns()
 
 
-@inner
+@Inner
 def run_alone(call: Any, until: Any) -> None:
     """Goes on with a run that has no pool, at its next chunk.
 
@@ -284,7 +284,7 @@ def participate(member: Any) -> None:
             call_function(words(pool)[abi.SLEEP], address_of(member))
 
 
-@inner
+@Inner
 def work(pool: Any, index: Any, serial: Any, until: Any) -> Any:
     """Claims and runs chunks of step `serial`, first the member's own, until nobody has any left or (unless it is 0)
     the time `until` has come; how many."""

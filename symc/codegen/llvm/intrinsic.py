@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from symc.core.required import required
 
 WORDS = ("desc", "bufs")  # arguments of these names are pointers to int64, all others are int64
+
+
+class Printer(NamedTuple):
+    """What an intrinsic is made of, for those who need no numba to call it."""
+
+    emit: Callable[..., Any]
+    arguments: tuple[str, ...]
+
+
+def printer_of(function: Any) -> Printer | None:
+    """Of an intrinsic; None of anything else."""
+    return getattr(function, "printer", None)
 
 
 @overload
@@ -49,14 +61,9 @@ def intrinsic(
     def define(typing: Any, *values: Any) -> Any:
         return typed, generate
 
-    return made_by_numba(define, emit, names)
-
-
-def made_by_numba(define: Callable[..., Any], like: Callable[..., Any], names: Iterable[str]) -> Any:
-    """numba's intrinsic of `define(typing, *types)`, with the name and words of another function."""
-    from numba.extending import intrinsic
-
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("typing", *names)]
     define.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    define.__name__, define.__doc__ = like.__name__, like.__doc__
-    return intrinsic(define)
+    define.__name__, define.__doc__ = emit.__name__, emit.__doc__
+    made: Any = required("numba").extending.intrinsic(define)
+    made.printer = Printer(emit, tuple(names))
+    return made

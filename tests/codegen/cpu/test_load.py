@@ -15,7 +15,7 @@ import pytest
 import symc as mx
 from symc.codegen.cpu import backend, code_memory
 from symc.codegen.cpu.code_memory import Code
-from symc.codegen.cpu.compile import compile_function
+from symc.codegen.cpu.compile import compile_function, jit
 from symc.codegen.cpu.load import LoadedKernel
 from symc.codegen.cpu.target import host_target
 from symc.core.errors import CodegenError
@@ -90,7 +90,7 @@ def test_functions_of_the_process_are_called(square):
     def kernel(chunk, n_chunks, desc, bufs):
         bufs[0] = int(1000 * math.atan2(desc[0], 2.0))
 
-    kernel = LoadedKernel("kernel", compile_function(kernel, "kernel", host_target()))
+    kernel = LoadedKernel("kernel", compile_function(jit()(kernel), "kernel", host_target()))
     assert result(kernel, 3) == int(1000 * math.atan2(3, 2))
 
 

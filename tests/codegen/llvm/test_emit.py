@@ -9,14 +9,13 @@ import math
 import numpy as np
 import pytest
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from symc.codegen.cpu.abilities import abilities_of
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.load import load_objects
 from symc.codegen.cpu.target import Target, host_target
 from symc.codegen.llvm.emit import Emitter
+from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I1, I8, I64, Lanes
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis, Expr, bounds_of, cast, clamped, const, load, prim, select
@@ -41,30 +40,26 @@ def evaluate(exprs: list[Expr], arrays: dict[str, np.ndarray], lanes: int, targe
     outputs = [np.zeros(n_padded, e.dtype) for e in exprs]
 
     @intrinsic
-    def body(typing, bufs, i):
-        def generate(context, builder, signature, args):
-            def element(k: int, type_: ir.Type, size: int) -> ir.Value:
-                address = builder.load(builder.gep(args[0], [I64(k)]))
-                return builder.inttoptr(builder.add(address, builder.mul(args[1], I64(size))), type_.as_pointer())
+    def body(builder, bufs, i):
+        def element(k: int, type_: ir.Type, size: int) -> ir.Value:
+            address = builder.load(builder.gep(bufs, [I64(k)]))
+            return builder.inttoptr(builder.add(address, builder.mul(i, I64(size))), type_.as_pointer())
 
-            def leaf(expr: Expr) -> ir.Value:
-                k = names.index(expr.data[0])
-                if expr.dtype == "bool":
-                    raw = builder.load(element(k, emitter.lanes.of(I8), 1), align=1)
-                    return builder.icmp_unsigned("!=", raw, emitter.lanes.bits(0, 8))
-                size = np.dtype(expr.dtype).itemsize
-                return builder.load(element(k, emitter.lanes.type(expr.dtype), size), align=size)
+        def leaf(expr: Expr) -> ir.Value:
+            k = names.index(expr.data[0])
+            if expr.dtype == "bool":
+                raw = builder.load(element(k, emitter.lanes.of(I8), 1), align=1)
+                return builder.icmp_unsigned("!=", raw, emitter.lanes.bits(0, 8))
+            size = np.dtype(expr.dtype).itemsize
+            return builder.load(element(k, emitter.lanes.type(expr.dtype), size), align=size)
 
-            emitter = Emitter(Lanes(builder, lanes, abilities_of(target)), leaf)
-            for k, expr in enumerate(exprs):
-                value = emitter.value(expr)
-                if expr.dtype == "bool":
-                    value = builder.zext(value, emitter.lanes.of(I8))
-                size = np.dtype(expr.dtype).itemsize
-                builder.store(value, element(len(names) + k, value.type, size), align=size)
-            return context.get_dummy_value()
-
-        return types.void(bufs, i), generate
+        emitter = Emitter(Lanes(builder, lanes, abilities_of(target)), leaf)
+        for k, expr in enumerate(exprs):
+            value = emitter.value(expr)
+            if expr.dtype == "bool":
+                value = builder.zext(value, emitter.lanes.of(I8))
+            size = np.dtype(expr.dtype).itemsize
+            builder.store(value, element(len(names) + k, value.type, size), align=size)
 
     def kernel(chunk, n_chunks, desc, bufs):
         for i in range(desc[0] // desc[1]):
