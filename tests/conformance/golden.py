@@ -15,13 +15,36 @@ from __future__ import annotations
 import gzip
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[1] / "data" / "conformance"
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """The arrays of an archive whose names begin with `start`, by the rest of their names; read when first asked for,
+    as every process of the tests collects all cases."""
+
+    def __init__(self, path: pathlib.Path, start: str = "") -> None:
+        self._path, self._start = path, start
+
+    @cached_property
+    def _read(self) -> dict[str, np.ndarray]:
+        with np.load(self._path) as archive:
+            return {k[len(self._start) :]: archive[k] for k in archive.files if k.startswith(self._start)}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return len(self._read)
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,7 @@ class Case:
     family: str
     symbol_json: str = field(repr=False)
     facts: dict[str, Any] = field(repr=False)
-    arrays: dict[str, np.ndarray] = field(repr=False)
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
 
     def by_name(self, kind: str) -> dict[str, np.ndarray]:
         """The arrays of one kind: {name: array}."""
@@ -51,11 +74,9 @@ class Case:
 def op_cases(root: pathlib.Path = ROOT) -> Iterator[Case]:
     """Every case of `ops/` that is a symbol or an imperative update (`nd.*`), in order of names."""
     for path in sorted((root / "ops").glob("*.json")):
-        arrays = np.load(path.with_suffix(".npz"))
         for facts in json.loads(path.read_text()):
-            number = facts["id"].split(".")[-1]
-            own = {key: arrays[f"{number}/{key}"] for key in facts["arrays"]}
-            yield Case(facts["id"], facts["op"], json.dumps(facts.get("symbol")), facts, own)
+            arrays = Arrays(path.with_suffix(".npz"), f"{facts['id'].split('.')[-1]}/")
+            yield Case(facts["id"], facts["op"], json.dumps(facts.get("symbol")), facts, arrays)
 
 
 def net_cases(root: pathlib.Path = ROOT) -> Iterator[Case]:
@@ -63,7 +84,7 @@ def net_cases(root: pathlib.Path = ROOT) -> Iterator[Case]:
     for path in sorted((root / "nets").glob("*.npz")):
         facts = json.loads(path.with_suffix(".json").read_text())
         symbol = path.with_name(path.stem + "-symbol.json").read_text()
-        yield Case(path.stem, path.stem.rstrip("0123456789"), symbol, facts, dict(np.load(path)))
+        yield Case(path.stem, path.stem.rstrip("0123456789"), symbol, facts, Arrays(path))
 
 
 @dataclass(frozen=True)
