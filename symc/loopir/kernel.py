@@ -196,6 +196,8 @@ class Contraction:
     `distance_bytes` is that of a `Nest`.
     With several `sections`, channels of the result fall into so many of equal length.  Stores then run over the
     channels of one section, and read the sums of all: of the same channel of section k as `@acc[k]`.
+    `read_sections`: into how many equal ones its channels fall for whoever reads the result, the same channel of each
+    at a time.
     """
 
     kind: ContractionKind
@@ -213,6 +215,7 @@ class Contraction:
     stack: int | None = None
     distance_bytes: int = 0
     sections: int = 1
+    read_sections: int = 1
 
     @property
     def operands(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from symc.loopir.routine import Routine
 from symc.loopir.tensor import Function, Lowering, Product, Tensor
 
 from .base import PassContext
-from .meaning import define, memoised
+from .meaning import define, meaning_of, memoised
 from .phases import PHASES, Phase, phases
 from .placement import lies_already
 from .prepared import arranged
@@ -159,7 +159,9 @@ class Lowerer(StorageAssignment):
         else:
             written = list(writes.values())
             before = self._upstream(product[0], nodes)
-            kernel = self._contraction(*product, before, functions, reads, written, [s for _, s in stores], phase)
+            kernel = self._contraction(
+                *product, before, functions, reads, written, [s for _, s in stores], nodes[-1][0], phase
+            )
             nodes = [n for n in nodes if n not in before]
         self._emit(kernel, phase, nodes)
 
@@ -183,6 +185,16 @@ class Lowerer(StorageAssignment):
         """How many sections the channels of a product fall into, over one of which the last node of its group runs."""
         whole, one = self.graph.shape(node[0]), self.graph.shape(last[0])
         return 1 if whole == one else whole[p.channel_axis] // one[p.channel_axis]
+
+    def _n_read_sections(self, v: Value, axis: int) -> int:
+        """Into how many equal sections an axis falls for all that reads a value, the same element of each; else 1."""
+        found: set[int] = set()
+        for user, position in self.graph.users.get(v, ()):
+            meaning = meaning_of(self.graph, user)
+            if meaning.kind != "map" or not meaning.reads_section(position, axis):
+                return 1
+            found.add(self.graph.shape(v)[axis] // self.graph.shape(user[0])[axis])
+        return found.pop() if len(found) == 1 else 1
 
     def _finished(self, node: Node, t: Lowering, n_sections: int) -> Function:
         """The definition of a product by its finished sums."""
@@ -246,6 +258,7 @@ class Lowerer(StorageAssignment):
         reads: dict[str, Buffer],
         written: list[Buffer],
         stores: list[Store],
+        last: Value,
         phase: Phase,
     ) -> Contraction:
         p = t.products[0]
@@ -265,6 +278,7 @@ class Lowerer(StorageAssignment):
             tuple(stores),
             stack=p.stack,
             sections=n_sections,
+            read_sections=self._n_read_sections(last, p.channel_axis),
         )
         is_prepared = not self.graph.training and self._packing_phase(right, phase) == "prepare"
         is_reused = is_prepared or (self.around is not None and right in self.around.free)

@@ -12,6 +12,7 @@ from symc.ir.kernels import KernelGraph
 from symc.ir.op import Op, op
 from symc.ir.text import graph_text
 from symc.loopir.expr import cast, const, prim
+from symc.loopir.kernel import Contraction
 from symc.passes import prepared
 from symc.passes.assign_layout import assign_layout
 from symc.passes.base import PassContext
@@ -105,6 +106,23 @@ def test_a_fused_group_is_one_nest_and_writes_into_the_callers_array():
             for i0<2, i1<3: b.buf[i0, i1] = add(exp(x.buf[i0, i1]), x.buf[i0, i1])
         """,
     )
+
+
+READ = """
+argument %x: float32[2, 5]
+parameter %w: float32[24, 5]
+%s = FullyConnected(%x, %w, no_bias=True, num_hidden=24): float32[2, 24]
+%g = SliceChannel(%s, num_outputs=3): float32[2, 8], float32[2, 8], float32[2, 8]
+%m = elemwise_mul(%g, %g:1): float32[2, 8]
+%a = elemwise_add(%m, %g:2): float32[2, 8]
+head a = %a
+"""
+
+
+@pytest.mark.parametrize(("more", "sections"), [("", 3), ("%r = flip(%s, axis=1): float32[2, 24]\nhead r = %r\n", 1)])
+def test_a_product_knows_the_sections_of_its_channels_that_are_read_together(more, sections):
+    (product,) = (k.kernel for k in lowered(READ + more).kernels if isinstance(k.kernel, Contraction))
+    assert product.read_sections == sections
 
 
 def test_an_epilogue_runs_on_the_finished_sums():

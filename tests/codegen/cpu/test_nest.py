@@ -291,6 +291,16 @@ def test_chunks_follow_the_work_and_the_vectors_only(vector_bits: int, most: int
         assert expected / 2 <= call.launch.n_chunks <= min(64, 2 * expected)
 
 
+@pytest.mark.parametrize(("n_rows", "is_cut_by_columns"), [(64, True), (65, False)])
+def test_few_rows_are_cut_by_columns(n_rows: int, is_cut_by_columns: bool) -> None:
+    """As products of few rows are; with AVX-512, whose products may compute gates themselves, by rows."""
+    r, c = axes(n_rows, 250)
+    x, y = (Buffer.dense(name, (n_rows, 250), "float32") for name in "xy")
+    nest = Nest((x, y), (Store("y", (r, c), prim("tanh", f32("x", r, c) * cast(index_value(r), "float32")), (r, c)),))
+    calls = check(nest, {"x": rand((n_rows, 250))}, host_target(256), kind="lane", chunks=(1, 2, 5))
+    assert f"vector a0 cross None blocked {'a0' if is_cut_by_columns else 'a1'}" in calls[0].code.structure
+
+
 def test_long_and_heavily_shared_expressions() -> None:
     (i,) = axes(20)
     value = f32("x", i)

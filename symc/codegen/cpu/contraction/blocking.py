@@ -51,6 +51,7 @@ class Blocking:
     group_panels: int
     n_chunks: int
     is_block_major: bool = False  # units of one block follow each other, else units of one panel group
+    turns: int = 1  # equal sections of the panels whose groups take turns: a thread has the same columns of each
 
     def bands(self, n_tiles: int, n_panels: int) -> int:
         """How many blocks there are, if chunk k has tiles of block k modulo that number alone; else 1."""
@@ -65,11 +66,18 @@ def count_chunks(flops: int, n_bytes: int) -> int:
 
 
 def choose_blocking(
-    n_tiles: int, n_panels: int, panel_bytes: int, source_bytes: int, wanted: int, by_blocks: bool = False
+    n_tiles: int,
+    n_panels: int,
+    panel_bytes: int,
+    source_bytes: int,
+    wanted: int,
+    by_blocks: bool = False,
+    n_sections: int = 1,
 ) -> Blocking:
     """Panels that share L2 and tiles whose pixels do; smaller blocks where they would not make `wanted` units.
 
     `by_blocks`: no chunk has tiles of several blocks, if that makes at most twice as many (see `Blocking.bands`).
+    `n_sections`: others read the same columns of so many sections together (see `Blocking.turns`).
     """
     group_panels = max(1, min(n_panels, WEIGHTS_IN_L2_BYTES // max(1, panel_bytes)))
     block_tiles = max(1, min(n_tiles, PIXELS_IN_L2_BYTES * n_tiles // max(1, source_bytes)))
@@ -82,17 +90,20 @@ def choose_blocking(
     # A thread that keeps to its block finds in its own cache what it wrote a step before: 5 % of ResNet-18 on 2
     # threads, 10 to 35 % at times when a virtual machine's cores reach each other's caches slowly.
     weight_bytes = n_panels * panel_bytes
-    is_block_major = weight_bytes < WEIGHTS_PER_SOURCE * source_bytes
+    is_block_major, turns = weight_bytes < WEIGHTS_PER_SOURCE * source_bytes, 1
     if weight_bytes >= FAR_WEIGHTS_BYTES and (n_blocks - 1) * weight_bytes > n_groups * source_bytes:
         is_block_major = False
     if not is_block_major and group_panels < n_panels:  # equal halves for two threads, each with weights of its own
         n_groups = -(-n_panels // group_panels)
         group_panels = -(-n_panels // (n_groups + n_groups % 2))
+        in_turns = [k for k in range(group_panels, 0, -1) if n_panels % (2 * n_sections * k) == 0]
+        if n_blocks == 1 < n_sections and in_turns:
+            group_panels, turns = in_turns[0], n_sections
         while n_blocks == 1 < group_panels and -(-n_panels // group_panels) % 2:  # 64 panels by 6 are 11 groups
             group_panels -= 1
     n_units = n_blocks * -(-n_panels // group_panels)
     n_chunks = n_units if by_blocks and n_units <= 2 * wanted else min(wanted, n_units)
-    return Blocking(block_tiles, group_panels, max(1, n_chunks), is_block_major)
+    return Blocking(block_tiles, group_panels, max(1, n_chunks), is_block_major, turns)
 
 
 def gradient_block_pixels(n_pixels: int) -> int:

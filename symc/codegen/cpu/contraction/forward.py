@@ -74,7 +74,8 @@ register_tile(desc, bufs, tile_rows - (tile >= n_whole),
 
 # What `register_tile` asks for, and how much of it in each step: a share of the next panel.
 ASKED = """,
-              weight + (panel + 1) * panel_bytes + (number - first_tile) * (panel_bytes // (last_tile - first_tile)),
+              weight + (panel + 1{skipped}) * panel_bytes
+              + (number - first_tile) * (panel_bytes // (last_tile - first_tile)),
               {step_bytes} // (last_tile - first_tile) + 1)
 """
 ASKED_ARGUMENTS = ("asked", "asked_bytes")
@@ -154,10 +155,13 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
     call = SHORTENED if plan.n_shorter else EVENLY if is_even else BY_TABLES
     if plan.asks_weights:
         step_bytes = plan.tile.columns * products.n_together * ITEM_SIZE[products.dtype]
-        call = call.rstrip().removesuffix(")") + ASKED.format(step_bytes=step_bytes)
+        skipped = " + (panel + 1 == last_panel) * skipped" if plan.blocking.turns > 1 else ""
+        call = call.rstrip().removesuffix(")") + ASKED.format(step_bytes=step_bytes, skipped=skipped)
     walk = " in parts" if plan.is_long else " of even rows" if is_even else ""
     if plan.n_shorter:
         walk += ", the last a row less"
+    if plan.blocking.turns > 1:
+        walk += ", panel groups in turns"
     structure = f"matrix {products} {shapes} masks={plan.has_avx512}{walk}: {stores}"
     source = SOURCE.format(
         name="kernel",
@@ -166,7 +170,7 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
         epilogue=stores,
         width=plan.packing.width,
         words="\n    ".join(d.lines()),
-        units=unit_loops("tile"),
+        units=unit_loops("tile", plan.blocking.turns > 1),
         number="number" if plan.asks_weights else "_",
         register_tile=textwrap.indent(call, " " * 16).strip(),
     ).lstrip()

@@ -218,7 +218,8 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
         asks_weights = may_ask and fills_l2 and 1 < n_tiles <= MOST_ASKING_TILES
         whole = n_tiles if asks_weights else 1  # tiles that no unit cuts, for they share what is asked for
         n_blocks = -(-n_tiles // whole)
-        blocking = choose_blocking(n_blocks, n_panels, panel_bytes, source_bytes, wanted, by_blocks=is_step)
+        read_sections = 1 if target.has_32_registers else c.read_sections  # there steps compute gates themselves
+        blocking = choose_blocking(n_blocks, n_panels, panel_bytes, source_bytes, wanted, is_step, read_sections)
         blocking = replace(blocking, block_tiles=whole * blocking.block_tiles)
         seen = steps / max(1, n_tiles * depth)
         is_long = depth > LONGEST_SUM and products.sums != "int32"

@@ -37,6 +37,7 @@ SHORT_ROW = 256  # elements: rows of up to 1 KB are walked column block by colum
 SHORT_TILE_ROW = 128
 MOST_WOVEN = 4  # vectors that are stored element by element in turn: n (n - 1) shuffles
 MIN_WINDOW_ROWS = 4  # of a chunk: the rows that windows share are read once, and again by the next chunk
+FEW_ROWS = 64
 STREAM_BYTES = 1 << 25  # of a result: as large as the last cache of a server's cores, so that little of it would stay
 # Elements: hardware follows shorter rows, and four longer ones do not fit L1. Measured on LayerNorm (1024, 768) and
 # softmax (1024, 1000), from L3: 138 -> 132 and 328 -> 306 us.
@@ -56,7 +57,7 @@ def plan_stores(forms: Sequence[Form], target: Target, distance_bytes: int = 0) 
     fitting = [p for p in others if p.vector is None or p.vector == plan.vector or not _gathers(p.form, p.vector)]
     best = _streaming(min([plan, *fitting], key=lambda p: p.cost), distance_bytes)
     # AVX-512 has one exp for all, see `Powers`.
-    return best if target.vector_bits == 512 else replace(best, below=below_maximum(best.form))
+    return best if target.vector_bits == 512 else replace(_cut_by_columns(best), below=below_maximum(best.form))
 
 
 def _gathers(form: Form, axis: str) -> bool:
@@ -80,6 +81,19 @@ def plan_form(form: Form, target: Target) -> NestPlan:
         # A loop costs as much as its taps. With AVX-512, where a pass does twice as much, it was not tried.
         return replace(best, slide=with_columns_unrolled(best.slide, form))
     return _woven_plan(form, lanes, axes) or _tile_plan(form, lanes, axes, best) or best
+
+
+def _cut_by_columns(plan: NestPlan) -> NestPlan:
+    """Few rows in blocks of columns, as products of few rows are: a thread finds near what it has computed itself."""
+    rows, columns = plan.blocked, plan.vector
+    if rows is None or rows == columns or plan.form.extents[rows] > FEW_ROWS:
+        return plan
+    if total_work(plan.form) < 2 * MIN_CHUNK_WORK_OF_FEWER:  # one chunk
+        return plan
+    if plan.kind != "lane" or plan.outer or plan.form.reduce_axes or plan.woven or plan.streams:
+        return plan
+    stores = tuple(replace(group, serial=(rows, *group.serial)) for group in plan.stores)
+    return replace(plan, blocked=columns, stores=stores)
 
 
 def _streaming(plan: NestPlan, distance_bytes: int) -> NestPlan:

@@ -370,6 +370,12 @@ def test_tiles_that_ask_for_weights_compute_the_same(case, kind, monkeypatch):
     assert " asking for weights" in call.code.structure
 
 
+@pytest.mark.parametrize(("columns", "sections"), [(1024, 4), (768, 3)])
+def test_panel_groups_that_take_turns_compute_the_same(columns, sections):
+    c = replace(contraction(batch=16, channels=(200, columns), inputs=(), kernel=()), read_sections=sections)
+    assert ", panel groups in turns" in check(c, host_target(256)).code.structure
+
+
 @pytest.mark.parametrize("algorithm", ["matrix", "winograd"])
 @pytest.mark.parametrize("bits", [256, 512])
 def test_products_ask_for_weights_where_it_pays(algorithm, bits):

@@ -93,6 +93,15 @@ def test_two_threads_have_equal_halves_of_the_weights_that_one_block_of_rows_rea
     assert plan.packing.n_panels % (2 * plan.blocking.group_panels) == 0
 
 
+@pytest.mark.parametrize(("columns", "sections", "turns"), [(1024, 4, 4), (768, 3, 3), (1024, 1, 1), (80, 5, 1)])
+def test_a_thread_has_the_same_columns_of_all_sections_that_are_read_together(columns, sections, turns):
+    """A half of each; five sections of a panel each have no halves."""
+    c = replace(contraction(batch=16, channels=(256, columns), inputs=(), kernel=()), read_sections=sections)
+    plan = plan_contraction(c, Target("x86_64-linux-gnu", "any", "", 256), is_reused=True)
+    assert isinstance(plan, MatrixPlan) and plan.blocking.turns == turns
+    assert turns == 1 or plan.packing.n_panels % (2 * turns * plan.blocking.group_panels) == 0
+
+
 @pytest.mark.parametrize(("channels", "extent", "asks"), [(512, 7, True), (512, 28, False), (64, 7, False)])
 def test_few_tiles_ask_for_weights_that_fill_l2(channels, extent, asks):
     """With 16 registers; then they are in one unit."""
