@@ -10,6 +10,7 @@ from symc.codegen.contraction.epilogue import epilogue_of
 from symc.codegen.contraction.tables import Line
 from symc.codegen.cpu.compile import compile_function
 from symc.codegen.cpu.contraction import candidates, plan_contraction, schedule_contraction
+from symc.codegen.cpu.contraction.plan import MatrixPlan
 from symc.codegen.cpu.nest.plan import STREAM_BYTES
 from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError
@@ -368,6 +369,15 @@ def test_tiles_that_ask_for_weights_compute_the_same(case, kind, monkeypatch):
     c, target = contraction(kind, channels=(33, 70), **case), host_target(256)
     call = check(c, target)
     assert " asking for weights" in call.code.structure
+
+
+@pytest.mark.parametrize("depth", [1, 3, 4, 70])
+def test_a_single_row_reads_its_weights_in_several_places_at_a_time(depth):
+    """Without AVX-512: fewer than there are places, as many each, and some more."""
+    c, target = contraction(batch=1, channels=(depth, 33), inputs=(), kernel=()), host_target(256)
+    plan = plan_contraction(c, target, is_reused=True)
+    assert isinstance(plan, MatrixPlan) and plan.tile.rows == 1
+    check(c, target, plan=plan)
 
 
 @pytest.mark.parametrize(("columns", "sections"), [(1024, 4), (768, 3)])
