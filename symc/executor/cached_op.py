@@ -174,6 +174,10 @@ class _Block:
             tape.refuse_in_place(args, targets_of("CachedOp", out))
         place = args[0].context
         op, function = self._training((wanted, place), args)
+        if function is None:  # an input whose gradient is refused may be one that no gradient passes on from
+            carrying = tuple([k for k in wanted if tape.carries(tape.source_of(args[k]))])
+            if carrying and carrying != wanted:
+                op, function = self._training((carrying, place), args)
         if function is None:
             left, made = None, self._computed(args)
         else:

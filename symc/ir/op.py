@@ -289,6 +289,12 @@ class Op:
         """
         return [None] * len(x)
 
+    @property
+    def passes_gradient(self) -> bool:
+        """Whether what flows into its results may reach an input: not through floor, argmax or BlockGrad."""
+        states_none = type(self).gradient is Op.gradient and not self.is_differentiated_expanded
+        return not states_none or any(self.refuses_gradient(name, "write") for name in self.input_names())
+
     def kept(self, x: Sequence[np.ndarray]) -> np.ndarray:
         """Of an undecidable operator: which slices along axis 0 of the first input it keeps, given the inputs."""
         raise NotImplementedError(f"{self.name} does not tell what it keeps")

@@ -68,9 +68,10 @@ class Recorded:
     keys      under what the gradient of each is kept (see key_of)
     results   the contents of all its results, hidden ones last
     left      what its run left for the way back; None where inputs and results are all that its gradient needs
+    carries   whether a gradient of its results reaches a variable
     """
 
-    __slots__ = ("inputs", "keys", "left", "op", "results", "training")
+    __slots__ = ("carries", "inputs", "keys", "left", "op", "results", "training")
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Recorded:
         self.results = results
         self.training = training
         self.left = left
+        self.carries = op.passes_gradient and any(carries(s) for s, _ in inputs)
 
     def use_up(self) -> None:
         """Forgets what a way back would need."""
@@ -134,6 +136,11 @@ def source_of(array: NDArray) -> Source:
         return array
     made = array._made
     return None if made is None or made.by.inputs is None else made
+
+
+def carries(source: Source) -> bool:
+    """Whether a gradient that goes there reaches a variable: nothing passes floor, argmax or BlockGrad."""
+    return source is not None and (type(source) is not Made or source.by.carries)
 
 
 def record(

@@ -287,6 +287,27 @@ def test_gradients_of_gradients_go_through_the_body():
             autograd.grad(y, a, create_graph=True)
 
 
+@pytest.mark.parametrize(
+    "positions",
+    [
+        lambda v: nd.contrib.arange_like(v, axis=0),
+        lambda v: nd.floor(nd.arange(3) + 0 * v[:, 0]),
+        lambda v: nd.BlockGrad(v[:, 0]),
+        lambda v: nd.argmax(v, axis=1),
+        lambda v: nd.topk(v, axis=1)[:, 0],
+        lambda v: v[:, 0] > 2,
+    ],
+)
+def test_a_gradient_that_nobody_gets_is_not_refused(positions):
+    """Sockeye's learned positions: the index of Embedding is recorded, but leads to no variable."""
+    op = nd.CachedOp(x + sym.Embedding(sym.var("at"), w, input_dim=3, output_dim=2))
+    a, weight = array(np.ones((3, 2)), "float32"), array(np.ones((3, 2)), "float32")
+    with autograd.record():
+        y = op(2 * a, positions(2 * a), weight)
+    y.backward()
+    assert a.grad.asnumpy().tolist() == [[2.0] * 2] * 3 and weight.grad.asnumpy().sum() == 6
+
+
 def test_what_has_no_gradient_is_refused_by_backward():
     op = nd.CachedOp(sym.Embedding(x, w, input_dim=3, output_dim=2, name="emb"))
     index, weight = array([0, 2], "float32"), array(np.ones((3, 2)), "float32")

@@ -71,6 +71,10 @@ class FirstExtreme(Op):
 
         t.map(element)
 
+    @property
+    def passes_gradient(self) -> bool:
+        return False
+
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:
@@ -265,6 +269,10 @@ class Sorting(Op):
                                        line).reshape(g.shape(x[0])),
         }  # fmt: skip
         return [found[kind]().value for kind in self.kinds()]
+
+    @property
+    def passes_gradient(self) -> bool:
+        return "value" in self.kinds()
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]

@@ -260,6 +260,10 @@ class BlockGrad(Copy):
 
     is_loss = True
 
+    @property
+    def passes_gradient(self) -> bool:
+        return False
+
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
     ) -> Sequence[Value | None]:

@@ -102,6 +102,7 @@ def unary(
         "keeps_integers": keeps_integers,
         "floats_of_integers": floats_of_integers,
         "is_internal": internal,
+        "passes_gradient": pullback is not None,
     }
     return _register(names, Unary, body, f"{doc}  MXNet operator {names.split()[0]}.")
 
@@ -219,6 +220,7 @@ def binary(
     `neutral` is the number b with formula(a, b) = a.
     """
     body = {"formula": staticmethod(formula), "pullbacks": (lhs, rhs), "keeps_integers": keeps_integers}
+    body["passes_gradient"] = lhs is not None or rhs is not None
     forms: list[tuple[str, type[Op], str]] = [
         (elementwise, Binary, f"{text} for operands of one shape."),
         (broadcast, Broadcast, f"{text} with NumPy broadcasting."),
