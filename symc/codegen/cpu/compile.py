@@ -138,6 +138,7 @@ def jit() -> Callable[..., Any]:
     return decorator
 
 
+@cache
 def _machine(target: Target) -> llvm.TargetMachine:
     import llvmlite.binding as llvm
 
