@@ -6,7 +6,7 @@ its place in a vector, nor on whether the main loop or the tail computed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isnan
 
 from llvmlite import ir
@@ -35,13 +35,17 @@ class Emitter:
 
     `leaf(expr)` supplies the value of load, param, index and reduce nodes, already in the register type of
     `Lanes.type(expr.dtype)`. Values are remembered by expression; `known` may be filled beforehand. What is `below` is
-    at most 0 or NaN.
+    at most 0 or NaN; with True, what its exponential is multiplied with cancels.
     """
 
     def __init__(
-        self, lanes: Lanes, leaf: Leaf, known: dict[Expr, ir.Value] | None = None, below: frozenset[Expr] = frozenset()
+        self,
+        lanes: Lanes,
+        leaf: Leaf,
+        known: dict[Expr, ir.Value] | None = None,
+        below: Mapping[Expr, bool] | None = None,
     ) -> None:
-        self.lanes, self.leaf, self.below = lanes, leaf, below
+        self.lanes, self.leaf, self.below = lanes, leaf, below or {}
         self.known: dict[Expr, ir.Value] = {} if known is None else known
 
     def value(self, root: Expr) -> ir.Value:
@@ -64,7 +68,7 @@ class Emitter:
         if expr.op in _LIMITS and is_float(expr.dtype) and expr.args[1].op == "const" and not isnan(expr.args[1].data):
             return _limited(self.lanes, expr.op, *args)
         if expr.op == "exp" and expr.dtype == "float32" and expr.args[0] in self.below:
-            return maths.exp_below_0(self.lanes, *args)
+            return maths.exp_below_0(self.lanes, args[0], self.below[expr.args[0]])
         if expr.op == "cast":
             if is_float(source) and _holds(expr.dtype, bounds_of(expr.args[0])):
                 return _through_int32(self.lanes, args[0], expr.dtype)

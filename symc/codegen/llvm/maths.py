@@ -82,12 +82,15 @@ def exp(v: Lanes, x: ir.Value) -> ir.Value:
     return v.b.fmul(_times_exp(v, v.b.sub(root, half), r), v.b.bitcast(half, x.type))
 
 
-def exp_below_0(v: Lanes, x: ir.Value) -> ir.Value:
-    """exp of what is at most 0: with one limit, and scaled by 2**(k + 64), which is no denormal, and 2**-64."""
+def exp_below_0(v: Lanes, x: ir.Value, is_scaled: bool = False) -> ir.Value:
+    """exp of what is at most 0: with one limit, and scaled by 2**(k + 64), which is no denormal, and 2**-64; without
+    the latter where `is_scaled`.
+    """
     if v.abilities.powers is not None:
         return _exp_of_sixteenths(v, v.abilities.powers, x)
     _, root, r = _root(v, _at_least(v, x, LEAST_EXPONENT), bias=BIAS + 64)
-    return v.b.fmul(_times_exp(v, root, r), v.like(x, 2.0**-64))
+    power = _times_exp(v, root, r)
+    return power if is_scaled else v.b.fmul(power, v.like(x, 2.0**-64))
 
 
 def _root(v: Lanes, x: ir.Value, bias: int) -> tuple[ir.Value, ir.Value, ir.Value]:

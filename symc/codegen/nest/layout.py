@@ -98,7 +98,8 @@ class _Printer:
         for kept in plan.kept:
             yield f"keep {' '.join(self._names[e] for e in kept.values.values())}"
         if plan.below:
-            yield f"at most 0: {' '.join(self._names[e] for e in plan.below)}"
+            scaled = ", scaled" if plan.scales else ""
+            yield f"at most 0{scaled}: {' '.join(self._names[e] for e in plan.below)}"
         if plan.asks_ahead:
             yield "asks ahead"
         if plan.abreast > 1:

@@ -49,10 +49,10 @@ class Places:
     """Opens scopes, and supplies the leaves of expressions in them."""
 
     def __init__(
-        self, scalar: Lanes, form: Form, layout: WordLayout, words: Words, below: frozenset[Expr] = frozenset()
+        self, scalar: Lanes, form: Form, layout: WordLayout, words: Words, below: Mapping[Expr, bool] | None = None
     ) -> None:
         self.b, self.scalar, self.form, self.layout, self.words = scalar.b, scalar, form, layout, words
-        self._below = below
+        self._below = below or {}
         self.streams = False  # whether whole vectors are stored past the caches
         self._kept: list[Row] = []
 

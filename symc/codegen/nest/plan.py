@@ -55,6 +55,7 @@ class NestPlan:
     slide: Slide | None = None  # lane: windows that share columns, along a serial axis
     woven: int = 0  # the extent of `cross` where all of it is stored at once, element by element of the lanes
     below: tuple[Expr, ...] = ()  # values that are at most 0 or NaN, where an exp of such takes less
+    scales: bool = False  # whether what these exponentials are all multiplied with cancels
     streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them
 
     @property

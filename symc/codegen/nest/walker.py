@@ -77,7 +77,7 @@ class Walker:
         self.b, self.plan, self.form, self.device, self._parts = b, plan, plan.form, device, dict(parts)
         self.scalar = Lanes(b, 1, abilities)
         self.words = Words(self.scalar, plan.form, layout, desc, bufs)
-        self.places = Places(self.scalar, plan.form, layout, self.words, frozenset(plan.below))
+        self.places = Places(self.scalar, plan.form, layout, self.words, dict.fromkeys(plan.below, plan.scales))
         for kept in plan.kept:
             self.places.reserve(kept, plan.abreast)
         self._along = {e: axis for kept in plan.kept for axis, e in kept.values.items()}

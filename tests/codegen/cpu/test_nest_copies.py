@@ -8,7 +8,7 @@ import pytest
 
 from symc.codegen.cpu.nest import plan, schedule_nest
 from symc.codegen.cpu.target import Target
-from symc.loopir.expr import Axis, cast, const, index_value, load, prim
+from symc.loopir.expr import Axis, cast, const, index_value, load, prim, select
 from symc.loopir.kernel import Buffer, Nest, Store
 from tests.codegen.nests import axes, check, f32, rand
 
@@ -78,6 +78,18 @@ def test_woven_values_are_computed_for_each_channel(target: Target) -> None:
     check(nest, {name: rand(sizes[name], seed=k) for k, name in enumerate(("x", "scale", "shade"))}, target)
     (call,) = schedule_nest(nest, target)
     assert "woven 3" in call.code.structure
+
+
+def test_channels_that_are_filled_up_are_woven(target: Target) -> None:
+    """Three channels become four; with AVX-512 not measured."""
+    c, pixel = axes(4, 37)
+    value = select(index_value(c) <= 2, f32("x", prim("minimum", index_value(c), 2), pixel), 0.0)
+    nest = Nest(
+        (Buffer.dense("x", (3, 37), "float32"), Buffer.dense("y", (37, 4), "float32")),
+        (Store("y", (pixel, c), value, (pixel, c)),),
+    )
+    (call,) = check(nest, {"x": rand((3, 37))}, target)
+    assert ("woven 4" in call.code.structure) == (target.vector_bits < 512)
 
 
 @pytest.mark.parametrize("offset", [0, 4, 8, 12])  # in elements: one of them is a boundary of vectors

@@ -10,7 +10,7 @@ import pytest
 from symc.codegen.cpu.nest import schedule_nest
 from symc.codegen.cpu.target import Target
 from symc.codegen.nest.form import form_of
-from symc.codegen.nest.limits import below_maximum
+from symc.codegen.nest.limits import below_maximum, cancels_factors
 from symc.loopir.expr import Axis, Expr, load, prim, reduce
 from symc.loopir.kernel import Buffer, Nest, Store
 
@@ -85,6 +85,34 @@ def test_exponents_below_zero(target: Target) -> None:
     x[3, 9] = np.uint32(0x7FC00001).view("float32")
     difference = f32("x", ROW, COLUMN) - largest(lambda k: f32("x", ROW, k))
     check(nest_of(prim("exp", difference)), {"x": x, "w": x}, target, atol=3e-45)
+
+
+def power(at: Axis) -> Expr:
+    return prim("exp", f32("x", ROW, at) - largest(lambda k: f32("x", ROW, k)))
+
+
+TOTAL = reduce("sum", (K,), power(K))
+FACTORS = {
+    "softmax": (power(COLUMN) * (1.0 / TOTAL), True),
+    "softmax times something": (power(COLUMN) * (1.0 / TOTAL) * f32("w", ROW, COLUMN), True),
+    "no sum": (power(COLUMN), False),
+    "another sum": (power(COLUMN) * (1.0 / reduce("sum", (K,), f32("w", ROW, K))), False),
+    "another sum besides": (power(COLUMN) * (1.0 / TOTAL) * (1.0 / (TOTAL + 1.0)), False),
+    "a number more": ((power(COLUMN) + 1.0) * (1.0 / TOTAL), False),
+    "the sum alone": (TOTAL * f32("w", ROW, COLUMN), False),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_exponentials_may_be_larger_where_their_sum_divides_them(target: Target, name: str) -> None:
+    """With denormal results, and exponents of which nothing is left."""
+    value, cancels = FACTORS[name]
+    nest = nest_of(value)
+    form = form_of(nest.stores, {b.name: b for b in nest.buffers})
+    assert cancels_factors(form, below_maximum(form)) == cancels
+    x = np.linspace(0, -110, 160, dtype="float32").reshape(40, 4).T
+    x[1, 5] = -np.inf
+    check(nest, {"x": x, "w": np.full_like(x, 0.75)}, target, atol=3e-45)
 
 
 def test_float64_keeps_its_library(target: Target) -> None:

@@ -21,7 +21,7 @@ from symc.codegen.cpu.target import Target
 from symc.codegen.kernel import even
 from symc.codegen.nest.form import Form, StoreForm
 from symc.codegen.nest.keep import kept_values
-from symc.codegen.nest.limits import below_maximum
+from symc.codegen.nest.limits import below_maximum, cancels_factors
 from symc.codegen.nest.plan import Kind, NestPlan, StorePlan, by_stride, common_axes
 from symc.codegen.nest.slide import slide_of, with_columns_unrolled
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
@@ -57,7 +57,10 @@ def plan_stores(forms: Sequence[Form], target: Target, distance_bytes: int = 0) 
     fitting = [p for p in others if p.vector is None or p.vector == plan.vector or not _gathers(p.form, p.vector)]
     best = _streaming(min([plan, *fitting], key=lambda p: p.cost), distance_bytes)
     # AVX-512 has one exp for all, see `Powers`.
-    return best if target.vector_bits == 512 else replace(_cut_by_columns(best), below=below_maximum(best.form))
+    if target.vector_bits == 512:
+        return best
+    below = below_maximum(best.form)
+    return replace(_cut_by_columns(best), below=below, scales=cancels_factors(best.form, below))
 
 
 def _gathers(form: Form, axis: str) -> bool:
@@ -80,7 +83,7 @@ def plan_form(form: Form, target: Target) -> NestPlan:
     if best.slide and target.vector_bits < 512:
         # A loop costs as much as its taps. With AVX-512, where a pass does twice as much, it was not tried.
         return replace(best, slide=with_columns_unrolled(best.slide, form))
-    return _woven_plan(form, lanes, axes) or _tile_plan(form, lanes, axes, best) or best
+    return _woven_plan(form, lanes, axes, target) or _tile_plan(form, lanes, axes, best) or best
 
 
 def _cut_by_columns(plan: NestPlan) -> NestPlan:
@@ -316,17 +319,20 @@ def _tile_plan(form: Form, lanes: int, axes: tuple[str, ...], best: NestPlan) ->
     return None
 
 
-def _woven_plan(form: Form, lanes: int, axes: tuple[str, ...]) -> NestPlan | None:
+def _woven_plan(form: Form, lanes: int, axes: tuple[str, ...], target: Target) -> NestPlan | None:
     """Lanes along one axis that are stored with all their neighbours along a short one: three images as one of three
-    channels.
+    channels. What is read may lie at computed places that are the same for all lanes. (With AVX-512 not measured.)
     """
-    if form.reduce_axes or lanes < 2 or any(a.computed for a in form.loads.values()):
+    computed = [e for a in form.loads.values() for _, e in a.computed]
+    if form.reduce_axes or lanes < 2 or (computed and target.vector_bits == 512):
         return None
     if any(set(s.axes) != set(axes) for s in form.stores):
         return None
     for v in axes:
         loads = [a for a in form.loads.values() if a.stride(v)]
         if 2 * form.extents[v] < lanes or not all(a.is_contiguous(v) for a in loads):
+            continue
+        if any(v in form.free(e) for e in computed):
             continue
         for w in axes:
             n = form.extents[w]
