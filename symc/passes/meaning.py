@@ -103,10 +103,11 @@ class Meaning:
     def reads_section(self, position: int, axis: int) -> bool:
         """Whether an input is read at the output's own index, but for where a section of the input begins: the axis
         falls into sections of the output's extent."""
-        shape, extent = self.in_shapes[position], self.shape[axis]
-        if len(shape) != len(self.shape) or not extent or shape[axis] % extent:
+        shape = self.in_shapes[position]
+        if len(shape) != len(self.shape) or shape != (*self.shape[:axis], shape[axis], *self.shape[axis + 1 :]):
             return False
-        if shape != (*self.shape[:axis], shape[axis], *self.shape[axis + 1 :]):
+        extent = self.shape[axis]
+        if not extent or shape[axis] % extent:
             return False
         for index in self.loads(position):
             at = index[axis]
