@@ -134,7 +134,7 @@ class Programs:
         return Bound(Session(compiled, arrays, self.n_threads, self._kept), inputs)
 
     def _array(self, name: str) -> NDArray:
-        """The bound argument of a name; a state where nothing is prepared, so that it is an argument as well."""
+        """The bound argument of a name, or its state: where nothing is prepared, it is an argument as well."""
         return self._arguments[name] if name in self._arguments else self._states[name]
 
     def _arrays(self, program: Program, shapes: Mapping[str, FullShape]) -> dict[tuple[str, str], NDArray]:
@@ -142,10 +142,8 @@ class Programs:
         bound: dict[tuple[str, str], NDArray] = {}
         for slot in program.slots:
             place, name = slot.place, slot.key
-            if place in ("argument", "parameter") and name not in shapes:
+            if place in ("aux", "update") or (place in ("argument", "parameter") and name not in shapes):
                 bound[place, name] = self._array(name)
-            elif place in ("aux", "update"):
-                bound[place, name] = self._states[name]
             elif place in ("gradient", "accumulator"):
                 gradient = self._gradients[name]
                 assert gradient is not None

@@ -313,7 +313,7 @@ class Op:
         return not self.is_differentiable or (self.is_internal and type(self).gradient is Op.gradient)
 
     def update_aux(self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value]) -> dict[str, Value]:
-        """New values of auxiliary states (by name) after a training step."""
+        """New values of auxiliary states, or of other inputs (by name), after a training step."""
         return {}
 
     def updated_by_every_run(self) -> dict[str, int]:

@@ -96,7 +96,8 @@ class Reverse:
         return {v: flowing[v] for v in self.wanted if v in flowing}
 
     def updates(self) -> dict[Value, Value]:
-        """The new content of every auxiliary state that training changes, by state, in the order of the nodes.
+        """The new content of every variable that training changes, by variable, in the order of the nodes: auxiliary
+        states, and what else operators overwrite.
 
         As in MXNet it is the way back that updates them, so that of two nodes with one state the first comes last.
         """
@@ -109,7 +110,7 @@ class Reverse:
             x = [found.get(v, self._content(v)) for v in node.inputs]
             states = dict(zip(op.input_names(), node.inputs))
             new = op.update_aux(self.g, x, self._contents(_results(node)))
-            found.update((states[name], value) for name, value in new.items())
+            found.update((states[name], value) for name, value in new.items() if states[name].node.is_input)
         self.g.serving = self._serving
         return {v: found[v] for node in self._way for v in node.inputs if v in found}
 

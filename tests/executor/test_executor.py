@@ -146,6 +146,21 @@ def test_states_stay_without_gradients():
     assert mean.asnumpy().tolist() == [0, 0]
 
 
+def test_training_leaves_ones_in_a_fixed_gamma():
+    ex = sym.BatchNorm(x, name="bn").simple_bind(mx.cpu(), x=(4, 2))
+    ex.arg_dict["bn_gamma"][:] = 3
+    ex(x=np.zeros((4, 2)))
+    assert ex.arg_dict["bn_gamma"].asnumpy().tolist() == [3, 3]
+    ex.forward(is_train=True)
+    ex.backward(mx.nd.ones((4, 2)))
+    assert ex.arg_dict["bn_gamma"].asnumpy().tolist() == [1, 1]
+    computed = sym.BatchNorm(x, gamma=y * 2, name="bn").simple_bind(mx.cpu(), x=(4, 2), y=(2,))
+    computed.arg_dict["y"][:] = 3
+    computed.forward(is_train=True)
+    computed.backward(mx.nd.ones((4, 2)))
+    assert computed.arg_dict["y"].asnumpy().tolist() == [3, 3]
+
+
 def test_training_prepares_weights_when_they_were_written_not_when_states_were(monkeypatch):
     run, prepared = Instance.run, []
 

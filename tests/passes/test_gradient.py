@@ -149,7 +149,7 @@ def test_training_updates_the_states_of_its_operators():
         context({"x": "write"}),
     )
     assert [(o.kind, o.name) for o in graph.outputs] == [
-        ("head", "y"), ("update", "m"), ("update", "v"), ("gradient", "x")
+        ("head", "y"), ("update", "g"), ("update", "m"), ("update", "v"), ("gradient", "x")
     ]  # fmt: skip
 
 

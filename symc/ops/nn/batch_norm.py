@@ -107,13 +107,15 @@ class _BatchNorm(Op):
         return [d_data.value, d_gamma.value, total.value, None, None]
 
     def update_aux(self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value]) -> dict[str, Value]:
-        """moving = momentum * moving + (1 - momentum) * batch, with the biased variance."""
+        """moving = momentum * moving + (1 - momentum) * batch, with the biased variance; a fixed gamma becomes 1."""
+        fixed = {"gamma": g.like(x[1], 1.0)} if self.fix_gamma else {}
         if self.use_global_stats:
-            return {}
+            return fixed
         variance, _ = self._spread(g, y[2])
         keep = single(self.momentum)
         pairs = {"moving_mean": (x[3], Term(g, y[1])), "moving_var": (x[4], variance)}
-        return {name: (Term(g, old) * keep + new * (1 - keep)).value for name, (old, new) in pairs.items()}
+        followed = {name: (Term(g, old) * keep + new * (1 - keep)).value for name, (old, new) in pairs.items()}
+        return followed | fixed
 
 
 @op("BatchNorm", aliases=("_npx_batch_norm",))
@@ -122,7 +124,8 @@ class BatchNorm(_BatchNorm):
 
     data with C channels along `axis`; gamma, beta, moving_mean and moving_var (C,) -> output as data, mean (C,) and
     1 / sqrt(var + eps) (C,).  In training mean and var are the batch's and the moving statistics follow them.
-    Source: MXNet operator BatchNorm; it also overwrites gamma with ones under fix_gamma, which has no effect here.
+    Source: MXNet operator BatchNorm.  Training overwrites gamma with ones under fix_gamma, so that weight decay does
+    not make it smaller and smaller; MXNet does so when it predicts, too.
     """
 
     eps: float = param(0.0010000000474974513, low=0, doc="added to the variance")
