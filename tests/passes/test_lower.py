@@ -125,6 +125,19 @@ def test_a_product_knows_the_sections_of_its_channels_that_are_read_together(mor
     assert product.read_sections == sections
 
 
+def test_a_reader_with_fewer_axes_than_the_product_reads_no_section_of_it():
+    """The variance of a low-rank normal distribution in GluonTS."""
+    text = """
+    argument %x: float32[4, 1, 5]
+    argument %y: float32[4, 5, 1]
+    %s = batch_dot(%x, %y): float32[4, 1, 1]
+    %d = diag(%s, axis1=-2, axis2=-1): float32[4, 1]
+    head d = %d
+    """
+    (product,) = (k.kernel for k in lowered(text).kernels if isinstance(k.kernel, Contraction))
+    assert product.read_sections == 1
+
+
 def test_an_epilogue_runs_on_the_finished_sums():
     check(
         """
