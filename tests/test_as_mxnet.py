@@ -75,6 +75,8 @@ try:
     np.array([[1, 2], [3]], dtype=float)
 except ValueError as error:
     assert "inhomogeneous" in str(error)
+assert np.fromstring(b"\\x01\\x02", dtype=np.int8).tolist() == [1, 2]
+assert np.fromstring("1 2", dtype=int, sep=" ").tolist() == [1, 2]
 assert repr(np.float64(0.5)) == "0.5" and repr(np.array([0.5, 2])) == "array([0.5, 2. ])"
 try:
     import mxnet.contrib.nowhere

@@ -5,8 +5,9 @@
 
 An import hook gives symc's own modules for `mxnet` and all below it, in this process alone; nothing is written to disk.
 Where the real MXNet is installed this is refused, unless `--replace` comes first. From code: `as_mxnet.install()`.
-Names that NumPy had in MXNet's time (`np.int`, `np.float` ...) are there again for the script, and sequences of several
-shapes make arrays of objects. What cannot be restored: since NumPy 2.4 `float` takes no array of one element.
+Names that NumPy had in MXNet's time (`np.int`, `np.float` ...) are there again for the script, sequences of several
+shapes make arrays of objects, and `np.fromstring` reads bytes. What cannot be
+restored: since NumPy 2.4 `float` takes no array of one element.
 With `--gpu-is-cpu` the contexts `mx.gpu(k)` of a script stand for the host; `mx.num_gpus()` does not change.
 """
 
@@ -22,6 +23,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from symc.core.errors import ConflictError, MissingModuleError
 
@@ -164,7 +166,23 @@ def restore_old_numpy() -> list[str]:
     for name in ("array", "asarray", "asanyarray"):  # the last is what np.save calls
         if not hasattr(getattr(np, name), "__wrapped__"):
             setattr(np, name, _taking_several_shapes(getattr(np, name)))
+    if not hasattr(np.fromstring, "__wrapped__"):
+        np.fromstring = _reading_bytes(np.fromstring)
     return missing
+
+
+def _reading_bytes(parse: Callable) -> Callable:
+    """`np.fromstring`, which without a separator reads bytes, as it did before NumPy 2.3."""
+
+    @functools.wraps(parse)
+    def fromstring(string: str | bytes, dtype: Any = float, count: int = -1, *, sep: str = "", **kwargs: Any) -> Any:
+        if sep:
+            return parse(string, dtype, count, sep=sep, **kwargs)
+        import numpy as np
+
+        return np.frombuffer(string.encode("latin-1") if isinstance(string, str) else string, dtype, count).copy()
+
+    return fromstring
 
 
 def _taking_several_shapes(make: Callable) -> Callable:
