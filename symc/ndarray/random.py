@@ -240,7 +240,7 @@ def _draw(
 
 
 def _is_missing(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, NDArray)):  # whose == has no truth
         return False
     return value is None or value is _Null or value == "None" or (value == () and not is_np_shape())
 

@@ -231,6 +231,7 @@ def test_what_has_a_dtype_stands_for_it():
     assert label.astype(label, copy=False) is label
     made = [x.astype(label), nd.cast(x, dtype=label), nd.zeros(2, dtype=label), nd.array([1], dtype=label)]
     made += [nd.arange(3, dtype=label), nd.full((2,), 3, dtype=label), nd.one_hot(x, 3, dtype=label)]
+    made += [nd.random.randint(0, 3, shape=(2,), dtype=label)]
     assert {y.dtype for y in made} == {np.int32}
     a = mx.sym.var("a", dtype=label)
     assert (a + mx.sym.zeros((2,), dtype=label)).infer_type()[1] == [np.int32]
