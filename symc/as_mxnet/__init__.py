@@ -5,27 +5,25 @@
 
 An import hook gives symc's own modules for `mxnet` and all below it, in this process alone; nothing is written to disk.
 Where the real MXNet is installed this is refused, unless `--replace` comes first. From code: `as_mxnet.install()`.
-Names that NumPy had in MXNet's time (`np.int`, `np.float` ...) are there again for the script, sequences of several
-shapes make arrays of objects, and `np.fromstring` reads bytes. What cannot be
-restored: since NumPy 2.4 `float` takes no array of one element.
+NumPy has the names of MXNet's time again (`np.int`, `np.float` ...), and takes what it took then (`old_numpy.py`).
 With `--gpu-is-cpu` the contexts `mx.gpu(k)` of a script stand for the host; `mx.num_gpus()` does not change.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import io
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from symc.core.errors import ConflictError, MissingModuleError
+
+from .old_numpy import restore_old_numpy
 
 USAGE = "usage: python -m symc.as_mxnet [--replace] [--gpu-is-cpu] (SCRIPT | -m MODULE) [ARGUMENT ...]"
 BAD_USAGE = 2  # exit code
@@ -61,16 +59,6 @@ BORROWED = {
 HOMES = {name: home for home, names in BORROWED.items() for name in names.split()}
 SHORT = {"init": "initializer", "kvs": "kvstore", "nd": "ndarray", "opt": "optimizer", "sym": "symbol"}
 OF_OPERATORS = ("mxnet.ndarray", "mxnet.symbol")  # a name there is an operator's
-
-# Names that NumPy has dropped since, and what they were.
-OF_OLD_NUMPY = {
-    "bool8": "bool_", "float_": "float64", "complex_": "complex128", "string_": "bytes_", "unicode_": "str_",
-    "Inf": "inf", "Infinity": "inf", "NaN": "nan", "NAN": "nan", "PINF": "inf", "infty": "inf",
-    "alltrue": "all", "sometrue": "any", "cumproduct": "cumprod", "product": "prod", "round_": "round",
-    "in1d": "isin", "row_stack": "vstack", "trapz": "trapezoid", "mat": "asmatrix", "cfloat": "complex128",
-    "singlecomplex": "complex64", "longfloat": "longdouble", "clongfloat": "clongdouble", "longcomplex": "clongdouble",
-    "int0": "intp", "uint0": "uintp", "void0": "void", "object0": "object_", "str0": "str_", "bytes0": "bytes_",
-}  # fmt: skip
 
 
 def module_for(name: str) -> str:
@@ -145,59 +133,6 @@ def install(replace: bool = False) -> None:
             "takes symc all the same"
         )
     sys.meta_path.insert(0, _Hook())
-
-
-def restore_old_numpy() -> list[str]:
-    """Gives NumPy the names again that it had in MXNet's time and has no more, and its numbers the looks; tells which.
-
-    A number is then printed as 0.5, not as np.float64(0.5): what metrics give is a NumPy number. Sequences of several
-    shapes make an array of objects, as they did before NumPy 1.24.
-    """
-    import numpy as np
-
-    old: dict[str, object] = {"int": int, "float": float, "complex": complex, "object": object, "str": str}
-    old |= {"long": int, "unicode": str, "NINF": -np.inf, "PZERO": 0.0, "NZERO": -0.0}
-    old |= {"asfarray": lambda a, dtype=float: np.asarray(a, dtype), "msort": lambda a: np.sort(a, axis=0)}
-    old |= {name: getattr(np, today) for name, today in OF_OLD_NUMPY.items()}
-    missing = [name for name in old if name not in vars(np)]
-    for name in missing:
-        setattr(np, name, old[name])
-    np.set_printoptions(legacy="1.25")
-    for name in ("array", "asarray", "asanyarray"):  # the last is what np.save calls
-        if not hasattr(getattr(np, name), "__wrapped__"):
-            setattr(np, name, _taking_several_shapes(getattr(np, name)))
-    if not hasattr(np.fromstring, "__wrapped__"):
-        np.fromstring = _reading_bytes(np.fromstring)
-    return missing
-
-
-def _reading_bytes(parse: Callable) -> Callable:
-    """`np.fromstring`, which without a separator reads bytes, as it did before NumPy 2.3."""
-
-    @functools.wraps(parse)
-    def fromstring(string: str | bytes, dtype: Any = float, count: int = -1, *, sep: str = "", **kwargs: Any) -> Any:
-        if sep:
-            return parse(string, dtype, count, sep=sep, **kwargs)
-        import numpy as np
-
-        return np.frombuffer(string.encode("latin-1") if isinstance(string, str) else string, dtype, count).copy()
-
-    return fromstring
-
-
-def _taking_several_shapes(make: Callable) -> Callable:
-    """`np.array` and its like, which give an array of objects where the parts are not of one shape."""
-
-    @functools.wraps(make)
-    def function(*args: object, **kwargs: object) -> object:
-        try:
-            return make(*args, **kwargs)
-        except ValueError as error:
-            if "inhomogeneous" not in str(error) or len(args) > 1 or "dtype" in kwargs:
-                raise
-            return make(*args, dtype=object, **kwargs)
-
-    return function
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
