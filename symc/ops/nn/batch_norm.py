@@ -124,8 +124,8 @@ class BatchNorm(_BatchNorm):
 
     data with C channels along `axis`; gamma, beta, moving_mean and moving_var (C,) -> output as data, mean (C,) and
     1 / sqrt(var + eps) (C,).  In training mean and var are the batch's and the moving statistics follow them.
-    Source: MXNet operator BatchNorm.  Training overwrites gamma with ones under fix_gamma, so that weight decay does
-    not make it smaller and smaller; MXNet does so when it predicts, too.
+    Source: MXNet operator BatchNorm.  Under fix_gamma training overwrites gamma with ones, so that weight decay does
+    not make it smaller and smaller.  Predicting leaves gamma alone under fix_gamma, MXNet writes ones there, too.
     """
 
     eps: float = param(0.0010000000474974513, low=0, doc="added to the variance")
