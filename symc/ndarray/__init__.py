@@ -49,8 +49,7 @@ image = OperatorModule("symc.ndarray", "image", functions.resolve)
 
 globals().update((name, operators.function_form(name)) for name in operators.FUNCTIONS)
 true_divide = operators.function_form("divide")
-for name in ("add", "subtract", "multiply", "divide"):
-    setattr(sparse, name, globals()[name])
+vars(sparse).update((name, globals()[name]) for name in ("add", "subtract", "multiply", "divide"))
 
 
 def __getattr__(name: str) -> Any:

@@ -53,6 +53,7 @@ def test_arithmetic_of_the_sparse_namespace():
     x = mx.nd.array([1.0, 4.0])
     functions = [mx.nd.sparse.add, mx.nd.sparse.subtract, mx.nd.sparse.multiply, mx.nd.sparse.divide]
     assert [f(x, 2).asnumpy().tolist() for f in functions] == [[3, 6], [-1, 2], [2, 8], [0.5, 2]]
+    assert not hasattr(mx.nd, "name")  # nothing of how they got there
 
 
 def test_nearest():
