@@ -20,9 +20,7 @@ from .kvstore import Key, KVStore
 from .reduction import Reduction
 from .traffic import Traffic
 
-MOST_EARLY = (
-    64  # sets of keys whose sums begin early: each has a communicator of its own, of which MPI allows some 2000
-)
+MOST_EARLY = 64  # sets of keys whose sums begin early: each has a communicator, of which MPI allows some 2000
 
 
 class DistributedKVStore(KVStore):

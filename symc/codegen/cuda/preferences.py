@@ -5,10 +5,7 @@ from __future__ import annotations
 from symc.codegen.cuda.contraction.tile import LEAST_ROWS, SECTIONS
 from symc.loopir.tensor import Product
 
-NEAR_ROW, NEAR_COLUMN = (
-    16_384,
-    1024,
-)  # elements that a block walks several times: they stay in L1 or L2
+NEAR_ROW, NEAR_COLUMN = 16_384, 1024  # elements that a block walks several times: they stay in L1 or L2
 
 
 def channels_together(product: Product, dtype: str) -> int | None:

@@ -12,11 +12,8 @@ from .problem import Problem
 from .tile import ITEM_BYTES, QUAD, STAGES, TOGETHER, Tile
 
 OF_THREAD, OF_LINE, OF_RESULT = 225, 50, 6.5  # to find what a block does, each line that a thread copies; an epilogue
-OF_STEP, OF_ROUND, OF_COPY = (
-    40,
-    12,
-    5,
-)  # a step; a round of TOGETHER products; to start a copy, and the place of the next
+OF_STEP, OF_ROUND = 40, 12  # a step; a round of TOGETHER products
+OF_COPY = 5  # to start a copy, and the place of the next
 OF_PLACE, OF_DIVISION = 15, 25  # to find the place of a copy in another tap's channels; by divisions, of a gradient
 OF_JOINED = 2.5  # a sum of a team: left, added to others, taken again
 PARTS_TOGETHER = 4  # parts that a block asks for before it adds them up
