@@ -76,8 +76,9 @@ class NAG(_Momentum):
         self.momentum = momentum
 
     def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
-        mixed = "mp_" if self._is_copied(states) else ""
-        return (f"{mixed}nag_mom_update", self._momentum()) if self.momentum > 0 else (f"{mixed}sgd_update", {})
+        if self.momentum <= 0:
+            return ("mp_sgd_update" if self._is_copied(states) else "sgd_update"), {}
+        return ("mp_nag_mom_update" if self._is_copied(states) else "_nag_mom_update_in_place"), self._momentum()
 
 
 @register

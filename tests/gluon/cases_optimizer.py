@@ -171,6 +171,8 @@ CASES = {
     "sgd float16": updates("sgd", dtype="float16", multi_precision=True, learning_rate=0.1, momentum=0.9),
     "ccsgd": updates("ccsgd", learning_rate=0.1),
     "nag": updates("nag", learning_rate=0.1, **COMMON),
+    "nag momentum": updates("nag", learning_rate=0.1, momentum=0.9, **COMMON),
+    "nag float16": updates("nag", dtype="float16", multi_precision=True, learning_rate=0.1, momentum=0.9, wd=0.05),
     "signsgd": updates("signum", momentum=0.0, **COMMON),
     "signum": updates("signum", wd_lh=0.01, **COMMON),
     "lbsgd": updates("lbsgd", momentum=0.9, batch_scale=2, warmup_epochs=1, updates_per_epoch=4, learning_rate=0.1),

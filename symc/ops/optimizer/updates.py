@@ -43,7 +43,8 @@ class SgdMomUpdate(Update):
 class NagMomUpdate(Update):
     """Nesterov's accelerated gradient (Sutskever et al., 2013).  MXNet operator nag_mom_update.
 
-    MXNet, when it writes over the weight, decays the momentum by the new weight; here it is always the old one.
+    MXNet, when it writes over the weight, decays the momentum by the new weight; here it is always the old one, but for
+    `mx.optimizer.NAG`.
     """
 
     states = ("mom",)
@@ -52,9 +53,21 @@ class NagMomUpdate(Update):
 
     def step(self, rates: Rates, weight: Expr, grad: Expr, *states: Expr) -> tuple[Expr, ...]:
         (momentum,) = self.numbers(weight.dtype, "momentum")
-        decayed = momentum * states[0]
-        mom = decayed - rates.lr * (self.rescaled(rates, grad) + rates.wd * weight)
-        return weight - decayed + (momentum + 1) * mom, mom
+        decayed, g = momentum * states[0], self.rescaled(rates, grad)
+        new = weight - decayed + (momentum + 1) * (decayed - rates.lr * (g + rates.wd * weight))
+        return new, decayed - rates.lr * (g + rates.wd * self.decaying(weight, new))
+
+    def decaying(self, weight: Expr, new: Expr) -> Expr:
+        """The weight by which the momentum decays."""
+        return weight
+
+
+@op("_nag_mom_update_in_place")
+class NagMomUpdateInPlace(NagMomUpdate):
+    """What nag_mom_update does when it writes over the weight: the momentum decays by the new one.  Of symc alone."""
+
+    def decaying(self, weight: Expr, new: Expr) -> Expr:
+        return new
 
 
 @op("signsgd_update")
@@ -229,5 +242,5 @@ class AdamWUpdate(Stepping):
 
 MP_SGD = mixed("mp_sgd_update", SgdUpdate)
 MP_SGD_MOM = mixed("mp_sgd_mom_update", SgdMomUpdate)
-MP_NAG_MOM = mixed("mp_nag_mom_update", NagMomUpdate)
+MP_NAG_MOM = mixed("mp_nag_mom_update", NagMomUpdateInPlace)
 MP_ADAMW = mixed("_mp_adamw_update", AdamWUpdate, ("_contrib_mp_adamw_update",))
