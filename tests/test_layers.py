@@ -24,7 +24,7 @@ LAYERS = (  # lowest first
     "initializer", "recordio", "io", "image", "lr_scheduler", "optimizer", "kvstore", "metric", "models", "model",
     "callback", "monitor", "module", "executor_manager", "gluon", "rnn", "contrib", "test_utils",
     "artifact", "tune", "api", "symc", "as_mxnet",
-    "cli",
+    "cli", "tools",
 )  # fmt: skip
 ALLOWED = {  # (module, what it may import although that is higher or comes back to it): why
     ("symc.ir.op", "symc.ir.*"): "an operator writes its gradient with the builder, over values of nodes that hold it",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import logging
+import runpy
 import struct
+import sys
+import zipfile
 from operator import attrgetter
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
 import symc as mx
-from symc import executor_manager, libinfo, log, test_utils, util
-from symc.core.errors import ArgumentError, ConflictError, SymcError
+from symc import executor_manager, gluon, libinfo, log, test_utils, util
+from symc.core.errors import ArgumentError, ConflictError, MissingKeyError, SymcError
 
 without_gpus = pytest.mark.skipif(mx.num_gpus() > 0, reason="there are GPUs")
 
@@ -147,6 +153,62 @@ def test_mnist_by_its_names(mnist):
 
 def test_what_is_there_is_not_downloaded_again(mnist, tmp_path):
     assert test_utils.download("http://nowhere.invalid/data/t10k-labels-idx1-ubyte", dirname="data").startswith("data")
+
+
+def test_archives_are_unpacked_once(tmp_path, monkeypatch):
+    served = {
+        "a.zip": _zipped({"in/rows.txt": b"1 2"}),
+        "b.bz2": bz2.compress(b"3\n4\n"),
+        "mnist.pkl.gz": b"digits",
+    }
+
+    def fetch(url, path, **options):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_bytes(served.pop(url.split("/")[-1]))  # a second time there is nothing
+        return path
+
+    monkeypatch.setattr(gluon.utils, "download", fetch)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        test_utils.get_zip_data("z", "http://nowhere.invalid/a.zip", "a.zip")
+        test_utils.get_bz2_data("b", "rows", "http://nowhere.invalid/b.bz2", "b.bz2")
+        test_utils.get_mnist_pkl()
+    assert Path("z/in/rows.txt").read_bytes() == b"1 2"
+    assert Path("b/rows").read_bytes() == b"3\n4\n" and not Path("b/b.bz2").exists()
+    assert Path("data/mnist.pkl.gz").read_bytes() == b"digits"
+
+
+def test_checkpoints_by_the_names_that_mxnet_knows(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(gluon.utils, "download", lambda url, path, **options: asked.append((url, path)))
+    prefix = f"{tmp_path}/imagenet1k-inception-bn"
+    assert test_utils.download_model("imagenet1k-inception-bn", str(tmp_path)) == (prefix, 0)
+    there = "http://data.mxnet.io/models/imagenet/inception-bn/Inception-BN"
+    assert asked == [
+        (f"{there}-symbol.json", f"{prefix}-symbol.json"),
+        (f"{there}-0126.params", f"{prefix}-0000.params"),
+    ]
+    assert test_utils.download_model("resnet-of-mine") == (None, 0)
+    with pytest.raises(MissingKeyError, match="no address of its 'params'"):
+        test_utils.download_model("mine", str(tmp_path), {"mine": {"symbol": "http://nowhere.invalid/s"}})
+
+
+def test_im2rec_by_its_path(tmp_path, monkeypatch):
+    (tmp_path / "p" / "red").mkdir(parents=True)
+    (tmp_path / "p" / "red" / "one.jpg").touch()
+    (tmp_path / "all.lst").touch()  # written over, as MXNet's does
+    monkeypatch.setattr(sys, "argv", ["im2rec.py", str(tmp_path / "all"), str(tmp_path / "p"), "--list", "--recursive"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_path(test_utils.get_im2rec_path(), run_name="__main__")
+    assert (tmp_path / "all.lst").read_text() == f"0\t0.000000\t{Path('red/one.jpg')}\n"
+
+
+def _zipped(files):
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return whole.getvalue()
 
 
 # What `import mxnet` (1.9.1) lets scripts reach as attributes, found by walking `sys.modules`; without modules of its C

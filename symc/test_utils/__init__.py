@@ -60,7 +60,18 @@ from .compare import (
     same_array,
 )
 from .consistency import check_consistency
-from .data import download, get_cifar10, get_mnist, get_mnist_iterator, get_mnist_ubyte
+from .data import (
+    download,
+    download_model,
+    get_bz2_data,
+    get_cifar10,
+    get_im2rec_path,
+    get_mnist,
+    get_mnist_iterator,
+    get_mnist_pkl,
+    get_mnist_ubyte,
+    get_zip_data,
+)
 from .distributions import (
     chi_square_check,
     gen_buckets_probs_with_ppf,
@@ -99,7 +110,8 @@ from .scopes import (
 )
 
 __all__ = [
-    "download", "get_cifar10", "get_mnist", "get_mnist_iterator", "get_mnist_ubyte",
+    "download", "download_model", "get_bz2_data", "get_cifar10", "get_im2rec_path", "get_mnist", "get_mnist_iterator",
+    "get_mnist_pkl", "get_mnist_ubyte", "get_zip_data",
     "Context", "DummyIter", "Features", "OrderedDict", "Symbol", "almost_equal", "array", "assert_allclose",
     "assert_almost_equal", "assert_almost_equal_ignore_nan", "assert_almost_equal_with_err", "assert_exception",
     "assign_each", "assign_each2", "checkShapes", "check_consistency", "check_numeric_gradient", "check_speed",
