@@ -35,6 +35,8 @@ class BaseModule:
     (`optimizer_initialized`).
     """
 
+    _resets_after_epochs = True  # False where an epoch begins with it: data that are shuffled are so once an epoch
+
     def __init__(self, logger: Any = logging) -> None:
         self.logger = logger
         self.binded = False
@@ -288,7 +290,8 @@ class BaseModule:
                 metric = eval_metric if validation_metric is None else validation_metric
                 ends = {"score_end_callback": eval_end_callback, "batch_end_callback": eval_batch_end_callback}
                 self._log(epoch, "Validation", self.score(eval_data, metric, epoch=epoch, **ends))
-            train_data.reset()
+            if self._resets_after_epochs:
+                train_data.reset()
 
     def _log(self, epoch: int, kind: str, values: Iterable[tuple[str, float]]) -> None:
         for name, value in values:

@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,7 +194,8 @@ class FeedForward:
         found: list[list[np.ndarray]] = []
         given: list[list[np.ndarray]] = []
         data = self._iterator(X, None, is_train=False)
-        for outputs, _, batch in self._ready(data).iter_predict(data, num_batch, reset):
+        whole = self._ready(data).iter_predict(data, None, reset)
+        for outputs, _, batch in islice(whole, num_batch):  # no batch beyond them is fetched
             n = outputs[0].shape[0]
             found.append([out.asnumpy() for out in outputs])
             given.append([a.asnumpy()[:n] for a in (*batch.data, *(batch.label or ()))])

@@ -61,3 +61,23 @@ def test_full_gradients_are_assigned_and_others_applied():
 def test_how_often_must_be_told(frequency, error, text):
     with pytest.raises(error, match=text):
         SVRGModule(network(), label_names=["lin_reg_label"], update_freq=frequency)
+
+
+def test_data_begin_anew_once_an_epoch_and_for_full_gradients():
+    steps = ""
+
+    class Followed(mx.io.NDArrayIter):
+        def reset(self):
+            nonlocal steps
+            steps += "r"
+            super().reset()
+
+        def next(self):
+            nonlocal steps
+            steps += "n"
+            return super().next()
+
+    batches = Followed(np.ones((4, 2)), np.ones(4), 2, label_name="lin_reg_label")
+    steps = ""
+    module().fit(batches, eval_metric="mse", num_epoch=3)
+    assert steps == "rnnnrnnn" + "rnnn" + "rnnnrnnn"  # as in MXNet, which leaves the data at their end

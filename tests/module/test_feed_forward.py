@@ -45,7 +45,8 @@ def test_arrays_train_and_are_predicted():
     np.testing.assert_array_equal(data, X)
     np.testing.assert_array_equal(labels, Y)
     np.testing.assert_allclose(outputs, probabilities, rtol=1e-5)
-    assert model.predict(mx.io.NDArrayIter(X, Y, 20), num_batch=1).shape == (20, 2)
+    some = mx.io.NDArrayIter(X, Y, 20)
+    assert model.predict(some, num_batch=1).shape == (20, 2) and len(list(some)) == 2  # no more than that was taken
 
 
 def test_checkpoints(tmp_path):

@@ -21,6 +21,8 @@ from .svrg_optimizer import FULL, _SVRGOptimizer
 class SVRGModule(Module):
     """Arguments as for Module, and `update_freq`: every so many epochs the gradients over all data are computed."""
 
+    _resets_after_epochs = False
+
     def __init__(self, symbol: Any, *args: Any, update_freq: int | None = None, **kwargs: Any) -> None:
         super().__init__(symbol, *args, **kwargs)
         if not isinstance(update_freq, int):
