@@ -22,6 +22,7 @@ from symc.codegen.descriptor import Descriptor
 from symc.codegen.kernel import Chunks, KernelCall, KernelCode, Ref, Table
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.llvm.lanes import I64
+from symc.codegen.llvm.memory import LINE_BYTES
 from symc.core.dtypes import ITEM_SIZE, stored_dtype
 
 from .micro import asking, by_rows, emit_even_tile, emit_tile, vectors_of, with_masks
@@ -76,9 +77,13 @@ register_tile(desc, bufs, tile_rows - (tile >= n_whole),
 ASKED = """,
               weight + (panel + 1{skipped}) * panel_bytes
               + (number - first_tile) * (panel_bytes // (last_tile - first_tile)),
-              {step_bytes} // (last_tile - first_tile) + 1)
+              {step_bytes} // (last_tile - first_tile) + 1{every})
 """
-ASKED_ARGUMENTS = ("asked", "asked_bytes")
+EVERY = ", {line_bytes} // ({step_bytes} // (last_tile - first_tile) + 1) // 2 * 2"
+ASKED_ARGUMENTS = ("asked", "asked_bytes", "every")
+# Of so many tiles each asks for a line at a time, where a row is one run: those of 14x14x512 asked 16 times for each,
+# 1 to 2 % of their time. Few tiles have a line for each round or two; where rows are several runs it is no gain.
+MANY_TILES = 8
 
 
 @dataclass(frozen=True)
@@ -150,13 +155,14 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
     if plan.asks_ahead:
         shapes += " asking ahead"
     if plan.asks_weights:
-        shapes += " asking for weights"
+        shapes += " asking for weights" + " by lines" * _asks_by_lines(plan)
     is_even = plan.row_distance is not None
     call = SHORTENED if plan.n_shorter else EVENLY if is_even else BY_TABLES
     if plan.asks_weights:
         step_bytes = plan.tile.columns * products.n_together * ITEM_SIZE[products.dtype]
         skipped = " + (panel + 1 == last_panel) * skipped" if plan.blocking.turns > 1 else ""
-        call = call.rstrip().removesuffix(")") + ASKED.format(step_bytes=step_bytes, skipped=skipped)
+        every = EVERY.format(line_bytes=LINE_BYTES, step_bytes=step_bytes) if _asks_by_lines(plan) else ""
+        call = call.rstrip().removesuffix(")") + ASKED.format(step_bytes=step_bytes, skipped=skipped, every=every)
     walk = " in parts" if plan.is_long else " of even rows" if is_even else ""
     if plan.n_shorter:
         walk += ", the last a row less"
@@ -181,6 +187,10 @@ def _code(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> KernelCode:
         return scope["kernel"]
 
     return KernelCode("matrix", structure, lambda: source, build)
+
+
+def _asks_by_lines(plan: MatrixPlan) -> bool:
+    return plan.asks_weights and plan.row_distance is not None and plan.blocking.block_tiles >= MANY_TILES
 
 
 def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
@@ -234,10 +244,10 @@ def _register_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
 
 def _even_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
     """The intrinsic `register_tile(desc, bufs, rows, source, weight, bytes between rows, depth, row, column,
-    columns[, asked, bytes of a step])`."""
+    columns[, asked, bytes of a step[, steps of a line]])`."""
     products, sections = plan.products, plan.packing.sections
     arguments = ["desc", "bufs", "n_rows", "source", "weight", "row_bytes", "depth", "row", "column", "n_columns"]
-    arguments += ASKED_ARGUMENTS[: 2 * plan.asks_weights]
+    arguments += ASKED_ARGUMENTS[: 2 * plan.asks_weights + _asks_by_lines(plan)]
 
     @intrinsic(arguments=arguments)
     def register_tile(builder, desc, bufs, n_rows, source, weight, row_bytes, depth, row, column, n_columns, *asked):

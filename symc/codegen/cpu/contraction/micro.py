@@ -15,6 +15,7 @@ Where rows are evenly spaced, and each is one run, there is one segment and no t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -42,7 +43,19 @@ PAIRED_ROWS, PAIRED_REGISTERS = 4, 15
 STREAMS = 4
 
 Rows = Callable[[Any], list[Any]]  # bytes from the beginning of each row -> pointers to there
-Ask = Callable[[Any], None]  # number of a step -> nothing; it asks for what is read later
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a tile asks for beside its sums.
+
+    at      number of a step -> what to ask for before it
+    every   how many steps, an even number, lie between two lines of the cache; None: each round of steps asks, however
+            often for the same line
+    """
+
+    at: Callable[[Any], Any]
+    every: Any = None
 
 
 def vectors_of(b: Any, dtype: str, lanes: int, has_avx512: bool) -> Elements:
@@ -86,7 +99,7 @@ def emit_tile(
         first = simd.at(weight, b.mul(position, I64(tile.columns * element_bytes)))
         rows = apart(simd, [row_at(simd.load_int32(record, 2 + r)) for r in range(tile.rows)])
         before = b.udiv(position, I64(products.n_together))
-        of_segment = None if ask is None else lambda k: ask(b.add(before, k))
+        of_segment = ask and replace(ask, at=lambda k: ask.at(b.add(before, k)))
         return emit_products(simd, tile, products, rows, first, simd.load_int32(record, 1), sums, shift, of_segment)
 
     def part(number: Any) -> list[Any]:
@@ -179,8 +192,7 @@ def emit_products(
 ) -> list[Any]:
     """`sums` plus the products of a run: row[k] * weight[k][column] for k below `length`, which is at least 1.
 
-    With `shift`, which is added to all rows, one more row of sums is that of the shift itself. `ask(k)`, once for one
-    or two steps, asks for what is read later.
+    With `shift`, which is added to all rows, one more row of sums is that of the shift itself.
     """
     b = simd.b
     step_bytes = tile.vectors * simd.vector_bytes
@@ -206,9 +218,22 @@ def emit_products(
         return result
 
     def round_of(k: Any, sums: list[Any]) -> list[Any]:
-        if ask is not None:
-            ask(k)
+        if ask is not None and ask.every is None:
+            simd.prefetch(ask.at(k))
         return step(b.add(k, I64(1)), step(k, sums)) if is_paired else step(k, sums)
+
+    def rounds(end: Any, at_least_once: bool) -> list[Any]:
+        walk = partial(loop, b, body=round_of, step=1 + is_paired)
+        if ask is None or ask.every is None:
+            return walk(I64(0), end, sums, at_least_once=at_least_once)
+
+        def line(number: Any, sums: list[Any]) -> list[Any]:
+            begin = b.mul(number, ask.every)
+            simd.prefetch(ask.at(begin))
+            return walk(begin, minimum(b, b.add(begin, ask.every), end), sums, at_least_once=True)
+
+        n_lines = b.udiv(b.add(end, b.sub(ask.every, I64(1))), ask.every)
+        return loop(b, I64(0), n_lines, sums, line, at_least_once=at_least_once)
 
     def abreast(k: Any, sums: list[Any]) -> list[Any]:
         for stream in range(STREAMS):
@@ -221,16 +246,16 @@ def emit_products(
         sums = loop(b, I64(0), share, sums, abreast)
         return loop(b, b.mul(share, I64(STREAMS)), n_steps, sums, step)
     if not is_paired:
-        return loop(b, I64(0), n_steps, sums, round_of, at_least_once=True)
+        return rounds(n_steps, at_least_once=True)
     last = b.sub(n_steps, I64(1))
-    sums = loop(b, I64(0), last, sums, round_of, step=2)
+    sums = rounds(last, at_least_once=False)
     return when(b, b.icmp_signed("==", b.and_(n_steps, I64(1)), I64(1)), lambda: step(last, sums), sums)
 
 
-def asking(simd: Elements, first: Any, step_bytes: Any) -> Ask:
-    """Asks for a line of the memory that begins at the address `first` and has so many bytes for each step."""
+def asking(simd: Elements, first: Any, step_bytes: Any, every: Any = None) -> Ask:
+    """Asks for the memory that begins at the address `first` and has so many bytes for each step."""
     at = simd.pointer(first)
-    return lambda k: simd.prefetch(simd.at(at, simd.b.mul(k, step_bytes)))
+    return Ask(lambda k: simd.at(at, simd.b.mul(k, step_bytes)), every)
 
 
 def apart(simd: Elements, firsts: list[Any]) -> Rows:

@@ -362,13 +362,20 @@ def test_large_kernels(kernel, stride, inputs, groups, channels, kind, target):
 
 
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
-@pytest.mark.parametrize("case", [dict(), dict(kernel=(1, 1), pad=(0, 0), inputs=(7, 7)), dict(stride=(2, 2))])
-def test_tiles_that_ask_for_weights_compute_the_same(case, kind, monkeypatch):
-    """By tables, of even rows some of which are missing in the last tiles, and with a panel that is not whole."""
+@pytest.mark.parametrize(
+    "case, by_lines",
+    [
+        *((case, False) for case in (dict(), dict(stride=(2, 2)), dict(kernel=(1, 1), pad=(0, 0), inputs=(3, 4)))),
+        (dict(kernel=(1, 1), pad=(0, 0), inputs=(8, 7)), True),
+    ],
+)
+def test_tiles_that_ask_for_weights_compute_the_same(case, by_lines, kind, monkeypatch):
+    """By tables, of even rows, few and many, some of which are missing in the last tiles; a panel is not whole."""
     monkeypatch.setattr("symc.codegen.cpu.contraction.planner.FILLING_BYTES", 0)
     c, target = contraction(kind, channels=(33, 70), **case), host_target(256)
     call = check(c, target)
     assert " asking for weights" in call.code.structure
+    assert ("by lines" in call.code.structure) == by_lines
 
 
 @pytest.mark.parametrize("depth", [1, 3, 4, 70])
