@@ -27,6 +27,7 @@ def main():
     mx = importlib.import_module(sys.argv[1])
     nd = mx.nd
     x, y, w, out = nd.ones((3, 4)), nd.ones((3, 4)), nd.ones((4, 3)), nd.zeros((3, 4))
+    row = nd.ones((4,))
     image, kernel = nd.ones((1, 3, 8, 8)), nd.ones((4, 3, 3, 3))
     small = {
         "nd.relu(x)": lambda: nd.relu(x),
@@ -35,6 +36,7 @@ def main():
         "x + 2.0": lambda: x + 2.0,
         "x.sum()": lambda: x.sum(),
         "x.softmax()": lambda: x.softmax(),
+        "nd.LayerNorm": lambda: nd.LayerNorm(x, row, row),
         "nd.dot(x, w)": lambda: nd.dot(x, w),
         "nd.FullyConnected": lambda: nd.FullyConnected(x, y, num_hidden=3, no_bias=True),
         "nd.Convolution": lambda: nd.Convolution(image, kernel, kernel=(3, 3), num_filter=4, no_bias=True),

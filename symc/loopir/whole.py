@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.dtypes import compute_dtype
+from symc.core.dtypes import compute_dtype, is_float
 from symc.core.shapes import FullShape, row_major_strides
 
-from .expr import Affine, Axis, Expr, operands_of, unrounded, walk
+from .expr import Affine, Axis, Expr, free_axes, operands_of, unrounded, walk
 from .interpret import convert
 from .kernel import SEED
 from .prims import COMBINERS, PRIMS
+from .rename import over
 from .tensor import Lowering, Tensor
 
 # NumPy runs the other primitives as a few compiled loops; these go through Python for every element.
@@ -44,7 +45,7 @@ class Result:
 
 @dataclass(frozen=True)
 class WholeArrays:
-    """The calls of one operator on given shapes and dtypes.
+    """The calls of one operator on given shapes and dtypes; whoever runs them ignores floating-point errors.
 
     Registers are the inputs, then the constants, then the results of the calls in order. `work` is the number of
     elements that all calls together compute.
@@ -58,10 +59,9 @@ class WholeArrays:
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """New C-contiguous arrays, one for each output, from C-contiguous inputs."""
         registers = [*inputs, *self.constants]
-        with np.errstate(all="ignore"):
-            for function, operands in self.calls:
-                registers.append(function(*[registers[k] for k in operands]))
-            return [_finished(result, registers) for result in self.results]
+        for function, operands in self.calls:
+            registers.append(function(*[registers[k] for k in operands]))
+        return [_finished(result, registers) for result in self.results]
 
 
 def whole_arrays(
@@ -95,7 +95,8 @@ def whole_arrays(
             return None
         parts = []
         for axes, index, value in stores:
-            register = _Grid(axes, code).register(unrounded(value) if dtype == "float16" else value)
+            value = over(unrounded(value) if dtype == "float16" else value, {a: a for a in axes})
+            register = _Grid(axes, code).register(value)
             where = None if index is None else _view(index, axes, shape, np.dtype(dtype))
             parts.append((register, where))
         is_fresh = k in t.functions and register not in code.borrowed
@@ -204,7 +205,8 @@ class _Grid:
         operands = [self.register(a) for a in expr.args]
         if expr.op == "cast":
             return self._call(expr, partial(_cast, dtype=np.dtype(expr.dtype)), *operands)
-        return self._call(expr, PRIMS[expr.op].meaning, *operands)
+        is_quotient = expr.op == "div" and is_float(expr.dtype)
+        return self._call(expr, np.divide if is_quotient else PRIMS[expr.op].meaning, *operands)
 
     def _component(self, index: Affine) -> int:
         return self.code.constant(math.prod(a.extent for a in index.axes()), partial(_positions, index, self.axes))
@@ -229,26 +231,55 @@ class _Grid:
         return self.code.call(n_elements, partial(_cast, dtype=np.dtype(expr.dtype)), register)
 
     def _is_own(self, index: Sequence[Affine], shape: FullShape) -> bool:
-        """Whether an input of the grid's shape is read at the grid's own index."""
-        return shape == self.shape and all(
-            i == Affine.of(axis) or (axis.extent == 1 and i == Affine()) for i, axis in zip(index, self.axes)
+        """Whether an input is read at the grid's own index, or where NumPy's broadcasting finds it."""
+        axes = self.axes[len(self.axes) - len(index) :]
+        return len(index) <= len(self.axes) and all(
+            (n == axis.extent and i == Affine.of(axis)) or (n == 1 and i == Affine())
+            for i, n, axis in zip(index, shape, axes)
         )
 
     def _reduce(self, expr: Expr) -> int:
+        """Where they can, reduced axes take the places of others, so that the result has as many axes as the grid."""
         combiner, axes = expr.data
-        inner = _Grid(self.axes + axes, self.code)
-        body = inner.register(expr.args[0])
-        used = inner.used[expr.args[0]] | set(axes)
+        places = self._places(expr)
+        inner, body = self, expr.args[0]
+        if places is None:
+            places = list(range(len(self.axes), len(self.axes) + len(axes)))
+            inner = _Grid(self.axes + axes, self.code)
+        else:
+            reduced = dict(zip(places, axes))
+            within = tuple(reduced.get(k, axis) for k, axis in enumerate(self.axes))
+            if tuple(a.extent for a in within) == self.shape:  # here it may find what is known
+                body = over(body, dict(zip(within, self.axes)))
+                axes = tuple(self.axes[k] for k in places)
+            else:
+                inner = _Grid(within, self.code)
+        register = inner.register(body)
+        used = inner.used[body] | set(axes)
         self.used[expr] = used - set(axes)
         dtype = np.dtype(expr.dtype)
         how = {
-            "axis": tuple(range(len(self.axes), len(inner.axes))),
+            "axis": tuple(places),
             "initial": dtype.type(COMBINERS[combiner][1](dtype)),
             "dtype": dtype,
+            "keepdims": len(inner.axes) == len(self.axes),
         }
         shape = tuple(axis.extent if axis in used else 1 for axis in inner.axes)
         work = math.prod(axis.extent for axis in used)
-        return self.code.call(work, partial(_reduced, UFUNCS[combiner], shape, how), body)
+        return self.code.call(work, partial(_reduced, UFUNCS[combiner], shape, how), register)
+
+    def _places(self, expr: Expr) -> list[int] | None:
+        """Of each reduced axis an axis of the grid that the reduction does not depend on, as long or of one element;
+        None where one finds none."""
+        left = [k for k, axis in enumerate(self.axes) if axis not in free_axes(expr)]
+        places = []
+        for axis in expr.data[1]:
+            place = next((k for k in left if self.axes[k].extent in (1, axis.extent)), None)
+            if place is None:
+                return None
+            places.append(place)
+            left.remove(place)
+        return places
 
 
 def _positions(index: Affine, axes: tuple[Axis, ...]) -> Any:

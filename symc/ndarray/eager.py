@@ -56,12 +56,13 @@ class NumPyPlan:
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         registers = list(inputs)
-        for step in self.steps:
-            operands = [registers[k] for k in step.inputs]
-            if isinstance(step.calls, tuple):
-                registers.append(operands[0].reshape(step.calls))
-            else:
-                registers += step.calls(operands)
+        with np.errstate(all="ignore"):
+            for step in self.steps:
+                operands = [registers[k] for k in step.inputs]
+                if isinstance(step.calls, tuple):
+                    registers.append(operands[0].reshape(step.calls))
+                else:
+                    registers += step.calls(operands)
         return [registers[k] if is_own else registers[k].copy() for k, is_own in self.heads]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,13 @@ from symc.core.shapes import FullShape
 
 if TYPE_CHECKING:
     from .ndarray import NDArray
+
+
+@cache
+def _ndarray() -> type[NDArray]:
+    from .ndarray import NDArray  # late: it asks here what fits
+
+    return NDArray
 
 
 def is_usable(data: np.ndarray) -> bool:
@@ -38,9 +46,7 @@ def require_fit(what: str, array: Any, shape: FullShape | None = None, dtype: np
 
     Raises ArgumentTypeError for what is no NDArray, ArgumentError for another shape or dtype.
     """
-    from .ndarray import NDArray
-
-    if not isinstance(array, NDArray):
+    if not isinstance(array, _ndarray()):
         raise ArgumentTypeError(f"{what}: expected an NDArray, got {type(array).__name__}; see mx.nd.array")
     if shape is not None and array.shape != shape:
         raise ArgumentError(f"{what} has shape {array.shape}, expected {shape}")

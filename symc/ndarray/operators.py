@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,10 +76,15 @@ NO_IN_PLACE = ("pow",)
 
 def call(name: str, *inputs: Any, out: Any = None, **params: Any) -> Any:
     """A registered operator, by canonical name, on arrays: its one result or a list of them."""
-    from .invoke import invoke
-
-    results = invoke(registered(name), params, inputs, out)
+    results = _invoke()(registered(name), params, inputs, out)
     return results[0] if len(results) == 1 else results
+
+
+@cache
+def _invoke() -> Callable[..., list[Any]]:
+    from .invoke import invoke  # late: it knows NDArray, whose class this module helps to make
+
+    return invoke
 
 
 _classes: dict[str, type[Op]] = {}
@@ -152,18 +158,24 @@ def _in_place(name: str) -> Callable:
 
 def _fluent(name: str) -> Callable:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        from symc import ndarray
-
-        try:
-            function = getattr(ndarray, name)
-        except AttributeError:
-            from symc.ops.mxnet import about
-
-            raise UnknownOperatorError(f"NDArray.{name}: symc has no operator {name}{about(name)}") from None
-        return function(self, *args, **kwargs)
+        return _function(name)(self, *args, **kwargs)
 
     method.__doc__ = f"`mx.nd.{name}` of this array."
     return method
+
+
+@cache
+def _function(name: str) -> Callable:
+    """That of `mx.nd`; raises UnknownOperatorError where symc has none."""
+    from symc import ndarray
+
+    try:
+        function: Callable = getattr(ndarray, name)
+    except AttributeError:
+        from symc.ops.mxnet import about
+
+        raise UnknownOperatorError(f"NDArray.{name}: symc has no operator {name}{about(name)}") from None
+    return function
 
 
 def add_operators(cls: type) -> type:

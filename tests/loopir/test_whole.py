@@ -41,7 +41,8 @@ def test_equals_the_interpreter(name):
     op = make_op(case.op, case.params)
     inputs = case.inputs()
     kept = [x.copy() for x in inputs]
-    got = calls(inputs)
+    with np.errstate(all="ignore"):
+        got = calls(inputs)
     want = run_graph(single_node(op, case.shapes, case.input_dtypes()), dict(zip(op.input_names(), inputs)))
     for result, expected in zip(got, want):
         assert result.shape == expected.shape and result.dtype == expected.dtype and result.flags.c_contiguous
