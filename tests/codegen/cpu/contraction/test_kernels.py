@@ -378,6 +378,19 @@ def test_tiles_that_ask_for_weights_compute_the_same(case, by_lines, kind, monke
     assert ("by lines" in call.code.structure) == by_lines
 
 
+@pytest.mark.parametrize(
+    ("case", "is_once"),
+    [
+        *((case, True) for case in (dict(), dict(kernel=(1, 1), pad=(0, 0)), MATRIX)),
+        *((case, False) for case in (dict(groups=3), dict(MATRIX, stack=2))),
+    ],
+)
+def test_a_table_of_one_group_is_walked_without_counting(case, is_once, target):
+    """By tables and of even rows; AVX-512 counts in any case."""
+    call = check(contraction(channels=(33, 42), **case), target)
+    assert (" once" in call.code.structure) == (is_once and target.vector_bits < 512)
+
+
 @pytest.mark.parametrize("depth", [1, 3, 4, 70])
 def test_a_single_row_reads_its_weights_in_several_places_at_a_time(depth):
     """Without AVX-512: fewer than there are places, as many each, and some more."""
