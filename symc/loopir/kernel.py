@@ -164,12 +164,16 @@ class Plan(Protocol):
     """How a device computes a contraction, as far as others must know.
 
     packing  how the right operand lies; None: as its buffer says
+    is_in_place  whether it does already, so that nothing is to be copied
     scratch  the shape of memory in the dtype of the left operand that the kernel needs while it runs, or ()
     work_flops  multiplications and additions where they are not those of the definition, else None
     """
 
     @property
     def packing(self) -> Packing | None: ...
+
+    @property
+    def is_in_place(self) -> bool: ...
 
     @property
     def scratch(self) -> FullShape: ...

@@ -39,6 +39,9 @@ class Machine(Protocol):
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         """Whether a row of so many elements stays near the core that walks it several times."""
 
+    def wants_columns(self, n_rows: int, weight_bytes: int, dtype: str) -> bool:
+        """Whether a loop's product of so many rows with weights is faster as one of the weights with columns."""
+
     def gap_behind(self, row_bytes: int) -> int:
         """How many bytes to leave free behind each row of a matrix of such rows, so that rows which are stored or read
         together do not evict each other from the nearest cache."""

@@ -286,7 +286,10 @@ class Lowerer(StorageAssignment):
         if plan is None or plan.packing is None:
             made = self._with_stored_operand(made, rhs, before, right, functions, reads, phase)
         else:
-            packed = self._pack(rhs, plan.packing, [*before, node], right, functions, reads, phase)
+            if plan.is_in_place and not is_reused and right not in functions:
+                packed = self._seen_packed(rhs, plan.packing)
+            else:
+                packed = self._pack(rhs, plan.packing, [*before, node], right, functions, reads, phase)
             if rhs.name not in again and rhs.name != lhs.name:
                 operands.pop(rhs.name)
             made = replace(made, rhs=packed.name, buffers=(packed, *operands.values()))
@@ -327,6 +330,12 @@ class Lowerer(StorageAssignment):
         if v.node.is_input:
             return "prepare" if v.node.role in HELD else phase
         return "prepare" if self.phases[v.node] == "prepare" else phase
+
+    def _seen_packed(self, rhs: Buffer, packing: Packing) -> Buffer:
+        """A right operand that lies as its packing says."""
+        name = self._unique(f"{rhs.name}.packed")
+        self.views[name] = self.views[rhs.name]
+        return Buffer.dense(name, packing.shape, rhs.dtype)
 
     def _pack(
         self,

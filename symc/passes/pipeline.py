@@ -39,6 +39,7 @@ from .plan_memory import plan_memory
 from .round_operands import round_operands
 from .simplify import simplify
 from .split_batch import split_batch
+from .transpose_loops import transpose_loops
 from .trim_loops import trim_loops
 from .verify import Verifier
 
@@ -79,6 +80,7 @@ PASSES: tuple[Pass, ...] = (
     move_views,
     round_operands,
     split_batch,
+    transpose_loops,
     assign_layout,
     fuse,
 )

@@ -147,6 +147,12 @@ def bias_residual_relu(result: Buffer, axes: tuple[Axis, ...]):
     return [(result.name, prim("maximum", total, 0.0), "set")], [bias]
 
 
+def scaled_rows(result: Buffer, axes: tuple[Axis, ...]):
+    """A number for each row of a matrix."""
+    scale = Buffer.dense("scale", (result.shape[0], 1), result.dtype)
+    return [(result.name, accumulator(result.dtype) * load("scale", (axes[0], 0), result.dtype), "set")], [scale]
+
+
 def scaled_twice(result: Buffer, axes: tuple[Axis, ...]):
     """Two stores: a scaled sum, and its square plus a residual of another layout."""
     second = channels_last("second", result.shape, result.dtype, slack=3)

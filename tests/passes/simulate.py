@@ -32,6 +32,9 @@ class PlainBackend:
     near_bytes = preferences.NEAR_BYTES
     gap_behind = staticmethod(preferences.gap_behind)
 
+    def wants_columns(self, n_rows: int, weight_bytes: int, dtype: str) -> bool:
+        return False
+
     def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         return None
 

@@ -92,6 +92,19 @@ def test_an_epilogue_joins_its_contraction_and_a_weights_producer_its_packing():
     ) == ["p a s c"]
 
 
+@pytest.mark.parametrize("scale", ["4, 1", "1, 3"])
+def test_an_epilogue_reads_a_number_for_each_row_or_column_of_a_matrix(scale):
+    text = """
+        argument %x: float32[4, 5]
+        argument %y: float32[5, 3]
+        argument %s: float32[{scale}]
+        %a = dot(%x, %y): float32[4, 3]
+        %c = broadcast_mul(%a, %s): float32[4, 3]
+        head c = %c
+        """
+    assert groups(text.format(scale=scale)) == ["a c"]
+
+
 STEP = """
 argument %x: float32[2, {n}]
 parameter %w: float32[{n}, 3]

@@ -60,6 +60,9 @@ class ToyBackend:
     def keeps_near(self, n_elements: int, is_contiguous: bool) -> bool:
         return True
 
+    def wants_columns(self, n_rows: int, weight_bytes: int, dtype: str) -> bool:
+        return False
+
     def gap_behind(self, row_bytes: int) -> int:
         return 0
 

@@ -82,6 +82,12 @@ class Panels:
             stores.append(self._copy(source, packed, last, n_full, self.width - n_rest, n_rest, is_zero=True))
         return Nest((source, packed), tuple(stores))
 
+    def lies_in(self, source: Buffer) -> bool:
+        """Whether the logical weight lies in this order already: the columns of one channel fill a panel."""
+        is_matrix = self.groups == self.n_panels == self.n_together == self.sections == 1 and not self.kernel
+        steps = (self.columns, 1) if self.is_transposed else (1, self.columns)
+        return is_matrix and self.columns == self.panel_columns and source.strides == steps
+
     def unpack(self, packed: np.ndarray) -> np.ndarray:
         """The logical weight inside a packed array: the inverse of `nest`."""
         taps = range(2, 2 + len(self.kernel))

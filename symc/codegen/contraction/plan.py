@@ -16,6 +16,7 @@ class ContractionPlan:
     cycles            the time to expect, on one core at full speed
     why               the decision in words, as `Executor.explain()` shows it
     is_reused         whether the right operand is arranged once for many runs
+    is_in_place       whether the right operand lies already as its packing says, so that nothing is to be copied
     packing, scratch, work_flops  what passes and reports must know: see `loopir.kernel.Plan`
     """
 
@@ -26,6 +27,7 @@ class ContractionPlan:
     scratch: FullShape = ()
     work_flops: int | None = None
     is_reused: bool = False
+    is_in_place: bool = False
 
     @property
     def name(self) -> str:

@@ -33,8 +33,9 @@ def fits_prologue(product: Product, operand: int) -> bool:
     return product.kind != "weight_gradient" and operand == product.rhs != product.lhs
 
 
-def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
-    """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone.
+def fits_epilogue(graph: Graph, anchor: Node, node: Node, takes_rows: bool = False) -> bool:
+    """An epilogue reads full tensors in the tile's own order, or values that depend on the channel alone, or, where it
+    `takes_rows`, on the row of a matrix alone.
 
     One that runs over a section of the result's channels reads sections, too.
     """
@@ -46,13 +47,14 @@ def fits_epilogue(graph: Graph, anchor: Node, node: Node) -> bool:
     allowed = BESIDE.get(computed, (computed,))
     if any(graph.dtype(v) not in allowed for v in (*node.inputs, node[0])) or meaning.uses_index:
         return False
+    alone = [product.channel_axis, *([0] if takes_rows and len(meaning.axes) == 2 else [])]
     order, has_sections = graph.layout(anchor[0]).order, graph.shape(node[0]) != graph.shape(anchor[0])
 
     def is_read_in_order(position: int, v: Value) -> bool:
         is_section = has_sections and meaning.reads_section(position, product.channel_axis)
         if is_section or meaning.is_pointwise(position):
             return same_order(graph.layout(v).order, order, graph.shape(v))
-        return meaning.is_broadcast(position) and _differs_along(meaning, position, product.channel_axis)
+        return meaning.is_broadcast(position) and any(_differs_along(meaning, position, axis) for axis in alone)
 
     return all(is_read_in_order(k, v) for k, v in enumerate(node.inputs))
 

@@ -94,6 +94,12 @@ class CpuBackend:
 
         return keeps_near(n_elements, is_contiguous)
 
+    def wants_columns(self, n_rows: int, weight_bytes: int, dtype: str) -> bool:
+        """See passes.base.Machine."""
+        from .preferences import wants_columns
+
+        return not self.target.has_32_registers and wants_columns(n_rows, weight_bytes, self.target.lanes(dtype))
+
     def gap_behind(self, row_bytes: int) -> int:
         """See passes.base.Machine."""
         from .preferences import gap_behind

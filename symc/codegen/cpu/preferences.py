@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from symc.codegen.contraction.preferences import fits_epilogue as fits_epilogue
+from functools import partial
+
+from symc.codegen.contraction import preferences
 from symc.codegen.contraction.preferences import fits_prologue as fits_prologue
 from symc.codegen.contraction.preferences import layout_of as layout_of
+from symc.codegen.cpu.contraction.planner import FILLING_BYTES
 from symc.codegen.cpu.contraction.products import KINDS, PER_WORD
 from symc.core.shapes import size_of
 from symc.loopir.tensor import Product
+
+fits_epilogue = partial(preferences.fits_epilogue, takes_rows=True)
 
 SECTIONS = (2, 4)  # that register tiles hold; of three, a GRU of 16 sentences took 2 % longer with one thread
 # Of a row, so that it and what is computed from it stay in the caches of a core while it is walked several times: the
@@ -45,6 +50,14 @@ def fits_sections(product: Product, dtype: str, n: int) -> bool:
     is_layer = product.kind == "forward" and product.stack is None and not product.window.kernel
     n_rows, _, _ = product.sizes
     return is_layer and n_rows > 1 and product.groups == 1 and dtype not in PER_WORD and n in SECTIONS
+
+
+def wants_columns(n_rows: int, weight_bytes: int, n_lanes: int) -> bool:
+    """Rows that, as columns, fill a panel of two vectors, times weights that fill L2.
+
+    The panel of 16 KB stays in L1 while the weights stream by once; of rows, L1 holds no panel of weights beside them.
+    """
+    return n_rows == 2 * n_lanes and weight_bytes >= FILLING_BYTES
 
 
 def gap_behind(row_bytes: int) -> int:

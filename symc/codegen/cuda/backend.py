@@ -76,6 +76,10 @@ class CudaBackend:
 
         return keeps_near(n_elements, is_contiguous)
 
+    def wants_columns(self, n_rows: int, weight_bytes: int, dtype: str) -> bool:
+        """See passes.base.Machine."""
+        return False
+
     def gap_behind(self, row_bytes: int) -> int:
         """See passes.base.Machine."""
         return 0

@@ -182,6 +182,8 @@ def _code(plan: MatrixPlan, is_once: bool, epilogue: Epilogue, d: Descriptor) ->
         shapes += " asking ahead"
     if plan.asks_weights:
         shapes += " asking for weights" + " by lines" * _asks_by_lines(plan)
+    if plan.asks_rows:
+        shapes += " asking for rows"
     is_even = plan.row_distance is not None
     call = SHORTENED if plan.n_shorter else EVENLY if is_even else BY_TABLES
     call = call.format(**IN_ONE if is_once else IN_REPEATS)
@@ -291,6 +293,9 @@ def _even_tile(plan: MatrixPlan, epilogue: Epilogue, d: Descriptor) -> Any:
                 emit_prefetches(simd, epilogue, d, desc, bufs, Place(rows, column, n_columns, [None] * width.vectors))
             at, weights = simd.pointer(source), simd.pointer(weight)
             ask = asking(simd, *asked) if asked else None
+            if plan.asks_rows:
+                next_rows = builder.add(source, builder.mul(row_bytes, I64(tile.rows)))
+                ask = asking(simd, next_rows, I64(tile.rows * ITEM_SIZE[products.dtype]))
             sums = emit_even_tile(simd, tile, products, at, row_bytes, weights, depth, ask)
 
             def finish(masks: list[Any]) -> None:

@@ -47,6 +47,7 @@ class MatrixPlan(CpuPlan):
     is_long       whether sums are added up part by part, because one accumulator would round off too much
     asks_ahead    whether a tile asks for what it will read and store beside its sums before it adds them up
     asks_weights  whether the tiles of a unit, while they are multiplied with a panel, ask for the next one
+    asks_rows     whether a tile, while it is multiplied, asks for the rows of the next one
     row_distance  elements between neighbouring rows where all tiles are of evenly spaced ones, each a single run; None
                   where tables say what a tile reads
     n_shorter     how many of the last tiles of such rows have a row less
@@ -57,6 +58,7 @@ class MatrixPlan(CpuPlan):
     is_long: bool
     asks_ahead: bool
     asks_weights: bool
+    asks_rows: bool
     row_distance: int | None
     n_shorter: int
 

@@ -216,6 +216,9 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             leaves_l2 |= result_bytes >= ASKED_BESIDE_WEIGHTS and fills_l2
         may_ask = not target.has_32_registers and tile.rows > 2 and not is_step and c.stack is None
         asks_weights = may_ask and fills_l2 and 1 < n_tiles <= MOST_ASKING_TILES
+        # Rows that fill L2, by a single panel: pixels, or weights that are multiplied with few columns.
+        is_read_once = may_ask and n_panels == 1 and source_bytes >= FILLING_BYTES
+        leaves_l2 |= is_read_once and result_bytes >= ASKED_BESIDE_WEIGHTS
         whole = n_tiles if asks_weights else 1  # tiles that no unit cuts, for they share what is asked for
         n_blocks = -(-n_tiles // whole)
         read_sections = 1 if target.has_32_registers else c.read_sections  # there steps compute gates themselves
@@ -233,10 +236,12 @@ def _matrix(c: Contraction, dtype: str, target: Target) -> Algorithm:
             algorithm="direct sums",
             cycles=choice.cycles,
             packing=packing,
+            is_in_place=not target.has_32_registers and packing.lies_in(buffer_of(c, c.rhs)),
             products=products,
             is_long=is_long,
             asks_ahead=is_step or (c.stack is None and g.n_rows == 1 and leaves_l2),
             asks_weights=asks_weights,
+            asks_rows=is_read_once and distance == depth,
             row_distance=distance,
             n_shorter=shorter,
             tile=tile,

@@ -29,6 +29,7 @@ from tests.codegen.contractions import (
     gates,
     normalised,
     planned,
+    scaled_rows,
     scaled_twice,
     sgd,
     strided_gradient,
@@ -196,6 +197,27 @@ def test_rings_of_large_images_ask_ahead(channels, monkeypatch, target):
     far = plan_contraction(c, target)
     assert (near.asks_ahead, far.asks_ahead) == (False, True)
     check(c, target, plan=far)
+
+
+@pytest.mark.parametrize("n_rows", [24, 35])
+def test_rows_of_weights_are_asked_for_and_columns_that_fill_a_panel_stay_where_they_are(n_rows, monkeypatch, target):
+    if target.has_32_registers:
+        pytest.skip("not measured there")
+    columns = 2 * target.lanes("float32")
+    c = contraction("data_gradient", batch=n_rows, channels=(columns, 70), epilogue=scaled_rows, **MATRIX)
+    near = plan_contraction(c, target)
+    monkeypatch.setattr("symc.codegen.cpu.contraction.planner.FILLING_BYTES", 0)
+    far = plan_contraction(c, target)
+    assert (near.asks_rows, far.asks_rows) == (False, True)
+    assert near.is_in_place and far.is_in_place
+    check(c, target, plan=far)
+
+
+@pytest.mark.parametrize("change", [dict(channels=(15, 70)), dict(channels=(32, 70)), dict(kind="forward")])
+def test_other_columns_are_packed(change):
+    form = dict(kind="data_gradient", batch=24, channels=(16, 70)) | change
+    plan = plan_contraction(contraction(**form, **MATRIX), replace(host_target(), vector_bits=256))
+    assert not plan.is_in_place
 
 
 @pytest.mark.parametrize("kind", MATRIX_KINDS)
