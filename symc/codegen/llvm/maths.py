@@ -139,8 +139,13 @@ def expm1(v: Lanes, x: ir.Value) -> ir.Value:
 
 
 def sigmoid(v: Lanes, x: ir.Value) -> ir.Value:
-    one = v.like(x, 1)
-    return v.b.fdiv(one, v.b.fadd(one, exp(v, v.fneg(x))))
+    """1 / (1 + exp(-x)); with eighths, both scaled by 2**-64, so that exp(104) is no infinity."""
+    if v.abilities.eighths is None:
+        one = v.like(x, 1)
+        return v.b.fdiv(one, v.b.fadd(one, exp(v, v.fneg(x))))
+    scale = v.like(x, 2.0**-64)
+    _, root, r = _root(v, v.fneg(_clamp(v, x, LEAST_EXPONENT, 40.0)), bias=BIAS - 64)
+    return v.b.fdiv(scale, v.b.fadd(scale, _times_exp(v, root, r)))
 
 
 def tanh(v: Lanes, x: ir.Value) -> ir.Value:

@@ -27,6 +27,16 @@ def test_elementwise(target: Target, n: int) -> None:
     )
 
 
+@pytest.mark.parametrize("n", [17, 100])
+def test_polynomials_that_wait_for_others_are_computed_for_two_vectors(target: Target, n: int) -> None:
+    (i,) = axes(n)
+    x, y = (Buffer.dense(b, (n,), "float32") for b in "xy")
+    beside = prim("tanh", f32("x", i)) + prim("sigmoid", f32("x", i))
+    for value, unroll in ((beside, 1), (prim("tanh", beside), 1 if target.vector_bits == 512 else 2)):
+        (call,) = check(Nest((x, y), (Store("y", (i,), value, (i,)),)), {"x": rand((n,))}, target)
+        assert call.code.structure.splitlines()[0].endswith(f"unroll {unroll}")
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (7, 3), (16, 33), (5, 100), (33, 16), (64, 64)])
 def test_broadcast_and_collapse(target: Target, shape: tuple[int, int]) -> None:
     i, j = axes(*shape)

@@ -201,7 +201,7 @@ def test_special_values() -> None:
         "log1p": [(-1.0, -inf), (-2.0, nan), (inf, inf), (-0.0, -0.0), (1e-40, 1e-40), (3e38, math.log1p(3e38))],
         "tanh": [(inf, 1.0), (-inf, -1.0), (-0.0, -0.0), (20.0, 1.0), (1e-40, 1e-40)],
         "erf": [(inf, 1.0), (-inf, -1.0), (-0.0, -0.0), (5.0, 1.0)],
-        "sigmoid": [(inf, 1.0), (-inf, 0.0), (200.0, 1.0), (-200.0, 0.0), (0.0, 0.5)],
+        "sigmoid": [(inf, 1.0), (-inf, 0.0), (200.0, 1.0), (-200.0, 0.0), (0.0, 0.5), (-104.0, 0.0)],
     }
     target = host_target()
     for name, table in cases.items():

@@ -12,7 +12,7 @@ from symc.codegen.cpu.abilities import LIBM
 from symc.codegen.llvm import maths
 from symc.codegen.nest.form import Access, Form
 from symc.core.shapes import size_of
-from symc.loopir.expr import Expr
+from symc.loopir.expr import Expr, walk
 
 # Work per element relative to an addition with its loads and store; measured 0.3, 0.5 to 1 and 3 to 15 ns.
 _SIMPLE, DIVISION, _POLYNOMIAL, _LIBRARY = 0.25, 1.0, 2.5, 20.0
@@ -86,6 +86,15 @@ def operation_cost(e: Expr) -> float:
 def weight_of(form: Form) -> float:
     """Operations in one copy of the body, which is what unrolling multiplies."""
     return sum(operation_cost(e) for e in form.every if e.op not in ("load", "index"))
+
+
+def chained_polynomials(form: Form) -> int:
+    """The most of them of which each waits for the one before."""
+    longest: dict[Expr, int] = {}
+    for e in walk(*(s.value for s in form.stores)):
+        is_polynomial = e.op in maths.FLOAT32 and e.dtype == "float32"
+        longest[e] = max((longest[a] for a in e.args), default=0) + is_polynomial
+    return max(longest.values())
 
 
 def total_work(form: Form) -> float:

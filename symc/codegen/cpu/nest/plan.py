@@ -27,7 +27,7 @@ from symc.codegen.nest.slide import slide_of, with_columns_unrolled
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.loopir.expr import Expr, walk
 
-from .cost import DIVISION, REDUCE_OVERHEAD, cost_of, operation_cost, total_work, trips, weight_of
+from .cost import DIVISION, REDUCE_OVERHEAD, chained_polynomials, cost_of, operation_cost, total_work, trips, weight_of
 
 MAX_LANES = 32  # of small integers: what is done lane by lane (libm, gather) must not explode
 # Elements of simple work, with AVX-512 and with shorter vectors: 4 us, so that handing a chunk out (0.1 us) is little.
@@ -59,8 +59,9 @@ def plan_stores(forms: Sequence[Form], target: Target, distance_bytes: int = 0) 
     # AVX-512 has one exp for all, see `Powers`.
     if target.vector_bits == 512:
         return best
+    best = _side_by_side(_cut_by_columns(best))
     below = below_maximum(best.form)
-    return replace(_cut_by_columns(best), below=below, scales=cancels_factors(best.form, below))
+    return replace(best, below=below, scales=cancels_factors(best.form, below))
 
 
 def _gathers(form: Form, axis: str) -> bool:
@@ -97,6 +98,14 @@ def _cut_by_columns(plan: NestPlan) -> NestPlan:
         return plan
     stores = tuple(replace(group, serial=(rows, *group.serial)) for group in plan.stores)
     return replace(plan, blocked=columns, stores=stores)
+
+
+def _side_by_side(plan: NestPlan) -> NestPlan:
+    """Two vectors where a polynomial waits for another one, longer than a core sees ahead (Zen 3): the gates of an LSTM
+    (16, 256) 13.4 -> 10.4 us, log(1 + exp(x)) 8.5 -> 7.4; where none waits they are 0.82 to 1.04 times as fast.
+    """
+    is_plain = plan.kind == "lane" and plan.unroll == 1 and not (plan.form.reduce_axes or plan.woven)
+    return replace(plan, unroll=2) if is_plain and chained_polynomials(plan.form) > 1 else plan
 
 
 def _streaming(plan: NestPlan, distance_bytes: int) -> NestPlan:
