@@ -11,6 +11,7 @@ from symc.core.errors import ArgumentError, ConflictError, ShapeError, SymcError
 from symc.core.reading import contents
 from symc.core.replacing import replacing
 from symc.ndarray import NDArray
+from symc.optimizer.fused import takes_many
 
 from .base import KVStoreBase, summed
 
@@ -53,8 +54,8 @@ class KVStore(KVStoreBase):
         stored = [self._require(each) for each, _ in pairs]
         keys = [each for each, _ in pairs]
         totals = self._summed(keys, [[x.as_in_context(s.context) for x in xs] for (_, xs), s in zip(pairs, stored)])
-        if isinstance(self._updater, opt.Updater):
-            self._updater(keys, totals, stored)  # all by one program, where the optimizer can
+        if isinstance(self._updater, opt.Updater) and takes_many(self._updater.optimizer):
+            self._updater(keys, totals, stored)  # all by one program; a class of the user's own gets one, as in MXNet
             return
         for each, total, target in zip(keys, totals, stored):
             if self._updater is not None:

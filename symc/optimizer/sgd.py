@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,14 @@ class _Momentum(Fused):
         return self.create_state(index, copy), copy
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        self.update(index, weight, grad, state)  # the operators know of float32 copies
+        """What updaters call; the operators know of float32 copies. As in MXNet no `update` of a subclass is asked."""
+        if type(self).update is not Fused.update:
+            warnings.warn(
+                f"{type(self).__name__}.update is not called in training: SGD and NAG step in update_multi_precision, "
+                "as in MXNet; override that",
+                stacklevel=3,
+            )
+        Fused.update(self, index, weight, grad, state)
 
     def _momentum(self) -> dict[str, float]:
         return {"momentum": self.momentum} if self.momentum > 0 else {}

@@ -105,3 +105,40 @@ class Harmful:
 def test_other_pickles_are_refused(content, match):
     with pytest.raises(FormatError, match=match):
         opt.get_updater(opt.SGD()).set_states(content)
+
+
+@pytest.mark.parametrize("base", [opt.SGD, opt.NAG])
+def test_an_update_of_a_subclass_is_passed_by_where_mxnet_does(base):
+    class Mine(base):
+        def update(self, index, weight, grad, state):
+            raise AssertionError
+
+    weight, gradient = nd.ones(2), nd.ones(2)
+    with pytest.warns(UserWarning, match=r"Mine.update is not called in training"):
+        opt.get_updater(Mine(learning_rate=0.5))(0, gradient, weight)
+    assert weight.asnumpy().tolist() == [0.5, 0.5]
+
+
+class Counted(opt.Optimizer):
+    """An optimizer of the user's own that takes several weights at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.aggregate_num = 4
+        self.seen = []
+
+    def create_state(self, index, weight):
+        return None
+
+    def update_multi_precision(self, index, weight, grad, state):
+        self.seen.append([*index])
+
+
+def test_a_store_hands_an_optimizer_of_ones_own_one_weight_at_a_time():
+    optimizer, store = Counted(), mx.kv.create("local")
+    store.set_optimizer(optimizer)
+    store.init([0, 1], [nd.ones(2), nd.ones(3)])
+    store.push([0, 1], [nd.ones(2), nd.ones(3)])
+    assert store._updater.optimizer.seen == [[0], [1]]
+    opt.get_updater(optimizer)([0, 1], [nd.ones(2), nd.ones(3)], [nd.ones(2), nd.ones(3)])
+    assert optimizer.seen[-1] == [0, 1]
