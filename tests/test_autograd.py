@@ -15,6 +15,7 @@ from symc import autograd
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
 from symc.ndarray import backward, eager
+from symc.runtime import function
 
 from .ndarray.arrays import variable
 
@@ -194,9 +195,12 @@ def test_grad_refuses_a_variable_that_the_heads_were_not_computed_from():
     assert [g.asnumpy().tolist() for g in autograd.grad(y, [x, w])] == [[3, 4], [0, 0]]
 
 
-@pytest.mark.parametrize("limit", [-1, 1 << 40], ids=["compiled", "numpy"])
-def test_equal_gradients_are_arrays_of_their_own(monkeypatch, limit):
+@pytest.mark.parametrize(
+    "limit, repeated", [(-1, 9), (1 << 40, 9), (1 << 40, 0)], ids=["compiled", "numpy", "one by one"]
+)
+def test_equal_gradients_are_arrays_of_their_own(monkeypatch, limit, repeated):
     monkeypatch.setattr(eager, "NUMPY_WORK", limit)
+    monkeypatch.setattr(backward, "REPEATED", repeated)
     monkeypatch.setattr(backward, "_prepared", BoundedCache(256))
     x, y = variable([[1, 2]]), variable([1, 2])
     with autograd.record():
@@ -211,6 +215,40 @@ def test_equal_gradients_are_arrays_of_their_own(monkeypatch, limit):
     a, b = autograd.grad(s, [x, y], head.reshape((1, 2)))
     a[:] = 5
     assert b.asnumpy().tolist() == [1, 1] and head.asnumpy().tolist() == [1, 1]
+
+
+def test_recordings_of_other_lengths_compile_nothing(monkeypatch):
+    """Games and sentences: few operators, many times each; one that comes again is compiled as a whole."""
+    compiled = []
+    make = function.GraphFunction
+    monkeypatch.setattr(function, "GraphFunction", lambda *args: compiled.append(args) or make(*args))
+    w = variable(draw(5, 5) / 4)
+
+    def gradient(n):
+        with autograd.record():
+            state = nd.ones((3, 5), dtype="float64")
+            for k in range(n):
+                state = nd.tanh(nd.dot(state, w)) * (1 + k / 8)
+        state.backward()
+        return w.grad.asnumpy()
+
+    def expected(n):
+        states, total = [np.ones((3, 5))], 0
+        for k in range(n):
+            states.append(np.tanh(states[-1] @ w.asnumpy()) * (1 + k / 8))
+        flow = np.ones((3, 5))
+        for k in reversed(range(n)):
+            inner = flow * (1 + k / 8) * (1 - (states[k + 1] / (1 + k / 8)) ** 2)
+            total, flow = total + states[k].T @ inner, inner @ w.asnumpy().T
+        return total
+
+    np.testing.assert_allclose(gradient(9), expected(9), rtol=1e-9)
+    n_compiled = len(compiled)
+    for n in (10, 11, 14):
+        np.testing.assert_allclose(gradient(n), expected(n), rtol=1e-9)
+    assert len(compiled) == n_compiled
+    np.testing.assert_allclose(gradient(14), expected(14), rtol=1e-9)
+    assert len(compiled) == n_compiled + 1
 
 
 def test_gradients_of_gradients():

@@ -214,6 +214,13 @@ class _Recording:
         return self._numbers[key]
 
     @property
+    def is_repetitive(self) -> bool:
+        """Whether it has most of its operators several times."""
+        shapes = [a._shape for a in self.arrays]
+        kinds = {(op.name, *(shapes[k] for k in ins)) for op, ins, _ in self.steps}
+        return len(kinds) * REPEATED <= len(self.steps)
+
+    @property
     def key(self) -> tuple:
         """What the graph depends on."""
         facts = tuple((a.shape, a._dtype.name) for a in self.arrays)
@@ -262,7 +269,10 @@ def _graph_of_gradients(
     return _Gradients(finish(g, outputs), contents, found, tuple(numbers[v] for v in updates))
 
 
-_prepared: BoundedCache[tuple, tuple[_Gradients, EagerGraph]] = BoundedCache(256)
+# A recording of few operators, each of them many times (steps of a sequence, of a game), may be as long as no other:
+# it is compiled when it comes again. Operators one by one were compiled before, in recordings of other lengths.
+REPEATED = 4
+_prepared: BoundedCache[tuple, tuple[_Gradients, EagerGraph | None]] = BoundedCache(256)
 
 
 def _computed(
@@ -274,17 +284,45 @@ def _computed(
     prepared = _prepared.get(key)
     if prepared is None:
         made = _graph_of_gradients(*key)
-        prepared = _prepared.put(key, (made, EagerGraph(made.graph, made.inputs)))
-    made, run = prepared
+        run = None if recording.is_repetitive else EagerGraph(made.graph, made.inputs)
+        _prepared.put(key, (made, run))
+    else:
+        made, run = prepared
+        if run is None:
+            run = EagerGraph(made.graph, made.inputs)
+            _prepared.put(key, (made, run))
     if not made.graph.outputs:
         return
-    results = run(recording.arrays, recording.arrays[0].context)
+    if run is None:
+        with tape.scope(False, recording.training):
+            results = _one_by_one(made.graph, dict(zip(made.inputs, recording.arrays)))
+    else:
+        results = run(recording.arrays, recording.arrays[0].context)
     for number, new in zip(made.states, results[len(made.found) :]):
         recording.arrays[number]._take(new)
     values = list(asked.items())
     for k, result in zip(made.found, results):
         key, (_, contents) = values[k]
         yield key, NDArray(result, contents.context)
+
+
+def _one_by_one(graph: Graph, arrays: dict[Value, NDArray]) -> list[np.ndarray]:
+    """The heads of a graph as arrays of their own, operator by operator; `arrays` has the inputs, and gets the rest."""
+    taken = set(arrays)
+    _apply_nodes(graph, arrays)
+    heads = []
+    for output in graph.outputs:
+        host = arrays[output.value]._host
+        heads.append(host.copy() if output.value in taken else host)
+        taken.add(output.value)
+    return heads
+
+
+def _apply_nodes(graph: Graph, arrays: dict[Value, NDArray]) -> None:
+    for node in graph.nodes:
+        if not node.is_input:
+            results = apply(node.operator, [arrays[v] for v in node.inputs])
+            arrays.update((node[k], r) for k, r in enumerate(results))
 
 
 def _recorded(
@@ -299,9 +337,6 @@ def _recorded(
         if isinstance(source, Made):
             arrays[value]._made = source
     with tape.scope(True, recording.training):
-        for node in made.graph.nodes:
-            if not node.is_input:
-                results = apply(node.operator, [arrays[v] for v in node.inputs])
-                arrays.update((node[k], r) for k, r in enumerate(results))
+        _apply_nodes(made.graph, arrays)
     for k, output in zip(made.found, made.graph.outputs):
         yield list(asked)[k], arrays[output.value]
