@@ -166,5 +166,6 @@ def mixed(name: str, base: type[Stepping], aliases: tuple[str, ...] = ()) -> typ
         "__doc__": f"{base.name} on a float32 copy of the weight.  MXNet operator {name}.",
         "__module__": base.__module__,
         "states": (*base.states, "weight32"),
+        "is_internal": False,
     }
     return op(name, aliases)(type(name.title().replace("_", ""), (MixedPrecision, base), body))

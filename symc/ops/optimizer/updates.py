@@ -64,7 +64,9 @@ class NagMomUpdate(Update):
 
 @op("_nag_mom_update_in_place")
 class NagMomUpdateInPlace(NagMomUpdate):
-    """What nag_mom_update does when it writes over the weight: the momentum decays by the new one.  Of symc alone."""
+    """What nag_mom_update does when it writes over the weight: the momentum decays by the new one."""
+
+    is_internal = True
 
     def decaying(self, weight: Expr, new: Expr) -> Expr:
         return new
