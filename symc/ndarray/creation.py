@@ -32,12 +32,28 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
     """A new array with the contents of an NDArray, NumPy array, DLPack exporter or (nested) sequence.
 
     The dtype is float32 unless given, whatever the source's, except that an NDArray's is kept. A number gives shape ().
-    Raises ArgumentTypeError where the source is no array.
+    Texts are read as numbers of the dtype. Raises ArgumentTypeError where the source is no array.
     """
     if dtype is None:
         dtype = source_array.dtype if isinstance(source_array, NDArray) else np.float32
-    data = as_numpy(source_array, "source_array must be array like object")
+    what = "source_array must be array like object"
+    try:
+        data = as_numpy(source_array, what)
+    except ArgumentTypeError:
+        if not _has_texts(source_array):
+            raise
+        try:
+            data = np.asarray(source_array).astype(as_dtype(dtype))
+        except ValueError as e:
+            raise ArgumentTypeError(f"{what}: {e}") from e
     return NDArray._copy_of(data, ctx, as_dtype(dtype))
+
+
+def _has_texts(source: Any) -> bool:
+    try:
+        return np.asarray(source).dtype.kind in "US"
+    except ValueError:  # sequences of several lengths
+        return False
 
 
 def empty(shape: Shape, ctx: Context | None = None, dtype: Any = None, stype: str | None = None) -> NDArray:

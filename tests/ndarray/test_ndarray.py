@@ -28,6 +28,16 @@ def test_array_is_float32_unless_told_or_made_from_an_ndarray():
     assert nd.array(3.0).shape == () and nd.array([]).shape == (0,)
 
 
+def test_texts_are_read_as_numbers_of_the_dtype():
+    for texts in (["1", "12"], [b"1", b"12"], np.array(["1", "12"]), [1, "12"]):
+        found = nd.array(texts, dtype="int32")
+        assert found.asnumpy().tolist() == [1, 12] and found.dtype == np.int32
+    assert nd.array([["1.5"], ["2"]]).asnumpy().tolist() == [[1.5], [2]]
+    for texts, dtype in ((["a"], None), (["1.5"], "int32")):
+        with pytest.raises(TypeError, match=r"source_array must be array like object: .*'(a|1\.5)'"):
+            nd.array(texts, dtype=dtype)
+
+
 @pytest.mark.parametrize("source", ["abc", [[1, 2], [3]], object()])
 def test_array_refuses_what_is_no_array(source):
     with pytest.raises(TypeError, match="source_array must be array like object"):
