@@ -42,7 +42,10 @@ def _described(source: Any) -> NDArray:
     """Of an array with `__cuda_array_interface__`: on the current context's GPU, or on the first one."""
     told, here = source.__cuda_array_interface__, current_context()
     context = here if here.device_type == "gpu" else Context("gpu", 0)
-    found = _understood(lambda: placed(_with_address(told), source))
+    address, *_ = told.get("data") or (0,)
+    if not address and 0 not in told["shape"]:  # NumPy says so in other words from version to version
+        raise ArgumentError("sharing memory on a GPU: data is NULL")
+    found = _understood(lambda: placed(told, source))
     if not found.flags.writeable:
         raise ArgumentError(
             "sharing memory on a GPU: __cuda_array_interface__ says that it is read-only; copy it first"
@@ -50,14 +53,6 @@ def _described(source: Any) -> NDArray:
     if told.get("stream") is not None:
         _memory(context).driver.follow(told["stream"])
     return _over(found, context)
-
-
-def _with_address(told: dict[str, Any]) -> dict[str, Any]:
-    """The description; raises ValueError where elements have no address, which not every NumPy says clearly."""
-    address, *_ = told.get("data") or (0,)
-    if not address and 0 not in told["shape"]:
-        raise ValueError("data is NULL")
-    return told
 
 
 def _understood(describe: Callable[[], np.ndarray]) -> np.ndarray:
