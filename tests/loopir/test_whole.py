@@ -52,6 +52,17 @@ def test_equals_the_interpreter(name):
         np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.parametrize("axis, n_dims", [(-1, 2), (0, 2), (1, 3)])
+def test_a_reduction_finds_what_the_result_computes(axis, n_dims):
+    """Along an axis of the result that it does not depend on; nothing is a view of another shape."""
+    shape = (3, 5, 7)[:n_dims]
+    op = make_op("softmax", {"axis": axis})
+    calls = whole_arrays(op.lower, [(shape, "float32")], [(shape, "float32")])
+    assert calls is not None
+    functions = [getattr(f, "func", f).__name__ for f, _ in calls.calls]
+    assert sorted(functions) == ["_reduced", "_reduced", "apply", "divide", "multiply", "subtract"]
+
+
 def test_which_operators_numpy_runs():
     of = {case.op for case in CASES.values() if calls_of(case) is not None}
     assert {"relu", "broadcast_add", "sum", "transpose", "Concat", "take", "Pad", "_arange", "adam_update"} <= of
