@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,10 +33,16 @@ def _name(url: str) -> str:
     return url.rsplit("/", 1)[-1]
 
 
-def _by_requests(url: str) -> io.BytesIO:
+class _Answer(io.BytesIO):
+    """What urlopen gives, of a server that does not tell how much it sends."""
+
+    headers: ClassVar[Mapping[str, str]] = {}
+
+
+def _by_requests(url: str) -> _Answer:
     import requests
 
-    return io.BytesIO(requests.get(url, timeout=10).content)
+    return _Answer(requests.get(url, timeout=10).content)
 
 
 def download(url: str, path: str | None = None, dirname: str | None = None, **_: Any) -> str:
