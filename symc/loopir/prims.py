@@ -24,7 +24,7 @@ class Prim:
 
 def _divide(a: Any, b: Any) -> Any:
     """IEEE division; integers truncate toward zero and x / 0 is 0, so that no kernel can trap."""
-    if np.issubdtype(np.asarray(a).dtype, np.floating):
+    if np.asarray(a).dtype.kind == "f":
         return np.divide(a, b)
     safe = np.where(b == 0, 1, b)
     with np.errstate(over="ignore"):  # the least integer by -1 wraps

@@ -50,7 +50,7 @@ def renamed(stores: Sequence[Store], buffers: Mapping[str, str] | None = None) -
     ]
 
 
-def over(expr: Expr, names: Mapping[Axis, Axis]) -> Expr:
+def with_axes(expr: Expr, names: Mapping[Axis, Axis]) -> Expr:
     """An expression with all its free axes named anew, those of reductions as in `renamed`."""
     return _Renamer({}).expr(expr, names)
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from symc.core.dtypes import compute_dtype, is_float
+from symc.core.dtypes import compute_dtype
 from symc.core.shapes import FullShape, row_major_strides
 
 from .expr import Affine, Axis, Expr, free_axes, operands_of, unrounded, walk
 from .interpret import convert
 from .kernel import SEED
 from .prims import COMBINERS, PRIMS
-from .rename import over
+from .rename import with_axes
 from .tensor import Lowering, Tensor
 
 # NumPy runs the other primitives as a few compiled loops; these go through Python for every element.
@@ -95,7 +95,7 @@ def whole_arrays(
             return None
         parts = []
         for axes, index, value in stores:
-            value = over(unrounded(value) if dtype == "float16" else value, {a: a for a in axes})
+            value = with_axes(unrounded(value) if dtype == "float16" else value, {a: a for a in axes})
             register = _Grid(axes, code).register(value)
             where = None if index is None else _view(index, axes, shape, np.dtype(dtype))
             parts.append((register, where))
@@ -205,8 +205,7 @@ class _Grid:
         operands = [self.register(a) for a in expr.args]
         if expr.op == "cast":
             return self._call(expr, partial(_cast, dtype=np.dtype(expr.dtype)), *operands)
-        is_quotient = expr.op == "div" and is_float(expr.dtype)
-        return self._call(expr, np.divide if is_quotient else PRIMS[expr.op].meaning, *operands)
+        return self._call(expr, PRIMS[expr.op].meaning, *operands)
 
     def _component(self, index: Affine) -> int:
         return self.code.constant(math.prod(a.extent for a in index.axes()), partial(_positions, index, self.axes))
@@ -250,7 +249,7 @@ class _Grid:
             reduced = dict(zip(places, axes))
             within = tuple(reduced.get(k, axis) for k, axis in enumerate(self.axes))
             if tuple(a.extent for a in within) == self.shape:  # here it may find what is known
-                body = over(body, dict(zip(within, self.axes)))
+                body = with_axes(body, dict(zip(within, self.axes)))
                 axes = tuple(self.axes[k] for k in places)
             else:
                 inner = _Grid(within, self.code)

@@ -270,7 +270,8 @@ def _graph_of_gradients(
 
 
 # A recording of few operators, each of them many times (steps of a sequence, of a game), may be as long as no other:
-# it is compiled when it comes again. Operators one by one were compiled before, in recordings of other lengths.
+# it is compiled when it comes again, after which the last bits of its gradients may be others. Operators one by one
+# were compiled before, in recordings of other lengths.
 REPEATED = 4
 _prepared: BoundedCache[tuple, tuple[_Gradients, EagerGraph | None]] = BoundedCache(256)
 

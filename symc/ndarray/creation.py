@@ -44,7 +44,7 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
             raise
         try:
             data = np.asarray(source_array).astype(as_dtype(dtype))
-        except ValueError as e:
+        except (ValueError, OverflowError) as e:
             raise ArgumentTypeError(f"{what}: {e}") from e
     return NDArray._copy_of(data, ctx, as_dtype(dtype))
 

@@ -33,8 +33,8 @@ def test_texts_are_read_as_numbers_of_the_dtype():
         found = nd.array(texts, dtype="int32")
         assert found.asnumpy().tolist() == [1, 12] and found.dtype == np.int32
     assert nd.array([["1.5"], ["2"]]).asnumpy().tolist() == [[1.5], [2]]
-    for texts, dtype in ((["a"], None), (["1.5"], "int32")):
-        with pytest.raises(TypeError, match=r"source_array must be array like object: .*'(a|1\.5)'"):
+    for texts, dtype in ((["a"], None), (["1.5"], "int32"), (["300"], "uint8")):
+        with pytest.raises(TypeError, match=r"source_array must be array like object: .*('a'|'1\.5'|300)"):
             nd.array(texts, dtype=dtype)
 
 

@@ -101,9 +101,8 @@ STRIP_SHAPES = {7: 1.8, 6: 1.7, 5: 1.6, 4: 1.5}  # the same, by columns: 17.4 us
 # From a ring of lines, in 16 registers: 33 us where tiles of 3x32 take 57, 512x14x14 (Zen 3).
 RING_SHAPES = {8: 1.6, 7: 1.6, 6: 1.5, 5: 1.4, 4: 1.3}
 RING_VECTORS = (4, 2)  # of a panel, if channels fill them: two lines of the cache, which come from memory in pairs
-WHOLE_VECTORS = (
-    8  # at most, of pixels that are one panel, so that lines are read from end to end: 24x112x112 122 -> 89 us
-)
+# At most, of pixels that are one panel, so that lines are read from end to end: 24x112x112 122 -> 89 us.
+WHOLE_VECTORS = 8
 # Speed per element of vectors of lanes / n: of 512 bits, and of fewer, where a part takes as long as the whole (Zen 3).
 PARTS_OF_512 = {1: 1.0, 2: 0.75, 4: 0.4}
 PARTS_OF_FEWER = {1: 1.0, 2: 0.5, 4: 0.25}
