@@ -19,7 +19,7 @@ from symc.ir.op import Op
 from symc.ir.reverse import Reverse
 from symc.ops.math.binary import IdentityLike
 
-from . import tape
+from . import tape, varying
 from .eager import EagerGraph
 from .invoke import apply
 from .ndarray import NDArray
@@ -194,9 +194,14 @@ class _Recording:
         steps = []
         for node in part:
             assert node.inputs is not None
-            ins = tuple(self._number(s, x) for s, x in node.inputs)
+            op, inputs = node.op, node.inputs
+            arrays = varying.as_arrays(op, [x for _, x in inputs])
+            if arrays is not None:
+                source, array = inputs[0]
+                op, inputs = arrays[0], [(source if x is array else None, x) for x in arrays[1]]
+            ins = tuple(self._number(s, x) for s, x in inputs)
             outs = tuple(self._number(Made(node, k), r) for k, r in enumerate(node.results))
-            steps.append((node.op, ins, outs))
+            steps.append((op, ins, outs))
         self.steps = tuple(steps)
         self.heads = tuple(self._number(e.source, e.contents) for e in ends)
         self.wanted = tuple(self._number(*value) for value in asked.values())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from symc.context import Context
 from symc.core.bounded import BoundedCache
@@ -11,14 +13,12 @@ from symc.core.errors import ArgumentError
 from symc.ir.op import Op, lookup
 from symc.util import is_np_shape
 
-from . import tape
+from . import tape, varying
 from .fit import require_fit
 from .ndarray import NDArray
 
-if TYPE_CHECKING:
-    from .eager import EagerGraph
-
 Params, Inputs = Mapping[str, Any], Sequence[NDArray]
+Run = Callable[[Inputs, Context | None], list[np.ndarray]]  # all results of an operator; an EagerGraph
 # What mixed precision makes of an operator's parameters and inputs; None while it is off.
 casts: Callable[[type[Op], Params, Inputs], tuple[Params, Inputs]] | None = None
 
@@ -27,7 +27,7 @@ class Prepared(NamedTuple):
     """An operator with parameters, prepared for inputs of given shapes and dtypes."""
 
     op: Op
-    run: EagerGraph
+    run: Run
     n_visible: int
     updates: tuple[tuple[int, int], ...]  # (input, output): states that the run itself updates
 
@@ -68,20 +68,27 @@ def invoke(
 def apply(op: Op, inputs: Sequence[NDArray]) -> list[NDArray]:
     """The visible results of an operator that has its parameters, as `invoke`."""
     training = tape.mode.training
+    return _run(_obtain(op, inputs, training), inputs, None, None, training)
+
+
+def _obtain(op: Op, inputs: Sequence[NDArray], training: bool) -> Prepared:
     key = (op, training, *[(x._shape, x._dtype.num) for x in inputs])
     found = _prepared.get(key)
-    if found is None:
-        found = _prepare(key, op, inputs, training)
-    return _run(found, inputs, None, None, training)
+    return _prepare(key, op, inputs, training) if found is None else found
 
 
 def _prepare(key: tuple, op: Op, inputs: Sequence[NDArray], training: bool) -> Prepared:
-    """The run of an operator for inputs like these, kept for the next time."""
+    """The run of an operator for inputs like these, kept for the next time; not kept if its number varies."""
     from .eager import operator_graph
 
     names = op.input_names()
     if len(names) != len(inputs):
         raise ArgumentError(f"Operator {op.name} expects {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
+    arrays = varying.as_arrays(op, inputs)
+    if arrays is not None:
+        both = _obtain(*arrays, training)
+        return Prepared(op, lambda _, place: both.run(arrays[1], place), 1, ())
+    varying.note(op, inputs)
     run = operator_graph(op, [(x.shape, x._dtype.name) for x in inputs], training)
     updates = tuple((names.index(name), k) for name, k in op.updated_by_every_run().items())
     return _prepared.put(key, Prepared(op, run, op.n_visible(), updates))

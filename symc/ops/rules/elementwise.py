@@ -154,6 +154,7 @@ class Scalar(Elementwise):
     is_int: bool = param(True, doc="whether the scalar was given as an integer")
     is_reversed: ClassVar[bool] = False
     neutral: ClassVar[float | None] = None  # the scalar that changes nothing
+    of_arrays: ClassVar[str]  # the form in which the scalar is an array
     formula: ClassVar[Formula]
     pullbacks: ClassVar[tuple[Pullback, Pullback]]
 
@@ -230,7 +231,7 @@ def binary(
     for names, rule, doc in forms:
         if names:
             turned: dict[str, Any] = {"is_reversed": True} if names == reverse else {"neutral": neutral}
-            own = {**body, **turned} if rule is Scalar else body
+            own = {**body, **turned, "of_arrays": broadcast.split()[0]} if rule is Scalar else body
             _register(names, rule, own, f"{doc}  MXNet operator {names.split()[0]}.")
 
 
