@@ -10,7 +10,7 @@ from symc.core.errors import ArgumentError
 from symc.core.shapes import FullShape, row_major_strides
 from symc.util import number_shape
 
-from .operators import call
+from .operators import call, recorded
 
 if TYPE_CHECKING:
     from .ndarray import NDArray
@@ -79,21 +79,23 @@ def box(begin: Any, end: Any, step: Any = ()) -> tuple[slice, ...]:
     return tuple(slice(*ends) for ends in zip(parts[0], parts[1], steps))
 
 
-def recorded_part(array: NDArray, index: tuple[Any, ...]) -> NDArray:
-    """`array[index]` made of registered operators, whose gradients are known; `index` is from `numpy_index`.
-
-    Numbers and slices cut a box; whatever else picks single elements by their position in memory.
-    """
+def picked(array: NDArray, index: tuple[Any, ...]) -> NDArray:
+    """`array[index]`, elements picked one by one by registered operators, whose gradients are known."""
     shape = np.broadcast_to(np.empty(()), array.shape)[index].shape or number_shape()
-    if is_advanced(index) or None in index:
-        flat = call("Reshape", array, shape=(-1,))
-        positions = _positions(index, array.shape).reshape(shape)
-        return call("take", flat, type(array)._copy_of(positions, array.context))
+    positions = _positions(index, array.shape).reshape(shape)
+    return call("take", call("Reshape", array, shape=(-1,)), type(array)._copy_of(positions, array.context))
+
+
+def recorded_box(array: NDArray, index: tuple[Any, ...], made: NDArray) -> NDArray:
+    """`made`, which is `array[index]` of numbers and slices, recorded as that box without the axes of numbers."""
     at = index.index(Ellipsis)
-    whole = (slice(None),) * (array.ndim - len(index) + 1)
-    ranges = [_range(part, n) for part, n in zip((*index[:at], *whole, *index[at + 1 :]), array.shape)]
-    begin, end, step = zip(*ranges)
-    return call("Reshape", call("slice", array, begin=begin, end=end, step=step), shape=shape)
+    whole = (WHOLE,) * (array.ndim - len(index) + 1)
+    parts = (*index[:at], *whole, *index[at + 1 :])
+    begin, end, step = zip(*map(_range, parts, array.shape))
+    shape = tuple(len(range(n)[part]) if isinstance(part, slice) else 1 for part, n in zip(parts, array.shape))
+    cut = made if shape == made.shape else made._view(made._memory.reshape(shape))
+    recorded("slice", array, cut, begin=begin, end=end, step=step)
+    return made if cut is made else recorded("Reshape", cut, made, shape=made.shape)
 
 
 def _positions(index: tuple[Any, ...], shape: FullShape) -> Any:

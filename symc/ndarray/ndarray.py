@@ -19,9 +19,9 @@ from symc.util import number_shape
 from . import tape
 from .casting import store
 from .fit import require_usable
-from .indexing import box, is_advanced, is_whole, numpy_index, recorded_part, written_index
+from .indexing import box, is_advanced, is_whole, numpy_index, picked, recorded_box, written_index
 from .located import Located
-from .operators import add_operators, call
+from .operators import add_operators, call, recorded
 from .reshape_codes import infer_reshape
 from .storage import WriteCounter, empty_aligned, require_dense, zeros_aligned
 
@@ -279,10 +279,9 @@ class NDArray(Located):
 
     def _shown(self, op: str, data: np.ndarray, inplace: bool, **params: Any) -> NDArray:
         """This array's memory as `data`, another shape of it: a view or a copy, recorded as an operator."""
-        if self._leads_to_gradient:
-            return call(op, self, **params)
         view = self._view(data)
-        return view if inplace else view.copy()
+        made = view if inplace else view.copy()
+        return recorded(op, self, made, **params) if self._leads_to_gradient else made
 
     @property
     def _leads_to_gradient(self) -> bool:
@@ -341,13 +340,15 @@ class NDArray(Located):
         if is_whole(key):
             return self
         index = numpy_index(key, NDArray)
-        if self._leads_to_gradient:
-            return recorded_part(self, index)
+        is_recorded = self._leads_to_gradient
+        if is_recorded and (is_advanced(index) or None in index):
+            return picked(self, index)
         if is_advanced(index):
             return NDArray._copy_of(self._host[index], self._context)
         part = self._memory[index]
         part = part.reshape(part.shape or number_shape())
-        return self._view(part) if part.flags.c_contiguous else NDArray._copy_of(self._seen(part), self._context)
+        made = self._view(part) if part.flags.c_contiguous else NDArray._copy_of(self._seen(part), self._context)
+        return recorded_box(self, index, made) if is_recorded else made
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Writes a number, an array or nested lists, broadcast and cast, into the part that `key` selects.

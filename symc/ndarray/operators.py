@@ -13,9 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from symc.core.bounded import bounded
 from symc.core.errors import ArgumentTypeError, DTypeError, UnknownOperatorError
 from symc.functions import COMPARISONS, FLUENT
 from symc.ir.op import Op, lookup
+from symc.util import is_np_shape
+
+from . import tape
 
 NUMBERS = (int, float, np.number, np.bool_)
 
@@ -78,6 +82,18 @@ def call(name: str, *inputs: Any, out: Any = None, **params: Any) -> Any:
     """A registered operator, by canonical name, on arrays: its one result or a list of them."""
     results = _invoke()(registered(name), params, inputs, out)
     return results[0] if len(results) == 1 else results
+
+
+def recorded(name: str, array: Any, made: Any, **params: Any) -> Any:
+    """`made`, an array over the memory of another or over a copy of it, recorded as an operator's result from that."""
+    tape.record(_operator(name, is_np_shape(), *params.items()), [array], [made], [made], tape.mode.training)
+    return made
+
+
+@bounded(1024)
+def _operator(name: str, is_exact: bool, *params: tuple[str, Any]) -> Op:
+    made = registered(name).create(dict(params))
+    return made.under_np_shape() if is_exact else made
 
 
 @cache

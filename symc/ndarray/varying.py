@@ -8,6 +8,7 @@ have both prepared anew at every step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from symc.ir.op import Op, lookup
 from symc.ops.rules.elementwise import Scalar
 
 from .ndarray import NDArray
+from .storage import empty_aligned
 
 # Numbers for which an operator is prepared, before it is thought to vary. A number that is part of a kernel costs no
 # load, and may be one that changes nothing.
@@ -39,12 +41,18 @@ def as_arrays(op: Op, inputs: Sequence[NDArray]) -> tuple[Op, list[NDArray]] | N
     if not isinstance(op, Scalar) or inputs[0]._dtype.kind != "f" or (_met.get(_key(op, inputs[0])) or 0) < SEVERAL:
         return None
     array = inputs[0]
+    number = empty_aligned((1,) * len(array._shape), array._dtype)
     with np.errstate(over="ignore"):
-        number = np.full((1,) * len(array._shape), op.scalar, array._dtype)
-    operands = [array, NDArray._copy_of(number, array._context)]
-    both = lookup(op.of_arrays)
-    assert both is not None
-    return both(), operands[::-1] if op.is_reversed else operands
+        number.fill(op.scalar)
+    operands = [array, NDArray._over(number, array._context)]
+    return _form(op.of_arrays), operands[::-1] if op.is_reversed else operands
+
+
+@cache
+def _form(name: str) -> Op:
+    found = lookup(name)
+    assert found is not None
+    return found()
 
 
 def _key(op: Op, array: NDArray) -> tuple:

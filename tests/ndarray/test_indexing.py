@@ -9,7 +9,7 @@ import pytest
 
 import symc.ndarray as nd
 from symc import autograd
-from symc.ndarray.indexing import numpy_index, recorded_part
+from symc.ndarray.indexing import numpy_index
 from symc.ndarray.storage import WriteCounter
 
 from .arrays import check, grid
@@ -179,13 +179,35 @@ def test_recorded_indexing_takes_memory_for_what_it_picks(key):
     x = nd.zeros((1 << 10, 1 << 12))
     x.attach_grad()
     with autograd.record():
-        recorded_part(x, numpy_index(key, nd.NDArray))  # kernels and imports
+        x[key]  # kernels and imports
         tracemalloc.start()
         try:
-            index = numpy_index(key, nd.NDArray)
-            recorded_shape = recorded_part(x, index).shape
+            recorded_shape = x[key].shape
             peak_bytes = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
+    index = numpy_index(key, nd.NDArray)
     want = np.zeros((1 << 10, 1 << 12), "i1")[tuple(k._host.astype(int) if hasattr(k, "_host") else k for k in index)]
     assert recorded_shape == (want.shape or (1,)) and peak_bytes < 1.2 * x._host.nbytes + 16 * want.size
+
+
+def test_recorded_parts_and_shapes_share_memory_as_unrecorded_ones_do():
+    x = grid()
+    x.attach_grad()
+    with autograd.record():
+        views = [x[0], x[1:2], x[0, 1], x.reshape((3, 2)), x.reshape((3, 2))[1], x.flatten(inplace=True)]
+        copies = [x[:, 1], x[[0]], x[::-1], x.flatten(), x.expand_dims(0), x[:, None]]
+    assert all(view._storage is x._storage for view in views)
+    assert not any(np.shares_memory(made._host, x._host) for made in copies)
+
+
+@pytest.mark.parametrize("key", [slice(1, 1), (slice(None), slice(2, 1)), (0, slice(3, 3))], ids=str)
+def test_nothing_flows_from_a_part_without_elements(key):
+    x = grid()
+    x.attach_grad()
+    with autograd.record():
+        part = x[key]
+        y = (part * 2).sum() + x.sum()
+    y.backward()
+    assert part.size == 0
+    check(x.grad, np.ones((2, 3)))
