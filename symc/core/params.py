@@ -181,7 +181,7 @@ def _integer(raw: Any) -> int:
 
 def _real(raw: Any) -> float:
     if isinstance(raw, (str, bool, int, float, np.number, np.bool_)):
-        return float(raw.rstrip("fF") if isinstance(raw, str) and raw[:1] in "0123456789.-+" else raw)
+        return float(re.sub(r"(?<=[\d.])[fF]$", "", raw) if isinstance(raw, str) else raw)
     raise ValueError(raw)
 
 

@@ -105,6 +105,14 @@ def test_a_tuple_that_may_be_left_out_may_be_none(operator, parameters, left_out
 
 
 @pytest.mark.parametrize(
+    "text, number", [("-inf", -np.inf), (-np.inf, -np.inf), ("+inf", np.inf), ("-Infinity", -np.inf), ("-1.5f", -1.5)]
+)
+def test_real_parameters_are_read_as_c_reads_them(text, number):
+    y = mx.sym.load_json(mx.sym._internal._maximum_scalar(var("x"), scalar=text).tojson())
+    assert y.eval(x=mx.nd.array([-3.0]))[0].asscalar() == max(number, -3.0)
+
+
+@pytest.mark.parametrize(
     "call, error, message",
     [
         (lambda f: f(var("z")), mx.MXNetError, "General composition only support kwargs for now"),

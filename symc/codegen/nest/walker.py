@@ -257,7 +257,9 @@ class Walker:
         return found
 
     def _limit(self, scope: Scope, first: Expr) -> None:
-        """Notes where the reduced axes begin and end here."""
+        """Notes where the reduced axes begin and end here; another reduction may have left its bounds of theirs."""
+        for axis in self.form.bounded.intersection(self.form.reduce_axes[first]):
+            self._parts.pop(axis, None)
         for bound in first.args[1:]:
             low, high = (self.places.uniform_value(scope, a) for a in bound.args)
             self._parts[bound.data.name] = low, high

@@ -83,3 +83,15 @@ def test_some_conditions_are_bounds_and_others_stay(target: Target) -> None:
     buffers = tuple(Buffer.dense(n, s, "float32") for n, s in (("x", (12, 33)), ("w", (12,)), ("y", (12, 33))))
     nest = Nest(buffers, (Store("y", (i, c), prim("exp", value - f32("w", i)), (i, c)),))
     check(nest, {"x": rand((12, 33)) * 0.2, "w": rand((12,))}, target, rtol=1e-5)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_bounds_are_those_of_their_reduction_alone(target: Target, is_first: bool) -> None:
+    """Beside a window that is cut at the borders stands one of as many taps that is whole."""
+    i, c, k = Axis("i", 12), Axis("c", 33), Axis("k", 3)
+    cut = over_window(index_value(i + k - 1), 12, k, "sum", 0.0, c)
+    whole = reduce("sum", (k,), f32("w", i + k, c))
+    value = cut - whole if is_first else whole - cut
+    buffers = tuple(Buffer.dense(n, (rows, 33), "float32") for n, rows in (("x", 12), ("w", 14), ("y", 12)))
+    nest = Nest(buffers, (Store("y", (i, c), value, (i, c)),))
+    check(nest, {"x": rand((12, 33)), "w": rand((14, 33))}, target)
