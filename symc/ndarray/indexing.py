@@ -87,10 +87,10 @@ def picked(array: NDArray, index: tuple[Any, ...]) -> NDArray:
 
 
 def recorded_box(array: NDArray, index: tuple[Any, ...], made: NDArray) -> NDArray:
-    """`made`, which is `array[index]` of numbers and slices, recorded as that box without the axes of numbers."""
+    """`made`, which is `array[index]` of numbers, slices and new axes, recorded as a box and another shape of it."""
     at = index.index(Ellipsis)
-    whole = (WHOLE,) * (array.ndim - len(index) + 1)
-    parts = (*index[:at], *whole, *index[at + 1 :])
+    before, after = [[part for part in parts if part is not None] for parts in (index[:at], index[at + 1 :])]
+    parts = (*before, *(WHOLE,) * (array.ndim - len(before) - len(after)), *after)
     begin, end, step = zip(*map(_range, parts, array.shape))
     shape = tuple(len(range(n)[part]) if isinstance(part, slice) else 1 for part, n in zip(parts, array.shape))
     cut = made if shape == made.shape else made._view(made._memory.reshape(shape))

@@ -341,10 +341,8 @@ class NDArray(Located):
             return self
         index = numpy_index(key, NDArray)
         is_recorded = self._leads_to_gradient
-        if is_recorded and (is_advanced(index) or None in index):
-            return picked(self, index)
         if is_advanced(index):
-            return NDArray._copy_of(self._host[index], self._context)
+            return picked(self, index) if is_recorded else NDArray._copy_of(self._host[index], self._context)
         part = self._memory[index]
         part = part.reshape(part.shape or number_shape())
         made = self._view(part) if part.flags.c_contiguous else NDArray._copy_of(self._seen(part), self._context)

@@ -195,8 +195,8 @@ def test_recorded_parts_and_shapes_share_memory_as_unrecorded_ones_do():
     x = grid()
     x.attach_grad()
     with autograd.record():
-        views = [x[0], x[1:2], x[0, 1], x.reshape((3, 2)), x.reshape((3, 2))[1], x.flatten(inplace=True)]
-        copies = [x[:, 1], x[[0]], x[::-1], x.flatten(), x.expand_dims(0), x[:, None]]
+        views = [x[0], x[1:2], x[0, 1], x.reshape((3, 2)), x.reshape((3, 2))[1], x.flatten(inplace=True), x[1, None]]
+        copies = [x[:, 1], x[[0]], x[::-1], x.flatten(), x.expand_dims(0), x[None, :, 1]]
     assert all(view._storage is x._storage for view in views)
     assert not any(np.shares_memory(made._host, x._host) for made in copies)
 
