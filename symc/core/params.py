@@ -237,7 +237,7 @@ _KIND_TEXT = {
 
 
 def _parse(kind: Any, raw: Any) -> Any:
-    return _PARSERS[kind](raw)
+    return _PARSERS[kind](raw.tolist() if isinstance(raw, np.ndarray) else raw)
 
 
 def _is_optional(kind: Any) -> bool:

@@ -260,8 +260,9 @@ def as_shape(shape: Shape) -> tuple[int, ...]:
 
     Raises ArgumentError for a negative one, ArgumentTypeError for what are no whole numbers.
     """
+    given = shape.tolist() if isinstance(shape, np.ndarray) else shape
     try:
-        sizes = tuple(map(operator.index, [shape] if isinstance(shape, (int, np.integer)) else shape))
+        sizes = tuple(map(operator.index, [given] if isinstance(given, (int, np.integer)) else given))
     except TypeError as error:
         raise ArgumentTypeError(f"a shape is an integer or a sequence of them, got {shape!r}") from error
     if any(size < 0 for size in sizes):

@@ -240,9 +240,9 @@ def _draw(
 
 
 def _is_missing(value: Any) -> bool:
-    if isinstance(value, (np.ndarray, NDArray)):  # whose == has no truth
-        return False
-    return value is None or value is _Null or value == "None" or (value == () and not is_np_shape())
+    if isinstance(value, (tuple, str)):  # not what is NumPy's, whose == has no truth
+        return value == "None" or (value == () and not is_np_shape())
+    return value is None or value is _Null
 
 
 def _placed(drawn: np.ndarray, dtype: np.dtype, ctx: Context | None, out: NDArray | None) -> NDArray:

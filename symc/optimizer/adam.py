@@ -45,10 +45,11 @@ class Adam(_Means, Fused):
     def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
         return "adam_update", {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
 
-    def rates(self, indices: Sequence[Index]) -> list[float]:
+    def rates(self, indices: Sequence[Index]) -> tuple[list[float], list[float]]:
+        lrs, wds = super().rates(indices)
         counts = [self._index_update_count[index] for index in indices]
         bias = [math.sqrt(1.0 - self.beta2**t) / (1.0 - self.beta1**t) for t in counts]
-        return [lr * factor for lr, factor in zip(self._get_lrs(indices), bias)]
+        return [lr * factor for lr, factor in zip(lrs, bias)], wds
 
 
 @register

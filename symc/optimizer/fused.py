@@ -26,15 +26,18 @@ class Fused(Optimizer):
         """The operator for a weight with these states, and its parameters but for the rates."""
         raise NotImplementedError(f"{type(self).__name__} must override rule")
 
-    def rates(self, indices: Sequence[Index]) -> list[float]:
-        """The learning rates of weights, after their updates were counted."""
-        return self._get_lrs(indices)
+    def rates(self, indices: Sequence[Index]) -> tuple[list[float], list[float]]:
+        """Learning rates and weight decays, after the updates were counted; asked for weight by weight where MXNet does
+        and a subclass has answers of its own."""
+        if takes_many(self):
+            return self._get_lrs(indices), self._get_wds(indices)
+        return [self._get_lr(index) for index in indices], [self._get_wd(index) for index in indices]
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         indices, weights, grads, states = as_lists(index, weight, grad, state)
         self._update_count(index)
         factors = [self.rescale_grad] * len(indices)
-        rates = [*zip(self.rates(indices), self._get_wds(indices), factors)]
+        rates = [*zip(*self.rates(indices), factors)]
         arrays = [present(each) for each in states]
         name, params = self.rule(arrays[0])
         clip = {"clip_gradient": self.clip_gradient} if self.clip_gradient else {}
@@ -54,10 +57,14 @@ class Fused(Optimizer):
             ndarray.cast(copy, dtype=narrow.dtype, out=narrow)
 
 
+_ASKED = ("update_multi_precision", "_update_count", "_get_lr", "_get_lrs", "_get_wd", "_get_wds")
+
+
 def takes_many(optimizer: Optimizer) -> bool:
-    """Whether any number of weights can be updated at once: not where a subclass updates or counts in its own way."""
-    cls = type(optimizer)
-    return isinstance(optimizer, Fused) and cls.update is Fused.update and cls._update_count is Optimizer._update_count
+    """Whether any number of weights can be updated at once: not where a subclass of the user's does a part of it."""
+    if not isinstance(optimizer, Fused) or type(optimizer).update is not Fused.update:
+        return False
+    return all(getattr(optimizer, name).__module__.startswith(f"{__package__}.") for name in _ASKED)
 
 
 def as_lists(index: Any, weight: Any, grad: Any, state: Any) -> tuple[Many, Many, Many, Many]:

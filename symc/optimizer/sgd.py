@@ -65,6 +65,9 @@ class SGD(_Momentum):
         self.lazy_update = lazy_update
         self.aggregate_num = int(os.getenv(AGGREGATION, "4"))
 
+    def rates(self, indices: Sequence[Index]) -> tuple[list[float], list[float]]:
+        return self._get_lrs(indices), self._get_wds(indices)
+
     def rule(self, states: Sequence[NDArray]) -> tuple[str, dict[str, Any]]:
         mixed = "mp_" if self._is_copied(states) else ""
         return (f"{mixed}sgd_mom_update", self._momentum()) if self.momentum > 0 else (f"{mixed}sgd_update", {})

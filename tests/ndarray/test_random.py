@@ -81,6 +81,19 @@ def test_randint_multinomial_shuffle_randn():
     assert nd.random.randn(2, 3).shape == (2, 3) and nd.random.randn(2, loc=3, dtype="float64").dtype == np.float64
 
 
+@pytest.mark.parametrize("size", [np.int64(3), np.uint8(3), np.array(3), np.array([3])], ids=repr)
+def test_sizes_and_parameters_that_numpy_made(size):
+    made = [nd.random.normal(shape=size), nd.random.randint(0, 9, shape=size), nd.zeros(size), nd.full(size, 2)]
+    assert {x.shape for x in made} == {(3,)}
+    assert nd.random.multinomial(nd.ones((2,)) / 2, shape=size).shape == nd.tile(nd.ones((1,)), size).shape == (3,)
+
+
+def test_numbers_of_zero_dimensions_are_parameters():
+    x = nd.arange(8).reshape((2, 4))
+    assert nd.one_hot(x, np.array(9)).shape == (2, 4, 9) and nd.topk(x, k=np.array(2)).shape == (2, 2)
+    assert nd.clip(x, np.array(2.5), 3).asnumpy().min() == 2.5
+
+
 @pytest.mark.parametrize("shape", [(2, 0), (0,)])
 def test_multinomial_without_categories(shape):
     with pytest.raises(ArgumentError, match=r"expected categories along the last axis of data, got shape \("):

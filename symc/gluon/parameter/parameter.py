@@ -28,6 +28,14 @@ class DeferredInitializationError(SymcError):
     """A parameter's arrays were asked for before its shape is known."""
 
 
+class _Held(list[NDArray]):
+    """The arrays of a parameter: where one gets another's place, hybridized blocks must know."""
+
+    def __setitem__(self, index: Any, array: Any) -> None:
+        super().__setitem__(index, array)
+        Parameter.last_held = next(_holds)
+
+
 class Parameter:
     """A weight by name, with equal arrays on one or several contexts and a gradient beside each.
 
@@ -61,10 +69,11 @@ class Parameter:
                     f"{what} for Parameter '{name}' must be one of 'default', 'row_sparse', or 'csr', but got '{given}'"
                 )
         self._var: Symbol | None = None
-        self._data: list[NDArray] | None = None
+        self._arrays: list[NDArray] | None = None
         self._grad: list[NDArray] | None = None
         self._ctx_list: list[Context] = []
-        self._ctx_map: dict[tuple[int, int], int] = {}  # of a context, by the memory it means, among the arrays
+        # Positions among the arrays, of devices and of what lies in the host's memory, by device id; scripts read it.
+        self._ctx_map: tuple[list[int | None], list[int | None]] = ([], [])
         self._trainer: Any = None
         # Initializer, contexts, the initializer of all, data set meanwhile: what waits for the shape.
         self._deferred_init: tuple[Any, list[Context], Any, NDArray | None] | tuple[()] = ()
@@ -103,7 +112,7 @@ class Parameter:
         self._grad_req = req
         if req == "null" and self._grad is not None:
             self._grad = None
-            self._hold([array.detach() for array in self._data or ()])
+            self._data = [array.detach() for array in self._data or ()]
         elif self._data is not None:
             self._init_grad()
 
@@ -247,7 +256,8 @@ class Parameter:
             if len(arrays) == 1:
                 return arrays[0]
             ctx = current_context()
-        k = self._ctx_map.get((ctx.device_typeid & 1, ctx.device_id))
+        places, number = self._ctx_map[ctx.device_typeid & 1], ctx.device_id
+        k = places[number] if number < len(places) else None
         if k is None:
             raise SymcError(
                 f"Parameter '{self.name}' was not initialized on context {ctx}. "
@@ -296,7 +306,6 @@ class Parameter:
         if default_init is None:
             default_init = initializer.Uniform()
         self._data = self._grad = None
-        Parameter.last_held = next(_holds)
         if init is None:
             init = default_init if self.init is None else self.init
         if not self.is_shape_known() and not self._allow_deferred_init:
@@ -328,12 +337,22 @@ class Parameter:
     def _init_impl(self, data: NDArray, contexts: Sequence[Context]) -> None:
         """Arrays with these contents on the contexts, and gradients."""
         self._ctx_list = list(contexts)
-        self._ctx_map = {(c.device_typeid & 1, c.device_id): k for k, c in enumerate(self._ctx_list)}
-        self._hold([data.copyto(c) for c in self._ctx_list])  # type: ignore[misc]
+        self._ctx_map = ([], [])
+        for k, c in enumerate(self._ctx_list):
+            places = self._ctx_map[c.device_typeid & 1]
+            places += [None] * (c.device_id + 1 - len(places))
+            places[c.device_id] = k
+        self._data = [data.copyto(c) for c in self._ctx_list]  # type: ignore[misc]
         self._init_grad()
 
-    def _hold(self, arrays: list[NDArray]) -> None:
-        self._data = arrays
+    @property
+    def _data(self) -> list[NDArray] | None:
+        """The arrays; libraries put others in their place."""
+        return self._arrays
+
+    @_data.setter
+    def _data(self, arrays: list[NDArray] | None) -> None:
+        self._arrays = arrays if arrays is None or isinstance(arrays, _Held) else _Held(arrays)
         Parameter.last_held = next(_holds)
 
     def _init_grad(self) -> None:
@@ -377,7 +396,7 @@ class Parameter:
         if self._data is None:
             return
         with autograd.pause():
-            self._hold([array.astype(dtype) for array in self._data])
+            self._data = [array.astype(dtype) for array in self._data]
             if self._grad is None:
                 return
             self._grad = [gradient.astype(dtype) for gradient in self._grad]
