@@ -48,7 +48,7 @@ sparse = OperatorModule("symc.ndarray", "sparse", functions.resolve)
 image = OperatorModule("symc.ndarray", "image", functions.resolve)
 
 globals().update((name, operators.function_form(name)) for name in operators.FUNCTIONS)
-true_divide = operators.function_form("divide")
+true_divide, power = operators.function_form("divide"), operators.power
 vars(sparse).update((name, globals()[name]) for name in ("add", "subtract", "multiply", "divide"))
 
 

@@ -160,6 +160,11 @@ def function_form(name: str) -> Callable[[Any, Any], Any]:
     return function
 
 
+def power(base: Any, exp: Any) -> Any:
+    """`mx.nd.power`, whose operands have names of their own."""
+    return binary("power", base, exp)
+
+
 def _forward(name: str) -> Callable:
     return lambda self, other: binary(name, self, other)
 

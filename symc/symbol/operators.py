@@ -167,5 +167,12 @@ def _two(word: str, python: Callable[[Any, Any], Any], reflected: str | None = N
 maximum = _two("maximum", lambda a, b: a if a > b else b)
 minimum = _two("minimum", lambda a, b: a if a < b else b)
 hypot = _two("hypot", np.hypot)
-power = _two("power", lambda a, b: a**b, reflected="rpower")
+_power = _two("power", lambda a, b: a**b, reflected="rpower")
+
+
+def power(base: Any, exp: Any) -> Any:
+    """Element-wise power of symbols or numbers; numbers give a number."""
+    return _power(base, exp)
+
+
 pow = power

@@ -65,7 +65,7 @@ def binary_cases():
         "maximum nan": (nd.maximum(nd.array([nan, 1]), 0.5), [nan, 1], "float32"),
         "minimum nan": (nd.minimum(nd.array([nan, 1]), nd.array([1, nan])), [nan, nan], "float32"),
         "maximum fraction": (nd.maximum(x, 1.5), [7, 1, 1, 5], "int32"),
-        "function reflected": (nd.power(2, nd.array([1, 3])), [2, 8], "float32"),
+        "function reflected": (nd.power(base=2, exp=nd.array([1, 3])), [2, 8], "float32"),
         "logical_xor": (nd.logical_xor(nd.array([1.5, 0]), nd.array([1, 0])), [0, 0], "float32"),
         "logical_or int": (nd.logical_or(ints([1, 0]), 0.5), [1, 0], "int32"),
         "lesser_equal": (nd.lesser_equal(1, nd.array([1, 0])), [1, 0], "float32"),

@@ -61,7 +61,7 @@ def test_python_operators():
 def test_maximum_and_friends():
     x = var()
     made = (mx.sym.maximum(x, var("y")), mx.sym.maximum(x, 2), mx.sym.minimum(2, x), mx.sym.pow(x, 2),
-            mx.sym.pow(2, x), mx.sym.hypot(x, 2))  # fmt: skip
+            mx.sym.pow(base=2, exp=x), mx.sym.hypot(left=x, right=2))  # fmt: skip
     assert [s.name for s in made] == [
         "_maximum0", "_maximumscalar0", "_minimumscalar0", "_powerscalar0", "_rpowerscalar0", "_hypotscalar0",
     ]  # fmt: skip
