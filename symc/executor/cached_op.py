@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from symc.symbol import Symbol
 
 MOST_BLOCKS = 64  # combinations of shapes and mode that are kept by one CachedOp
-MOST_HOLDING = 8  # of these that have a prepared copy of the parameters; others prepare nothing
 
 
 class CachedOp:
@@ -128,9 +127,8 @@ class CachedOp:
         for kind, name, value in graph.outputs:
             own = g("_copy", value) if value in heads else value  # every head gets a gradient of its own
             heads[own] = Output(kind, name, own)
-        held = self._held if len(self._blocks) < MOST_HOLDING else frozenset()
         body = finish(g, list(heads.values()), inputs=[inputs[name] for name in self.names])
-        return _Block(body, held, self._inline_limit)
+        return _Block(body, self._held, self._inline_limit)
 
 
 class _Block:

@@ -10,15 +10,15 @@ import numpy as np
 from symc.codegen.kernel import KernelCall, Ref, Table, Word, float_bits
 from symc.core.dtypes import ALIGNMENT, ITEM_SIZE
 from symc.core.errors import GraphError
-from symc.ir.kernels import HELD, KernelGraph, KernelLoop, KernelNode, Storage
+from symc.ir.kernels import KernelGraph, KernelLoop, KernelNode, Storage
 from symc.loopir.callout import callout_of
 from symc.loopir.kernel import Template, buffer_of
 
 from .bands import bands_of
+from .pieces import pieces_of
 from .program import (
     ARENA,
     FIRST_ARRAY,
-    PREPARED,
     SEED_SLOT,
     TABLES,
     CallBack,
@@ -27,6 +27,7 @@ from .program import (
     Lent,
     Loop,
     Moving,
+    Piece,
     Program,
     Slot,
     Step,
@@ -48,19 +49,15 @@ class _Assembler:
         self.slots: dict[Slot, int] = {}  # slot -> its number in `bufs`
         self.slot_of: dict[str, int] = {}
         self.offset_of: dict[str, int] = dict(kernels.arena.offsets) if kernels.arena else {}
-        self.prepared_bytes = 0
+        self.pieces: list[Piece] = []
         self.n_registers = 0
         self.moving: dict[str, dict[tuple[int, int, int], int]] = {}  # by loop: slot, stride and period -> register
         for storage in kernels.storages.values():
             if storage.place == "arena":
                 self.slot_of[storage.name] = ARENA
-            elif storage.place == "prepared":
-                self.slot_of[storage.name] = PREPARED
-                self.offset_of[storage.name] = self.prepared_bytes
-                self.prepared_bytes += -(-storage.size_bytes // ALIGNMENT) * ALIGNMENT
             elif storage.place == "seed":
                 self.slot_of[storage.name] = SEED_SLOT
-            elif storage.place not in ("argument", "parameter"):  # those get a slot when a kernel reads them
+            elif storage.place not in ("argument", "parameter", "prepared"):  # those get one when a kernel reads them
                 self.slot_of[storage.name] = self._slot(storage)
 
     def _slot(self, storage: Storage) -> int:
@@ -70,6 +67,7 @@ class _Assembler:
     def run(self, calls: Sequence[tuple[KernelNode, KernelCall]]) -> Program:
         for node, call in calls:
             self._number(call.words, node.loops)
+        self._place_pieces(calls)
         steps = self._steps(calls, 0)
         return Program(
             steps,
@@ -78,16 +76,21 @@ class _Assembler:
             tuple(self.slots),
             self.kernels.heads,
             self.kernels.arena.size_bytes if self.kernels.arena else 0,
-            self.prepared_bytes,
             any(s.place == "seed" for s in self.kernels.storages.values()),
+            tuple(self.pieces),
             self.n_registers,
-            self._prepared_from(calls),
         )
 
-    def _prepared_from(self, calls: Sequence[tuple[KernelNode, KernelCall]]) -> tuple[int, ...]:
-        """The callers' arrays that kernels read to prepare operands."""
-        read = (self.kernels.storage_of(name) for node, _ in calls if node.phase == "prepare" for name in node.reads)
-        return tuple(sorted({self.slot_of[s.name] for s in read if s.place in HELD}))
+    def _place_pieces(self, calls: Sequence[tuple[KernelNode, KernelCall]]) -> None:
+        """Gives slots to what is prepared, after those of all arrays."""
+        for piece in pieces_of(self.kernels, calls):
+            size_bytes = 0
+            for storage in piece.storages:
+                self.slot_of[storage.name] = FIRST_ARRAY + len(self.slots) + len(self.pieces)
+                self.offset_of[storage.name] = size_bytes
+                size_bytes += -(-storage.size_bytes // ALIGNMENT) * ALIGNMENT
+            sources = tuple(self.slot_of[s.name] for s in piece.sources)
+            self.pieces.append(Piece(piece.key, size_bytes, sources, tuple(piece.steps)))
 
     def _number(self, words: Sequence[Word], loops: Sequence[KernelLoop]) -> None:
         """Gives slots to arrays that are met for the first time; registers are numbered after all of them."""
@@ -97,7 +100,7 @@ class _Assembler:
             if view is None:
                 raise GraphError(f"a kernel refers to the unknown buffer {ref.buffer!r}")
             storage = self.kernels.storages[view.storage]
-            if storage.name not in self.slot_of:
+            if storage.name not in self.slot_of and storage.place != "prepared":
                 self.slot_of[storage.name] = self._slot(storage)
 
     # -- steps --------------------------------------------------------------------------------------------------------
@@ -142,7 +145,7 @@ class _Assembler:
 
     def _register(self) -> int:
         self.n_registers += 1
-        return FIRST_ARRAY + len(self.slots) + self.n_registers - 1
+        return FIRST_ARRAY + len(self.slots) + len(self.pieces) + self.n_registers - 1
 
     # -- words --------------------------------------------------------------------------------------------------------
 

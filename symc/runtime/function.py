@@ -12,7 +12,8 @@ from symc.ir.kernels import HELD, head_number
 from .compiler import compile_graph
 from .device import Device
 from .instance import Instance
-from .session import Array, Session
+from .prepared import Array
+from .session import Session
 from .waiting import WAITING
 
 FREE_BYTES = 1 << 28  # of a function's arenas that wait for another run; one may be larger

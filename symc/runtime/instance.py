@@ -18,9 +18,9 @@ from symc.ir.kernels import HELD
 from symc.loopir.callout import Callee, CallOut
 
 from .device import Block, CallRow, Device, LoopRows, Row, Run, Touched
+from .prepared import Prepared, alone
 from .program import (
     ARENA,
-    FIRST_ARRAY,
     PREPARED,
     SEED_SLOT,
     TABLES,
@@ -103,8 +103,12 @@ class LoadedProgram:
         return bool(self.program.phase_steps(phase)) or (has_parameters and self.device.runner.keeps_parameters)
 
     def _steps(self, phase: str) -> Any:
-        rows = [self._row(step, self._addresses) for step in self.program.phase_steps(phase)]
-        return self._table(rows, phase)
+        return self.some_steps(phase, range(len(self.program.phase_steps(phase))))
+
+    def some_steps(self, phase: str, positions: Iterable[int]) -> Any:
+        """Some steps of a phase, by their positions, in the form that runs share."""
+        steps = self.program.phase_steps(phase)
+        return self._table([self._row(steps[k], self._addresses) for k in positions], phase)
 
     def _table(self, rows: Sequence[Row], phase: str) -> Any:
         try:
@@ -154,9 +158,9 @@ class LoadedProgram:
         block.write(data)
         return block
 
-    def new_prepared(self) -> Block:
-        """Memory for what parameters alone decide."""
-        return self.device.memory.zeros(self.program.prepared_bytes)
+    def new_prepared(self) -> Prepared:
+        """Memory for what parameters alone decide, shared with nobody."""
+        return alone(self.device, self.program)
 
 
 class Instance:
@@ -173,7 +177,7 @@ class Instance:
     def __init__(
         self,
         loaded: LoadedProgram,
-        prepared: Block,
+        prepared: Prepared,
         n_threads: int | None = None,
         calls: Mapping[str, Callable[[np.ndarray], None]] | None = None,
         kept: Kept | None = None,
@@ -182,11 +186,12 @@ class Instance:
         self.loaded = loaded
         self.owner: object = None
         self.arena = device.memory.zeros(program.arena_bytes)
-        self.bufs = np.zeros(FIRST_ARRAY + len(program.slots) + program.n_registers, np.int64)
+        self.bufs = np.zeros(program.n_slots, np.int64)
         self._seed = device.memory.zeros(8)
         self._prepared = prepared
         self.bufs[ARENA] = self.arena.address
-        self.bufs[PREPARED] = prepared.address
+        self.bufs[PREPARED] = prepared.own.address
+        self.bufs[program.first_piece : program.first_piece + len(program.pieces)] = prepared.addresses
         self.bufs[TABLES] = loaded.tables.address
         self.bufs[SEED_SLOT] = self._seed.address
         self._checks = [(s.key, np.zeros(s.size, s.dtype)) for s in program.slots if s.place == "check"]
@@ -276,6 +281,10 @@ class Instance:
     def _tell(self, slots: Sequence[int]) -> None:
         for slot in slots:
             arrivals.written(int(self.bufs[slot]))
+
+    def run_some(self, phase: str, positions: Iterable[int]) -> None:
+        """Executes some steps of a phase, by their positions."""
+        self._bind(self.loaded.some_steps(phase, positions), self._calls).run()
 
     def run_profiled(self, phase: str) -> np.ndarray:
         """Executes one phase; begin and end of each kernel in nanoseconds, int64 (n_kernels, 2)."""

@@ -1,7 +1,7 @@
 """The compiled form of a graph: steps over slots, as plain data that can be stored.
 
-A Program holds no address.  Slots 0 to 3 are the arena, the prepared parameters, the offset tables and the random
-seed; each further slot is an array of the caller.
+A Program holds no address.  Slots 0 to 3 are the arena, the prepared memory of a session, the offset tables and the
+random seed; each further slot is an array of the caller, or a piece of what is prepared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from symc.core.lazy import lazy
 from symc.core.shapes import FullShape
 from symc.ir.kernels import HeadInfo, Place
 
-ARENA, PREPARED, TABLES, SEED_SLOT, FIRST_ARRAY = range(5)  # slots; the caller's arrays have all from FIRST_ARRAY on
+ARENA, PREPARED, TABLES, SEED_SLOT, FIRST_ARRAY = range(5)  # slots; those of the caller's arrays begin with FIRST_ARRAY
 _LENGTHS = struct.Struct("<QQQ")  # bytes of the header, the descriptors, the tables
 
 
@@ -85,6 +85,20 @@ class Loop:
     bands: int = 1
 
 
+class Piece(NamedTuple):
+    """Memory for what some steps prepare of the caller's arrays, which no other step of the phase touches.
+
+    key      names what they compute: the same for whoever computes it from `sources` in this order
+    sources  numbers of the arrays that they read
+    steps    positions among the steps of the phase
+    """
+
+    key: str
+    size_bytes: int
+    sources: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
 class Lent(NamedTuple):
     """An array that a call-back sees: bytes into a slot; of a result, whether anything reads it."""
 
@@ -118,10 +132,9 @@ class Program:
     slots: tuple[Slot, ...]
     heads: tuple[HeadInfo, ...]
     arena_bytes: int
-    prepared_bytes: int
     is_random: bool
-    n_registers: int = 0  # slots after those of the arrays, in which loops keep counters and addresses
-    prepared_from: tuple[int, ...] = ()  # numbers of the arrays that the phase "prepare" reads
+    pieces: tuple[Piece, ...] = ()  # whose slots come after those of the arrays
+    n_registers: int = 0  # slots after these, in which loops keep counters and addresses
 
     def slot_number(self, place: str, key: str) -> int:
         """The number of a caller's array in `bufs`; raises KeyError when the program does not touch it."""
@@ -134,6 +147,26 @@ class Program:
     def numbered_slots(self) -> Iterator[tuple[int, Slot]]:
         """The caller's arrays with their numbers in `bufs`."""
         return enumerate(self.slots, FIRST_ARRAY)
+
+    @property
+    def first_piece(self) -> int:
+        """The slot of the first piece."""
+        return FIRST_ARRAY + len(self.slots)
+
+    @property
+    def n_slots(self) -> int:
+        """All of them, which is the length of `bufs`."""
+        return self.first_piece + len(self.pieces) + self.n_registers
+
+    @property
+    def prepared_bytes(self) -> int:
+        """What all pieces take."""
+        return sum(piece.size_bytes for piece in self.pieces)
+
+    @lazy
+    def prepared_from(self) -> frozenset[int]:
+        """Numbers of the arrays that the phase "prepare" reads."""
+        return frozenset(number for piece in self.pieces for number in piece.sources)
 
     def needs(self, place: str) -> list[str]:
         """Keys of the caller's arrays of one kind."""
@@ -160,13 +193,11 @@ class Program:
             "slots": [asdict(s) for s in self.slots],
             "heads": [asdict(h) for h in self.heads],
             "arena_bytes": self.arena_bytes,
-            "prepared_bytes": self.prepared_bytes,
             "is_random": self.is_random,
+            "pieces": self.pieces,
         }
         if self.n_registers:
             small["n_registers"] = self.n_registers
-        if self.prepared_from:
-            small["prepared_from"] = self.prepared_from
         parts = (json.dumps(small).encode(), self.descriptors.tobytes(), self.tables.tobytes())
         return _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
 
@@ -183,10 +214,9 @@ class Program:
             tuple(Slot(**s) for s in small["slots"]),
             tuple(HeadInfo(h["name"], tuple(h["shape"]), h["dtype"]) for h in small["heads"]),
             small["arena_bytes"],
-            small["prepared_bytes"],
             small["is_random"],
+            tuple(Piece(key, size, tuple(sources), tuple(at)) for key, size, sources, at in small["pieces"]),
             small.get("n_registers", 0),
-            tuple(small.get("prepared_from", ())),
         )
 
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from symc.core.locks import new_lock
 from symc.ir.kernels import HELD
 
+from . import prepared
 from .compiler import Compiled
 from .instance import Instance, Kept
-from .program import FIRST_ARRAY, Slot
-
-
-class Array(Protocol):
-    """What is needed of a bound NDArray: where it lies, and a number that changes with every write."""
-
-    @property
-    def _address(self) -> int: ...
-
-    @property
-    def _version(self) -> int: ...
-
-    def _touch(self) -> None: ...
-
+from .prepared import Array
+from .program import FIRST_ARRAY, Piece, Slot
 
 Arrays = Mapping[tuple[str, str], Array]  # (place, key) -> the caller's array
 
@@ -34,7 +21,8 @@ class Session:
     """A program and the arrays it works on.
 
     Parameters that the program has prepared (packed, folded) are prepared again when their arrays were written:
-    `refresh` compares version numbers, which every write through the NDArray interface changes.
+    `refresh` compares version numbers, which every write through the NDArray interface changes. Sessions that prepare
+    the same of the same arrays share it, but on a device that keeps copies of these.
 
     kept   what `own_instance` keeps for Python code from run to run, shared with other sessions (see Instance)
     """
@@ -47,20 +35,25 @@ class Session:
         self.bound = bound
         self.n_threads = n_threads
         self.kept = kept
-        self.prepared = compiled.loaded.new_prepared()
+        self._keeps_parameters = compiled.loaded.device.runner.keeps_parameters
+        self._sources = [self._sources_of(piece) for piece in self.program.pieces]
+        find = prepared.alone if self._keeps_parameters else prepared.shared
+        self.prepared = find(compiled.loaded.device, self.program, self._sources)
         self._watched = [bound[s.place, s.key] for s in self._prepared_from()]
         self._versions: list[int] | None = None
-        self._lock = new_lock()
         self._preparing: Instance | None = None
+
+    def _sources_of(self, piece: Piece) -> list[Array]:
+        slots = [self.program.slots[number - FIRST_ARRAY] for number in piece.sources]
+        return [self.bound[slot.place, slot.key] for slot in slots]
 
     def _prepared_from(self) -> Iterator[Slot]:
         """The parameters and states that `prepare` reads; all of them where the device keeps copies.
 
         A state that training updates would have all be prepared again.
         """
-        keeps = self.compiled.loaded.device.runner.keeps_parameters
-        for number, slot in enumerate(self.program.slots, FIRST_ARRAY):
-            if slot.place in HELD and (keeps or number in self.program.prepared_from):
+        for number, slot in self.program.numbered_slots():
+            if slot.place in HELD and (self._keeps_parameters or number in self.program.prepared_from):
                 yield slot
 
     def own_instance(self) -> Instance:
@@ -78,15 +71,25 @@ class Session:
         return instance
 
     def refresh(self) -> None:
-        """Prepares the parameters when they have changed since the last time."""
+        """Prepares what was made of parameters that have changed since the last time."""
         if self._versions == [a._version for a in self._watched]:
             return
-        with self._lock:
-            versions = [a._version for a in self._watched]
-            if self._versions != versions:
-                self._preparing = self._preparing or self.new_instance()
-                self._preparing.run("prepare")
-                self._versions = versions
+        with self.prepared.locked():
+            watched = [a._version for a in self._watched]
+            versions = [[a._version for a in sources] for sources in self._sources]
+            old = [k for k, made in enumerate(self.prepared.pieces) if made.versions != versions[k]]
+            self._prepare(old)
+            for k in old:
+                self.prepared.pieces[k].versions = versions[k]
+            self._versions = watched
+
+    def _prepare(self, old: Sequence[int]) -> None:
+        """Makes pieces, by their numbers."""
+        self._preparing = self._preparing or self.new_instance()
+        if self._keeps_parameters or len(old) == len(self.program.pieces):
+            self._preparing.run("prepare")
+        elif old:
+            self._preparing.run_some("prepare", sorted(step for k in old for step in self.program.pieces[k].steps))
 
     def reseed(self, instance: Instance, seeds: np.random.Generator) -> None:
         """A new key for the random operators of the next run."""

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import symc as mx
-from symc.executor import cached_op
 from symc.executor.holding import Holding
 from symc.ndarray import eager
 from symc.runtime.instance import Instance
@@ -30,8 +29,12 @@ def compiled(monkeypatch):
 def runs(monkeypatch) -> list[str]:
     """The phases that run, in order."""
     seen: list[str] = []
-    run = Instance.run
-    monkeypatch.setattr(Instance, "run", lambda self, phase: (seen.append(phase), run(self, phase))[1])
+
+    def watched(run):
+        return lambda self, phase, *steps: (seen.append(phase), run(self, phase, *steps))[1]
+
+    for name in ("run", "run_some"):
+        monkeypatch.setattr(Instance, name, watched(getattr(Instance, name)))
     return seen
 
 
@@ -114,12 +117,18 @@ def test_what_is_written_before_the_way_back_counts_there():
     np.testing.assert_allclose(args[0].grad.asnumpy(), want, rtol=1e-5)
 
 
-def test_few_shapes_have_a_copy_of_the_parameters(runs):
+def test_shapes_share_what_is_prepared_of_the_parameters(runs):
     op, args = nd.CachedOp(BODY, [("param_indices", [1, 2, 3, 4, 5, 6])]), arrays()
-    for n in range(1, cached_op.MOST_HOLDING + 3):
+    for n in range(1, 12):
         check(op, [nd.ones((n, 4)), *args[1:]])
-    holding = [entry.value._holding for entry in op._blocks._entries.values()]
-    assert sum(map(bool, holding)) == cached_op.MOST_HOLDING
+    args[1][:] = args[1] * 2
+    for n in range(1, 12):
+        check(op, [nd.ones((n, 4)), *args[1:]])
+    holding = [entry.value._holding[mx.cpu()] for entry in op._blocks._entries.values()]
+    sessions = [each._last.bound.session for each in holding]
+    assert len(sessions) == 11
+    pieces = {made for session in sessions for made in session.prepared.pieces}
+    assert len(pieces) < len(sessions)
 
 
 def test_threads_call_it_at_once():

@@ -72,7 +72,7 @@ def program(*steps: Step) -> Program:
     """A program over the arrays x, w and y, with four registers."""
     slots = (*(Slot("argument", key, 0, "int64") for key in "xw"), Slot("head", "0", 0, "int64"))
     heads = (HeadInfo("y", (), "int64"),)
-    return Program(tuple(steps), DESCRIPTORS, np.zeros(64, np.uint8), slots, heads, 8 * N, 0, False, 4, (5,))
+    return Program(tuple(steps), DESCRIPTORS, np.zeros(64, np.uint8), slots, heads, 8 * N, False, n_registers=4)
 
 
 def instance(

@@ -1,0 +1,106 @@
+"""What sessions have prepared of parameters, piece by piece; a piece that several of them need is there once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import Lock
+from typing import NamedTuple, Protocol
+from weakref import WeakValueDictionary
+
+from symc.core.locks import new_lock
+
+from .device import Block, Device
+from .program import Program
+
+
+class Array(Protocol):
+    """What is needed of a bound NDArray: where it lies, and a number that changes with every write."""
+
+    @property
+    def _address(self) -> int: ...
+
+    @property
+    def _version(self) -> int: ...
+
+    def _touch(self) -> None: ...
+
+
+Sources = Sequence[Array]  # of a piece, in the order of its key
+
+
+class Made:
+    """A piece in memory.
+
+    sources    the arrays it is made from, which it keeps: their addresses name it
+    versions   of these when it was made; None before
+    lock       of whoever makes it
+    """
+
+    __slots__ = ("__weakref__", "_block", "address", "lock", "sources", "versions")
+
+    def __init__(self, block: Block, offset: int, lock: Lock, sources: Sources) -> None:
+        self._block = block
+        self.address = block.address + offset
+        self.lock = lock
+        self.sources = sources
+        self.versions: list[int] | None = None
+
+
+class Prepared(NamedTuple):
+    """The pieces of a program.
+
+    own      memory of this session alone, where the pieces lie that nobody had when it began
+    locks    of whoever makes one of the pieces, in an order that is everybody's
+    """
+
+    own: Block
+    pieces: Sequence[Made]
+    locks: Sequence[Lock]
+
+    @property
+    def addresses(self) -> list[int]:
+        """Of all pieces."""
+        return [made.address for made in self.pieces]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While nobody else makes one of the pieces."""
+        with ExitStack() as stack:
+            for lock in self.locks:
+                stack.enter_context(lock)
+            yield
+
+
+_shared: WeakValueDictionary[tuple, Made] = WeakValueDictionary()  # by device, key, and where the sources lie
+_lock = new_lock()
+
+
+def alone(device: Device, program: Program, sources: Sequence[Sources] | None = None) -> Prepared:
+    """Memory for the pieces of a program, made from these arrays each, that nobody else uses."""
+    return _with_memory(device, program, sources or [()] * len(program.pieces), [None] * len(program.pieces))
+
+
+def shared(device: Device, program: Program, sources: Sequence[Sources]) -> Prepared:
+    """The same, but for pieces that others have of these arrays, and will find of this program."""
+    maker = device.backend.identity()
+    keys = [(maker, piece.key, *[a._address for a in own]) for piece, own in zip(program.pieces, sources)]
+    with _lock:
+        prepared = _with_memory(device, program, sources, [_shared.get(key) for key in keys])
+        _shared.update(zip(keys, prepared.pieces))
+    return prepared
+
+
+def _with_memory(
+    device: Device, program: Program, sources: Sequence[Sources], found: Sequence[Made | None]
+) -> Prepared:
+    """The pieces that were found, and one block for all others."""
+    missing = sum(piece.size_bytes for piece, made in zip(program.pieces, found) if made is None)
+    block, offset, lock = device.memory.zeros(missing), 0, new_lock()
+    pieces = []
+    for piece, own, made in zip(program.pieces, sources, found):
+        if made is None:
+            made = Made(block, offset, lock, own)
+            offset += piece.size_bytes
+        pieces.append(made)
+    return Prepared(block, pieces, sorted({lock, *(made.lock for made in pieces)}, key=id))
