@@ -13,13 +13,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+Lock = threading.Lock  # what `new_lock` gives
+
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 _renewals: list[Callable[[], None]] = []
 
 
-def new_lock() -> threading.Lock:
+def new_lock() -> Lock:
     """A lock that is free in a forked child."""
-    return adopted(threading.Lock())
+    return adopted(Lock())
 
 
 def adopted(lock: Any) -> Any:

@@ -9,6 +9,7 @@ from math import prod
 from symc.codegen.backend import Backend
 from symc.codegen.contraction.plan import ContractionPlan, problem_text
 from symc.codegen.kernel import KernelCall, KernelCode, Ref
+from symc.core.collector import collector_paused
 from symc.core.config import setting
 from symc.core.lazy import lazy
 from symc.ir.absent import require_present
@@ -100,6 +101,7 @@ class Lowered:
         return ((step, node, call) for step, (node, call) in zip(steps, self.calls))
 
 
+@collector_paused()
 def lower_program(
     graph: Graph,
     grad_req: Mapping[str, str],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from threading import Lock
 from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from symc.core.locks import new_lock
+from symc.core.locks import Lock, new_lock
 
 from .device import Block, Device
 from .program import Program

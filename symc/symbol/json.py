@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import reprlib
@@ -11,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from symc.core.collector import collector_paused
 from symc.core.errors import ArgumentTypeError, FormatError
 from symc.core.params import MAX_PORTS
 from symc.core.reading import contents
@@ -64,13 +64,8 @@ def read(text: str, source: str) -> Symbol:
     """As `load_json`; `source` is what errors and origins call the text."""
     import symc.ops  # noqa: F401  (registers the operators)
 
-    is_collecting = gc.isenabled()
-    gc.disable()  # nothing made here is garbage; collecting doubles the time of a large graph
-    try:
+    with collector_paused():
         return _Reader(source).symbol(_decode(text, source))
-    finally:
-        if is_collecting:
-            gc.enable()
 
 
 def _decode(text: str, source: str) -> Any:

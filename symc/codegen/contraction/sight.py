@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from symc.core.bounded import bounded
+
 from .geometry import Geometry, offsets_of, positions_of
 
 _ELEMENTS_AT_ONCE = 1 << 20  # of intermediate arrays that are larger than their result
@@ -43,14 +45,21 @@ class Visits:
 def sight(g: Geometry, axis: int) -> Sight:
     """The taps that rows see along an axis: those of tap * step = position * divide - row * scale - shift with a
     position inside the source."""
-    step, n_taps, divide = g.step[axis], g.taps[axis], g.divide[axis] if g.divide else 1
+    divide = g.divide[axis] if g.divide else 1
+    return _sight(
+        g.row_extents[axis], g.source_extents[axis], g.scale[axis], g.taps[axis], g.step[axis], g.shift[axis], divide
+    )
+
+
+@bounded(256)
+def _sight(n_rows: int, n_positions: int, scale: int, n_taps: int, step: int, shift: int, divide: int) -> Sight:
     common = math.gcd(step, divide)
     period = divide // common
-    base = np.arange(g.row_extents[axis]) * g.scale[axis] + g.shift[axis]
+    base = np.arange(n_rows) * scale + shift
     residue = -(base // common) * pow(step // common, -1, period) % period  # of the taps that meet a whole position
     lowest = np.maximum(0, -(base // step))
     first = lowest + (residue - lowest) % period
-    last = np.minimum(n_taps - 1, ((g.source_extents[axis] - 1) * divide - base) // step)
+    last = np.minimum(n_taps - 1, ((n_positions - 1) * divide - base) // step)
     count = np.where(base % common == 0, np.maximum(0, (last - first) // period + 1), 0)
     first = np.where(count == 0, n_taps, first)
     sets, kind = np.unique((n_taps - first) * (n_taps + 1) + count, return_inverse=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -12,10 +10,10 @@ from weakref import WeakValueDictionary
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.codegen.tuned import Choices, tuned
+from symc.core.collector import collector_paused
 from symc.core.config import setting
 from symc.core.dtypes import BFLOAT16
 from symc.core.lazy import lazy
-from symc.core.locks import in_child
 from symc.core.undisturbed import alone
 from symc.core.version import source_digest
 from symc.ir.graph import Graph, Layout, Node
@@ -184,26 +182,3 @@ class CpuBackend:
         kernels = {name: _loaded.get((mark, name)) or LoadedKernel(name, data) for name, data in objects.items()}
         _loaded.update({(mark, name): kernel for name, kernel in kernels.items()})
         return LoadedKernels(kernels)
-
-
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """Without Python's cycle collector: numba's objects are many and alive, looking at them takes 10 % of a compile."""
-    _pauses.append(gc.isenabled())
-    gc.disable()
-    try:
-        yield
-    finally:
-        if _pauses and _pauses.pop():
-            gc.enable()
-
-
-_pauses: list[bool] = []  # whether the collector was on before each
-
-
-@in_child
-def _end_pauses() -> None:
-    """Those who paused the collector are not in the child to start it again."""
-    if any(_pauses):
-        gc.enable()
-    _pauses.clear()
