@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
@@ -61,14 +60,6 @@ class Prepared(NamedTuple):
     def addresses(self) -> list[int]:
         """Of all pieces."""
         return [made.address for made in self.pieces]
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """While nobody else makes one of the pieces."""
-        with ExitStack() as stack:
-            for lock in self.locks:
-                stack.enter_context(lock)
-            yield
 
 
 _shared: WeakValueDictionary[tuple, Made] = WeakValueDictionary()  # by device, key, and where the sources lie

@@ -12,7 +12,7 @@ from . import prepared
 from .compiler import Compiled
 from .instance import Instance, Kept
 from .prepared import Array
-from .program import FIRST_ARRAY, Piece, Slot
+from .program import FIRST_ARRAY, Slot
 
 Arrays = Mapping[tuple[str, str], Array]  # (place, key) -> the caller's array
 
@@ -36,16 +36,15 @@ class Session:
         self.n_threads = n_threads
         self.kept = kept
         self._keeps_parameters = compiled.loaded.device.runner.keeps_parameters
-        self._sources = [self._sources_of(piece) for piece in self.program.pieces]
+        pieces = [[self.program.slots[number - FIRST_ARRAY] for number in p.sources] for p in self.program.pieces]
+        sources = [[bound[slot.place, slot.key] for slot in slots] for slots in pieces]
         find = prepared.alone if self._keeps_parameters else prepared.shared
-        self.prepared = find(compiled.loaded.device, self.program, self._sources)
-        self._watched = [bound[s.place, s.key] for s in self._prepared_from()]
+        self.prepared = find(compiled.loaded.device, self.program, sources)
+        watched = list(self._prepared_from())
+        self._watched = [bound[s.place, s.key] for s in watched]
+        self._positions = [[watched.index(slot) for slot in slots] for slots in pieces]  # of their sources among these
         self._versions: list[int] | None = None
         self._preparing: Instance | None = None
-
-    def _sources_of(self, piece: Piece) -> list[Array]:
-        slots = [self.program.slots[number - FIRST_ARRAY] for number in piece.sources]
-        return [self.bound[slot.place, slot.key] for slot in slots]
 
     def _prepared_from(self) -> Iterator[Slot]:
         """The parameters and states that `prepare` reads; all of them where the device keeps copies.
@@ -74,14 +73,24 @@ class Session:
         """Prepares what was made of parameters that have changed since the last time."""
         if self._versions == [a._version for a in self._watched]:
             return
-        with self.prepared.locked():
-            watched = [a._version for a in self._watched]
-            versions = [[a._version for a in sources] for sources in self._sources]
-            old = [k for k, made in enumerate(self.prepared.pieces) if made.versions != versions[k]]
-            self._prepare(old)
-            for k in old:
-                self.prepared.pieces[k].versions = versions[k]
-            self._versions = watched
+        locks = self.prepared.locks
+        for lock in locks:
+            lock.acquire()
+        try:
+            self._make_current()
+        finally:
+            for lock in locks:
+                lock.release()
+
+    def _make_current(self) -> None:
+        watched = [a._version for a in self._watched]
+        versions = [[watched[k] for k in positions] for positions in self._positions]
+        pieces = self.prepared.pieces
+        old = [k for k, made in enumerate(pieces) if made.versions != versions[k]]
+        self._prepare(old)
+        for k in old:
+            pieces[k].versions = versions[k]
+        self._versions = watched
 
     def _prepare(self, old: Sequence[int]) -> None:
         """Makes pieces, by their numbers."""
