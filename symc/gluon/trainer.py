@@ -51,7 +51,7 @@ class Trainer:
                 )
             parameter._set_trainer(self)
         self._params = list(params)
-        self._positions = {parameter.name: k for k, parameter in enumerate(self._params)}
+        self._param2idx = {parameter.name: k for k, parameter in enumerate(self._params)}
         self._has_sparse_weight = any(parameter._stype != "default" for parameter in self._params)
         self._has_sparse_grad = any(parameter._grad_stype != "default" for parameter in self._params)
         self._contexts = self._check_contexts()
@@ -148,7 +148,7 @@ class Trainer:
                 waiting.append(parameter)
                 continue
             arrays = parameter._all(parameter._data)
-            self._kvstore.broadcast(self._positions[parameter.name], arrays[0], arrays)
+            self._kvstore.broadcast(self._param2idx[parameter.name], arrays[0], arrays)
         self._params_to_init = waiting
 
     def _make_ready(self) -> None:
@@ -161,7 +161,7 @@ class Trainer:
         """Brings the rows of a parameter from the store."""
         with autograd.pause():  # what it holds already is what it will hold
             self._make_ready()
-            self._kvstore.row_sparse_pull(self._positions[parameter.name], out=out, row_ids=row_id)
+            self._kvstore.row_sparse_pull(self._param2idx[parameter.name], out=out, row_ids=row_id)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

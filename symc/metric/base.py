@@ -78,7 +78,7 @@ class EvalMetric:
         """Forgets all batches."""
         self.global_num_inst: Any = 0
         self.global_sum_metric: Any = np.float64(0)
-        self.reset_local()
+        EvalMetric.reset_local(self)  # no subclass's, as in MXNet
 
     def reset_local(self) -> None:
         """Begins the sums that `get` reads anew."""

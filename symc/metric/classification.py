@@ -134,7 +134,7 @@ class _Binary(EvalMetric):
 
     def reset(self) -> None:
         super().reset()
-        self._global = Confusion()
+        self._local, self._global = Confusion(), Confusion()
 
     def reset_local(self) -> None:
         super().reset_local()

@@ -166,3 +166,27 @@ def test_a_step_of_a_subclass_gets_one_weight_at_a_time():
     net = ones()
     trainer = gluon.Trainer(net.collect_params(), Scaling(learning_rate=0.125))
     assert abs(stepped(trainer, net) - 0.875) < 1e-5 and not net.bias.data().asnumpy().any()
+
+
+class Best(mx.metric.EvalMetric):
+    """Its own state is made after the base's: resetting must not ask for it before."""
+
+    def __init__(self):
+        super().__init__("best")
+        self.best = 0.0
+
+    def update(self, labels, preds):
+        self.sum_metric += 1
+        self.num_inst += 1
+
+    def reset_local(self):
+        self.best = max(self.best, self.get()[1])
+        super().reset_local()
+
+
+def test_a_metric_whose_local_reset_has_a_state():
+    metric = Best()
+    metric.update([], [])
+    metric.reset_local()
+    metric.reset()
+    assert metric.best == 1 and metric.num_inst == 0
