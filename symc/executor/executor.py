@@ -58,9 +58,9 @@ class Executor:
         self._is_on_host = ctx.is_host
         self._has_gradients = grad_arrays is not None
         gradients = {name: (grad_arrays or {}).get(name) for name in arg_arrays}
-        self._arguments = BoundArrays("argument", arg_arrays, self._take_arrays_anew)
-        self._gradients = BoundArrays("gradient", gradients, self._take_arrays_anew)
-        self._states = BoundArrays("auxiliary state", aux_arrays, self._take_arrays_anew)
+        self._arguments = BoundArrays("argument", arg_arrays, self)
+        self._gradients = BoundArrays("gradient", gradients, self)
+        self._states = BoundArrays("auxiliary state", aux_arrays, self)
         self._grad_req = {
             n: grad_req.get(n, "null") if self.grad_dict[n] is not None else "null" for n in self.arg_dict
         }
@@ -363,6 +363,12 @@ class Executor:
         thread_count(n_threads)
         self._programs.n_threads = n_threads
         self._take_arrays_anew()
+
+    def _require_no_output(self, what: str, array: NDArray) -> None:
+        """Raises ArgumentError for an array, called `what`, that shares memory with an output: a run would read what it
+        has overwritten."""
+        if any(np.may_share_memory(array._memory, output._memory) for output in self._outputs or ()):
+            raise ArgumentError(f"{what} is memory of an output, which every forward overwrites; bind a copy of it")
 
     def _take_arrays_anew(self) -> None:
         """Makes the next run use what the dictionaries hold now; nothing is compiled again."""

@@ -60,6 +60,25 @@ def test_replacing_between_forward_and_backward():
     assert gradient.asnumpy().tolist() == [2, 4]
 
 
+def test_outputs_are_refused_as_arguments():
+    """A run would read what it has overwritten."""
+    x = mx.sym.var("x")
+    ex = mx.sym.Group([x * 2, mx.sym.broadcast_sub(x, mx.sym.sum(x, axis=0, keepdims=True))]).simple_bind(
+        mx.cpu(), x=(2, 3), grad_req="write"
+    )
+    bound = ex.arg_dict["x"]
+    ex.forward(x=mx.nd.ones((2, 3)))
+    reshaped = ex.reshape(x=(2, 3))
+    for arrays in ex.arg_dict, ex.grad_dict, reshaped.arg_dict:
+        with pytest.raises(ArgumentError, match=r"x \(to copy into .* memory of an output"):
+            arrays["x"] = ex.outputs[0]
+    assert ex.arg_dict["x"] is bound
+    ex.arg_dict["x"] = ex.outputs[0].copy()
+    assert (ex.forward()[1].asnumpy() == -2).all()
+    ex.arg_dict["x"][:] = ex.outputs[0]
+    assert (ex.forward()[1].asnumpy() == -4).all()
+
+
 @pytest.mark.parametrize(
     "change, error, message",
     [
