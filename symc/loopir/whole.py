@@ -91,6 +91,7 @@ def whole_arrays(
             stores = [(axes, None, t.functions[k](*axes))]
         else:
             stores = [(r.axes, r.index, r.value) for r in t.regions[k]]
+        stores = [store for store in stores if all(axis.extent for axis in store[0])]
         if not all(_is_simple(value, index) for _, index, value in stores):
             return None
         parts = []
@@ -99,7 +100,7 @@ def whole_arrays(
             register = _Grid(axes, code).register(value)
             where = None if index is None else _view(index, axes, shape, np.dtype(dtype))
             parts.append((register, where))
-        is_fresh = k in t.functions and register not in code.borrowed
+        is_fresh = k in t.functions and bool(parts) and register not in code.borrowed
         results.append(Result(shape, np.dtype(dtype), tuple(parts), is_fresh))
     return None if code.work > limit or code.constant_work > limit else code.finished(results)
 
@@ -112,9 +113,8 @@ def _is_simple(value: Expr, index: Sequence[Any] | None) -> bool:
 
 
 def _finished(result: Result, registers: list[Any]) -> np.ndarray:
-    register = result.parts[0][0]
     if result.is_fresh:
-        value = registers[register]
+        value = registers[result.parts[0][0]]
         if type(value) is np.ndarray and value.shape == result.shape and value.flags.c_contiguous:
             return value if value.dtype == result.dtype else convert(value, result.dtype)
     array = np.empty(result.shape, result.dtype)
@@ -193,7 +193,8 @@ class _Grid:
         code = self.code
         if expr.op in ("const", "param"):
             self.used[expr] = frozenset()
-            number = np.dtype(expr.dtype).type(expr.data)
+            with np.errstate(over="ignore"):
+                number = np.dtype(expr.dtype).type(expr.data)
             return code.constant(1, lambda: number)
         if expr.op == "index":
             self.used[expr] = frozenset(expr.data.axes())

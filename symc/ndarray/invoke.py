@@ -51,6 +51,7 @@ def invoke(
         params, inputs = casts(cls, params, inputs)
     if cls.undecidable:  # without values; here they are known
         op = cls.create(params)
+        _require_count(op, inputs)
         op.infer_shape([x.shape for x in inputs], [None])
         kept = NDArray._copy_of(op.kept([x._host for x in inputs]), inputs[0].context)
         return invoke(lookup("take"), {"axis": 0}, [inputs[0], kept], out, context)  # type: ignore[arg-type]
@@ -81,17 +82,23 @@ def _prepare(key: tuple, op: Op, inputs: Sequence[NDArray], training: bool) -> P
     """The run of an operator for inputs like these, kept for the next time; not kept if its number varies."""
     from .eager import operator_graph
 
-    names = op.input_names()
-    if len(names) != len(inputs):
-        raise ArgumentError(f"Operator {op.name} expects {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
+    _require_count(op, inputs)
     arrays = varying.as_arrays(op, inputs)
     if arrays is not None:
         both = _obtain(*arrays, training)
         return Prepared(op, lambda _, place: both.run(arrays[1], place), 1, ())
     varying.note(op, inputs)
     run = operator_graph(op, [(x.shape, x._dtype.name) for x in inputs], training)
+    names = op.input_names()
     updates = tuple((names.index(name), k) for name, k in op.updated_by_every_run().items())
     return _prepared.put(key, Prepared(op, run, op.n_visible(), updates))
+
+
+def _require_count(op: Op, inputs: Sequence[NDArray]) -> None:
+    """Raises ArgumentError for too few or too many inputs."""
+    names = op.input_names()
+    if len(names) != len(inputs):
+        raise ArgumentError(f"Operator {op.name} expects {len(names)} inputs ({', '.join(names)}), got {len(inputs)}")
 
 
 def _run(

@@ -12,7 +12,7 @@ import numpy as np
 from symc.context import DEVICES, Context, current_context
 from symc.core.divided import rest_of
 from symc.core.dtypes import dtype_name
-from symc.core.errors import ArgumentError, ArgumentTypeError, ConflictError, ShapeError
+from symc.core.errors import AllocationError, ArgumentError, ArgumentTypeError, ConflictError, ShapeError
 from symc.core.shapes import require_axes
 from symc.util import number_shape
 
@@ -137,8 +137,11 @@ class NDArray(Located):
     # Its contents, elsewhere.
 
     def asnumpy(self) -> np.ndarray:
-        """A copy as a NumPy array."""
-        return self._host.copy()
+        """A copy as a NumPy array; raises AllocationError where memory is missing."""
+        try:
+            return self._host.copy()
+        except MemoryError as error:
+            raise AllocationError(f"asnumpy: {error}") from None
 
     def asscalar(self) -> Any:
         """The one element as a NumPy scalar; raises ArgumentError for any other number of elements."""

@@ -480,3 +480,32 @@ def test_arrays_without_elements(run, shape):
 def test_more_axes_than_numpy_has_are_refused(make):
     with pytest.raises(ShapeError, match=r"65 axes|at most 64 axes"):
         make()
+
+
+@pytest.mark.parametrize(
+    "function, given, parameters, shape",
+    [
+        ("slice", [(2, 4, 5)], {"begin": (2, 1), "end": (0, None)}, (0, 3, 5)),
+        ("_slice_assign_scalar", [(1, 2, 3)], {"begin": (1, 2), "end": (-1, 100)}, (1, 2, 3)),
+        ("_contrib_fft", [(3, 0)], {}, (3, 0)),
+        ("_contrib_ifft", [(3, 0)], {}, (3, 0)),
+        ("_contrib_MultiBoxPrior", [(1, 1, 0, 3)], {}, (1, 0, 4)),
+        ("preloaded_multi_sgd_update", [(3, 0), (3, 0), (1,), (1,)], {}, (3, 0)),
+        ("lamb_update_phase2", [(0,), (0,), (0,), (1,)], {"lr": 1}, (0,)),
+    ],
+)
+def test_results_without_elements(function, given, parameters, shape):
+    result = nd_operators.call(function, *map(mx.nd.ones, given), **parameters)
+    assert result.shape == shape and (result.asnumpy() == 1).all()
+
+
+def test_boolean_mask_counts_its_inputs():
+    with pytest.raises(ArgumentError, match=r"expects 2 inputs \(data, index\), got 1"):
+        mx.nd.contrib.boolean_mask(mx.nd.ones((2, 3)))
+
+
+def test_powers_of_lrn_beyond_numbers():
+    """1 / inf; how a power is computed depends on it."""
+    ones = mx.nd.ones((1, 3, 1, 1))
+    assert not mx.nd.LRN(ones, nsize=1, beta=np.inf).asnumpy().any()
+    assert np.isnan(mx.nd.LRN(ones, nsize=1, beta=np.nan).asnumpy()).all()

@@ -136,6 +136,11 @@ REFUSED = [
     ("_linalg_maketrian", {}, [(2, 4)], "invalid dimension for the last axis"),
     ("_contrib_interleaved_matmul_selfatt_qk", {"heads": 2}, [(4, 2, 25)], "multiple of 3 projections"),
     ("_contrib_interleaved_matmul_encdec_qk", {"heads": 2}, [(4, 2, 8), (5, 2, 20)], r"queries.shape\[2\] \* 2"),
+    ("CTCLoss", {}, [(6, 2, 0), (2, 3)], "no classes, expected the blank one"),
+    ("WarpCTC", {"label_length": 2, "input_length": 2}, [(4, 0), (4,)], "no classes, expected the blank one"),
+    ("preloaded_multi_sgd_update", {"num_weights": 2}, [(3,)] * 4 + [(1,), (2,)], "a number for each of 2 weights"),
+    ("preloaded_multi_mp_sgd_update", {}, [(3,)] * 3 + [(1,), (2, 1)], r"wds of shape \[2,1\], expected a number"),
+    ("_contrib_div_sqrt_dim", {}, [()], "must have at least 1 dimensions"),
     ("_contrib_BilinearResize2D", {"mode": "odd_scale"}, [(1, 1, 4, 4)], "needs scale_height"),
     ("_contrib_AdaptiveAvgPooling2D", {"output_size": (1, 2, 3)}, [(1, 1, 4, 4)], "one or two positive numbers"),
     ("GridGenerator", {"transform_type": "affine"}, [(2, 6)], "two positive numbers"),
@@ -162,6 +167,29 @@ def test_refuses(name: str, params: dict, ins: list, message: str) -> None:
     rule = make_op(name, params)
     with pytest.raises(ShapeError, match=message):
         rule.infer_shape(ins, [None] * len(rule.result_names()))
+
+
+@pytest.mark.parametrize(
+    "name, params, n_inputs",
+    [
+        ("Activation", {"act_type": "softrelu"}, 1), ("LeakyReLU", {"act_type": "gelu"}, 1),
+        ("SoftmaxActivation", {}, 1), ("MAERegressionOutput", {}, 2),
+        ("sgd_update", {"lr": 1}, 2), ("mp_sgd_update", {"lr": 1}, 2),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_what_mxnet_computes_in_floats_alone_is_refused(name: str, params: dict, n_inputs: int, dtype: str) -> None:
+    rule = make_op(name, params)
+    ins = [dtype] * n_inputs + [None] * (len(rule.input_names()) - n_inputs)
+    with pytest.raises(DTypeError, match=rf"{name} only supports floating point data .*, got {dtype}"):
+        rule.infer_dtype(ins, [None] * len(rule.result_names()))
+
+
+@pytest.mark.parametrize("rates", [{"r1": 0}, {"r2": 0}])
+def test_updates_need_the_numbers_that_they_read(rates: dict) -> None:
+    ins = [(2,), (2,), (rates.get("r1", 1),), (rates.get("r2", 1),)]
+    with pytest.raises(ShapeError, match=r"r[12] of shape \[0\] has no elements for a result of \[2\]"):
+        make_op("lamb_update_phase2", {"lr": 1}).checked_shapes(ins, [None])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from symc.core.params import MAX_PORTS
 from symc.core.shapes import unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import DTypes, Shapes, op, param
+from symc.ir.op import DTypes, Shapes, check_rank, op, param
 from symc.loopir.expr import Expr, cast, const, prim, rounded, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.composite import Composite
@@ -432,6 +432,10 @@ class Quadratic(Unary):
 @op("_contrib_div_sqrt_dim")
 class DivSqrtDim(Elementwise):
     """x divided by the square root of the extent of its last axis.  MXNet operator _contrib_div_sqrt_dim."""
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        check_rank(ins[0], 1, None, f"{self.name}: data")
+        return super().infer_shape(ins, outs)
 
     def lower(self, t: Lowering) -> None:
         x = t.ins[0]

@@ -339,6 +339,8 @@ class MakeTrian(PackedTriangle):
     MXNet operator _linalg_maketrian.
     """
 
+    needs_elements = ("A",)
+
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         (a,) = ins
         if a is None:

@@ -33,7 +33,7 @@ class Waves(Creation):
             time, place = index_value(row), index_value(column)
             frequency = prim("div", place, 2)
             turns = time * frequency - prim("div", time * frequency, self.n) * self.n
-            angle = cast(turns, "float64") * (2 * pi / self.n)
+            angle = cast(turns, "float64") * (2 * pi / max(self.n, 1))
             is_real = prim("eq", place - frequency * 2, 0)
             return cast(select(is_real, prim("cos", angle), -prim("sin", angle)), dtype)
 

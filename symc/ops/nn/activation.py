@@ -15,6 +15,7 @@ from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, prim, select
 from symc.loopir.tensor import Lowering, Tensor
 from symc.ops.rules.elementwise import Elementwise
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
 
@@ -55,7 +56,7 @@ def _reciprocal_square(x: Expr) -> Expr:
 
 
 @op("Activation", aliases=("_npx_activation",))
-class Activation(Elementwise):
+class Activation(FloatData, Elementwise):
     """An activation function of every element: relu max(x, 0), sigmoid 1 / (1 + exp(-x)), tanh, softrelu
     log(1 + exp(x)) or softsign x / (1 + |x|).  Source: MXNet operator Activation.
     """
@@ -112,7 +113,7 @@ class _Leaky(Elementwise):
 
 
 @op("LeakyReLU", aliases=("_npx_leaky_relu",))
-class LeakyReLU(_Leaky):
+class LeakyReLU(FloatData, _Leaky):
     """x where x > 0; on the negative side slope * x (leaky, slope 0.25 by default), gamma * x with one gamma a channel
     (prelu), a random slope a element in training and the mean slope otherwise (rrelu), slope * (exp(x) - 1) (elu),
     lambda * alpha * (exp(x) - 1) with x scaled by lambda (selu); gelu is x * (1 + erf(x / sqrt 2)) / 2.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from symc.core.dtypes import FLOATS
-from symc.core.errors import DTypeError, ParameterError, ShapeError
-from symc.core.shapes import unify
+from symc.core.errors import ParameterError, ShapeError
+from symc.core.shapes import Shape, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Node, Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.ctc import CtcForward, CtcOccupation
 from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.floats import require_float
 from symc.ops.rules.terms import Term, flows
 
 
@@ -40,6 +40,12 @@ class Alignment:
         ins = self.labels, self.label_lengths, alphas, steps
         occupation = self.logs("_ctc_occupation", *ins, blank=self.blank, drops_blanks=self.drops_blanks)
         return self.logs("_ctc_gradient", occupation, steps)
+
+
+def _require_classes(rule: Op, data: Shape | None) -> None:
+    """Raises ShapeError where the last axis of the data is empty: one class is blank."""
+    if data is not None and data[-1] == 0:
+        raise ShapeError(f"{rule.name}: data of shape {mx_text(data)} has no classes, expected the blank one at least")
 
 
 @op("CTCLoss", aliases=("ctc_loss", "_contrib_CTCLoss", "_contrib_ctc_loss"))
@@ -69,6 +75,7 @@ class CTCLoss(Op):
         data, label = ins[:2]
         check_rank(data, 3, 3, f"{self.name}: data")
         check_rank(label, 2, 2, f"{self.name}: label")
+        _require_classes(self, data)
         steps, n, classes = data or (None, None, None)
         n = next((s[0] for s in (label, *ins[2:], outs[0]) if s is not None and n is None), n)
         data, label = unify(data, (steps, n, classes)), unify(label, (n, None))
@@ -82,8 +89,7 @@ class CTCLoss(Op):
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype((ins[0], *outs))
-        if dtype is not None and dtype not in FLOATS:
-            raise DTypeError(f"{self.name} only supports floating point data ({', '.join(FLOATS)}), got {dtype}")
+        require_float(self, dtype)
         return [dtype, *(d or dtype for d in ins[1:])], [dtype, dtype]
 
     def alignment(self, g: GraphBuilder, x: Sequence[Value]) -> Alignment:
@@ -131,6 +137,7 @@ class WarpCTC(Op):
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
         data = unify(ins[0], outs[0])
         check_rank(data, 2, 2, f"{self.name}: data")
+        _require_classes(self, data)
         if data is None or data[0] is None:
             return [data, ins[1]], [data]
         if self.input_length < 1 or data[0] % self.input_length or self.label_length < 1:

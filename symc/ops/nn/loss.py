@@ -14,6 +14,7 @@ from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.elementwise import Elementwise
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
 
@@ -197,7 +198,7 @@ class SoftmaxCrossEntropy(Op):
 
 
 @declares_parameters
-class _RegressionOutput(Elementwise):
+class _RegressionOutput(FloatData, Elementwise):
     """data (N, *rest) passed through, with its own gradient times grad_scale / (elements of one sample).
 
     label has data's shape, or (N,) for data (N, 1); no gradient flows into it.

@@ -253,7 +253,7 @@ class _AcrossChannels(Op):
 def power(x: Expr, exponent: float) -> Expr:
     """x ** exponent, by roots where the exponent is in quarters (LRN's default: -0.75), not by a library's power."""
     quarters = 4 * abs(exponent)
-    if x.dtype == "float64" or quarters != int(quarters) or not 0 < quarters <= 16:
+    if x.dtype == "float64" or quarters not in range(1, 17):
         return prim("pow", x, number(exponent, x.dtype))
     root = prim("sqrt", x)
     factors = (

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from symc.core.dtypes import FLOATS, is_float
-from symc.core.errors import DTypeError, ShapeError
+from symc.core.errors import ShapeError
 from symc.core.shapes import normalize_axis, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, check_rank, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, rounded, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.floats import FloatData, require_float
 from symc.ops.rules.numbers import number
 from symc.ops.rules.terms import Term, flows
 
@@ -59,8 +59,7 @@ class _Softmax(Op):
         return [shape, *ins[1:]], [shape]
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
-        if ins[0] is not None and not is_float(ins[0]):
-            raise DTypeError(f"{self.name} only supports floating point data ({', '.join(FLOATS)}), got {ins[0]}")
+        require_float(self, ins[0])
         if self.dtype is not None:
             return ins, [same_dtype((self.dtype, outs[0]))]
         dtype = same_dtype((ins[0], outs[0]))
@@ -202,7 +201,7 @@ class LogSoftmax(_Softmax):
 
 
 @op("SoftmaxActivation")
-class SoftmaxActivation(Op):
+class SoftmaxActivation(FloatData):
     """softmax over the last axis (mode instance) or over axis 1 (mode channel).
 
     Its gradient is that of a softmax over axis 1 in both modes, which is right for data (N, C).

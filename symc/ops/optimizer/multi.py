@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from symc.core.errors import ParameterError
+from symc.core.errors import ParameterError, ShapeError
 from symc.core.params import MAX_PORTS
-from symc.core.shapes import unify
+from symc.core.shapes import is_known, mx_text, size_of, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
@@ -153,6 +153,14 @@ class PreloadedSgd(MultiUpdate):
     rescale_grad: float = param(1.0, doc="factor of the gradients")
     clip_gradient: float = param(-1.0, doc="limit of the gradients' size; negative: none")
     num_weights: int = param(1, low=1, high=MAX_PORTS, doc="number of weights")
+
+    def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
+        for name, rates in zip(self.single.arrays, ins[len(ins) - len(self.single.arrays) :]):
+            if is_known(rates) and size_of(rates) != self.n_weights:
+                raise ShapeError(
+                    f"{name} of shape {mx_text(rates)}, expected a number for each of {self.n_weights} weights"
+                )
+        return super().infer_shape(ins, outs)
 
     def of(self, k: int) -> Updating:
         return self.single(index=k, **self.common())

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from symc.ir.op import DTypes, Op, Shapes, declares_parameters, op, param, same_dtype
 from symc.loopir.expr import Expr, IndexLike, cast, prim
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.floats import require_float
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.shapes import unify_all
 
@@ -53,6 +54,7 @@ class Updating(Op):
         if "arguments" not in vars(cls):
             cls.arguments = (*cls.leading, *cls.states, *cls.trailing, *cls.arrays)
         cls.results = ("output", *cls.states)
+        cls.needs_elements = cls.arrays
 
     @property
     def positions(self) -> list[int]:
@@ -71,6 +73,7 @@ class Updating(Op):
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
         dtype = same_dtype([*(ins[k] for k in self.positions), *outs])
+        require_float(self, dtype)
         return [dtype if k in self.positions else d for k, d in enumerate(ins)], [dtype] * len(outs)
 
     def update(self, t: Lowering, *operands: Expr) -> tuple[Expr, ...]:
@@ -143,6 +146,7 @@ def mixed_dtypes(
     """The named inputs and outputs have one dtype, all others are float32."""
     known = [*zip(rule.arguments, ins), *zip(rule.results, outs)]
     found = same_dtype([d for name, d in known if name in narrow])
+    require_float(rule, found)
     same_dtype(["float32", *(d for name, d in known if name not in narrow)])
     filled: DTypes = [found if name in narrow else "float32" for name, _ in known]
     return filled[: len(ins)], filled[len(ins) :]

@@ -68,7 +68,7 @@ class MultiBoxPrior(Op):
         return [(single(s) * math.sqrt(single(r)) / 2, single(s) / math.sqrt(single(r)) / 2) for s, r in boxes]
 
     def lower(self, t: Lowering) -> None:
-        height, width = t.ins[0].shape[2:4]
+        height, width = (max(extent, 1) for extent in t.ins[0].shape[2:4])  # without pixels there are no boxes
         steps = self.steps if self.steps[0] > 0 and self.steps[1] > 0 else (1 / height, 1 / width)
         extents = [(w * height / width, h) for w, h in self.extents()]
         dtype = t.out_dtype()
