@@ -91,6 +91,9 @@ class _Assembler:
                 size_bytes += -(-storage.size_bytes // ALIGNMENT) * ALIGNMENT
             sources = tuple(self.slot_of[s.name] for s in piece.sources)
             self.pieces.append(Piece(piece.key, size_bytes, sources, tuple(piece.steps)))
+        for storage in self.kernels.storages.values():
+            if storage.place == "prepared" and not storage.size_bytes:  # no step fills it: of a layer without inputs
+                self.slot_of.setdefault(storage.name, ARENA)
 
     def _number(self, words: Sequence[Word], loops: Sequence[KernelLoop]) -> None:
         """Gives slots to arrays that are met for the first time; registers are numbered after all of them."""

@@ -172,6 +172,7 @@ EMPTY_AND_SCALAR = [
     (mx.sym.FullyConnected(A, B, num_hidden=4, no_bias=True, flatten=False), {"a": (2, 0, 3), "b": (4, 3)}, (2, 0, 4)),
     (mx.sym.Convolution(A, B, num_filter=4, kernel=(3, 3), no_bias=True), {"a": (0, 3, 5, 5), "b": (4, 3, 3, 3)},
      (0, 4, 3, 3)),
+    (mx.sym.FullyConnected(A, B, num_hidden=4, no_bias=True), {"a": (3, 0), "b": (4, 0)}, (3, 4)),
     (mx.sym.slice(A, begin=(2,), end=(2,)), {"a": (5, 3)}, (0, 3)),
     (mx.sym.concat(A, B, dim=0), {"a": (0, 3), "b": (2, 3)}, (2, 3)),
     (mx.sym.take(A, B), {"a": (5, 3), "b": (0,)}, (0, 3)),
