@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from symc.symbol import Symbol
 
 MOST_BLOCKS = 64  # combinations of shapes and mode that are kept by one CachedOp
+MOST_APART = 8  # of these that prepare parameters on a device whose programs share nothing; others prepare nothing
 
 
 class CachedOp:
@@ -128,7 +129,9 @@ class CachedOp:
             own = g("_copy", value) if value in heads else value  # every head gets a gradient of its own
             heads[own] = Output(kind, name, own)
         body = finish(g, list(heads.values()), inputs=[inputs[name] for name in self.names])
-        return _Block(body, self._held, self._inline_limit)
+        is_shared = _place_of(args).is_host  # what is prepared; see runtime/session.py
+        held = self._held if is_shared or len(self._blocks) < MOST_APART else frozenset()
+        return _Block(body, held, self._inline_limit)
 
 
 class _Block:

@@ -12,6 +12,7 @@ import pytest
 import symc as mx
 from symc.context import register_device, unregister_device
 from symc.core.errors import DeviceError
+from symc.executor.cached_op import MOST_APART
 from symc.runtime.cuda.device import device_of
 from symc.testing.driver import SimDriver
 from tests.codegen.cuda.packages import needs_compiler
@@ -203,6 +204,17 @@ def test_results_stay_on_the_device_until_somebody_reads_them(gpu):
     np.testing.assert_allclose(kept.asnumpy(), np.exp(np.exp(x.asnumpy())), rtol=1e-6)
     np.testing.assert_array_equal(half.asnumpy(), second.asnumpy()[2:4])
     assert gpu.counts["copy"] == before["copy"] + 1
+
+
+def test_a_block_prepares_its_weights_for_few_shapes(gpu):
+    """Here each program has copies of its own."""
+    weight = mx.nd.array(np.arange(6).reshape(2, 3), mx.gpu())
+    product = mx.sym.FullyConnected(mx.sym.Variable("data"), mx.sym.Variable("weight"), no_bias=True, num_hidden=2)
+    op = mx.nd.CachedOp(product, [("param_indices", [1])])
+    for n in range(1, MOST_APART + 3):
+        x = mx.nd.array(np.arange(3 * n).reshape(n, 3), mx.gpu())
+        np.testing.assert_allclose(op(x, weight).asnumpy(), x.asnumpy() @ weight.asnumpy().T)
+    assert sum(map(bool, (block._holding for block in op._blocks.values()))) == MOST_APART
 
 
 def test_others_are_given_what_an_array_holds(gpu):
