@@ -17,6 +17,7 @@ PICKLED = str(ROOT / "tests" / "data" / "exchange" / "objects.pickle")
 SCRIPT = """
 import os, pickle, sys
 import mxnet
+assert {"mxnet.ndarray", "mxnet.symbol", "mxnet.gluon"} <= set(sys.modules)  # where libraries look before they import
 import mxnet as mx
 from mxnet import gluon, nd
 from mxnet.gluon import nn

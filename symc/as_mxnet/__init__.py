@@ -59,6 +59,7 @@ BORROWED = {
 HOMES = {name: home for home, names in BORROWED.items() for name in names.split()}
 SHORT = {"init": "initializer", "kvs": "kvstore", "nd": "ndarray", "opt": "optimizer", "sym": "symbol"}
 OF_OPERATORS = ("mxnet.ndarray", "mxnet.symbol")  # a name there is an operator's
+AT_ONCE = ("mxnet.ndarray", "mxnet.symbol", "mxnet.gluon")  # einops tells by sys.modules whose arrays there may be
 
 
 def module_for(name: str) -> str:
@@ -89,6 +90,9 @@ class _Hook(MetaPathFinder, Loader):
                     vars(found).setdefault(child, importlib.import_module(f"symc.{home}"))
             if not module.__name__.startswith(OF_OPERATORS) and module.__name__ not in ("mxnet", "mxnet.gluon"):
                 _lend(found)
+            if module.__name__ == "mxnet":
+                for below in AT_ONCE:
+                    importlib.import_module(below)
         except ModuleNotFoundError as error:
             if error.name not in (None, name):  # a package that the module needs
                 raise
