@@ -12,7 +12,7 @@ import numpy as np
 from symc.context import DEVICES, Context, current_context
 from symc.core.divided import rest_of
 from symc.core.dtypes import dtype_name
-from symc.core.errors import AllocationError, ArgumentError, ArgumentTypeError, ConflictError, ShapeError
+from symc.core.errors import AllocationError, ArgumentError, ArgumentTypeError, ConflictError, ElementError, ShapeError
 from symc.core.shapes import require_axes
 from symc.util import number_shape
 
@@ -337,12 +337,19 @@ class NDArray(Located):
         """The part of the array that `key` selects, by NumPy's rules except that there are no masks.
 
         It shares memory where the part is contiguous and selected by numbers and slices, else it is a copy; a single
-        element has shape (1,), () under `np_shape`. Raises IndexError outside the array, ArgumentError for a key of
-        another kind.
+        element has shape (1,), () under `np_shape`. Raises ElementError, an IndexError, outside the array,
+        ArgumentError for a key of another kind.
         """
         if is_whole(key):
             return self
         index = numpy_index(key, NDArray)
+        try:
+            return self._part(index)
+        except IndexError as error:
+            raise ElementError(f"{error}; the shape is {self._shape}") from None
+
+    def _part(self, index: tuple[Any, ...]) -> NDArray:
+        """What an index that NumPy takes selects."""
         is_recorded = self._leads_to_gradient
         if is_advanced(index):
             return picked(self, index) if is_recorded else NDArray._copy_of(self._host[index], self._context)
@@ -354,19 +361,24 @@ class NDArray(Located):
     def __setitem__(self, key: Any, value: Any) -> None:
         """Writes a number, an array or nested lists, broadcast and cast, into the part that `key` selects.
 
-        Raises as `x[key]` does, ValueError where the value does not broadcast, ArgumentTypeError where it is no array,
-        GradientError where a gradient would no longer fit what is recorded (new data for all of it, `x[:] =
-        numpy_array`, is let through, as in MXNet).
+        Raises as `x[key]` does, ElementError, a ValueError, where the value does not broadcast, ArgumentTypeError where
+        it is no array, GradientError where a gradient would no longer fit what is recorded (new data for all of it,
+        `x[:] = numpy_array`, is let through, as in MXNet).
         """
         if tape.is_recording() and not (is_whole(key) and isinstance(value, np.ndarray)):
             if isinstance(value, NDArray) and is_whole(key) and value.shape == self.shape:
                 value.copyto(self)
                 return
             tape.refuse_in_place([value, self] if isinstance(value, NDArray) else [self], [self])
-        if is_whole(key):
-            self._take(value if isinstance(value, NDArray) else as_numpy(value))
-        else:
-            self._write(written_index(key, NDArray), as_numpy(value))
+        given = value if isinstance(value, NDArray) else as_numpy(value)
+        index = None if is_whole(key) else written_index(key, NDArray)
+        try:
+            if index is None:
+                self._take(given)
+            else:
+                self._write(index, as_numpy(given))
+        except (IndexError, ValueError) as error:
+            raise ElementError(f"{error}; the shape is {self._shape}") from None
 
     def slice_assign(self, rhs: NDArray, begin: Any, end: Any, step: Any = ()) -> NDArray:
         """Writes `rhs` into the box from `begin` to `end` (None: all the way) by `step`; gives this array."""

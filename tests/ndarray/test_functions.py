@@ -509,3 +509,11 @@ def test_powers_of_lrn_beyond_numbers():
     ones = mx.nd.ones((1, 3, 1, 1))
     assert not mx.nd.LRN(ones, nsize=1, beta=np.inf).asnumpy().any()
     assert np.isnan(mx.nd.LRN(ones, nsize=1, beta=np.nan).asnumpy()).all()
+
+
+@pytest.mark.parametrize("n", [3, 70_000])
+def test_the_mean_of_bool_is_whether_any_is_true(n):
+    """By NumPy and by a kernel, as in MXNet."""
+    for values in np.zeros(n, bool), np.arange(n) == 2:
+        found = nd.mean(nd.array(values, dtype="bool"))
+        assert found.dtype == np.bool_ and found.asscalar() == values.any()

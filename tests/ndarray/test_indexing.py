@@ -9,6 +9,7 @@ import pytest
 
 import symc.ndarray as nd
 from symc import autograd
+from symc.core.errors import MXNetError
 from symc.ndarray.indexing import numpy_index
 from symc.ndarray.storage import WriteCounter
 
@@ -211,3 +212,24 @@ def test_nothing_flows_from_a_part_without_elements(key):
     y.backward()
     assert part.size == 0
     check(x.grad, np.ones((2, 3)))
+
+
+def test_places_outside_and_values_that_do_not_fit_are_errors_of_symc():
+    x = nd.zeros((3, 4))
+    outside = r"index \d is out of bounds for axis 0 with size 3; the shape is \(3, 4\)"
+    for key in (5, (3, slice(None)), [0, 7], nd.array([0, 7])):
+        with pytest.raises(IndexError, match=outside) as e:
+            x[key]
+        assert isinstance(e.value, MXNetError)
+        with pytest.raises(IndexError, match=outside) as e:
+            x[key] = 1
+        assert isinstance(e.value, MXNetError)
+    for key in (slice(0, 2), slice(None)):
+        with pytest.raises(ValueError, match=r"could not broadcast .*; the shape is") as error:
+            x[key] = np.ones((3, 3))
+        assert isinstance(error.value, MXNetError)
+    x.attach_grad()
+    with autograd.record(), pytest.raises(MXNetError, match="out of bounds"):
+        x[5]
+    with pytest.raises(MXNetError, match="not support slicing with key"):
+        x[1.5] = 1

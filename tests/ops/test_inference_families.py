@@ -173,7 +173,8 @@ def test_refuses(name: str, params: dict, ins: list, message: str) -> None:
     "name, params, n_inputs",
     [
         ("Activation", {"act_type": "softrelu"}, 1), ("LeakyReLU", {"act_type": "gelu"}, 1),
-        ("SoftmaxActivation", {}, 1), ("MAERegressionOutput", {}, 2),
+        ("SoftmaxActivation", {}, 1), ("MAERegressionOutput", {}, 2), ("SoftmaxOutput", {}, 1),
+        ("softmax_cross_entropy", {}, 1), ("LRN", {"nsize": 3}, 1), ("_contrib_box_decode", {}, 2),
         ("sgd_update", {"lr": 1}, 2), ("mp_sgd_update", {"lr": 1}, 2),
     ],
 )  # fmt: skip

@@ -51,12 +51,15 @@ class SquareSum(ExcludingReduction):
 
 @op("mean", aliases=("_sparse_mean",))
 class Mean(ExcludingReduction):
-    """The sum over axes divided by the number of elements; of integers, truncated.  MXNet operator mean."""
+    """The sum over axes divided by the number of elements; of integers, truncated, of bool as it is.
+
+    MXNet operator mean.
+    """
 
     converts_gradient = True
 
     def finish(self, total: Expr, n: int) -> Expr:
-        return total / number(n, total.dtype)
+        return total if total.dtype == "bool" else total / number(n, total.dtype)
 
     def pullback(self, d: Term, x: Term, y: Term) -> Term:
         n = math.prod(x.shape[a] for a in self.axes(len(x.shape)))

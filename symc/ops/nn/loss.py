@@ -10,7 +10,7 @@ from symc.core.errors import ShapeError
 from symc.core.shapes import Shape, is_known, mx_text, unify
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
-from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
+from symc.ir.op import Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, cast, index_value, prim, select
 from symc.loopir.tensor import Lowering
 from symc.ops.rules.elementwise import Elementwise
@@ -27,7 +27,7 @@ NORMALIZATIONS = ("batch", "null", "valid")
 
 
 @op("SoftmaxOutput", aliases=("Softmax",))
-class SoftmaxOutput(Op):
+class SoftmaxOutput(FloatData):
     """softmax of the data; its gradient is that of the cross entropy with the labels, whatever comes from above.
 
     The softmax runs over axis 1 (multi_output), the last axis (preserve_shape) or all axes but the first together.
@@ -153,7 +153,7 @@ class SoftmaxOutputGradient(Elementwise):
 
 
 @op("softmax_cross_entropy")
-class SoftmaxCrossEntropy(Op):
+class SoftmaxCrossEntropy(FloatData):
     """The cross entropy of softmax(data) and integer labels, summed over the batch.
 
     data (N, C), label (N,) -> (1,).  Source: MXNet operator softmax_cross_entropy (probabilities below 1e-8 count as

@@ -14,6 +14,7 @@ from symc.ir.graph import Value
 from symc.ir.op import Op, Shapes, check_rank, declares_parameters, op, param
 from symc.loopir.expr import Expr, IndexLike, index_value, prim, select
 from symc.loopir.tensor import Lowering
+from symc.ops.rules.floats import FloatData
 from symc.ops.rules.numbers import number, single
 from symc.ops.rules.terms import Term
 
@@ -264,7 +265,7 @@ def power(x: Expr, exponent: float) -> Expr:
 
 
 @op("LRN")
-class LRN(_AcrossChannels):
+class LRN(FloatData, _AcrossChannels):
     """data / norm ** beta with norm = knorm + alpha / nsize * (sum of squares over nsize neighbouring channels).
 
     data (N, C, H, W); the norm is a hidden output.  Source: MXNet operator LRN.

@@ -110,7 +110,7 @@ class BoxEncode(Op):
 
 
 @op("_contrib_box_decode")
-class BoxDecode(Op):
+class BoxDecode(FloatData):
     """Boxes from their differences to anchors: data (B, N, 4), anchors (1, N, 4) -> corners (B, N, 4).
 
     No gradients.  Source: MXNet operator _contrib_box_decode.
