@@ -45,6 +45,7 @@ class Quantize(_ToRange):
     out_type: str = param("uint8", choices=("int8", "uint8"), doc="dtype of the output")
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        require("quantize: data", ins[0], ("float32",), "cast it first")
         return ["float32"] * 3, [self.out_type, "float32", "float32"]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
@@ -104,10 +105,11 @@ class QuantizeAsym(_ToRange):
     max_calib_range: float | None = param(None, doc="what becomes 255; without it, the data's maximum")
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        require("quantize_asym: data", ins[0], ("float32",), "cast it first")
         return ["float32"], ["uint8", "float32", "float32"]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        data = Term(g, x[0]).cast("float32")
+        data = Term(g, x[0])
         low, high = range_of(data, self.min_calib_range, self.max_calib_range)
         scale = STEPS["uint8"] / (high - low)
         shift = STEPS["uint8"] - high * scale
@@ -121,6 +123,7 @@ class Requantize(_Calibrated):
     arguments = ("data", "min_range", "max_range")
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
+        require("requantize: data", ins[0], ("int32",), "only sums of quantized layers have it")
         return ["int32", "float32", "float32"], [self.target, "float32", "float32"]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:

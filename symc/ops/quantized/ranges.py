@@ -148,7 +148,7 @@ def ends_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{name}_{end}" for name in names for end in ("min", "max"))
 
 
-def require(what: str, dtype: str | None, allowed: Sequence[str] = BYTES) -> None:
+def require(what: str, dtype: str | None, allowed: Sequence[str] = BYTES, remedy: str = "quantize it first") -> None:
     """Raises DTypeError when a known dtype is none of those allowed."""
     if dtype is not None and dtype not in allowed:
-        raise DTypeError(f"{what} is {dtype}, expected {' or '.join(allowed)}; quantize it first")
+        raise DTypeError(f"{what} is {dtype}, expected {' or '.join(allowed)}; {remedy}")
