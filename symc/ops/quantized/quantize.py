@@ -105,11 +105,10 @@ class QuantizeAsym(_ToRange):
     max_calib_range: float | None = param(None, doc="what becomes 255; without it, the data's maximum")
 
     def infer_dtype(self, ins: DTypes, outs: DTypes) -> tuple[DTypes, DTypes]:
-        require("quantize_asym: data", ins[0], ("float32",), "cast it first")
         return ["float32"], ["uint8", "float32", "float32"]
 
     def expand(self, g: GraphBuilder, x: Sequence[Value], training: bool) -> Sequence[Value]:
-        data = Term(g, x[0])
+        data = Term(g, x[0]).cast("float32")
         low, high = range_of(data, self.min_calib_range, self.max_calib_range)
         scale = STEPS["uint8"] / (high - low)
         shift = STEPS["uint8"] - high * scale
