@@ -12,6 +12,7 @@ from symc.core.bounded import bounded
 from .geometry import Geometry, offsets_of, positions_of
 
 _ELEMENTS_AT_ONCE = 1 << 20  # of intermediate arrays that are larger than their result
+_KEPT_BYTES = 1 << 22  # of what rows see, which every tile of a geometry asks for
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ def sight(g: Geometry, axis: int) -> Sight:
     )
 
 
-@bounded(256)
+@bounded(_KEPT_BYTES, lambda key, seen: seen.kind.nbytes)
 def _sight(n_rows: int, n_positions: int, scale: int, n_taps: int, step: int, shift: int, divide: int) -> Sight:
     common = math.gcd(step, divide)
     period = divide // common
