@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from symc.core.locks import Lock
 from symc.ir.kernels import HELD
 
 from . import prepared
@@ -73,14 +74,15 @@ class Session:
         """Prepares what was made of parameters that have changed since the last time."""
         if self._versions == [a._version for a in self._watched]:
             return
-        locks = self.prepared.locks
-        for lock in locks:
-            lock.acquire()
-        try:
+        self._make_current_under(self.prepared.locks)
+
+    def _make_current_under(self, locks: Sequence[Lock]) -> None:
+        """`with` alone takes locks so that no interrupt leaves one taken."""
+        if locks:
+            with locks[0]:
+                self._make_current_under(locks[1:])
+        else:
             self._make_current()
-        finally:
-            for lock in locks:
-                lock.release()
 
     def _make_current(self) -> None:
         watched = [a._version for a in self._watched]
