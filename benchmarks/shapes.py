@@ -2,8 +2,8 @@
 
     python benchmarks/shapes.py [--network resnet50_v1] [--sizes 224,128,144] [--calls 7]
 
-With one thread. Every size has a program of its own; kernels come from the cache from the second run on. `us/pixel` is
-the fastest call by the area of the image: level, if a size costs nothing but its work.
+With one thread. Every size has a program of its own; programs and kernels come from the cache from the second run on.
+`us/pixel` is the fastest call by the area of the image: level, if a size costs nothing but its work.
 """
 
 from __future__ import annotations
