@@ -47,6 +47,7 @@ def imported(name: str) -> Any:
 
     Where this thread is importing the package already, another one would wait for it: then it goes on here.
     """
+    _let_others_import()
     module = sys.modules.get(name)
     if module is not None and not getattr(module.__spec__, "_initializing", False):
         return module
@@ -59,6 +60,7 @@ def _out_of_reach(work: Callable[[], T]) -> T:
     """Does the work in a thread that signals do not reach: another one if this is the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return work()
+    _let_others_import()
     results: list[T] = []
     errors: list[BaseException] = []
     is_done = threading.Event()
@@ -79,6 +81,16 @@ def _out_of_reach(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _let_others_import() -> None:
+    """Gives Python's lock of imports back that an interrupt of one left with this thread: whoever imports takes it
+    for a few instructions, and the first of them is outside of the `try` that releases it."""
+    while _imp.lock_held():
+        try:
+            _imp.release_lock()
+        except RuntimeError:  # it is another thread's, which is at those instructions
+            return
 
 
 def held_by_forks(locks: Callable[[], Iterable[Any]]) -> Callable[[], Iterable[Any]]:

@@ -70,17 +70,15 @@ class Recycler:
     def give(self, room: _Room) -> None:
         """Takes memory back. This may happen anywhere, in `_taken` too: who finds the lock taken lets the memory go."""
         size_bytes = room.memory.nbytes
-        if size_bytes > self.most_bytes or not self._lock.acquire(blocking=False):
+        if size_bytes > self.most_bytes or self._lock.locked():
             return
-        try:
+        with self._lock:
             rooms = self._waiting.pop(size_bytes, [])
             rooms.append(room)
             self._waiting[size_bytes] = rooms
             self.waiting_bytes += size_bytes
             while self.waiting_bytes > self.most_bytes:
                 self._let_go()
-        finally:
-            self._lock.release()
 
     def _let_go(self) -> None:
         """Gives up the longest unused memory of the longest unused size."""

@@ -16,6 +16,7 @@ from symc.codegen.objects import ObjectStore
 from symc.codegen.tuned import digest
 from symc.core.config import setting
 from symc.core.lazy import lazy
+from symc.core.undisturbed import imported
 from symc.core.version import source_digest
 from symc.ir.graph import Graph
 from symc.ir.text import graph_text
@@ -122,9 +123,8 @@ def compile_graph(
 
 def _lowered(*request: Any) -> Lowered:
     # Imported here: a start from a warm cache needs neither the passes nor the schedulers.
-    from .lowered import lower_program
-
-    return lower_program(*request)
+    lowered: Lowered = imported("symc.runtime.lowered").lower_program(*request)
+    return lowered
 
 
 def _from_cache(request: _Request) -> tuple[LoadedProgram, Mapping[str, bytes], Mapping[str, float]] | None:

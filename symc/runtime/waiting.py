@@ -31,9 +31,9 @@ class Waiting:
 
     def note(self, owner: Owner, size_bytes: int) -> None:
         """An owner has run and keeps this much from now on."""
-        if size_bytes < LEAST_BYTES or not self._lock.acquire(blocking=False):
+        if size_bytes < LEAST_BYTES or self._lock.locked():
             return  # another thread looks after them; the next run tells
-        try:
+        with self._lock:
             latest = ref(owner)
             self._kept.pop(latest, None)
             self._kept = {r: n for r, n in self._kept.items() if r() is not None}
@@ -46,8 +46,6 @@ class Waiting:
                 if former is not None:
                     former.forget_arenas()
             self._kept[latest] = size_bytes
-        finally:
-            self._lock.release()
 
 
 WAITING = Waiting(MOST_BYTES)
