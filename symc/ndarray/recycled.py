@@ -101,7 +101,11 @@ class _Loan:
         }  # fmt: skip
 
     def __del__(self) -> None:
-        self._owner.give(self._room)
+        try:
+            owner, room = self._owner, self._room
+        except AttributeError:  # an interrupt came into __init__
+            return
+        owner.give(room)
 
 
 RECYCLER = Recycler(MOST_BYTES)
