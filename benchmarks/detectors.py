@@ -1,11 +1,12 @@
 """What detectors do behind their networks, called from Python: best times of a call, one thread.
 
-python benchmarks/detectors.py symc                 this checkout
-MXNET_PYTHON benchmarks/detectors.py mxnet          the real one, in its own environment
-python benchmarks/detectors.py symc proposals       some cases
-python benchmarks/detectors.py --mxnet MXNET_PYTHON SSD proposals      both in turns, and how many times as fast symc is
+python benchmarks/detectors.py                          this checkout
+python benchmarks/detectors.py --cases SSD,proposals    some cases
+python benchmarks/detectors.py --mxnet MXNET_PYTHON    both in turns, and how many times as fast symc is
+MXNET_PYTHON benchmarks/detectors.py --library mxnet    the real one, in its own environment
 """
 
+import argparse
 import importlib
 import os
 import subprocess
@@ -80,11 +81,20 @@ def best_time_s(mx, symbol, arrays, trains, rounds=15):
     return min(found)
 
 
-def compare(mxnet_python, *wanted):
+def report(library, wanted):
+    """A line for each case: its name, the time."""
+    mx = importlib.import_module(library)
+    for name, symbol, arrays, trains in cases(mx):
+        if any(word in name for word in wanted):
+            what = "{}, {}".format(name, "forward and backward" if trains else "forward")
+            print(f"{what:<64}{best_time_s(mx, symbol, arrays, trains) * 1e3:9.2f} ms", flush=True)
+
+
+def compare(mxnet_python, wanted):
     """Both libraries twice in turns, each time in a new process; the best of either counts."""
     best_ms = {"symc": {}, "mxnet": {}}
     for library, python in (("symc", sys.executable), ("mxnet", mxnet_python)) * 2:
-        command = [python, __file__, library, *wanted]
+        command = [python, __file__, "--library", library, "--cases", ",".join(wanted)]
         lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         for name, ms in ((line[:64].strip(), float(line[64:].split()[0])) for line in lines):
             best_ms[library][name] = min(ms, best_ms[library].get(name, ms))
@@ -93,16 +103,19 @@ def compare(mxnet_python, *wanted):
         print(f"{name:<64}{ms:9.2f} ms, MXNet {theirs:9.2f} ms: {theirs / ms:.2f} times as fast")
 
 
-def main(library, *wanted):
-    if library == "--mxnet":
-        compare(*wanted)
-        return
-    mx = importlib.import_module(library)
-    for name, symbol, arrays, trains in cases(mx):
-        if not wanted or any(word in name for word in wanted):
-            what = "{}, {}".format(name, "forward and backward" if trains else "forward")
-            print(f"{what:<64}{best_time_s(mx, symbol, arrays, trains) * 1e3:9.2f} ms", flush=True)
+def main():
+    parser = argparse.ArgumentParser(description="What detectors do behind their networks; see benchmarks/README.md")
+    parser.add_argument(
+        "--cases", type=lambda text: text.split(","), default=[""], help="parts of names, by commas (default: all)"
+    )
+    parser.add_argument("--mxnet", metavar="PYTHON", help="a Python that has MXNet 1.9.1: both libraries in turns")
+    parser.add_argument("--library", default="symc", help="whose times alone, symc's (default) or mxnet's")
+    arguments = parser.parse_args()
+    if arguments.mxnet:
+        compare(arguments.mxnet, arguments.cases)
+    else:
+        report(arguments.library, arguments.cases)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

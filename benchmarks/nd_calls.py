@@ -1,11 +1,11 @@
 """Microseconds of small and large `mx.nd` calls; the same file runs in symc and in the real MXNet.
 
-python benchmarks/nd_calls.py symc
-MXNET_MKLDNN_ENABLED=0 oracle/bin/python benchmarks/nd_calls.py mxnet
+python benchmarks/nd_calls.py
+MXNET_MKLDNN_ENABLED=0 MXNET_PYTHON benchmarks/nd_calls.py --library mxnet
 """
 
+import argparse
 import importlib
-import sys
 import timeit
 
 
@@ -24,7 +24,9 @@ def best_us(mx, call, n_calls):
 
 
 def main():
-    mx = importlib.import_module(sys.argv[1])
+    parser = argparse.ArgumentParser(description="Times of mx.nd calls; see benchmarks/README.md")
+    parser.add_argument("--library", default="symc", help="symc (default) or mxnet")
+    mx = importlib.import_module(parser.parse_args().library)
     nd = mx.nd
     x, y, w, out = nd.ones((3, 4)), nd.ones((3, 4)), nd.ones((4, 3)), nd.zeros((3, 4))
     row = nd.ones((4,))
