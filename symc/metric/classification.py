@@ -185,7 +185,9 @@ class PCC(EvalMetric):
         labels, preds = check_label_shapes(labels, preds, True)
         for label, pred in zip(labels, preds):
             wanted, seen = label.asnumpy().astype("int32"), pred.asnumpy()
-            seen = seen.astype("int32") if seen.shape == wanted.shape else seen.argmax(axis=1)
+            seen = (seen.astype("int32") if seen.shape == wanted.shape else seen.argmax(axis=1)).ravel()
+            wanted = wanted.ravel()  # labels (N, 1) are those of N predictions, too
+            check_label_shapes(wanted, seen, shape=True)
             self._grow(max(seen.max(), wanted.max()) + 1)
             for counts in (self.lcm, self.gcm):
                 np.add.at(counts, (seen, wanted), 1)

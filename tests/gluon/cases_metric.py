@@ -85,6 +85,14 @@ def cancelling(mx, folder):
     return found
 
 
+def column(mx, folder):
+    """The correlation of labels (N, 1)."""
+    made = mx.metric.PCC()
+    label = np.random.RandomState(3).randint(0, 3, (6, 1))
+    made.update([mx.nd.array(label)], [mx.nd.array(np.eye(3)[(label[:, 0] + [0, 1, 0, 0, 2, 0]) % 3])])
+    return made.get()
+
+
 CASES = {
     "names": names,
     "accuracy": metric(lambda m: m.Accuracy()),
@@ -94,6 +102,7 @@ CASES = {
     "mcc": metric(lambda m: m.MCC(), n_classes=2),
     "mcc micro": metric(lambda m: m.MCC(average="micro"), n_classes=2),
     "pcc": metric(lambda m: m.PCC()),
+    "pcc of a column": column,
     "perplexity": metric(lambda m: m.Perplexity(None)),
     "perplexity ignoring": metric(lambda m: m.Perplexity(ignore_label=1)),
     "cross-entropy": metric(lambda m: m.CrossEntropy()),
