@@ -17,8 +17,8 @@ from .reading import not_opened, require_name
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write beside `path` (a link: beside what it leads to), which takes its place when all is written.
 
-    It is removed when something fails. Raises SymcError where the file cannot be written, and for what is there but no
-    file: a device would be lost.
+    It is removed when something fails. An empty file is written where it is, and emptied then. Raises SymcError where
+    the file cannot be written, and for what is there but no file: a device would be lost.
     """
     try:
         if _is_stream(path):
@@ -55,6 +55,10 @@ def _is_stream(path: Path) -> bool:
 @contextlib.contextmanager
 def _in_place_of(path: Path) -> Iterator[Path]:
     final = path.resolve()
+    if final.is_file() and final.stat().st_size == 0:  # nothing to lose; who has it open, a NamedTemporaryFile, reads it
+        with _emptied_after_failure(final):
+            yield final
+        return
     unfinished = final.with_name(f".{final.name}.{os.getpid()}")
     try:
         yield unfinished
@@ -64,3 +68,12 @@ def _in_place_of(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()
+
+
+@contextlib.contextmanager
+def _emptied_after_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.truncate(path, 0)
+        raise

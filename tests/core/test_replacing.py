@@ -70,6 +70,22 @@ def test_a_file_that_a_user_names(tmp_path):
         pytest.fail("something was written")
 
 
+@pytest.mark.parametrize("opened", [replacing, writing])
+def test_an_empty_file_that_is_open_elsewhere_is_read_there(tmp_path, opened):
+    path = tmp_path / "x"
+
+    def write(text):
+        with opened(path), open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    with open(path, "w+b") as handle:
+        with pytest.raises(UnicodeEncodeError):
+            write("half \ud800")
+        assert path.read_bytes() == b"" and os.listdir(tmp_path) == ["x"]
+        write("new")
+        assert handle.read() == b"new"
+
+
 def test_a_pipe_that_a_user_names_is_written(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
