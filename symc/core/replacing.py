@@ -55,7 +55,7 @@ def _is_stream(path: Path) -> bool:
 @contextlib.contextmanager
 def _in_place_of(path: Path) -> Iterator[Path]:
     final = path.resolve()
-    if final.is_file() and final.stat().st_size == 0:  # nothing to lose; who has it open, a NamedTemporaryFile, reads it
+    if final.is_file() and final.stat().st_size == 0:  # who has it open (a NamedTemporaryFile) sees what it then holds
         with _emptied_after_failure(final):
             yield final
         return
