@@ -23,7 +23,8 @@ class NDArrayIter(DataIter):
 
     data, label         an array (NDArray, NumPy, h5py), a list of them, named _0_data, _1_data, ..., or a mapping from
                         names to arrays; what is no NDArray, lists of numbers too, becomes float32
-    shuffle             whether every epoch, the first one too, has another order, drawn from np.random
+    shuffle             whether every epoch, the first one too, has another order, drawn from np.random; then all arrays
+                        become float32
     last_batch_handle   what becomes of samples that fill no batch: "pad" fills it from the beginning, "discard" leaves
                         them out, "roll_over" has them begin the next epoch
     layout              what the axes of data and labels stand for, told by `provide_data` and `provide_label`; N, the
@@ -198,7 +199,7 @@ def _rows(array: Any, begin: int, end: int) -> NDArray:
 
 
 def in_order(array: Any, order: np.ndarray) -> Any:
-    """The first samples of an array in another order, as many as the order has."""
+    """The first samples of an array in another order, as many as the order has; float32, as from MXNet's NumPy."""
     if isinstance(array, NDArray):
-        return nd.take(array, nd.array(order, dtype="int64"), axis=0)
+        return nd.take(array, nd.array(order, dtype="int64"), axis=0).astype("float32", copy=False)
     return nd.array(array[:][order])

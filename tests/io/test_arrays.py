@@ -86,6 +86,9 @@ def test_names_shapes_and_dtypes():
     assert told(*typed, 2, data_name="x", label_name="q") == [
         [("x", (2, 2), np.int32, "NCHW")], [("q", (2,), np.float16, "NCHW")],
     ]  # fmt: skip
+    assert told(*typed, 2, shuffle=True) == [  # of which MXNet makes new arrays
+        [("data", (2, 2), f, "NCHW")], [("softmax_label", (2,), f, "NCHW")],
+    ]  # fmt: skip
 
 
 def test_lists_of_numbers_are_arrays():
