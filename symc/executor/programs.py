@@ -125,10 +125,11 @@ class Programs:
         )
         self._require_given(compiled.program, shapes, mode)
         slots = {s.key: number for number, s in compiled.program.numbered_slots() if s.place == "argument"}
+        prepared_from = frozenset(compiled.program.needs("parameter"))
         inputs = {
             name: Operand(slots.get(name, NO_SLOT), shapes.get(name, array.shape), array._dtype)
             for name, array in {**self._arguments, **self._states}.items()
-            if name in slots or (name in self._arguments and name not in compiled.program.needs("parameter"))
+            if name in slots or (name in self._arguments and name not in prepared_from)
         }
         arrays = self._arrays(compiled.program, shapes)
         return Bound(Session(compiled, arrays, self.n_threads, self._kept), inputs)

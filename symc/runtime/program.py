@@ -176,12 +176,12 @@ class Program:
         """Steps of one phase in order."""
         return [s for s in self.steps if s.phase == phase]
 
-    @property
+    @lazy
     def kernel_names(self) -> list[str]:
         """The kernels it calls, each once."""
         return list(dict.fromkeys(step.kernel for step in walk(self.steps) if isinstance(step, KernelStep)))
 
-    @property
+    @lazy
     def call_names(self) -> list[str]:
         """The functions it calls back, each once."""
         return list(dict.fromkeys(step.name for step in walk(self.steps) if isinstance(step, CallBack)))

@@ -42,19 +42,20 @@ class Session:
         find = prepared.alone if self._keeps_parameters else prepared.shared
         self.prepared = find(compiled.loaded.device, self.program, sources)
         watched = list(self._prepared_from())
-        self._watched = [bound[s.place, s.key] for s in watched]
-        self._positions = [[watched.index(slot) for slot in slots] for slots in pieces]  # of their sources among these
+        self._watched = [bound[slot.place, slot.key] for _, slot in watched]
+        positions = {number: k for k, (number, _) in enumerate(watched)}
+        self._positions = [[positions[number] for number in p.sources] for p in self.program.pieces]  # among these
         self._versions: list[int] | None = None
         self._preparing: Instance | None = None
 
-    def _prepared_from(self) -> Iterator[Slot]:
-        """The parameters and states that `prepare` reads; all of them where the device keeps copies.
+    def _prepared_from(self) -> Iterator[tuple[int, Slot]]:
+        """The parameters and states that `prepare` reads, numbered; all of them where the device keeps copies.
 
         A state that training updates would have all be prepared again.
         """
         for number, slot in self.program.numbered_slots():
             if slot.place in HELD and (self._keeps_parameters or number in self.program.prepared_from):
-                yield slot
+                yield number, slot
 
     def own_instance(self) -> Instance:
         """The one instance that runs with what is kept."""

@@ -12,6 +12,7 @@ import pytest
 import symc as mx
 from symc.core.errors import ArgumentError, ArgumentTypeError, SymcError
 from symc.runtime.instance import Instance
+from symc.runtime.program import Program
 from tests.conformance.compare import Mismatch
 from tests.conformance.threads import NETWORKS, check_shared_executor
 
@@ -418,3 +419,18 @@ def test_a_context_without_a_device_is_refused_when_it_is_bound():
         (x + x).bind(mx.gpu(1), {"x": mx.nd.ones((2,))})
     with pytest.raises(SymcError, match=r"no device gpu\(0\).*use mx.cpu\(\)"):
         (x + x).simple_bind(mx.gpu(), x=(2,))
+
+
+def test_no_argument_looks_through_all_others(monkeypatch):
+    """Thousands of parameters took seconds."""
+    asked, needs = [], Program.needs
+    monkeypatch.setattr(Program, "needs", lambda program, place: asked.append(place) or needs(program, place))
+    counts = []
+    for n_layers in (1, 6):
+        net = mx.sym.Variable("x")
+        for _ in range(n_layers):
+            net = mx.sym.FullyConnected(net, num_hidden=4)
+        asked.clear()
+        net.simple_bind(mx.cpu(), grad_req="null", x=(2, 4)).forward()[0].wait_to_read()
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
