@@ -11,6 +11,7 @@ import numpy as np
 from symc.core.errors import ArgumentError
 from symc.ndarray import NDArray
 from symc.ndarray.generator import generator
+from symc.ndarray.ndarray import as_numpy
 
 from .base import Initializer, alias, register
 
@@ -51,7 +52,7 @@ class Constant(Initializer):
         return json.dumps(["constant", self._kwargs])
 
     def _init_weight(self, _: str, arr: NDArray) -> None:
-        arr[:] = np.asarray(self.value) if isinstance(self.value, (list, tuple)) else self.value
+        arr[:] = as_numpy(self.value, "Constant: value") if isinstance(self.value, (list, tuple)) else self.value
 
 
 @register

@@ -44,6 +44,12 @@ def test_constants_dump_arrays_as_lists():
     assert mx.init.Constant(np.float32(3)).dumps() == '["constant", {"value": 3.0}]'
 
 
+@pytest.mark.parametrize("value", [[None], ["1"], [1, [2]]])
+def test_constants_are_numbers(value):
+    with pytest.raises(ArgumentTypeError, match="Constant: value: expected"):
+        initialized(mx.init.Constant(value), "a_weight")
+
+
 @pytest.mark.parametrize(
     "source", ["zeros", "ZERO", '["zero", {}]', '{"initializer": "zero"}', {"initializer": "zero"}]
 )
