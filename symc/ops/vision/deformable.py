@@ -83,13 +83,17 @@ class Deformable(FloatData, Composite, Columns):
         n, channels, *extents = data.shape
         geometry = {name: getattr(self, name) for name in ("kernel", "stride", "dilate", "pad")}
         groups = {"groups": self.num_deformable_group, "fades": self.fades}
-        planes = data.reshape((n, channels, prod(extents)))
-        columns = planes("_deformed_windows", given["offset"], extents=extents, **groups, **geometry)
-        _, n_groups, _, n_taps, *small = columns.shape
+        pixels = data.reshape((n, channels, prod(extents)))("transpose", axes=(0, 2, 1))
+        windows = pixels("_deformed_windows", given["offset"], extents=extents, **groups, **geometry)
+        _, *small, n_taps, n_groups, _ = windows.shape
         if "mask" in given:
-            columns = columns * given["mask"].reshape((n, n_groups, 1, n_taps, *small))
-        columns = columns.reshape((n, channels * n_taps, *small))
-        flat = weight.reshape((weight.shape[0], weight.shape[1] * n_taps, 1, 1))
+            mask = given["mask"].reshape((n, n_groups, n_taps, *small))("transpose", axes=(0, 3, 4, 2, 1))
+            windows = windows * mask.reshape((*mask.shape, 1))
+        parts = windows.reshape((n, *small, n_taps, self.num_group, channels // self.num_group))
+        columns = parts("transpose", axes=(0, 1, 2, 4, 3, 5)).reshape((n, *small, channels * n_taps))
+        columns = columns("transpose", axes=(0, 3, 1, 2))
+        per_tap = weight.reshape((weight.shape[0], weight.shape[1], n_taps))("transpose", axes=(0, 2, 1))
+        flat = per_tap.reshape((weight.shape[0], weight.shape[1] * n_taps, 1, 1))
         bias = () if self.no_bias else (given["bias"],)
         params = {"num_filter": self.num_filter, "num_group": self.num_group, "no_bias": self.no_bias}
         return [columns("Convolution", flat, *bias, kernel=(1, 1), **params)]
@@ -135,9 +139,9 @@ class ModulatedDeformableConvolution(Deformable):
 
 @declares_parameters
 class Deformed(Columns):
-    """Windows (N, groups, C / groups, taps, h, w) of data (N, C, H * W), with taps moved by offsets.
+    """Windows (N, h, w, taps, groups, C / groups) of data (N, H * W, C), with taps moved by offsets.
 
-    A pixel has one number, so that an element is found with one computed index.
+    A pixel has one number, so that an element is found with one computed index, and its channels lie side by side.
     """
 
     is_internal = True
@@ -147,9 +151,9 @@ class Deformed(Columns):
     extents: tuple[int, ...] = param(doc="height and width of the data")
 
     def axes(self, data: FullShape) -> FullShape:
-        """Images, groups, channels of a group, rows and columns of the kernel, rows and columns of windows."""
+        """Images, rows and columns of windows, rows and columns of the kernel, groups, channels of a group."""
         small = self.out_extents(self.extents)
-        return (data[0], self.groups, data[1] // self.groups, *self.kernel, *small)  # type: ignore[return-value]
+        return (data[0], *small, *self.kernel, self.groups, data[2] // self.groups)  # type: ignore[return-value]
 
     def tap(self, i: Axis, j: Axis) -> IndexLike:
         """The number of a tap."""
@@ -157,7 +161,7 @@ class Deformed(Columns):
 
     def channel(self, d: Axis, c: Axis, data: FullShape) -> IndexLike:
         """The number of a channel of a group."""
-        return d * (data[1] // self.groups) + c
+        return d * (data[2] // self.groups) + c
 
     def offset_channel(self, axis: int, d: Axis, i: Axis, j: Axis) -> IndexLike:
         """Where an offset along the rows (axis 0) or columns lies."""
@@ -194,7 +198,7 @@ class Deformed(Columns):
 
     def share(self, data: Tensor, n: IndexLike, c: IndexLike, corner: Corner, weight: Expr) -> Expr:
         """The weighted pixel at a corner, or 0."""
-        return select(corner.inside, data(n, c, self.number(corner)) * weight, 0)
+        return select(corner.inside, data(n, self.number(corner), c) * weight, 0)
 
 
 @op("_deformed_windows")
@@ -204,20 +208,20 @@ class DeformedWindows(Deformed):
     arguments = ("data", "offset")
 
     def infer_shape(self, ins: Shapes, outs: Shapes) -> tuple[Shapes, Shapes]:
-        n, groups, channels, *rest = self.axes(ins[0])  # type: ignore[arg-type]
-        return ins, [(n, groups, channels, prod(self.kernel), *rest[2:])]
+        n, h, w, _, _, *channels = self.axes(ins[0])  # type: ignore[arg-type]
+        return ins, [(n, h, w, prod(self.kernel), *channels)]
 
     def lower(self, t: Lowering) -> None:
         data, offset = t.ins
 
-        def value(n: IndexLike, d: Axis, c: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Expr:
+        def value(n: IndexLike, y: Axis, x: Axis, i: Axis, j: Axis, d: Axis, c: Axis) -> Expr:
             found = [
                 self.share(data, n, self.channel(d, c, data.shape), p, p.down * p.right)
                 for p in self.corners(offset, n, d, (i, j), (y, x))
             ]
             return reduce(lambda a, b: a + b, found)
 
-        t.region(self.axes(data.shape), lambda n, d, c, i, j, y, x: (n, d, c, self.tap(i, j), y, x), value)
+        t.region(self.axes(data.shape), lambda n, y, x, i, j, d, c: (n, y, x, self.tap(i, j), d, c), value)
 
     def gradient(
         self, g: GraphBuilder, x: Sequence[Value], y: Sequence[Value], dy: Sequence[Value | None]
@@ -249,13 +253,14 @@ class DeformedDataGradient(Accumulating, Deformed):
         t.region(self.shape, lambda *i: i, lambda *i: const(0, dy.dtype))
         for k in range(4):
 
-            def place(n: IndexLike, d: Axis, c: Axis, *rest: Axis, k: int = k) -> Sequence[IndexLike | Expr]:
-                p = corner(k, n, d, *rest)
-                return n, self.channel(d, c, self.shape), self.number(p)
+            def place(
+                n: IndexLike, y: Axis, x: Axis, i: Axis, j: Axis, d: Axis, c: Axis, k: int = k
+            ) -> Sequence[IndexLike | Expr]:
+                return n, self.number(corner(k, n, d, i, j, y, x)), self.channel(d, c, self.shape)
 
-            def value(n: IndexLike, d: Axis, c: Axis, i: Axis, j: Axis, y: Axis, x: Axis, k: int = k) -> Expr:
+            def value(n: IndexLike, y: Axis, x: Axis, i: Axis, j: Axis, d: Axis, c: Axis, k: int = k) -> Expr:
                 p = corner(k, n, d, i, j, y, x)
-                return select(p.inside, dy(n, d, c, self.tap(i, j), y, x) * (p.down * p.right), 0)
+                return select(p.inside, dy(n, y, x, self.tap(i, j), d, c) * (p.down * p.right), 0)
 
             t.region(self.axes(self.shape), place, value, mode="add")
 
@@ -271,7 +276,7 @@ class DeformedOffsetGradient(Deformed):
 
     def lower(self, t: Lowering) -> None:
         dy, data, offset = t.ins
-        n_images, _, n_channels, *rest = self.axes(data.shape)
+        n_images, *places, n_groups, n_channels = self.axes(data.shape)
 
         def slope(axis: int, n: IndexLike, d: Axis, i: Axis, j: Axis, y: Axis, x: Axis) -> Expr:
             around = self.corners(offset, n, d, (i, j), (y, x))
@@ -279,13 +284,13 @@ class DeformedOffsetGradient(Deformed):
             def term(c: Axis) -> Expr:
                 weights = [p.right * p.row_slope if axis == 0 else p.down * p.column_slope for p in around]
                 found = [self.share(data, n, self.channel(d, c, data.shape), p, w) for p, w in zip(around, weights)]
-                return dy(n, d, c, self.tap(i, j), y, x) * reduce(lambda a, b: a + b, found)
+                return dy(n, y, x, self.tap(i, j), d, c) * reduce(lambda a, b: a + b, found)
 
             return t.reduce("sum", (n_channels,), term)
 
         for axis in range(2):
             t.region(
-                (n_images, self.groups, *rest),
-                lambda n, d, i, j, y, x, axis=axis: (n, self.offset_channel(axis, d, i, j), y, x),
-                lambda *i, axis=axis: slope(axis, *i),
+                (n_images, *places, n_groups),
+                lambda n, y, x, i, j, d, axis=axis: (n, self.offset_channel(axis, d, i, j), y, x),
+                lambda n, y, x, i, j, d, axis=axis: slope(axis, n, d, i, j, y, x),
             )
