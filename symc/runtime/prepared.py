@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from symc.core.locks import Lock, new_lock
+from symc.core.locks import adopted, new_lock
 
 from .device import Block, Device
 from .program import Program
@@ -32,15 +33,13 @@ class Made:
 
     sources    the arrays it is made from, which it keeps: their addresses name it
     versions   of these when it was made; None before
-    lock       of whoever makes it
     """
 
-    __slots__ = ("__weakref__", "_block", "address", "lock", "sources", "versions")
+    __slots__ = ("__weakref__", "_block", "address", "sources", "versions")
 
-    def __init__(self, block: Block, offset: int, lock: Lock, sources: Sources) -> None:
+    def __init__(self, block: Block, offset: int, sources: Sources) -> None:
         self._block = block
         self.address = block.address + offset
-        self.lock = lock
         self.sources = sources
         self.versions: list[int] | None = None
 
@@ -49,12 +48,12 @@ class Prepared(NamedTuple):
     """The pieces of a program.
 
     own      memory of this session alone, where the pieces lie that nobody had when it began
-    locks    of whoever makes one of the pieces, in an order that is everybody's
+    lock     of whoever makes pieces
     """
 
     own: Block
     pieces: Sequence[Made]
-    locks: Sequence[Lock]
+    lock: Any  # an RLock: what a signal's handler runs may make pieces as well
 
     @property
     def addresses(self) -> list[int]:
@@ -64,11 +63,14 @@ class Prepared(NamedTuple):
 
 _shared: WeakValueDictionary[tuple, Made] = WeakValueDictionary()  # by device, key, and where the sources lie
 _lock = new_lock()
+# One for all that are shared, not one for each who made some: a program may need what hundreds of others have made.
+_making = adopted(threading.RLock())
 
 
 def alone(device: Device, program: Program, sources: Sequence[Sources] | None = None) -> Prepared:
     """Memory for the pieces of a program, made from these arrays each, that nobody else uses."""
-    return _with_memory(device, program, sources or [()] * len(program.pieces), [None] * len(program.pieces))
+    none_found = [None] * len(program.pieces)
+    return _with_memory(device, program, sources or [()] * len(program.pieces), none_found, adopted(threading.RLock()))
 
 
 def shared(device: Device, program: Program, sources: Sequence[Sources]) -> Prepared:
@@ -76,21 +78,21 @@ def shared(device: Device, program: Program, sources: Sequence[Sources]) -> Prep
     maker = device.backend.identity()
     keys = [(maker, piece.key, *[a._address for a in own]) for piece, own in zip(program.pieces, sources)]
     with _lock:
-        prepared = _with_memory(device, program, sources, [_shared.get(key) for key in keys])
+        prepared = _with_memory(device, program, sources, [_shared.get(key) for key in keys], _making)
         _shared.update(zip(keys, prepared.pieces))
     return prepared
 
 
 def _with_memory(
-    device: Device, program: Program, sources: Sequence[Sources], found: Sequence[Made | None]
+    device: Device, program: Program, sources: Sequence[Sources], found: Sequence[Made | None], lock: Any
 ) -> Prepared:
     """The pieces that were found, and one block for all others."""
     missing = sum(piece.size_bytes for piece, made in zip(program.pieces, found) if made is None)
-    block, offset, lock = device.memory.zeros(missing), 0, new_lock()
+    block, offset = device.memory.zeros(missing), 0
     pieces = []
     for piece, own, made in zip(program.pieces, sources, found):
         if made is None:
-            made = Made(block, offset, lock, own)
+            made = Made(block, offset, own)
             offset += piece.size_bytes
         pieces.append(made)
-    return Prepared(block, pieces, sorted({lock, *(made.lock for made in pieces)}, key=id))
+    return Prepared(block, pieces, lock)

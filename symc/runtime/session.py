@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from symc.core.locks import Lock
 from symc.ir.kernels import HELD
 
 from . import prepared
@@ -75,14 +74,7 @@ class Session:
         """Prepares what was made of parameters that have changed since the last time."""
         if self._versions == [a._version for a in self._watched]:
             return
-        self._make_current_under(self.prepared.locks)
-
-    def _make_current_under(self, locks: Sequence[Lock]) -> None:
-        """`with` alone takes locks so that no interrupt leaves one taken."""
-        if locks:
-            with locks[0]:
-                self._make_current_under(locks[1:])
-        else:
+        with self.prepared.lock:
             self._make_current()
 
     def _make_current(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 
 import numpy as np
@@ -130,3 +131,26 @@ def test_threads_that_share_pieces_wait_for_each_other():
         for thread in threads:
             thread.join()
     assert not failed
+
+
+def test_a_program_may_need_what_many_others_have_made():
+    """However many these are: hundreds of blocks that were called by themselves before their network is."""
+    net, alone, arrays = sym.Variable("x"), [], {f"w{k}": mx.nd.array(np.eye(64) * 1.01) for k in range(150)}
+    for name, array in arrays.items():
+        layer = sym.FullyConnected(sym.Variable("x"), sym.Variable(name), num_hidden=64, no_bias=True)
+        alone.append(layer.bind(mx.cpu(), {"x": mx.nd.ones((1, 64)), name: array}, grad_req="null"))
+        alone[-1].forward()[0].wait_to_read()
+        net = layer(x=net)
+    whole = net.bind(mx.cpu(), {"x": mx.nd.ones((1, 64)), **arrays}, grad_req="null")
+    whole.forward()[0].wait_to_read()
+    arrays["w0"][:] = np.eye(64)
+    depth, frame = 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + 100)
+    try:
+        found = whole.forward()[0].asnumpy()
+    finally:
+        sys.setrecursionlimit(limit)
+    np.testing.assert_allclose(found, 1.01**149, rtol=1e-4)
