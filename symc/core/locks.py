@@ -24,6 +24,11 @@ def new_lock() -> Lock:
     return adopted(Lock())
 
 
+def new_reentrant_lock() -> Any:
+    """The same, but one that the thread which holds it may take again."""
+    return adopted(threading.RLock())
+
+
 def adopted(lock: Any) -> Any:
     """A Lock or RLock that somebody else made, free in a forked child from now on."""
     _locks.add(lock)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from symc.core.locks import adopted, new_lock
+from symc.core.locks import new_lock, new_reentrant_lock
 
 from .device import Block, Device
 from .program import Program
@@ -53,7 +52,7 @@ class Prepared(NamedTuple):
 
     own: Block
     pieces: Sequence[Made]
-    lock: Any  # an RLock: what a signal's handler runs may make pieces as well
+    lock: Any  # reentrant: what a signal's handler runs may make pieces as well
 
     @property
     def addresses(self) -> list[int]:
@@ -64,13 +63,13 @@ class Prepared(NamedTuple):
 _shared: WeakValueDictionary[tuple, Made] = WeakValueDictionary()  # by device, key, and where the sources lie
 _lock = new_lock()
 # One for all that are shared, not one for each who made some: a program may need what hundreds of others have made.
-_making = adopted(threading.RLock())
+_making = new_reentrant_lock()
 
 
 def alone(device: Device, program: Program, sources: Sequence[Sources] | None = None) -> Prepared:
     """Memory for the pieces of a program, made from these arrays each, that nobody else uses."""
     none_found = [None] * len(program.pieces)
-    return _with_memory(device, program, sources or [()] * len(program.pieces), none_found, adopted(threading.RLock()))
+    return _with_memory(device, program, sources or [()] * len(program.pieces), none_found, new_reentrant_lock())
 
 
 def shared(device: Device, program: Program, sources: Sequence[Sources]) -> Prepared:
