@@ -1,8 +1,9 @@
 """Runs programs on a GPU: one graph launch for a phase, between what is brought and what is fetched.
 
 The caller's arrays have addresses in host memory. Those of this GPU's contexts lie on it (`shadow.py`) and are brought
-where the host has written them since. A run copies others that the phase may read to the device, and back those that it
-may have changed; parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
+where the host has written them since, but to the side where they begin at no multiple of 16 bytes: a view, or another
+library's memory. A run copies others that the phase may read to the device, and back those that it may have changed;
+parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
 addresses, which lies in device memory as the descriptors do: so launches are the same in every run, and one graph is
 made of them. Loops are unrolled in it: each round has a table of its own. Those that a number in memory ends, and very
 long ones, are walked by the host, which writes the table anew for each round.
@@ -32,6 +33,7 @@ from .memory import DeviceMemory
 from .shadow import Shadow
 
 FLAG_BYTES = 8
+ALIGNED_BYTES = 16  # kernels read so many at once where strides and offsets allow it, whatever is bound
 WRITTEN = ("changed", "filled")
 MOST_LAUNCHES = 1 << 13  # of one graph
 Place = tuple[int, ...]  # of a row: its number, before it those of the loops around it
@@ -118,6 +120,7 @@ class DeviceRun:
         self._runner, self._driver, self._phase, self._bufs = runner, runner.driver, phase, bufs
         self._staged: dict[int, DeviceBlock] = {}  # by slot
         self._written: list[Shadow] = []  # by this run
+        self._moved: list[tuple[int, int, int]] = []  # that this run changes: where from, where to, bytes
         self._on_device = np.zeros((len(phase.rounds), len(bufs)), bufs.dtype)  # what the tables hold there
         self._tables = DeviceBlock(runner.driver, self._on_device.nbytes)
         self._unrolled_for: np.ndarray | None = None  # the table that those of rounds were made from
@@ -164,7 +167,7 @@ class DeviceRun:
     def _bring(self) -> np.ndarray:
         """Copies the caller's arrays to the device, one that is bound twice once; the table of all addresses there."""
         table = self._bufs.copy()
-        self._written = []
+        self._written, self._moved = [], []
         brought: dict[tuple[int, int], int] = {}
         for array in self._phase.arrays:
             slot, size_bytes, use = array
@@ -174,9 +177,13 @@ class DeviceRun:
             shadow = self._runner.memory.shadows.at(host)
             if shadow is not None:
                 is_read = use != "filled" or size_bytes != shadow.size_bytes
-                table[slot] = shadow.bring(is_read) + host - shadow.start
+                address = shadow.bring(is_read) + host - shadow.start
                 if use in WRITTEN:
                     self._written.append(shadow)
+                if address % ALIGNED_BYTES:
+                    to = brought.setdefault((host, size_bytes), self._staged_in(slot, size_bytes).address)
+                    address = self._moved_to(to, address, array)
+                table[slot] = address
                 continue
             if (host, size_bytes) not in brought:
                 block, is_current = self._copy_of(array, host)
@@ -185,6 +192,19 @@ class DeviceRun:
                 brought[host, size_bytes] = block.address
             table[slot] = brought[host, size_bytes]
         return table
+
+    def _moved_to(self, to: int, address: int, array: Touched) -> int:
+        """A place at a boundary, with a copy of an array of the device; what the run changes will be copied back."""
+        if array.use != "filled":
+            self._driver.copy(to, address, array.size_bytes)
+        if array.use in WRITTEN:
+            self._moved.append((address, to, array.size_bytes))
+        return to
+
+    def _staged_in(self, slot: int, size_bytes: int) -> DeviceBlock:
+        if slot not in self._staged:
+            self._staged[slot] = DeviceBlock(self._driver, size_bytes)
+        return self._staged[slot]
 
     def _copy_of(self, array: Touched, host: int) -> tuple[DeviceBlock, bool]:
         """Memory on the device for an array, and whether it has its contents already."""
@@ -196,12 +216,12 @@ class DeviceRun:
             if use == "prepared":
                 kept[slot] = host, DeviceBlock(self._driver, size_bytes)
                 return kept[slot][1], False
-        if slot not in self._staged:
-            self._staged[slot] = DeviceBlock(self._driver, size_bytes)
-        return self._staged[slot], False
+        return self._staged_in(slot, size_bytes), False
 
     def _fetch(self, table: np.ndarray) -> None:
         """Copies what may have changed back, but what lies on the device; that stays there until somebody reads it."""
+        for address, to, size_bytes in self._moved:
+            self._driver.copy(address, to, size_bytes)
         for shadow in self._written:
             shadow.written()
         for slot, size_bytes, use in self._phase.arrays:

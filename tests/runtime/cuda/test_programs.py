@@ -16,6 +16,7 @@ from symc.executor.cached_op import MOST_APART
 from symc.runtime.cuda.device import device_of
 from symc.testing.driver import SimDriver
 from tests.codegen.cuda.packages import needs_compiler
+from tests.codegen.nests import rand
 from tests.conformance import golden, replay
 
 pytestmark = needs_compiler
@@ -252,6 +253,23 @@ def test_programs_read_and_write_memory_that_others_share(gpu):
     shared[1] = 1
     executor.forward(data=shared)
     np.testing.assert_array_equal(y.asnumpy(), [[16] * 3, [2] * 3, [16] * 3, [16] * 3])
+
+
+@pytest.mark.parametrize("first", [1, 4])
+def test_views_at_any_place_are_read_and_written(gpu, first):
+    memory, weight = mx.nd.array(rand((4 + 64 * 72,)), mx.gpu()), mx.nd.array(rand((72, 72)), mx.gpu())
+    x = memory[first : first + 64 * 72].reshape((64, 72))
+    x0, w0, before = x.asnumpy().astype("float64"), weight.asnumpy().astype("float64"), memory.asnumpy()
+    layer = mx.sym.FullyConnected(mx.sym.Variable("x"), mx.sym.Variable("w"), num_hidden=72, no_bias=True)
+    executor = layer.bind(
+        mx.gpu(), {"x": x, "w": weight}, {"x": x}, grad_req="add"
+    )  # its gradient where it lies itself
+    (y,) = executor.forward(is_train=True)
+    np.testing.assert_allclose(y.asnumpy(), x0 @ w0.T, 1e-5, 1e-5)
+    executor.backward(mx.nd.ones((64, 72), mx.gpu()))
+    np.testing.assert_allclose(x.asnumpy(), x0 + w0.sum(0), 1e-5, 1e-5)
+    outside = np.delete(memory.asnumpy(), np.s_[first : first + 64 * 72])
+    np.testing.assert_array_equal(outside, np.delete(before, np.s_[first : first + 64 * 72]))
 
 
 def test_gradients_of_python_functions_and_new_arrays_for_gradients(gpu):
