@@ -22,8 +22,10 @@ import symc as mx
 from symc.codegen.cuda.h200 import START_S
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.roofline import predict
+from symc.contrib.quantization import quantize_model_mkldnn
 
 MATRIX, OTHER, ALL = "matrix", "other", "all"
+NO_PARAMETERS = ("data", "softmax_label")
 
 
 def bert_layer() -> mx.sym.Symbol:
@@ -49,6 +51,17 @@ def lstm() -> mx.sym.Symbol:
     return mx.sym.RNN(*map(mx.sym.Variable, names), mode="lstm", state_size=256, num_layers=2, name="lstm")
 
 
+def quantized_resnet() -> mx.sym.Symbol:
+    """ResNet-50 of 8-bit integers, BatchNorms folded into layers, as ranges of a smaller image calibrate it."""
+    net, shape = mx.models.get("resnet-50").symbol, (1, 3, 64, 64)
+    shapes, _, states = net.infer_shape(data=shape)
+    args = {n: mx.nd.random.normal(shape=s) for n, s in zip(net.list_arguments(), shapes) if n not in NO_PARAMETERS}
+    aux = {n: mx.nd.ones(s) for n, s in zip(net.list_auxiliary_states(), states)}
+    how = {"quantize_mode": "full", "quantized_dtype": "auto", "calib_mode": "naive", "label_names": None}
+    data = mx.io.NDArrayIter(mx.nd.random.normal(shape=shape), batch_size=1)
+    return quantize_model_mkldnn(net, args, aux, calib_data=data, **how)[0]
+
+
 def networks() -> dict[str, tuple[mx.sym.Symbol, dict[str, tuple[int, ...]], str]]:
     """Name -> (symbol, shapes of its inputs, dtype)."""
     resnet = mx.models.get("resnet-50").symbol
@@ -57,6 +70,7 @@ def networks() -> dict[str, tuple[mx.sym.Symbol, dict[str, tuple[int, ...]], str
         "resnet-50, batch 1": (resnet, {"data": (1, 3, 224, 224)}, "float32"),
         "resnet-50, batch 32": (resnet, {"data": (32, 3, 224, 224)}, "float32"),
         "resnet-50, 32, float16": (resnet, {"data": (32, 3, 224, 224)}, "float16"),
+        "resnet-50, 32, int8": (quantized_resnet(), {"data": (32, 3, 224, 224)}, "float32"),
         "BERT layer, 8 x 128": (bert_layer(), {"data": (8, 128, 768)}, "float32"),
         "BERT layer, float16": (bert_layer(), {"data": (8, 128, 768)}, "float16"),
         "LSTM, 35 x 16": (lstm(), {"data": (35, 16, 256), "state": state, "state_cell": state}, "float32"),

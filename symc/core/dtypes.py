@@ -31,6 +31,7 @@ NAMES = {code: name for name, code in CODES.items()}
 BFLOAT16, BFLOAT16_CODE = "bfloat16", 12
 
 FLOATS = ("float16", "float32", "float64")
+BYTES = ("int8", "uint8")
 ITEM_SIZE = {name: np.dtype(name).itemsize for name in CODES} | {BFLOAT16: 2}
 ALIGNMENT = 64  # bytes, at multiples of which memory for arrays begins: a cache line, and the widest vector
 NATIVE = frozenset(map(np.dtype, CODES))  # byte-swapped ones are not in it

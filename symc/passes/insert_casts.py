@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from symc.core.dtypes import BYTES
 from symc.core.errors import DTypeError
 from symc.core.shapes import size_of
 from symc.ir.builder import GraphBuilder, rewrite
@@ -15,7 +16,6 @@ from .base import PassContext, graph_pass
 from .meaning import meaning_of
 
 COMPUTED = ("float32", "float64")
-BYTES = ("int8", "uint8")
 LARGEST_PRODUCT = 255 * 128  # in size, of a byte and an int8
 EXACT_FLOAT32 = 1 << 24  # up to there float32 holds every integer
 LARGEST_INT32 = (1 << 31) - 1

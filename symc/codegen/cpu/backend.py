@@ -12,7 +12,7 @@ from symc.codegen.kernel import KernelCall, KernelCode
 from symc.codegen.tuned import Choices, tuned
 from symc.core.collector import collector_paused
 from symc.core.config import setting
-from symc.core.dtypes import BFLOAT16
+from symc.core.dtypes import BFLOAT16, BYTES
 from symc.core.lazy import lazy
 from symc.core.undisturbed import alone
 from symc.core.version import source_digest
@@ -60,7 +60,7 @@ class CpuBackend:
 
     def channels_together(self, product: Product, dtype: str) -> int | None:
         """See passes.base.Machine."""
-        from symc.codegen.cpu.contraction.products import BYTES, multiplies_bfloat16, widens_bytes
+        from symc.codegen.cpu.contraction.products import multiplies_bfloat16, widens_bytes
 
         from .preferences import channels_together, is_better_filtered
 

@@ -15,6 +15,6 @@ SHARED_BYTES_PER_CYCLE = 128  # * of a processor
 LATENCY_S, NEAR_S = 0.7e-6, 0.25e-6  # from asking for a number to having it: from memory that is busy, from L2
 BARRIER_S = 0.1e-6  # to add up what threads of a block have found: shuffles and two barriers
 START_S = 1.5e-6  # of a kernel in a graph, until its first instruction and after its last one
-TF32_PER_CYCLE = 1024  # * multiplications and additions of a processor by wgmma, twice as many of 16 bits
+TF32_PER_CYCLE = 1024  # * multiplications and additions by wgmma, twice as many of 16 bits, 4 times of 8
 MMA_SHARE = 0.62  # of that by mma.sync
 BUSY_WARPS = 16  # of a processor that keep its schedulers supplied

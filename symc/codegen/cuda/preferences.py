@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from symc.codegen.cuda.contraction.tile import LEAST_ROWS, SECTIONS
+from symc.core.dtypes import BYTES
 from symc.loopir.tensor import Product
 
 NEAR_ROW, NEAR_COLUMN = 16_384, 1024  # elements that a block walks several times: they stay in L1 or L2
 
 
 def channels_together(product: Product, dtype: str) -> int | None:
-    """Tensor cores multiply pairs of float16 that are neighbours; in a weight gradient these are not."""
-    return 2 if dtype == "float16" and product.kind != "weight_gradient" else None
+    """Tensor cores multiply words of neighbours: four bytes, or pairs of float16, but in a weight gradient."""
+    if dtype == "float16":
+        return 2 if product.kind != "weight_gradient" else None
+    if dtype not in BYTES or product.kind != "forward":
+        return None
+    is_filled_up = product.groups == 1 and product.stack is None
+    return 4 if is_filled_up or product.summed_channels % 4 == 0 else None
 
 
 def keeps_near(n_elements: int, is_contiguous: bool) -> bool:

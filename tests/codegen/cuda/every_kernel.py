@@ -3,10 +3,11 @@
     python -m tests.codegen.cuda.every_kernel [--capability 9 0] [--only TEXT] [--keep FOLDER]
 
 The networks: conformance ops and nets; LeNet, ResNet-18 (small images), a bidirectional LSTM, a layer of BERT, layers
-of float16, these with products in tf32 and bfloat16 as well; forward and both directions. Prints how many kernels have
-which instructions in their machine code; exit status 1 where one spills, a tile keeps its sums elsewhere than in
-registers, or the machine code lacks what the PTX asks for: accesses of 16 bytes, copies to shared memory that nobody
-waits for, tensor cores. A folder that is kept is a kernel cache: `every_case` then runs the code that was looked at.
+of float16 and of 8-bit integers, these with products in tf32 and bfloat16 as well; forward and both directions. Prints
+how many kernels have which instructions in their machine code; exit status 1 where one spills, a tile keeps its sums
+elsewhere than in registers, or the machine code lacks what the PTX asks for: accesses of 16 bytes, copies to shared
+memory that nobody waits for, tensor cores. A folder that is kept is a kernel cache: `every_case` then runs the code
+that was looked at.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from symc.runtime.device import Device
 from symc.testing.driver import SimDriver
 from tests.codegen.cuda.machine_code import disassembled
 from tests.conformance import golden, replay
-from tests.runtime.cuda.test_programs import CASES, halves
+from tests.runtime.cuda.test_programs import CASES, bytes_, halves
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def built_in(context: mx.Context) -> Iterator[tuple[str, mx.Executor]]:
     yield "lenet", mx.models.get("lenet").symbol.simple_bind(context, data=(2, 1, 28, 28))
     yield "resnet-18", mx.models.get("resnet-18").symbol.simple_bind(context, data=(2, 3, 32, 32))
     yield "float16", halves().simple_bind(context, data=(16, 3, 6, 5))
+    yield "8-bit integers", bytes_().simple_bind(context, grad_req="null", data=(16, 3, 9, 8))
     for name in ("lstm", "lstm of 17", "attention"):
         make, shape = CASES[name]
         yield name, make().simple_bind(context, data=shape)
@@ -109,7 +111,8 @@ _codes: dict[str, KernelCode] = {}  # processes that are forked find them here: 
 SPECIAL = {  # what is asked for in PTX, and what it is in machine code
     "16 bytes": (r"\b(?:ld|st)\.global\.(?:nc\.)?(?:v4\.[bfu]32|v2\.[bfu]64)", r"\b(?:LDG|STG)\.E\S*\.128"),
     "LDGSTS": (r"\bcp\.async\.c[ag]\.shared\.global", r"\bLDGSTS\."),
-    "HMMA": (r"\bmma\.sync\.", r"\bHMMA\."),
+    "HMMA": (r"\bmma\.sync\.\S*\.f32\s", r"\bHMMA\."),
+    "IMMA": (r"\bmma\.sync\.\S*\.s32\s", r"\bIMMA\."),
 }
 TOGETHER = 16  # kernels of a task: the disassembler begins once for each target
 OF_TILES = {"FFMA": r"\bFFMA\b", "local": r"\b(?:LDL|STL)\b"}
@@ -140,7 +143,7 @@ def judged(image: KernelImage, assembly: str) -> Found:
     problems = [f"no {kind}" for kind in asked if not instructions[kind]]
     if image.spilled_bytes:
         problems.append(f"{image.spilled_bytes} bytes spilled")
-    if is_tile and not (instructions["LDGSTS"] and (instructions["FFMA"] or instructions["HMMA"])):
+    if is_tile and not (instructions["LDGSTS"] and any(instructions[kind] for kind in ("FFMA", "HMMA", "IMMA"))):
         problems.append("no copies ahead, or nothing that multiplies")
     if is_tile and instructions["local"]:
         problems.append("sums in local memory")

@@ -22,9 +22,12 @@ def image_of(call: KernelCall) -> KernelImage:
     return KernelImage.from_bytes(BACKEND.build(call.code))
 
 
-def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray]) -> None:
-    """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on."""
-    driver = SimDriver()
+def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], is_backwards: bool = False) -> None:
+    """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on.
+
+    is_backwards   the last block of a grid first
+    """
+    driver = SimDriver(is_backwards=is_backwards)
     places = {name: driver.allocate(raw.nbytes) for name, raw in memory.items()}
     for name, raw in memory.items():
         driver.copy_in(places[name], raw)

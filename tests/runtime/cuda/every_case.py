@@ -1,6 +1,6 @@
 """Every recorded operator and network on a simulated GPU: MXNet's numbers, and equal bits in another order of blocks.
 
-    python -m tests.runtime.cuda.every_case [ops nets] [--only TEXT] [--slowest 10]
+    python -m tests.runtime.cuda.every_case [ops quantized nets] [--only TEXT] [--slowest 10]
 
 A run that reads what nobody wrote or beyond an array, races, or leaves threads behind at a barrier is a fault of its
 kernel (`symc/testing/ptx`). The second run takes the blocks of every grid from the last to the first. Exit status 1
@@ -17,7 +17,8 @@ import os
 import sys
 import time
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,34 @@ from symc.runtime.cuda.device import device_of
 from symc.testing.driver import SimDriver
 from tests.conformance import golden, replay
 from tests.conformance.suite import KNOWN, one_line
+from tests.ops.cases_quantized import CASES as CASES_OF_BYTES
+from tests.ops.recorded import recorded
+from tests.ops.test_quantized import symbol_of
 
-CASES = {"ops": (golden.op_cases, replay.check_op), "nets": (golden.net_cases, replay.check_net)}
+
+def quantized_cases() -> Iterator[golden.Case]:
+    """Operators on 8-bit integers, but the logarithms of calibrate_entropy."""
+    for case in (c for c in CASES_OF_BYTES if "entropy" not in c.op):
+        symbol, given = symbol_of(case)
+        arrays = {f"{'aux' if n in symbol.list_auxiliary_states() else 'arg'}/{n}": a for n, a in given.items()}
+        outs = {f"out/{k}": a for k, a in enumerate(recorded("quantized")[str(case)].outs)}
+        yield golden.Case(str(case), case.op, symbol.tojson(), {}, arrays | outs)
+
+
+def check_quantized(mx: Any, case: golden.Case) -> dict[str, np.ndarray]:
+    """Every output, which is equal; gives them."""
+    found = replay.results(mx, mx.sym.load_json(case.symbol_json), case)
+    for name, want in case.by_name("out").items():
+        if not np.array_equal(found[f"output {name}"], want):
+            raise replay.Mismatch(f"output {name}: other numbers than MXNet's")
+    return found
+
+
+CASES = {
+    "ops": (golden.op_cases, replay.check_op),
+    "quantized": (quantized_cases, check_quantized),
+    "nets": (golden.net_cases, replay.check_net),
+}
 
 
 class Outcome(NamedTuple):

@@ -124,6 +124,43 @@ def halves() -> mx.sym.Symbol:
     return mx.sym.cast(mx.sym.FullyConnected(x, num_hidden=20, name="dense"), "float32") * 0.05
 
 
+def bytes_() -> mx.sym.Symbol:
+    """Layers of 8-bit integers, unsigned and signed: 3 channels, which become 4; pooling; a network's head."""
+    contrib, ends = mx.sym.contrib, dict(min_calib_range=-3.0, max_calib_range=4.0)
+    x = contrib.quantize_v2(mx.sym.Variable("data"), out_type="uint8", min_calib_range=0.0, max_calib_range=1.0)
+    x = contrib.quantized_conv(**_ranged(x), name="first", num_filter=20, kernel=(3, 3), pad=(1, 1), no_bias=True)
+    x = contrib.quantized_act(*contrib.requantize(*x, **ends), act_type="relu")
+    x = contrib.quantized_pooling(*x, kernel=(2, 2), stride=(2, 2), pool_type="max")
+    x = contrib.quantized_conv(**_ranged(x), name="second", num_filter=36, kernel=(3, 3), stride=(2, 1), no_bias=True)
+    x = contrib.quantized_flatten(*contrib.requantize(*x, **ends))
+    x = contrib.quantized_fully_connected(**_ranged(x), name="dense", num_hidden=33, no_bias=True)
+    return contrib.dequantize(*contrib.requantize(*x, **ends))
+
+
+def _ranged(x: mx.sym.Symbol) -> dict[str, mx.sym.Symbol]:
+    return {"data": x[0], "min_data": x[1], "max_data": x[2]}
+
+
+def run_bytes(ctx: mx.Context) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    executor = bytes_().simple_bind(ctx, grad_req="null", data=(16, 3, 9, 8))
+    for name, array in executor.arg_dict.items():
+        kind = name.removeprefix(name.split("_")[0])
+        low, high = {"": (0, 1), "_weight": (-127, 128), "_min_weight": (-0.3, -0.2), "_max_weight": (0.2, 0.3)}[kind]
+        values = rng.uniform(low, high, array.shape)
+        array[:] = np.floor(values) if kind == "_weight" else values
+    return executor.forward()[0].asnumpy()
+
+
+def test_integers_are_multiplied_as_they_are_stored(gpu):
+    """Equal to the CPU's to the bit, whichever block comes first."""
+    wanted, found = run_bytes(mx.cpu()), run_bytes(mx.gpu())
+    assert len(np.unique(wanted)) > 20
+    np.testing.assert_array_equal(found, wanted)
+    gpu.is_backwards = True
+    np.testing.assert_array_equal(run_bytes(mx.gpu()), wanted)
+
+
 def test_float16_is_multiplied_as_it_is_stored(gpu):
     found, expected = (run(halves(), ctx, data=(16, 3, 6, 5)) for ctx in (mx.gpu(), mx.cpu()))
     for a, b in zip(found, expected):

@@ -61,3 +61,12 @@ def test_products_of_matrices(k, kind, result):
             assert np.array_equal(found.view("f2").reshape(-1, 2), pair)
         else:
             assert np.array_equal(found.view(NUMPY[result]), exact[group + 8 * (r // 2), 2 * lane + r % 2])
+
+
+@pytest.mark.parametrize("mode, expected", [("", 4 - 2**31), (".satfinite", 2**31 - 1)])
+def test_sums_of_integers_wrap_unless_they_are_asked_to_stay_finite(mode, expected):
+    """32 products of 127 by 127 beyond the largest int32."""
+    inputs = [("u32", np.full(32, 0x7F7F7F7F, "u4"))] * 6 + [("u32", np.full(32, 2**31 + 4 - 32 * 127**2, "u4"))] * 4
+    a, b, c = ("{" + ", ".join(f"%{name}" for name in NAMES[s]) + "}" for s in (slice(4), slice(4, 6), slice(6, 10)))
+    text = f"mma.sync.aligned.m16n8k32.row.col{mode}.s32.s8.s8.s32 {{%out, %x1, %x2, %x3}}, {a}, {b}, {c};"
+    assert set(run(text, "u32", *inputs).view("i4")) == {expected}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from symc.codegen.cpu.target import Target
-from symc.core.dtypes import BFLOAT16, sum_dtype
+from symc.core.dtypes import BFLOAT16, BYTES, sum_dtype
 
-BYTES = ("int8", "uint8")
 PER_WORD = {"int8": 4, "uint8": 4, "int16": 2, BFLOAT16: 2}  # elements of a word
 # That are there by words.
 KINDS = {

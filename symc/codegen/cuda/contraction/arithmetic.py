@@ -9,7 +9,7 @@ from llvmlite import ir
 from symc.codegen.cuda.abilities import GPU
 from symc.codegen.cuda.launch import WARP
 from symc.codegen.cuda.ptx import SHARED, thread
-from symc.codegen.llvm.lanes import F32, I32, Lanes
+from symc.codegen.llvm.lanes import F32, I32, Lanes, scalar_type
 from symc.codegen.llvm.loops import Values
 
 from .teams import member
@@ -101,6 +101,8 @@ SHAPES = {
     "tf32": "m16n8k8.row.col.f32.tf32.tf32.f32",
     "bfloat16": "m16n8k16.row.col.f32.bf16.bf16.f32",
     "float16": "m16n8k16.row.col.f32.f16.f16.f32",
+    "int8": "m16n8k32.row.col.s32.s8.s8.s32",
+    "uint8": "m16n8k32.row.col.s32.u8.s8.s32",
 }
 ROUNDINGS = {"tf32": "cvt.rna.tf32.f32 $0, $1;", "bfloat16": "cvt.rn.bf16x2.f32 $0, $1, $2;"}  # to nearest
 
@@ -108,10 +110,11 @@ ROUNDINGS = {"tf32": "cvt.rna.tf32.f32 $0, $1;", "bfloat16": "cvt.rn.bf16x2.f32 
 class TensorCores:
     """mma.sync: a warp multiplies 16 rows by 8 columns, 8 registers of products at a time.
 
-    A register has a tf32, or two numbers of 16 bits. A warp has 32 columns. Thread 4 g + t of it holds (PTX ISA,
-    fragments of m16n8k8 and m16n8k16): of the left operand, rows g and g + 8 of registers t and t + 4; of the right
-    one, column g of these; of the sums, columns 2 t and 2 t + 1 of those rows. Registers are words of shared memory; of
-    bfloat16, words t and t + 4 of 16 rounded, and t + 8 and t + 12: any order will do that both operands have.
+    A register has a tf32, two numbers of 16 bits, or four integers of 8, whose sums are int32. A warp has 32 columns.
+    Thread 4 g + t of it holds (PTX ISA, fragments of m16n8k8, m16n8k16 and m16n8k32): of the left operand, rows g and
+    g + 8 of registers t and t + 4; of the right one, column g of these; of the sums, columns 2 t and 2 t + 1 of those
+    rows. Registers are words of shared memory; of bfloat16, words t and t + 4 of 16 rounded, and t + 8 and t + 12: any
+    order will do that both operands have.
     """
 
     ROWS, COLUMNS, WARP_COLUMNS = 16, 8, 32
@@ -170,16 +173,18 @@ class TensorCores:
         """The words of one, rounded where they are float32: the cores would cut off what they do not take."""
         places = [_place(self.b, memory, start, further + 4 * k * product) for k in range(self.words)]
         words = [self.b.load(self.b.bitcast(p, I32.as_pointer(SHARED)), align=ITEM_BYTES) for p in places]
-        if self.tile.kind == "float16":
+        if self.tile.kind not in ROUNDINGS:
             return words[0]
         type_ = ir.FunctionType(I32, [I32] * self.words)
         rounding = ir.InlineAsm(type_, ROUNDINGS[self.tile.kind], ",".join(["=r", *["r"] * self.words]))
         return self.b.call(rounding, words)
 
     def _product(self, left: Values, right: Values, sums: Values) -> Values:
-        four = ir.LiteralStructType([F32] * 4)
+        sum_type = scalar_type(self.tile.sum_dtype)
+        four, letter = ir.LiteralStructType([sum_type] * 4), "f" if sum_type == F32 else "r"
         operands = "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13}"
         text = f"mma.sync.aligned.{SHAPES[self.tile.kind]} {operands};"
-        type_ = ir.FunctionType(four, [I32] * 6 + [F32] * 4)
-        made = self.b.call(ir.InlineAsm(type_, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f"), [*left, *right, *sums])
+        type_ = ir.FunctionType(four, [I32] * 6 + [sum_type] * 4)
+        constraints = ",".join([f"={letter}"] * 4 + ["r"] * 6 + [letter] * 4)
+        made = self.b.call(ir.InlineAsm(type_, text, constraints), [*left, *right, *sums])
         return [self.b.extract_value(made, c) for c in range(4)]

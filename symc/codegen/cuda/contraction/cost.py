@@ -99,11 +99,11 @@ def _cycles_of_step(tile: Tile, widths: tuple[int, int], p: Problem) -> dict[str
         accesses = of_team * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * n_warps
         started, wavefronts = products / WARP + accesses, 2 * accesses
     else:
-        n_words = 2 if tile.kind == "bfloat16" else 1  # of a register: as many pairs of 16 bits as tf32 in a cycle
+        n_words = 2 if tile.kind == "bfloat16" else 1  # of a register: as many words of 8 or 16 bits as tf32 in a cycle
         arithmetic = products / n_words / (h200.TF32_PER_CYCLE * h200.MMA_SHARE)
         fragments = tile.rows * tile.columns / OF_WARP / OF_ROWS / n_warps  # of rows of a warp
         accesses = tile.depth / OF_WORDS * (4 * fragments + 2 * OF_WARP / OF_COLUMNS) * n_warps
-        of_access = {"tf32": 3, "bfloat16": 2, "float16": 1}[tile.kind]  # two roundings of tf32 are one of bfloat16
+        of_access = {"tf32": 3, "bfloat16": 2}.get(tile.kind, 1)  # two roundings of tf32 are one of bfloat16
         started = accesses * of_access + products / n_words / (OF_ROWS * OF_COLUMNS * OF_WORDS)
         wavefronts = accesses
     if p.run:

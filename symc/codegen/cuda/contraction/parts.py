@@ -9,11 +9,11 @@ from llvmlite import ir
 
 from symc.codegen.cuda.abilities import GPU
 from symc.codegen.cuda.ptx import thread
-from symc.codegen.llvm.lanes import F32, I64, Lanes
+from symc.codegen.llvm.lanes import I64, Lanes, scalar_type
 from symc.codegen.llvm.loops import Values, loop
 from symc.codegen.llvm.memory import Elements
 
-from .tile import DTYPE, ITEM_BYTES, QUAD, Tile
+from .tile import ITEM_BYTES, QUAD, Tile
 
 QUADS_TOGETHER = 4  # of all parts, before others: so many registers, times the parts that are asked for at once
 
@@ -27,7 +27,7 @@ def leave(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, part: ir.Value, sums: 
     """Stores the sums of this thread; scratch: the address of a tile's, int64."""
     v = Lanes(b, QUAD, GPU, is_aligned=True)
     for quad, place in enumerate(_places(b, tile, scratch, part)):
-        Elements(v, DTYPE).store(v.pack(sums[quad * QUAD : (quad + 1) * QUAD]), place)
+        Elements(v, tile.sum_dtype).store(v.pack(sums[quad * QUAD : (quad + 1) * QUAD]), place)
 
 
 def totals(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, n_parts: ir.Value) -> Values:
@@ -36,14 +36,16 @@ def totals(b: ir.IRBuilder, tile: Tile, scratch: ir.Value, n_parts: ir.Value) ->
     n_parts   int64, no constant: all parts at once would take more registers than there are, as would all quads
     """
     v, found = Lanes(b, QUAD, GPU, is_aligned=True), []
+    zero = ir.Constant(scalar_type(tile.sum_dtype), None)
+    plus = b.fadd if tile.sum_dtype == "float32" else b.add
     for first in range(0, tile.n_sums // QUAD, QUADS_TOGETHER):
 
         def add(part: ir.Value, sums: Values, first: int = first) -> Values:
             places = _places(b, tile, scratch, part)[first : first + QUADS_TOGETHER]
-            quads = [Elements(v, DTYPE).load(place) for place in places]
-            return [b.fadd(s, v.extract(quads[k // QUAD], k % QUAD)) for k, s in enumerate(sums)]
+            quads = [Elements(v, tile.sum_dtype).load(place) for place in places]
+            return [plus(s, v.extract(quads[k // QUAD], k % QUAD)) for k, s in enumerate(sums)]
 
-        begun = [ir.Constant(F32, 0.0)] * (QUADS_TOGETHER * QUAD)
+        begun = [zero] * (QUADS_TOGETHER * QUAD)
         found += loop(b, I64(0), n_parts, begun, add, at_least_once=True)
     return found
 

@@ -11,7 +11,7 @@ from symc.codegen.contraction.panels import panels_of
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM
 from symc.codegen.cuda.h200 import CLOCK_HZ, L2_BYTES
-from symc.core.dtypes import ITEM_SIZE
+from symc.core.dtypes import BYTES, ITEM_SIZE
 from symc.core.errors import CodegenError
 from symc.loopir.expr import Axis
 from symc.loopir.kernel import Buffer, Contraction, buffer_of
@@ -20,7 +20,6 @@ from .cost import n_tiles, sharing_time, steps_of, tile_times
 from .parts import part_bytes
 from .problem import Problem, problem_of
 from .tile import (
-    DTYPE,
     ITEM_BYTES,
     LEAST_ROWS,
     QUAD,
@@ -36,6 +35,8 @@ from .tile import (
 PARTS = range(1, 17)  # blocks that may share a tile
 PART_STEPS = 2  # of a part at least: bringing the first products takes as long as a step or two
 LONG_SUMS = 16  # of a thread: registers have room for as many totals
+KINDS: dict[str, Kind] = {"float16": "float16", "int8": "int8", "uint8": "uint8"}  # of what is stored so
+DTYPES = {("float32", "float32"), ("float16", "float16"), *((dtype, "int8") for dtype in BYTES)}  # left and right
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
 
 
@@ -55,7 +56,7 @@ class TilePlan(ContractionPlan):
 
 
 def plan_contraction(c: Contraction, float32_by: Kind = "fma") -> TilePlan | None:
-    """The cheapest way to compute it in tiles, by tensor cores where operands are float16 or may be rounded.
+    """The cheapest way to compute it in tiles, by tensor cores where operands have 8 or 16 bits or may be rounded.
 
     None where tiles cannot, or where too little of them would be filled.
     """
@@ -67,7 +68,7 @@ def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
     p = problem_of(c)
     if not _is_tiled(c, p):
         return []
-    kind: Kind = "float16" if buffer_of(c, c.lhs).dtype == "float16" else float32_by
+    kind = KINDS.get(buffer_of(c, c.lhs).dtype, float32_by)
     if c.sections > 1:
         tiles: Sequence[Tile] = TILES_OF_SECTIONS if (kind, c.sections) == ("fma", SECTIONS) else ()
     else:
@@ -75,7 +76,7 @@ def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
     if 1 in widths_of(c):  # so many copies that registers have no room for the places of more
         tiles = [replace(t, depth=t.depth // 2) for t in tiles if _may_halve(t)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
-    return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, n)]
+    return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, t, n)]
 
 
 def _may_halve(tile: Tile) -> bool:
@@ -88,8 +89,9 @@ def _may_share(p: Problem, tile: Tile, n_parts: int) -> bool:
     return n_parts * PART_STEPS <= steps_of(tile, p) and sums_bytes <= L2_BYTES // 2
 
 
-def _is_long(p: Problem, n_parts: int) -> bool:
-    return -(-p.depth // n_parts) > LONGEST_SUM
+def _is_long(p: Problem, tile: Tile, n_parts: int) -> bool:
+    """Whether sums would lose too much if they were not added up in parts; integers lose nothing."""
+    return tile.sum_dtype == "float32" and -(-p.depth // n_parts) > LONGEST_SUM
 
 
 def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
@@ -97,17 +99,17 @@ def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
     time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + sharing_time(p, tile, n_parts)
     by = "FMA in float32" if tile.kind == "fma" else "tensor cores"
     shared = f", each shared by {n_parts} blocks" if n_parts > 1 else ""
-    dtype = buffer_of(c, c.lhs).dtype
+    dtype = buffer_of(c, c.rhs).dtype
     n_sums = n_parts * n_tiles(p, tile) * tile.rows * tile.columns
     return TilePlan(
         algorithm="tiles",
         cycles=time_s * CLOCK_HZ,
         why=f"{n_tiles(p, tile)} tiles of {tile}{shared}, sums of {p.depth} products by {by}",
         packing=None if c.kind == "weight_gradient" else panels_of(c, dtype, tile.columns, tile.n_together),
-        scratch=(n_sums * tile.n_together,) if n_parts > 1 else (),  # of float32, counted in `dtype`
+        scratch=(n_sums * tile.n_together,) if n_parts > 1 else (),  # counted in elements of the left operand
         tile=tile,
         widths=widths,
-        is_long=_is_long(p, n_parts),
+        is_long=_is_long(p, tile, n_parts),
         n_parts=n_parts,
     )
 
@@ -116,8 +118,8 @@ def _is_tiled(c: Contraction, p: Problem) -> bool:
     if p.depth < LEAST_DEPTH or min(p.n_rows, p.n_columns) < LEAST_ROWS:
         return False
     streamed = (c.lhs, c.rhs) if c.kind == "weight_gradient" else (c.lhs,)
-    dtypes = {buffer_of(c, name).dtype for name in c.operands}
-    if dtypes not in ({DTYPE}, {"float16"}) or c.is_depthwise or 0 in widths_of(c):
+    left, right = (buffer_of(c, name).dtype for name in (c.lhs, c.rhs))
+    if (left, right) not in DTYPES or c.is_depthwise or 0 in widths_of(c):
         return False
     try:
         epilogue_of(c)

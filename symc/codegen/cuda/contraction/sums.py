@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from llvmlite import ir
 
 from symc.codegen.cuda.ptx import barrier, commit_copies, copy_to_shared, launched_memory, wait_for_copies
-from symc.codegen.llvm.lanes import F32, I32
+from symc.codegen.llvm.lanes import I32, scalar_type
 from symc.codegen.llvm.loops import Values, loop, minimum, when
 
 from .arithmetic import arithmetic_of
@@ -118,7 +118,7 @@ def emit_sums(
     n_left, places = len(begun_left), [*begun_left, *begun_right]
     for k in range(STAGES - 1):
         places = started(b.add(first, I32(k)), places, I32(k * stage_bytes))
-    zeros = [ir.Constant(F32, 0.0)] * n_sums
+    zeros = [ir.Constant(scalar_type(tile.sum_dtype), None)] * n_sums
     begun = [*zeros, I32(0), *places]
     if is_long:
         steps_of_part = PART_PRODUCTS // tile.depth

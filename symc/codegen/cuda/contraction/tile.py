@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-DTYPE, ITEM_BYTES = "float32", 4  # of sums, and of what lies in shared memory: a float32, or two float16
+from symc.core.dtypes import BYTES
+
+ITEM_BYTES = 4  # of sums, and of what lies in shared memory: a float32, two float16, four integers of 8 bits
 QUAD = 4  # words of one access to memory
 TOGETHER = 16  # products of a round of the innermost loop, which is a long line of multiplications
 STAGES = 3  # of shared memory: one is read, the others are filled
 LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
 LONGER_ROWS, LONGER_PRODUCTS = 4, 8  # words by which lines of shared memory are longer: threads then meet all banks
 
-Kind = Literal["fma", "tf32", "bfloat16", "float16"]
+Kind = Literal["fma", "tf32", "bfloat16", "float16", "int8", "uint8"]
+TOGETHER_IN_WORD = {"float16": 2, "int8": 4, "uint8": 4}  # elements of a word, of what is multiplied as it is stored
 
 
 @dataclass(frozen=True)
 class Tile:
     """rows x columns results, `depth` words of products at a time; a thread has rows_of_thread x columns_of_thread.
 
-    kind      what multiplies: each thread, or tensor cores operands rounded to tf32 or bfloat16, or stored in float16
+    kind      what multiplies: each thread, or tensor cores operands rounded to tf32 or bfloat16, or stored in float16,
+              or int8 and uint8 by int8
     n_teams   of threads, each of which has all results, of TOGETHER of every n_teams * TOGETHER products (see `teams`)
     """
 
@@ -43,7 +47,12 @@ class Tile:
     @property
     def n_together(self) -> int:
         """Products of a word."""
-        return 2 if self.kind == "float16" else 1
+        return TOGETHER_IN_WORD.get(self.kind, 1)
+
+    @property
+    def sum_dtype(self) -> str:
+        """Of a thread's sums; those of integers are exact."""
+        return "int32" if self.kind in BYTES else "float32"
 
     @property
     def n_sums(self) -> int:

@@ -13,13 +13,12 @@ from symc.codegen.cpu.contraction.plan import CpuPlan, WinogradPlan
 from symc.codegen.cpu.contraction.products import Products, products_of, widens_bytes
 from symc.codegen.cpu.target import Target, host_target
 from symc.core.errors import CodegenError
-from symc.loopir.expr import Axis, cast, clamped, load, prim
 from symc.loopir.interpret import interpret
-from symc.loopir.kernel import Buffer, Contraction, Store, Window, accumulator, buffer_of, verify
-from tests.codegen.contractions import channels_last, out_extents, packed_weight
+from symc.loopir.kernel import Buffer, Contraction, buffer_of, verify
+from tests.codegen.contractions import packed_weight
+from tests.codegen.integers import GUARD, POISON, contraction, numbers, poisoned, strided, surroundings
 from tests.codegen.kernels import run_call
 
-GUARD, POISON = 64, 0xA5
 WAYS = {"planned": {}, "plain": {"has_dot": False}}
 DTYPES = ["uint8", "int8", "int16"]
 
@@ -28,43 +27,6 @@ DTYPES = ["uint8", "int8", "int16"]
 def avx2() -> Target:
     """This machine with vectors of 256 bits, which multiplies pairs of int16."""
     return host_target(256)
-
-
-def contraction(
-    dtype, channels=(8, 33), inputs=(6, 9), kernel=(3, 3), stride=(1, 1), groups=1, slack=0, pad=1, batch=2
-):
-    """A convolution to int32, and to uint8 behind a scale for each channel."""
-    c, o = channels
-    ones, pads = (1,) * len(inputs), (pad,) * len(inputs)
-    outs = out_extents(inputs, kernel, stride, ones, pads)
-    x, y = (channels_last(*b, slack) for b in (("x", (batch, c, *inputs), dtype), ("y", (batch, o, *outs), "int32")))
-    small = channels_last("small", y.shape, "uint8", slack, offset=3)
-    scale = Buffer.dense("scale", (o,), "float32")
-    axes = tuple(Axis(f"i{d}", n) for d, n in enumerate(y.shape))
-    scaled = cast(accumulator("int32"), "float32") * load("scale", (axes[1],), "float32")
-    byte = cast(clamped(prim("rint", scaled), 0.0, 255.0), "uint8")
-    stores = (Store("y", axes, accumulator("int32"), axes), Store("small", axes, byte, axes))
-    weight = Buffer.dense("w", (o, c // groups, *kernel), _of_weight(dtype))
-    window = Window(inputs, outs, kernel, stride, ones, pads)
-    return Contraction("forward", batch, c, o, groups, window, "x", "w", (x, weight, scale, y, small), stores)
-
-
-def _of_weight(dtype):
-    """What data of a dtype are multiplied with."""
-    return "int16" if dtype == "int16" else "int8"
-
-
-def strided(raw: np.ndarray, b: Buffer) -> np.ndarray:
-    strides = tuple(s * raw.itemsize for s in b.strides)
-    return np.lib.stride_tricks.as_strided(raw[GUARD + b.offset :], b.shape, strides)
-
-
-def numbers(c: Contraction) -> dict[str, np.ndarray]:
-    """Any bytes in every buffer, but a scale that fits."""
-    rng = np.random.default_rng(0)
-    logical = {b.name: rng.integers(0, 256, b.shape).astype("uint8").view("int8") for b in c.buffers}
-    logical = {b.name: logical[b.name].astype(b.dtype) for b in c.buffers}
-    return {**logical, "scale": rng.uniform(-0.01, 0.01, logical["scale"].shape).astype("float32")}
 
 
 def by_direct_sums(c: Contraction, target: Target, way: str = "planned") -> CpuPlan:
@@ -87,8 +49,7 @@ def check(c: Contraction, target: Target, plan: CpuPlan, logical: dict[str, np.n
     verify(form)
     raws = {}
     for b in buffers:
-        size = 1 + b.offset + sum((n - 1) * s for n, s in zip(b.shape, b.strides)) + 2 * GUARD
-        raws[b.name] = np.full(size * np.dtype(b.dtype).itemsize, POISON, "uint8").view(b.dtype)
+        raws[b.name] = poisoned(b)
         if b.name in ("x", "w", "scale"):
             strided(raws[b.name], b)[...] = packed if b.name == "w" else logical[b.name]
     addresses = {name: raw.ctypes.data + GUARD * raw.itemsize for name, raw in raws.items()}
@@ -97,9 +58,7 @@ def check(c: Contraction, target: Target, plan: CpuPlan, logical: dict[str, np.n
     for name in ("y", "small"):
         b = next(b for b in buffers if b.name == name)
         np.testing.assert_array_equal(strided(raws[name], b), wanted[name], err_msg=name)
-        inside = np.zeros(raws[name].shape, bool)
-        strided(inside, b)[...] = True
-        assert (raws[name][~inside].view("uint8") == POISON).all(), name
+        assert (surroundings(raws[name], b) == POISON).all(), name
 
 
 @pytest.mark.parametrize("way", WAYS)
