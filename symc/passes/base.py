@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from symc.core.errors import GraphError
+from symc.core.shapes import FullShape
 from symc.ir.bodies import is_inferred, within_bodies
 from symc.ir.graph import FACTS, Graph, Layout, Node
-from symc.loopir.kernel import Contraction, Plan
+from symc.loopir.kernel import Buffer, Contraction, Plan
+from symc.loopir.routine import Routine
 from symc.loopir.tensor import Product
 
 
@@ -55,6 +57,9 @@ class Machine(Protocol):
 
         `is_reused`: the right operand is arranged once and serves many runs.
         """
+
+    def scratch(self, routine: Routine, ins: Sequence[Buffer]) -> Sequence[tuple[FullShape, str]]:
+        """Shapes and dtypes of the memory that it needs for a routine on these inputs, besides them and the outputs."""
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,8 @@ class Lowerer(StorageAssignment):
         """A routine on the node's inputs and outputs, with memory of its own for as long as it runs."""
         ins = [self._buffer(v, phase) for v in node.inputs]
         outs = [self._buffer(node[k], phase) for k in range(node.n_outputs)]
-        scratch = [self._scratch(node, shape, dtype, phase) for shape, dtype in routine.scratch([b.shape for b in ins])]
+        wanted = self.backend.scratch(routine, ins)
+        scratch = [self._scratch(node, shape, dtype, phase) for shape, dtype in wanted]
         buffers = {b.name: b for b in (*ins, *outs, *scratch)}
         read, made, used = (tuple(b.name for b in part) for part in (ins, outs, scratch))
         return Template(routine, read, made, used, tuple(buffers.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,6 +16,7 @@ from symc.core.shapes import FullShape, size_of
 from symc.ir.kernels import KernelGraph, KernelNode
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, Packing, buffer_of
+from symc.loopir.routine import Routine
 
 POISON = 0xA5
 
@@ -37,6 +39,9 @@ class PlainBackend:
 
     def plan(self, contraction: Contraction, is_reused: bool) -> ContractionPlan | None:
         return None
+
+    def scratch(self, routine: Routine, ins: Sequence[Buffer]) -> Sequence[tuple[FullShape, str]]:
+        return routine.scratch([b.shape for b in ins])
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,11 @@ from symc.codegen.objects import Build
 from symc.codegen.tuned import NOTHING, Choices
 from symc.context import register_device, unregister_device
 from symc.core.dtypes import ITEM_SIZE
+from symc.core.shapes import FullShape
 from symc.ir.graph import Graph, Layout, Node
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan
+from symc.loopir.routine import Routine
 from symc.loopir.tensor import Product
 from symc.runtime.device import CallRow, Device, LoopRows, Row, Touched
 from symc.runtime.operands import Expected
@@ -72,6 +74,9 @@ class ToyBackend:
 
     def plan(self, contraction: Contraction, is_reused: bool) -> Plan | None:
         return None
+
+    def scratch(self, routine: Routine, ins: Sequence[Buffer]) -> Sequence[tuple[FullShape, str]]:
+        return routine.scratch([b.shape for b in ins])
 
     tuned: ClassVar[Choices] = NOTHING
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -14,10 +14,12 @@ from symc.core.collector import collector_paused
 from symc.core.config import setting
 from symc.core.dtypes import BFLOAT16, BYTES
 from symc.core.lazy import lazy
+from symc.core.shapes import FullShape
 from symc.core.undisturbed import alone
 from symc.core.version import source_digest
 from symc.ir.graph import Graph, Layout, Node
-from symc.loopir.kernel import Contraction, LoopKernel, Plan, Template
+from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan, Template
+from symc.loopir.routine import Routine
 from symc.loopir.tensor import Product
 
 from .compile import compile_function, toolchain
@@ -116,6 +118,10 @@ class CpuBackend:
         from symc.codegen.cpu.contraction import plan_contraction
 
         return plan_contraction(contraction, self.target, is_reused, self.has_winograd, self.tuned)
+
+    def scratch(self, routine: Routine, ins: Sequence[Buffer]) -> Sequence[tuple[FullShape, str]]:
+        """See passes.base.Machine."""
+        return routine.scratch([b.shape for b in ins])
 
     @lazy
     def tuned(self) -> Choices:

@@ -11,10 +11,12 @@ from symc.codegen.cuda.contraction.tile import Kind
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.codegen.tuned import NOTHING, Choices
 from symc.core.errors import DeviceError
+from symc.core.shapes import FullShape
 from symc.core.undisturbed import alone
 from symc.core.version import source_digest
 from symc.ir.graph import Graph, Layout, Node
-from symc.loopir.kernel import Contraction, LoopKernel, Plan, Template
+from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan, Template
+from symc.loopir.routine import Routine
 from symc.loopir.tensor import Product
 
 from .compile import compile_kernel, toolchain
@@ -95,6 +97,12 @@ class CudaBackend:
 
         return plan_contraction(contraction, self.float32_by)
 
+    def scratch(self, routine: Routine, ins: Sequence[Buffer]) -> Sequence[tuple[FullShape, str]]:
+        """See passes.base.Machine."""
+        from symc.codegen.cuda.routines import scratch_of
+
+        return scratch_of(routine, ins)
+
     tuned: ClassVar[Choices] = NOTHING
 
     def candidates(self, contraction: Contraction) -> Sequence[ContractionPlan]:
@@ -107,15 +115,14 @@ class CudaBackend:
         from symc.codegen.cuda.contraction.plan import TilePlan
         from symc.codegen.cuda.contraction.schedule import schedule_tiles
         from symc.codegen.cuda.nest import schedule_nest
-
-        from .routines import schedule_template
+        from symc.codegen.cuda.routines import schedule_template
 
         if isinstance(kernel, Contraction) and isinstance(kernel.plan, TilePlan):
             return schedule_tiles(kernel, kernel.plan)
         if isinstance(kernel, Contraction):
             return schedule_nest(nest_of(kernel))
         if isinstance(kernel, Template):
-            return [schedule_template(kernel)]
+            return schedule_template(kernel)
         return schedule_nest(kernel)
 
     def identity(self) -> str:

@@ -13,6 +13,7 @@ COPY_BYTES_PER_S = 4.3e12  # of 4.8e12 *: what a copy reaches
 L2_BYTES, L2_BYTES_PER_S = 50 << 20, 5.5e12  # * the former
 SHARED_BYTES_PER_CYCLE = 128  # * of a processor
 LATENCY_S, NEAR_S = 0.7e-6, 0.25e-6  # from asking for a number to having it: from memory that is busy, from L2
+NEAREST_S, DEPENDENT_CYCLES = 17e-9, 4  # to have what lies in L1 or shared memory, or what was just computed
 BARRIER_S = 0.1e-6  # to add up what threads of a block have found: shuffles and two barriers
 START_S = 1.5e-6  # of a kernel in a graph, until its first instruction and after its last one
 TF32_PER_CYCLE = 1024  # * multiplications and additions by wgmma, twice as many of 16 bits, 4 times of 8

@@ -16,15 +16,16 @@ from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.kernel import KernelCall
 from symc.core.shapes import size_of
 from symc.loopir.expr import free_axes, walk
-from symc.loopir.kernel import Contraction, LoopKernel
+from symc.loopir.kernel import Contraction, LoopKernel, Template
 from symc.loopir.work import Work, operations, work_of
 
 from . import h200
 from .image import KernelImage
 from .launch import WARP, Grid
 
-UNROLLED = 4  # rounds of a short loop that the assembler puts together
+UNROLLED = 4  # rounds of a short loop that the compiler or the assembler puts together
 LOAD = re.compile(r"ld\.global(?:\.nc)?(?:\.v(?P<n>\d))?\.[fsb](?P<bits>\d+)")
+READ, WRITE = (re.compile(rf"\b{word}\.(?:global\.|shared\.)?(?:nc\.)?(?:v(\d)\.)?[fsbu]\d+") for word in ("ld", "st"))
 BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
 PRIMITIVES = dict.fromkeys("div sqrt rsqrt".split(), 9) | dict.fromkeys(
     "exp expm1 log log1p log2 log10 pow sin cos tanh sigmoid erf mod floordiv".split(), 25
@@ -66,6 +67,9 @@ def predict(kernel: LoopKernel, call: KernelCall, image: KernelImage) -> Predict
         times = tile_times(plan.tile, plan.widths, problem_of(kernel), plan.n_parts, n_blocks)
         n_together = 2 if plan.tile.kind == "bfloat16" else plan.tile.n_together
         per_cycle = h200.LANES if plan.tile.kind == "fma" else h200.TF32_PER_CYCLE * n_together
+    elif isinstance(kernel, Template):
+        times = _routine(kernel, call, image, n_blocks, grid)
+        per_cycle = h200.LANES
     else:
         times = _nest(kernel, work, image, n_blocks, grid, kernel.work_flops // 2)
         per_cycle = h200.LANES
@@ -103,6 +107,51 @@ def _nest(
         "instructions": instructions / h200.LANES / h200.PROCESSORS / h200.CLOCK_HZ / busy,
         "latency": read / (threads * under_way) * h200.LATENCY_S + rounds * n_barriers * h200.BARRIER_S,
     }
+
+
+def _routine(kernel: Template, call: KernelCall, image: KernelImage, n_blocks: int, grid: Grid) -> dict[str, float]:
+    """Threads that each take steps one after the other, as the loops of the routine are compiled: every instruction
+    waits for the one before, and every number read for the memory that is nearest."""
+    n_instructions, n_reads = _step(image.code.decode("ascii"))
+    if call.share is None:  # a thread for each part: the others of its warp wait with it
+        n_threads, n_steps = kernel.n_parts, kernel.work_flops
+    else:
+        n_threads, n_steps = grid.n_blocks * grid.n_threads, call.share.work.flops
+    n_running = min(n_threads, h200.PROCESSORS * n_blocks * grid.n_threads)
+    warps = -(-n_running // WARP)
+    own_s = n_instructions * h200.DEPENDENT_CYCLES / h200.CLOCK_HZ + n_reads * h200.NEAREST_S
+    busy = min(1.0, warps / h200.PROCESSORS / h200.SCHEDULERS)
+    per_s = h200.LANES * h200.PROCESSORS * h200.CLOCK_HZ * busy * min(1.0, n_running / WARP)
+    n_barriers = image.code.count(b"bar.sync") * -(-grid.n_blocks // (h200.PROCESSORS * n_blocks))
+    return {
+        "instructions": n_steps * n_instructions / per_s,
+        "steps of a thread": n_steps / n_running * own_s + n_barriers * h200.BARRIER_S,
+    }
+
+
+def _step(ptx: str) -> tuple[float, float]:
+    """(instructions, reads of arrays) of a round of the innermost loops: the median of those that read."""
+    labels: dict[str, int] = {}
+    lines = list(map(str.strip, ptx.splitlines()))
+    loops: list[tuple[int, int]] = []
+    for k, line in enumerate(lines):
+        if line.startswith("$L"):
+            labels[line.rstrip(":")] = k
+        elif (branch := BRANCH.search(line)) and branch[1] in labels:
+            loops.append((labels[branch[1]], k))
+    rounds = []
+    for first, last in loops:
+        if not any(first <= other and end <= last and (other, end) != (first, last) for other, end in loops):
+            own = [line for line in lines[first : last + 1] if line.endswith(";") and not line.startswith(".")]
+            n_reads, n_writes = (
+                sum(int(found[1] or 1) for line in own if (found := what.search(line))) for what in (READ, WRITE)
+            )
+            n_branches = sum(1 for line in own if BRANCH.search(line))
+            is_unrolled = n_branches == 1 and not n_reads % UNROLLED and not n_writes % UNROLLED
+            n_together = UNROLLED if is_unrolled else 1
+            if n_reads:
+                rounds.append((len(own) / n_together, n_reads / n_together))
+    return sorted(rounds)[len(rounds) // 2] if rounds else (1.0, 1.0)
 
 
 def _asked_at_once(ptx: str) -> int:

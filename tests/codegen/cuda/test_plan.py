@@ -19,8 +19,8 @@ from symc.codegen.cuda.nest import schedule_nest
 from symc.codegen.cuda.target import Target
 from symc.core.errors import DeviceError
 from symc.loopir.expr import Axis, Expr, prim, reduce
+from symc.loopir.factorize import Cholesky
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store, Template
-from symc.loopir.sorting import Sort
 from symc.loopir.work import work_of
 from tests.codegen.contractions import contraction
 from tests.codegen.nests import f32
@@ -168,11 +168,11 @@ def test_a_tile_has_a_block_for_each_part_of_each_set():
     assert "a tile of 32x32x16 by a block" in call.code.source and "63 tiles" in call.schedule
 
 
-def test_a_routine_has_a_thread_for_each_part():
-    keys, order = Buffer.dense("x", (100, 7), "float32"), Buffer.dense("y", (100, 7), "int32")
-    sort = Sort(axis=1, n_kept=7, is_ascending=True)
-    scratch = [Buffer.dense(f"s{k}", *found) for k, found in enumerate(sort.scratch([keys.shape]))]
-    template = Template(sort, ("x",), ("y",), tuple(b.name for b in scratch), (keys, order, *scratch))
-    (call,) = CudaBackend(Target((9, 0)), lambda image: (1, None)).schedule(template)
+def test_a_routine_without_kernels_of_its_own_has_a_thread_for_each_part():
+    backend = CudaBackend(Target((9, 0)), lambda image: (1, None))
+    matrices, roots = Buffer.dense("x", (100, 7, 7), "float32"), Buffer.dense("y", (100, 7, 7), "float32")
+    assert backend.scratch(Cholesky(), [matrices]) == Cholesky().scratch([matrices.shape])
+    template = Template(Cholesky(), ("x",), ("y",), (), (matrices, roots))
+    (call,) = backend.schedule(template)
     assert call.launch.n_threads == 64 and call.words[-1] == template.n_parts
     assert "if part < n_parts" in call.code.source and "a thread for each of" in call.schedule

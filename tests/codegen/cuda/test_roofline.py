@@ -11,13 +11,16 @@ from symc.codegen.cuda.contraction.plan import plan_contraction
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.schedule import schedule_tiles
 from symc.codegen.cuda.contraction.tile import LARGE
-from symc.codegen.cuda.h200 import COPY_BYTES_PER_S, LATENCY_S, START_S
+from symc.codegen.cuda.h200 import CLOCK_HZ, COPY_BYTES_PER_S, LATENCY_S, NEAREST_S, START_S
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.cuda.nest import schedule_nest
-from symc.codegen.cuda.roofline import _asked_at_once, blocks_of_processor, predict
+from symc.codegen.cuda.roofline import _asked_at_once, _step, blocks_of_processor, predict
+from symc.codegen.cuda.routines import schedule_template, scratch_of
+from symc.codegen.cuda.routines.parts import a_thread_for_each_part
 from symc.loopir.expr import Axis
-from symc.loopir.kernel import Buffer, Nest, Store
+from symc.loopir.kernel import Buffer, Nest, Store, Template
+from symc.loopir.sorting import Sort
 from tests.codegen.contractions import contraction
 from tests.codegen.nests import f32
 
@@ -91,3 +94,30 @@ def test_a_large_product_is_near_the_limit_and_a_deep_small_one_is_not():
     found = predict(small, call, image(127, 38_912))
     assert 0.4 < found.limit_s / found.time_s < 0.8
     assert sharing_time(problem_of(small), small.plan.tile, small.plan.n_parts) > 0.75e-6
+
+
+SEARCH = "$L1:\nld.shared.u32 %r1, [%rd1];\nsetp.lt.s32 %p1, %r1, %r2;\nshr.s64 %rd2, %rd2, 1;\n@%p2 bra $L1;\n"
+
+
+@pytest.mark.parametrize(
+    "ptx, step",
+    [
+        (SEARCH, (4, 1)),
+        (f"$L0:\nbar.sync 0;\n{SEARCH}ld.u32 %r3, [%rd3];\n@%p3 bra $L0;", (4, 1)),
+        ("$L1:\nld.shared.v4.u32 {%r1, %r2, %r3, %r4}, [%rd1];\nadd.s64 %rd1, %rd1, 16;\n@%p2 bra $L1;", (0.75, 1)),
+        ("$L1:\nst.shared.u32 [%rd1], 0;\n@%p2 bra $L1;", (1, 1)),
+    ],
+)
+def test_a_step_is_a_round_of_the_innermost_loop_that_reads(ptx, step):
+    assert _step(ptx) == step
+
+
+def test_parts_of_a_routine_are_not_spread_over_the_machine():
+    x, order = Buffer.dense("x", (1, 5000), "float32"), Buffer.dense("y", (1, 5000), "int32")
+    template = Template(Sort(1, 5000, True), ("x",), ("y",), (), (x, order))
+    found = predict(template, a_thread_for_each_part(template), image(64, ptx=SEARCH))
+    own_s = 4 * 4 / CLOCK_HZ + NEAREST_S
+    assert found.time_s == pytest.approx(START_S + template.work_flops * own_s) and found.time_s > 1e-3
+    keys, positions = (Buffer.dense(f"s{k}", *wanted) for k, wanted in enumerate(scratch_of(template.routine, [x])))
+    own = replace(template, scratch=("s0", "s1"), buffers=(x, order, keys, positions))
+    assert sum(predict(own, call, image(64, ptx=SEARCH)).time_s for call in schedule_template(own)) < 5e-5

@@ -1,15 +1,14 @@
-"""Templates on a GPU: the body of the routine as a function that every thread calls for a part of the work."""
+"""The CPU's body of a routine as a function that every thread calls for a part of the work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from symc.codegen.cuda.launch import Grid, bounded
 from symc.codegen.kernel import KernelCall, KernelCode
 from symc.codegen.routines.body import Compiler
 from symc.codegen.routines.table import body_of
 from symc.loopir.kernel import Template
-
-from .launch import Grid, bounded
 
 THREADS = 64  # of a block: parts are few, and take long
 
@@ -22,7 +21,7 @@ def kernel(desc, bufs):
 """
 
 
-def schedule_template(template: Template) -> KernelCall:
+def a_thread_for_each_part(template: Template) -> KernelCall:
     """The call that carries out a template, a thread for each of its parts; raises CodegenError for a routine that has
     no kernel."""
     body = body_of(template)
@@ -32,9 +31,8 @@ def schedule_template(template: Template) -> KernelCall:
     source = SOURCE.format(n_parts=d.number("n_parts")).lstrip()
 
     def build() -> Callable[..., None]:
+        from symc.codegen.cuda.compile import cuda
         from symc.codegen.routines.access import elements, floats
-
-        from .compile import cuda
 
         jit = cuda().jit(device=True)
         scope = {"cuda": cuda(), "routine": jit(body.make(Compiler(jit, elements, floats()), *body.options))}
