@@ -147,7 +147,7 @@ def _step(ptx: str) -> tuple[float, float]:
                 sum(int(found[1] or 1) for line in own if (found := what.search(line))) for what in (READ, WRITE)
             )
             n_branches = sum(1 for line in own if BRANCH.search(line))
-            is_unrolled = n_branches == 1 and not n_reads % UNROLLED and not n_writes % UNROLLED
+            is_unrolled = not any(n % UNROLLED for n in (n_reads, n_writes, n_branches - 1))
             n_together = UNROLLED if is_unrolled else 1
             if n_reads:
                 rounds.append((len(own) / n_together, n_reads / n_together))

@@ -16,10 +16,14 @@ from symc.testing.driver import SimDriver
 
 BACKEND = CudaBackend(Target((9, 0)), lambda image: (1, None))
 
+_images: dict[str, KernelImage] = {}
+
 
 def image_of(call: KernelCall) -> KernelImage:
-    """The kernel of a call, compiled."""
-    return KernelImage.from_bytes(BACKEND.build(call.code))
+    """The kernel of a call, compiled once."""
+    if call.code.name not in _images:
+        _images[call.code.name] = KernelImage.from_bytes(BACKEND.build(call.code))
+    return _images[call.code.name]
 
 
 def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], is_backwards: bool = False) -> None:
