@@ -1,8 +1,8 @@
 """How long a kernel should take on an H200, and what no kernel for the same work could beat.
 
-The time is that of the slowest of what has to happen: bytes through memory, bytes through L2, instructions, and waiting
-for what was asked for, which only other threads' work can hide. How many of those there are follows from registers and
-shared memory. None of it has been compared with hardware yet.
+The time is that of the slowest of what has to happen: bytes through memory, bytes through L2 (of which warps get whole
+sectors), instructions, and waiting for what was asked for, which only other threads' work can hide. How many of those
+there are follows from registers and shared memory. None of it has been compared with hardware yet.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import re
 from typing import NamedTuple
 
 from symc.codegen.cuda.contraction.cost import sharing_time, tile_times
+from symc.codegen.cuda.contraction.direct import nest_of
 from symc.codegen.cuda.contraction.plan import TilePlan
 from symc.codegen.cuda.contraction.problem import problem_of
+from symc.codegen.cuda.nest.grid import GridPlan
+from symc.codegen.cuda.nest.schedule import planned
+from symc.codegen.cuda.nest.sectors import moved_bytes
 from symc.codegen.kernel import KernelCall
-from symc.core.shapes import size_of
-from symc.loopir.expr import free_axes, walk
-from symc.loopir.kernel import Contraction, LoopKernel, Template
+from symc.loopir.kernel import Contraction, LoopKernel, Nest, Template
 from symc.loopir.work import Work, operations, work_of
 
 from . import h200
@@ -24,7 +26,7 @@ from .image import KernelImage
 from .launch import WARP, Grid
 
 UNROLLED = 4  # rounds of a short loop that the compiler or the assembler puts together
-LOAD = re.compile(r"ld\.global(?:\.nc)?(?:\.v(?P<n>\d))?\.[fsb](?P<bits>\d+)")
+LOAD = re.compile(r"ld\.global(?:\.nc)?(?:\.v(?P<n>\d))?\.(?:[fsb]|u(?!64))(?P<bits>\d+)")
 READ, WRITE = (re.compile(rf"\b{word}\.(?:global\.|shared\.)?(?:nc\.)?(?:v(\d)\.)?[fsbu]\d+") for word in ("ld", "st"))
 BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
 PRIMITIVES = dict.fromkeys("div sqrt rsqrt".split(), 9) | dict.fromkeys(
@@ -71,7 +73,7 @@ def predict(kernel: LoopKernel, call: KernelCall, image: KernelImage) -> Predict
         times = _routine(kernel, call, image, n_blocks, grid)
         per_cycle = h200.LANES
     else:
-        times = _nest(kernel, work, image, n_blocks, grid, kernel.work_flops // 2)
+        times = _nest(kernel, _plan_of(kernel, call), work, image, n_blocks, grid)
         per_cycle = h200.LANES
     times["memory"] = work.size_bytes / h200.COPY_BYTES_PER_S
     bound = max(times, key=lambda name: times[name])
@@ -88,8 +90,14 @@ def blocks_of_processor(image: KernelImage, grid: Grid) -> int:
     return max(1, min(h200.BLOCKS, h200.WARPS // warps, h200.REGISTERS // registers, h200.SHARED_BYTES // shared))
 
 
+def _plan_of(kernel: Nest | Contraction, call: KernelCall) -> GridPlan:
+    """The plan of one of the calls that carry out loops."""
+    plans = planned(nest_of(kernel) if isinstance(kernel, Contraction) else kernel)
+    return next(plan for plan, made in plans if (made.code.name, made.launch) == (call.code.name, call.launch))
+
+
 def _nest(
-    kernel: LoopKernel, work: Work, image: KernelImage, n_blocks: int, grid: Grid, products: int
+    kernel: LoopKernel, plan: GridPlan, work: Work, image: KernelImage, n_blocks: int, grid: Grid
 ) -> dict[str, float]:
     """Threads that each walk their units: they wait for every bunch of loads, and then compute."""
     n_running = min(grid.n_blocks, h200.PROCESSORS * n_blocks)
@@ -97,13 +105,13 @@ def _nest(
     busy = min(1.0, n_running * grid.n_threads / WARP / h200.PROCESSORS / h200.BUSY_WARPS)
     under_way, n_barriers = _asked_at_once(image.code.decode("ascii")), image.code.count(b"bar.sync") // 2
     n_units = work.size_bytes / 4 / max(1, under_way)
-    instructions = operations(kernel.stores, lambda e: PRIMITIVES.get(e.op, 1)) + products + n_units * OF_UNIT
-    reduced = (e for s in kernel.stores for e in walk(s.value) if e.op == "reduce")
-    n_rows = max((size_of(tuple(a.extent for a in free_axes(e))) for e in reduced), default=grid.n_blocks)
-    rounds = -(-max(n_rows, grid.n_blocks) // n_running) if n_barriers else 0
+    of_values = operations(kernel.stores, lambda e: PRIMITIVES.get(e.op, 1)) + kernel.work_flops // 2
+    instructions = of_values + n_units * OF_UNIT
+    rounds = -(-plan.n_units // n_running) if n_barriers else 0
     written = sum(b.size_bytes for b in kernel.buffers if b.name in {s.buffer for s in kernel.stores})
     read = max(0, work.size_bytes - written)
     return {
+        "L2": moved_bytes(plan) / h200.L2_BYTES_PER_S,
         "instructions": instructions / h200.LANES / h200.PROCESSORS / h200.CLOCK_HZ / busy,
         "latency": read / (threads * under_way) * h200.LATENCY_S + rounds * n_barriers * h200.BARRIER_S,
     }

@@ -26,11 +26,15 @@ class AxisLoop:
 
 @dataclass(frozen=True, eq=False)
 class StorePlan:
-    """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it)."""
+    """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it).
+
+    `crosswise` has the values that others find along `cross` and hand over, where a device does so.
+    """
 
     stores: tuple[StoreForm, ...]
     serial: tuple[str, ...]
     vector: str | None
+    crosswise: tuple[Expr, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

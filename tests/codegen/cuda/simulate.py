@@ -26,12 +26,9 @@ def image_of(call: KernelCall) -> KernelImage:
     return _images[call.code.name]
 
 
-def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], is_backwards: bool = False) -> None:
-    """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on.
-
-    is_backwards   the last block of a grid first
-    """
-    driver = SimDriver(is_backwards=is_backwards)
+def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], driver: SimDriver | None = None) -> None:
+    """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on."""
+    driver = driver or SimDriver()
     places = {name: driver.allocate(raw.nbytes) for name, raw in memory.items()}
     for name, raw in memory.items():
         driver.copy_in(places[name], raw)

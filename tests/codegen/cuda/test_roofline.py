@@ -11,7 +11,7 @@ from symc.codegen.cuda.contraction.plan import plan_contraction
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.schedule import schedule_tiles
 from symc.codegen.cuda.contraction.tile import LARGE
-from symc.codegen.cuda.h200 import CLOCK_HZ, COPY_BYTES_PER_S, LATENCY_S, NEAREST_S, START_S
+from symc.codegen.cuda.h200 import CLOCK_HZ, COPY_BYTES_PER_S, L2_BYTES_PER_S, LATENCY_S, NEAREST_S, START_S
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.cuda.nest import schedule_nest
@@ -64,11 +64,23 @@ def test_threads_that_ask_for_little_at_once_wait():
     assert found.time_s == pytest.approx(START_S + 16384 * 4096 / n_threads * LATENCY_S)
 
 
+def test_a_warp_that_reads_every_eighth_element_gets_all_of_each_sector():
+    n = 1 << 24
+    i = Axis("i", n)
+    buffers = (Buffer("x", (n,), "float32", (8,)), Buffer.dense("y", (n,), "float32"))
+    nest = Nest(buffers, (Store("y", (i,), f32("x", i), (i,)),))
+    (call,) = schedule_nest(nest)
+    found = predict(nest, call, image(32))
+    assert found.bound == "L2"
+    assert found.time_s == pytest.approx(START_S + n * (32 + 4) / L2_BYTES_PER_S)
+
+
 @pytest.mark.parametrize(
     "ptx, n_bytes",
     [
         ("ld.global.u64 %rd1, [%rd2];", 4),
         ("ld.global.f32 %f1, [%rd2];\nld.global.nc.v2.f64 {%d1, %d2}, [%rd3];", 20),
+        ("ld.global.u8 %rs1, [%rd2];\nld.global.u32 %r1, [%rd3];", 5),
         ("$L1:\nld.global.f32 %f1, [%rd2];\n@%p1 bra $L1;", 16),
         ("$L1:\nld.global.v2.f32 {%f1, %f2}, [%rd2];\nst.global.f32 [%rd3], %f1;\n@%p1 bra $L1;", 8),
         ("$L1:\nld.global.f64 %d1, [%rd2];\n@%p1 bra $L2;\nld.global.s8 %r1, [%rd3];\n$L2:\nret;", 8),

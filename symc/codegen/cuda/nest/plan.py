@@ -4,56 +4,32 @@ thread  a thread computes all stores at one index of the axes they share, with i
         belong to neighbouring threads (elementwise work, column sums, windows)
 block   the threads of a block share the longest reduced axis, and then the axes of the stores that lie along it
         (row softmax, norms, means)
+tile    the threads of a block share a square of two axes, of which some accesses lie along the one, others along the
+        other (copies between memory orders; crosswise.py)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from symc.codegen.cuda.h200 import PROCESSORS
 from symc.codegen.cuda.launch import WARP
 from symc.codegen.nest.form import Form
-from symc.codegen.nest.plan import AxisLoop, NestPlan, StorePlan, by_stride, common_axes
+from symc.codegen.nest.plan import StorePlan, by_stride, common_axes
 from symc.loopir.expr import Expr, walk
 
-THREADS = 256  # of a block, where threads do not work together
+from .crosswise import tile_plan
+from .grid import GridPlan
+from .sectors import moved_bytes
+
 SHORT_ROW = 24  # elements that one thread adds up as fast as a warp does
 ENOUGH_THREADS = 1 << 15  # that keep a GPU busy: with so many columns each may add up its own
 ROWS_OF = ((128, 32), (1024, 128), (1 << 14, 256))  # (longest row, threads of its block)
 LONG_ROW_THREADS = 1024
 LANES, ITEM_BYTES = 4, 4  # of a vector
 MUCH = 1 << 16  # elements: with fewer, threads of 4 would leave processors without work
-
-
-@dataclass(frozen=True, eq=False)
-class GridPlan(NestPlan):
-    """A plan whose units belong to threads, or to blocks of `n_threads` threads that work together.
-
-    `row_vectors` has the axis that threads share of each reduction, `StorePlan.vector` that of stores.
-    """
-
-    n_threads: int = THREADS
-
-    @property
-    def n_blocks(self) -> int:
-        """Into how many parts of `lanes` elements the blocked axis is cut; 1 without one."""
-        return -(-self.form.extents[self.blocked] // self.lanes) if self.blocked else 1
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether the threads of a block work together."""
-        return self.kind == "row"
-
-    def loops_of(self, group: StorePlan) -> tuple[AxisLoop, ...]:
-        """The loops of a group of stores: those of its own, and who walks them."""
-        serial = tuple(AxisLoop(axis) for axis in group.serial)
-        if not self.is_shared:
-            return serial
-        if group.vector is None:
-            return (AxisLoop("", "first thread"), *serial)
-        return (*serial, AxisLoop(group.vector, "threads"))
+WASTE = 1.5  # so many times the bytes take longer than a barrier for each tile
 
 
 def plan_stores(forms: Sequence[Form]) -> GridPlan:
@@ -69,7 +45,8 @@ def plan_stores(forms: Sequence[Form]) -> GridPlan:
     if _is_vector(form, axes):
         return _vector_plan(form, axes)
     reason = "a thread for each element" if not form.reduce_axes else "a thread for each reduction"
-    return _thread_plan(form, axes, reason)
+    plan, tiles = _thread_plan(form, axes, reason), tile_plan(form, axes)
+    return tiles if tiles and moved_bytes(plan) > WASTE * moved_bytes(tiles) else plan
 
 
 def _thread_plan(form: Form, axes: tuple[str, ...], reason: str) -> GridPlan:
@@ -84,7 +61,7 @@ def _vector_plan(form: Form, axes: tuple[str, ...]) -> GridPlan:
     *outer, along = axes
     stores = (StorePlan(form.stores, (), None),)
     reason = f"a thread for {LANES} neighbours"
-    return GridPlan(form, "lane", LANES, 1, tuple(outer), along, along, None, {}, stores, reason, 0.0)
+    return GridPlan(form, "lane", LANES, 1, tuple(outer), along, None, None, {}, stores, reason, 0.0)
 
 
 def _is_vector(form: Form, axes: tuple[str, ...]) -> bool:

@@ -90,12 +90,12 @@ class Threads:
 
         def place(warp: ir.Value, number: int, like: ir.Value) -> ir.Value:
             at = b.add(b.mul(warp, I32(len(reduces) * ITEM_BYTES)), I32(number * ITEM_BYTES))
-            return b.bitcast(b.gep(memory, [at]), _stored(like.type).as_pointer(addrspace=3))
+            return b.bitcast(b.gep(memory, [at]), stored_type(like.type).as_pointer(addrspace=3))
 
         barrier(b)  # whoever reads what was here before has done so
         with b.if_then(b.icmp_unsigned("==", b.and_(thread(b), I32(WARP - 1)), I32(0))):
             for number, x in enumerate(totals):
-                stored = b.zext(x, I8) if _stored(x.type) is not x.type else x
+                stored = b.zext(x, I8) if stored_type(x.type) is not x.type else x
                 b.store(stored, place(b.lshr(thread(b), I32(5)), number, x))
         barrier(b)
         found = []
@@ -109,6 +109,6 @@ class Threads:
         return found
 
 
-def _stored(type_: ir.Type) -> ir.Type:
+def stored_type(type_: ir.Type) -> ir.Type:
     """How a value lies in shared memory: a truth is a byte."""
     return I8 if isinstance(type_, ir.IntType) and type_.width == 1 else type_
