@@ -22,6 +22,7 @@ from symc.testing.ptx.launch import Limits, Loaded, launch, load, pack_arguments
 from symc.testing.ptx.memory import GlobalMemory, Region
 from symc.testing.ptx.program import Function
 from symc.testing.ptx.tracked import FULL
+from symc.testing.ptx.traffic import Traffic
 
 DEVICE_BYTES = 1 << 40  # of the address space, for each device
 SHARED_BYTES = {(8, 0): 163 << 10, (9, 0): 227 << 10, (10, 0): 227 << 10}
@@ -45,6 +46,7 @@ class SimDriver:
     is_racing     False: looks for no races, somewhat faster
     is_backwards  True: runs the blocks of a grid from the last to the first, one by one where a kernel has fences or
                   atoms; may change from launch to launch
+    traffic       counts what warps ask of memory, of all launches
     counts        what was asked for so far, by the name of the method
     """
 
@@ -55,9 +57,10 @@ class SimDriver:
         capability: tuple[int, int] = (9, 0),
         is_racing: bool = True,
         is_backwards: bool = False,
+        traffic: Traffic | None = None,
     ) -> None:
         self.number, self.total_bytes, self.capability = number, total_bytes, capability
-        self.is_racing, self.is_backwards = is_racing, is_backwards
+        self.is_racing, self.is_backwards, self.traffic = is_racing, is_backwards, traffic
         self.counts: Counter[str] = Counter()
         self._memory = GlobalMemory((number + 1) * DEVICE_BYTES)
         self._limits = Limits(shared_bytes=SHARED_BYTES[capability])
@@ -227,6 +230,7 @@ class SimDriver:
             self._limits,
             self.is_racing,
             self.is_backwards,
+            self.traffic,
         )
 
     def _require_registers(self, image: KernelImage, start: Launch) -> None:

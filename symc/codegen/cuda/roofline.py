@@ -1,36 +1,34 @@
 """How long a kernel should take on an H200, and what no kernel for the same work could beat.
 
-The time is that of the slowest of what has to happen: bytes through memory, bytes through L2, instructions, and waiting
-for what was asked for, which only other threads' work can hide. How many of those there are follows from registers and
-shared memory. None of it has been compared with hardware yet.
+The time is that of the slowest of what has to happen: bytes through memory, bytes through L2 (of which warps get whole
+sectors), instructions, and waiting for what was asked for, which only other threads' work can hide. How many of those
+there are follows from registers and shared memory. None of it has been compared with hardware yet.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from symc.codegen.cuda.contraction.cost import sharing_time, tile_times
 from symc.codegen.cuda.contraction.direct import nest_of
 from symc.codegen.cuda.contraction.plan import TilePlan
 from symc.codegen.cuda.contraction.problem import problem_of
+from symc.codegen.cuda.nest.grid import GridPlan
+from symc.codegen.cuda.nest.schedule import planned
+from symc.codegen.cuda.nest.sectors import moved_bytes
 from symc.codegen.kernel import KernelCall
-from symc.core.dtypes import ITEM_SIZE
-from symc.core.shapes import size_of
-from symc.loopir.expr import free_axes, walk
-from symc.loopir.kernel import Contraction, LoopKernel, Template
-from symc.loopir.rename import renamed
+from symc.loopir.kernel import Contraction, LoopKernel, Nest, Template
 from symc.loopir.work import Work, operations, work_of
 
 from . import h200
 from .image import KernelImage
 from .launch import WARP, Grid
-from .shape import BRANCH, LOAD, shape_of
 
 UNROLLED = 4  # rounds of a short loop that the compiler or the assembler puts together
+LOAD = re.compile(r"ld\.global(?:\.nc)?(?:\.v(?P<n>\d))?\.(?:[fsb]|u(?!64))(?P<bits>\d+)")
 READ, WRITE = (re.compile(rf"\b{word}\.(?:global\.|shared\.)?(?:nc\.)?(?:v(\d)\.)?[fsbu]\d+") for word in ("ld", "st"))
-REGISTER = re.compile(r"%\w+")
+BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
 PRIMITIVES = dict.fromkeys("div sqrt rsqrt".split(), 9) | dict.fromkeys(
     "exp expm1 log log1p log2 log10 pow sin cos tanh sigmoid erf mod floordiv".split(), 25
 )  # instructions of what takes more than one
@@ -75,7 +73,7 @@ def predict(kernel: LoopKernel, call: KernelCall, image: KernelImage) -> Predict
         times = _routine(kernel, call, image, n_blocks, grid)
         per_cycle = h200.LANES
     else:
-        times = _nest(kernel, work, image, n_blocks, grid, kernel.work_flops // 2)
+        times = _nest(kernel, _plan_of(kernel, call), work, image, n_blocks, grid)
         per_cycle = h200.LANES
     times["memory"] = work.size_bytes / h200.COPY_BYTES_PER_S
     bound = max(times, key=lambda name: times[name])
@@ -92,44 +90,31 @@ def blocks_of_processor(image: KernelImage, grid: Grid) -> int:
     return max(1, min(h200.BLOCKS, h200.WARPS // warps, h200.REGISTERS // registers, h200.SHARED_BYTES // shared))
 
 
+def _plan_of(kernel: Nest | Contraction, call: KernelCall) -> GridPlan:
+    """The plan of one of the calls that carry out loops."""
+    plans = planned(nest_of(kernel) if isinstance(kernel, Contraction) else kernel)
+    return next(plan for plan, made in plans if (made.code.name, made.launch) == (call.code.name, call.launch))
+
+
 def _nest(
-    kernel: LoopKernel, work: Work, image: KernelImage, n_blocks: int, grid: Grid, products: int
+    kernel: LoopKernel, plan: GridPlan, work: Work, image: KernelImage, n_blocks: int, grid: Grid
 ) -> dict[str, float]:
     """Threads that each walk their units: they wait for every bunch of loads, and then compute."""
     n_running = min(grid.n_blocks, h200.PROCESSORS * n_blocks)
     threads = n_running * grid.n_threads
     busy = min(1.0, n_running * grid.n_threads / WARP / h200.PROCESSORS / h200.BUSY_WARPS)
-    code = image.code.decode("ascii")
-    under_way, shape = _asked_at_once(code), shape_of(code)
+    under_way, n_barriers = _asked_at_once(image.code.decode("ascii")), image.code.count(b"bar.sync") // 2
     n_units = work.size_bytes / 4 / max(1, under_way)
-    instructions = operations(kernel.stores, lambda e: PRIMITIVES.get(e.op, 1)) + products + n_units * OF_UNIT
+    of_values = operations(kernel.stores, lambda e: PRIMITIVES.get(e.op, 1)) + kernel.work_flops // 2
+    instructions = of_values + n_units * OF_UNIT
+    rounds = -(-plan.n_units // n_running) if n_barriers else 0
     written = sum(b.size_bytes for b in kernel.buffers if b.name in {s.buffer for s in kernel.stores})
     read = max(0, work.size_bytes - written)
-    waiting_s, times = read / (threads * under_way) * h200.LATENCY_S, {}
-    if shape.n_exchanges:
-        nest = nest_of(kernel) if isinstance(kernel, Contraction) else kernel
-        reduced = [e for s in renamed(nest.stores) for e in walk(s.value) if e.op == "reduce"]
-        n_rows = max(size_of(tuple(a.extent for a in free_axes(e))) for e in reduced)
-        length = max(size_of(tuple(a.extent for a in e.data[1])) for e in reduced)
-        team = grid.n_threads if shape.n_barriers else shape.n_together
-        rounds = -(-max(n_rows, grid.n_blocks) // (threads // team))
-        waiting_s += rounds * shape.n_exchanges * (h200.BARRIER_S if shape.n_barriers else h200.SHUFFLES_S)
-        trips = (n * -(-length // (team * at_once)) for n, at_once in shape.loops)
-        instructions = n_rows * team * (shape.n_instructions + sum(trips))
-        if shape.loops:
-            again = max(0, sum(_bytes_asked(nest)) - read)
-            is_near = threads // team * read / n_rows <= h200.PROCESSORS * h200.L1_BYTES
-            waiting_s += again / (threads * under_way) * (h200.NEAREST_S if is_near else h200.NEAR_S)
-            times["L2"] = (read + written + again * (not is_near)) / h200.L2_BYTES_PER_S
-    times["instructions"] = instructions / h200.LANES / h200.PROCESSORS / h200.CLOCK_HZ / busy
-    return times | {"latency": waiting_s}
-
-
-def _bytes_asked(kernel: LoopKernel) -> Iterator[int]:
-    """By each load of each walk, once for every element."""
-    sizes = {b.name: ITEM_SIZE[b.dtype] for b in kernel.buffers}
-    for e in dict.fromkeys(e for s in renamed(kernel.stores) for e in walk(s.value) if e.op == "load"):
-        yield size_of(tuple(a.extent for a in free_axes(e))) * sizes[e.data[0]]
+    return {
+        "L2": moved_bytes(plan) / h200.L2_BYTES_PER_S,
+        "instructions": instructions / h200.LANES / h200.PROCESSORS / h200.CLOCK_HZ / busy,
+        "latency": read / (threads * under_way) * h200.LATENCY_S + rounds * n_barriers * h200.BARRIER_S,
+    }
 
 
 def _routine(kernel: Template, call: KernelCall, image: KernelImage, n_blocks: int, grid: Grid) -> dict[str, float]:
@@ -170,7 +155,7 @@ def _step(ptx: str) -> tuple[float, float]:
                 sum(int(found[1] or 1) for line in own if (found := what.search(line))) for what in (READ, WRITE)
             )
             n_branches = sum(1 for line in own if BRANCH.search(line))
-            is_unrolled = n_branches == 1 and not n_reads % UNROLLED and not n_writes % UNROLLED
+            is_unrolled = not any(n % UNROLLED for n in (n_reads, n_writes, n_branches - 1))
             n_together = UNROLLED if is_unrolled else 1
             if n_reads:
                 rounds.append((len(own) / n_together, n_reads / n_together))
@@ -178,29 +163,19 @@ def _step(ptx: str) -> tuple[float, float]:
 
 
 def _asked_at_once(ptx: str) -> int:
-    """The most bytes that a thread asks for before it needs one of them, past branches ahead; in a loop that stores
-    nothing, those of some rounds. Words of the descriptor (u64) do not count."""
-    lines = [*map(str.strip, ptx.splitlines())]
-    ahead = {b[1] for at, line in enumerate(lines) if (b := BRANCH.search(line)) and f"{b[1]}:" in lines[at:]}
+    """The most bytes that a thread asks for before it needs one of them: loads of one basic block, in some rounds of it
+    where it is a loop that stores nothing. Words of the descriptor (u64) do not count."""
     most, size_bytes, label, is_storing = 4, 0, "", False
-    asked: set[str] = set()
-    of_block = 0
-    for line in lines:
+    for line in map(str.strip, ptx.splitlines()):
         if line.startswith("$L"):
-            of_block, label, is_storing = 0, line.rstrip(":"), False
-            if label not in ahead:
-                size_bytes, asked = 0, set()
+            size_bytes, label, is_storing = 0, line.rstrip(":"), False
         elif load := LOAD.match(line):
-            n_bytes = int(load["n"] or 1) * int(load["bits"]) // 8
-            size_bytes, of_block = size_bytes + n_bytes, of_block + n_bytes
-            asked.update(REGISTER.findall(line.rsplit("[", 1)[0]))
+            size_bytes += int(load["n"] or 1) * int(load["bits"]) // 8
             most = max(most, size_bytes)
         elif line.startswith("st.global"):
             is_storing = True
         elif branch := BRANCH.search(line):
             if branch[1] == label and not is_storing:
-                most = max(most, of_block * UNROLLED)
-            of_block, label = 0, ""
-        if not LOAD.match(line) and not asked.isdisjoint(REGISTER.findall(line.partition(",")[2])):
-            size_bytes, asked = 0, set()
+                most = max(most, size_bytes * UNROLLED)
+            size_bytes, label = 0, ""
     return most

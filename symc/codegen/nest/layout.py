@@ -95,6 +95,8 @@ class _Printer:
         for group in plan.stores:
             stores = [k for k, s in enumerate(plan.form.stores) if s in group.stores]
             yield f"loops {self._listed(group.serial)} vector {self._axis(group.vector)}: {stores}"
+            if group.crosswise:
+                yield f"crosswise {' '.join(self._names[e] for e in group.crosswise)}"
         for kept in plan.kept:
             yield f"keep {' '.join(self._names[e] for e in kept.values.values())}"
         if plan.below:

@@ -26,11 +26,15 @@ class AxisLoop:
 
 @dataclass(frozen=True, eq=False)
 class StorePlan:
-    """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it)."""
+    """Stores that share their inner loops: `serial` loops, then vector lanes along `vector` (None: as around it).
+
+    `crosswise` has the values that others find along `cross` and hand over, where a device does so.
+    """
 
     stores: tuple[StoreForm, ...]
     serial: tuple[str, ...]
     vector: str | None
+    crosswise: tuple[Expr, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +61,6 @@ class NestPlan:
     below: tuple[Expr, ...] = ()  # values that are at most 0 or NaN, where an exp of such takes less
     scales: bool = False  # whether what these exponentials are all multiplied with cancels
     streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them
-    is_kept_by_device: bool = False  # what is `kept`: where it likes, instead of in memory
 
     @property
     def around(self) -> tuple[AxisLoop, ...]:

@@ -78,10 +78,9 @@ class Walker:
         self.scalar = Lanes(b, 1, abilities)
         self.words = Words(self.scalar, plan.form, layout, desc, bufs)
         self.places = Places(self.scalar, plan.form, layout, self.words, dict.fromkeys(plan.below, plan.scales))
-        in_memory = () if plan.is_kept_by_device else plan.kept
-        for kept in in_memory:
+        for kept in plan.kept:
             self.places.reserve(kept, plan.abreast)
-        self._along = {e: axis for kept in in_memory for axis, e in kept.values.items()}
+        self._along = {e: axis for kept in plan.kept for axis, e in kept.values.items()}
         self._columns: Values = []  # of the window before, as many for each shared tap
 
     def run(self, indices: Sequence[ir.Value]) -> None:

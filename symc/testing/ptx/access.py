@@ -146,6 +146,9 @@ class Access:
             if space == "shared" and self.space == "generic":
                 some = some - np.uint64(SHARED_WINDOW)
             own = which if lanes is None else lanes if which is None else lanes[which]
+            if self.machine.traffic is not None:
+                numbers = np.arange(len(some)) if own is None else own
+                self.machine.traffic.note(space, some, numbers, self.width)
             for piece, at, inner, numbers in self.parts(some, own, space):
                 picked = which if inner is None else inner if which is None else which[inner]
                 yield space, piece, at, picked, numbers

@@ -15,6 +15,7 @@ from .memory import GlobalMemory
 from .parser import parse
 from .program import Function, Module
 from .run import Codes
+from .traffic import Traffic
 
 # Registers of a batch should stay in the host's caches; below that, more lanes make NumPy's calls cheaper.
 _BATCH_BYTES, _MOST_LANES = 1 << 24, 1 << 14
@@ -105,12 +106,14 @@ def launch(
     limits: Limits | None = None,
     is_racing: bool = True,
     is_backwards: bool = False,
+    traffic: Traffic | None = None,
 ) -> None:
     """Runs a grid to its end; raises KernelFault for what no kernel may do.
 
     params        as `pack_arguments` makes them, uint8
     is_racing     False: looks for no races, somewhat faster
     is_backwards  True: the last block first, one at a time where blocks may learn of each other
+    traffic       counts what warps ask of memory
     """
     limits = limits or Limits()
     _check_limits(kernel, grid, block, dynamic_bytes, limits)
@@ -125,7 +128,7 @@ def launch(
     for region in loaded.memory:
         region.agents.forget()
     for first in range(0, n_blocks, n_together)[:: -1 if is_backwards else 1]:
-        codes.machine.begin(loaded.memory, params, first, is_racing, is_backwards)
+        codes.machine.begin(loaded.memory, params, first, is_racing, is_backwards, traffic)
         codes.run()
 
 

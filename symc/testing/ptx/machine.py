@@ -13,6 +13,7 @@ from .faults import KernelFault, PtxError
 from .memory import WINDOW_BYTES, GlobalMemory, Region
 from .program import Function, Instruction, Module
 from .tracked import Tracked
+from .traffic import Traffic
 from .types import Type
 
 WARP = 32
@@ -70,11 +71,17 @@ class Machine:
         self._specials = self._fixed_specials()
 
     def begin(
-        self, memory: GlobalMemory, params: np.ndarray, first_block: int, is_racing: bool, is_backwards: bool = False
+        self,
+        memory: GlobalMemory,
+        params: np.ndarray,
+        first_block: int,
+        is_racing: bool,
+        is_backwards: bool = False,
+        traffic: Traffic | None = None,
     ) -> None:
         """Makes it blocks first_block, first_block + 1, ..., or these backwards; blocks behind the grid's last never
         run."""
-        self.memory, self.params, self.is_racing = memory, params, is_racing
+        self.memory, self.params, self.is_racing, self.traffic = memory, params, is_racing, traffic
         gx, gy, gz = self.shape.grid
         of_batch = self.shape.n_blocks - 1 - self.block_of if is_backwards else self.block_of
         self.number_of = first_block + of_batch

@@ -16,18 +16,19 @@ from symc.testing.driver import SimDriver
 
 BACKEND = CudaBackend(Target((9, 0)), lambda image: (1, None))
 
+_images: dict[str, KernelImage] = {}
+
 
 def image_of(call: KernelCall) -> KernelImage:
-    """The kernel of a call, compiled."""
-    return KernelImage.from_bytes(BACKEND.build(call.code))
+    """The kernel of a call, compiled once."""
+    if call.code.name not in _images:
+        _images[call.code.name] = KernelImage.from_bytes(BACKEND.build(call.code))
+    return _images[call.code.name]
 
 
-def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], is_backwards: bool = False) -> None:
-    """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on.
-
-    is_backwards   the last block of a grid first
-    """
-    driver = SimDriver(is_backwards=is_backwards)
+def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], driver: SimDriver | None = None) -> None:
+    """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on."""
+    driver = driver or SimDriver()
     places = {name: driver.allocate(raw.nbytes) for name, raw in memory.items()}
     for name, raw in memory.items():
         driver.copy_in(places[name], raw)

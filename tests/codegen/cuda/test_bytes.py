@@ -14,6 +14,7 @@ from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.tile import FLAT, LARGE, LEAN, MIDDLE, NARROW, SMALL, WIDE
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, buffer_of, verify
+from symc.testing.driver import SimDriver
 from tests.codegen.contractions import packed_weight
 from tests.codegen.integers import GUARD, POISON, contraction, numbers, poisoned, strided, surroundings
 
@@ -50,7 +51,7 @@ def check(c: Contraction, plan: TilePlan | None, is_backwards: bool = False, **g
         if b.name in ("x", "w", "scale"):
             strided(raws[b.name], b)[...] = given[b.name]
     calls = BACKEND.schedule(c)
-    run_calls(calls, {name: raw[GUARD:] for name, raw in raws.items()}, is_backwards)
+    run_calls(calls, {name: raw[GUARD:] for name, raw in raws.items()}, SimDriver(is_backwards=is_backwards))
     for b in buffers:
         if b.name in ("y", "small"):
             np.testing.assert_array_equal(strided(raws[b.name], b), wanted[b.name], err_msg=b.name)

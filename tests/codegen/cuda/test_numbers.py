@@ -28,6 +28,7 @@ from symc.codegen.cuda.nest import schedule_nest
 from symc.loopir.expr import Axis, cast, index_value, load, prim, reduce
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Nest, Store, buffer_of, verify
+from symc.testing.driver import SimDriver
 from tests.codegen.contractions import GUARD, Memory, bias_residual_relu, contraction, gates, packed_weight
 from tests.codegen.nests import Memory as NestMemory
 from tests.codegen.nests import assert_nothing_else_changed, f32, rand
@@ -38,14 +39,14 @@ from .simulate import BACKEND, image_of, run_calls
 pytestmark = needs_compiler
 
 
-def check(nest: Nest, values: dict[str, np.ndarray], kind: str) -> list:
+def check(nest: Nest, values: dict[str, np.ndarray], kind: str, driver: SimDriver | None = None) -> list:
     """Runs a nest and compares all of memory with the interpreter's."""
     verify(nest)
     expected, memory = NestMemory(nest, values, {}), NestMemory(nest, values, {})
     interpret(nest, expected.views)
     calls = schedule_nest(nest)
     assert all(kind in call.schedule for call in calls), calls[0].schedule
-    run_calls(calls, {name: raw[256:] for name, raw in memory.raw.items()})
+    run_calls(calls, {name: raw[256:] for name, raw in memory.raw.items()}, driver)
     for store in nest.stores:
         found, wanted = (m.views[store.buffer].astype("float64") for m in (memory, expected))
         np.testing.assert_allclose(found, wanted, 2e-6, 2e-6)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from symc.codegen.cpu.routines import schedule_template as schedule_on_cpu
+from symc.codegen.cpu.target import host_target
 from symc.codegen.cuda.image import KernelImage
-from symc.codegen.cuda.routines import block, schedule_template, scratch_of
-from symc.loopir.interpret import interpret
+from symc.codegen.cuda.routines import block, schedule_template, scratch_of, suppress
 from symc.loopir.kernel import Buffer, Template, verify
+from symc.loopir.matching import Suppress
 from symc.loopir.routine import Routine
+from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 from symc.testing.ptx.faults import KernelFault
+from tests.codegen.kernels import run_call
 
 from . import simulate
 from .packages import needs_compiler
@@ -21,22 +27,32 @@ GUARD = 256
 rng = np.random.default_rng(3)
 
 
-def template_of(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, ...], str]]) -> Template:
+def template_of(
+    routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, ...], str]], scratch: Any = scratch_of
+) -> Template:
     """The routine over buffers in0, in1, ..., out0, ..., scratch0, ..."""
     given = [Buffer.dense(f"in{k}", a.shape, str(a.dtype)) for k, a in enumerate(ins)]
     made = [Buffer.dense(f"out{k}", shape, dtype) for k, (shape, dtype) in enumerate(outs)]
-    used = [Buffer.dense(f"scratch{k}", *found) for k, found in enumerate(scratch_of(routine, given))]
+    used = [Buffer.dense(f"scratch{k}", *found) for k, found in enumerate(scratch(routine, given))]
     names = [tuple(b.name for b in part) for part in (given, made, used)]
     return Template(routine, *names, (*given, *made, *used))
 
 
+def by_cpu(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, ...], str]]) -> dict[str, np.ndarray]:
+    """What the CPU's kernel makes of the same arrays."""
+    template = template_of(routine, ins, outs, lambda routine, given: routine.scratch([b.shape for b in given]))
+    arrays = {b.name: np.zeros(b.shape, b.dtype) for b in template.buffers}
+    arrays.update((f"in{k}", np.ascontiguousarray(a)) for k, a in enumerate(ins))
+    call = schedule_on_cpu(template, host_target())
+    run_call(call, host_target(), {name: a.ctypes.data for name, a in arrays.items()}, call.launch.n_chunks)
+    return arrays
+
+
 def check(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, ...], str]], tolerance: float = 0):
-    """Runs a routine and compares all of memory with the interpreter's; its calls."""
+    """Runs a routine and compares all of memory with what the CPU gives; its calls."""
     template = template_of(routine, ins, outs)
     verify(template)
-    want = {b.name: np.zeros(b.shape, b.dtype) for b in template.buffers}
-    want.update((f"in{k}", a) for k, a in enumerate(ins))
-    interpret(template, want)
+    want = by_cpu(routine, ins, outs)
     calls = schedule_template(template)
     raw = {b.name: np.full(b.size_bytes + 2 * GUARD, 0xA5, "uint8") for b in template.buffers}
     for k, a in enumerate(ins):
@@ -94,14 +110,70 @@ def test_extreme_integers_are_ordered(value: int) -> None:
         check(Sort(1, 5, is_ascending), [data], [((1, 5), "int32")])
 
 
-def test_a_barrier_that_is_missing_is_a_race(monkeypatch: pytest.MonkeyPatch) -> None:
+SOME_BOXES = rng.uniform(0, 3, (2, 150, 5)).astype("float32")
+IN_ORDER = np.argsort(-SOME_BOXES[..., 4], 1).astype("int32")
+
+
+@pytest.mark.parametrize(
+    "routine, ins, out, n_barriers",
+    [
+        (Sort(1, 300, True), [awkward((2, 300), "float32")], ((2, 300), "int32"), 3),
+        (Scan(1), [rng.integers(0, 9, (2, 5000))], ((2, 5000), "int64"), 10),
+        (Suppress(0.2, 0.4, -1, 99, 0, 4, -1, 1, True, False, 0.0), [SOME_BOXES, IN_ORDER], ((2, 150), "int32"), 2),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Routine) else "",
+)
+def test_a_barrier_that_is_missing_is_a_race(
+    monkeypatch: pytest.MonkeyPatch, routine: Routine, ins: list[np.ndarray], out: tuple, n_barriers: int
+) -> None:
     monkeypatch.setattr(block, "MOST_BLOCKS", 1)  # the block takes one line after the other
-    arguments = Sort(1, 300, True), [awkward((2, 300), "float32")], [((2, 300), "int32")]
-    (call,) = check(*arguments)
+    monkeypatch.setattr(suppress, "MOST_THREADS", 64)
+    (call,) = check(routine, ins, [out])
     parts = simulate.image_of(call).code.split(b"bar.sync")
-    assert len(parts) == 4
-    for k in range(1, len(parts)):
+    assert len(parts) > n_barriers
+    for k in range(1, n_barriers + 1):  # those behind guard device memory, where only blocks are told from each other
         code = b"bar.sync".join(parts[:k]) + b"// " + b"bar.sync".join(parts[k:])
         monkeypatch.setattr(simulate, "image_of", lambda call, code=code: KernelImage(code, call.code.name, 64))
-        with pytest.raises(KernelFault, match=r"since they were last together|nobody wrote"):
-            check(*arguments)
+        with pytest.raises(KernelFault, match=r"since (they were last together|the last barrier)|nobody wrote"):
+            check(routine, ins, [out])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int8", "int32", "int64"])
+def test_scan(dtype: str) -> None:
+    for shape, axis in (((3, 33), 1), ((2, 300, 3), 1), ((1, 4100), 1), ((5, 32), 1), ((32, 300), 0)):
+        whole = [rng.integers(0, 4, shape).astype(dtype)]
+        (call,) = check(Scan(axis), whole, [(shape, dtype)])
+        assert ("a thread for each" in call.schedule) == (shape[axis] == 32)
+
+
+def test_a_line_that_threads_share_is_added_up_within_the_tolerance_and_with_infinities() -> None:
+    data = rng.normal(size=(2, 5000)).astype("float32")
+    check(Scan(1), [data], [(data.shape, "float32")], 2e-5)
+    data[0, 7], data[1, 3000] = np.inf, np.nan
+    check(Scan(1), [data], [(data.shape, "float32")], 2e-5)
+
+
+@pytest.mark.parametrize("is_centred", [False, True])
+@pytest.mark.parametrize(
+    "class_at, is_class_blind, dtype",
+    [(-1, False, "float32"), (5, False, "float32"), (5, True, "float64")],
+)
+def test_suppress(dtype: str, is_centred: bool, class_at: int, is_class_blind: bool) -> None:
+    for n_images, n_boxes, n_kept, limit in ((1, 1, 1, 1), (3, 2, 2, -1), (2, 31, 31, 20), (2, 100, 70, 70)):
+        boxes = rng.uniform(0, 3, (n_images, n_boxes, 6)).astype(dtype)
+        boxes[:, ::5, 2:4] += 3  # of which many overlap
+        order = np.argsort(-boxes[..., 4], 1).astype("int32")[:, :n_kept]
+        boxes[0, ::7, 1], boxes[0, ::9, 4] = np.nan, np.nan
+        for most, reach in ((n_kept, 0.0), (3, 0.25)):
+            routine = Suppress(0.25, 0.4, limit, most, 0, 4, class_at, 1, is_class_blind, is_centred, reach)
+            check(routine, [boxes, order], [((n_images, n_boxes), "int32")])
+
+
+def test_many_boxes_of_an_image() -> None:
+    corners = rng.uniform(0, 9, (1, 2100, 2))
+    sizes, scores = rng.uniform(0.1, 4, (1, 2100, 2)), rng.integers(0, 50, (1, 2100, 1))
+    boxes = np.concatenate([corners, corners + sizes, scores], -1).astype("float32")
+    order = np.argsort(-boxes[..., 4], 1, kind="stable").astype("int32")
+    routine = Suppress(0.3, 1.5, -1, 2100, 0, 4, -1, -1, True, False, 0.0)
+    (call,) = check(routine, [boxes, order], [((1, 2100), "int32")])
+    assert call.launch[:2] == (1, 512) and "a block for each image" in call.schedule

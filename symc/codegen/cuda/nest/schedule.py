@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -25,15 +24,22 @@ def schedule_nest(nest: Nest) -> list[KernelCall]:
     In-place guarantee: that of the CPU's `schedule_nest`. Raises CodegenError when a store overwrites a buffer that its
     own expression reads at other places.
     """
+    return [call for _, call in planned(nest)]
+
+
+def planned(nest: Nest) -> list[tuple[GridPlan, KernelCall]]:
+    """The same with the plan of each call."""
     buffers = {b.name: b for b in nest.buffers}
     groups = group_stores(nest.stores)
-    calls = [_call(group, buffers) for group in groups]
-    return calls if len(calls) == 1 else [replace(c, share=s) for c, s in zip(calls, shares_of(nest, groups))]
+    plans = [plan_stores(forms_of(group, buffers)) for group in groups]
+    calls = [_call(plan, group, buffers) for plan, group in zip(plans, groups)]
+    if len(calls) > 1:
+        calls = [replace(c, share=s) for c, s in zip(calls, shares_of(nest, groups))]
+    return [*zip(plans, calls)]
 
 
-def _call(stores: list[Store], buffers: Mapping[str, Buffer]) -> KernelCall:
-    plan = plan_stores(forms_of(stores, buffers))
-    layout = lay_out(plan, plan.lanes, plan.n_blocks)
+def _call(plan: GridPlan, stores: list[Store], buffers: Mapping[str, Buffer]) -> KernelCall:
+    layout = lay_out(plan, plan.lanes, 1)
 
     def describe() -> str:
         return f"{header_text(plan, layout, stores_text(stores, buffers))}\n\n{function_text(plan, layout)}"
@@ -41,13 +47,11 @@ def _call(stores: list[Store], buffers: Mapping[str, Buffer]) -> KernelCall:
     def build() -> Callable[..., None]:
         return build_function(plan, layout, code.name, function_text(plan, layout))
 
-    threads = f"{plan.n_threads} threads, {plan.team} a unit, {plan.rounds} rounds"
-    code = KernelCode("nest", f"gpu {threads} {layout.structure}", describe, build)
+    code = KernelCode("nest", f"gpu {plan.n_threads} threads {layout.structure}", describe, build)
     return KernelCall(code, layout.words, grid_of(plan), plan.reason)
 
 
 def grid_of(plan: GridPlan) -> Grid:
-    """A team of threads, or one, for each unit, until there are enough of them: then they take several."""
-    n_units = math.prod(plan.form.extents[a] for a in plan.outer) * plan.n_blocks
-    n_blocks = -(-n_units * plan.team // plan.n_threads)
+    """A block or a thread for each unit, until there are enough of them: then they take several."""
+    n_blocks = plan.n_units if plan.is_shared else -(-plan.n_units // plan.n_threads)
     return Grid(max(1, min(n_blocks, MOST_BLOCKS)), plan.n_threads)

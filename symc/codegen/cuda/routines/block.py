@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from symc.codegen.cuda.launch import MOST_BLOCKS, Grid, bounded
+from symc.codegen.cuda.launch import MOST_BLOCKS, WARP, Grid, bounded
 from symc.codegen.kernel import KernelCall, KernelCode, Share
 from symc.codegen.routines.body import Body, Compiler
 from symc.loopir.work import Work
+
+WHOLE_WARP = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,33 @@ def call_of(body: Body, n_blocks: int, n_threads: int, work: Work, title: str = 
     code = KernelCode(body.family, structure, body.text, build)
     share = Share(title, work, template.ins, template.written)
     return KernelCall(code, tuple(body.descriptor().words), grid, body.reason, share)
+
+
+def counting(compiler: BlockCompiler, n_threads: int) -> Callable[..., Any]:
+    """(flag, thread) -> how many threads of the block before this one have the flag, and how many do at all.
+
+    All threads call it, and it ends with a barrier.
+    """
+    cuda, int32s, memory = compiler.cuda, compiler.elements("int32"), compiler.shared(n_threads // WARP * 4)
+
+    @compiler.jit
+    def count(flag, thread):
+        of_warps, votes = int32s(memory()), cuda.ballot_sync(WHOLE_WARP, flag)
+        lane, warp = thread & (WARP - 1), thread >> 5
+        if lane == 0:
+            of_warps[warp] = cuda.popc(votes)
+        cuda.syncthreads()
+        n_before, n_all, other = cuda.popc(votes & ((1 << lane) - 1)), 0, 0
+        while other < n_threads // WARP:
+            n = of_warps[other]
+            n_all += n
+            if other < warp:
+                n_before += n
+            other += 1
+        cuda.syncthreads()
+        return n_before, n_all
+
+    return count
 
 
 def _shared(size_bytes: int) -> Callable[[], Any]:

@@ -8,10 +8,12 @@ from typing import NamedTuple
 from symc.codegen.kernel import KernelCall
 from symc.core.shapes import FullShape
 from symc.loopir.kernel import Buffer, Template
+from symc.loopir.matching import Suppress
 from symc.loopir.routine import Routine
+from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 
-from . import sort
+from . import scan, sort, suppress
 from .parts import a_thread_for_each_part
 
 Scratch = Sequence[tuple[FullShape, str]]
@@ -29,7 +31,9 @@ class Own(NamedTuple):
 
 
 OWN: dict[type[Routine], Own] = {
+    Scan: Own(scan.calls, scan.scratch),
     Sort: Own(sort.calls, sort.scratch),
+    Suppress: Own(suppress.calls, suppress.scratch),
 }
 
 
