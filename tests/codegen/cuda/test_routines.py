@@ -12,7 +12,8 @@ from symc.codegen.cpu.target import host_target
 from symc.codegen.cuda.image import KernelImage
 from symc.codegen.cuda.routines import block, schedule_template, scratch_of, suppress
 from symc.loopir.kernel import Buffer, Template, verify
-from symc.loopir.matching import Suppress
+from symc.loopir.matching import Match, Suppress
+from symc.loopir.multibox import AssignAnchors, Detect
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
@@ -177,3 +178,52 @@ def test_many_boxes_of_an_image() -> None:
     routine = Suppress(0.3, 1.5, -1, 2100, 0, 4, -1, -1, True, False, 0.0)
     (call,) = check(routine, [boxes, order], [((1, 2100), "int32")])
     assert call.launch[:2] == (1, 512) and "a block for each image" in call.schedule
+
+
+def unit_boxes(*shape: int) -> np.ndarray:
+    """Corners (*shape, 4) inside the unit square."""
+    start = rng.uniform(0, 0.7, (*shape, 2))
+    return np.concatenate([start, start + rng.uniform(0.05, 0.3, start.shape)], -1)
+
+
+@pytest.mark.parametrize(
+    "share, limit, is_class_blind, dtype",
+    [(0.3, -1, False, "float32"), (0.3, 50, True, "float32"), (0.3, 5, True, "float64"), (0.0, -1, False, "float32")],
+)
+def test_detect(dtype: str, share: float, limit: int, is_class_blind: bool) -> None:
+    for n_images, n in ((1, 1), (2, 33), (2, 700)):
+        classes, scores = rng.integers(-1, 3, (n_images, 1, n)), rng.integers(0, 9, (n_images, 1, n))
+        rows = np.concatenate([classes, scores, unit_boxes(n_images, n).swapaxes(1, 2)], 1).astype(dtype)
+        rows[:, 1, ::11], rows[0, 3, ::13] = np.nan, np.nan
+        rows[-1, 0] = -1 if n == 33 else rows[-1, 0]
+        (call,) = check(Detect(share, limit, is_class_blind), [rows], [((n_images, n, 6), dtype)])
+        assert "a block for each" in call.schedule
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("is_ascending, limit", [(False, -1), (True, -1), (False, 1)])
+def test_matching(dtype: str, is_ascending: bool, limit: int) -> None:
+    for n_matrices, n, m in ((1, 1, 1), (3, 4, 7), (2, 70, 11)):
+        scores = rng.normal(size=(n_matrices, n * m)).astype(dtype)
+        order = np.argsort(scores if is_ascending else -scores, 1, kind="stable").astype("int32")
+        outs = [((n_matrices, n), dtype), ((n_matrices, m), dtype)]
+        for threshold in (0.3, 9 if is_ascending else -9):
+            check(Match(n, m, is_ascending, threshold, limit), [scores, order], outs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threshold, ratio, most", [(0.3, -1.0, 0.5), (-1.0, 1.5, 0.4), (0.2, 2.0, 1.0)])
+def test_assign_anchors(dtype: str, threshold: float, ratio: float, most: float) -> None:
+    for n_images, n, m, width in ((1, 1, 1, 5), (3, 17, 4, 6), (4, 300, 5, 5)):
+        boxes = unit_boxes(n_images, m)
+        boxes[:, ::2] = boxes[:, :1] + rng.uniform(0, 0.01, boxes[:, ::2].shape)  # they want the same anchors
+        boxes[0, -1, 1] = np.nan
+        others = np.zeros((n_images, m, width - 5))
+        objects = np.concatenate([rng.integers(0, 3, (n_images, m, 1)), boxes, others], -1)
+        objects[-1, :, 0] = -1 if n_images > 1 else 0
+        objects[0, -1:, 0] = -1 if n == 17 else 0
+        background = rng.integers(0, 5, (n_images, n)).astype(dtype)
+        anchors = unit_boxes(n).astype(dtype)
+        anchors[::9] = anchors[0]
+        routine = AssignAnchors(threshold, ratio, most)
+        check(routine, [anchors, objects.astype(dtype), background], [((n_images, n), "int32")])

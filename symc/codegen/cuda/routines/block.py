@@ -50,6 +50,21 @@ def call_of(body: Body, n_blocks: int, n_threads: int, work: Work, title: str = 
     return KernelCall(code, tuple(body.descriptor().words), grid, body.reason, share)
 
 
+def comparing(compiler: Compiler) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The smaller and the larger of two floats, as Python and so the CPU's kernels say for NaN; numba.cuda's own prefer
+    the one that is a number."""
+
+    @compiler.jit
+    def smaller(x, y):
+        return y if y < x else x
+
+    @compiler.jit
+    def larger(x, y):
+        return y if y > x else x
+
+    return smaller, larger
+
+
 def counting(compiler: BlockCompiler, n_threads: int) -> Callable[..., Any]:
     """(flag, thread) -> how many threads of the block before this one have the flag, and how many do at all.
 

@@ -58,9 +58,7 @@ def calls(template: Template) -> list[KernelCall]:
     structure = f"{data.dtype} {direction} {capacity} {'whole' if n_tiles == 1 else 'tiles'}"
     body = Body(template, "sort", tile_kernel, options, structure, common, f"{kept}, a block for each{tiles}")
     item_bytes, n_sorted = ITEM_SIZE[key_dtype(data.dtype)] + 4, min(n_kept, TILE) * n_tiles * n_lines
-    work = Work(
-        n_lines * extent * (RUN + _search_steps(min(extent, capacity))), data.size_bytes + n_sorted * item_bytes
-    )
+    work = Work(n_lines * extent * (RUN + search_steps(min(extent, capacity))), data.size_bytes + n_sorted * item_bytes)
     found = [call_of(body, n_lines * n_tiles, capacity // OF_THREAD, work, "tiles of sort" * (n_tiles > 1))]
     width, here = TILE, 0
     while width < extent:
@@ -81,7 +79,7 @@ def _power(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-def _search_steps(n: int) -> int:
+def search_steps(n: int) -> int:
     """Of one element of a tile of n, in all merges."""
     widths = (RUN << k for k in range(n.bit_length()))
     return sum(width.bit_length() for width in widths if width < n)

@@ -22,7 +22,7 @@ from symc.loopir.matching import SIDES, Suppress
 from symc.loopir.routine import Routine
 from symc.loopir.work import Work, work_of
 
-from .block import WHOLE_WARP, BlockCompiler, call_of, counting
+from .block import WHOLE_WARP, BlockCompiler, call_of, comparing, counting
 
 MOST_THREADS = 512  # of a block: twice as many would have 64 registers each, which are too few
 
@@ -58,15 +58,7 @@ def threads_for(n: int) -> int:
 def suppressing(compiler: BlockCompiler, dtype: str, is_inclusive: bool, n_threads: int) -> Callable[..., Any]:
     """(sides, stride, n, k, overlap, reach, thread): what the CPU's does, by all threads of a block, for those of n
     boxes behind the k-th whose last side is not yet 1; the sides lie in rows of `stride`."""
-    number = FLOATS[dtype]
-
-    @compiler.jit
-    def larger(x, y):
-        return y if y > x else x  # as Python says for NaN; max of numba.cuda prefers numbers
-
-    @compiler.jit
-    def smaller(x, y):
-        return y if y < x else x
+    number, smaller, larger = FLOATS[dtype], *comparing(compiler)
 
     @compiler.jit
     def suppress(sides, stride, n, k, overlap, reach, thread):

@@ -8,12 +8,13 @@ from typing import NamedTuple
 from symc.codegen.kernel import KernelCall
 from symc.core.shapes import FullShape
 from symc.loopir.kernel import Buffer, Template
-from symc.loopir.matching import Suppress
+from symc.loopir.matching import Match, Suppress
+from symc.loopir.multibox import AssignAnchors, Detect
 from symc.loopir.routine import Routine
 from symc.loopir.scan import Scan
 from symc.loopir.sorting import Sort
 
-from . import scan, sort, suppress
+from . import assign, detect, match, scan, sort, suppress
 from .parts import a_thread_for_each_part
 
 Scratch = Sequence[tuple[FullShape, str]]
@@ -31,6 +32,9 @@ class Own(NamedTuple):
 
 
 OWN: dict[type[Routine], Own] = {
+    AssignAnchors: Own(assign.calls, assign.scratch),
+    Detect: Own(detect.calls, detect.scratch),
+    Match: Own(match.calls, match.scratch),
     Scan: Own(scan.calls, scan.scratch),
     Sort: Own(sort.calls, sort.scratch),
     Suppress: Own(suppress.calls, suppress.scratch),
