@@ -11,6 +11,7 @@ WARPS, BLOCKS, REGISTERS, SHARED_BYTES = 64, 32, 65_536, 228 << 10  # * that a p
 REGISTERS_TOGETHER, SHARED_OF_SYSTEM = 256, 1024  # * given to a warp, taken from a block
 COPY_BYTES_PER_S = 4.3e12  # of 4.8e12 *: what a copy reaches
 L2_BYTES, L2_BYTES_PER_S = 50 << 20, 5.5e12  # * the former
+L2_OF_ONE = 2  # times its part of that reaches one processor where others wait: two thirds of 64 bytes a cycle
 SHARED_BYTES_PER_CYCLE = 128  # * of a processor
 LATENCY_S, NEAR_S = 0.7e-6, 0.25e-6  # from asking for a number to having it: from memory that is busy, from L2
 NEAREST_S, DEPENDENT_CYCLES = 17e-9, 4  # to have what lies in L1 or shared memory, or what was just computed

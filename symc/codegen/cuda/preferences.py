@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symc.codegen.cuda.contraction.tile import LEAST_ROWS, SECTIONS
+from symc.codegen.cuda.contraction.tile import SECTIONS
 from symc.core.dtypes import BYTES
 from symc.loopir.tensor import Product
 
@@ -27,4 +27,4 @@ def keeps_near(n_elements: int, is_contiguous: bool) -> bool:
 def fits_sections(product: Product, dtype: str, n: int) -> bool:
     """A tile of a layer's results may have the same columns of each of 4 gates."""
     is_layer = product.kind == "forward" and product.stack is None and not product.window.kernel
-    return is_layer and product.groups == 1 and dtype == "float32" and n == SECTIONS and product.sizes[0] >= LEAST_ROWS
+    return is_layer and product.groups == 1 and dtype == "float32" and n == SECTIONS

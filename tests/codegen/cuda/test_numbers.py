@@ -12,13 +12,17 @@ from symc.codegen.cuda.contraction.cost import n_tiles
 from symc.codegen.cuda.contraction.plan import candidates, plan_contraction
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.tile import (
+    EIGHT_ROWS,
     FEW_GATES,
     FOUR_SMALL,
     GATES,
     LARGE,
     MIDDLE,
     SIXTEEN_GATES,
+    SIXTEEN_OF_CORES,
+    SIXTEEN_ROWS,
     SMALL,
+    TILES_OF_FEW_ROWS,
     TILES_OF_SECTIONS,
     TWO_FLAT,
     WIDE,
@@ -147,13 +151,15 @@ def test_large_tiles_and_long_sums():
         (18, 20, 100, FEW_GATES, 3),
         (70, 24, 100, GATES, 1),
         (18, 20, 292, SIXTEEN_GATES, 1),
+        (1, 20, 292, SIXTEEN_GATES, 1),
+        (3, 20, 100, FEW_GATES, 3),
         (16, 6, 1028, SIXTEEN_GATES, 2),
     ],
 )
 def test_a_thread_has_the_sums_of_all_gates(n_rows, width, depth, tile, n_parts):
     flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
     c = contraction(batch=n_rows, channels=(depth, 4 * width), sections=4, epilogue=gates(4), **flat)
-    assert {plan.tile for plan in candidates(c)} == set(TILES_OF_SECTIONS)
+    assert {plan.tile for plan in candidates(c, is_reused=True)} == set(TILES_OF_SECTIONS)
     check_tiles(c, tile=tile, n_parts=n_parts)
 
 
@@ -167,7 +173,8 @@ def test_teams_share_the_products_of_a_block(kind):
     long = {"forward": (16, (1100, 16)), "weight_gradient": (1100, (16, 16))}[kind]
     check_tiles(contraction(kind=kind, batch=long[0], channels=long[1], **flat), tile=FOUR_SMALL, is_long=True)
     odd = contraction(kind=kind, channels=(36, 40), groups=2, stride=(2, 1), slack=3, offset=2)
-    assert not any(plan.tile.n_teams > 1 for plan in candidates(odd))  # half the products of a step are too few
+    teams = [plan.tile for plan in candidates(odd) if plan.tile.n_teams > 1]
+    assert all(tile.rows < 32 for tile in teams)  # of others, half the products of a step are too few
 
 
 @pytest.mark.parametrize("kind", ["forward", "data_gradient", "weight_gradient"])
@@ -178,6 +185,31 @@ def test_blocks_share_the_products_of_a_tile(kind):
     check_tiles(contraction(kind=kind, batch=depth[0], channels=depth[1], epilogue=epilogue, **flat), n_parts=4)
     check_tiles(contraction(kind=kind, channels=(36, 40), groups=2, stride=(2, 1), slack=3, offset=2), n_parts=3)
     check_tiles(contraction(kind=kind, batch=depth[0], channels=depth[1], stack=2, **flat), n_parts=2, tile=MIDDLE)
+
+
+@pytest.mark.parametrize("tile", TILES_OF_FEW_ROWS, ids=str)
+def test_tiles_of_few_rows(tile):
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    check_tiles(contraction(batch=1, channels=(300, 70), epilogue=bias_residual_relu, **flat), tile=tile)
+    wide = contraction(batch=tile.rows - 1, channels=(600, 70), epilogue=bias_residual_relu, **flat)
+    check_tiles(wide, tile=tile, n_parts=2)
+    check_tiles(contraction(kind="data_gradient", batch=2, channels=(70, 300), **flat), tile=tile)
+    check_tiles(contraction(batch=2, channels=(1100, 40), stack=2, **flat), tile=tile, is_long=True)
+    check_tiles(contraction(batch=1, channels=(40, 36), inputs=(4, 3), stride=(2, 2), groups=2), tile=tile)
+    check_tiles(contraction(kind="weight_gradient", batch=150, channels=(40, tile.rows - 1), **flat), tile=tile)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_few_rows_of_odd_lengths(dtype):
+    """Copies of a word each, by the tiles whose threads then bring whole lines."""
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    few = {EIGHT_ROWS, SIXTEEN_ROWS} if dtype == "float32" else {SIXTEEN_OF_CORES}
+    for n_rows, depth in ((1, 302), (15, 154)):
+        c = contraction(batch=n_rows, channels=(depth, 33), dtype=dtype, epilogue=bias_residual_relu, **flat)
+        tiles = {plan.tile for plan in candidates(c, is_reused=True) if plan.tile.rows <= 16}
+        assert {(t.rows, t.columns, t.depth // 2) for t in few} == {(t.rows, t.columns, t.depth) for t in tiles}
+        for tile in tiles:
+            check_tiles(c, 1e-2 if dtype == "float16" else 2e-4, tile=tile)
 
 
 @pytest.mark.parametrize("kind", ["forward", "data_gradient"])
@@ -196,7 +228,7 @@ def test_tiles_of_float16_add_up_in_float32(kind):
 
 
 def check_tiles(c, tolerance: float = 2e-4, given: dict[str, np.ndarray] | None = None, **decisions) -> None:
-    plan = plan_contraction(c)
+    plan = plan_contraction(c, is_reused=True)
     assert plan is not None
     plan = replace(plan, **{"n_parts": 1, "scratch": (), **decisions})
     if plan.n_parts > 1:

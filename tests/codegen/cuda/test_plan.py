@@ -127,6 +127,17 @@ def test_neighbours_are_copied_together_where_all_lie_at_multiples_of_16_bytes(k
         assert widths(**odd) == ((1, 1) if kind == "weight_gradient" else (1, 4))
 
 
+def test_few_rows_are_tiles_where_their_weight_is_packed_for_many_runs():
+    """The weight is read once: a nest reads it for each row, and packing it anew would take longer than that."""
+    tiles = {1: "4x32x256 by 16 teams", 7: "8x64x128 by 4 teams", 15: "16x32x128 by 4 teams"}
+    for n_rows, tile in tiles.items():
+        c = product("forward", n_rows, (4096, 4096))
+        assert str(plan_contraction(c, is_reused=True).tile) == tile and plan_contraction(c) is None
+    halves = plan_contraction(product("forward", 1, (4096, 4096), dtype="float16"), is_reused=True)
+    assert str(halves.tile) == "16x128x32 float16" and halves.n_parts > 1
+    assert plan_contraction(product("weight_gradient", 600, (600, 10))).tile.rows < 16
+
+
 def test_the_cheapest_of_all_tiles_is_taken():
     narrow = plan_contraction(product("forward", 100_000, (576, 64)))
     assert narrow.tile == NARROW and narrow.n_parts == 1 and not narrow.scratch

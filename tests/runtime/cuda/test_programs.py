@@ -177,9 +177,9 @@ def test_a_run_gives_the_same_bits_again(gpu):
 
 def test_blocks_that_share_a_tile_may_come_in_any_order_and_run_after_run(gpu):
     net = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=40, name="fc")
-    executor = net.simple_bind(mx.gpu(), grad_req="null", data=(20, 700))
+    executor = net.simple_bind(mx.gpu(), grad_req="null", data=(40, 700))
     rng = np.random.default_rng(0)
-    x, weight, bias = (rng.normal(size=shape).astype("f4") for shape in ((20, 700), (40, 700), (40,)))
+    x, weight, bias = (rng.normal(size=shape).astype("f4") for shape in ((40, 700), (40, 700), (40,)))
     for name, value in (("fc_weight", weight), ("fc_bias", bias)):
         executor.arg_dict[name][:] = value
     found = []

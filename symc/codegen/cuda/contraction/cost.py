@@ -44,8 +44,11 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     for name in ("arithmetic", "instructions"):
         found[name] /= supplied["all"]
     alone_s = max(n / (1 if name == "shared memory" else supplied["one"]) for name, n in cycles.items()) / h200.CLOCK_HZ
-    found["latency"] = steps / n_running * (max(alone_s, h200.NEAR_S / (STAGES - 1)) + h200.BARRIER_S / 4)
-    found["L2"] = (_brought_bytes(p, tile) + _left_bytes(p, tile, n_parts)) / h200.L2_BYTES_PER_S
+    waited_s = _waited_s(p, tile) / (STAGES - 1)
+    found["latency"] = steps / n_running * (max(alone_s, waited_s) + h200.BARRIER_S / 4)
+    asked_s = (_brought_bytes(p, tile) + _left_bytes(p, tile, n_parts)) / h200.L2_BYTES_PER_S
+    idle = on_busiest * h200.PROCESSORS / (n_tiles(p, tile) * n_parts)  # the busiest one's part, by that of all
+    found["L2"] = asked_s * max(1.0, idle / h200.L2_OF_ONE)
     return found
 
 
@@ -69,6 +72,12 @@ def _parts_time(p: Problem, tile: Tile, n_parts: int) -> float:
 def steps_of(tile: Tile, p: Problem) -> int:
     """How often a block goes on to the next products."""
     return -(-p.depth // (tile.depth * tile.n_together))
+
+
+def _waited_s(p: Problem, tile: Tile) -> float:
+    """Seconds until products come: from memory what no other block has asked for, and L2 did not keep."""
+    is_new = p.n_rows <= tile.rows and p.n_sets * p.n_columns * p.depth / tile.n_together * ITEM_BYTES > h200.L2_BYTES / 2
+    return h200.LATENCY_S if is_new else h200.NEAR_S
 
 
 def _share_of_schedulers(n_warps: float) -> float:

@@ -20,12 +20,15 @@ from .cost import n_tiles, sharing_time, steps_of, tile_times
 from .parts import part_bytes
 from .problem import Problem, problem_of
 from .tile import (
+    FEW_ROWS,
     ITEM_BYTES,
     LEAST_ROWS,
     QUAD,
     SECTIONS,
+    SIXTEEN_OF_CORES,
     TILES,
     TILES_OF_CORES,
+    TILES_OF_FEW_ROWS,
     TILES_OF_SECTIONS,
     TOGETHER,
     Kind,
@@ -55,24 +58,26 @@ class TilePlan(ContractionPlan):
     n_parts: int = 1
 
 
-def plan_contraction(c: Contraction, float32_by: Kind = "fma") -> TilePlan | None:
+def plan_contraction(c: Contraction, float32_by: Kind = "fma", is_reused: bool = False) -> TilePlan | None:
     """The cheapest way to compute it in tiles, by tensor cores where operands have 8 or 16 bits or may be rounded.
 
-    None where tiles cannot, or where too little of them would be filled.
+    None where tiles cannot, or where too little of them would be filled. A weight that is packed for one run alone
+    (not `is_reused`) is to have many rows: for a few, that would take longer than to read it again for each.
     """
-    return min(candidates(c, float32_by), key=lambda plan: plan.cycles, default=None)
+    return min(candidates(c, float32_by, is_reused), key=lambda plan: plan.cycles, default=None)
 
 
-def candidates(c: Contraction, float32_by: Kind = "fma") -> list[TilePlan]:
+def candidates(c: Contraction, float32_by: Kind = "fma", is_reused: bool = False) -> list[TilePlan]:
     """All tiles, each for itself and shared by several blocks."""
     p = problem_of(c)
-    if not _is_tiled(c, p):
+    if not _is_tiled(c, p) or (p.n_rows < LEAST_ROWS and not (is_reused or c.kind == "weight_gradient")):
         return []
     kind = KINDS.get(buffer_of(c, c.lhs).dtype, float32_by)
     if c.sections > 1:
         tiles: Sequence[Tile] = TILES_OF_SECTIONS if (kind, c.sections) == ("fma", SECTIONS) else ()
     else:
-        tiles = [replace(t, kind=kind) for t in (TILES if kind == "fma" else TILES_OF_CORES)]
+        tiles, few = (TILES, TILES_OF_FEW_ROWS) if kind == "fma" else (TILES_OF_CORES, (SIXTEEN_OF_CORES,))
+        tiles = [replace(t, kind=kind) for t in (*tiles, *(few if p.n_rows <= FEW_ROWS else ()))]
     if 1 in widths_of(c):  # so many copies that registers have no room for the places of more
         tiles = [replace(t, depth=t.depth // 2) for t in tiles if _may_halve(t)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
@@ -115,7 +120,7 @@ def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
 
 
 def _is_tiled(c: Contraction, p: Problem) -> bool:
-    if p.depth < LEAST_DEPTH or min(p.n_rows, p.n_columns) < LEAST_ROWS:
+    if p.depth < LEAST_DEPTH or p.n_columns < LEAST_ROWS:
         return False
     streamed = (c.lhs, c.rhs) if c.kind == "weight_gradient" else (c.lhs,)
     left, right = (buffer_of(c, name).dtype for name in (c.lhs, c.rhs))

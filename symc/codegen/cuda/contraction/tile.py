@@ -12,6 +12,7 @@ QUAD = 4  # words of one access to memory
 TOGETHER = 16  # products of a round of the innermost loop, which is a long line of multiplications
 STAGES = 3  # of shared memory: one is read, the others are filled
 LEAST_ROWS = 16  # of a matrix, and columns: below, most of a tile would be empty
+FEW_ROWS = 32  # for which weights are read once: tiles of few rows keep many of them under way
 LONGER_ROWS, LONGER_PRODUCTS = 4, 8  # words by which lines of shared memory are longer: threads then meet all banks
 
 Kind = Literal["fma", "tf32", "bfloat16", "float16", "int8", "uint8"]
@@ -92,4 +93,11 @@ FEW_GATES = Tile(16, 64, 32, 1, 16, n_blocks=8)
 SIXTEEN_GATES = Tile(8, 16, 256, 1, 16, n_blocks=2, n_teams=16)
 TILES_OF_CORES = WIDE, LARGE, NARROW, MIDDLE, LEAN, FLAT, SMALL
 TILES = *TILES_OF_CORES[1:], TWO_FLAT, FOUR_SMALL
+FOUR_ROWS = Tile(4, 32, 256, 4, 4, n_blocks=1, n_teams=16)
+FOUR_WIDE = Tile(4, 64, 128, 4, 4, n_blocks=1, n_teams=8)
+EIGHT_ROWS = Tile(8, 64, 128, 4, 4, n_blocks=1, n_teams=4)
+EIGHT_SLIM = Tile(8, 16, 256, 4, 4, n_blocks=2, n_teams=16)
+SIXTEEN_ROWS = Tile(16, 32, 128, 4, 4, n_blocks=2, n_teams=4)
+TILES_OF_FEW_ROWS = FOUR_ROWS, FOUR_WIDE, EIGHT_ROWS, EIGHT_SLIM, SIXTEEN_ROWS
+SIXTEEN_OF_CORES = Tile(16, 128, 32, 4, 4, n_blocks=3)
 SECTIONS, TILES_OF_SECTIONS = 4, (GATES, FEW_GATES, SIXTEEN_GATES)
