@@ -10,9 +10,14 @@ NEAR_ROW, NEAR_COLUMN = 16_384, 1024  # elements that a block walks several time
 
 
 def channels_together(product: Product, dtype: str) -> int | None:
-    """Tensor cores multiply words of neighbours: four bytes, or pairs of float16, but in a weight gradient."""
+    """Tensor cores multiply words of neighbours: four bytes, or pairs of float16.
+
+    In a weight gradient what is summed are pixels, and channels must come in pairs.
+    """
+    if dtype == "float16" and product.kind == "weight_gradient":
+        return 1 if not any(n // product.groups % 2 for n in product.sizes[1:]) else None
     if dtype == "float16":
-        return 2 if product.kind != "weight_gradient" else None
+        return 2
     if dtype not in BYTES or product.kind != "forward":
         return None
     is_filled_up = product.groups == 1 and product.stack is None

@@ -17,6 +17,7 @@ from symc.codegen.cuda.contraction.tile import (
     FOUR_SMALL,
     GATES,
     LARGE,
+    LEAN,
     MIDDLE,
     SIXTEEN_GATES,
     SIXTEEN_OF_CORES,
@@ -225,6 +226,32 @@ def test_tiles_of_float16_add_up_in_float32(kind):
     padded = contraction(kind=kind, dtype="float16", channels=(36, 40), groups=2, stride=(2, 1), slack=2, offset=2)
     assert plan_contraction(padded).widths == (1, 4)
     check_tiles(padded, 1e-2)
+
+
+@pytest.mark.parametrize(
+    "how, widths",
+    [
+        (dict(batch=150, channels=(40, 72), inputs=(), kernel=(), stride=(), dilate=(), pad=()), (4, 4)),
+        (dict(batch=70, channels=(36, 34), inputs=(), kernel=(), stride=(), dilate=(), pad=()), (1, 1)),
+        (dict(channels=(40, 40), slack=8, offset=16, pad=(2, 0)), (4, 4)),
+        (dict(channels=(36, 40), groups=2, stride=(2, 1), slack=2, offset=2), (1, 1)),
+        (dict(batch=90, channels=(40, 40), stack=2, inputs=(), kernel=(), stride=(), dilate=(), pad=()), (4, 4)),
+    ],
+)
+def test_weight_gradients_of_float16_turn_pixels_into_products(how, widths):
+    c = contraction(kind="weight_gradient", dtype="float16", **how)
+    plan = plan_contraction(c)
+    assert plan.tile.kind == "float16" and plan.widths == widths
+    check_tiles(c, 1e-2)
+    check_tiles(c, 1e-2, tile=replace(SMALL, kind="float16"), n_parts=2, is_long=True)
+
+
+@pytest.mark.parametrize("tile", [WIDE, LARGE, LEAN, MIDDLE, SIXTEEN_OF_CORES], ids=str)
+def test_large_weight_gradients_of_float16(tile):
+    flat = dict(inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    sizes = (tile.columns + 8, tile.rows + 8)
+    c = contraction(kind="weight_gradient", dtype="float16", batch=150, channels=sizes, **flat)
+    check_tiles(c, 1e-2, tile=replace(tile, kind="float16"))
 
 
 def check_tiles(c, tolerance: float = 2e-4, given: dict[str, np.ndarray] | None = None, **decisions) -> None:

@@ -35,7 +35,10 @@ class Arithmetic(Protocol):
 
 def arithmetic_of(b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> Arithmetic:
     """That of a tile whose operands lie so."""
-    return Fma(b, tile, left, right) if tile.kind == "fma" else TensorCores(b, tile, left, right)
+    if tile.kind == "fma":
+        return Fma(b, tile, left, right)
+    is_transposed = tile.kind == "float16" and left[0] != 1
+    return (Transposed if is_transposed else TensorCores)(b, tile, left, right)
 
 
 class Fma:
@@ -188,3 +191,39 @@ class TensorCores:
         constraints = ",".join([f"={letter}"] * 4 + ["r"] * 6 + [letter] * 4)
         made = self.b.call(ir.InlineAsm(type_, text, constraints), [*left, *right, *sums])
         return [self.b.extract_value(made, c) for c in range(4)]
+
+
+class Transposed(TensorCores):
+    """float16 whose rows and columns are neighbours, not its products: ldmatrix turns 8 products of 8 of them.
+
+    Each line of such a matrix is 16 bytes, the lines of four are named by the lanes, and a thread then has the pairs of
+    products that a fragment wants. Of the left operand the four are rows 0 and 8 of products 0 and 8; of the right one
+    columns 0 of both, then columns 8.
+    """
+
+    def __init__(self, b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> None:
+        super().__init__(b, tile, left, right)
+        lane = b.and_(thread(b), I32(WARP - 1))
+        line, first, second = b.and_(lane, I32(7)), b.and_(lane, I32(8)), b.lshr(b.and_(lane, I32(16)), I32(1))
+        g, t = b.lshr(lane, I32(2)), b.shl(b.and_(lane, I32(3)), I32(1))
+        places = (b.sub(self.row, g), first, second), (b.sub(self.pair, t), second, first)
+        self.starts = tuple(  # type: ignore[assignment]
+            b.add(b.mul(b.add(line, products), I32(steps[0] // tile.n_together)), b.lshr(b.add(at, aside), I32(1)))
+            for (at, aside, products), steps in zip(places, (left, right))
+        )
+
+    def _left(self, memory: ir.Value, first: int, row: int) -> Values:
+        return self._matrices(memory, self.starts[0], first * self.left[0] + row // 2)
+
+    def _right(self, memory: ir.Value, first: int, column: int) -> Values:
+        """Of two fragments side by side the second one is there already."""
+        if column % 16 == 0:
+            self._two = self._matrices(memory, self.starts[1], first * self.right[0] + column // 2)
+        return self._two[column % 16 // 4 :][:2]
+
+    def _matrices(self, memory: ir.Value, start: ir.Value, further: int) -> Values:
+        b, four = self.b, ir.LiteralStructType([I32] * 4)
+        text = "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {$0,$1,$2,$3}, [$4];"
+        load = ir.InlineAsm(ir.FunctionType(four, [I32]), text, "=r,=r,=r,=r,r,~{memory}", side_effect=True)
+        made = b.call(load, [b.ptrtoint(_place(b, memory, start, further), I32)])
+        return [b.extract_value(made, k) for k in range(4)]

@@ -58,6 +58,7 @@ class _Lines:
     along     int32: where in its lines this thread's part begins
     line      int32: the first line of it
     step      lines from one copy of a thread to the next
+    per_step  products, or words of them
     """
 
     def __init__(self, b: ir.IRBuilder, tile: Tile, n_lines: int, length: int, padding: int, width: int) -> None:
@@ -69,6 +70,7 @@ class _Lines:
         self.step = tile.n_threads * width // length
         self.place = b.add(b.mul(self.line, I32(self.length)), self.along)
         self.passes = range(n_lines // self.step)
+        self.per_step = tile.depth
 
     def copy(self, number: int, address: ir.Value, is_there: list[ir.Value], rest: ir.Value | None = None) -> Copy:
         """Of a pass, where all conditions hold; of `rest` words (int32) at most."""
@@ -82,11 +84,11 @@ class _Lines:
 
     def begin(self, step: ir.Value) -> Values:
         """See Operand; here the first product of the tile."""
-        return [self.b.mul(step, I32(self.tile.depth))]
+        return [self.b.mul(step, I32(self.per_step))]
 
     def advance(self, at: Values) -> Values:
         """See Operand."""
-        return [self.b.add(at[0], I32(self.tile.depth))]
+        return [self.b.add(at[0], I32(self.per_step))]
 
     def line_of(self, number: int) -> ir.Value:
         """The line of a pass."""
@@ -191,7 +193,21 @@ class Panel(_Lines):
         return [*super().advance(at[:1]), self.b.add(at[1], I64(self.tile.depth * product_bytes))]
 
 
-class Pixels(_Lines):
+class _Products(_Lines):
+    """Lines of a gradient: a product's rows or columns side by side, two float16 to a word."""
+
+    def __init__(self, b: ir.IRBuilder, tile: Tile, n: int, width: int, depth: ir.Value) -> None:
+        length = n // tile.n_together
+        super().__init__(b, tile, tile.n_products, length, tile.line(n) - length, width)
+        self.depth, self.per_step = depth, tile.n_products
+        self.steps = self.length * tile.n_together, 1
+
+    def words_of(self, n: ir.Value) -> ir.Value:
+        """So many rows or columns, int32, in words."""
+        return self.b.udiv(n, I32(self.tile.n_together))
+
+
+class Pixels(_Products):
     """The left operand of a weight gradient: a row is a channel of dy, a product one of its pixels."""
 
     def __init__(
@@ -207,10 +223,9 @@ class Pixels(_Lines):
         depth: ir.Value,
         width: int,
     ) -> None:
-        super().__init__(b, tile, tile.depth, tile.rows, LONGER_PRODUCTS, width)
-        self.address, self.depth, self.steps = address, depth, (self.length, 1)
-        self.image_bytes, self.pixel_bytes, self.pixels = image_bytes, pixel_bytes, pixels
-        row = b.add(first_row, self.along)
+        super().__init__(b, tile, tile.rows, width, depth)
+        self.address, self.image_bytes, self.pixel_bytes, self.pixels = address, image_bytes, pixel_bytes, pixels
+        row, n_rows = b.add(self.words_of(first_row), self.along), self.words_of(n_rows)
         self.is_row, self.rest = b.icmp_unsigned("<", row, n_rows), b.sub(n_rows, row)
         self.channel_at = b.add(address, b.mul(b.zext(row, I64), I64(ITEM_BYTES)))
 
@@ -227,7 +242,7 @@ class Pixels(_Lines):
         return found
 
 
-class Taps(_Lines):
+class Taps(_Products):
     """The right operand of a weight gradient: a column is a channel of a tap, a product a pixel of dy that sees it."""
 
     def __init__(
@@ -240,10 +255,10 @@ class Taps(_Lines):
         depth: ir.Value,
         width: int,
     ) -> None:
-        super().__init__(b, tile, tile.depth, tile.columns, LONGER_PRODUCTS, width)
-        self.windows, self.depth, self.steps = windows, depth, (self.length, 1)
-        column = b.add(first_column, self.along)
-        self.is_column = b.icmp_unsigned("<", column, n_columns)
+        super().__init__(b, tile, tile.columns, width, depth)
+        self.windows = windows
+        column = b.add(self.words_of(first_column), self.along)
+        self.is_column = b.icmp_unsigned("<", column, self.words_of(n_columns))
         column = b.select(self.is_column, column, I32(0))
         self.tap, self.channel = b.udiv(column, windows.channels), b.urem(column, windows.channels)
 

@@ -139,9 +139,9 @@ def widths_of(c: Contraction) -> tuple[int, int]:
     """Words of the left and of the right operand of tiles that are copied together; 0 where not even one can be."""
     inner, outer = c.in_channels // c.groups, c.out_channels // c.groups
     if c.kind == "weight_gradient":
-        n_left = _width(c, c.rhs, outer if c.groups > 1 else QUAD)
-        is_half = buffer_of(c, c.lhs).dtype == "float16"  # whose pairs would lie in different lines
-        return (0, 0) if is_half else (n_left, _width(c, c.lhs, inner))
+        if buffer_of(c, c.lhs).dtype == "float16" and (inner % 2 or outer % 2):
+            return 0, 0  # words are pairs of channels
+        return _width(c, c.rhs, outer if c.groups > 1 else 2 * QUAD), _width(c, c.lhs, inner)
     return _width(c, c.lhs, outer if c.kind == "data_gradient" else inner), QUAD
 
 

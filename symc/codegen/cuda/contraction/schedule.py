@@ -118,7 +118,7 @@ def _sizes(c: Contraction, g: Geometry, plan: TilePlan) -> dict[str, int]:
         "channels": g.channels // plan.tile.n_together,
         "n_rows": p.n_rows,
         "n_columns": p.n_columns // c.sections,
-        "depth": p.depth // plan.tile.n_together,
+        "depth": p.depth // (plan.tile.n_together if p.run else 1),
         "steps": n_steps,
         "part_steps": -(-n_steps // plan.n_parts),
         "member_rows": p.n_rows * (c.groups if c.kind == "weight_gradient" else 1),

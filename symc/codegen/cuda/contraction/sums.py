@@ -46,7 +46,7 @@ class Copy(NamedTuple):
 class Operand(Protocol):
     """One side of the product.
 
-    steps   words in its memory from one product to the next, and from one row or column to the next
+    steps   words in its memory from one word of products to the next, and from one row or column to the next
     words   of its memory
     width   words of a copy
     """

@@ -63,11 +63,22 @@ class Tile:
     def words(self, is_gradient: bool) -> tuple[int, int]:
         """What a stage of shared memory has of the left and of the right operand: lines, and what they are longer by.
 
-        Lines are products, but of the left operand rows where its products are neighbours in device memory.
+        Lines are words of products, but of the left operand rows where its products are neighbours in device memory. In a
+        gradient rows and columns are: a word has two float16 of these, and each product a line of its own.
         """
-        by_rows = self.rows * (self.depth + LONGER_ROWS)
-        left, right = (self.depth * (n + LONGER_PRODUCTS) for n in (self.rows, self.columns))
-        return left if is_gradient else by_rows, right
+        if is_gradient:
+            left, right = (self.n_products * self.line(n) for n in (self.rows, self.columns))
+            return left, right
+        return self.rows * (self.depth + LONGER_ROWS), self.depth * (self.columns + LONGER_PRODUCTS)
+
+    @property
+    def n_products(self) -> int:
+        """Of a step."""
+        return self.depth * self.n_together
+
+    def line(self, n: int) -> int:
+        """Words of a product's n rows or columns in a gradient, and what they are longer by."""
+        return n // self.n_together + (LONGER_PRODUCTS if self.n_together == 1 else LONGER_ROWS)
 
     def shared_bytes(self, is_gradient: bool) -> int:
         """Of a block."""
