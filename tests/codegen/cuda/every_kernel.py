@@ -113,6 +113,7 @@ SPECIAL = {  # what is asked for in PTX, and what it is in machine code
     "LDGSTS": (r"\bcp\.async\.c[ag]\.shared\.global", r"\bLDGSTS\."),
     "HMMA": (r"\bmma\.sync\.\S*\.f32\s", r"\bHMMA\."),
     "IMMA": (r"\bmma\.sync\.\S*\.s32\s", r"\bIMMA\."),
+    "LDSM": (r"\bldmatrix\.", r"\bLDSM\."),
 }
 TOGETHER = 16  # kernels of a task: the disassembler begins once for each target
 OF_TILES = {"FFMA": r"\bFFMA\b", "local": r"\b(?:LDL|STL)\b"}

@@ -207,7 +207,7 @@ class Transposed(TensorCores):
         line, first, second = b.and_(lane, I32(7)), b.and_(lane, I32(8)), b.lshr(b.and_(lane, I32(16)), I32(1))
         g, t = b.lshr(lane, I32(2)), b.shl(b.and_(lane, I32(3)), I32(1))
         places = (b.sub(self.row, g), first, second), (b.sub(self.pair, t), second, first)
-        self.starts = tuple(  # type: ignore[assignment]
+        self.starts = tuple(
             b.add(b.mul(b.add(line, products), I32(steps[0] // tile.n_together)), b.lshr(b.add(at, aside), I32(1)))
             for (at, aside, products), steps in zip(places, (left, right))
         )

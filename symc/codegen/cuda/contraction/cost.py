@@ -76,7 +76,8 @@ def steps_of(tile: Tile, p: Problem) -> int:
 
 def _waited_s(p: Problem, tile: Tile) -> float:
     """Seconds until products come: from memory what no other block has asked for, and L2 did not keep."""
-    is_new = p.n_rows <= tile.rows and p.n_sets * p.n_columns * p.depth / tile.n_together * ITEM_BYTES > h200.L2_BYTES / 2
+    right_bytes = p.n_sets * p.n_columns * p.depth / tile.n_together * ITEM_BYTES
+    is_new = p.n_rows <= tile.rows and right_bytes > h200.L2_BYTES / 2
     return h200.LATENCY_S if is_new else h200.NEAR_S
 
 

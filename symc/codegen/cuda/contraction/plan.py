@@ -79,13 +79,14 @@ def candidates(c: Contraction, float32_by: Kind = "fma", is_reused: bool = False
         tiles, few = (TILES, TILES_OF_FEW_ROWS) if kind == "fma" else (TILES_OF_CORES, (SIXTEEN_OF_CORES,))
         tiles = [replace(t, kind=kind) for t in (*tiles, *(few if p.n_rows <= FEW_ROWS else ()))]
     if 1 in widths_of(c):  # so many copies that registers have no room for the places of more
-        tiles = [replace(t, depth=t.depth // 2) for t in tiles if _may_halve(t)]
+        tiles = [replace(t, depth=t.depth // 2) for t in tiles if _may_halve(t, p)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, t, n)]
 
 
-def _may_halve(tile: Tile) -> bool:
-    return (tile.n_sums < 64 or tile.n_threads > 64) and tile.depth >= 2 * TOGETHER * tile.n_teams
+def _may_halve(tile: Tile, p: Problem) -> bool:
+    has_room = tile.n_sums < 64 or (tile.n_threads > 64 and (p.run > 0 or tile.n_sums < 128))
+    return has_room and tile.depth >= 2 * TOGETHER * tile.n_teams
 
 
 def _may_share(p: Problem, tile: Tile, n_parts: int) -> bool:

@@ -63,8 +63,8 @@ class Tile:
     def words(self, is_gradient: bool) -> tuple[int, int]:
         """What a stage of shared memory has of the left and of the right operand: lines, and what they are longer by.
 
-        Lines are words of products, but of the left operand rows where its products are neighbours in device memory. In a
-        gradient rows and columns are: a word has two float16 of these, and each product a line of its own.
+        Lines are words of products, but of the left operand rows where its products are neighbours in device memory.
+        In a gradient rows and columns are: a word has two float16 of these, and each product a line of its own.
         """
         if is_gradient:
             left, right = (self.n_products * self.line(n) for n in (self.rows, self.columns))
