@@ -17,6 +17,11 @@ def thread(b: ir.IRBuilder) -> ir.Value:
     return b.call(declare(b.module, "llvm.nvvm.read.ptx.sreg.tid.x", I32, []), [])
 
 
+def member(b: ir.IRBuilder, team: int) -> ir.Value:
+    """The number of this thread in its team, of which a block has as many as fit, int32."""
+    return b.and_(thread(b), I32(team - 1))
+
+
 def barrier(b: ir.IRBuilder) -> None:
     """Waits for all threads of the block."""
     b.call(declare(b.module, "llvm.nvvm.barrier0", ir.VoidType(), []), [])

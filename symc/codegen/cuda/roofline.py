@@ -7,6 +7,7 @@ there are follows from registers and shared memory. None of it has been compared
 
 from __future__ import annotations
 
+import math
 import re
 from typing import NamedTuple
 
@@ -18,17 +19,18 @@ from symc.codegen.cuda.nest.grid import GridPlan
 from symc.codegen.cuda.nest.schedule import planned
 from symc.codegen.cuda.nest.sectors import moved_bytes
 from symc.codegen.kernel import KernelCall
+from symc.codegen.nest.form import Form
 from symc.loopir.kernel import Contraction, LoopKernel, Nest, Template
 from symc.loopir.work import Work, operations, work_of
 
 from . import h200
 from .image import KernelImage
 from .launch import WARP, Grid
+from .shape import BRANCH, LOAD, shape_of
 
 UNROLLED = 4  # rounds of a short loop that the compiler or the assembler puts together
-LOAD = re.compile(r"ld\.global(?:\.nc)?(?:\.v(?P<n>\d))?\.(?:[fsb]|u(?!64))(?P<bits>\d+)")
 READ, WRITE = (re.compile(rf"\b{word}\.(?:global\.|shared\.)?(?:nc\.)?(?:v(\d)\.)?[fsbu]\d+") for word in ("ld", "st"))
-BRANCH = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
+REGISTER = re.compile(r"%\w+")
 PRIMITIVES = dict.fromkeys("div sqrt rsqrt".split(), 9) | dict.fromkeys(
     "exp expm1 log log1p log2 log10 pow sin cos tanh sigmoid erf mod floordiv".split(), 25
 )  # instructions of what takes more than one
@@ -103,18 +105,37 @@ def _nest(
     n_running = min(grid.n_blocks, h200.PROCESSORS * n_blocks)
     threads = n_running * grid.n_threads
     busy = min(1.0, n_running * grid.n_threads / WARP / h200.PROCESSORS / h200.BUSY_WARPS)
-    under_way, n_barriers = _asked_at_once(image.code.decode("ascii")), image.code.count(b"bar.sync") // 2
+    code = image.code.decode("ascii")
+    under_way, shape = _asked_at_once(code), shape_of(code)
     n_units = work.size_bytes / 4 / max(1, under_way)
-    of_values = operations(kernel.stores, lambda e: PRIMITIVES.get(e.op, 1)) + kernel.work_flops // 2
-    instructions = of_values + n_units * OF_UNIT
-    rounds = -(-plan.n_units // n_running) if n_barriers else 0
+    instructions: float = operations(kernel.stores, lambda e: PRIMITIVES.get(e.op, 1)) + kernel.work_flops // 2
+    instructions += n_units * OF_UNIT
     written = sum(b.size_bytes for b in kernel.buffers if b.name in {s.buffer for s in kernel.stores})
-    read = max(0, work.size_bytes - written)
+    read, moved = max(0, work.size_bytes - written), moved_bytes(plan)
+    n_exchanges = shape.n_shuffles // max(1, min(plan.team, WARP).bit_length() - 1)
+    exchange_s = shape.n_barriers * h200.BARRIER_S or n_exchanges * h200.SHUFFLES_S
+    rounds = -(-plan.n_units // (threads // plan.team))
+    waiting_s = read / (threads * under_way) * h200.LATENCY_S + rounds * exchange_s
+    if plan.kind == "row":
+        extents, axes = plan.form.extents, plan.form.reduce_axes.values()
+        length = max(math.prod(extents[a] for a in of) for of in axes)
+        trips = (n * -(-length // (plan.team * at_once)) for n, at_once in shape.loops)
+        instructions = plan.n_units * plan.team * (shape.n_instructions + sum(trips))
+        if shape.loops:
+            again = max(0, _bytes_asked(plan.form) - read)
+            is_near = threads // plan.team * read / plan.n_units <= h200.PROCESSORS * h200.L1_BYTES
+            waiting_s += again / (threads * under_way) * (h200.NEAREST_S if is_near else h200.NEAR_S)
+            moved += 0 if is_near else again
     return {
-        "L2": moved_bytes(plan) / h200.L2_BYTES_PER_S,
+        "L2": moved / h200.L2_BYTES_PER_S,
         "instructions": instructions / h200.LANES / h200.PROCESSORS / h200.CLOCK_HZ / busy,
-        "latency": read / (threads * under_way) * h200.LATENCY_S + rounds * n_barriers * h200.BARRIER_S,
+        "latency": waiting_s,
     }
+
+
+def _bytes_asked(form: Form) -> int:
+    """By each load of each walk, once for every element."""
+    return sum(access.item_size * math.prod(form.extents[a] for a in form.free(e)) for e, access in form.loads.items())
 
 
 def _routine(kernel: Template, call: KernelCall, image: KernelImage, n_blocks: int, grid: Grid) -> dict[str, float]:
@@ -163,19 +184,29 @@ def _step(ptx: str) -> tuple[float, float]:
 
 
 def _asked_at_once(ptx: str) -> int:
-    """The most bytes that a thread asks for before it needs one of them: loads of one basic block, in some rounds of it
-    where it is a loop that stores nothing. Words of the descriptor (u64) do not count."""
+    """The most bytes that a thread asks for before it needs one of them, past branches ahead; in a loop that stores
+    nothing, those of some rounds. Words of the descriptor (u64) do not count."""
+    lines = [*map(str.strip, ptx.splitlines())]
+    ahead = {b[1] for at, line in enumerate(lines) if (b := BRANCH.search(line)) and f"{b[1]}:" in lines[at:]}
     most, size_bytes, label, is_storing = 4, 0, "", False
-    for line in map(str.strip, ptx.splitlines()):
+    asked: set[str] = set()
+    of_block = 0
+    for line in lines:
         if line.startswith("$L"):
-            size_bytes, label, is_storing = 0, line.rstrip(":"), False
+            of_block, label, is_storing = 0, line.rstrip(":"), False
+            if label not in ahead:
+                size_bytes, asked = 0, set()
         elif load := LOAD.match(line):
-            size_bytes += int(load["n"] or 1) * int(load["bits"]) // 8
+            n_bytes = int(load["n"] or 1) * int(load["bits"]) // 8
+            size_bytes, of_block = size_bytes + n_bytes, of_block + n_bytes
+            asked.update(REGISTER.findall(line.rsplit("[", 1)[0]))
             most = max(most, size_bytes)
         elif line.startswith("st.global"):
             is_storing = True
         elif branch := BRANCH.search(line):
             if branch[1] == label and not is_storing:
-                most = max(most, size_bytes * UNROLLED)
-            size_bytes, label = 0, ""
+                most = max(most, of_block * UNROLLED)
+            of_block, label = 0, ""
+        if not LOAD.match(line) and not asked.isdisjoint(REGISTER.findall(line.partition(",")[2])):
+            size_bytes, asked = 0, set()
     return most

@@ -117,6 +117,9 @@ class Elements:
     def load(self, place: ir.Value, mask: ir.Value | None = None) -> ir.Value:
         """n neighbours; lanes outside `mask` are not read and give 0."""
         type_ = self.v.of(self.element)
+        if mask is None and self._passes_in_words:
+            words = self.v.resized(self.v.n // 2)
+            return self._of_words(words, self._load(place, words.of(I32), self.row_align))
         if mask is None:
             return self._load(place, type_, self.row_align)
         name = f"llvm.masked.load.{suffix_of(type_)}.p0"
@@ -128,11 +131,32 @@ class Elements:
     def store(self, value: ir.Value, place: ir.Value, mask: ir.Value | None = None) -> None:
         """Writes n neighbours; lanes outside `mask` are left alone."""
         if mask is None:
+            value = self._in_words(value) if self._passes_in_words else value
             self.b.store(value, self._typed(place, value.type.as_pointer()), align=self.row_align)
             return
         name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
         function = declare(self.b.module, name, ir.VoidType(), [value.type, POINTER, I32, mask.type])
         self.b.call(function, [value, self._typed(place, POINTER), I32(self.item_bytes), mask])
+
+    @property
+    def _passes_in_words(self) -> bool:
+        """LLVM 7 reads vectors of half as float numbers of 16 bits that are none, or one by one."""
+        return self.v.abilities.is_llvm7 and self.item_bytes == 2 and self.v.n > 1 and self.v.is_aligned
+
+    def _of_words(self, words: Lanes, found: ir.Value) -> ir.Value:
+        """Elements of 2 bytes from words of two."""
+        b, elements = self.b, []
+        for k in range(words.n):
+            word = words.extract(found, k)
+            elements += [b.trunc(word, I16), b.trunc(b.lshr(word, I32(16)), I16)]
+        return self.v.pack([e if e.type == self.element else b.bitcast(e, self.element) for e in elements])
+
+    def _in_words(self, value: ir.Value) -> ir.Value:
+        """The reverse."""
+        b, elements = self.b, [self.v.extract(value, k) for k in range(self.v.n)]
+        wide = [b.zext(e if e.type == I16 else b.bitcast(e, I16), I32) for e in elements]
+        pairs = zip(wide[::2], wide[1::2])
+        return self.v.resized(self.v.n // 2).pack([b.or_(low, b.shl(high, I32(16))) for low, high in pairs])
 
     def stream(self, value: ir.Value, place: ir.Value) -> None:
         """Writes n neighbours at a boundary of their size past the caches; a fence makes them seen by other threads."""

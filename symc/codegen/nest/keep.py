@@ -6,7 +6,7 @@ them in memory near the core, and the walk that stores reads them there. A Layer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from symc.core.dtypes import ITEM_SIZE, is_float
@@ -46,7 +46,7 @@ def kept_values(
     keys = Keys(form)
     found: dict[Hashable, dict[str, Expr]] = {}
     for axis, roots in walks.items():
-        for e in _walked(form, axis, roots):
+        for e in walked(form, axis, roots):
             if form.free(e) <= outer | {axis}:  # one value for the whole time that a row is walked
                 found.setdefault(keys.of(e, axis), {}).setdefault(axis, e)
     shared = [values for values in found.values() if len(values) > 1]
@@ -63,7 +63,7 @@ def kept_values(
 def _total(form: Form, values: Mapping[str, Expr], cost: Callable[[Expr], float]) -> float:
     """Work to compute a value once for each element."""
     axis, e = next(iter(values.items()))
-    return sum(cost(x) for x in _walked(form, axis, [e]) if x.op not in ("load", "index"))
+    return sum(cost(x) for x in walked(form, axis, [e]) if x.op not in ("load", "index"))
 
 
 def _is_widened(form: Form, e: Expr) -> bool:
@@ -71,18 +71,19 @@ def _is_widened(form: Form, e: Expr) -> bool:
 
 
 def _is_inside(form: Form, values: Mapping[str, Expr], larger: Kept) -> bool:
-    return any(axis in larger.values and e in _walked(form, axis, [larger.values[axis]]) for axis, e in values.items())
+    return any(axis in larger.values and e in walked(form, axis, [larger.values[axis]]) for axis, e in values.items())
 
 
-def _walked(form: Form, axis: str, roots: Iterable[Expr]) -> dict[Expr, None]:
-    """What a walk along an axis evaluates for every element: nothing that is the same for the whole row."""
+def walked(form: Form, axis: str, roots: Iterable[Expr], known: Collection[Expr] = ()) -> dict[Expr, None]:
+    """What a walk along an axis evaluates for every element: nothing that is the same for the whole row, nor what only
+    the `known` need."""
     found: dict[Expr, None] = {}
     stack = list(roots)
     while stack:
         e = stack.pop()
         if e not in found and axis in form.free(e):
             found[e] = None
-            stack += operands_of(e)
+            stack += () if e in known else operands_of(e)
     return found
 
 

@@ -11,7 +11,7 @@ from symc.codegen.llvm.emit import Emitter
 from symc.codegen.llvm.lanes import I8, I64, Lanes
 from symc.codegen.llvm.memory import Elements, widen
 from symc.core.dtypes import ITEM_SIZE
-from symc.loopir.expr import Expr
+from symc.loopir.expr import Expr, walk
 
 from .form import Form
 from .keep import KEPT_BYTES, Kept, Row
@@ -220,3 +220,9 @@ class Places:
         else:
             raw = memory.gather(address, step, varying, scope.count)
         return widen(v, raw, access.dtype, e.dtype)
+
+
+def splats(scope: Scope, v: Lanes, roots: Sequence[Expr]) -> dict[Expr, ir.Value]:
+    """What is known as scalars, in every lane; only what the roots mention."""
+    used = {e for r in roots for e in walk(r)}
+    return {e: v.splat(value) for e, value in scope.known.items() if e in used and e.op != "const"}

@@ -61,6 +61,7 @@ class NestPlan:
     below: tuple[Expr, ...] = ()  # values that are at most 0 or NaN, where an exp of such takes less
     scales: bool = False  # whether what these exponentials are all multiplied with cancels
     streams: bool = False  # lane, tile: what is stored will not be found in the caches, so it need not go through them
+    is_kept_by_device: bool = False  # what is `kept`: where it likes, instead of in memory
 
     @property
     def around(self) -> tuple[AxisLoop, ...]:

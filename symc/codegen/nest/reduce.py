@@ -8,7 +8,7 @@ import numpy as np
 from llvmlite import ir
 
 from symc.codegen.llvm.emit import Emitter, primitive
-from symc.codegen.llvm.lanes import I64, Lanes
+from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
 from symc.core.dtypes import is_float
 from symc.loopir.expr import Expr
@@ -58,6 +58,21 @@ def tree(v: Lanes, reduce: Expr, values: Values) -> ir.Value:
         paired = [combine(v, reduce, x, y) for x, y in zip(values[::2], values[1::2])]
         values = paired + values[len(paired) * 2 :]
     return values[0]
+
+
+def across_lanes(v: Lanes, reduce: Expr, x: ir.Value) -> ir.Value:
+    """The lanes of one vector combined: upper half with lower half until one is left."""
+    n, b = v.n, v.b
+    while n > 1:
+        half = v.resized(n // 2)
+        blank = ir.Constant(x.type, ir.Undefined)
+        parts = []
+        for first in (0, n // 2):
+            mask = ir.Constant(ir.VectorType(I32, n // 2), [I32(first + k) for k in range(n // 2)])
+            part = b.shuffle_vector(x, blank, mask)
+            parts.append(part if n > 2 else b.extract_element(part, I32(0)))
+        x, n = combine(half, reduce, *parts), n // 2
+    return x
 
 
 def cascade(

@@ -78,9 +78,10 @@ class Walker:
         self.scalar = Lanes(b, 1, abilities)
         self.words = Words(self.scalar, plan.form, layout, desc, bufs)
         self.places = Places(self.scalar, plan.form, layout, self.words, dict.fromkeys(plan.below, plan.scales))
-        for kept in plan.kept:
+        in_memory = () if plan.is_kept_by_device else plan.kept
+        for kept in in_memory:
             self.places.reserve(kept, plan.abreast)
-        self._along = {e: axis for kept in plan.kept for axis, e in kept.values.items()}
+        self._along = {e: axis for kept in in_memory for axis, e in kept.values.items()}
         self._columns: Values = []  # of the window before, as many for each shared tap
 
     def run(self, indices: Sequence[ir.Value]) -> None:

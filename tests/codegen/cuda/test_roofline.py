@@ -13,14 +13,16 @@ from symc.codegen.cuda.contraction.schedule import schedule_tiles
 from symc.codegen.cuda.contraction.tile import LARGE
 from symc.codegen.cuda.h200 import CLOCK_HZ, COPY_BYTES_PER_S, L2_BYTES_PER_S, LATENCY_S, NEAREST_S, START_S
 from symc.codegen.cuda.image import KernelImage
-from symc.codegen.cuda.launch import Grid
+from symc.codegen.cuda.launch import WARP, Grid
 from symc.codegen.cuda.nest import schedule_nest
-from symc.codegen.cuda.roofline import _asked_at_once, _step, blocks_of_processor, predict
+from symc.codegen.cuda.nest.schedule import planned
+from symc.codegen.cuda.roofline import _asked_at_once, _nest, _step, blocks_of_processor, predict
 from symc.codegen.cuda.routines import schedule_template, scratch_of
 from symc.codegen.cuda.routines.parts import a_thread_for_each_part
-from symc.loopir.expr import Axis
+from symc.loopir.expr import Axis, prim, reduce
 from symc.loopir.kernel import Buffer, Nest, Store, Template
 from symc.loopir.sorting import Sort
+from symc.loopir.work import work_of
 from tests.codegen.contractions import contraction
 from tests.codegen.nests import f32
 
@@ -83,11 +85,42 @@ def test_a_warp_that_reads_every_eighth_element_gets_all_of_each_sector():
         ("ld.global.u8 %rs1, [%rd2];\nld.global.u32 %r1, [%rd3];", 5),
         ("$L1:\nld.global.f32 %f1, [%rd2];\n@%p1 bra $L1;", 16),
         ("$L1:\nld.global.v2.f32 {%f1, %f2}, [%rd2];\nst.global.f32 [%rd3], %f1;\n@%p1 bra $L1;", 8),
-        ("$L1:\nld.global.f64 %d1, [%rd2];\n@%p1 bra $L2;\nld.global.s8 %r1, [%rd3];\n$L2:\nret;", 8),
+        ("$L1:\nld.global.f64 %d1, [%rd2];\n@%p1 bra $L2;\nld.global.s8 %r1, [%rd3];\n$L2:\nret;", 9),
+        ("ld.global.f64 %d1, [%rd2];\nadd.f64 %d3, %d2, %d1;\nld.global.u32 %r1, [%rd3];", 8),
     ],
 )
 def test_bytes_that_a_thread_asks_for_at_once(ptx, n_bytes):
     assert _asked_at_once(ptx) == n_bytes
+
+
+SHUFFLES = 5 * "shfl.sync.bfly.b32 %r1, %r2, %r3, 31, 4294967295;\n"
+LOOP = "$L2:\nld.global.f32 %f1, [%rd1];\n@%p1 bra $L2;\n"
+
+
+def softmax(n_rows: int, n_columns: int) -> Nest:
+    i, j, k = Axis("i", n_rows), Axis("j", n_columns), Axis("k", n_columns)
+    powers = [prim("exp", f32("x", i, a) - reduce("max", (k,), f32("x", i, k))) for a in (j, k)]
+    buffers = tuple(Buffer.dense(name, (n_rows, n_columns), "float32") for name in "xy")
+    return Nest(buffers, (Store("y", (i, j), powers[0] / reduce("sum", (k,), powers[1]), (i, j)),))
+
+
+@pytest.mark.parametrize("n_columns, extra_bytes", [(4096, 0), (81_920, 2 * 81_920 * 4)])
+def test_rows_that_are_read_again_come_from_l2_if_l1_is_too_small(n_columns, extra_bytes):
+    n_rows = 4000
+    kernel = softmax(n_rows, n_columns)
+    ((plan, call),) = planned(kernel)
+    walks = image(32, ptx=f"$L1:\n{2 * (LOOP + SHUFFLES)}{LOOP}@%p1 bra $L1;".replace("$L2", "$L3", 2))
+    once = image(32, ptx=f"$L1:\n{COPY}\n{2 * SHUFFLES}@%p1 bra $L1;")
+    found = [_nest(kernel, plan, work_of(kernel), i, 1, Grid(*call.launch)) for i in (walks, once)]
+    assert found[0]["L2"] - found[1]["L2"] == pytest.approx(n_rows * extra_bytes / L2_BYTES_PER_S)
+    n_lines = COPY.count(";") + 10 + 1  # what a straight piece of code has is what each thread of a row executes
+    instructions = n_rows * plan.team * n_lines / 128 / 132 / 1.98e9 / busy(call.launch)
+    assert found[1]["instructions"] == pytest.approx(instructions, rel=0.1)
+
+
+def busy(launch: Grid) -> float:
+    """The part of a processor's schedulers that a block's warps keep supplied."""
+    return min(1.0, launch[1] / WARP / 16)
 
 
 def test_a_large_product_is_near_the_limit_and_a_deep_small_one_is_not():

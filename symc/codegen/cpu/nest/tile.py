@@ -11,12 +11,12 @@ from llvmlite import ir
 from symc.codegen.llvm.lanes import I32, I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum
 from symc.codegen.llvm.memory import Elements, widen
-from symc.codegen.nest.places import Scope
+from symc.codegen.nest.places import Scope, splats
 from symc.codegen.nest.stores import store
 from symc.codegen.nest.walker import Walker
 from symc.loopir.expr import Expr
 
-from .vectors import splats, vector_of
+from .vectors import vector_of
 
 PART_BYTES = 16  # of a register: what lies in such a part x86 interleaves by one instruction
 

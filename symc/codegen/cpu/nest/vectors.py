@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from symc.codegen.llvm.emit import LEAVES
-from symc.codegen.llvm.lanes import I32, I64, Lanes
+from symc.codegen.llvm.lanes import I64, Lanes
 from symc.codegen.llvm.loops import Values, loop, minimum, when
 from symc.codegen.llvm.maths import FLOAT32
 from symc.codegen.llvm.memory import Elements
-from symc.codegen.nest.places import Scope
+from symc.codegen.nest.places import Scope, splats
 from symc.codegen.nest.plan import AxisLoop
-from symc.codegen.nest.reduce import add_to, cascade, combine, combine_all, neutral, tree
+from symc.codegen.nest.reduce import across_lanes, add_to, cascade, combine_all, neutral, tree
 from symc.codegen.nest.walker import Inside, Walker
 from symc.loopir.expr import Expr, walk
 
@@ -87,7 +87,7 @@ class Vectors:
 
         loops = [AxisLoop(a) for a in walker.widest_first(others, bodies)]
         totals = walker.over(scope, loops, bodies, start, add_line)
-        return [_across_lanes(v, e, total) for e, total in zip(reduces, totals)]
+        return [across_lanes(v, e, total) for e, total in zip(reduces, totals)]
 
     def _lanes(
         self,
@@ -164,24 +164,3 @@ def _ask_ahead(walker: Walker, scope: Scope, axis: str, index: ir.Value, parts: 
 def vector_of(walker: Walker) -> Lanes:
     """The lanes of a plan."""
     return walker.scalar.resized(walker.plan.lanes)
-
-
-def splats(scope: Scope, v: Lanes, roots: Sequence[Expr]) -> dict[Expr, ir.Value]:
-    """What is known as scalars, in every lane; only what the roots mention."""
-    used = {e for r in roots for e in walk(r)}
-    return {e: v.splat(value) for e, value in scope.known.items() if e in used and e.op != "const"}
-
-
-def _across_lanes(v: Lanes, reduce: Expr, x: ir.Value) -> ir.Value:
-    """The lanes of one vector combined: upper half with lower half until one is left."""
-    n, b = v.n, v.b
-    while n > 1:
-        half = v.resized(n // 2)
-        blank = ir.Constant(x.type, ir.Undefined)
-        parts = []
-        for first in (0, n // 2):
-            mask = ir.Constant(ir.VectorType(I32, n // 2), [I32(first + k) for k in range(n // 2)])
-            part = b.shuffle_vector(x, blank, mask)
-            parts.append(part if n > 2 else b.extract_element(part, I32(0)))
-        x, n = combine(half, reduce, *parts), n // 2
-    return x

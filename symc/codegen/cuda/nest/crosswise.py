@@ -16,7 +16,7 @@ from symc.codegen.nest.plan import StorePlan, by_stride
 from symc.core.dtypes import ITEM_SIZE, compute_dtype
 from symc.loopir.expr import Expr, operands_of, walk
 
-from .grid import GridPlan
+from .grid import THREADS, GridPlan
 from .sectors import lies_along, moved_bytes
 
 INSIDE_BYTES = 16  # of elements that lie together in both orders, such as pairs of float16
@@ -71,7 +71,9 @@ def _tiles(
     outer = by_stride((a for a in axes if a not in (inside, along, across)), form.stores[0].access)
     reason = f"tiles of {side} x {side} elements through shared memory"
     n_blocks = 3 if len(form.loads) <= FEW_LOADS else 1
-    plan = GridPlan(form, "tile", side, 1, outer, along, inside, across, {}, stores, reason, 0.0, n_blocks=n_blocks)
+    plan = GridPlan(
+        form, "tile", side, 1, outer, along, inside, across, {}, stores, reason, 0.0, n_blocks=n_blocks, team=THREADS
+    )
     return plan if plan.n_units >= PROCESSORS else None
 
 

@@ -2,8 +2,8 @@
 
 thread  a thread computes all stores at one index of the axes they share, with its reductions; neighbours in memory
         belong to neighbouring threads (elementwise work, column sums, windows)
-block   the threads of a block share the longest reduced axis, and then the axes of the stores that lie along it
-        (row softmax, norms, means)
+row     the threads of a warp or of a block share the longest reduced axis, and then the axes of the stores that lie
+        along it (row softmax, norms, means; rows.py)
 tile    the threads of a block share a square of two axes, of which some accesses lie along the one, others along the
         other (copies between memory orders; crosswise.py)
 """
@@ -21,12 +21,14 @@ from symc.loopir.expr import Expr, walk
 
 from .crosswise import tile_plan
 from .grid import GridPlan
+from .rows import Share, lanes_of, share_of
 from .sectors import moved_bytes
 
-SHORT_ROW = 24  # elements that one thread adds up as fast as a warp does
+SHORT_ROW = 15  # elements that one thread adds up as fast as a warp does
 ENOUGH_THREADS = 1 << 15  # that keep a GPU busy: with so many columns each may add up its own
 ROWS_OF = ((128, 32), (1024, 128), (1 << 14, 256))  # (longest row, threads of its block)
-LONG_ROW_THREADS = 1024
+LONG_ROW_THREADS, LANES_OF_BLOCK = 1024, 2048  # of more lanes each thread has too few registers for the next ones
+SMALL_BLOCK = 128  # threads of several short rows: with one warp, a processor would hold half as many
 LANES, ITEM_BYTES = 4, 4  # of a vector
 MUCH = 1 << 16  # elements: with fewer, threads of 4 would leave processors without work
 WASTE = 1.5  # so many times the bytes take longer than a barrier for each tile
@@ -41,7 +43,7 @@ def plan_stores(forms: Sequence[Form]) -> GridPlan:
     shared = _shared_axes(form)
     rows, length = _size(form, axes), max((_size(form, form.reduce_axes[e]) for e in shared), default=0)
     if length > SHORT_ROW and (rows < ENOUGH_THREADS or _is_along(form, shared, axes)):
-        return _block_plan(form, axes, shared, length)
+        return _row_plan(form, axes, shared, length)
     if _is_vector(form, axes):
         return _vector_plan(form, axes)
     reason = "a thread for each element" if not form.reduce_axes else "a thread for each reduction"
@@ -83,11 +85,7 @@ def _plan_ordered(form: Form) -> GridPlan:
     return GridPlan(form, "scalar", 1, 1, axes, None, None, None, dict.fromkeys(form.reduce_axes), stores, reason, 0.0)
 
 
-def _block_plan(form: Form, axes: tuple[str, ...], shared: dict[Expr, str], length: int) -> GridPlan:
-    n_threads = next((threads for longest, threads in ROWS_OF if length <= longest), LONG_ROW_THREADS)
-    if _size(form, axes) <= PROCESSORS:  # a block each, which only its own threads keep busy: all of a row at once
-        while n_threads < LONG_ROW_THREADS and n_threads * LANES < length:
-            n_threads *= 2
+def _row_plan(form: Form, axes: tuple[str, ...], shared: dict[Expr, str], length: int) -> GridPlan:
     groups: dict[tuple[tuple[str, ...], str | None], list] = {}
     for s in form.stores:
         rest = [a for a in s.axes if a not in axes]
@@ -96,8 +94,30 @@ def _block_plan(form: Form, axes: tuple[str, ...], shared: dict[Expr, str], leng
         groups.setdefault((serial, along), []).append(s)
     stores = tuple(StorePlan(tuple(found), serial, along) for (serial, along), found in groups.items())
     vectors = {e: shared.get(e) for e in form.reduce_axes}
-    reason = f"{n_threads} threads share each reduction of up to {length} elements"
-    return GridPlan(form, "row", 1, 1, axes, None, None, None, vectors, stores, reason, 0.0, n_threads=n_threads)
+    share = share_of(form, axes, shared, stores) or _endless(form, axes, shared, stores, length)
+    team = share.n_threads
+    small = SMALL_BLOCK if _size(form, axes) * team >= SMALL_BLOCK * PROCESSORS else WARP
+    n_threads = team if team > WARP else small  # teams that wait at a block's barriers have it for themselves
+    reason = f"{team} threads share each reduction of up to {length} elements"
+    reason += f", {share.lanes} neighbours at once" * (share.lanes > 1) + ", and read them once" * bool(share.kept)
+    return GridPlan(
+        form, "row", share.lanes, 1, axes, None, None, None, vectors, stores, reason, 0.0, share.kept,
+        n_threads=n_threads, team=team, rounds=share.rounds,
+    )  # fmt: skip
+
+
+def _endless(
+    form: Form, axes: tuple[str, ...], shared: dict[Expr, str], stores: Sequence[StorePlan], length: int
+) -> Share:
+    """Shares of rows that are walked anew for each reduction and the stores."""
+    n_threads = next((threads for longest, threads in ROWS_OF if length <= longest), LONG_ROW_THREADS)
+    if _size(form, axes) <= PROCESSORS:  # a block each, which only its own threads keep busy: all of a row at once
+        while n_threads < LONG_ROW_THREADS and n_threads * LANES < length:
+            n_threads *= 2
+    walked = {*shared.values(), *(s.vector for s in stores if s.vector)}
+    lanes = lanes_of(form, walked)
+    fewer = min(n_threads, LANES_OF_BLOCK // lanes)
+    return Share(fewer, lanes) if all(form.extents[a] >= lanes * fewer for a in walked) else Share(n_threads, 1)
 
 
 def _shared_axes(form: Form) -> dict[Expr, str]:

@@ -47,11 +47,12 @@ def _call(plan: GridPlan, stores: list[Store], buffers: Mapping[str, Buffer]) ->
     def build() -> Callable[..., None]:
         return build_function(plan, layout, code.name, function_text(plan, layout))
 
-    code = KernelCode("nest", f"gpu {plan.n_threads} threads {layout.structure}", describe, build)
+    threads = f"{plan.n_threads} threads, {plan.team} a unit, {plan.rounds} rounds"
+    code = KernelCode("nest", f"gpu {threads} {layout.structure}", describe, build)
     return KernelCall(code, layout.words, grid_of(plan), plan.reason)
 
 
 def grid_of(plan: GridPlan) -> Grid:
-    """A block or a thread for each unit, until there are enough of them: then they take several."""
-    n_blocks = plan.n_units if plan.is_shared else -(-plan.n_units // plan.n_threads)
+    """A team of threads, or one, for each unit, until there are enough of them: then they take several."""
+    n_blocks = -(-plan.n_units * plan.team // plan.n_threads)
     return Grid(max(1, min(n_blocks, MOST_BLOCKS)), plan.n_threads)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from symc.codegen.cuda.launch import bounded
+from symc.codegen.cuda.launch import WARP, bounded
 from symc.codegen.llvm.intrinsic import intrinsic
 from symc.codegen.nest.layout import WordLayout
 
@@ -26,15 +25,28 @@ def function_text(plan: GridPlan, layout: WordLayout) -> str:
             a0 = rest
             body(desc, bufs, a0, a1)
             unit += cuda.gridsize(1)
+
+    Teams of which a warp has several walk as many rounds, as they exchange values: where one has no unit left, it walks
+    the last one again, and knows that by a number of units left that is not above 0.
     """
     outer, cut = ([layout.axes[a] for a in axes] for axes in (plan.outer, plan.cut))
     limits = {a: f"n_{a}" for a in outer} | {f"part_{a}": f"parts_{a}" for a in cut}
-    first, step = ("cuda.blockIdx.x", "cuda.gridDim.x") if plan.is_shared else ("cuda.grid(1)", "cuda.gridsize(1)")
+    first, step = ("cuda.grid(1)", "cuda.gridsize(1)")
+    if plan.team == plan.n_threads:
+        first, step = ("cuda.blockIdx.x", "cuda.gridDim.x")
+    elif plan.team > 1:
+        first, step = (f"quotient({x}, {plan.team})" for x in (first, step))
     lines = ["def kernel(desc, bufs):"]
     lines += [f"    n_{layout.axes[a]} = desc[{layout.at['extent', a]}]" for a in (*plan.outer, *plan.cut)]
     lines += [f"    parts_{a} = quotient(n_{a} + {plan.lanes - 1}, {plan.lanes})" for a in cut]
-    lines += [f"    unit = {first}", f"    while unit < {' * '.join(limits.values()) or '1'}:"]
-    rest, counters = "unit", [*limits]
+    n_units, rest, counters = " * ".join(limits.values()) or "1", "unit", [*limits]
+    if plan.shares_warp:
+        lines += [f"    n_units = {n_units}", f"    unit = {first}"]
+        lines += [f"    while unit - remainder(unit, {WARP // plan.team}) < n_units:"]
+        lines += ["        rest = min(unit, n_units - 1)"]
+        rest = "rest"
+    else:
+        lines += [f"    unit = {first}", f"    while unit < {n_units}:"]
     for name in reversed(counters[1:]):
         lines += [
             f"        {name} = remainder({rest}, {limits[name]})",
@@ -47,7 +59,8 @@ def function_text(plan: GridPlan, layout: WordLayout) -> str:
     for a in cut:
         lines += [f"        first_{a} = part_{a} * {plan.lanes}"]
         spans += [f"first_{a}", f"min(first_{a} + {plan.lanes}, n_{a})"]
-    lines += [f"        body({', '.join(['desc', 'bufs', *outer, *spans])})", f"        unit += {step}"]
+    left = ["n_units - unit"] if plan.shares_warp else []
+    lines += [f"        body({', '.join(['desc', 'bufs', *outer, *spans, *left])})", f"        unit += {step}"]
     return "\n".join(lines) + "\n"
 
 
@@ -62,18 +75,19 @@ def build_function(plan: GridPlan, layout: WordLayout, name: str, source: str) -
     from .vectors import Neighbours
 
     n_outer = len(plan.outer)
-    arguments = ["desc", "bufs", *(f"i{k}" for k in range(n_outer + 2 * len(plan.cut)))]
-    devices: dict[str, Callable[[], AxisDevice]] = {
-        "scalar": Serial,
-        "lane": Neighbours,
-        "row": partial(Threads, plan.n_threads),
-        "tile": partial(Exchange, plan),
-    }
-    device = devices[plan.kind]()
+    n_limits = 2 * len(plan.cut)
+    arguments = ["desc", "bufs", *(f"i{k}" for k in range(n_outer + n_limits)), *(["left"] if plan.shares_warp else [])]
 
     def body(b: Any, desc: Any, bufs: Any, *indices: Any) -> None:
-        limits = indices[n_outer:]
+        limits = indices[n_outer : n_outer + n_limits]
         parts = dict(zip(plan.cut, zip(limits[::2], limits[1::2])))
+        devices: dict[str, Callable[[], AxisDevice]] = {
+            "scalar": Serial,
+            "lane": Neighbours,
+            "row": lambda: Threads(plan, indices[-1] if plan.shares_warp else None),
+            "tile": lambda: Exchange(plan),
+        }
+        device = devices[plan.kind]()
         Walker(b, plan, layout, GPU, device, desc, bufs, parts).run(indices[:n_outer])
 
     @intrinsic(result="int64")

@@ -9,10 +9,23 @@ from llvmlite import ir
 
 from symc.codegen.llvm.lanes import I64, Lanes
 from symc.codegen.llvm.loops import Values, loop
-from symc.codegen.nest.places import Scope
+from symc.codegen.nest.places import Scope, splats
 from symc.codegen.nest.plan import AxisLoop
 from symc.codegen.nest.walker import Inside, Walker
-from symc.loopir.expr import Expr, walk
+from symc.loopir.expr import Expr
+
+
+def neighbours(walker: Walker) -> Lanes:
+    """As many lanes as the plan says; rows of them lie at multiples of their size."""
+    return Lanes(walker.b, walker.plan.lanes, walker.scalar.abilities, is_aligned=True)
+
+
+def together_at(walker: Walker, scope: Scope, axis: str, index: ir.Value, roots: Sequence[Expr]) -> Scope:
+    """The place of neighbours along an axis, of which the first has an index."""
+    v = neighbours(walker)
+    if v.n == 1:
+        return walker.places.bind(scope, axis, index)
+    return walker.places.bind_lanes(scope, axis, index, v, 1, splats(scope, v, roots), None)
 
 
 class Neighbours:
@@ -36,12 +49,9 @@ class Neighbours:
             walker.prepare(inner, roots)
             return body(inner, nothing)
 
-        with b.if_else(is_whole) as (together, singly):
-            with together:
-                v = Lanes(b, n, walker.scalar.abilities, is_aligned=True)
-                used = {e for r in roots for e in walk(r)}
-                known = {e: v.splat(x) for e, x in scope.known.items() if e in used and e.op != "const"}
-                inner = walker.places.bind_lanes(scope, around.axis, first, v, 1, known, None)
+        with b.if_else(is_whole) as (at_once, singly):
+            with at_once:
+                inner = together_at(walker, scope, around.axis, first, roots)
                 walker.prepare(inner, roots)
                 body(inner, [])
             with singly:
