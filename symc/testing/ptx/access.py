@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .agents import Level
+from .agents import SEVERAL, Level
 from .memory import FIRST_ADDRESS, LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BYTES, Outside, Region
 from .tracked import FULL, PENDING, At, Tracked, pattern
 
@@ -168,6 +168,19 @@ class Access:
         assert whole is not None
         return whole
 
+    def load_as_group(self, addresses: np.ndarray, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What lies at addresses of shared memory that the warps of each lane's group read together, and where."""
+        piece, at, *_ = next(self.parts(addresses, lanes, "shared"))
+        assert isinstance(at, np.ndarray)
+        self._check_filled("shared", piece, at, lanes, addresses)
+        if self.machine.is_racing:
+            who = np.full(len(at), SEVERAL)
+            for level in self.machine.levels("shared", piece):
+                racing = level.agents.note_reads(at, self.width, pattern(who, self.width), who, False)
+                if len(racing):
+                    self._complain_of_race(level, "reads", piece, at, lanes, int(racing[0]))
+        return piece.data.get(at, self.width), at
+
     def _check_filled(
         self, space: str, piece: Tracked, at: At, lanes: np.ndarray | None, addresses: np.ndarray
     ) -> None:
@@ -229,6 +242,8 @@ class Access:
         machine = self.machine
         if isinstance(piece, Region) and piece.is_read_only:
             raise machine.fault("read-only", _pick(lanes, 0), f"writes {piece.name}, which is only to be read")
+        if space == "shared":
+            machine.products.note_write(lanes, at, self.width)
         if space != "local" and machine.is_racing:
             self.note_write(space, piece, at, lanes)
         piece.data.put(at, self.width, values)

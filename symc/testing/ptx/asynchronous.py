@@ -78,6 +78,7 @@ def _start(frame: Frame, i: Instruction) -> Step:
             values[has, k] = single.load(source[has] + np.uint64(k), lanes[has])
         for _, piece, at, _, numbers in into.each(to(lanes), lanes):
             assert isinstance(at, np.ndarray) and numbers is not None
+            machine.products.check_write(numbers, at, width)
             if machine.is_racing:
                 into.note_write("shared", piece, at, numbers)
             unit = values.view(f"u{min(width, 8)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .agents import Level
+from .products import Products
 from .tracked import FULL, PENDING, Tracked, pattern
 
 _PENDING, _FULL = ({w: pattern(state, w) for w in (4, 8, 16)} for state in (PENDING, FULL))
@@ -26,8 +27,8 @@ class _Copy:
 class Copies:
     """The copies of all lanes that nobody has waited for."""
 
-    def __init__(self, shared: Tracked, levels: tuple[Level, ...], n_lanes: int) -> None:
-        self.shared, self.levels, self.n_lanes = shared, levels, n_lanes
+    def __init__(self, shared: Tracked, levels: tuple[Level, ...], n_lanes: int, products: Products) -> None:
+        self.shared, self.levels, self.n_lanes, self.products = shared, levels, n_lanes, products
         self.begin()
 
     def begin(self) -> None:
@@ -53,6 +54,7 @@ class Copies:
                 at, lanes = copy.at[is_done], copy.lanes[is_done]
                 shared.data.put(at, copy.width, copy.values[is_done])
                 shared.state.put(at, copy.width, _FULL[copy.width])
+                self.products.note_write(lanes, at, copy.width)
                 for level in self.levels:
                     level.agents.overwrite(at, copy.width, level.patterns[copy.width][lanes])
             if not is_done.all():

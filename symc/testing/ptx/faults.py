@@ -27,7 +27,8 @@ KINDS = frozenset(
         "freed",  # memory that was given back
         "alignment",
         "uninitialised",  # a read of what nobody wrote
-        "pending",  # memory that a cp.async still fills
+        "pending",  # memory that a cp.async still fills, or what a wgmma still uses
+        "fence",  # what a wgmma may not use yet: no fence came after who touched it
         "read-only",
         "race",
         "barrier",  # threads that never meet

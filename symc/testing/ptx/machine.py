@@ -11,6 +11,7 @@ from .agents import LAST_AGENT, Agents, Level
 from .copies import Copies
 from .faults import KernelFault, PtxError
 from .memory import WINDOW_BYTES, GlobalMemory, Region
+from .products import Products
 from .program import Function, Instruction, Module
 from .tracked import Tracked
 from .traffic import Traffic
@@ -66,7 +67,8 @@ class Machine:
         self.local_bytes = 0
         self.local: Tracked | None = None
         self.carry = np.zeros(self.n_lanes, bool)  # the condition code register
-        self.copies = Copies(self.shared, (self.warps, self.threads), self.n_lanes)
+        self.products = Products(self)
+        self.copies = Copies(self.shared, (self.warps, self.threads), self.n_lanes, self.products)
         self.param_at, self.params_bytes = place_params(kernel)
         self._specials = self._fixed_specials()
 
@@ -103,6 +105,7 @@ class Machine:
         if self.local is not None:
             self.local.state.bytes[:] = 0
         self.copies.begin()
+        self.products.begin()
         for axis, value in zip("xyz", self._block_indices()):
             self._specials[f"ctaid.{axis}"][:] = value
 

@@ -17,10 +17,11 @@ from .warp import whole_warps
 
 U32 = TYPES["u32"]
 _LANE = np.arange(WARP)
-_ROW, _COLUMN = _LANE // 4, _LANE % 4  # of a fragment: 8 rows of four registers
+ROW, COLUMN = _LANE // 4, _LANE % 4  # of a fragment: 8 rows of four registers
 
 
-def _registers(operand: Operand, i: Instruction) -> tuple[Operand, ...]:
+def registers_of(operand: Operand) -> tuple[Operand, ...]:
+    """Those of a vector, or the one that it is."""
     if not isinstance(operand, Vector):
         return (operand,)
     return operand.items
@@ -32,7 +33,7 @@ def _ldmatrix(frame: Frame, i: Instruction) -> Step:
     if not i.has("m8n8") or not i.has("b16"):
         raise i.unsupported()
     machine = frame.machine
-    outs = [frame.target(o, U32) for o in _registers(i.operands[0], i)]
+    outs = [frame.target(o, U32) for o in registers_of(i.operands[0])]
     address, access = frame.address(i, i.operands[1]), Access(machine, "shared", 16)
     is_transposed = i.has("trans")
 
@@ -53,7 +54,7 @@ def _ldmatrix(frame: Frame, i: Instruction) -> Step:
     return step
 
 
-def _elements(words: np.ndarray, type_: Type, name: str) -> np.ndarray:
+def elements(words: np.ndarray, type_: Type, name: str) -> np.ndarray:
     """Registers (..., 32) as their elements (..., 32, elements), float64; integers are exact in it."""
     words = np.ascontiguousarray(words)[..., None]
     if name == "tf32":
@@ -72,7 +73,7 @@ def _mma(frame: Frame, i: Instruction) -> Step:
         raise i.unsupported()
     k_extent = int(shape.rpartition("k")[2])
     result, a_type, b_type = types[0], types[1], types[2]
-    operands = [_registers(o, i) for o in i.operands]
+    operands = [registers_of(o) for o in i.operands]
     is_half = result.bits == 16
     per = 4 // (a_type.bits // 8)  # elements of A and B in a register
     a = [frame.lanes(o, U32).reshape(-1, WARP) for o in operands[1]]
@@ -93,13 +94,13 @@ def _mma(frame: Frame, i: Instruction) -> Step:
         n_warps = left.shape[1]
         x, y = np.zeros((n_warps, 16, k_extent)), np.zeros((n_warps, k_extent, 8))
         for r, words in enumerate(left):
-            part = _elements(words, a_type, a_type.name)
+            part = elements(words, a_type, a_type.name)
             for e in range(per):
-                x[:, _ROW + 8 * (r & 1), (_COLUMN + 4 * (r >> 1)) * per + e] = part[..., e]
+                x[:, ROW + 8 * (r & 1), (COLUMN + 4 * (r >> 1)) * per + e] = part[..., e]
         for r, words in enumerate(right):
-            part = _elements(words, b_type, b_type.name)
+            part = elements(words, b_type, b_type.name)
             for e in range(per):
-                y[:, (_COLUMN + 4 * r) * per + e, _ROW] = part[..., e]
+                y[:, (COLUMN + 4 * r) * per + e, ROW] = part[..., e]
         found = x @ y + _accumulator(plus, is_half)
         _put(outs, _narrow(found, result, is_integer, is_clamped), is_half, warps)
 
@@ -113,7 +114,7 @@ def _accumulator(registers: np.ndarray, is_half: bool) -> np.ndarray:
         registers = np.concatenate([pairs[k][None, ..., e] for k in range(len(pairs)) for e in range(2)])
     found = np.zeros((registers.shape[1], 16, 8))
     for r, values in enumerate(registers):
-        found[:, _ROW + 8 * (r >> 1), 2 * _COLUMN + (r & 1)] = values
+        found[:, ROW + 8 * (r >> 1), 2 * COLUMN + (r & 1)] = values
     return found
 
 
@@ -127,7 +128,7 @@ def _narrow(found: np.ndarray, type_: Type, is_integer: bool, is_clamped: bool) 
 
 def _put(outs: list[np.ndarray], found: np.ndarray, is_half: bool, warps: np.ndarray | None) -> None:
     at = slice(None) if warps is None else warps
-    parts = [found[:, _ROW + 8 * (r >> 1), 2 * _COLUMN + (r & 1)] for r in range(4)]
+    parts = [found[:, ROW + 8 * (r >> 1), 2 * COLUMN + (r & 1)] for r in range(4)]
     if is_half:
         parts = [np.ascontiguousarray(np.stack(parts[k : k + 2], -1)).view(np.uint32)[..., 0] for k in (0, 2)]
     for out, part in zip(outs, parts):

@@ -159,7 +159,8 @@ class Module:
     @lazy
     def has_order(self) -> bool:
         """Whether blocks may learn of each other, which takes a fence or an atom: anything else is a race."""
-        return any(i.opcode in ("atom", "red", "fence", "membar") for f in self.functions.values() for i in f.code)
+        code = (i for f in self.functions.values() for i in f.code if not i.has("proxy"))
+        return any(i.opcode in ("atom", "red", "fence", "membar") for i in code)
 
     @property
     def kernels(self) -> tuple[Function, ...]:

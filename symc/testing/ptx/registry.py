@@ -29,7 +29,7 @@ def bound(frame: Frame, i: Instruction) -> Step:
     """The step of an instruction, under its guard."""
     if i.opcode not in BINDERS:
         raise i.unsupported()
-    step = BINDERS[i.opcode](frame, i)
+    step = frame.machine.products.watched(frame.function.name, i, BINDERS[i.opcode](frame, i))
     if i.guard is None:
         return step
     guard, is_negated = frame.registers[i.guard.index], i.is_guard_negated

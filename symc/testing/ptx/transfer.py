@@ -135,8 +135,13 @@ def _st_param(frame: Frame, i: Instruction, values: list[np.ndarray], type_: Typ
 
 @binds("membar", "fence")
 def _fence(frame: Frame, i: Instruction) -> Step:
-    """What the blocks have written may be seen by others who know; those that have done an atom know of them."""
+    """What the blocks have written may be seen by others who know; those that have done an atom know of them.
+
+    fence.proxy shows what threads have written to the units that read it by themselves.
+    """
     machine = frame.machine
+    if i.has("proxy"):
+        return machine.products.show
     is_device_wide = i.has("gl", "sys", "gpu")
 
     def step(mask: Mask) -> None:

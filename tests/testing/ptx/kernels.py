@@ -98,6 +98,7 @@ def uses() -> dict[str, Use]:
         "matmul": Use((2, 2), (16, 16), (numbers(20, 35), numbers(35, 30), Empty((20, 30)), 20, 30, 35)),
         "tensor_tf32": Use((1,), (32,), (numbers(16, 64), numbers(8, 64), Empty((16, 8)), 64)),
         "tensor_halves": Use((1,), (32,), (*halves, *octets)),
+        "groups": Use((1,), (128,), (numbers(64, 8), numbers(8, 8), Empty((64, 8)))),
         "medians": Use((2,), (32,), (x[:50], Empty(50, "i4"), 50)),
         "calls": Use((1,), (64,), (numbers(60), Empty(60), 60)),
         "branches": Use((1,), (64,), (x[:60], Empty(60, "i4"), 60)),

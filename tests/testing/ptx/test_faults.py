@@ -16,6 +16,7 @@ from .kernels import Constant, Empty, edited, numbers, run_text, uses
 
 Edit = tuple[str, str] | Callable[[str], str]
 BARRIER = "bar.sync \t0;"
+SHOWN = "fence.proxy.async.shared::cta;"
 HEAD = ".version 9.0\n.target sm_90\n.address_size 64\n"
 
 
@@ -140,6 +141,28 @@ FAULTS = {
     "an mma by half a warp": Fault("warp", "tensor_halves", (("mma.sync.aligned.m16n8k32",
         "{ .reg .pred %c; setp.lt.u32 %c, %laneid, 16; @%c mma.sync.aligned.m16n8k32"), ("{%r42,%r42,%r42,%r42};",
         "{%r42,%r42,%r42,%r42}; }"))),
+    # products of four warps
+    "a wgmma of what nobody showed it": Fault("fence", "groups", ((SHOWN, ""),)),
+    "a fence before what it shows has come": Fault("fence", "groups", ((SHOWN, ""), ("cp.async.wait_group",
+        f"{SHOWN} cp.async.wait_group"),)),
+    "a wgmma of registers without a fence": Fault("fence", "groups", (("wgmma.fence.sync.aligned;", ""),)),
+    "a wgmma of copies under way": Fault("pending", "groups", (("cp.async.wait_group 0;", ""),)),
+    "a wgmma of what is not there for all": Fault("race", "groups", (("bar.sync \t0;", ""),)),
+    "sums that nobody waits for": Fault("pending", "groups", (("wgmma.wait_group.sync.aligned 0;", ""),)),
+    "sums of the one group that may be under way": Fault("pending", "groups", (("wait_group.sync.aligned 0",
+        "wait_group.sync.aligned 1"),)),
+    "sums of a group that was not closed": Fault("pending", "groups", (("wgmma.commit_group.sync.aligned;", ""),)),
+    "memory that a wgmma reads yet": Fault("pending", "groups", (("wgmma.wait_group", "st.shared.u32 [%r6], 0; "
+        "wgmma.wait_group"),)),
+    "a copy to what a wgmma reads yet": Fault("pending", "groups", (("wgmma.wait_group", "cp.async.cg.shared.global "
+        "[%r6], [%rd5], 16; wgmma.wait_group"),)),
+    "a matrix with a wrong step of products": Fault("bounds", "groups", (("0x1000080000", "0x1000200000"),)),
+    "a matrix with a wrong step of rows": Fault("bounds", "groups", (("0x1000080000", "0x2000080000"),)),
+    "a swizzled matrix": Fault("bounds", "groups", (("0x1000080000", "0x4000001000080000"),)),
+    "a wgmma by half a group": Fault("warp", "groups", (("wgmma.mma_async", "setp.lt.u32 %p1, %r1, 64; "
+        "@%p1 wgmma.mma_async"),)),
+    "descriptors that differ in a group": Fault("warp", "groups", (("or.b64 \t%rd8, %rd7,", "add.s64 %rd7, %rd7, %rd4; "
+        "or.b64 \t%rd8, %rd7,"),)),
     # what may only be read, and what there is
     "a result in memory that is only read": Fault("read-only", "waves", arguments={1: np.zeros(200,
         "f4").view(Constant)}),

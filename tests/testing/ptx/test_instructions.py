@@ -355,7 +355,7 @@ def test_the_order_of_blocks(is_backwards):
     "text, says",
     [
         ("add.f32 %x0, %x1;; #", "line 11: cannot read"),
-        ("wgmma.fence.sync.aligned;", "line 11: the interpreter has no `wgmma.fence.sync.aligned`"),
+        ("mbarrier.inval.b64 [%y0];", "line 11: the interpreter has no `mbarrier.inval.b64"),
         ("mov.u32 %nobody, 1;", "line 11: %nobody is no register"),
         ("bra NOWHERE;", "line 11: there is no label NOWHERE"),
         ("mov.u64 %y0, nothing;", "nothing, which nobody defines"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from .kernels import Empty, edited, run_text
 from .lines import NAMES, NUMPY, run
 
 LANES = np.arange(32)
@@ -70,3 +71,39 @@ def test_sums_of_integers_wrap_unless_they_are_asked_to_stay_finite(mode, expect
     a, b, c = ("{" + ", ".join(f"%{name}" for name in NAMES[s]) + "}" for s in (slice(4), slice(4, 6), slice(6, 10)))
     text = f"mma.sync.aligned.m16n8k32.row.col{mode}.s32.s8.s8.s32 {{%out, %x1, %x2, %x3}}, {a}, {b}, {c};"
     assert set(run(text, "u32", *inputs).view("i4")) == {expected}
+
+
+@pytest.mark.parametrize("kind", ["tf32", "f16", "bf16"])
+@pytest.mark.parametrize("is_added", [True, False])
+def test_products_of_four_warps(kind, is_added):
+    """Recorded places: cores of 8 rows of 16 bytes; sums as those of m16n8, 16 rows a warp."""
+    k = 8 if kind == "tf32" else 16
+    generator = np.random.default_rng(3)
+    a, b = (generator.integers(-9, 9, shape).astype("f4") for shape in ((64, k), (8, k)))
+    edits = [] if is_added else [("setp.eq.u32", "setp.ne.u32")]
+    edits.append(("mov.f32 \t%f4, 0f00000000", "mov.f32 \t%f4, 0f40000000"))
+    if kind != "tf32":
+        edits += [("m64n8k8.f32.tf32.tf32", f"m64n8k16.f32.{kind}.{kind}"), ("%p2, 1, 1;", "%p2, 1, 1, 0, 0;")]
+    raw = [
+        x if kind == "tf32" else x.astype("f2") if kind == "f16" else (x.view("u4") >> 16).astype("u2") for x in (a, b)
+    ]
+    found = run_text(edited("groups", *edits), (1,), (128,), *raw, Empty((64, 8)))[-1]
+    expected = a @ b.T
+    rows, columns = np.arange(64)[:, None], np.arange(8)
+    assert np.array_equal(found, expected + 2 * is_added * (rows % 16 >= 8) * (columns % 2))
+
+
+def test_the_left_matrix_of_four_warps_may_lie_in_registers():
+    loads = "".join(
+        f"ld.shared.u32 %r{12 + r}, [%r11+{(r & 1) * 128 * 2 + (r >> 1) * 128}]; " for r in range(4)
+    )  # rows g and g + 8, products t and t + 4, as those of m16n8k8
+    place = "shr.u32 %r8, %r1, 5; mul.lo.u32 %r8, %r8, 512; and.b32 %r9, %r1, 31; mad.lo.u32 %r11, %r9, 4, %r8; "
+    place += "add.s32 %r11, %r11, %r2; "
+    text = edited(
+        "groups",
+        ("wgmma.fence", place + loads + "wgmma.fence"),
+        ("%rd8, %rd9, %p2", "{%r12, %r13, %r14, %r15}, %rd9, %p2"),
+    )
+    a, b = (np.random.default_rng(3).integers(-9, 9, shape).astype("f4") for shape in ((64, 8), (8, 8)))
+    found = run_text(text, (1,), (128,), a, b, Empty((64, 8)))[-1]
+    assert np.array_equal(found, a @ b.T)
