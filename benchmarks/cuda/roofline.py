@@ -1,7 +1,7 @@
 """What the model of symc/codegen/cuda/roofline.py expects of networks on an H200; no GPU is needed, nothing is run.
 
-    SYMC_SIMULATED_GPUS=1 [SYMC_TF32=1 | SYMC_BF16=1] python benchmarks/cuda/roofline.py [NETWORK ...] [--list]
-        [--json FILE]
+    SYMC_SIMULATED_GPUS=1 [SYMC_TF32=1 | SYMC_BF16=1] [SYMC_WGMMA=1]
+        python benchmarks/cuda/roofline.py [NETWORK ...] [--list] [--json FILE]
 
 For each network, and for its matrix kernels and all others: launches, time by the model, time at the limit, and the
 part of the limit that is reached, the start of a kernel counted in both and in neither. --list shows every kernel.

@@ -97,6 +97,12 @@ SETTINGS: dict[str, Setting] = {
         "1 lets GPUs multiply float32 by tensor cores: operands keep 10 of their 23 bits, sums all of them",
     ),
     "SYMC_BF16": Setting(_flag, False, "1 does the same with bfloat16 instead of tf32: 7 bits, twice as fast"),
+    "SYMC_WGMMA": Setting(
+        _flag,
+        False,
+        "1 lets GPUs of compute capability 9.0 (H100, H200) multiply float16, and float32 with SYMC_TF32=1, by four "
+        "warps together (wgmma), which is the full rate of their tensor cores; off until a device has measured it",
+    ),
     "SYMC_NUMERICS": Setting(
         _one_of("strict", "default", "fast", "bfloat16"),
         "default",

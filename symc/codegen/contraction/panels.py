@@ -1,6 +1,7 @@
 """Weights in panels, as tiles of results read them: [group][panel][tap][channel][column], zero padded.
 
 Where a step multiplies several channels at once, those of a column lie side by side: [...][word][column][channel].
+Where what multiplies cuts off the last bits of a number, it is rounded to the others here, once.
 Where columns fall into sections whose sums are seen together, a panel holds the same columns of each, one after the
 other: [...][section][column].
 """
@@ -15,7 +16,7 @@ import numpy as np
 from symc.core.dtypes import compute_dtype
 from symc.core.errors import CodegenError
 from symc.core.shapes import FullShape
-from symc.loopir.expr import Affine, Axis, Expr, const, load
+from symc.loopir.expr import Affine, Axis, Expr, const, load, prim, select
 from symc.loopir.kernel import Buffer, Contraction, Nest, Store
 
 
@@ -27,6 +28,7 @@ class Panels:
     (groups, panels, *kernel, words, columns of a panel, channels of a word).  For a forward contraction channels are
     the input channels of a group and columns its output channels; for a data gradient the roles are exchanged and
     the taps are mirrored.  The groups of a stacked contraction lie along the weight's leading axis.
+    `n_bits` significant bits of float32's 24 are kept, to the nearest number that has no more.
     """
 
     is_mirrored: bool
@@ -40,6 +42,7 @@ class Panels:
     is_stacked: bool = False
     n_together: int = 1
     sections: int = 1
+    n_bits: int | None = None
 
     routine: ClassVar[None] = None  # `nest` does all there is to do
 
@@ -144,11 +147,22 @@ class Panels:
                 outer, inner_channel, extent = channel, inner, self.channels
             first = (Affine.of(group), outer) if self.is_stacked else (group * extent + outer,)
             value = load(source.name, (*first, inner_channel, *map(Affine.of, taps)), compute_dtype(source.dtype))
+            if self.n_bits is not None:
+                value = rounded(value, self.n_bits)
         axes = (group, panel, *taps, word, *([section] if self.sections > 1 else []), column, *together)
         return Store(packed.name, (*at, *map(Affine.of, together)), value, axes)
 
 
-def panels_of(c: Contraction, dtype: str, panel_columns: int, n_together: int = 1) -> Panels:
+def rounded(x: Expr, n_bits: int) -> Expr:
+    """The nearest number of so many significant bits of float32's 24 (T. J. Dekker's splitting, 1971).
+
+    What it would take beyond the largest number stays as it is.
+    """
+    far = x * float((1 << 24 - n_bits) + 1)
+    return select(prim("lt", prim("abs", x), 2.0**100), far - (far - x), x)
+
+
+def panels_of(c: Contraction, dtype: str, panel_columns: int, n_together: int = 1, n_bits: int | None = None) -> Panels:
     """The weight of a forward contraction or data gradient in panels of `panel_columns` columns.
 
     Depthwise weights are one group whose columns are all channels, each with a single input channel.
@@ -160,4 +174,4 @@ def panels_of(c: Contraction, dtype: str, panel_columns: int, n_together: int = 
     channels, columns = (outer, inner) if is_gradient else (inner, outer)
     groups, is_stacked = (c.groups, False) if c.stack is None else (c.stack, True)
     sizes = (groups, c.window.kernel, channels, columns, panel_columns)
-    return Panels(is_gradient, is_gradient, dtype, *sizes, is_stacked, n_together, c.sections)
+    return Panels(is_gradient, is_gradient, dtype, *sizes, is_stacked, n_together, c.sections, n_bits)

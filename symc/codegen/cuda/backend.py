@@ -95,7 +95,7 @@ class CudaBackend:
         """See passes.base.Machine."""
         from symc.codegen.cuda.contraction.plan import plan_contraction
 
-        return plan_contraction(contraction, self.float32_by, is_reused)
+        return plan_contraction(contraction, self.float32_by, is_reused, self.target.is_exact)
 
     def scratch(self, routine: Routine, ins: Sequence[Buffer]) -> Sequence[tuple[FullShape, str]]:
         """See passes.base.Machine."""

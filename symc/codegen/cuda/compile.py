@@ -71,7 +71,7 @@ def compile_for(targets: Sequence[Target], function: Callable[..., Any], name: s
         library._entry_name = entry
         compiler.kernel_fixup(kernel, False)
         compiler.nvvm.set_launch_bounds(kernel, function.launch_bounds)  # type: ignore[attr-defined]
-        texts: list[str] = [library.get_asm_str(cc=target.capability) for target in targets]
+        texts: list[str] = [library.get_asm_str(cc=target.architecture) for target in targets]
     return [assembled(KernelImage(_ptx(text, entry, name), name), target) for text, target in zip(texts, targets)]
 
 

@@ -100,6 +100,14 @@ def wait_for_copies(b: ir.IRBuilder, n_pending: int) -> None:
     _asynchronous(b, f"cp.async.wait_group {n_pending};")
 
 
+def show_to_tensor_cores(b: ir.IRBuilder) -> None:
+    """What this thread has brought to shared memory is seen by those who read it by a descriptor, after a barrier.
+
+    They are another proxy (PTX ISA, "Async proxy"), for which threads, cp.async included, are the generic one.
+    """
+    _asynchronous(b, "fence.proxy.async.shared::cta;")
+
+
 def _asynchronous(b: ir.IRBuilder, text: str, operands: str = "", values: Sequence[ir.Value] = ()) -> None:
     type_ = ir.FunctionType(ir.VoidType(), [value.type for value in values])
     constraints = ",".join(filter(None, [operands, "~{memory}"]))

@@ -33,7 +33,7 @@ def gpu(number: int) -> Device:
 
 def device_of(driver: Driver) -> Device:
     """What compiles for a GPU and runs on it; raises DeviceError where the GPU is too old."""
-    target = Target.of(driver.properties().capability)
+    target = Target.of(driver.properties().capability, setting("SYMC_WGMMA"))
     memory = DeviceMemory(driver)
     float32_by: Kind = "bfloat16" if setting("SYMC_BF16") else "tf32" if setting("SYMC_TF32") else "fma"
     return Device(CudaBackend(target, _Loader(driver), float32_by), memory, DeviceRunner(driver, memory))

@@ -3,11 +3,11 @@
     python -m tests.codegen.cuda.every_kernel [--capability 9 0] [--only TEXT] [--keep FOLDER]
 
 The networks: conformance ops and nets; LeNet, ResNet-18 (small images), a bidirectional LSTM, a layer of BERT, layers
-of float16 and of 8-bit integers, these with products in tf32 and bfloat16 as well; forward and both directions. Prints
-how many kernels have which instructions in their machine code; exit status 1 where one spills, a tile keeps its sums
-elsewhere than in registers, or the machine code lacks what the PTX asks for: accesses of 16 bytes, copies to shared
-memory that nobody waits for, tensor cores. A folder that is kept is a kernel cache: `every_case` then runs the code
-that was looked at.
+of float16 and of 8-bit integers, these with products in tf32 and bfloat16, and by groups of warps for sm_90a, as well;
+forward and both directions. Prints how many kernels have which instructions in their machine code; exit status 1 where
+one spills, a tile keeps its sums elsewhere than in registers, or the machine code lacks what the PTX asks for: accesses
+of 16 bytes, copies to shared memory that nobody waits for, tensor cores of a warp or of four. A folder that is kept is
+a kernel cache: `every_case` then runs the code that was looked at.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -29,9 +29,10 @@ import symc as mx
 from symc.codegen.cache import KernelCache
 from symc.codegen.cuda.backend import CudaBackend
 from symc.codegen.cuda.compile import compile_for
-from symc.codegen.cuda.contraction.tile import Kind
+from symc.codegen.cuda.contraction import plan
+from symc.codegen.cuda.contraction.tile import TILES_OF_CORES, TILES_OF_GROUPS, Kind
 from symc.codegen.cuda.image import KernelImage
-from symc.codegen.cuda.target import KNOWN, Target
+from symc.codegen.cuda.target import GROUPS, KNOWN, Target
 from symc.codegen.kernel import KernelCode
 from symc.codegen.objects import ObjectStore
 from symc.context import register_device, unregister_device
@@ -42,6 +43,9 @@ from symc.testing.driver import SimDriver
 from tests.codegen.cuda.machine_code import disassembled
 from tests.conformance import golden, replay
 from tests.runtime.cuda.test_programs import CASES, bytes_, halves
+
+Source = Callable[[mx.Context], Iterator[tuple[str, mx.Executor]]]
+OF_GROUPS = Target(GROUPS, is_exact=True)
 
 
 @dataclass(frozen=True)
@@ -77,17 +81,37 @@ def built_in(context: mx.Context) -> Iterator[tuple[str, mx.Executor]]:
 
 def collected(only: str) -> dict[str, dict[str, KernelCode]]:
     """The kernels of both directions by name, by what needs them."""
-    found: dict[str, dict[str, KernelCode]] = {}
     kinds: tuple[Kind, ...] = ("fma", "tf32", "bfloat16")
-    for float32_by, source in (("fma", recorded), *((kind, built_in) for kind in kinds)):
-        backend, driver = Collector(Target((9, 0)), lambda image: (1, None), float32_by), SimDriver()
+    target = Target((9, 0))
+    return _collected(only, [("fma", recorded, target, ""), *((kind, built_in, target, "") for kind in kinds)])
+
+
+def collected_by_groups(only: str) -> dict[str, dict[str, KernelCode]]:
+    """The same of tiles by groups of warps, each wherever it can be."""
+    found: dict[str, dict[str, KernelCode]] = {}
+    try:
+        plan.TILES_OF_CORES = ()  # type: ignore[assignment]
+        for tile in TILES_OF_GROUPS:
+            plan.TILES_OF_GROUPS = (tile,)  # type: ignore[assignment]
+            for label, codes in _collected(only, [("tf32", built_in, OF_GROUPS, " by groups")]).items():
+                tiles = {name: code for name, code in codes.items() if "by warpgroups" in code.structure}
+                found.setdefault(label, {}).update(tiles)
+    finally:
+        plan.TILES_OF_CORES, plan.TILES_OF_GROUPS = TILES_OF_CORES, TILES_OF_GROUPS
+    return found
+
+
+def _collected(only: str, sources: Sequence[tuple[Kind, Source, Target, str]]) -> dict[str, dict[str, KernelCode]]:
+    found: dict[str, dict[str, KernelCode]] = {}
+    for float32_by, source, target, suffix in sources:
+        backend, driver = Collector(target, lambda image: (1, None), float32_by), SimDriver()
         memory = DeviceMemory(driver)
         device = Device(backend, memory, DeviceRunner(driver, memory))
         register_device("gpu", lambda number, device=device: device)
         try:
             with mx.gpu() as context:
                 for name, executor in source(context):
-                    label = name + ("" if float32_by == "fma" else f" in {float32_by}")
+                    label = name + ("" if float32_by == "fma" else f" in {float32_by}") + suffix
                     if only in label:
                         for is_train in (False, True):
                             executor.compiled(is_train)
@@ -114,7 +138,9 @@ SPECIAL = {  # what is asked for in PTX, and what it is in machine code
     "HMMA": (r"\bmma\.sync\.\S*\.f32\s", r"\bHMMA\."),
     "IMMA": (r"\bmma\.sync\.\S*\.s32\s", r"\bIMMA\."),
     "LDSM": (r"\bldmatrix\.", r"\bLDSM\."),
+    "HGMMA": (r"\bwgmma\.mma_async\.", r"\bHGMMA\."),
 }
+MULTIPLYING = "FFMA", "HMMA", "IMMA", "HGMMA"
 TOGETHER = 16  # kernels of a task: the disassembler begins once for each target
 OF_TILES = {"FFMA": r"\bFFMA\b", "local": r"\b(?:LDL|STL)\b"}
 
@@ -144,7 +170,7 @@ def judged(image: KernelImage, assembly: str) -> Found:
     problems = [f"no {kind}" for kind in asked if not instructions[kind]]
     if image.spilled_bytes:
         problems.append(f"{image.spilled_bytes} bytes spilled")
-    if is_tile and not (instructions["LDGSTS"] and any(instructions[kind] for kind in ("FFMA", "HMMA", "IMMA"))):
+    if is_tile and not (instructions["LDGSTS"] and any(instructions[kind] for kind in MULTIPLYING)):
         problems.append("no copies ahead, or nothing that multiplies")
     if is_tile and instructions["local"]:
         problems.append("sums in local memory")
@@ -159,31 +185,37 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     os.environ |= {"SYMC_COMPILERS": "1", "SYMC_CACHE": "0"}
-    needed = collected(options.only)
-    for kernels in needed.values():
-        _codes.update(kernels)
     targets = tuple(Target((major, minor)) for major, minor in options.capability or KNOWN)
-    print(f"{len(_codes)} kernels for {len(targets)} targets", flush=True)
+    needed = {label: (targets, kernels) for label, kernels in collected(options.only).items()}
+    if Target(GROUPS) in targets:
+        needed |= {label: ((OF_GROUPS,), kernels) for label, kernels in collected_by_groups(options.only).items()}
+    wanted: dict[tuple[Target, ...], list[str]] = {}
+    for of_label, kernels in needed.values():
+        wanted.setdefault(of_label, []).extend(kernels.keys() - _codes.keys())
+        _codes.update(kernels)
     found: dict[tuple[str, Target], Found] = {}
     spent: Counter[str] = Counter()
-    names = sorted(_codes, key=lambda name: _codes[name].family != "tile")  # what takes longest first
-    tasks = [(names[k : k + TOGETHER], targets, options.keep) for k in range(0, len(names), TOGETHER)]
+    tasks = []
+    for of_all, all_names in wanted.items():
+        print(f"{len(all_names)} kernels for {' '.join(target.name for target in of_all)}", flush=True)
+        names = sorted(all_names, key=lambda name: (_codes[name].family != "tile", name))  # what takes longest first
+        tasks += [(names[k : k + TOGETHER], of_all, options.keep) for k in range(0, len(names), TOGETHER)]
     with multiprocessing.get_context("fork").Pool() as pool:
-        for (together, *_), (results, times) in zip(tasks, pool.imap(compiled, tasks)):
+        for (together, of_task, _), (results, times) in zip(tasks, pool.imap(compiled, tasks)):
             spent.update(times)
-            for target, of_target in zip(targets, results):
+            for target, of_target in zip(of_task, results):
                 for name, result in zip(together, of_target):
                     found[name, target] = result
                     if result.problem:
                         print(f"{name} for {target.name}: {result.problem}\n{_codes[name].source[:400]}", flush=True)
-    print(f"{'':24}{'target':>8}{'kernels':>9}{'registers':>11}{'spill':>7}" + "".join(f"{k:>10}" for k in SPECIAL))
-    for label, kernels in needed.items():
-        for target in targets:
-            own = [found[name, target] for name in kernels]
-            having = [sum(1 for f in own if f.instructions[kind]) for kind in SPECIAL]
+    print(f"{'':28}{'target':>8}{'kernels':>9}{'registers':>11}{'spill':>7}" + "".join(f"{k:>10}" for k in SPECIAL))
+    for label, (of_label, kernels) in needed.items():
+        for target in of_label:
+            own_found = [found[name, target] for name in kernels if (name, target) in found]
+            having = [sum(1 for f in own_found if f.instructions[kind]) for kind in SPECIAL]
             print(
-                f"{label:24}{target.name:>8}{len(own):>9}{max(f.registers for f in own):>11}"
-                f"{sum(1 for f in own if f.spilled_bytes):>7}" + "".join(f"{n:>10}" for n in having)
+                f"{label:28}{target.name:>8}{len(own_found):>9}{max((f.registers for f in own_found), default=0):>11}"
+                f"{sum(1 for f in own_found if f.spilled_bytes):>7}" + "".join(f"{n:>10}" for n in having)
             )
     print(", ".join(f"{time_s:.0f} s {doing}" for doing, time_s in spent.items()))
     return int(any(f.problem for f in found.values()))

@@ -31,7 +31,7 @@ def disassembled(images: Sequence[KernelImage], target: Target) -> list[str]:
     with tempfile.NamedTemporaryFile() as raw:
         raw.write(b"".join(codes))
         raw.flush()
-        command = [str(tool.locate()), "-b", target.name.replace("_", "").upper(), raw.name]
+        command = [str(tool.locate()), "-b", f"SM{target.name[3:]}", raw.name]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     starts = [found.start() for found in ADDRESS.finditer(text)] + [len(text)]
     counts = [len(code) // INSTRUCTION_BYTES for code in codes]

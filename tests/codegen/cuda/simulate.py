@@ -14,19 +14,24 @@ from symc.codegen.kernel import KernelCall, Ref, Table, float_bits
 from symc.runtime.cuda.driver import Launch
 from symc.testing.driver import SimDriver
 
-BACKEND = CudaBackend(Target((9, 0)), lambda image: (1, None))
+BACKEND, BY_GROUPS = (CudaBackend(Target((9, 0), by_groups), lambda image: (1, None)) for by_groups in (False, True))
 
 _images: dict[str, KernelImage] = {}
 
 
-def image_of(call: KernelCall) -> KernelImage:
-    """The kernel of a call, compiled once."""
+def image_of(call: KernelCall, backend: CudaBackend = BACKEND) -> KernelImage:
+    """The kernel of a call, compiled once: what is by groups of warps has a name of its own."""
     if call.code.name not in _images:
-        _images[call.code.name] = KernelImage.from_bytes(BACKEND.build(call.code))
+        _images[call.code.name] = KernelImage.from_bytes(backend.build(call.code))
     return _images[call.code.name]
 
 
-def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], driver: SimDriver | None = None) -> None:
+def run_calls(
+    calls: Sequence[KernelCall],
+    memory: Mapping[str, np.ndarray],
+    driver: SimDriver | None = None,
+    backend: CudaBackend = BACKEND,
+) -> None:
     """Runs calls one after the other; `memory` has the bytes of each buffer, from its first element on."""
     driver = driver or SimDriver()
     places = {name: driver.allocate(raw.nbytes) for name, raw in memory.items()}
@@ -46,7 +51,7 @@ def run_calls(calls: Sequence[KernelCall], memory: Mapping[str, np.ndarray], dri
         arguments = tuple(_stored(driver, np.array(numbers, np.int64)) for numbers in (words, table))
         grid = Grid(*call.launch)
         blocks, threads = (grid.n_blocks, 1, 1), (grid.n_threads, 1, 1)
-        driver.launch(Launch(driver.load(image_of(call)), blocks, threads, grid.shared_bytes, arguments))
+        driver.launch(Launch(driver.load(image_of(call, backend)), blocks, threads, grid.shared_bytes, arguments))
     for name, raw in memory.items():
         driver.copy_out(raw, places[name])
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from symc.codegen.contraction.panels import panels_of
 from symc.codegen.cuda.contraction.cost import n_tiles
-from symc.codegen.cuda.contraction.plan import candidates, plan_contraction
+from symc.codegen.cuda.contraction.plan import candidates, packing_of, plan_contraction
 from symc.codegen.cuda.contraction.problem import problem_of
 from symc.codegen.cuda.contraction.tile import (
     EIGHT_ROWS,
     FEW_GATES,
     FOUR_SMALL,
     GATES,
+    GROUP_SMALL,
     LARGE,
     LEAN,
     MIDDLE,
@@ -24,6 +24,7 @@ from symc.codegen.cuda.contraction.tile import (
     SIXTEEN_ROWS,
     SMALL,
     TILES_OF_FEW_ROWS,
+    TILES_OF_GROUPS,
     TILES_OF_SECTIONS,
     TWO_FLAT,
     WIDE,
@@ -39,7 +40,7 @@ from tests.codegen.nests import Memory as NestMemory
 from tests.codegen.nests import assert_nothing_else_changed, f32, rand
 
 from .packages import needs_compiler
-from .simulate import BACKEND, image_of, run_calls
+from .simulate import BACKEND, BY_GROUPS, image_of, run_calls
 
 pytestmark = needs_compiler
 
@@ -228,6 +229,38 @@ def test_tiles_of_float16_add_up_in_float32(kind):
     check_tiles(padded, 1e-2)
 
 
+@pytest.mark.parametrize("kind", ["forward", "data_gradient"])
+@pytest.mark.parametrize("rounded, dtype, tolerance", [("float16", "float16", 1e-2), ("tf32", "float32", 2e-2)])
+def test_groups_of_warps_multiply_together(kind, rounded, dtype, tolerance):
+    flat = dict(kind=kind, dtype=dtype, inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    tiles = [replace(tile, kind=rounded) for tile in TILES_OF_GROUPS]
+    for tile in tiles:
+        c = contraction(**flat, batch=tile.rows + 2, channels=(200, 136), epilogue=bias_residual_relu)
+        assert tile in {plan.tile for plan in candidates(c, rounded, by_groups=True)}
+        check_tiles(c, tolerance, tile=tile)
+    small = tiles[-1]
+    check_tiles(contraction(**flat, batch=40, channels=(152, 152)), tolerance, tile=small, n_parts=3)
+    check_tiles(contraction(**flat, batch=40, channels=(40, 48), stack=2), tolerance, tile=small, n_parts=2)
+    windows = dict(kind=kind, dtype=dtype, channels=(48, 80), groups=2, epilogue=bias_residual_relu)
+    check_tiles(contraction(**windows, pad=(2, 0), slack=8, offset=8), tolerance, tile=small)
+    check_tiles(contraction(**windows, stride=(2, 1)), tolerance, tile=replace(tiles[-2], kind=rounded))
+
+
+def test_groups_of_warps_read_quads_of_a_packed_weight_alone():
+    odd = contraction(dtype="float16", channels=(36, 40), groups=2)  # 18 channels of a group are no quads of pairs
+    gradient = contraction(kind="weight_gradient", channels=(40, 40))
+    for c, by in ((odd, "fma"), (gradient, "tf32"), (contraction(channels=(40, 40)), "fma")):
+        assert candidates(c, by, by_groups=True) and not any(p.tile.by_group for p in candidates(c, by, by_groups=True))
+
+
+def test_groups_of_warps_multiply_what_was_rounded_to_tf32():
+    """Sums of numbers that are cut off instead would be smaller by 3e-4 for each operand that is."""
+    c = contraction(batch=130, channels=(512, 136), inputs=(), kernel=(), stride=(), dilate=(), pad=())
+    rng = np.random.default_rng(0)
+    given = {b.name: rng.uniform(1, 2, b.shape).astype(b.dtype) for b in c.buffers}
+    check_tiles(c, 1e-4, given=given, tile=replace(GROUP_SMALL, kind="tf32"))
+
+
 @pytest.mark.parametrize(
     "how, widths",
     [
@@ -263,7 +296,7 @@ def check_tiles(c, tolerance: float = 2e-4, given: dict[str, np.ndarray] | None 
         plan = replace(plan, scratch=(plan.n_parts * plan.tile.n_together * n_sums,))
     dtype = buffer_of(c, c.lhs).dtype
     if plan.packing is not None:
-        plan = replace(plan, packing=panels_of(c, dtype, plan.tile.columns, plan.tile.n_together))
+        plan = replace(plan, packing=packing_of(c, plan.tile))
     rng = np.random.default_rng(0)
     given = given or {b.name: rng.normal(size=b.shape).astype(b.dtype) for b in c.buffers}
     expected = {name: a.copy() for name, a in given.items()}
@@ -278,7 +311,8 @@ def check_tiles(c, tolerance: float = 2e-4, given: dict[str, np.ndarray] | None 
         given["scratch"] = np.full(scratch.shape, np.nan)
         scheduled = replace(scheduled, buffers=(*scheduled.buffers, scratch), written=("scratch",))
     memory = {b.name: Memory.of(b, given[b.name]) for b in scheduled.buffers}
-    run_calls(BACKEND.schedule(scheduled), {name: m.raw[GUARD:] for name, m in memory.items()})
+    backend = BY_GROUPS if plan.tile.by_group else BACKEND
+    run_calls(backend.schedule(scheduled), {name: m.raw[GUARD:] for name, m in memory.items()}, backend=backend)
     for store in c.stores:
         np.testing.assert_allclose(memory[store.buffer].view(), expected[store.buffer], tolerance, tolerance)
     assert all(m.outside_is_untouched() for m in memory.values())

@@ -78,6 +78,8 @@ def test_an_image_is_kept_whole():
 
 def test_targets_are_generations():
     assert Target.of((9, 0)).name == Target.of((9, 9)).name == "sm_90" and Target.of((12, 0)).name == "sm_100"
+    assert Target.of((9, 0), by_groups=True).name == "sm_90a"  # which no other one runs
+    assert Target.of((9, 9), by_groups=True).name == "sm_90" and Target.of((12, 0), by_groups=True).name == "sm_100"
     with pytest.raises(DeviceError, match=r"capability 7\.5 is too old: kernels are compiled for 8\.0"):
         Target.of((7, 5))
 

@@ -61,7 +61,12 @@ def test_kernels_of_a_file_need_no_compiler(tmp_path, monkeypatch):
     assert " tiles of 32x32x" in found.stdout and "registers" in found.stdout
 
 
-OTHERS = {"float32_by": "tf32"}, {"float32_by": "bfloat16"}, {"target": Target((8, 0))}
+OTHERS = (
+    {"float32_by": "tf32"},
+    {"float32_by": "bfloat16"},
+    {"target": Target((8, 0))},
+    {"target": Target((9, 0), True)},
+)
 
 
 @pytest.mark.parametrize("has_compilers", [False, True])

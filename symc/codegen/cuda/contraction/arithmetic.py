@@ -33,14 +33,6 @@ class Arithmetic(Protocol):
         """(row, column) in the tile of each sum of this thread."""
 
 
-def arithmetic_of(b: ir.IRBuilder, tile: Tile, left: Steps, right: Steps) -> Arithmetic:
-    """That of a tile whose operands lie so."""
-    if tile.kind == "fma":
-        return Fma(b, tile, left, right)
-    is_transposed = tile.kind == "float16" and left[0] != 1
-    return (Transposed if is_transposed else TensorCores)(b, tile, left, right)
-
-
 class Fma:
     """A thread multiplies quads of rows by quads of columns; quads lie far apart, so that threads read neighbours."""
 

@@ -17,6 +17,7 @@ OF_COPY = 5  # to start a copy, and the place of the next
 OF_PLACE, OF_DIVISION = 15, 25  # to find the place of a copy in another tap's channels; by divisions, of a gradient
 OF_JOINED = 2.5  # a sum of a team: left, added to others, taken again
 PARTS_TOGETHER = 4  # parts that a block asks for before it adds them up
+GROUP_ROWS = 64  # of a group of warps, which reads the right operand once for them
 OF_ROWS, OF_COLUMNS, OF_WORDS, OF_WARP = 16, 8, 8, 32  # of one mma.sync; columns of a warp (see `arithmetic`)
 
 
@@ -43,6 +44,8 @@ def tile_times(tile: Tile, widths: tuple[int, int], p: Problem, n_parts: int, n_
     found = {name: steps * n / h200.CLOCK_HZ for name, n in cycles.items()}
     for name in ("arithmetic", "instructions"):
         found[name] /= supplied["all"]
+    if tile.by_group:  # its threads wait for their products before they go on
+        cycles = {"": cycles["arithmetic"] + cycles["instructions"], "shared memory": cycles["shared memory"]}
     alone_s = max(n / (1 if name == "shared memory" else supplied["one"]) for name, n in cycles.items()) / h200.CLOCK_HZ
     waited_s = _waited_s(p, tile) / (STAGES - 1)
     found["latency"] = steps / n_running * (max(alone_s, waited_s) + h200.BARRIER_S / 4)
@@ -104,7 +107,13 @@ def _cycles_of_step(tile: Tile, widths: tuple[int, int], p: Problem) -> dict[str
     copies = [tile.depth * n / width for n, width in zip((tile.rows, tile.columns), widths)]
     products, n_warps = tile.depth * tile.rows * tile.columns, tile.n_threads / WARP
     of_team = tile.depth / tile.n_teams
-    if tile.kind == "fma":
+    if tile.by_group:
+        arithmetic = products / h200.TF32_PER_CYCLE
+        accesses = n_warps * 4 * tile.depth / OF_WORDS
+        started = accesses * (2 if tile.kind == "tf32" else 1) + n_warps * tile.depth / OF_WORDS
+        of_right = tile.rows / GROUP_ROWS * tile.depth * tile.columns * ITEM_BYTES / h200.SHARED_BYTES_PER_CYCLE
+        wavefronts = accesses + of_right
+    elif tile.kind == "fma":
         arithmetic = products / h200.LANES
         accesses = of_team * (tile.rows_of_thread + tile.columns_of_thread) / QUAD * n_warps
         started, wavefronts = products / WARP + accesses, 2 * accesses

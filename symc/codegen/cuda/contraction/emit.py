@@ -23,7 +23,7 @@ from symc.loopir.expr import Expr
 from symc.loopir.kernel import ACCUMULATOR, section_of
 
 from . import parts, teams
-from .arithmetic import arithmetic_of
+from .multiplier import arithmetic_of
 from .operands import Panel, Pixels, Rows, Runs, Taps, Windows
 from .sums import emit_sums
 from .tile import ITEM_BYTES, QUAD, Tile
@@ -82,7 +82,7 @@ def tile_intrinsic(
             )
             is_whole = b.icmp_unsigned("<=", b.add(first_column, I32(tile.columns // n_sections)), n_columns)
             totals_of = [[sums[k] for k in section] for section in sections]
-            _store(b, together, singly, is_whole, (n_rows, n_columns), places, totals_of)
+            _store(b, together, singly, is_whole, (n_rows, n_columns), places, totals_of, tile.stored_together)
 
         sums = teams.totals(b, tile, sums)
         with teams.first_team(b, tile):
@@ -109,12 +109,14 @@ def remainder(b, x, y):
     return b.zext(b.urem(b.trunc(x, I32), b.trunc(y, I32)), I64)
 
 
-def _store(b, together, singly, is_whole, n_results, places, sums):
+def _store(b, together, singly, is_whole, n_results, places, sums, n_prepared):
     """A thread's sums, by section, at their places (row, column), as many together as can be; is_whole: all columns
-    are there."""
+    are there; n_prepared: sums whose columns are found before the first of them is stored."""
     with b.if_else(b.and_(is_whole, together.is_even())) as (whole, partly):
         with whole:
-            _store_rows(b, together, n_results[0], places, sums)
+            for first in range(0, len(places), n_prepared):
+                some = slice(first, first + n_prepared)
+                _store_rows(b, together, n_results[0], places[some], [s[some] for s in sums])
         with partly:
             for place, *totals_of in zip(places, *sums):
                 is_there = [b.icmp_unsigned("<", x, n) for x, n in zip(place, n_results)]
@@ -123,7 +125,7 @@ def _store(b, together, singly, is_whole, n_results, places, sums):
 
 
 def _store_rows(b, end, n_rows, places, sums):
-    """All sums of a tile whose columns are there, row by row."""
+    """Sums of a tile whose columns are there, row by row."""
     rows: dict[ir.Value, list[int]] = {}
     for first in range(0, len(places), end.v.n):
         rows.setdefault(places[first][0], []).append(first)

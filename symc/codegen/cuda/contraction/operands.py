@@ -165,16 +165,17 @@ class Runs(Rows):
 
 
 class Panel(_Lines):
-    """A packed weight: a product's columns side by side."""
+    """A packed weight: a product's columns side by side, or quads of products of a column, these side by side."""
 
     def __init__(self, b: ir.IRBuilder, tile: Tile, address: ir.Value, depth: ir.Value) -> None:
-        super().__init__(b, tile, tile.depth, tile.columns, LONGER_PRODUCTS, QUAD)
-        self.address, self.depth, self.steps = address, depth, (self.length, 1)
+        self.of_line = n = tile.words_of_column
+        super().__init__(b, tile, tile.depth // n, tile.columns * n, 0 if tile.by_group else LONGER_PRODUCTS, QUAD)
+        self.address, self.depth, self.steps = address, depth, (self.length // n, n)
 
     def begin(self, step: ir.Value) -> Values:
         """See Operand: the product and the address of the first pass."""
         b, (first,) = self.b, super().begin(step)
-        product = b.add(first, self.line)
+        product = b.add(first, b.mul(self.line, I32(self.of_line)))
         at = b.add(b.mul(b.zext(product, I64), I64(self.tile.columns)), b.zext(self.along, I64))
         return [product, b.add(self.address, b.mul(at, I64(ITEM_BYTES)))]
 
@@ -182,8 +183,9 @@ class Panel(_Lines):
         """See Operand."""
         b, (product, address), found = self.b, at, []
         for k in self.passes:
-            is_product = b.icmp_signed("<", product, b.sub(self.depth, I32(k * self.step)))
-            place = b.add(address, I64(k * self.step * self.tile.columns * ITEM_BYTES))
+            further = k * self.step * self.of_line
+            is_product = b.icmp_signed("<", product, b.sub(self.depth, I32(further)))
+            place = b.add(address, I64(further * self.tile.columns * ITEM_BYTES))
             found.append(self.copy(k, place, [is_product]))
         return found
 

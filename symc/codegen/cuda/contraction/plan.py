@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from symc.codegen.contraction.epilogue import epilogue_of, even_stride
 from symc.codegen.contraction.geometry import Geometry, window_geometry
-from symc.codegen.contraction.panels import panels_of
+from symc.codegen.contraction.panels import Panels, panels_of
 from symc.codegen.contraction.plan import ContractionPlan
 from symc.codegen.contraction.tables import LONGEST_SUM
 from symc.codegen.cuda.h200 import CLOCK_HZ, L2_BYTES
@@ -29,6 +29,7 @@ from .tile import (
     TILES,
     TILES_OF_CORES,
     TILES_OF_FEW_ROWS,
+    TILES_OF_GROUPS,
     TILES_OF_SECTIONS,
     TOGETHER,
     Kind,
@@ -40,6 +41,8 @@ PART_STEPS = 2  # of a part at least: bringing the first products takes as long 
 LONG_SUMS = 16  # of a thread: registers have room for as many totals
 KINDS: dict[str, Kind] = {"float16": "float16", "int8": "int8", "uint8": "uint8"}  # of what is stored so
 DTYPES = {("float32", "float32"), ("float16", "float16"), *((dtype, "int8") for dtype in BYTES)}  # left and right
+SHARED_SUMS = 64  # of a thread of a group of warps
+TF32_BITS = 11  # that are significant, the first one not stored
 LEAST_DEPTH = 8  # products of a sum: below, a tile would wait for memory alone
 
 
@@ -58,16 +61,21 @@ class TilePlan(ContractionPlan):
     n_parts: int = 1
 
 
-def plan_contraction(c: Contraction, float32_by: Kind = "fma", is_reused: bool = False) -> TilePlan | None:
+def plan_contraction(
+    c: Contraction, float32_by: Kind = "fma", is_reused: bool = False, by_groups: bool = False
+) -> TilePlan | None:
     """The cheapest way to compute it in tiles, by tensor cores where operands have 8 or 16 bits or may be rounded.
 
     None where tiles cannot, or where too little of them would be filled. A weight that is packed for one run alone
     (not `is_reused`) is to have many rows: for a few, that would take longer than to read it again for each.
+    by_groups   whether groups of warps may multiply together
     """
-    return min(candidates(c, float32_by, is_reused), key=lambda plan: plan.cycles, default=None)
+    return min(candidates(c, float32_by, is_reused, by_groups), key=lambda plan: plan.cycles, default=None)
 
 
-def candidates(c: Contraction, float32_by: Kind = "fma", is_reused: bool = False) -> list[TilePlan]:
+def candidates(
+    c: Contraction, float32_by: Kind = "fma", is_reused: bool = False, by_groups: bool = False
+) -> list[TilePlan]:
     """All tiles, each for itself and shared by several blocks."""
     p = problem_of(c)
     if not _is_tiled(c, p) or (p.n_rows < LEAST_ROWS and not (is_reused or c.kind == "weight_gradient")):
@@ -78,10 +86,25 @@ def candidates(c: Contraction, float32_by: Kind = "fma", is_reused: bool = False
     else:
         tiles, few = (TILES, TILES_OF_FEW_ROWS) if kind == "fma" else (TILES_OF_CORES, (SIXTEEN_OF_CORES,))
         tiles = [replace(t, kind=kind) for t in (*tiles, *(few if p.n_rows <= FEW_ROWS else ()))]
+    if by_groups and kind in ("tf32", "float16") and _is_packed_by_words(c):
+        tiles = [*(replace(t, kind=kind) for t in TILES_OF_GROUPS), *tiles]  # first: of equal times theirs is taken
     if 1 in widths_of(c):  # so many copies that registers have no room for the places of more
         tiles = [replace(t, depth=t.depth // 2) for t in tiles if _may_halve(t, p)]
     pairs = [(t, n) for t in tiles for n in PARTS if n == 1 or _may_share(p, t, n)]
     return [_plan(c, p, t, n) for t, n in pairs if t.n_sums <= LONG_SUMS or not _is_long(p, t, n)]
+
+
+def _is_packed_by_words(c: Contraction) -> bool:
+    """Whether the right operand is packed, and so many products of a column lie side by side as groups read."""
+    return c.kind != "weight_gradient" and c.sections == 1 and widths_of(c)[0] == QUAD
+
+
+def packing_of(c: Contraction, tile: Tile) -> Panels | None:
+    """How the right operand lies for a tile; that of a weight gradient is read as it is."""
+    if c.kind == "weight_gradient":
+        return None
+    n_bits = TF32_BITS if tile.by_group and tile.kind == "tf32" else None  # others are rounded by who reads them
+    return panels_of(c, buffer_of(c, c.rhs).dtype, tile.columns, tile.packed_together, n_bits)
 
 
 def _may_halve(tile: Tile, p: Problem) -> bool:
@@ -90,7 +113,10 @@ def _may_halve(tile: Tile, p: Problem) -> bool:
 
 
 def _may_share(p: Problem, tile: Tile, n_parts: int) -> bool:
-    """Whether each part has some products to multiply, and the sums of all of them stay in L2."""
+    """Whether each part has some products to multiply, the sums of all of them stay in L2, and a thread can add them up
+    in its registers."""
+    if tile.by_group and tile.n_sums > SHARED_SUMS:
+        return False
     sums_bytes = n_parts * n_tiles(p, tile) * part_bytes(tile)
     return n_parts * PART_STEPS <= steps_of(tile, p) and sums_bytes <= L2_BYTES // 2
 
@@ -105,13 +131,12 @@ def _plan(c: Contraction, p: Problem, tile: Tile, n_parts: int) -> TilePlan:
     time_s = max(tile_times(tile, widths, p, n_parts, tile.n_blocks).values()) + sharing_time(p, tile, n_parts)
     by = "FMA in float32" if tile.kind == "fma" else "tensor cores"
     shared = f", each shared by {n_parts} blocks" if n_parts > 1 else ""
-    dtype = buffer_of(c, c.rhs).dtype
     n_sums = n_parts * n_tiles(p, tile) * tile.rows * tile.columns
     return TilePlan(
         algorithm="tiles",
         cycles=time_s * CLOCK_HZ,
         why=f"{n_tiles(p, tile)} tiles of {tile}{shared}, sums of {p.depth} products by {by}",
-        packing=None if c.kind == "weight_gradient" else panels_of(c, dtype, tile.columns, tile.n_together),
+        packing=packing_of(c, tile),
         scratch=(n_sums * tile.n_together,) if n_parts > 1 else (),  # counted in elements of the left operand
         tile=tile,
         widths=widths,

@@ -18,13 +18,20 @@ from typing import NamedTuple, Protocol
 
 from llvmlite import ir
 
-from symc.codegen.cuda.ptx import barrier, commit_copies, copy_to_shared, launched_memory, wait_for_copies
+from symc.codegen.cuda.ptx import (
+    barrier,
+    commit_copies,
+    copy_to_shared,
+    launched_memory,
+    show_to_tensor_cores,
+    wait_for_copies,
+)
 from symc.codegen.llvm.lanes import I32, scalar_type
 from symc.codegen.llvm.loops import Values, loop, minimum, when
 
-from .arithmetic import arithmetic_of
+from .multiplier import arithmetic_of
 from .teams import first_product
-from .tile import ITEM_BYTES, STAGES, TOGETHER, Tile
+from .tile import ITEM_BYTES, STAGES, Tile
 
 PART_PRODUCTS = 512  # of sums that are added up in parts
 
@@ -106,11 +113,13 @@ def emit_sums(
     def step(index: ir.Value, values: Values) -> Values:
         sums, stage, places = values[:n_sums], values[n_sums], values[n_sums + 1 :]
         wait_for_copies(b, STAGES - 2)
+        if tile.by_group:
+            show_to_tensor_cores(b)
         barrier(b)
         free = b.select(b.icmp_unsigned("==", stage, I32(0)), I32(last), b.sub(stage, I32(stage_bytes)))
         places = started(b.add(index, I32(STAGES - 1)), places, free)
         of_stage = partial(multiplied, b.gep(memory, [stage]))
-        sums = loop(b, I32(0), I32(tile.depth), sums, of_stage, step=TOGETHER * tile.n_teams, at_least_once=True)
+        sums = loop(b, I32(0), I32(tile.depth), sums, of_stage, step=tile.round, at_least_once=True)
         following = b.select(b.icmp_unsigned("==", stage, I32(last)), I32(0), b.add(stage, I32(stage_bytes)))
         return [*sums, following, *places]
 

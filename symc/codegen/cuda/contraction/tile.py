@@ -26,6 +26,7 @@ class Tile:
     kind      what multiplies: each thread, or tensor cores operands rounded to tf32 or bfloat16, or stored in float16,
               or int8 and uint8 by int8
     n_teams   of threads, each of which has all results, of TOGETHER of every n_teams * TOGETHER products (see `teams`)
+    by_group  whether four warps multiply together what lies in shared memory (see `warpgroups`)
     """
 
     rows: int
@@ -36,6 +37,7 @@ class Tile:
     n_blocks: int  # that shall run on one processor at once: as many as registers allow without spilling
     kind: Kind = "fma"
     n_teams: int = 1
+    by_group: bool = False
 
     @property
     def team_threads(self) -> int:
@@ -56,6 +58,26 @@ class Tile:
         return "int32" if self.kind in BYTES else "float32"
 
     @property
+    def packed_together(self) -> int:
+        """Products of a column side by side in a packed weight."""
+        return self.n_together * self.words_of_column
+
+    @property
+    def words_of_column(self) -> int:
+        """Of a column of the right operand that lie side by side."""
+        return QUAD if self.by_group else 1
+
+    @property
+    def round(self) -> int:
+        """Words of products of the innermost loop."""
+        return self.depth if self.by_group else TOGETHER * self.n_teams
+
+    @property
+    def stored_together(self) -> int:
+        """Sums of a thread whose columns are found before the first is stored: of a group it has many, for two rows."""
+        return QUAD if self.by_group else self.n_sums
+
+    @property
     def n_sums(self) -> int:
         """Of a thread."""
         return self.rows_of_thread * self.columns_of_thread
@@ -69,7 +91,8 @@ class Tile:
         if is_gradient:
             left, right = (self.n_products * self.line(n) for n in (self.rows, self.columns))
             return left, right
-        return self.rows * (self.depth + LONGER_ROWS), self.depth * (self.columns + LONGER_PRODUCTS)
+        longer = 0 if self.by_group else LONGER_PRODUCTS
+        return self.rows * (self.depth + LONGER_ROWS), self.depth * (self.columns + longer)
 
     @property
     def n_products(self) -> int:
@@ -87,7 +110,8 @@ class Tile:
     def __str__(self) -> str:
         kind = "" if self.kind == "fma" else f" {self.kind}"
         teams = f" by {self.n_teams} teams" if self.n_teams > 1 else ""
-        return f"{self.rows}x{self.columns}x{self.depth}{kind}{teams}"
+        group = " by warpgroups" if self.by_group else ""
+        return f"{self.rows}x{self.columns}x{self.depth}{kind}{teams}{group}"
 
 
 WIDE = Tile(128, 256, 32, 16, 8, n_blocks=1)  # of tensor cores alone: it asks L2 for less
@@ -102,6 +126,11 @@ FOUR_SMALL = Tile(32, 32, 64, 4, 4, n_blocks=2, n_teams=4)
 GATES = Tile(64, 64, 32, 4, 16, n_blocks=4)  # of 4 sections of columns, of which a thread has the same 4 of each
 FEW_GATES = Tile(16, 64, 32, 1, 16, n_blocks=8)
 SIXTEEN_GATES = Tile(8, 16, 256, 1, 16, n_blocks=2, n_teams=16)
+GROUP_WIDE = Tile(128, 256, 32, 2, 64, n_blocks=1, by_group=True)  # of groups of warps, each of 64 rows
+GROUP_LARGE = Tile(128, 128, 32, 2, 32, n_blocks=1, by_group=True)
+GROUP_FLAT = Tile(64, 128, 32, 2, 32, n_blocks=2, by_group=True)
+GROUP_SMALL = Tile(64, 64, 32, 2, 16, n_blocks=3, by_group=True)
+TILES_OF_GROUPS = GROUP_WIDE, GROUP_LARGE, GROUP_FLAT, GROUP_SMALL
 TILES_OF_CORES = WIDE, LARGE, NARROW, MIDDLE, LEAN, FLAT, SMALL
 TILES = *TILES_OF_CORES[1:], TWO_FLAT, FOUR_SMALL
 FOUR_ROWS = Tile(4, 32, 256, 4, 4, n_blocks=1, n_teams=16)
