@@ -208,5 +208,8 @@ def _asked_at_once(ptx: str) -> int:
                 most = max(most, of_block * UNROLLED)
             of_block, label = 0, ""
         if not LOAD.match(line) and not asked.isdisjoint(REGISTER.findall(line.partition(",")[2])):
-            size_bytes, asked = 0, set()
+            if line.startswith("cvt."):  # the assembler puts it behind the other loads
+                asked.update(REGISTER.findall(line.partition(",")[0]))
+            else:
+                size_bytes, asked = 0, set()
     return most

@@ -86,6 +86,8 @@ def test_a_warp_that_reads_every_eighth_element_gets_all_of_each_sector():
         ("$L1:\nld.global.f32 %f1, [%rd2];\n@%p1 bra $L1;", 16),
         ("$L1:\nld.global.v2.f32 {%f1, %f2}, [%rd2];\nst.global.f32 [%rd3], %f1;\n@%p1 bra $L1;", 8),
         ("$L1:\nld.global.f64 %d1, [%rd2];\n@%p1 bra $L2;\nld.global.s8 %r1, [%rd3];\n$L2:\nret;", 9),
+        (2 * "ld.global.b16 %h1, [%rd2];\ncvt.f32.f16 %f1, %h1;\n" + "ld.global.u32 %r1, [%rd3];", 8),
+        ("ld.global.b16 %h1, [%rd2];\ncvt.f32.f16 %f1, %h1;\nneg.f32 %f2, %f1;\nld.global.f64 %d1, [%rd3];", 8),
         ("ld.global.f64 %d1, [%rd2];\nadd.f64 %d3, %d2, %d1;\nld.global.u32 %r1, [%rd3];", 8),
     ],
 )

@@ -10,7 +10,7 @@ For y[i, j] = x[j, i] and 256 threads, with `lane` the number of a thread modulo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from llvmlite import ir
 
@@ -26,7 +26,7 @@ from .crosswise import item_bytes, line_bytes
 from .grid import GridPlan
 from .threads import stored_type
 
-TOGETHER = 4  # lines whose elements a thread asks for at once
+TOGETHER = 4  # lines that a thread computes before it stores the first
 
 
 class Exchange:
@@ -67,14 +67,14 @@ class Exchange:
         last = b.sub(stop, I64(1))
         for e in group.crosswise:
             self._squares[e] = shared_memory(b, self.side * line_bytes(e.dtype, self.side))
-        for lines in self._lines(b, line):
-            scopes = [
-                walker.places.bind(near, along, minimum(b, b.add(first, b.zext(number, I64)), last)) for number in lines
-            ]
-            walker.prepare_all(scopes, group.crosswise)
-            for inner, number in zip(scopes, lines):
-                for e in group.crosswise:
-                    self._keep(b, e, number, lane, inner.emitters[0].value(e))
+        lines = self._lines(b, line)
+        scopes = [
+            walker.places.bind(near, along, minimum(b, b.add(first, b.zext(number, I64)), last)) for number in lines
+        ]
+        walker.prepare_all(scopes, group.crosswise)
+        for inner, number in zip(scopes, lines):
+            for e in group.crosswise:
+                self._keep(b, e, number, lane, inner.emitters[0].value(e))
 
     def _store(self, walker: Walker, scope: Scope, group: StorePlan, roots: Sequence[Expr], body: Inside) -> None:
         """All lines of a whole square at once, of others one by one what there is."""
@@ -104,8 +104,9 @@ class Exchange:
         with b.if_else(b.icmp_signed("==", b.add(n_lanes, n_lines), b.add(full, full))) as (together, singly):
             with together:
                 around = near()
-                for lines in self._lines(b, line):
-                    scopes = [at(around, number) for number in lines]
+                lines = self._lines(b, line)
+                for k in range(0, len(lines), TOGETHER):
+                    scopes = [at(around, number) for number in lines[k : k + TOGETHER]]
                     walker.prepare_all(scopes, roots)
                     for inner in scopes:
                         body(inner, [])
@@ -122,11 +123,9 @@ class Exchange:
         number = thread(b)
         return b.and_(number, I32(self.side - 1)), b.lshr(number, I32(self.side.bit_length() - 1))
 
-    def _lines(self, b: ir.IRBuilder, first: ir.Value) -> Iterator[list[ir.Value]]:
-        """All lines of a thread, as many together as shall be read before something is written."""
-        together = TOGETHER * self.n_lines
-        for k in range(0, self.side, together):
-            yield [b.add(first, I32(k + further)) for further in range(0, together, self.n_lines)]
+    def _lines(self, b: ir.IRBuilder, first: ir.Value) -> list[ir.Value]:
+        """All lines of a thread."""
+        return [b.add(first, I32(k)) for k in range(0, self.side, self.n_lines)]
 
     # ---- squares
 
