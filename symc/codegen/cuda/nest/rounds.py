@@ -21,10 +21,10 @@ from symc.codegen.nest.walker import Inside, Walker
 from symc.loopir.expr import Expr, operands_of, walk
 
 from .grid import GridPlan
-from .rows import MOST_THREADS, registers_of
+from .rows import registers_of
 from .vectors import neighbours, together_at
 
-AT_ONCE, AT_ONCE_OF_MOST = 32, 8  # registers for what a thread asks for before it needs it, beside what it keeps
+AT_ONCE = 32  # registers for what a thread asks for before it needs it, beside what it keeps
 
 
 class Rounds:
@@ -89,8 +89,7 @@ class Rounds:
 
     def _n_together(self, passing: Sequence[Expr]) -> int:
         """How many rounds are loaded together; what is not kept has room in some registers."""
-        room = AT_ONCE_OF_MOST if self.plan.team == MOST_THREADS else AT_ONCE
-        return max(1, room // (registers_of(passing) * self.plan.lanes)) if passing else self.plan.rounds
+        return max(1, AT_ONCE // (registers_of(passing) * self.plan.lanes)) if passing else self.plan.rounds
 
     def _loaded(
         self,

@@ -21,9 +21,12 @@ from symc.loopir.expr import Expr
 
 LINE_BYTES, SECTOR_BYTES, REGISTER_BYTES = 16, 32, 4  # what a thread reads at once; what memory gives at least
 MOST_LANES, BYTE_LANES = 8, 4
-LEAST_THREADS, MOST_THREADS = 4, 1024  # of a row
-MOST_ROUNDS = 8  # of a row that is kept; longer ones get more threads
-KEPT, KEPT_OF_MOST = 32, 20  # registers of a thread for a row; of 1024 each has 64
+LEAST_THREADS, MOST_THREADS = (
+    4,
+    512,
+)  # of a row; of 1024 each would have 64 registers, of which 20 for a row are too many
+MOST_ROUNDS, ROUNDS_OF_MOST = 8, 16  # longer rows get more threads, as long as there are any
+KEPT = 32  # registers of a thread for a row
 ENOUGH_THREADS = PROCESSORS * BUSY_WARPS * WARP  # of all rows: more threads for each would not be faster
 WORTH = frozenset("div sqrt rsqrt exp expm1 log log1p log2 log10 pow sin cos tanh sigmoid erf".split())  # keeping
 
@@ -55,10 +58,9 @@ def share_of(form: Form, outer: Sequence[str], shared: Mapping[Expr, str], store
     (length,) = extents
     n_rows = math.prod(form.extents[a] for a in outer)
     kept, lanes = _kept(form, frozenset(outer), walks), lanes_of(form, walks)
-    passing = max(_passing(form, axis, roots, kept) for axis, roots in walks.items())
     alive = max(1, _most_alive(form, walks, kept))
     least = SECTOR_BYTES // REGISTER_BYTES // lanes
-    found = _rounds(length // lanes, n_rows, max(LEAST_THREADS, least), lanes * alive, lanes * passing)
+    found = _rounds(length // lanes, n_rows, max(LEAST_THREADS, least), lanes * alive)
     return found and Share(found[0], lanes, found[1], kept)
 
 
@@ -134,24 +136,17 @@ def _most_alive(form: Form, walks: Walks, kept: Sequence[Kept]) -> int:
     return max((registers_of(next(iter(k.values.values())) for k in found) for found in alive), default=0)
 
 
-def _passing(form: Form, axis: str, roots: Sequence[Expr], kept: Sequence[Kept]) -> int:
-    """Registers for what a walk reads of an element and nobody keeps."""
-    here = {k.values[axis] for k in kept if axis in k.values}
-    return registers_of(e for e in walked(form, axis, roots) if e.op == "load" and e not in here)
-
-
-def _rounds(n_vectors: int, n_rows: int, least: int, kept: int, passing: int) -> tuple[int, int] | None:
+def _rounds(n_vectors: int, n_rows: int, least: int, kept: int) -> tuple[int, int] | None:
     """(threads, rounds): the fewest threads that keep a GPU busy, with all rows together, or the most that help.
 
-    least           threads, which read all of a sector together
-    kept, passing   registers for what a thread keeps of a round, and for what else it reads
+    least  threads, which read all of a sector together
+    kept   registers for what a thread keeps of a round
     """
     found, n_threads = None, least
     while n_threads <= MOST_THREADS:
         rounds = -(-n_vectors // n_threads)
-        is_most = n_threads == MOST_THREADS
-        fits = rounds * kept + passing <= KEPT_OF_MOST if is_most else rounds <= MOST_ROUNDS and rounds * kept <= KEPT
-        if fits:
+        most = ROUNDS_OF_MOST if n_threads == MOST_THREADS else MOST_ROUNDS
+        if rounds <= most and rounds * kept <= KEPT:
             found = n_threads, rounds
             if rounds == 1 or n_rows * n_threads >= ENOUGH_THREADS:
                 break
