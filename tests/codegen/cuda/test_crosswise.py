@@ -164,7 +164,7 @@ def test_a_barrier_that_is_missing_is_a_race(monkeypatch, n_left_out):
     parts = image.code.split(b"bar.sync")
     assert len(parts) == 3
     parts[n_left_out : n_left_out + 2] = [b"// ".join(parts[n_left_out : n_left_out + 2])]
-    monkeypatch.setattr(simulate, "image_of", lambda call: image._replace(code=b"bar.sync".join(parts)))
+    monkeypatch.setattr(simulate, "image_of", lambda *of: image._replace(code=b"bar.sync".join(parts)))
     memory = {"x": rand((64, 64)), "y": np.zeros((64, 64), "float32")}
     with pytest.raises(KernelFault) as fault:
         simulate.run_calls([replace(call, launch=Grid(1, 256))], memory)
