@@ -105,15 +105,13 @@ def backward(
     for variable, gradient in zip(variables, gradients(heads, head_grads, order, variables, into, not retain_graph)):
         target = variable._grad
         assert target is not None
-        is_there = gradient is target._memory
+        is_there = gradient is not None and gradient._memory is target._memory
         if is_there:
             target._touch()
         elif variable._grad_req != "add":
             target._take(np.zeros(target._shape, target._dtype) if gradient is None else gradient)
         elif gradient is not None:
-            contents = target._writable()
-            contents += gradient
-            target._touch()
+            target._add(gradient)
         variable._fresh_grad = True
         if arrivals.are_awaited and not is_there:
             arrivals.written(target._address)
@@ -151,12 +149,13 @@ def grad(
         results = recorded_gradients(heads, head_grads, order, wanted)
     else:
         results = []
-        taken = {id(g._host) for g in head_grads if g is not None}
+        taken = {id(g._memory) for g in head_grads if g is not None}
         for found, v in zip(gradients(heads, head_grads, order, wanted, {}, not is_kept), wanted):
-            is_ours = found is not None and id(found) not in taken and found.flags.writeable
-            array = np.zeros(v._shape, v._dtype) if found is None else found if is_ours else found.copy()
-            taken.add(id(found))
-            results.append(NDArray(array, v.context))
+            if found is None:
+                found = NDArray(np.zeros(v._shape, v._dtype), v.context)
+            is_ours = id(found._memory) not in taken and found._context == v._context
+            taken.add(id(found._memory))
+            results.append(found.detach() if is_ours else found._copied(v._context))
     if not is_kept:
         for node in order:
             node.use_up()

@@ -65,7 +65,10 @@ class Context(metaclass=_DefaultContext):
     def device(self) -> Device:
         """What compiles and runs for this context; raises SymcError where symc has no backend."""
         self.require_device()
-        return DEVICES[self.device_typeid](self.device_id)
+        found = DEVICES[self.device_typeid](self.device_id)
+        if not self.is_host:
+            _of_memory[id(found.memory)] = self
+        return found
 
     def require_device(self) -> None:
         """Raises SymcError for a device that this machine lacks, or that symc has no backend for."""
@@ -132,6 +135,17 @@ def unregister_device(device_type: str) -> None:
     """Takes a device out again; its contexts can still be named. Raises ArgumentError when it is not in."""
     if DEVICES.pop(Context.devstr2type.get(device_type, 0), None) is None:
         raise ArgumentError(f"device type {device_type!r} is not registered")
+    for memory in [key for key, context in _of_memory.items() if context.device_type == device_type]:
+        del _of_memory[memory]
+
+
+def context_of(memory: Any) -> Context:
+    """The context whose device has this memory; of the host's the thread's default, where that is one of the host."""
+    found = _of_memory.get(id(memory))
+    if found is not None:
+        return found
+    place = current_context()
+    return place if place.is_host else cpu()
 
 
 def host(device_id: int) -> Device:
@@ -155,6 +169,7 @@ def _gpu(device_id: int) -> Device:
 # is asked for and there.
 DEVICES: dict[int, Callable[[int], Device]] = dict.fromkeys((1, 3, 5), host)
 _in_force = InForce(lambda: Context("cpu", 0))
+_of_memory: dict[int, Context] = {}  # of devices that were asked for, beside the host
 
 
 def _warn_default_ctx() -> None:

@@ -26,13 +26,14 @@ from symc.core.errors import CustomError, DTypeError, ShapeError, SymcError, Unk
 from symc.core.shapes import Shape, from_mxnet, from_numpy_style, is_empty, is_known, to_mxnet, unify
 from symc.core.timeline import timeline
 from symc.ir.op import DTypes, Shapes, lookup
+from symc.loopir.callout import Seen
 from symc.ndarray import tape
 from symc.ndarray.ndarray import NDArray
 from symc.ndarray.storage import require_dense
 from symc.ops.control.custom import Arrays, Custom, definitions
 from symc.symbol.functions import make_function
 
-from .context import Context, current_context
+from .context import Context, context_of, current_context
 from .functions import names
 
 __all__ = [
@@ -364,8 +365,11 @@ class _Definition:
                 raise self.fault(method, f"gave {len(part)} entries for the {what} {', '.join(names_)}", kind)
         return parts  # type: ignore[return-value]
 
+    def array(self, seen: Seen) -> NDArray:
+        return NDArray(seen.array, context_of(seen.memory))
+
     def running(self, ins: Arrays) -> _Running:
-        context = current_context()
+        context = ins[0].context if ins else current_context()
         with self.calling("create_operator"):
             operator = self.prop.create_operator(context, [list(x.shape) for x in ins], [code_of(x.dtype) for x in ins])
         if not hasattr(operator, "forward"):
@@ -384,46 +388,60 @@ class _Running:
     def forward(
         self, node: str, is_training: bool, wanted: Sequence[bool], ins: Arrays, outs: Arrays, states: Arrays
     ) -> None:
-        with self._calling("forward", node, is_training):
+        with self._calling("forward", node, is_training) as lent:
             self._operator.forward(
                 is_train=int(is_training),  # type: ignore[arg-type]  # as in MXNet
                 req=_requests(wanted),
-                in_data=self._lent(ins),
-                out_data=self._lent(outs),
-                aux=self._lent(states),
+                in_data=lent(ins),
+                out_data=lent(outs, "fill"),
+                aux=lent(states, "change"),
             )
 
     def backward(
         self, node: str, is_training: bool, wanted: Sequence[bool], seen: Arrays, in_grads: Arrays, states: Arrays
     ) -> None:
         n_results, n_arguments = len(self._definition.results), len(self._definition.arguments)
-        arrays = self._lent(seen)
-        with self._calling("backward", node, is_training):
+        with self._calling("backward", node, is_training) as lent:
+            arrays = lent(seen)
             self._operator.backward(
                 req=_requests(wanted),
                 out_grad=arrays[:n_results],
                 in_data=arrays[n_results : n_results + n_arguments],
                 out_data=arrays[n_results + n_arguments :],
-                in_grad=self._lent(in_grads),
-                aux=self._lent(states),
+                in_grad=lent(in_grads, "fill"),
+                aux=lent(states, "change"),
             )
 
     @contextmanager
-    def _calling(self, method: str, node: str, is_training: bool) -> Iterator[None]:
-        """As in MXNet nothing is recorded, the mode is that of the run, and its device the current one."""
+    def _calling(self, method: str, node: str, is_training: bool) -> Iterator[Callable[..., list[Any]]]:
+        """As in MXNet nothing is recorded, the mode is that of the run, and its device the current one.
+
+        Gives a function that makes of arrays what the operator takes, to read, to change or to fill them.
+        """
         name = "_backward_" * (method == "backward") + self._definition.op_type
+        takes_numpy = isinstance(self._operator, _OldProp) and isinstance(self._operator.of, NumpyOp)
+        changed: list[NDArray] = []
+        filled: list[NDArray] = []
+
+        def lent(arrays: Sequence[NDArray], use: str = "read") -> list[Any]:
+            if not takes_numpy:
+                return list(arrays)
+            if use == "read":
+                return [x._host for x in arrays]
+            (changed if use == "change" else filled).extend(arrays)
+            return [x._writable() if use == "change" else x._memory for x in arrays]
+
         with (
             tape.scope(False, is_training),
             self._context,
             self._definition.calling(method, node=node),
             timeline.custom(name),
         ):
-            yield
-
-    def _lent(self, arrays: Arrays) -> list[Any]:
-        if isinstance(self._operator, _OldProp) and isinstance(self._operator.of, NumpyOp):
-            return list(arrays)
-        return [NDArray(a, self._context) for a in arrays]
+            yield lent
+        for array in changed:
+            array._touch()
+        for array in filled:
+            array._filled()
 
 
 def _requests(wanted: Sequence[bool]) -> list[str]:

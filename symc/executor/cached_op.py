@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from symc.context import Context, current_context
 from symc.core.bounded import BoundedCache
 from symc.core.errors import ArgumentError, GradientError
@@ -21,7 +19,7 @@ from symc.ndarray.fit import require_fit
 from symc.ndarray.generator import generator
 from symc.ndarray.invoke import targets_of, write
 from symc.ndarray.ndarray import NDArray
-from symc.ndarray.storage import address_of, allocation
+from symc.ndarray.storage import allocation
 from symc.ops.control.call import Call
 from symc.symbol.graph import to_graph
 
@@ -182,11 +180,11 @@ class _Block:
         if function is None:
             left, made = None, self._computed(args)
         else:
-            arrays = [make(shape, dtype) for make, shape, dtype in self._results]
-            made = [NDArray._over(a, place) for a in arrays]
+            made = [NDArray._over(make(shape, dtype), place) for make, shape, dtype in self._results]
+            kept = [y.detach() for y in made]  # the recording that `made` belong to must not be in their own way
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
             addresses = {k: args[k]._address_on(place) for k in function.read}, [y._address for y in made]
-            left = _Left(function, function.forward(*addresses, seed, owner=(args, arrays)), op, args, arrays)
+            left = _Left(function, function.forward(*addresses, seed, owner=(args, kept)), op, args, kept)
         results = made if out is None else write("CachedOp", made, out)
         tape.record(op, args, made, results, self._body.training, left)
         return results
@@ -221,8 +219,7 @@ class _Block:
             return op, None
 
     def _computed(self, args: Sequence[NDArray]) -> list[NDArray]:
-        place = _place_of(args)
-        return [NDArray._over(a, place) for a in self._run(args, place)]
+        return self._run(args, _place_of(args))
 
 
 class _Left:
@@ -234,7 +231,7 @@ class _Left:
         instance: Instance,
         op: Call,
         args: Sequence[NDArray],
-        results: Sequence[np.ndarray],
+        results: Sequence[NDArray],
     ) -> None:
         self._function = function
         self._instance = instance
@@ -243,12 +240,13 @@ class _Left:
         self._results = results
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+        self, dy: Sequence[NDArray | None], into: Mapping[int, NDArray], is_last: bool
     ) -> Mapping[int, NDArray]:
         terms = filled(dy, self._results)
-        found = {k: into[k] if k in into else _room_for(self._args[k]) for k in self._op.wanted}
+        found = {k: into[k] if k in into else self._args[k]._room() for k in self._op.wanted}
         instance = self._instance if is_last else self._function.copied(self._instance)
-        addresses = [address_of(d) for d in terms], [x._address for x in found.values()]
+        place = _place_of(self._args)
+        addresses = [d._address_on(place) for d in terms], [x._address for x in found.values()]
         self._function.backward(instance, *addresses, owner=(terms, found))
         for k in self._function.updated:
             self._args[k]._touch()
@@ -259,9 +257,3 @@ class _Left:
 def _place_of(args: Sequence[NDArray]) -> Context:
     """Where a call with these inputs runs."""
     return args[0]._context if args else current_context()
-
-
-def _room_for(array: NDArray) -> NDArray:
-    """An array like another, contents undefined."""
-    shape, dtype = array._shape, array._dtype
-    return NDArray._over(allocation(shape, dtype)(shape, dtype), array._context)

@@ -13,8 +13,23 @@ from symc.core.shapes import FullShape
 from .kernel import LoopKernel, Template
 from .routine import Routine
 
-# Takes inputs, results to fill, and of each result whether anything reads it; the arrays are the program's memory.
-Callee = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], Sequence[bool]], None]
+
+@dataclass(frozen=True)
+class Seen:
+    """An operand as Python sees it.
+
+    array    the program's memory, or an array of the host that stands for memory on a device
+    memory   of the device (see runtime.device.Memory); None where no device is
+    shadow   keeps both the same where `array` only stands for it, else None (see runtime.device.Shadow)
+    """
+
+    array: np.ndarray
+    memory: Any = None
+    shadow: Any = None
+
+
+# Takes inputs, results to fill, and of each result whether anything reads it.
+Callee = Callable[[Sequence[Seen], Sequence[Seen], Sequence[bool]], None]
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class CallOut(Routine):
         raise NotImplementedError
 
     def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-        self.opened({})(ins, outs, [True] * len(outs))
+        self.opened({})([*map(Seen, ins)], [*map(Seen, outs)], [True] * len(outs))
 
     def work_flops(self, shapes: Sequence[FullShape]) -> int:
         """Nobody knows."""

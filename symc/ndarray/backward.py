@@ -44,7 +44,7 @@ def gradients(
     wanted: Sequence[NDArray],
     into: Mapping[Hashable, NDArray],
     is_last: bool,
-) -> list[np.ndarray | None]:
+) -> list[NDArray | None]:
     """The gradient of each wanted variable, None where nothing flows; also updates the states of what trained.
 
     order     the operators that the heads need, inputs before users
@@ -143,12 +143,12 @@ def _ends(node: Recorded, flowing: Flow, read: Set[Hashable]) -> Iterator[Head]:
         yield from (Head(made, contents, term) for term in terms)
 
 
-def _sum(terms: Sequence[NDArray]) -> np.ndarray | None:
+def _sum(terms: Sequence[NDArray]) -> NDArray | None:
     if len(terms) < 2:
-        return terms[0]._host if terms else None
-    total = np.asarray(terms[0]._host + terms[1]._host)  # of two arrays of shape () NumPy makes a number
+        return terms[0] if terms else None
+    total = terms[0]._plus(terms[1])
     for term in terms[2:]:
-        total += term._host
+        total._add(term)
     return total
 
 
@@ -309,17 +309,17 @@ def _computed(
     values = list(asked.items())
     for k, result in zip(made.found, results):
         key, (_, contents) = values[k]
-        yield key, NDArray(result, contents.context)
+        yield key, result if result._context == contents._context else result._copied(contents._context)
 
 
-def _one_by_one(graph: Graph, arrays: dict[Value, NDArray]) -> list[np.ndarray]:
+def _one_by_one(graph: Graph, arrays: dict[Value, NDArray]) -> list[NDArray]:
     """The heads of a graph as arrays of their own, operator by operator; `arrays` has the inputs, and gets the rest."""
     taken = set(arrays)
     _apply_nodes(graph, arrays)
     heads = []
     for output in graph.outputs:
-        host = arrays[output.value]._host
-        heads.append(host.copy() if output.value in taken else host)
+        head = arrays[output.value]
+        heads.append(head._copied(head._context) if output.value in taken else head)
         taken.add(output.value)
     return heads
 

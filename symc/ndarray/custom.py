@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from symc.context import Context
+from symc.context import Context, current_context
 from symc.core.errors import ArgumentError, GradientError, ShapeError
 from symc.core.shapes import is_known
 from symc.ir.builder import GraphBuilder
@@ -18,7 +18,7 @@ from . import tape
 from .fit import require_fit
 from .invoke import targets_of, write
 from .ndarray import NDArray
-from .storage import empty_aligned, zeros_aligned
+from .storage import zeros_aligned
 
 
 @declares_parameters
@@ -69,15 +69,12 @@ def call_custom(
     training, recording = tape.is_training(), tape.is_recording()
     if out is not None and recording:
         tape.refuse_in_place(inputs, targets_of("Custom", out))
-    place = inputs[0].context if inputs else context
-    results = _results(op, inputs)
-    n_arguments = len(op.defined.arguments)
-    ins, states = [x._host for x in inputs[:n_arguments]], [x._writable() for x in inputs[n_arguments:]]
-    running = op.defined.running([*ins, *states])
-    running.forward("", training, [True] * len(results), ins, results, states)
-    made = [NDArray(y, place) for y in results]
-    for state in inputs[n_arguments:]:
-        state._touch()
+    place = inputs[0].context if inputs else context or current_context()
+    made = [NDArray(y, place) for y in _results(op, inputs)]
+    n_arguments, lent = len(op.defined.arguments), [x.detach() for x in inputs]
+    with place:
+        running = op.defined.running(lent)
+    running.forward("", training, [True] * len(made), lent[:n_arguments], made, lent[n_arguments:])
     given = made if out is None else write("Custom", made, out)
     if recording:
         left = _Left(op, running, inputs, made, training)
@@ -111,27 +108,25 @@ class _Left:
         self._wanted = [tape.source_of(x) is not None for x in inputs[: len(op.defined.arguments)]]
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+        self, dy: Sequence[NDArray | None], into: Mapping[int, NDArray], is_last: bool
     ) -> Mapping[int, NDArray]:
-        n_arguments, results = len(self._wanted), [y._host for y in self._results]
-        ins, states = [x._host for x in self._inputs[:n_arguments]], [x._writable() for x in self._inputs[n_arguments:]]
-        seen = [*filled(dy, results), *ins, *results]
-        read = [a if k in self._op.defined.dependencies else np.empty(0, a.dtype) for k, a in enumerate(seen)]
-        found = [
-            into[k] if k in into else NDArray._over(empty_aligned(x._shape, x._dtype), x._context)
-            for k, x in enumerate(self._inputs[:n_arguments])
+        n_arguments = len(self._wanted)
+        ins, states = self._inputs[:n_arguments], self._inputs[n_arguments:]
+        seen = [*filled(dy, self._results), *ins, *self._results]
+        read = [
+            x if k in self._op.defined.dependencies else NDArray._over(np.empty(0, x._dtype), x._context)
+            for k, x in enumerate(seen)
         ]
-        self._running.backward("", self._training, self._wanted, read, [x._writable() for x in found], states)
-        for gradient in found:
-            gradient._touch()
-        for state in self._inputs[n_arguments:]:
-            state._touch()
+        found = [into[k] if k in into else x._room() for k, x in enumerate(ins)]
+        self._running.backward("", self._training, self._wanted, read, found, states)
         return {k: gradient for k, gradient in enumerate(found) if self._wanted[k]}
 
 
-def filled(gradients: Sequence[np.ndarray | None], results: Sequence[np.ndarray]) -> list[np.ndarray]:
+def filled(gradients: Sequence[NDArray | None], results: Sequence[NDArray]) -> list[NDArray]:
     """The gradients of results, zeros where nothing flows."""
-    return [np.zeros_like(y) if d is None else d for d, y in zip(gradients, results)]
+    return [
+        NDArray._over(np.zeros(y._shape, y._dtype), y._context) if d is None else d for d, y in zip(gradients, results)
+    ]
 
 
 class FunctionLeft:
@@ -153,12 +148,11 @@ class FunctionLeft:
         self._results = [y.detach() for y in results]
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+        self, dy: Sequence[NDArray | None], into: Mapping[int, NDArray], is_last: bool
     ) -> Mapping[int, NDArray]:
-        terms = filled(dy, [y._host for y in self._results])
+        terms = filled(dy, self._results)
         with tape.scope(False, None):
-            own = [d if d.flags.writeable else d.copy() for d in terms]  # what lies on a GPU is only seen
-            given = self._backward(*(NDArray(d, y.context) for d, y in zip(own, self._results)))
+            given = self._backward(*(d.detach() for d in terms))
         found = [given] if isinstance(given, NDArray) else list(given)
         if len(found) != len(self._facts):
             raise ArgumentError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symc.context import Context, current_context
+from symc.context import Context
 from symc.core.errors import AllocationError, ElementError, ShapeError
 from symc.core.shapes import FullShape, is_known
 from symc.core.timeline import timeline
@@ -21,12 +21,12 @@ from symc.loopir.whole import WholeArrays, whole_arrays
 from symc.passes.add_checks import with_checks
 
 from .generator import generator
-from .storage import address_of, allocation
+from .ndarray import NDArray
+from .storage import allocation
 
 if TYPE_CHECKING:
     from symc.runtime.function import GraphFunction
 
-    from .ndarray import NDArray
 
 # Elements that NumPy may compute for one call, all its passes together.  At 2^16 the kernel, which makes one pass on
 # several threads, is as fast (relu 28 us against 32, 2 cores); below it its longer call costs more than the passes, and
@@ -89,7 +89,7 @@ class EagerGraph:
         """Whether calls run compiled kernels rather than NumPy."""
         return self._plan is None
 
-    def __call__(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
+    def __call__(self, arrays: Sequence[NDArray], context: Context) -> list[NDArray]:
         """The heads for arrays of the prepared shapes and dtypes, computed on the device of a context.
 
         Raises AllocationError, naming the operators, where memory is missing.
@@ -102,13 +102,13 @@ class EagerGraph:
             names = dict.fromkeys(node.op.name for node in self.graph.nodes if node.op is not None)
             raise AllocationError(f"{', '.join(islice(names, 5))}: {error}") from None
 
-    def _timed(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
+    def _timed(self, arrays: Sequence[NDArray], context: Context) -> list[NDArray]:
         """The same, as one span where it is one operator or NumPy runs it; kernels of others are timed one by one."""
         names = [node.op.name for node in self.graph.nodes if node.op is not None]
         if self._plan is None and len(names) > 1:
             return self._run(arrays, context)
         if self._plan is None:
-            self._function(context or current_context())  # compiling it is no part of the operator
+            self._function(context)  # compiling it is no part of the operator
         with timeline.operator(" + ".join(dict.fromkeys(names))):
             return self._run(arrays, context)
 
@@ -121,22 +121,21 @@ class EagerGraph:
             function = self._functions[place] = GraphFunction(self.graph, place.device)
         return function
 
-    def _run(self, arrays: Sequence[NDArray], context: Context | None) -> list[np.ndarray]:
+    def _run(self, arrays: Sequence[NDArray], context: Context) -> list[NDArray]:
         if self._plan is not None:
             results = self._plan([a._host for a in arrays])
             n_heads = len(self.out_facts)
             for text, counted in zip(self._checks, results[n_heads:]):
                 if counted.any():
                     raise ElementError(text)
-            return results[:n_heads]
-        place = context or current_context()
-        function = self._function(place)
-        results = [make(shape, dtype) for make, shape, dtype in self._results]
-        if any(r.size for r in results):
+            return [NDArray._over(r, context) for r in results[:n_heads]]
+        function = self._function(context)
+        made = [NDArray._over(make(shape, dtype), context) for make, shape, dtype in self._results]
+        if any(y._memory.size for y in made):
             seed = int(generator().integers(0, 2**62)) if function.is_random else 0
-            owner = (arrays, results)
-            function([arrays[k]._address_on(place) for k in self._used], [address_of(r) for r in results], seed, owner)
-        return results
+            inputs = [arrays[k]._address_on(context) for k in self._used]
+            function(inputs, [y._address for y in made], seed, (arrays, made))
+        return made
 
 
 def operator_graph(op: Op, in_facts: Facts, training: bool) -> EagerGraph:

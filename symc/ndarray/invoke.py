@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from symc.context import Context
+from symc.context import Context, current_context
 from symc.core.bounded import BoundedCache
-from symc.core.errors import ArgumentError
+from symc.core.errors import ArgumentError, ArgumentTypeError
 from symc.ir.op import Op, lookup
 from symc.util import is_np_shape
 
@@ -18,7 +16,7 @@ from .fit import require_fit
 from .ndarray import NDArray
 
 Params, Inputs = Mapping[str, Any], Sequence[NDArray]
-Run = Callable[[Inputs, Context | None], list[np.ndarray]]  # all results of an operator; an EagerGraph
+Run = Callable[[Inputs, Context], list[NDArray]]  # all results of an operator; an EagerGraph
 # What mixed precision makes of an operator's parameters and inputs; None while it is off.
 casts: Callable[[type[Op], Params, Inputs], tuple[Params, Inputs]] | None = None
 
@@ -111,10 +109,7 @@ def _run(
     recording = tape.mode.recording
     if out is not None and recording:
         tape.refuse_in_place(inputs, targets_of(prepared.op.name, out))
-    place = inputs[0]._context if inputs else context
-    results = prepared.run(inputs, place)
-    # Without inputs the context is the caller's, of which NDArray asks whether it has a device.
-    made = [NDArray._over(r, inputs[0]._context) for r in results] if inputs else [NDArray(r, context) for r in results]
+    made = prepared.run(inputs, inputs[0]._context if inputs else _place(context))
     for k, output in prepared.updates:
         inputs[k]._take(made[output])
     n_visible = prepared.n_visible
@@ -123,6 +118,15 @@ def _run(
     if recording:
         tape.record(prepared.op, inputs, made, made[:n_visible], training)
     return made if len(made) == n_visible else made[:n_visible]
+
+
+def _place(context: Context | None) -> Context:
+    """Where an operator without inputs runs; raises where the caller names no device of this machine."""
+    place = current_context() if context is None else context
+    if not isinstance(place, Context):
+        raise ArgumentTypeError(f"expected a Context such as cpu(0), got {context!r}")
+    place.require_device()
+    return place
 
 
 def write(what: str, results: Sequence[NDArray], out: NDArray | Sequence[NDArray]) -> list[NDArray]:

@@ -110,6 +110,10 @@ class Located:
         store(self._memory, ..., source._host if isinstance(source, Located) else source)
         self._storage.touch()
 
+    def _filled(self) -> None:
+        """Records that somebody has overwritten all of `_memory`, whatever the contents were."""
+        self._storage.touch()
+
     def _touch(self) -> None:
         """Records that the memory was written."""
         self._storage.touch()

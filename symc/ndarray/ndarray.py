@@ -23,7 +23,7 @@ from .indexing import box, is_advanced, is_whole, numpy_index, picked, recorded_
 from .located import Located
 from .operators import add_operators, call, recorded
 from .reshape_codes import infer_reshape
-from .storage import WriteCounter, empty_aligned, require_dense, zeros_aligned
+from .storage import WriteCounter, allocation, empty_aligned, require_dense, zeros_aligned
 
 if TYPE_CHECKING:
     from .tape import Made
@@ -211,6 +211,21 @@ class NDArray(Located):
     def _copied(self, context: Context) -> NDArray:
         """A copy on a device, not recorded."""
         return NDArray._copy_of(self._host, context)
+
+    def _room(self) -> NDArray:
+        """An array of this shape and dtype on this device, contents undefined, for a program to fill."""
+        return NDArray._over(allocation(self._shape, self._dtype)(self._shape, self._dtype), self._context)
+
+    def _plus(self, other: NDArray) -> NDArray:
+        """The sum with an array of this shape and dtype, not recorded."""
+        total = np.asarray(self._host + other._host)  # of two arrays of shape () NumPy makes a number
+        return NDArray._over(total, self._context)
+
+    def _add(self, other: NDArray) -> None:
+        """Adds an array of this shape and dtype in place."""
+        contents = self._writable()
+        contents += other._host
+        self._touch()
 
     def copyto(self, other: NDArray | Context) -> NDArray | bool:
         """Copies into another array of this shape (cast to its dtype) or to a new one on a device; gives that array.

@@ -8,13 +8,16 @@ from weakref import WeakSet
 import numpy as np
 
 from symc.context import Context
+from symc.ir.op import lookup
 from symc.runtime.device import Memory, Shadow
 
+from . import tape
 from .capsules import CPU, CUDA, capsule
 from .casting import store
 from .ndarray import NDArray, as_numpy
 from .storage import WriteCounter, address_of, empty_aligned
 
+_ADDITION = lookup("elemwise_add").create({})  # type: ignore[union-attr]
 _memories: WeakSet[Memory] = WeakSet()
 
 
@@ -59,6 +62,9 @@ class DeviceNDArray(NDArray):
         self._storage.shadow.open()
         return self._memory
 
+    def _filled(self) -> None:
+        self._take(self._memory)
+
     def _write(self, index: Any, value: np.ndarray) -> None:
         store(self._writable(), index, value)
         self._touch()
@@ -76,6 +82,20 @@ class DeviceNDArray(NDArray):
         if isinstance(source, DeviceNDArray) and shadow.copy(self._memory, source._storage.shadow, source._memory):
             return True
         return shadow.upload(self._memory, as_numpy(source))
+
+    def _room(self) -> NDArray:
+        made = super()._room()
+        made._storage.shadow.written()  # nobody wants what the host has there
+        return made
+
+    def _plus(self, other: NDArray) -> NDArray:
+        from .invoke import apply
+
+        with tape.scope(False, None):
+            return apply(_ADDITION, [self, other])[0]
+
+    def _add(self, other: NDArray) -> None:
+        self._take(self._plus(other))
 
     def _copied(self, context: Context) -> NDArray:
         made = NDArray(empty_aligned(self._shape, self._dtype), context)

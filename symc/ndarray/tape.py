@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Union
 
-import numpy as np
-
 from symc.core.errors import ArgumentError, GradientError
 from symc.ir.op import Op
 
@@ -99,7 +97,7 @@ class Left(Protocol):
     """What a program that ran forward left in memory, and the way back from there."""
 
     def gradients(
-        self, dy: Sequence[np.ndarray | None], into: Mapping[int, NDArray], is_last: bool
+        self, dy: Sequence[NDArray | None], into: Mapping[int, NDArray], is_last: bool
     ) -> Mapping[int, NDArray]:
         """The gradients of the inputs, by position, from those of the results; also updates states.
 

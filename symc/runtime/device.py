@@ -15,6 +15,7 @@ from symc.codegen.backend import Backend
 from symc.codegen.kernel import Launch
 from symc.codegen.objects import Build
 from symc.core.shapes import FullShape
+from symc.loopir.callout import Seen
 
 from .operands import Expected, Point
 from .program import Loop
@@ -104,11 +105,15 @@ class Memory(Protocol):
     def wait(self) -> None:
         """Returns when all that was asked of the device is done."""
 
-    def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
-        """What lies at an address, its own or one of the caller's, as an array that Python reads and writes in place.
+    def seen(self, address: int, shape: FullShape, dtype: str, owner: object) -> Seen:
+        """What lies at an address, as kernels name it, for Python to read and write in place.
 
         It keeps `owner` alive, whose memory it is.
         """
+
+
+# What a call-back calls, with the addresses of all buffers as kernels have them just then.
+Call = Callable[[np.ndarray], None]
 
 
 class Run(Protocol):
@@ -134,7 +139,7 @@ class Runner(Protocol):
     """Executes steps.
 
     keeps_parameters   `prepare` is run for programs that have nothing to compute in it, too
-    can_pause          call-backs are possible, and see in the caller's arrays what the steps before them have written
+    can_pause          call-backs see in the caller's arrays what the steps before them have written
     """
 
     @property
@@ -152,11 +157,11 @@ class Runner(Protocol):
     def functions(self) -> Mapping[str, Build]:
         """What builds the functions that it is made of, by name; they are compiled, and kept, along with kernels."""
 
-    def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]) -> Run:
+    def bind(self, steps: Any, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Call]) -> Run:
         """A run of `steps` that reads the addresses of its buffers in `bufs` (int64, host memory) whenever it begins.
 
         n_threads   of the host that may work on it; None: the process's default
-        calls       what call-backs call, in the thread that called `run`, with all steps before complete
+        calls       what call-backs call, in the thread that called `run`, after all steps before
         """
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 
+import numpy as np
+
 from symc.core.errors import GraphError
 from symc.ir.graph import Graph
 from symc.ir.kernels import HELD, head_number
@@ -54,6 +56,7 @@ class GraphFunction:
         self._heads = [program.slot_number("head", str(k)) for k, o in enumerate(graph.outputs) if o.kind == "head"]
         self._head_gradients = [(k, head_number(key)) for k, key in slots["head_gradient"] if key not in self._names]
         self._gradients = [(program.slot_number("gradient", name), k) for k, name in enumerate(wanted)]
+        self._of_backward = np.array([k for k, _ in (*self._head_gradients, *self._gradients)], np.intp)
         self._hold(held or {})
 
     def _hold(self, held: Mapping[int, Array]) -> None:
@@ -132,6 +135,7 @@ class GraphFunction:
     def release(self, instance: Instance) -> None:
         """Takes back what `forward` gave."""
         instance.owner = None
+        instance.bufs[self._of_backward] = 0  # arrays that may be gone when the next forward looks for what to bring
         arena_bytes = self._compiled.program.arena_bytes
         if not self._free or (len(self._free) + 1) * arena_bytes <= FREE_BYTES:
             self._free.append(instance)

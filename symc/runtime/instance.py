@@ -15,9 +15,9 @@ from symc.core.errors import DeviceError, ElementError, GraphError
 from symc.core.lazy import lazy
 from symc.core.timeline import timeline
 from symc.ir.kernels import HELD
-from symc.loopir.callout import Callee, CallOut
+from symc.loopir.callout import Callee, CallOut, Seen
 
-from .device import Block, CallRow, Device, LoopRows, Row, Run, Touched
+from .device import Block, Call, CallRow, Device, LoopRows, Row, Run, Touched
 from .prepared import Prepared, alone
 from .program import (
     ARENA,
@@ -62,6 +62,8 @@ def touched(program: Program, phase: str) -> list[Touched]:
     """The caller's arrays that a phase may touch, and how."""
     has_updates = any(slot.place == "update" for slot in program.slots)
     use: dict[str, Use] = {"parameter": "kept", "aux": "read" if has_updates else "kept"}
+    if program.call_names:  # who is called may write to states
+        use["aux"] = "changed"
     use |= dict.fromkeys(("gradient", "update", "check"), "changed")
     use["head"] = "filled" if phase == "forward" else "read"
     if phase == "prepare":
@@ -167,7 +169,7 @@ class Instance:
     """Memory for one run at a time: an arena, and the table of buffer addresses the kernels read.
 
     `prepared` (what parameters alone decide) is passed in, because several instances share it. `calls` are functions
-    that the program calls back, by name, besides its call-outs; they are given the addresses in `bufs`. Raises
+    that the program calls back, by name, besides its call-outs; they are given the addresses of all buffers. Raises
     GraphError where one is missing.
 
     kept    what the node of each call-out keeps from run to run, by its name and how many of that name were before it
@@ -179,7 +181,7 @@ class Instance:
         loaded: LoadedProgram,
         prepared: Prepared,
         n_threads: int | None = None,
-        calls: Mapping[str, Callable[[np.ndarray], None]] | None = None,
+        calls: Mapping[str, Call] | None = None,
         kept: Kept | None = None,
     ) -> None:
         program, device = loaded.program, loaded.device
@@ -201,18 +203,18 @@ class Instance:
         missing = [name for name in program.call_names if name not in known]
         if missing:
             raise GraphError(f"a program calls {', '.join(missing)} back; nobody gave functions of that name")
-        self._calls = [partial(known[name], self.bufs) for name in program.call_names]
+        self._calls = [known[name] for name in program.call_names]
         self._n_threads = n_threads
         self.phases = {phase: self._bind(steps, self._calls) for phase, steps in loaded.steps.items()}
         self._announcing: Run | None = None
 
-    def _bind(self, steps: Any, calls: Sequence[Callable[[], None]]) -> Run:
+    def _bind(self, steps: Any, calls: Sequence[Call]) -> Run:
         return self.loaded.device.runner.bind(steps, self.bufs, self._n_threads, calls)
 
-    def _opened(self, kept: Kept) -> dict[str, Callable[[np.ndarray], None]]:
+    def _opened(self, kept: Kept) -> dict[str, Call]:
         """The functions of the program's call-outs, which see its memory as arrays."""
         n_before: Counter[tuple[type, str]] = Counter()
-        found: dict[str, Callable[[np.ndarray], None]] = {}
+        found: dict[str, Call] = {}
         for step, counters in _call_backs(self.loaded.program.steps):
             callout = self.loaded.callouts.get(step.name)
             if callout is not None:
@@ -238,8 +240,8 @@ class Instance:
         callee = opened[rounds]
         memory, owner = self.loaded.device.memory, (self.arena, self._prepared, self.owner)
 
-        def seen(lent: Lent) -> np.ndarray:
-            return memory.array(int(bufs[lent.slot]) + lent.offset, lent.shape, lent.dtype, owner)
+        def seen(lent: Lent) -> Seen:
+            return memory.seen(int(bufs[lent.slot]) + lent.offset, lent.shape, lent.dtype, owner)
 
         callee([seen(x) for x in step.ins], [seen(y) for y in step.outs], [y.is_read for y in step.outs])
 
@@ -278,7 +280,7 @@ class Instance:
             self._announcing = self._bind(steps, [*self._calls, *(partial(self._tell, each) for each in slots)])
         self._announcing.run()
 
-    def _tell(self, slots: Sequence[int]) -> None:
+    def _tell(self, slots: Sequence[int], _: np.ndarray) -> None:
         for slot in slots:
             arrivals.written(int(self.bufs[slot]))
 

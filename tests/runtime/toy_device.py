@@ -10,7 +10,7 @@ import itertools
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -25,11 +25,12 @@ from symc.context import register_device, unregister_device
 from symc.core.dtypes import ITEM_SIZE
 from symc.core.shapes import FullShape
 from symc.ir.graph import Graph, Layout, Node
+from symc.loopir.callout import Seen
 from symc.loopir.interpret import interpret
 from symc.loopir.kernel import Buffer, Contraction, LoopKernel, Plan
 from symc.loopir.routine import Routine
 from symc.loopir.tensor import Product
-from symc.runtime.device import CallRow, Device, LoopRows, Row, Touched
+from symc.runtime.device import Call, CallRow, Device, LoopRows, Row, Touched
 from symc.runtime.operands import Expected
 
 FIRST_ADDRESS = 1 << 60  # the host has none up there, so whoever takes one for the host's crashes
@@ -146,8 +147,8 @@ class ToyMemory:
 
     def wait(self) -> None: ...
 
-    def array(self, address: int, shape: tuple[int, ...], dtype: str, owner: object) -> np.ndarray:
-        return self.view(Buffer.dense("", shape, dtype), address)
+    def seen(self, address: int, shape: tuple[int, ...], dtype: str, owner: object) -> Seen:
+        return Seen(self.view(Buffer.dense("", shape, dtype), address), self)
 
     def view(self, b: Buffer, address: int) -> np.ndarray:
         item = ITEM_SIZE[b.dtype]
@@ -164,7 +165,7 @@ class ToyRun:
     device: ToyRunner
     steps: list[Row]
     bufs: np.ndarray
-    calls: Sequence[Callable[[], None]]
+    calls: Sequence[Call]
 
     def run(self) -> None:
         self.run_profiled()
@@ -184,7 +185,7 @@ class ToyRun:
                 continue
             start = time.perf_counter_ns()
             if isinstance(row, CallRow):
-                self.calls[row.number]()
+                self.calls[row.number](self.bufs)
             else:
                 self._step(*row)
             first = times_ns.setdefault((*place, k), [start, start])
@@ -227,9 +228,7 @@ class ToyRunner:
     def functions(self) -> dict[str, Build]:
         return {}
 
-    def bind(
-        self, steps: list[Row], bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]]
-    ) -> ToyRun:
+    def bind(self, steps: list[Row], bufs: np.ndarray, n_threads: int | None, calls: Sequence[Call]) -> ToyRun:
         return ToyRun(self, steps, bufs, calls)
 
 

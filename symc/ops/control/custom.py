@@ -17,10 +17,10 @@ from symc.core.shapes import Shape
 from symc.ir.builder import GraphBuilder
 from symc.ir.graph import Value
 from symc.ir.op import DTypes, Op, Shapes, op
-from symc.loopir.callout import Callee, CallOut
+from symc.loopir.callout import Callee, CallOut, Seen
 from symc.loopir.tensor import Lowering
 
-Arrays = Sequence[np.ndarray]
+Arrays = Sequence[Any]  # NDArrays
 
 
 class Running(Protocol):
@@ -58,7 +58,10 @@ class Definition(Protocol):
         """The same for dtypes."""
 
     def running(self, ins: Arrays) -> Running:
-        """A new operator for arguments and states of these shapes and dtypes."""
+        """A new operator for arguments and states of these shapes and dtypes, where they lie."""
+
+    def array(self, seen: Seen) -> Any:
+        """An operand of a program's as an NDArray."""
 
 
 # What `mx.operator.register` has registered: makes the definition for a node's attributes.
@@ -66,6 +69,7 @@ definitions: dict[str, Callable[[Mapping[str, str]], Definition]] = {}
 # The operators at work by number. A number is all that a program can keep for its way back.
 _running: WeakValueDictionary[int, Running] = WeakValueDictionary()
 _numbers = itertools.count(1)
+_NOTHING = Seen(np.empty(0, np.float32))  # what backward does not depend on
 
 
 @op("Custom")
@@ -223,15 +227,18 @@ class ForwardCall(_Call):
     """Arguments and states -> results, and the number of the operator that was made at the first call."""
 
     def opened(self, kept: dict[str, Any]) -> Callee:
-        n_arguments = len(self.of.defined.arguments)
+        defined = self.of.defined
+        n_arguments = len(defined.arguments)
 
-        def call(ins: Arrays, outs: Arrays, wanted: Sequence[bool]) -> None:
+        def call(ins: Sequence[Seen], outs: Sequence[Seen], wanted: Sequence[bool]) -> None:
+            arrays, (*results, number) = ([*map(defined.array, part)] for part in (ins, outs))
             if not kept:
-                kept.update(number=next(_numbers), running=self.of.defined.running(ins))
+                kept.update(number=next(_numbers), running=defined.running(arrays))
                 _running[kept["number"]] = kept["running"]
-            *results, number = outs
-            number[0], running = kept["number"], kept["running"]
-            running.forward(self.node, self.is_training, wanted[:-1], ins[:n_arguments], results, ins[n_arguments:])
+            number[:], running = kept["number"], kept["running"]
+            running.forward(
+                self.node, self.is_training, wanted[:-1], arrays[:n_arguments], results, arrays[n_arguments:]
+            )
 
         return call
 
@@ -244,10 +251,11 @@ class BackwardCall(_Call):
         defined = self.of.defined
         n_read, n_seen = len(defined.dependencies), 2 * len(defined.results) + len(defined.arguments)
 
-        def call(ins: Arrays, outs: Arrays, wanted: Sequence[bool]) -> None:
-            seen = dict(zip(defined.dependencies, ins))
-            arrays = [seen[k] if k in seen else np.empty(0, np.float32) for k in range(n_seen)]
-            running = _running[int(ins[-1][0])]
-            running.backward(self.node, self.is_training, wanted, arrays, outs, ins[n_read:-1])
+        def call(ins: Sequence[Seen], outs: Sequence[Seen], wanted: Sequence[bool]) -> None:
+            *arrays, number = map(defined.array, ins)
+            read = dict(zip(defined.dependencies, arrays))
+            seen = [read[k] if k in read else defined.array(_NOTHING) for k in range(n_seen)]
+            running = _running[int(number.asscalar())]
+            running.backward(self.node, self.is_training, wanted, seen, [*map(defined.array, outs)], arrays[n_read:])
 
         return call

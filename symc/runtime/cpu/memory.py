@@ -10,6 +10,7 @@ import numpy as np
 from symc.core.dtypes import ALIGNMENT
 from symc.core.errors import AllocationError
 from symc.core.shapes import FullShape
+from symc.loopir.callout import Seen
 
 # Large blocks lie in pages of 2 MB where Linux has them: kernels walk dozens of lines at once, more than a core knows
 # the pages of, and pages of 4 KB lie anywhere in L2. NumPy itself asks for them from 4 MB on.
@@ -64,9 +65,9 @@ class HostMemory:
     def wait(self) -> None:
         """Returns at once: a run returns when it is done."""
 
-    def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
+    def seen(self, address: int, shape: FullShape, dtype: str, owner: object) -> Seen:
         """The memory at an address, which `owner` keeps alive."""
-        return np.asarray(_Lent(address, shape, np.dtype(dtype), owner))
+        return Seen(np.asarray(_Lent(address, shape, np.dtype(dtype), owner)), self)
 
 
 class _Lent:

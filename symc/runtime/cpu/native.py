@@ -26,7 +26,7 @@ from symc.codegen.objects import Build
 from symc.core.config import setting
 from symc.core.errors import AllocationError, ArgumentError
 from symc.core.locks import in_child, new_lock
-from symc.runtime.device import CallRow, LoopRows, Row, Touched
+from symc.runtime.device import Call, CallRow, LoopRows, Row, Touched
 from symc.runtime.operands import Expected, Point
 
 from .functions import NativeFunctions
@@ -121,7 +121,7 @@ class NativeRunner:
         return _FUNCTIONS.builds() | _ROUNDS.builds() | CALL.builds()
 
     def bind(
-        self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
+        self, steps: np.ndarray, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Call] = ()
     ) -> NativeProgram:
         """See `NativeProgram`."""
         return NativeProgram(steps, bufs, n_threads, calls)
@@ -159,7 +159,7 @@ class NativeProgram:
         steps: np.ndarray,
         bufs: np.ndarray,
         n_threads: int | None = None,
-        calls: Sequence[Callable[[], None]] = (),
+        calls: Sequence[Call] = (),
     ) -> None:
         self._steps = _checked("steps", steps, (abi.STEP_WORDS,))
         self._bufs = _checked("bufs", bufs, ())
@@ -226,7 +226,7 @@ class NativeProgram:
             called = self._called.value
             if called:
                 self._called.value = 0
-                self._calls[called - 1]()
+                self._calls[called - 1](self._bufs)
             self._entry(self._address)
 
     def _give_up(self) -> None:
@@ -268,13 +268,13 @@ def _rows(steps: np.ndarray, *kinds: int) -> list[int]:
     return found
 
 
-def _timed(call: Callable[[], None], times_ns: np.ndarray) -> Callable[[], None]:
+def _timed(call: Call, times_ns: np.ndarray) -> Call:
     """The call, which notes when it began and ended."""
 
-    def timed() -> None:
+    def timed(bufs: np.ndarray) -> None:
         begin_ns = time.monotonic_ns()
         times_ns[:] = times_ns if times_ns.any() else begin_ns
-        call()
+        call(bufs)
         times_ns[1] += time.monotonic_ns() - begin_ns
 
     return timed

@@ -6,8 +6,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from symc.core.errors import DeviceError
 from symc.core.shapes import FullShape
+from symc.loopir.callout import Seen
 
 from .block import BorrowedBlock, DeviceBlock
 from .driver import Driver
@@ -49,6 +49,7 @@ class DeviceMemory:
         """Returns when all that was asked of the GPU is done."""
         self.driver.synchronise()
 
-    def array(self, address: int, shape: FullShape, dtype: str, owner: object) -> np.ndarray:
-        """Refuses: Python does not see this memory."""
-        raise DeviceError("Python code inside a program is not yet on this device (gpu); bind on mx.cpu()")
+    def seen(self, address: int, shape: FullShape, dtype: str, owner: object) -> Seen:
+        """An array of the host that stands for what lies at an address, which `owner` keeps alive."""
+        data = np.empty(shape, dtype)
+        return Seen(data, self, self.borrowed(data, address, owner) if data.nbytes else None)

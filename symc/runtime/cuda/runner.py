@@ -5,8 +5,9 @@ where the host has written them since, but to the side where they begin at no mu
 library's memory. A run copies others that the phase may read to the device, and back those that it may have changed;
 parameters are copied when they are prepared, and kept. Kernels find all of them in a table of
 addresses, which lies in device memory as the descriptors do: so launches are the same in every run, and one graph is
-made of them. Loops are unrolled in it: each round has a table of its own. Those that a number in memory ends, and very
-long ones, are walked by the host, which writes the table anew for each round.
+made of them. Loops are unrolled in it: each round has a table of its own. Those that a number in memory ends, that call
+Python, and very long ones are walked by the host, which writes the table anew for each round. Between them, and between
+calls of Python, are graphs of their own.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import ctypes
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from symc.codegen.cuda.launch import Grid
 from symc.codegen.objects import Build
-from symc.core.errors import DeviceError
 from symc.core.lazy import lazy
 from symc.core.locks import new_lock
-from symc.runtime.device import CallRow, LoopRows, Row, StepRow, Touched
+from symc.runtime.device import Call, CallRow, LoopRows, Row, StepRow, Touched
 from symc.runtime.operands import Expected
 from symc.runtime.program import PREPARED, Loop
 
@@ -38,7 +39,10 @@ WRITTEN = ("changed", "filled")
 MOST_LAUNCHES = 1 << 13  # of one graph
 Place = tuple[int, ...]  # of a row: its number, before it those of the loops around it
 Rounds = tuple[tuple[Loop, int], ...]  # of the loops around a row, the outermost first: which one it is
-Start = Callable[[Launch, Place], None]
+Start = Callable[[Callable[[], None], Place], None]  # of a kernel or of what Python does
+
+
+Unrolled = list[tuple[StepRow, Rounds]]  # all that is launched, in order
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,34 @@ class Phase:
     arrays: tuple[Touched, ...]
 
     @lazy
-    def unrolled(self) -> list[tuple[StepRow, Rounds]] | None:
-        """All that is launched, in order; None where nobody can know it before, or where it is too much."""
-        return unrolled(self.rows)
+    def parts(self) -> list[Unrolled | tuple[int, Row]]:
+        """What becomes a graph, and between them what the host walks, with its place among the rows."""
+        found: list[Unrolled | tuple[int, Row]] = []
+        for number, row in enumerate(self.rows):
+            inside = unrolled([row])
+            if inside is None:
+                found.append((number, row))
+            elif found and isinstance(found[-1], list) and len(found[-1]) + len(inside) <= MOST_LAUNCHES:
+                found[-1].extend(inside)
+            else:
+                found.append(inside)
+        return found
 
     @lazy
     def rounds(self) -> tuple[Rounds, ...]:
         """Those that need a table of their own; outside of loops is the first."""
-        return tuple(dict.fromkeys([(), *(rounds for _, rounds in self.unrolled or ())]))
+        inside = (rounds for part in self.parts if isinstance(part, list) for _, rounds in part)
+        return tuple(dict.fromkeys([(), *inside]))
 
 
-def unrolled(rows: Sequence[Row], around: Rounds = ()) -> list[tuple[StepRow, Rounds]] | None:
-    """Every step as often as it runs, with the rounds of the loops around it; see Phase.unrolled."""
-    found: list[tuple[StepRow, Rounds]] = []
+def unrolled(rows: Sequence[Row], around: Rounds = ()) -> Unrolled | None:
+    """Every step as often as it runs, with the rounds of the loops around it; None where nobody can know that before,
+    where Python is called, or where it is too much."""
+    found: Unrolled = []
     for row in rows:
+        if isinstance(row, CallRow):
+            return None
         if not isinstance(row, LoopRows):
-            assert not isinstance(row, CallRow)
             found.append((row, around))
             continue
         if row.loop.flag is not None:
@@ -89,75 +105,76 @@ class DeviceRunner:
         self.lock = new_lock()
 
     def steps(self, rows: Iterable[Row], arrays: Sequence[Touched]) -> Phase:
-        """The phase; raises DeviceError where Python code is a part of it."""
-        found = tuple(rows)
-        _require_kernels(found)
-        return Phase(found, tuple(arrays))
+        """The phase."""
+        return Phase(tuple(rows), tuple(arrays))
 
     def functions(self) -> dict[str, Build]:
         """None: the driver does what is not a kernel."""
         return {}
 
-    def bind(
-        self, steps: Phase, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Callable[[], None]] = ()
-    ) -> DeviceRun:
+    def bind(self, steps: Phase, bufs: np.ndarray, n_threads: int | None, calls: Sequence[Call] = ()) -> DeviceRun:
         """See `DeviceRun`; the number of the host's threads means nothing here."""
-        return DeviceRun(self, steps, bufs)
-
-
-def _require_kernels(rows: Sequence[Row]) -> None:
-    for row in rows:
-        if isinstance(row, LoopRows):
-            _require_kernels(row.rows)
-        elif isinstance(row, CallRow):
-            raise DeviceError("Python code inside a program is not yet on this device (gpu); bind on mx.cpu()")
+        return DeviceRun(self, steps, bufs, calls)
 
 
 class DeviceRun:
     """A phase over a table of addresses: of the device's own memory, and of the caller's arrays on the host."""
 
-    def __init__(self, runner: DeviceRunner, phase: Phase, bufs: np.ndarray) -> None:
-        self._runner, self._driver, self._phase, self._bufs = runner, runner.driver, phase, bufs
+    def __init__(self, runner: DeviceRunner, phase: Phase, bufs: np.ndarray, calls: Sequence[Call]) -> None:
+        self._runner, self._driver, self._phase, self._bufs, self._calls = runner, runner.driver, phase, bufs, calls
         self._staged: dict[int, DeviceBlock] = {}  # by slot
-        self._written: list[Shadow] = []  # by this run
         self._moved: list[tuple[int, int, int]] = []  # that this run changes: where from, where to, bytes
         self._on_device = np.zeros((len(phase.rounds), len(bufs)), bufs.dtype)  # what the tables hold there
         self._tables = DeviceBlock(runner.driver, self._on_device.nbytes)
         self._unrolled_for: np.ndarray | None = None  # the table that those of rounds were made from
-        self._graph: Graph | None = None
+        self._graphs: dict[int, Graph] = {}  # by the number of the part
 
     def run(self) -> None:
         """Brings, launches, fetches what does not lie on the device; the rest may still be computed."""
         with self._runner.lock:
             table = self._bring()
-            if self._phase.unrolled is None:
-                self._write(table)
-                self._walk(self._phase.rows, lambda launch, place: self._driver.launch(launch))
-            elif self._phase.unrolled:
-                if self._unrolled_for is None or not np.array_equal(table, self._unrolled_for):
-                    self._write(*(_in_round(table, rounds) for rounds in self._phase.rounds))
-                    self._unrolled_for = table
-                self._graph = self._graph or self._driver.graph(self._launches(self._phase.unrolled))
-                self._graph.launch()
+        for number, part in enumerate(self._phase.parts):
+            if isinstance(part, list):
+                with self._runner.lock:
+                    self._launch_together(number, part, table)
+            else:
+                self._walk_apart(*part, table, lambda step, place: step())
+        with self._runner.lock:
             self._fetch(table)
+
+    def _launch_together(self, number: int, part: Unrolled, table: np.ndarray) -> None:
+        """One graph, which is made when it first runs."""
+        if self._unrolled_for is None or not np.array_equal(table, self._unrolled_for):
+            self._write(*(_in_round(table, rounds) for rounds in self._phase.rounds))
+            self._unrolled_for = table
+        if number not in self._graphs:
+            self._graphs[number] = self._driver.graph(self._launches(part))
+        self._graphs[number].launch()
+
+    def _walk_apart(self, number: int, row: Row, table: np.ndarray, start: Start) -> None:
+        """A row that is no part of a graph."""
+        self._unrolled_for = None
+        with self._runner.lock:
+            self._write(table)
+        self._walk(row, start, (number,))
 
     def run_profiled(self) -> np.ndarray:
         """The same, kernel by kernel, each complete before the next one starts."""
         times_ns: dict[Place, list[int]] = {}
 
-        def timed(launch: Launch, place: Place) -> None:
+        def timed(step: Callable[[], None], place: Place) -> None:
             self._driver.synchronise()
             start = time.monotonic_ns()
-            self._driver.launch(launch)
+            step()
             self._driver.synchronise()
             first = times_ns.setdefault(place, [start, start])
             first[1] += time.monotonic_ns() - start
 
         with self._runner.lock:
             table = self._bring()
-            self._unrolled_for = None
-            self._write(table)
-            self._walk(self._phase.rows, timed)
+        for number, row in enumerate(self._phase.rows):
+            self._walk_apart(number, row, table, timed)
+        with self._runner.lock:
             self._fetch(table)
         return np.array([times_ns[place] for place in sorted(times_ns)], np.int64).reshape(-1, 2)
 
@@ -167,7 +184,8 @@ class DeviceRun:
     def _bring(self) -> np.ndarray:
         """Copies the caller's arrays to the device, one that is bound twice once; the table of all addresses there."""
         table = self._bufs.copy()
-        self._written, self._moved = [], []
+        self._moved = []
+        written: list[Shadow] = []
         brought: dict[tuple[int, int], int] = {}
         for array in self._phase.arrays:
             slot, size_bytes, use = array
@@ -179,7 +197,7 @@ class DeviceRun:
                 is_read = use != "filled" or size_bytes != shadow.size_bytes
                 address = shadow.bring(is_read) + host - shadow.start
                 if use in WRITTEN:
-                    self._written.append(shadow)
+                    written.append(shadow)
                 if address % ALIGNED_BYTES:
                     to = brought.setdefault((host, size_bytes), self._staged_in(slot, size_bytes).address)
                     address = self._moved_to(to, address, array)
@@ -191,6 +209,8 @@ class DeviceRun:
                     block.write(_bytes_at(host, size_bytes))
                 brought[host, size_bytes] = block.address
             table[slot] = brought[host, size_bytes]
+        for shadow in written:  # not before, as what the phase writes may be what it reads
+            shadow.written()
         return table
 
     def _moved_to(self, to: int, address: int, array: Touched) -> int:
@@ -222,8 +242,6 @@ class DeviceRun:
         """Copies what may have changed back, but what lies on the device; that stays there until somebody reads it."""
         for address, to, size_bytes in self._moved:
             self._driver.copy(address, to, size_bytes)
-        for shadow in self._written:
-            shadow.written()
         for slot, size_bytes, use in self._phase.arrays:
             host = int(self._bufs[slot])
             if use in WRITTEN and host and size_bytes and self._runner.memory.shadows.at(host) is None:
@@ -245,26 +263,29 @@ class DeviceRun:
         grid, table = Grid(*launch), self._tables.address + number * self._bufs.nbytes
         return Launch(kernel, (grid.n_blocks, 1, 1), (grid.n_threads, 1, 1), grid.shared_bytes, (descriptor, table))
 
-    def _walk(self, rows: Sequence[Row], start: Start, around: Place = ()) -> None:
-        for number, row in enumerate(rows):
-            if isinstance(row, LoopRows):
-                self._loop(row, start, (*around, number))
-            else:
-                assert not isinstance(row, CallRow)
-                start(self._launch(row), (*around, number))
+    def _walk(self, row: Row, start: Start, place: Place) -> None:
+        if isinstance(row, LoopRows):
+            self._loop(row, start, place)
+        elif isinstance(row, CallRow):  # without the lock, as it may run programs
+            start(partial(self._calls[row.number], self._on_device[0]), place)
+        else:
+            with self._runner.lock:
+                start(partial(self._driver.launch, self._launch(row)), place)
 
     def _loop(self, row: LoopRows, start: Start, place: Place) -> None:
         """Rounds that the host counts: it moves the addresses in the table between them."""
         loop = row.loop
         for number in range(loop.count):
-            table = self._on_device[0]
-            if loop.flag is not None:
-                flag = np.zeros(FLAG_BYTES, np.uint8)
-                self._driver.copy_out(flag, int(table[loop.flag.slot]) + loop.flag.offset)
-                if not flag.view(loop.flag.dtype)[0]:
-                    return
-            self._write(_in_round(table, ((loop, number),)))
-            self._walk(row.rows, start, place)
+            with self._runner.lock:
+                table = self._on_device[0]
+                if loop.flag is not None:
+                    flag = np.zeros(FLAG_BYTES, np.uint8)
+                    self._driver.copy_out(flag, int(table[loop.flag.slot]) + loop.flag.offset)
+                    if not flag.view(loop.flag.dtype)[0]:
+                        return
+                self._write(_in_round(table, ((loop, number),)))
+            for k, inside in enumerate(row.rows):
+                self._walk(inside, start, (*place, k))
 
 
 def _in_round(table: np.ndarray, rounds: Rounds) -> np.ndarray:

@@ -11,8 +11,8 @@ import pytest
 
 import symc as mx
 from symc.context import register_device, unregister_device
-from symc.core.errors import DeviceError
 from symc.executor.cached_op import MOST_APART
+from symc.ops.control.custom import definitions
 from symc.runtime.cuda.device import device_of
 from symc.testing.driver import SimDriver
 from tests.codegen.cuda.packages import needs_compiler
@@ -350,19 +350,120 @@ def test_arrays_and_operators_of_a_gpu(gpu):
     assert x.as_in_context(mx.cpu()).context == mx.cpu() and x.copyto(mx.cpu()).asnumpy().shape == (300, 300)
 
 
-def test_python_inside_a_program_is_refused_with_its_node(gpu):
-    class Twice(mx.operator.CustomOp):
-        def forward(self, is_train, req, in_data, out_data, aux):
-            self.assign(out_data[0], req[0], in_data[0] * 2)
+def scaled(operator: mx.operator.CustomOp, **members) -> str:
+    """The name under which an operator of (data, scale) is registered."""
+    members |= {"list_arguments": lambda self: ["data", "scale"], "create_operator": lambda *_: operator}
+    name = f"of_gpus_{len(definitions)}"
+    mx.operator.register(name)(type("Prop", (mx.operator.CustomOpProp,), members))
+    return name
 
-    @mx.operator.register("twice_of_gpus")
-    class TwiceProp(mx.operator.CustomOpProp):
-        def create_operator(self, ctx, shapes, dtypes):
-            return Twice()
 
-    net = mx.sym.Custom(mx.sym.Variable("data"), op_type="twice_of_gpus", name="doubled")
-    with pytest.raises(DeviceError, match=r"doubled: Python code inside a program is not yet on this device \(gpu\)"):
-        net.simple_bind(mx.gpu(), grad_req="null", data=(2, 3)).forward()
+class Scaled(mx.operator.CustomOp):
+    """data * scale: forward by operators of the GPU, backward by NumPy."""
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        assert {x.context for x in (*in_data, *out_data, *aux, mx.nd.zeros(1))} == {mx.gpu()}
+        self.assign(out_data[0], req[0], in_data[0] * in_data[1])
+        if is_train:
+            for array in aux:
+                array += 1
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        dy, x, scale = (a.asnumpy() for a in (out_grad[0], *in_data))
+        self.assign(in_grad[0], req[0], dy * scale)
+        in_grad[1][:] = dy * x
+
+
+@pytest.mark.parametrize("size", [6, 300])
+def test_python_runs_between_kernels(gpu, size):
+    """Of 6 x 6 NumPy computes `in_data[0] * in_data[1]`, of 300 x 300 a kernel does, inside of the program's run."""
+    name = scaled(
+        Scaled(),
+        list_auxiliary_states=lambda self: ["count"],
+        infer_shape=lambda self, shapes: ([shapes[0]] * 2, [shapes[0]], [[1]]),
+    )
+    data, scale = mx.sym.Variable("data"), mx.sym.Variable("scale")
+    net = mx.sym.exp(mx.sym.Custom(mx.sym.sin(data), scale, op_type=name, name="scaled"))
+    executor = net.simple_bind(mx.gpu(), data=(size, size))
+    x, s, dy = (rand((size, size)) for _ in range(3))
+    for n_runs in (1, 2):
+        executor.forward(is_train=True, data=x, scale=s)
+        executor.backward(mx.nd.array(dy, ctx=mx.gpu()))
+        y = np.exp(np.sin(np.float64(x)) * s)
+        np.testing.assert_allclose(executor.outputs[0].asnumpy(), y, rtol=1e-5)
+        np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), dy * y * s * np.cos(x), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(executor.grad_dict["scale"].asnumpy(), dy * y * np.sin(x), rtol=1e-4, atol=1e-5)
+        assert executor.aux_dict["scaled_count"].asscalar() == n_runs
+    assert len(executor.profile(n_runs=1).rows) >= 3
+
+
+@pytest.mark.filterwarnings("ignore:Cannot decide type")
+def test_python_runs_in_loops_at_once_and_in_blocks(gpu):
+    name = scaled(Scaled())
+    x, s = (mx.nd.array(rand((3, 4))) for _ in range(2))
+    data, scale, first = map(mx.sym.Variable, ("data", "scale", "first"))
+    outs, last = mx.sym.contrib.foreach(
+        lambda row, state: (row + state, mx.sym.Custom(row + state, scale, op_type=name)), data, first
+    )
+    rounds = mx.sym.Group([outs, last]).bind(mx.gpu(), {"data": x, "scale": s[0], "first": mx.nd.zeros(4)})
+    state, expected = np.zeros(4), []
+    for row in x.asnumpy():
+        expected.append(row + state)
+        state = expected[-1] * s[0].asnumpy()
+    np.testing.assert_allclose(rounds.forward()[0].asnumpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(rounds.outputs[1].asnumpy(), state, rtol=1e-6)
+    block = mx.gluon.SymbolBlock(mx.sym.Custom(mx.sym.sin(data), scale, op_type=name), [data, scale])
+    block.hybridize()
+    for call in (block, lambda a, b: mx.nd.Custom(mx.nd.sin(a), b, op_type=name)):
+        x.attach_grad()
+        with mx.autograd.record():
+            y = call(x, s)
+        y.backward()
+        np.testing.assert_allclose(y.asnumpy(), np.sin(x.asnumpy()) * s.asnumpy(), rtol=1e-6)
+        np.testing.assert_allclose(x.grad.asnumpy(), np.cos(x.asnumpy()) * s.asnumpy(), rtol=1e-5)
+
+
+def test_operators_that_take_numpy(gpu):
+    class Twice(mx.operator.NumpyOp):
+        def forward(self, in_data, out_data):
+            out_data[0][:] = 2 * in_data[0]
+
+        def backward(self, out_grad, in_data, out_data, in_grad):
+            in_grad[0][:] = 2 * out_grad[0]
+
+    with pytest.warns(UserWarning, match="deprecated"):
+        net = Twice()(mx.sym.sin(mx.sym.Variable("data")))
+    executor = net.simple_bind(mx.gpu(), data=(2, 3))
+    x = rand((2, 3))
+    executor.forward(is_train=True, data=x)
+    executor.backward(mx.nd.ones((2, 3)))
+    np.testing.assert_allclose(executor.outputs[0].asnumpy(), 2 * np.sin(x), rtol=1e-6)
+    np.testing.assert_allclose(executor.grad_dict["data"].asnumpy(), 2 * np.cos(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("is_hybrid", [False, True])
+def test_what_training_computes_stays_on_the_gpu(gpu, monkeypatch, is_hybrid):
+    """Neither weights nor gradients pass through the host, and no array of an earlier step is looked at."""
+    n_units = 300 + is_hybrid  # what is prepared for a shape is kept, for the GPU of the test before
+    net, loss = mx.gluon.nn.Dense(n_units, in_units=400), mx.gluon.loss.L2Loss()
+    net.initialize(mx.init.Xavier())
+    if is_hybrid:
+        net.hybridize()
+        loss.hybridize()
+    net.weight.data().attach_grad("add")
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
+    x, y = mx.nd.array(rand((30, 400))), mx.nd.array(rand((30, n_units)))
+    copied: list[int] = []
+    copy_in, copy_out = gpu.copy_in, gpu.copy_out
+    monkeypatch.setattr(gpu, "copy_in", lambda to, data: (copied.append(data.nbytes), copy_in(to, data)))
+    monkeypatch.setattr(gpu, "copy_out", lambda data, at: (copied.append(data.nbytes), copy_out(data, at)))
+    for _ in range(3):
+        copied.clear()
+        with mx.autograd.record():
+            error = loss(net(x), y)
+        error.backward()
+        trainer.step(30)
+    assert max(copied) <= 30 * n_units * 4
 
 
 def test_explain_tells_of_registers_and_memory_is_given_back(gpu):

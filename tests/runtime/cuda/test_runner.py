@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from symc.codegen.cuda.launch import Grid
-from symc.core.errors import DeviceError
 from symc.runtime.cuda.memory import DeviceMemory
 from symc.runtime.cuda.runner import DeviceRunner
 from symc.runtime.device import CallRow, LoopRows, Touched
@@ -85,7 +84,7 @@ def add_one(driver: PythonDriver, descriptor: int, table: int) -> None:
     driver.at(int(bufs[target]), 12).view(np.float32)[:] = driver.at(int(bufs[source]), 12).view(np.float32) + 1
 
 
-def bound(driver: PythonDriver, kernel: Callable, words: list[int], arrays: list, rows=None):
+def bound(driver: PythonDriver, kernel: Callable, words: list[int], arrays: list, rows=None, calls=()):
     """A run of one kernel over host arrays, at slots from 4 on; the last one may be changed."""
     driver.kernels.append(kernel)
     memory = DeviceMemory(driver)
@@ -98,7 +97,7 @@ def bound(driver: PythonDriver, kernel: Callable, words: list[int], arrays: list
     runner = DeviceRunner(driver, memory)
     step = (len(driver.kernels) - 1, descriptor.address, tuple(Grid(2, 64, 16)))
     phase = runner.steps([step] if rows is None else rows(step), touched)
-    return runner.bind(phase, bufs, None), bufs, (descriptor, arrays)
+    return runner.bind(phase, bufs, None, calls), bufs, (descriptor, arrays)
 
 
 def test_arrays_are_brought_and_fetched_around_one_graph(driver):
@@ -218,8 +217,38 @@ def test_memory_is_given_back(driver):
     assert not driver.blocks
 
 
-def test_python_code_inside_a_program_is_refused(driver):
-    with pytest.raises(DeviceError, match=r"Python code inside a program is not yet on this device \(gpu\)"):
-        DeviceRunner(driver, DeviceMemory(driver)).steps([CallRow(0)], [])
-    with pytest.raises(DeviceError, match="Python code inside a program"):
-        DeviceMemory(driver).array(FIRST_ADDRESS, (1,), "float32", None)
+def test_python_is_called_between_graphs_and_sees_what_was_computed_before(driver):
+    x, y = np.arange(3, dtype=np.float32), np.zeros(3, np.float32)
+    seen, fails = [], []
+
+    def called(addresses: np.ndarray) -> None:
+        found = driver.at(int(addresses[5]), y.nbytes).view(np.float32)
+        seen.append(found.tolist())
+        found *= 10
+        if fails:
+            raise RuntimeError("in the middle")
+
+    run, *_kept = bound(driver, add_one, [4, 5], [x, y], lambda step: [step, CallRow(0), step, step], [called])
+    run.run()
+    run.run()
+    assert seen == [[1, 2, 3]] * 2 and driver.n_graphs == 2
+    np.testing.assert_array_equal(y, [1, 2, 3])
+    assert run.run_profiled().shape == (4, 2)
+    fails.append(True)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        run.run()
+    fails.clear()
+    run.run()
+    np.testing.assert_array_equal(y, [1, 2, 3])
+
+
+def test_python_is_called_in_every_round_of_a_loop(driver):
+    y, rounds = np.zeros(3, np.float32), []
+    loop = Loop((), 3, 6, (), None, "forward")
+    run, *_kept = bound(
+        driver, add_one, [4, 4], [y], lambda step: [step, LoopRows(loop, [CallRow(0), step]), step],
+        [lambda addresses: rounds.append(int(addresses[6]))],
+    )  # fmt: skip
+    run.run()
+    assert rounds == [0, 1, 2] and driver.n_graphs == 2
+    np.testing.assert_array_equal(y, [5, 5, 5])
