@@ -134,7 +134,7 @@ def test_a_barrier_that_is_missing_is_a_race(
     assert len(parts) > n_barriers
     for k in range(1, n_barriers + 1):  # those behind guard device memory, where only blocks are told from each other
         code = b"bar.sync".join(parts[:k]) + b"// " + b"bar.sync".join(parts[k:])
-        monkeypatch.setattr(simulate, "image_of", lambda call, code=code: KernelImage(code, call.code.name, 64))
+        monkeypatch.setattr(simulate, "image_of", lambda call, *_, code=code: KernelImage(code, call.code.name, 64))
         with pytest.raises(KernelFault, match=r"since (they were last together|the last barrier)|nobody wrote"):
             check(routine, ins, [out])
 

@@ -21,10 +21,7 @@ from symc.loopir.expr import Expr
 
 LINE_BYTES, SECTOR_BYTES, REGISTER_BYTES = 16, 32, 4  # what a thread reads at once; what memory gives at least
 MOST_LANES, BYTE_LANES = 8, 4
-LEAST_THREADS, MOST_THREADS = (
-    4,
-    512,
-)  # of a row; of 1024 each would have 64 registers, of which 20 for a row are too many
+LEAST_THREADS, MOST_THREADS = 4, 512  # of a row; 1024 would have 64 registers each, too few beside 20 for a row
 MOST_ROUNDS, ROUNDS_OF_MOST = 8, 16  # longer rows get more threads, as long as there are any
 KEPT = 32  # registers of a thread for a row
 ENOUGH_THREADS = PROCESSORS * BUSY_WARPS * WARP  # of all rows: more threads for each would not be faster
