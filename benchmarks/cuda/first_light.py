@@ -47,6 +47,7 @@ def workloads(mx: Any, is_small: bool) -> dict[str, tuple[Any, dict[str, tuple[i
         "LayerNorm": (mx.sym.LayerNorm(x, name="norm"), flat),
         "sum of rows": (mx.sym.sum(x, axis=1), flat),
         "sum of columns": (mx.sym.sum(x, axis=0), flat),
+        "order of rows": (mx.sym.argsort(x, axis=1), flat),
         "dot": (product, matrices),
         "FullyConnected, 1 row": (mx.sym.FullyConnected(x, num_hidden=n, no_bias=True, name="fc"), {"x": (1, n)}),
         "Convolution 3x3": (convolution, image),

@@ -26,6 +26,7 @@ OPERATORS: dict[str, Callable[[Arrays], torch.Tensor]] = {
     "LayerNorm": lambda a: F.layer_norm(a["x"], a["norm_gamma"].shape, a["norm_gamma"], a["norm_beta"], 1e-5),
     "sum of rows": lambda a: a["x"].sum(1),
     "sum of columns": lambda a: a["x"].sum(0),
+    "order of rows": lambda a: a["x"].argsort(-1).float(),
     "dot": lambda a: a["x"] @ a["y"],
     "FullyConnected, 1 row": lambda a: F.linear(a["x"], a["fc_weight"]),
     "Convolution 3x3": lambda a: F.conv2d(a["x"], a["c_weight"], padding=1),
