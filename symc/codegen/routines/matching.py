@@ -108,10 +108,9 @@ def suppressing(compiler: Compiler, dtype: str, is_inclusive: bool) -> Callable[
     return suppress
 
 
-def suppress_kernel(compiler: Compiler, dtype: str, by_class: bool, is_centred: bool) -> Callable[..., None]:
-    """The boxes that take part side by side; every one that is left suppresses those behind it."""
-    values, int32s, floats = compiler.elements(dtype), compiler.elements("int32"), compiler.floats
-    suppress = suppressing(compiler, dtype, False)
+def putting(compiler: Compiler, is_centred: bool) -> Callable[..., None]:
+    """(boxes, at, sides, length, k, reach): the corners and the area of the box that begins there, as the k-th of
+    `length` of each side."""
 
     @compiler.jit
     def put(boxes, at, sides, length, k, reach):
@@ -123,6 +122,14 @@ def suppress_kernel(compiler: Compiler, dtype: str, by_class: bool, is_centred: 
         width = reach + (boxes[at + 2] if is_centred else boxes[at + 2] - boxes[at])
         height = reach + (boxes[at + 3] if is_centred else boxes[at + 3] - boxes[at + 1])
         sides[4 * length + k] = width * height if width >= 0 and height >= 0 else 0
+
+    return put
+
+
+def suppress_kernel(compiler: Compiler, dtype: str, by_class: bool, is_centred: bool) -> Callable[..., None]:
+    """The boxes that take part side by side; every one that is left suppresses those behind it."""
+    values, int32s, floats = compiler.elements(dtype), compiler.elements("int32"), compiler.floats
+    suppress, put = suppressing(compiler, dtype, False), putting(compiler, is_centred)
 
     def kernel(chunk, n_chunks, desc, bufs):
         boxes = values(bufs[desc[0]] + desc[1])

@@ -28,6 +28,7 @@ from symc.loopir.scan import Scan
 from symc.loopir.sorting import SELECTED, Sort
 from symc.loopir.variates import Variate
 from tests.codegen.kernels import run_call
+from tests.codegen.lines import awkward
 from tests.codegen.nests import GUARD
 
 rng = np.random.default_rng(3)
@@ -68,16 +69,6 @@ def check(routine: Routine, ins: list[np.ndarray], outs: list[tuple[tuple[int, .
             if b.name.startswith("out"):
                 got = memory[GUARD:-GUARD].view(b.dtype).reshape(b.shape)
                 np.testing.assert_allclose(got, want[b.name], rtol=0 if exact else 1e-4, atol=0 if exact else 1e-5)
-
-
-def awkward(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Many ties; in floats also both zeros, infinities and NaN."""
-    values = rng.integers(0 if dtype == "uint8" else -9, 10, shape).astype(dtype)
-    if dtype.startswith("float"):
-        special = rng.integers(0, 12, shape)
-        for k, number in enumerate((np.nan, -np.inf, np.inf, -0.0)):
-            values[special == k] = number
-    return values
 
 
 # The dtype decides how keys are made, not how many are kept: two of them stand for all where not all are.

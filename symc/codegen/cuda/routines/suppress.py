@@ -105,18 +105,7 @@ def suppress_kernel(
     cuda, floats, item_bytes = compiler.cuda, compiler.floats, ITEM_SIZE[dtype]
     values, int32s, number = compiler.elements(dtype), compiler.elements("int32"), FLOATS[dtype]
     count, find = counting(compiler, n_threads), next_left(compiler)
-    suppress = suppressing(compiler, dtype, False, n_threads)
-
-    @compiler.jit
-    def put(boxes, at, sides, stride, k, reach):
-        """A box's corners and area, the k-th of the sides."""
-        for axis in range(2):
-            first, last = boxes[at + axis], boxes[at + axis + 2]
-            sides[axis * stride + k] = first - last / 2 if is_centred else first
-            sides[(axis + 2) * stride + k] = first + last / 2 if is_centred else last
-        width = reach + (boxes[at + 2] if is_centred else boxes[at + 2] - boxes[at])
-        height = reach + (boxes[at + 3] if is_centred else boxes[at + 3] - boxes[at + 1])
-        sides[4 * stride + k] = width * height if width >= 0 and height >= 0 else 0
+    suppress, put = suppressing(compiler, dtype, False, n_threads), matching.putting(compiler, is_centred)
 
     def kernel(desc, bufs):
         boxes, order = values(bufs[desc[0]] + desc[1]), int32s(bufs[desc[2]] + desc[3])
